@@ -1,0 +1,1 @@
+"""Images in: named sets, folders, archives and arrays become one `ImageSet`."""

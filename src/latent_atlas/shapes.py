@@ -1,0 +1,18 @@
+"""The vocabulary of tensors.
+
+`n` counts images or codes, `c h w` are an image's channels, height and width, and `d` is the dimension of
+the latent space. The axes are checked when the tests run; elsewhere the names only inform the reader.
+"""
+
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+__all__ = ["ByteImages", "Images", "Labels", "Latents", "Points", "Scalar", "Values"]
+
+Images = Float[Tensor, "n c h w"]  # in [0, 1]
+ByteImages = UInt8[Tensor, "n c h w"]  # in 0..255, as stored and as sent to a device
+Labels = Int[Tensor, " n"]  # class numbers; -1 where an image has none
+Latents = Float[Tensor, "n d"]
+Points = Float[Tensor, "frames n d"]  # n paths of as many frames each
+Values = Float[Tensor, " n"]  # one number per image or code
+Scalar = Float[Tensor, ""]
