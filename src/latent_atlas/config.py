@@ -61,9 +61,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that no network here can have."""
-        _require(
-            8 <= self.image_size <= 256, f"model.image_size is {self.image_size}; choose 8 to 256 pixels"
-        )
+        _require(8 <= self.image_size <= 256, f"model.image_size is {self.image_size}; choose 8 to 256 pixels")
         _require(1 <= self.channels <= 4, f"model.channels is {self.channels}; choose 1, 2, 3 or 4")
         for name in ("latent_dim", "width", "depth", "discriminator_width"):
             value = getattr(self, name)
@@ -100,6 +98,8 @@ class TrainConfig:
     """Weight of the gradient penalty of D_x on real images."""
     r2: float = 1.0
     """The same on generated images."""
+    penalty_every: int = 4
+    """The penalties are computed once in so many steps and weighted by as much (Karras et al. 2020)."""
     discriminator_start: int = 0
     """First step of D_x."""
     adversarial_start: int = 500
@@ -119,7 +119,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that would only fail later."""
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+        for name in ("steps", "batch_size", "penalty_every", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name} is {value}; choose 1 or more")
         for name in ("learning_rate", "discriminator_learning_rate"):
@@ -161,9 +161,7 @@ class MapConfig:
         for name in ("width", "depth", "steps", "batch_size", "check_every", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"map.{name} is {value}; choose 1 or more")
-        _require(
-            self.learning_rate > 0, f"map.learning_rate is {self.learning_rate}; choose a positive number"
-        )
+        _require(self.learning_rate > 0, f"map.learning_rate is {self.learning_rate}; choose a positive number")
 
 
 @dataclass(frozen=True)
@@ -189,9 +187,7 @@ class Config:
         try:
             sections = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError(
-                f"the configuration is not JSON ({error}); restore config.json of the run"
-            ) from None
+            raise UserError(f"the configuration is not JSON ({error}); restore config.json of the run") from None
         _require(
             isinstance(sections, dict),
             "the configuration is not a JSON object; restore config.json of the run",

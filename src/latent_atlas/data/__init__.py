@@ -1,1 +1,7 @@
 """Images in: named sets, folders, archives and arrays become one `ImageSet`."""
+
+from latent_atlas.data.decode import open_image
+from latent_atlas.data.imageset import ImageSet, Reject
+from latent_atlas.data.load import load_images, probe_source
+
+__all__ = ["ImageSet", "Reject", "load_images", "open_image", "probe_source"]

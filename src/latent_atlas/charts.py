@@ -1,0 +1,113 @@
+"""Two-dimensional windows on the latent space: planes, grids - numbers only.
+
+Every point of a plane is a code, so the map is exact on every pixel of a chart.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latent_atlas.density import Membership
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Latents, Values
+
+__all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through", "principal_plane"]
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane in Z with an origin and two orthonormal axes.
+
+    Attributes:
+        origin: Shape (d,).
+        axes: Shape (2, d).
+    """
+
+    origin: Tensor
+    axes: Tensor
+
+    def project(self, latents: Latents) -> Latents:
+        """Coordinates (n, 2) of the nearest points of the plane."""
+        return (latents - self.origin) @ self.axes.T
+
+    def lift(self, coordinates: Latents) -> Latents:
+        """The codes (n, d) at coordinates (n, 2)."""
+        return self.origin + coordinates @ self.axes
+
+    def distance(self, latents: Latents) -> Values:
+        """Distance of each code from the plane, shape (n,)."""
+        return (latents - self.lift(self.project(latents))).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a plane: left < right, bottom < top, in latent units."""
+
+    left: float
+    right: float
+    bottom: float
+    top: float
+
+    def grid(self, columns: int, rows: int, device: torch.device) -> Tensor:
+        """Coordinates (rows · columns, 2) of a grid over the window, bottom row first."""
+        x = torch.linspace(self.left, self.right, columns, device=device)
+        y = torch.linspace(self.bottom, self.top, rows, device=device)
+        return torch.stack([x.repeat(rows), y.repeat_interleave(columns)], dim=1)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The map's quantities over a window of a plane.
+
+    Attributes:
+        plane, window: Where.
+        fields: By name, shape (rows, columns), bottom row first: log_prob (nats), realness, confusion (bits).
+    """
+
+    plane: Plane
+    window: Window
+    fields: dict[str, Tensor]
+
+
+def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
+    """The plane through three codes, shape (d,) each: A at the origin, B along the first axis, C above it.
+
+    Raises:
+        UserError: the three lie on one line.
+    """
+    first = b - a
+    second = c - a
+    x = first / first.norm().clamp_min(torch.finfo(a.dtype).tiny)
+    y = second - (second @ x) * x
+    if first.norm() == 0 or y.norm() < 1e-4 * second.norm().clamp_min(1e-4):
+        raise UserError("the three codes lie on one line, so they span no plane; choose a third one off it")
+    return Plane(a, torch.stack([x, y / y.norm()]))
+
+
+def principal_plane(latents: Latents) -> Plane:
+    """The plane through the mean along the two directions of largest variance."""
+    mean = latents.mean(dim=0)
+    _, _, directions = torch.linalg.svd(latents - mean, full_matrices=False)
+    return Plane(mean, directions[:2])
+
+
+def fit_window(coordinates: Latents, margin: float = 0.35) -> Window:
+    """The square window around coordinates (n, 2), enlarged on each side by `margin` of its side."""
+    low, high = coordinates.min(dim=0).values, coordinates.max(dim=0).values
+    centre, half = (low + high) / 2, (high - low).max() * (0.5 + margin)
+    (left, bottom), (right, top) = (centre - half).tolist(), (centre + half).tolist()
+    return Window(left, right, bottom, top)
+
+
+@torch.no_grad()
+def chart(membership: Membership, plane: Plane, window: Window, resolution: int = 256) -> Chart:
+    """Evaluate the map on every pixel of a square window, `resolution` pixels a side."""
+    z = plane.lift(window.grid(resolution, resolution, plane.origin.device))
+    quantities = {
+        "log_prob": membership.log_prob,
+        "realness": membership.realness,
+        "confusion": membership.confusion,
+    }
+    fields = {name: quantity(z).unflatten(0, (resolution, resolution)) for name, quantity in quantities.items()}
+    return Chart(plane, window, fields)

@@ -1,0 +1,150 @@
+"""A run folder: config.json, *.safetensors, log.jsonl; save, load, resume exactly.
+
+| file | what it holds |
+|---|---|
+| config.json | everything the run depends on besides the images |
+| manifest.json, rejects.jsonl | which images, and which files could not be read |
+| log.jsonl | one record per line: losses of the model, then of the map |
+| state.safetensors | all that resuming needs: networks, averages, optimisers, step |
+| model.safetensors | the finished E, G and D_x |
+| map.safetensors | the finished D_z, its boundary and calibration |
+| codes.safetensors | means and log-variances of all images |
+| examples.safetensors | some held-out images, for the pictures |
+
+Every file is replaced whole: a run that is killed at any moment leaves the last complete one.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from latent_atlas.config import Config
+from latent_atlas.errors import UserError
+
+__all__ = ["Run", "optimizer_tensors", "read_tensors", "restore_optimizer", "write_tensors"]
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write named tensors to `path`, replacing it only once they are all on disk."""
+    partial = path.with_suffix(".partial")
+    save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, partial, metadata)
+    _replace(partial, path)
+
+
+def read_tensors(path: Path, *, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `write_tensors` wrote: the tensors, and the metadata.
+
+    Raises:
+        UserError: there is no such file, or it is damaged.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; `latent-atlas train` makes a run, and --resume finishes one")
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise UserError(f"{path} is damaged ({error}); restore it or train again") from None
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as flat named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {f"{index}.{key}": value for index, slots in state.items() for key, value in slots.items()}
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, key = name.split(".")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    def file(self, name: str) -> Path:
+        """Path of one of the folder's files."""
+        return self.path / name
+
+    def create(self, config: Config) -> None:
+        """Make the folder and write its configuration.
+
+        Raises:
+            UserError: there is a run in it already, or its place is taken by a file.
+        """
+        if self.file("config.json").exists():
+            raise UserError(f"{self.path} holds a run already; continue it with --resume or choose another --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be made a folder ({error.strerror}); choose another --out") from None
+        self.write_text("config.json", config.to_json())
+
+    def config(self) -> Config:
+        """The run's configuration.
+
+        Raises:
+            UserError: the folder holds no run.
+        """
+        if not self.file("config.json").is_file():
+            raise UserError(
+                f"{self.path} holds no run (no config.json); `latent-atlas train SOURCE --out RUN` makes one"
+            )
+        return Config.load(self.file("config.json"))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replace a small text file whole."""
+        partial = self.file(name + ".partial")
+        partial.write_text(text)
+        _replace(partial, self.file(name))
+
+    def log(self, record: dict[str, Any]) -> None:
+        """Append one record to log.jsonl."""
+        with self.file("log.jsonl").open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """All records of log.jsonl; a half-written last line is left out."""
+        records = []
+        if self.file("log.jsonl").is_file():
+            for line in self.file("log.jsonl").read_text().splitlines():
+                try:
+                    records.append(json.loads(line))
+                except json.JSONDecodeError:
+                    break
+        return records
+
+    def rewind_log(self, step: int) -> None:
+        """Drop the model's records after `step`, and the map's, which will be written again."""
+        kept = [r for r in self.records() if r["phase"] == "model" and r["step"] <= step]
+        self.write_text("log.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Replace a small JSON file whole."""
+        self.write_text(name, json.dumps(content, indent=2) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Content of a small JSON file; None if there is no such file."""
+        return json.loads(self.file(name).read_text()) if self.file(name).is_file() else None
+
+
+def _replace(partial: Path, path: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)

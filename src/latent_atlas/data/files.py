@@ -1,0 +1,177 @@
+"""Images in folders and in archives.
+
+Files without an image suffix and hidden ones (a name or folder that begins with a dot) are ignored; files with
+one that turn out to be no image are rejects. The first folder below the root is the label.
+"""
+
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from latent_atlas.data.decode import IMAGE_SUFFIXES, MAX_BYTES, UndecodableError
+from latent_atlas.data.source import Item, Source, label_by_folder, refuse_bomb
+from latent_atlas.errors import UserError
+
+__all__ = ["folder_source", "tar_source", "zip_source"]
+
+
+def folder_source(root: Path) -> Source:
+    """All images below a folder, links followed, each real folder visited once.
+
+    Arguments:
+        root: An existing folder.
+
+    Returns:
+        Items named by their path below `root`, sorted.
+    """
+    return label_by_folder(
+        [
+            Item(path.relative_to(root).as_posix(), partial(_read_file, path))
+            for path in _walk(root, set())
+            if _is_image(path.relative_to(root).as_posix())
+        ]
+    )
+
+
+def _walk(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
+    """Visit files in sorted order; `visited` holds (device, inode) of folders, so that a loop of links ends."""
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in visited:
+            return
+        visited.add((status.st_dev, status.st_ino))
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(
+            f"cannot read the folder '{folder}' ({error.strerror}); make it readable or move it out of the source"
+        ) from None
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        path = folder / entry.name
+        # Not entry.is_dir(), which raises where a link points at itself.
+        if os.path.isdir(path):
+            yield from _walk(path, visited)
+        else:
+            yield path
+
+
+def _read_file(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        # Opening a named pipe would wait for ever.
+        raise UndecodableError("it is not a regular file")
+    _check_size(path.stat().st_size)
+    return path.read_bytes()
+
+
+def zip_source(path: Path) -> Source:
+    """All images in a zip archive; nothing is unpacked to the disk.
+
+    Raises:
+        UserError: the archive is damaged, or unpacks to far too much.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise _damaged(path, error) from None
+    members = archive.infolist()
+    try:
+        refuse_bomb(path, path.stat().st_size, sum(member.file_size for member in members))
+    except UserError:
+        archive.close()
+        raise
+    found = label_by_folder(
+        [
+            Item(_name(member.filename), partial(_read_zipped, archive, member))
+            for member in members
+            if not member.is_dir() and _is_image(_name(member.filename))
+        ]
+    )
+    return Source(found.items, found.label_names, close=archive.close)
+
+
+def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    if member.flag_bits & 1:
+        raise UndecodableError("it is encrypted")
+    _check_size(member.file_size)
+    with archive.open(member) as stream:
+        return _read_at_most(stream.read)
+
+
+def tar_source(path: Path) -> Source:
+    """All images in a tar archive, compressed or not; nothing is unpacked to the disk.
+
+    Members are read in the order in which they lie there: a compressed archive can only be read forwards.
+
+    Raises:
+        UserError: the archive is damaged, or unpacks to far too much.
+    """
+    archive = tarfile.open(path)  # noqa: SIM115 - closed by Source.close
+    try:
+        members = list(_tar_members(archive, path))
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        archive.close()
+        raise _damaged(path, error) from None
+    except UserError:
+        archive.close()
+        raise
+    found = label_by_folder(
+        [
+            Item(_name(member.name), partial(_read_tarred, archive, member), place=member.offset)
+            for member in members
+            if _is_image(_name(member.name))
+        ]
+    )
+    return Source(found.items, found.label_names, in_turn=True, close=archive.close)
+
+
+def _tar_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
+    packed = path.stat().st_size
+    for member in archive:
+        # Before the next header is looked for, as everything up to there is unpacked on the way.
+        refuse_bomb(path, packed, member.offset_data + member.size)
+        if not member.isdir():
+            yield member
+    # tarfile takes a header that is cut for the end, and would drop what followed without a word.
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("it stops before its end mark")
+
+
+def _read_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if not member.isreg():
+        raise UndecodableError("it is a link or a device, not a file")
+    _check_size(member.size)
+    stream = archive.extractfile(member)
+    assert stream is not None  # a regular member has content
+    with stream:
+        return _read_at_most(stream.read)
+
+
+def _read_at_most(read: Callable[[int], bytes]) -> bytes:
+    content = read(MAX_BYTES + 1)
+    _check_size(len(content))
+    return content
+
+
+def _check_size(count: int) -> None:
+    if count > MAX_BYTES:
+        raise UndecodableError(f"it has more than {MAX_BYTES // 2**20} MiB")
+
+
+def _name(member: str) -> str:
+    return PurePosixPath(member.lstrip("/")).as_posix()
+
+
+def _is_image(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"cannot read the archive '{path}' ({error}); it is damaged: make it or fetch it again")

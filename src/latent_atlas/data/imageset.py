@@ -1,0 +1,120 @@
+"""The images of one run, and what is known of each."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import ByteImages, Images, Labels, Mask
+
+__all__ = ["ImageSet", "Reject"]
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A file that could not be decoded, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Square images of one size, on the CPU.
+
+    Arguments:
+        images: In 0..255.
+        labels: Class numbers, -1 where unknown; None if the set has none.
+        label_names: One per class; may be empty.
+        names: One per image: relative path, archive member, `row:17`, or `test:17` in an official test part.
+        held_out: True for images no network learns from.
+        rejects: The files that could not be decoded.
+        notes: Sentences for the user, such as that the set is small.
+        attributes: Known properties, one number per image each; None if the set has none.
+        attribute_names: For attributes that count categories, the names of these.
+        source: Where the images come from, as the user said it.
+    """
+
+    images: ByteImages
+    labels: Labels | None
+    label_names: tuple[str, ...]
+    names: tuple[str, ...]
+    held_out: Mask
+    rejects: tuple[Reject, ...] = ()
+    notes: tuple[str, ...] = ()
+    attributes: Mapping[str, Tensor] | None = None
+    attribute_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: str = ""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+        return len(self.images)
+
+    @property
+    def train(self) -> "ImageSet":
+        """A copy of the part that is learned from."""
+        return self.select(~self.held_out)
+
+    @property
+    def test(self) -> "ImageSet":
+        """A copy of the held-out part: `test:17` is its image 17."""
+        return self.select(self.held_out)
+
+    def select(self, which: Tensor) -> "ImageSet":
+        """A copy of some of the images, with all that is known of them.
+
+        Arguments:
+            which: A mask of shape (n,), or places in 0..n-1 in the order wanted.
+        """
+        places = which.nonzero().flatten() if which.dtype == torch.bool else which
+        return replace(
+            self,
+            images=self.images[places],
+            labels=None if self.labels is None else self.labels[places],
+            names=tuple(self.names[i] for i in places.tolist()),
+            held_out=self.held_out[places],
+            attributes=self.attributes and {name: v[places] for name, v in self.attributes.items()},
+        )
+
+    def as_float(self, which: Tensor | None = None) -> Images:
+        """Images in [0, 1]: those at the places (or under the mask) `which`, or all."""
+        return (self.images if which is None else self.images[which]).float() / 255
+
+    def index_of(self, name: str) -> int:
+        """The place of a held-out image.
+
+        Arguments:
+            name: `test:17` for the held-out image 17 of this set, counted from 0.
+
+        Raises:
+            UserError: the name has another form, or there are not so many.
+        """
+        places = self.held_out.nonzero().flatten().tolist()
+        number = re.fullmatch(r"test:([0-9]+)", name)
+        if number and int(number[1]) < len(places):
+            return places[int(number[1])]
+        allowed = f"test:0 to test:{len(places) - 1}" if places else "no held-out images"
+        raise UserError(f"'{name}' is not a held-out image of this set, which has {allowed}; choose one of them")
+
+    def manifest(self) -> dict[str, object]:
+        """What the set is made of, ready for JSON; `digest` changes with any pixel, label, order or split."""
+        whole = hashlib.blake2b(digest_size=16)
+        for tensor in (self.images, self.labels, self.held_out):
+            if tensor is not None:
+                whole.update(repr(tuple(tensor.shape)).encode())
+                whole.update(tensor.contiguous().numpy().data)
+        return {
+            "source": self.source,
+            "n": len(self),
+            "n_train": int((~self.held_out).sum()),
+            "n_held_out": int(self.held_out.sum()),
+            "image_size": self.images.shape[2],
+            "channels": self.images.shape[1],
+            "label_names": list(self.label_names),
+            "rejects": len(self.rejects),
+            "digest": whole.hexdigest(),
+        }

@@ -1,0 +1,230 @@
+"""From the name of a source to an `ImageSet`."""
+
+import json
+import os
+import tarfile
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latent_atlas.config import DataConfig
+from latent_atlas.data.arrays import array_source
+from latent_atlas.data.decode import IMAGE_SUFFIXES, Square, UndecodableError, plain, quiet, unpack
+from latent_atlas.data.files import folder_source, tar_source, zip_source
+from latent_atlas.data.huggingface import huggingface_source
+from latent_atlas.data.imageset import ImageSet, Reject
+from latent_atlas.data.named import NAMED_SETS
+from latent_atlas.data.reading import Progress, digest_all, read_all, reject_or_content
+from latent_atlas.data.source import Item, Source
+from latent_atlas.data.split import first_by_content, held_out_by_content
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Mask
+
+__all__ = ["load_images", "open_source", "probe_source"]
+
+_FEWEST = 20  # images to learn from
+_FEW = 200
+_PROBED = 64
+
+
+def load_images(
+    data: DataConfig,
+    image_size: int,
+    channels: int,
+    *,
+    progress: Progress | None = None,
+    rejects_file: Path | None = None,
+) -> ImageSet:
+    """Read all images of a source, bring them to one size, and hold some out.
+
+    Arguments:
+        data: The source, how images become squares, and the shares held out and rejected.
+        image_size: Side wanted, in pixels.
+        channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
+        progress: Called now and then with the number of items done, of all, and of rejects.
+        rejects_file: Where to write one JSON object, with path and reason, per line and reject; without
+            rejects, a file left there by an earlier run is removed.
+
+    Returns:
+        The images in the order of their names or rows, the same for the same source.
+
+    Raises:
+        UserError: there is no such source, too many of its images cannot be decoded, or there are too few.
+    """
+    _check(data)
+    with quiet(), closing(open_source(data.source)) as source:
+        chosen = list(range(len(source.items)))
+        if data.limit is not None and data.limit < len(chosen):
+            chosen = first_by_content(digest_all(source.items, source.in_turn), data.limit)
+        items = tuple(source.items[i] for i in chosen)
+        square = Square(image_size, channels, data.fit)
+        reading = read_all(items, square, source.in_turn, progress)
+    _report(reading.rejects, len(items), data.max_rejects, rejects_file)
+    kept = [source.items[chosen[i]] for i in reading.kept]
+    held_out = _held_out(kept, reading.digests, data.held_out)
+    where = torch.tensor([chosen[i] for i in reading.kept])
+    return ImageSet(
+        images=reading.images,
+        labels=torch.tensor([item.label for item in kept]) if source.label_names else None,
+        label_names=source.label_names,
+        names=_names(kept),
+        held_out=held_out,
+        rejects=reading.rejects,
+        notes=_notes(data, held_out, reading.digests),
+        attributes=source.attributes and {name: values[where] for name, values in source.attributes.items()},
+        attribute_names=source.attribute_names,
+        source=data.source,
+    )
+
+
+def open_source(source: str) -> Source:
+    """Find what a source is and list its items; whoever opens it closes it.
+
+    Arguments:
+        source: A named set (they go first: write `./digits` for a folder of that name), `hf:owner/name`, or the
+            path of a folder, a zip or tar archive, or a .npy or .npz file.
+
+    Raises:
+        UserError: it is none of these, it is damaged, or it holds no image.
+    """
+    if source in NAMED_SETS:
+        return NAMED_SETS[source]()
+    if source.startswith("hf:"):
+        return huggingface_source(source.removeprefix("hf:"))
+    path = Path(source).expanduser()
+    if not source or not os.path.exists(path):
+        raise UserError(
+            f"no images at '{source}': it is neither a named set ({', '.join(NAMED_SETS)}) nor a path that exists "
+            f"(tried {path.absolute()}); give a folder, an archive, a .npy or .npz file, or hf:owner/name"
+        )
+    opened = _open_path(path)
+    if not opened.items:
+        opened.close()
+        raise UserError(
+            f"'{source}' holds no image file; the names of images end in {' '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    return opened
+
+
+def probe_source(source: str) -> tuple[int, int]:
+    """Suggest a size and a number of channels, from the first 64 images that can be decoded.
+
+    Arguments:
+        source: As in `open_source`.
+
+    Returns:
+        The median of their shorter sides, brought to 8..256 pixels, and 1 if all are grey, else 3.
+
+    Raises:
+        UserError: there is no such source, or its first images cannot be decoded.
+
+    Example:
+        >>> probe_source("digits")
+        (8, 1)
+    """
+    sides: list[int] = []
+    grey = True
+    rejects: list[Reject] = []
+    with quiet(), closing(open_source(source)) as opened:
+        for item in sorted(opened.items, key=lambda item: item.place)[: 4 * _PROBED]:
+            looked = _side_and_grey(item)
+            if isinstance(looked, Reject):
+                rejects.append(looked)
+                continue
+            sides.append(looked[0])
+            grey = grey and looked[1]
+            if len(sides) == _PROBED:
+                break
+    if not sides:
+        raise UserError(
+            f"none of the first {len(rejects)} images of '{source}' can be decoded, for instance {rejects[0].path}: "
+            f"{rejects[0].reason}; check the files"
+        )
+    return min(256, max(8, int(np.median(sides)))), 1 if grey else 3
+
+
+def _side_and_grey(item: Item) -> tuple[int, bool] | Reject:
+    content = reject_or_content(item)
+    if isinstance(content, Reject):
+        return content
+    try:
+        image = plain(unpack(content, 256))
+    except UndecodableError as error:
+        return Reject(item.name, str(error))
+    if image.mode in ("L", "LA"):
+        return min(image.size), True
+    colours = np.asarray(image)[..., :3]
+    return min(image.size), bool((colours == colours[..., :1]).all())
+
+
+def _open_path(path: Path) -> Source:
+    if path.is_dir():
+        return folder_source(path)
+    if path.suffix.lower() in (".npy", ".npz"):
+        return array_source(path)
+    try:
+        if zipfile.is_zipfile(path):
+            return zip_source(path)
+        if tarfile.is_tarfile(path):
+            return tar_source(path)
+    except OSError as error:
+        raise UserError(f"cannot read '{path}' ({error.strerror}); make it readable") from None
+    raise UserError(
+        f"'{path}' is no folder, no .npy or .npz file, and no zip or tar archive that can be read; "
+        "give one of these, undamaged (for a single image, its folder)"
+    )
+
+
+def _check(data: DataConfig) -> None:
+    if not 0 <= data.held_out < 1:
+        raise UserError(f"data.held_out is {data.held_out}; choose a share from 0 to below 1")
+    if not 0 <= data.max_rejects <= 1:
+        raise UserError(f"data.max_rejects is {data.max_rejects}; choose a share from 0 to 1")
+    if data.limit is not None and data.limit < 1:
+        raise UserError(f"data.limit is {data.limit}; choose 1 or more, or leave it out for all images")
+
+
+def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | None) -> None:
+    """Write the rejects down, and stop if they are too many."""
+    if file and rejects:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps({"path": reject.path, "reason": reject.reason}) + "\n" for reject in rejects]
+        file.write_text("".join(lines), encoding="utf-8")
+    elif file:
+        file.unlink(missing_ok=True)
+    if len(rejects) > allowed * n:
+        listed = f"; all are listed in {file}" if file else ""
+        raise UserError(
+            f"{len(rejects)} of {n} images cannot be decoded, more than the share of {allowed:g} allowed, the first "
+            f"being {rejects[0].path} ({rejects[0].reason}){listed}; "
+            "repair or remove them, or allow more with --max-rejects"
+        )
+
+
+def _held_out(items: list[Item], digests: list[bytes], share: float) -> Mask:
+    """As the source says, else by content."""
+    if not items or all(item.held_out is not None for item in items):
+        return torch.tensor([item.held_out is True for item in items], dtype=torch.bool)
+    return held_out_by_content(digests, share)
+
+
+def _names(items: list[Item]) -> tuple[str, ...]:
+    """Number an official test part anew, as some of it may be missing: `test:17` is held-out image 17."""
+    held = iter(range(len(items)))
+    return tuple(f"test:{next(held)}" if item.held_out else item.name for item in items)
+
+
+def _notes(data: DataConfig, held_out: Mask, digests: list[bytes]) -> tuple[str, ...]:
+    """Remark on a small set, or refuse one from which nothing can be learned."""
+    n = int((~held_out).sum())
+    if n < _FEWEST:
+        raise UserError(
+            f"'{data.source}' leaves {n} images to learn from ({len(digests)} usable, {len(set(digests))} distinct, "
+            f"{len(digests) - n} held out), and at least {_FEWEST} are needed; give more images"
+        )
+    if n < _FEW:
+        return (f"only {n} images to learn from: expect them to be memorised; {_FEW} or more make a better map",)
+    return ()

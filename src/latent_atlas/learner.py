@@ -1,0 +1,221 @@
+"""The updates of one training step: each network from its own loss, nothing leaking into the others."""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from latent_atlas import losses
+from latent_atlas.boundary import make_boundary
+from latent_atlas.checkpoint import optimizer_tensors, restore_optimizer
+from latent_atlas.config import Config, TrainConfig
+from latent_atlas.engine import Engine
+from latent_atlas.model import Model, reparameterise
+from latent_atlas.shapes import Images
+
+__all__ = ["Batch", "Learner", "frozen", "learning_rate_factor"]
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without reaching its weights."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+def learning_rate_factor(step: int, config: TrainConfig) -> float:
+    """1 for the first part of the run, then half a cosine down to 0 over its last `decay`."""
+    start = (1 - config.decay) * config.steps
+    if step <= start:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - start) / (config.steps - start)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from: images (n, c, h, w) in [0, 1], the step's number from 1, and its randomness."""
+
+    images: Images
+    step: int
+    generator: torch.Generator
+
+
+class Learner:
+    """The networks with their optimisers, and the three updates of a step.
+
+    Attributes:
+        model: E, G, D_x, D_z.
+        average: Running averages of E and G, the weights used after training.
+        balance: Running average of the balanced adversarial weight.
+    """
+
+    def __init__(self, config: Config, engine: Engine) -> None:
+        """Arguments: the whole configuration, and where to compute."""
+        self.config = config.train
+        self.engine = engine
+        self.model = m = Model(config.model, config.map, seed=config.train.seed)
+        self.average = copy.deepcopy(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
+        self.average.requires_grad_(False).to(engine.device)
+        for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
+            engine.prepare(network)
+        t = config.train
+        # The first moment of D_x and G is short where they play against each other (Gulrajani et al. 2017).
+        betas = (0.9, 0.99) if t.adversarial == "none" else (0.5, 0.99)
+        autoencoder = [*m.encoder.parameters(), *m.decoder.parameters()]
+        adam = torch.optim.Adam
+        self.optimizers = {
+            "autoencoder": adam(autoencoder, lr=t.learning_rate, betas=betas),
+            "image_discriminator": adam(
+                m.image_discriminator.parameters(), lr=t.discriminator_learning_rate, betas=betas
+            ),
+            "latent_discriminator": adam(
+                m.latent_discriminator.parameters(), lr=t.discriminator_learning_rate, betas=(0.9, 0.99)
+            ),
+        }
+        self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
+        self.boundary: Boundary = make_boundary(config.map.boundary, config.model.latent_dim)
+        self.balance = torch.ones((), device=engine.device)
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Update every network once, each from its own loss, and return the losses by name."""
+        for name, optimizer in self.optimizers.items():
+            optimizer.param_groups[0]["lr"] = self.rates[name] * learning_rate_factor(batch.step, self.config)
+        record: dict[str, Tensor] = {}
+        if self.config.adversarial != "none" and batch.step > self.config.discriminator_start:
+            record |= self.update("image_discriminator", *self.image_discriminator_loss(batch))
+        if self.config.arm != "separate":
+            record |= self.update("latent_discriminator", *self.latent_discriminator_loss(batch))
+        record |= self.update("autoencoder", *self.autoencoder_loss(batch))
+        self.average_weights(batch.step)
+        return record
+
+    def update(self, name: str, loss: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Zero, backward, step: one optimiser, one loss."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)  # what is left behind would leak into whoever looks at it next
+        return {term: value.detach() for term, value in terms.items()}
+
+    def image_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss that moves D_x: real images against reconstructions and decoded prior codes, half each."""
+        t, m = self.config, self.model
+        with torch.no_grad(), self.engine.autocast():
+            half = len(batch.images) // 2
+            means, log_variances = m.encoder(batch.images[:half])
+            z = reparameterise(means, log_variances, generator=batch.generator)
+            prior = torch.randn(len(batch.images) - half, z.shape[1], generator=batch.generator, device=z.device)
+            fake = m.decoder(torch.cat([z, prior])).float()
+        with self.engine.autocast():
+            real_logits = m.image_discriminator(batch.images)
+            fake_logits = m.image_discriminator(fake)
+        assert t.adversarial != "none"
+        loss = losses.image_discriminator(real_logits.float(), fake_logits.float(), t.adversarial)
+        terms = {"image_discriminator": loss}
+        penalised = (("r1", t.r1, batch.images), ("r2", t.r2, fake)) if batch.step % t.penalty_every == 0 else ()
+        for name, weight, images in penalised:
+            if weight > 0:
+                terms[name] = losses.gradient_penalty(m.image_discriminator, images)
+                loss = loss + t.penalty_every * weight * terms[name]
+        return loss, terms
+
+    def latent_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss that moves D_z beside the others: detached codes against the boundary."""
+        with torch.no_grad(), self.engine.autocast():
+            means, log_variances = self.model.encoder(batch.images)
+        z_real = reparameterise(means.float(), log_variances.float(), generator=batch.generator)
+        z_fake = self.boundary.sample(len(z_real), generator=batch.generator)
+        real, fake = self.model.latent_discriminator(torch.cat([z_real, z_fake])).chunk(2)
+        loss = losses.latent_discriminator(real, fake)
+        return loss, {"latent_discriminator": loss}
+
+    def autoencoder_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss that moves E and G: reconstruction, KL, and what D_x and D_z say of their work."""
+        t, m = self.config, self.model
+        with self.engine.autocast():
+            means, log_variances = m.encoder(batch.images)
+            means, log_variances = means.float(), log_variances.float()
+            z = reparameterise(means, log_variances, generator=batch.generator)
+            decoded = m.decoder(z).float()
+        terms = {
+            "reconstruction": losses.reconstruction(decoded, batch.images, t.reconstruction),
+            "kl": losses.kl_standard_normal(means, log_variances).mean(),
+        }
+        warmth = min(1.0, batch.step / max(1, t.kl_warmup))
+        loss = terms["reconstruction"] + warmth * t.kl_weight * terms["kl"]
+        if t.adversarial != "none" and batch.step > t.adversarial_start:
+            with frozen(m.image_discriminator):
+                loss = loss + self.decoder_against_image_discriminator(decoded, batch, terms)
+        if t.arm == "adversarial":
+            with frozen(m.latent_discriminator):
+                terms["latent_fooling"] = losses.latent_fooling(m.latent_discriminator(z))
+            loss = loss + t.fool_weight * terms["latent_fooling"]
+        return loss, terms
+
+    def decoder_against_image_discriminator(self, decoded: Images, batch: Batch, terms: dict[str, Tensor]) -> Tensor:
+        """Weighted terms of D_x for the decoder; their plain values are added to `terms`."""
+        t, m = self.config, self.model
+        assert t.adversarial != "none"
+        half = len(decoded) // 2
+        with self.engine.autocast():
+            prior = torch.randn(len(decoded) - half, m.dimension, generator=batch.generator, device=decoded.device)
+            fake = torch.cat([decoded[:half], m.decoder(prior).float()])
+            real_logits = m.image_discriminator(batch.images)
+            fake_logits = m.image_discriminator(fake)
+        adversarial = losses.image_generator(real_logits.float(), fake_logits.float(), t.adversarial)
+        terms["image_generator"] = adversarial
+        weight = torch.tensor(t.adversarial_weight, device=decoded.device)
+        if t.balance:
+            ratio = losses.balanced_weight(terms["reconstruction"], adversarial, m.decoder.last.weight)
+            self.balance.lerp_(ratio, 0.01 if batch.step > t.adversarial_start + 1 else 1.0)
+            weight = weight * self.balance
+        loss = weight * adversarial
+        if t.feature_matching > 0:
+            fake_features = m.image_discriminator.features(decoded)
+            terms["feature_matching"] = losses.feature_matching(
+                fake_features, m.image_discriminator.features(batch.images)
+            )
+            loss = loss + t.feature_matching * terms["feature_matching"]
+        return loss
+
+    @torch.no_grad()
+    def average_weights(self, step: int) -> None:
+        """Move the averages of E and G towards their weights; early on faster, so that the start is forgotten."""
+        decay = min(self.config.ema, step / (step + 10))
+        for name, average in self.average.items():
+            network = getattr(self.model, name)
+            for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+                kept.lerp_(new, 1 - decay)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, besides the configuration and the images."""
+        parts = {"model": self.model.state_dict(), "average": self.average.state_dict()}
+        parts |= {f"optimizer.{name}": optimizer_tensors(o) for name, o in self.optimizers.items()}
+        named = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        return named | {"balance": self.balance}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Put back what `tensors` returned."""
+        parts: dict[str, dict[str, Tensor]] = {}
+        for place, value in tensors.items():
+            part, _, name = place.partition("/")
+            parts.setdefault(part, {})[name] = value
+        self.model.load_state_dict(parts["model"])
+        self.average.load_state_dict(parts["average"])
+        for name, optimizer in self.optimizers.items():
+            restore_optimizer(optimizer, parts.get(f"optimizer.{name}", {}))
+        self.balance.copy_(tensors["balance"])
+
+    def finished(self) -> Model:
+        """The model with the averaged E and G."""
+        for name, average in self.average.items():
+            getattr(self.model, name).load_state_dict(average.state_dict())
+        return self.model.eval()

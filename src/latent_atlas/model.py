@@ -1,0 +1,55 @@
+"""The networks held together: encode, decode, reconstruct. No training."""
+
+import torch
+from torch import nn
+
+from latent_atlas.config import MapConfig, ModelConfig
+from latent_atlas.nn.autoencoder import Decoder, Encoder
+from latent_atlas.nn.discriminators import ImageDiscriminator, LatentDiscriminator
+from latent_atlas.shapes import Images, Latents
+
+__all__ = ["Model", "reparameterise"]
+
+
+def reparameterise(means: Latents, log_variances: Latents, *, generator: torch.Generator) -> Latents:
+    """z = mu + eps · sigma, eps ~ N(0, I): samples of q(z|x), differentiable in both arguments, shape (n, d)."""
+    noise = torch.randn(means.shape, generator=generator, device=means.device, dtype=means.dtype)
+    return means + noise * (0.5 * log_variances).exp()
+
+
+class Model(nn.Module):
+    """E, G, D_x and D_z.
+
+    Attributes:
+        encoder, decoder, image_discriminator, latent_discriminator: The four networks.
+        dimension: d.
+    """
+
+    def __init__(self, config: ModelConfig, map_config: MapConfig, *, seed: int = 0) -> None:
+        """Arguments: the networks' shapes, and the seed of their initial weights."""
+        super().__init__()
+        shape = (config.image_size, config.channels)
+        size = {"width": config.width, "depth": config.depth}
+        with torch.random.fork_rng(devices=[]):  # torch's layers initialise from the global generator only
+            torch.manual_seed(seed)
+            self.encoder = Encoder(*shape, config.latent_dim, **size)
+            self.decoder = Decoder(*shape, config.latent_dim, **size)
+            self.image_discriminator = ImageDiscriminator(
+                *shape, width=config.discriminator_width, depth=config.depth, spectral=config.spectral_norm
+            )
+            self.latent_discriminator = LatentDiscriminator(
+                config.latent_dim, width=map_config.width, depth=map_config.depth
+            )
+        self.dimension = config.latent_dim
+
+    def encode(self, images: Images) -> Latents:
+        """Means of q(z|x), shape (n, d), for images (n, c, h, w) in [0, 1]."""
+        return self.encoder(images)[0]
+
+    def decode(self, latents: Latents) -> Images:
+        """G(z), images (n, c, h, w) in [0, 1], for codes (n, d)."""
+        return self.decoder(latents)
+
+    def reconstruct(self, images: Images) -> Images:
+        """G(mu(x)), without the noise of q(z|x)."""
+        return self.decode(self.encode(images))

@@ -1,0 +1,1 @@
+"""Plain modules that know no loss and no optimiser."""

@@ -1,0 +1,58 @@
+"""The encoder E and the decoder G."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from latent_atlas.nn.blocks import ChannelNorm, Down, ResidualBlock, Up, resolutions, stage_widths
+from latent_atlas.shapes import Images, Latents
+
+__all__ = ["Decoder", "Encoder"]
+
+LOG_VARIANCE_RANGE = (-14.0, 4.0)  # beyond it exp(log_variance) helps nothing and overflows in bf16
+
+
+class Encoder(nn.Module):
+    """q(z|x) = N(mu(x), sigma(x)²): images to the means and log-variances of their codes."""
+
+    def __init__(self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int) -> None:
+        """Arguments: image_size in pixels, channels 1 to 4, latent_dim d; width and depth as in `ModelConfig`."""
+        super().__init__()
+        sides = resolutions(image_size)
+        widths = stage_widths(width, len(sides))
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1)]
+        for stage, w in enumerate(widths):
+            layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
+            if stage + 1 < len(widths):
+                layers.append(Down(w, widths[stage + 1]))
+        self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), nn.Flatten())
+        self.head = nn.Linear(widths[-1] * sides[-1] ** 2, 2 * latent_dim)
+
+    def forward(self, images: Images) -> tuple[Latents, Latents]:
+        """Return means and log-variances, (n, d) each, for images (n, c, h, w) in [0, 1]."""
+        means, log_variances = self.head(self.body(2 * images - 1)).chunk(2, dim=1)
+        return means, log_variances.clamp(*LOG_VARIANCE_RANGE)
+
+
+class Decoder(nn.Module):
+    """G(z): codes to images in [0, 1]."""
+
+    def __init__(self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int) -> None:
+        """Arguments: as for `Encoder`."""
+        super().__init__()
+        sides = resolutions(image_size)[::-1]
+        widths = stage_widths(width, len(sides))[::-1]
+        self.shape = (widths[0], sides[0], sides[0])
+        self.stem = nn.Linear(latent_dim, widths[0] * sides[0] ** 2)
+        layers: list[nn.Module] = []
+        for stage, w in enumerate(widths):
+            layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
+            if stage + 1 < len(widths):
+                layers.append(Up(w, widths[stage + 1], sides[stage + 1]))
+        self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]))
+        self.last = nn.Conv2d(widths[-1], channels, 3, padding=1)
+
+    def forward(self, latents: Latents) -> Images:
+        """(n, d) to (n, c, h, w)."""
+        hidden = self.body(self.stem(latents).unflatten(1, self.shape))
+        return torch.sigmoid(self.last(F.silu(hidden)))

@@ -1,0 +1,96 @@
+"""The parts that encoder, decoder and image discriminator are made of."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["ChannelNorm", "Down", "ResidualBlock", "Up", "resolutions", "stage_widths"]
+
+
+def resolutions(image_size: int) -> list[int]:
+    """Sides of the feature maps from the image down to the smallest, each half the last, rounded up.
+
+    Example:
+        >>> resolutions(28), resolutions(8)
+        ([28, 14, 7, 4], [8, 4])
+    """
+    sides = [image_size]
+    while sides[-1] > 4:
+        sides.append((sides[-1] + 1) // 2)
+    return sides
+
+
+def stage_widths(width: int, stages: int) -> list[int]:
+    """Channels at each resolution: doubled at each halving, up to four times `width`.
+
+    Example:
+        >>> stage_widths(32, 4)
+        [32, 64, 128, 128]
+    """
+    return [width * min(2**stage, 4) for stage in range(stages)]
+
+
+class ChannelNorm(nn.Module):
+    """Divide each pixel's channels by their root mean square: (n, c, h, w) to the same shape.
+
+    Unlike GroupNorm it needs no statistics over space, so it fuses with its neighbours when compiled.
+
+    References:
+        Root Mean Square Layer Normalization, Zhang and Sennrich 2019.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Arguments: channels, the c of the input."""
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """x / rms(x) · gain."""
+        inverse = torch.rsqrt(features.square().mean(dim=1, keepdim=True) + 1e-6)
+        return features * inverse * self.gain
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(norm(conv(silu(norm(x)))))); the last convolution starts at zero, so the block starts as x."""
+
+    def __init__(self, channels: int, *, normalise: bool) -> None:
+        """Arguments: channels in and out; normalise, whether to use `ChannelNorm` (discriminators do not)."""
+        super().__init__()
+        self.norm1 = ChannelNorm(channels) if normalise else nn.Identity()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm2 = ChannelNorm(channels) if normalise else nn.Identity()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # pyright: ignore[reportArgumentType] - a Conv2d with bias has one
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, c, h, w) to the same shape."""
+        hidden = self.conv1(F.silu(self.norm1(features)))
+        return features + self.conv2(F.silu(self.norm2(hidden)))
+
+
+class Down(nn.Module):
+    """Halve the side, rounding up, and change the channels."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        """Arguments: channels in and out."""
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out_channels, 3, stride=2, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, out_channels, ceil(h / 2), ceil(w / 2))."""
+        return self.conv(features)
+
+
+class Up(nn.Module):
+    """Enlarge to a given side by nearest neighbours, and change the channels."""
+
+    def __init__(self, channels: int, out_channels: int, side: int) -> None:
+        """Arguments: channels in and out; side in pixels of the output."""
+        super().__init__()
+        self.side = side
+        self.conv = nn.Conv2d(channels, out_channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, out_channels, side, side)."""
+        return self.conv(F.interpolate(features, size=(self.side, self.side), mode="nearest"))

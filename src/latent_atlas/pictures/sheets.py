@@ -1,0 +1,111 @@
+"""Sheets: grids of samples, and rows of images to compare one above the other."""
+
+from collections.abc import Mapping
+from math import ceil, sqrt
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.figure import Figure
+
+from latent_atlas.errors import UserError
+from latent_atlas.pictures.drawing import (
+    MARGIN,
+    WIDTH,
+    blank,
+    paste,
+    text_width,
+    title_height,
+    write,
+    write_title,
+)
+from latent_atlas.pictures.tiles import grid, require_images, tile, width_for
+
+__all__ = ["comparison_sheet", "sheet"]
+
+BESIDE = 20  # pixels between a row's label and its images
+GAP = 6  # pixels between neighbours
+LARGEST = 256  # pixels that a tile takes at most: four samples need no poster,
+ENLARGED = 12  # and no larger a multiple of the image
+
+
+def sheet(images: Float[np.ndarray, "n c h w"], columns: int | None = None, title: str | None = None) -> Figure:
+    """A grid of images, row by row.
+
+    Arguments:
+        images: In [0, 1], 1 to 4 channels, n >= 1.
+        columns: Images per row; by default a wide grid whose last row is as full as can be.
+    """
+    require_images(images)
+    per_row = min(len(images), columns or _columns_for(len(images)))
+    canvas = grid(_tiles(images, (WIDTH - 2 * MARGIN) / per_row), per_row, GAP)
+    top = title_height(title)
+    figure = blank(_around(MARGIN + canvas.shape[1], title), top + canvas.shape[0] + MARGIN)
+    write_title(figure, title)
+    paste(figure, MARGIN, top, canvas)
+    return figure
+
+
+def comparison_sheet(
+    rows: Mapping[str, Float[np.ndarray, "n c h w"]], title: str | None = None, columns: int = 16
+) -> Figure:
+    """Rows of images to compare, such as originals above their reconstructions, wrapped to several bands.
+
+    Arguments:
+        rows: Label to images in [0, 1], all of one shape; image i of each row stands below image i of the first.
+        columns: Images per band.
+
+    Raises:
+        UserError: there are no rows, or their shapes differ.
+    """
+    images = _same_shape(rows)
+    columns = min(len(images[0]), columns)
+    labels = MARGIN + max(text_width(name) for name in rows)
+    room = (WIDTH - labels - BESIDE - MARGIN) / columns
+    tiles = dict(zip(rows, (_tiles(row, room) for row in images), strict=True))
+    count, height, width, _ = tiles[next(iter(rows))].shape
+    band = len(tiles) * (height + GAP) + height // 3
+    top = title_height(title)
+    figure = blank(
+        _around(labels + BESIDE + columns * (width + GAP) - GAP, title),
+        top + ceil(count / columns) * band - height // 3 - GAP + MARGIN,
+    )
+    write_title(figure, title)
+    for first in range(0, count, columns):
+        for line, (name, row) in enumerate(tiles.items()):
+            y = top + first // columns * band + line * (height + GAP)
+            write(figure, labels, y + height / 2, name, ha="right", va="center")
+            part = row[first : first + columns]
+            paste(figure, labels + BESIDE, y, grid(part, len(part), GAP))
+    return figure
+
+
+def _tiles(images: Float[np.ndarray, "n c h w"], room: float) -> UInt8[np.ndarray, "n height width 3"]:
+    """Pixels of each image, at a size that suits `room` pixels of width, gap included."""
+    width = images.shape[-1]
+    return tile(images, width_for(width, min(LARGEST, ENLARGED * width, room - GAP)))
+
+
+def _around(right: int, title: str | None) -> int:
+    """Width of a figure whose drawing ends at `right`, and in which the title has room."""
+    return max(right, MARGIN + text_width(title or "", 12.5, "bold")) + MARGIN
+
+
+def _same_shape(rows: Mapping[str, Float[np.ndarray, "_ _ _ _"]]) -> list[np.ndarray]:
+    images = list(rows.values())
+    if not images or any(row.shape != images[0].shape for row in images):
+        shapes = ", ".join(f"{name} {row.shape}" for name, row in rows.items()) or "none"
+        raise UserError(f"rows to compare have the shapes {shapes}; give at least one, all of the same shape")
+    require_images(images[0])
+    return images
+
+
+def _columns_for(count: int) -> int:
+    """Columns of a grid about 1.6 times as wide as high, preferring full last rows.
+
+    Example:
+        >>> _columns_for(64), _columns_for(24), _columns_for(7)
+        (8, 6, 4)
+    """
+    wish = sqrt(1.6 * count)
+    choices = range(max(1, int(0.7 * wish)), ceil(1.5 * wish) + 1)
+    return min(choices, key=lambda columns: (-count % columns / columns + abs(columns - wish) / wish, columns))

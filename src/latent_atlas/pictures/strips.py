@@ -1,0 +1,173 @@
+"""Film strips: journeys frame by frame, and how likely each frame is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from latent_atlas.errors import UserError
+from latent_atlas.pictures.drawing import (
+    LINES,
+    MARGIN,
+    PAPER,
+    RULE,
+    SIGNAL,
+    SOFT,
+    WIDTH,
+    LineStyle,
+    blank,
+    label_axes,
+    paste,
+    place,
+    text_width,
+    title_height,
+    write,
+    write_title,
+)
+from latent_atlas.pictures.tiles import grid, tile, width_for
+
+__all__ = ["Strip", "strips_picture"]
+
+GAP = 14  # pixels between frames, in which two outlines fit side by side
+OUTLINE = 6  # pixels around a frame outside the population
+COLUMN = 330  # pixels at the left for names and notes
+PANEL = 460  # pixels of height for the curves
+CAPTION = 110  # pixels of height that a caption takes
+BELOW = 100  # pixels for the curves' horizontal axis
+LEAST = 40  # pixels that a frame has at least, however many there are
+DEEPEST = 4  # how far below the floor the curves' panel reaches, in multiples of its reach above
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One journey, frame by frame."""
+
+    name: str
+    """The planner."""
+    images: Float[np.ndarray, "frames c h w"]
+    """Decoded frames, in [0, 1]."""
+    log_prob: Float[np.ndarray, " frames"]
+    """Log-density of each frame's code, in nats."""
+    outside: Bool[np.ndarray, " frames"]
+    """Which frames are outside the population."""
+    note: str = ""
+    """What the numbers say, such as "2 of 17 outside"."""
+
+
+def strips_picture(strips: Sequence[Strip], floor: float, title: str | None = None) -> Figure:
+    """Film strips one below the other, frames outside the population outlined, and their log-densities below.
+
+    Arguments:
+        strips: One per journey, of as many frames each or not.
+        floor: The log-density, in nats, under which a code is outside the population.
+
+    Raises:
+        UserError: there is no strip.
+    """
+    if not strips:
+        raise UserError("there are no strips to draw; give at least one journey")
+    frames = max(len(strip.images) for strip in strips)
+    films = [_film(strip, (WIDTH - COLUMN - 2 * MARGIN) / frames - GAP) for strip in strips]
+    tops = _tops(films, title)
+    length = max(film.shape[1] for film in films)
+    figure = blank(COLUMN + length + MARGIN, tops[-1] + PANEL + BELOW)
+    write_title(figure, title)
+    for index, (strip, film, top) in enumerate(zip(strips, films, tops[:-1], strict=True)):
+        _caption(figure, strip, top + film.shape[0] // 2, LINES[index % len(LINES)])
+        paste(figure, COLUMN, top, film)
+    # Half a gap beyond the films on both sides: each frame's number then stands below its picture.
+    edge = GAP / 2 - OUTLINE
+    axes = place(figure, COLUMN - edge, tops[-1], length + 2 * edge, PANEL)
+    _curves(axes, strips, floor, frames)
+    return figure
+
+
+def _film(strip: Strip, room: float) -> UInt8[np.ndarray, "height width 3"]:
+    """The frames in a row, each with room for an outline, which frames outside the population have."""
+    tiles = tile(strip.images, width_for(strip.images.shape[-1], max(LEAST, room)))
+    count, height, width, _ = tiles.shape
+    framed = np.full((count, height + 2 * OUTLINE, width + 2 * OUTLINE, 3), 255, np.uint8)
+    framed[strip.outside] = np.round(np.array(to_rgb(SIGNAL)) * 255)
+    framed[:, OUTLINE:-OUTLINE, OUTLINE:-OUTLINE] = tiles
+    return grid(framed, count, GAP - 2 * OUTLINE)
+
+
+def _tops(films: Sequence[np.ndarray], title: str | None) -> list[int]:
+    """Where each film, and below them the curves, begin."""
+    tops = [title_height(title)]
+    for film in films:
+        tops.append(tops[-1] + max(film.shape[0], CAPTION) + 22)
+    tops[-1] += 20
+    return tops
+
+
+def _caption(figure: Figure, strip: Strip, middle: int, style: LineStyle) -> None:
+    """Name, line and note of a journey, in the column at the left, centred on its film."""
+    lines = wrap(strip.note, 24)[:3]
+    top = middle - (38 + 28 * len(lines)) / 2
+    write(figure, MARGIN, top, strip.name, size=10, weight="bold")
+    across, up = figure.bbox.width, figure.bbox.height
+    start = MARGIN + text_width(strip.name, 10, "bold") + 16
+    figure.add_artist(
+        Line2D(
+            [start / across, (start + 34) / across, (start + 68) / across], [1 - (top + 18) / up] * 3,
+            color=style.color, linestyle=style.dashes, linewidth=1.6, marker=style.marker, markersize=4,
+            markevery=[1],
+        )
+    )  # fmt: skip
+    for number, line in enumerate(lines):
+        write(figure, MARGIN, top + 40 + 28 * number, line, size=8, color=SOFT)
+
+
+def _limits(strips: Sequence[Strip], floor: float) -> tuple[float, float]:
+    """The range of log-densities to show: all of it, unless the deepest fall would flatten the rest."""
+    values = np.concatenate([strip.log_prob for strip in strips])
+    values = np.append(values[np.isfinite(values)], floor)
+    high = float(values.max())
+    spread = max(high - floor, 1e-3)
+    low = max(float(values.min()), floor - DEEPEST * spread)
+    low = min(low, floor - 0.4 * spread)
+    return low - 0.08 * (high - low), high + 0.08 * (high - low)
+
+
+def _curves(axes: Axes, strips: Sequence[Strip], floor: float, frames: int) -> None:
+    """Log-density against frame number, each frame below its picture."""
+    label_axes(axes, "frame", "log-density (nats)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(-0.5, frames - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(min(frames, 17), integer=True, steps=[1, 2, 5, 10]))
+    axes.grid(axis="y", color=RULE, linewidth=0.5)
+    low, high = _limits(strips, floor)
+    axes.set_ylim(low, high)
+    axes.axhspan(low, floor, color=SIGNAL, alpha=0.09, linewidth=0)
+    axes.axhline(floor, color=SIGNAL, linewidth=1.1, linestyle=(0, (4, 2)))
+    for index, strip in enumerate(strips):
+        style = LINES[index % len(LINES)]
+        axes.plot(
+            np.arange(len(strip.log_prob)), strip.log_prob, color=style.color, linestyle=style.dashes,
+            linewidth=1.6, marker=style.marker, markersize=4, markeredgecolor=PAPER, markeredgewidth=0.4,
+        )  # fmt: skip
+        _mark_below(axes, strip, low, style)
+    axes.text(
+        0.008, 0.03, "outside the population", color=SIGNAL, fontsize=8, transform=axes.transAxes, va="bottom",
+        fontfamily="DejaVu Sans",
+    )  # fmt: skip
+
+
+def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
+    """Say how deep a curve falls that leaves the panel through its lower edge."""
+    finite = np.where(np.isfinite(strip.log_prob), strip.log_prob, np.inf)
+    deepest = int(finite.argmin())
+    if finite[deepest] < low:
+        axes.annotate(
+            f"{strip.name} falls to {finite[deepest]:.0f}", (deepest, low), (0, 5),
+            textcoords="offset points", ha="center", fontsize=7.5, color=style.color, parse_math=False,
+            fontfamily="DejaVu Sans",
+        )  # fmt: skip

@@ -1,0 +1,135 @@
+"""Metrics as HTML tables, in words and with units."""
+
+import json
+import math
+from collections.abc import Mapping
+from html import escape
+from typing import Any, NamedTuple
+
+__all__ = ["Meaning", "meaning_of", "shown", "table"]
+
+MOST_ITEMS = 20
+
+
+class Meaning(NamedTuple):
+    """A metric in words."""
+
+    words: str
+    unit: str = ""
+    """"share" for numbers in [0, 1] that read better in per cent."""
+    about: str = ""
+    """What to compare it with."""
+
+
+_MEANINGS = {
+    "mse": Meaning("mean squared error per pixel"),
+    "mae": Meaning("mean absolute error per pixel"),
+    "l1": Meaning("mean absolute error per pixel"),
+    "psnr": Meaning("peak signal-to-noise ratio", "dB", "higher is closer"),
+    "ssim": Meaning("structural similarity", "", "1 is identical"),
+    "kl": Meaning("KL divergence of the codes from the boundary", "nats", "far above 20, one classifier saturates"),
+    "normaliser": Meaning("normaliser of the map", "", "1 if it is a normalised density"),
+    "normaliser_error": Meaning("standard error of the normaliser"),
+    "inverse": Meaning("inverse normaliser", "", "1 if the boundary covers the codes"),
+    "effective_share": Meaning("effective sample size of importance weights", "share"),
+    "cross_entropy": Meaning("cross-entropy of D_z on held-out codes", "nats", "0.693 where it cannot tell"),
+    "floor": Meaning("edge of the population", "nats", "the 5 % quantile of held-out real codes"),
+    "outside": Meaning("frames outside the population", "share", "real data have 5 %"),
+    "off_population": Meaning("frames outside the population", "share", "real data have 5 %"),
+    "off_population_rate": Meaning("frames outside the population", "share", "real data have 5 %"),
+    "left": Meaning("distance left to the goal", "share", "0 % for exact arrival"),
+    "distance_left": Meaning("distance left to the goal", "share", "0 % for exact arrival"),
+    "length_ratio": Meaning("length of the path over the straight line", "", "1 is straight"),
+    "largest_jump": Meaning("largest step between frames over the mean step", "", "1 is even"),
+    "lowest_log_prob": Meaning("least likely frame", "nats"),
+    "mean_log_prob": Meaning("mean log-density", "nats"),
+    "frechet": Meaning("Fréchet distance", "", "0 is the same distribution"),
+    "precision": Meaning("precision", "share"),
+    "recall": Meaning("recall", "share"),
+    "accuracy": Meaning("accuracy", "share"),
+    "n": Meaning("images"),
+    "n_train": Meaning("images learned from"),
+    "n_held_out": Meaning("images held out"),
+    "image_size": Meaning("side", "pixels"),
+    "rejects": Meaning("files that could not be read"),
+    "digest": Meaning("fingerprint", "", "changes with any pixel, label or order"),
+    "seconds": Meaning("time", "s"),
+}
+
+
+def meaning_of(name: str) -> Meaning:
+    """A metric in words; a name that is not known stands for itself."""
+    return _MEANINGS.get(name, Meaning(name.replace("_", " ")))
+
+
+def shown(value: Any, unit: str = "") -> str:
+    """A value as escaped text.
+
+    Example:
+        >>> shown(0.0471, "share"), shown(-12.3456), shown(60000), shown(None), shown("<b>"), shown(["a", 1])
+        ('4.7 %', '−12.3', '60,000', '–', '&lt;b&gt;', 'a, 1')
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return _number(value, unit).replace("-", "−")
+    if isinstance(value, list):
+        more = f", … ({len(value):,} in all)" if len(value) > MOST_ITEMS else ""
+        return ", ".join(shown(item) for item in value[:MOST_ITEMS]) + more
+    return escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _number(value: float, unit: str) -> str:
+    """Three significant digits, so that a column lines up and no noise is read as signal; integers in full."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else str(value)
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    if isinstance(value, int) or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return "0" if value == 0 else f"{value:#.3g}"
+
+
+def table(caption: str, numbers: Mapping[str, Any]) -> str:
+    """A section of metrics as HTML.
+
+    Arguments:
+        numbers: Name to number, which gives one row each; or row (a planner, a sampler) to such a mapping, which
+            gives one column per metric. Both may be mixed, which gives two tables.
+    """
+    rows = {name: value for name, value in numbers.items() if isinstance(value, Mapping)}
+    plain = {name: value for name, value in numbers.items() if name not in rows}
+    title = f"<caption>{escape(caption[:1].upper() + caption[1:])}</caption>"
+    return (_list(title, plain) if plain else "") + (_matrix(title, rows) if rows else "")
+
+
+def _list(title: str, numbers: Mapping[str, Any]) -> str:
+    lines = []
+    for name, value in numbers.items():
+        meaning = meaning_of(name)
+        unit = "" if meaning.unit == "share" else f" {escape(meaning.unit)}"
+        about = f"<small>{escape(meaning.about)}</small>" if meaning.about else ""
+        lines.append(
+            f'<tr><th scope="row">{escape(meaning.words)}{about}</th><td>{shown(value, meaning.unit)}{unit}</td></tr>'
+        )
+    return f'<div class="wide list"><table>{title}<tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def _matrix(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    head = ['<th scope="col"><span class="unseen">name</span></th>']
+    for name in names:
+        meaning = meaning_of(name)
+        notes = ", ".join(note for note in (meaning.unit.replace("share", ""), meaning.about) if note)
+        small = f"<small>{escape(notes)}</small>" if notes else ""
+        head.append(f'<th scope="col">{escape(meaning.words)}{small}</th>')
+    lines = []
+    for label, row in rows.items():
+        cells = "".join(f"<td>{shown(row.get(name), meaning_of(name).unit)}</td>" for name in names)
+        lines.append(f'<tr><th scope="row">{escape(label)}</th>{cells}</tr>')
+    return (
+        f'<div class="wide"><table class="matrix">{title}<thead><tr>{"".join(head)}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )

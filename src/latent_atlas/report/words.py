@@ -1,0 +1,62 @@
+"""What the page says beside its pictures: captions, terms, and which command makes what is missing."""
+
+from typing import NamedTuple
+
+__all__ = ["PICTURES", "TERMS", "PictureWords"]
+
+
+class PictureWords(NamedTuple):
+    """What the page says about one picture."""
+
+    title: str
+    alt: str
+    caption: str
+    command: str
+    """The command that makes it; RUN stands for the folder."""
+
+
+PICTURES = {
+    "reconstructions.png": PictureWords(
+        "Reconstructions",
+        "Held-out images, each above what the decoder makes of its code.",
+        "Held-out images, which no network has learned from, above what the decoder makes of their codes. Look for "
+        "the same shape and position in both; what is blurred below did not fit into the code.",
+        "latent-atlas evaluate RUN",
+    ),
+    "samples.png": PictureWords(
+        "Samples",
+        "A grid of images decoded from codes that were drawn from the map.",
+        "Images decoded from codes that were drawn from the map. Look for variety, and for images that could belong "
+        "to the collection; many alike mean that the draws keep to a few peaks of the density.",
+        "latent-atlas sample RUN",
+    ),
+    "map.png": PictureWords(
+        "Map",
+        "A plane of the latent space: confusion, realness and log-density, with real codes, anchors and paths.",
+        "One plane of the latent space through the anchors. Confusion is 1 bit where the latent discriminator D_z "
+        "cannot tell codes of images from fake ones, and 0 bits where it is sure; log-density, in nats, says how "
+        "likely a place is. The white line between dark ones is the edge of the population. Look for paths that stay "
+        "inside it, and for gaps that a straight line crosses.",
+        "latent-atlas map RUN",
+    ),
+    "travel.png": PictureWords(
+        "Travel",
+        "Film strips of journeys between two images, and below them the log-density of each frame.",
+        "Journeys between two images, frame by frame. Outlined frames are outside the population: their log-density "
+        "is below the 5 % quantile of held-out real codes. The walk follows rule 2, z′ = z + α ∇ log D_z(z) + "
+        "γ (z_B − z), and stops short of B where its two pulls cancel. Look for journeys without outlines that "
+        "arrive, and for curves that stay above the dashed line.",
+        "latent-atlas travel RUN A B",
+    ),
+}
+"""The pictures that every run should have, in the page's order."""
+
+TERMS = {
+    "Population": "Where the codes of real images lie. Its edge is the log-density that 5 % of held-out real codes "
+    "fall short of, so real data are outside in 1 case of 20.",
+    "Realness": "What D_z answers: the probability that a code comes from an image and not from the fake boundary. "
+    "1/2 where both are equally dense.",
+    "Confusion, in bits": "The entropy of that answer: 1 bit where it is 1/2, 0 bits where D_z is sure.",
+    "Log-density, in nats": "D_z's logit plus the log-density of the boundary. One nat less is a factor of 2.72 less "
+    "likely.",
+}

@@ -1,0 +1,66 @@
+"""From a density to codes: the samplers by name."""
+
+from dataclasses import dataclass
+
+import torch
+
+from latent_atlas.density import Density, StandardNormal
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Latents
+
+__all__ = ["SAMPLERS", "Draws", "draw"]
+
+SAMPLERS = ("importance", "prior")
+PROPOSALS = 50  # prior draws per wanted code
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Codes drawn from a density.
+
+    Attributes:
+        points: Shape (n, d).
+        info: What the sampler says of its work, by name.
+    """
+
+    points: Latents
+    info: dict[str, float]
+
+
+@torch.no_grad()
+def draw(density: Density, n: int, sampler: str = "importance", *, generator: torch.Generator) -> Draws:
+    """Draw `n` codes.
+
+    importance: draw 50 n codes of the prior and keep n of them, each with probability in proportion to q / p
+    (sampling importance resampling); `info` tells the effective share of the proposals, in (0, 1].
+    prior: N(0, I), which does not look at the density: the baseline.
+
+    References:
+        Using the SIR algorithm to simulate posterior distributions, Rubin 1988.
+
+    Raises:
+        UserError: n < 1, or there is no sampler of that name.
+    """
+    if n < 1:
+        raise UserError(f"{n} samples were asked for; choose 1 or more")
+    prior = StandardNormal(density.dimension)
+    if sampler == "prior":
+        return Draws(prior.sample(n, generator=generator), {})
+    if sampler != "importance":
+        raise UserError(f"no sampler '{sampler}'; choose {', '.join(SAMPLERS)}")
+    proposals = prior.sample(PROPOSALS * n, generator=generator)
+    weights = (density.log_prob(proposals) - prior.log_prob(proposals)).softmax(dim=0)
+    kept = _systematic(weights, n, generator)
+    return Draws(proposals[kept], {"effective_share": (1 / weights.square().sum() / len(weights)).item()})
+
+
+def _systematic(weights: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
+    """Systematic resampling: n indices, index i drawn n · weights[i] times give or take one, in random order.
+
+    References:
+        Comparison of Resampling Schemes for Particle Filtering, Douc and Cappé 2005.
+    """
+    offset = torch.rand((), generator=generator, device=generator.device)
+    ticks = (torch.arange(n, device=weights.device) + offset) / n
+    indices = torch.searchsorted(weights.cumsum(0), ticks.to(weights.dtype)).clamp(max=len(weights) - 1)
+    return indices[torch.randperm(n, generator=generator, device=generator.device)]

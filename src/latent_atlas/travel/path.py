@@ -1,0 +1,71 @@
+"""What a journey is: points from start towards end, who planned them, and what can be said of them."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from latent_atlas.shapes import Images, Latents, Points, Trace, Values
+
+__all__ = ["Path", "arc_lengths", "resample"]
+
+
+@dataclass(frozen=True)
+class Path:
+    """n journeys, all of as many frames.
+
+    Attributes:
+        points: Codes, shape (frames, n, d); the first frame is the start.
+        end: Where each journey was to arrive, shape (n, d).
+        planner: Name of the planner.
+        info: What the planner says of its work, by name.
+        metrics: Numbers per journey, shape (n,) each; see `travel.metrics.measure`.
+        images: The decoded frames, shape (frames · n, c, h, w), frame by frame; None until an atlas decodes them.
+    """
+
+    points: Points
+    end: Latents
+    planner: str
+    info: dict[str, float | bool] = field(default_factory=dict)
+    metrics: dict[str, Values] = field(default_factory=dict)
+    images: Images | None = None
+
+    def strip(self, journey: int = 0) -> Images:
+        """The decoded frames of one journey, shape (frames, c, h, w).
+
+        Raises:
+            ValueError: the path has not been decoded; `Atlas.travel` does that.
+        """
+        if self.images is None:
+            raise ValueError("this path has no images; Atlas.travel decodes its frames")
+        frames, n, _ = self.points.shape
+        return self.images.unflatten(0, (frames, n))[:, journey]
+
+    def with_metrics(self, metrics: dict[str, Values]) -> "Path":
+        """The same path with numbers added."""
+        return replace(self, metrics=self.metrics | metrics)
+
+
+def arc_lengths(points: Trace) -> Tensor:
+    """Length travelled from the start to each point, shape (steps, n)."""
+    steps = points.diff(dim=0).norm(dim=2)
+    return torch.cat([torch.zeros_like(points[:1, :, 0]), steps.cumsum(dim=0)])
+
+
+def resample(points: Trace, frames: int) -> Points:
+    """Place `frames` points at equal distances along each polyline; both ends stay where they are.
+
+    Example:
+        >>> resample(torch.tensor([[[0.0]], [[1.0]], [[4.0]]]), 3).flatten()
+        tensor([0., 2., 4.])
+    """
+    lengths = arc_lengths(points).T.contiguous()  # (n, k)
+    wanted = lengths[:, -1:] * torch.linspace(0, 1, frames, device=points.device, dtype=points.dtype)
+    right = torch.searchsorted(lengths, wanted.contiguous()).clamp(1, len(points) - 1)
+    before, after = lengths.gather(1, right - 1), lengths.gather(1, right)
+    share = ((wanted - before) / (after - before).clamp_min(torch.finfo(points.dtype).tiny)).clamp(0, 1)
+    rows = points.transpose(0, 1)  # (n, k, d)
+    index = right[..., None].expand(-1, -1, points.shape[2])
+    placed = torch.lerp(rows.gather(1, index - 1), rows.gather(1, index), share[..., None])
+    placed[:, 0], placed[:, -1] = points[0], points[-1]
+    return placed.transpose(0, 1)

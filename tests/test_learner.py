@@ -1,0 +1,188 @@
+"""Gradient routing: each update moves its own network along the gradient of its own loss, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latent_atlas import losses
+from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
+from latent_atlas.engine import Engine
+from latent_atlas.learner import Batch, Learner, frozen, learning_rate_factor
+from latent_atlas.model import reparameterise
+
+TINY = Config(
+    model=ModelConfig(image_size=8, channels=1, latent_dim=3, width=4, discriminator_width=4),
+    train=TrainConfig(batch_size=6, steps=20, adversarial_start=0, kl_warmup=0, penalty_every=1, device="cpu"),
+    map=MapConfig(width=8, depth=1),
+)
+
+
+def learner(**changes: object) -> Learner:
+    made = Learner(replace(TINY, train=replace(TINY.train, **changes)), Engine("cpu", "32", compile=False))
+    with torch.no_grad():  # blocks start as the identity; move off it, so that every weight has a gradient
+        generator = torch.Generator().manual_seed(5)
+        for weight in made.model.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+    return made
+
+
+def batch(step: int = 1) -> Batch:
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    return Batch(images, step, torch.Generator().manual_seed(2))
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [weight.detach().clone() for weight in network.parameters()]
+
+
+def moved(before: list[Tensor], network: nn.Module) -> bool:
+    return any(not torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+
+
+NETWORKS = ("encoder", "decoder", "image_discriminator", "latent_discriminator")
+UPDATES = {
+    "image_discriminator": {"image_discriminator"},
+    "latent_discriminator": {"latent_discriminator"},
+    "autoencoder": {"encoder", "decoder"},
+}
+
+
+@pytest.mark.parametrize("arm", ["online", "adversarial"])
+@pytest.mark.parametrize("update", UPDATES)
+def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) -> None:
+    made = learner(arm=arm, feature_matching=0.1, balance=True)
+    before = {name: weights(getattr(made.model, name)) for name in NETWORKS}
+    made.update(update, *getattr(made, f"{update}_loss")(batch()))
+    for name in NETWORKS:
+        assert moved(before[name], getattr(made.model, name)) == (name in UPDATES[update]), name
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: str) -> None:
+    made = learner(arm="adversarial", feature_matching=0.1)
+    loss, _ = getattr(made, f"{update}_loss")(batch())
+    loss.backward()
+    for name in NETWORKS:
+        has_gradient = any(w.grad is not None and w.grad.any() for w in getattr(made.model, name).parameters())
+        assert has_gradient == (name in UPDATES[update]), name
+
+
+def test_the_image_discriminator_s_gradient_is_that_of_its_own_loss() -> None:
+    made = learner(r1=0.5, r2=0.25)
+    network, given = made.model.image_discriminator, batch()
+    loss, _ = made.image_discriminator_loss(given)
+    actual = torch.autograd.grad(loss, list(network.parameters()))
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        z = reparameterise(*made.model.encoder(given.images[:3]), generator=generator)
+        fake = made.model.decoder(torch.cat([z, torch.randn(3, 3, generator=generator)]))
+    expected_loss = (
+        losses.image_discriminator(network(given.images), network(fake), "relativistic")
+        + 0.5 * losses.gradient_penalty(network, given.images)
+        + 0.25 * losses.gradient_penalty(network, fake)
+    )
+    expected = torch.autograd.grad(expected_loss, list(network.parameters()))
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms() -> None:
+    made = learner(kl_weight=0.01, adversarial_weight=0.3)
+    m, given = made.model, batch(step=5)
+    loss, _ = made.autoencoder_loss(given)
+    parameters = [*m.encoder.parameters(), *m.decoder.parameters()]
+    actual = torch.autograd.grad(loss, parameters)
+    generator = torch.Generator().manual_seed(2)
+    means, log_variances = m.encoder(given.images)
+    z = reparameterise(means, log_variances, generator=generator)
+    decoded = m.decoder(z)
+    fake = torch.cat([decoded[:3], m.decoder(torch.randn(3, 3, generator=generator))])
+    expected_loss = (
+        (decoded - given.images).square().mean()
+        + 0.01 * losses.kl_standard_normal(means, log_variances).mean()
+        + 0.3 * torch.nn.functional.softplus(m.image_discriminator(given.images) - m.image_discriminator(fake)).mean()
+    )
+    expected = torch.autograd.grad(expected_loss, parameters)
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("kind", ["relativistic", "hinge", "non-saturating"])
+def test_descent_of_the_decoder_raises_what_the_image_discriminator_says_of_its_images(kind: str) -> None:
+    made = learner(adversarial=kind, kl_weight=0.0)
+    terms: dict[str, Tensor] = {}
+    z = torch.randn(6, 3, generator=torch.Generator().manual_seed(3))
+    with frozen(made.model.image_discriminator):
+        loss = made.decoder_against_image_discriminator(made.model.decoder(z), batch(), terms)
+    before = made.model.image_discriminator(made.model.decoder(z[:3])).mean()
+    gradients = torch.autograd.grad(loss, list(made.model.decoder.parameters()))
+    with torch.no_grad():
+        for weight, slope in zip(made.model.decoder.parameters(), gradients, strict=True):
+            weight.sub_(0.05 * slope / (slope.norm() + 1e-12))
+    assert made.model.image_discriminator(made.model.decoder(z[:3])).mean() > before
+
+
+def test_the_adversarial_arm_s_encoder_makes_its_codes_look_fake() -> None:
+    made = learner(arm="adversarial", fool_weight=1.0)
+    _, terms = made.autoencoder_loss(batch())
+    before = terms["latent_fooling"]
+    gradients = torch.autograd.grad(before, list(made.model.encoder.parameters()))
+    with torch.no_grad():
+        for weight, slope in zip(made.model.encoder.parameters(), gradients, strict=True):
+            weight.sub_(1e-3 * slope / (slope.norm() + 1e-12))
+    assert made.autoencoder_loss(batch())[1]["latent_fooling"] < before
+
+
+def test_the_image_discriminator_learns_before_its_loss_reaches_the_decoder() -> None:
+    made = learner(discriminator_start=2, adversarial_start=4)
+    terms = {step: set(made.step(batch(step))) for step in (2, 3, 4, 5)}
+    assert "image_discriminator" not in terms[2]
+    assert "image_discriminator" in terms[3]
+    assert "image_generator" not in terms[4]
+    assert "image_generator" in terms[5]
+
+
+def test_lazy_penalties_weigh_as_much_over_time() -> None:
+    every, lazily = learner(penalty_every=1), learner(penalty_every=4)
+    plain = learner(r1=0.0, r2=0.0)
+    base = plain.image_discriminator_loss(batch(4))[0]
+    now = every.image_discriminator_loss(batch(4))[0] - base
+    torch.testing.assert_close(lazily.image_discriminator_loss(batch(4))[0] - base, 4 * now, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(lazily.image_discriminator_loss(batch(3))[0], base)
+
+
+def test_spectral_norm_keeps_every_singular_value_at_most_about_one() -> None:
+    config = replace(TINY, model=replace(TINY.model, spectral_norm=True))
+    made = Learner(config, Engine("cpu", "32", compile=False))
+    for step in range(1, 12):  # the power iteration settles within a few forward passes
+        made.step(batch(step))
+    layers = [m for m in made.model.image_discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert layers
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() < 1.2
+
+
+def test_averages_follow_the_weights() -> None:
+    made = learner(ema=0.9)
+    for step in range(1, 4):
+        made.step(batch(step))
+    kept, now = made.average["encoder"].head.weight, made.model.encoder.head.weight
+    assert not torch.equal(kept, now)
+    finished = made.finished()
+    assert torch.equal(finished.encoder.head.weight, kept)
+
+
+def test_bfloat16_trains_with_float32_weights() -> None:
+    made = Learner(TINY, Engine("cpu", "bf16", compile=False))
+    record = made.step(batch(1))
+    assert all(value.isfinite() for value in record.values())
+    assert made.model.encoder.head.weight.dtype == torch.float32
+
+
+def test_learning_rate_is_held_and_then_falls_to_zero() -> None:
+    config = TrainConfig(steps=100, decay=0.4)
+    assert learning_rate_factor(1, config) == learning_rate_factor(60, config) == 1
+    assert learning_rate_factor(80, config) == pytest.approx(0.5)
+    assert learning_rate_factor(100, config) == pytest.approx(0)

@@ -1,0 +1,184 @@
+"""Paths: ends, rules against hand-computed steps, the fixed point, and what is reported."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.errors import UserError
+from latent_atlas.toys import two_clusters
+from latent_atlas.travel import PLANNERS, plan
+from latent_atlas.travel.path import Path, arc_lengths, resample
+from latent_atlas.travel.straight import slerp
+from latent_atlas.travel.walk import Walk, rule1, rule2, walk
+
+WORLD = two_clusters(2, distance=3.0)
+MAP = ExactMembership(WORLD, StandardNormal(2))
+
+
+class Slope(Membership):
+    """l(z) = w · z, so that D, grad D and grad log D are known by hand."""
+
+    dimension = 2
+    weight = torch.tensor([1.0, -2.0])
+
+    def logit(self, latents: Tensor) -> Tensor:
+        return latents @ self.weight
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        return self.logit(latents)
+
+
+Z, END = torch.tensor([[0.5, 0.25]]), torch.tensor([[2.0, 1.0]])  # l(Z) = 0, so D = 1/2
+
+
+def test_rule_1_takes_the_step_computed_by_hand() -> None:
+    # grad D = D (1 - D) w = (1/4, -1/2); grad |z_B - z|² = -2 (1.5, 0.75) = (-3, -1.5)
+    step = rule1(Slope(), Z, END, alpha=0.2, beta=-0.1)
+    torch.testing.assert_close(step, Z + 0.2 * torch.tensor([[0.25 + 0.3, -0.5 + 0.15]]))
+
+
+def test_rule_2_takes_the_step_computed_by_hand() -> None:
+    # grad log D = (1 - D) w = (1/2, -1)
+    step = rule2(Slope(), Z, END, alpha=0.2, gamma=0.1)
+    torch.testing.assert_close(step, Z + torch.tensor([[0.1 + 0.15, -0.2 + 0.075]]))
+
+
+def test_rule_1_reaches_for_the_end_only_with_negative_beta() -> None:
+    flat = ExactMembership(StandardNormal(2), StandardNormal(2))
+    before = (END - Z).norm()
+    assert (END - rule1(flat, Z, END, alpha=0.1, beta=-0.5)).norm() < before
+    assert (END - rule1(flat, Z, END, alpha=0.1, beta=0.5)).norm() > before
+
+
+def test_rule_2_stops_where_the_fixed_point_formula_says() -> None:
+    start, end = torch.tensor([[-1.5, 0.3]]), torch.tensor([[0.0, 0.8]])
+    how = Walk(alpha=0.05, gamma=0.05, steps=5_000, tolerance=1e-7)
+    points, info = walk(MAP, start, end, how)
+    last = points[-1]
+    assert info["converged"]
+    left = -(how.alpha / how.gamma) * MAP.log_realness_gradient(last)
+    torch.testing.assert_close(end - last, left, atol=1e-4, rtol=1e-3)
+    assert left.norm() > 0.1  # it does stop short
+
+
+@pytest.mark.parametrize("rule", [1, 2])
+def test_a_walk_with_arrival_ends_exactly_at_the_end(rule: int) -> None:
+    points, info = walk(MAP, torch.tensor([[-1.5, 0.0]]), torch.tensor([[1.5, 0.4]]), Walk(rule=rule, arrive=True))
+    torch.testing.assert_close(points[-1], torch.tensor([[1.5, 0.4]]), atol=1e-6, rtol=0)
+    assert info["converged"]
+
+
+def test_a_walk_on_a_flat_map_follows_the_straight_line() -> None:
+    flat = ExactMembership(StandardNormal(2), StandardNormal(2))
+    points, _ = walk(flat, Z, END, Walk(gamma=0.1))
+    along, across = END - Z, points - Z
+    area = across[..., 0] * along[:, 1] - across[..., 1] * along[:, 0]
+    assert area.abs().max() < 1e-5
+
+
+def test_a_walk_that_needs_more_steps_says_so() -> None:
+    assert not plan(MAP, Z, END, "walk", steps=3).info["converged"]
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_every_planner_starts_at_the_start_and_has_the_frames_asked_for(
+    planner: str, generator: torch.Generator
+) -> None:
+    start, end = torch.randn(2, 5, 2, generator=generator)
+    path = plan(WORLD, start, end, planner, frames=9)
+    assert path.points.shape == (9, 5, 2)
+    torch.testing.assert_close(path.points[0], start)
+    assert set(path.metrics) == {"distance_left", "length_ratio", "outside", "lowest", "largest_jump"}
+    assert all(values.shape == (5,) for values in path.metrics.values())
+
+
+@pytest.mark.parametrize("planner", ["linear", "slerp"])
+def test_baselines_arrive_exactly(planner: str) -> None:
+    path = plan(WORLD, Z, END, planner)
+    assert torch.equal(path.points[-1], END)
+    assert path.metrics["distance_left"].item() == 0
+
+
+def test_slerp_turns_a_quarter_circle() -> None:
+    points = slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), 3)
+    half = math.sqrt(0.5)
+    torch.testing.assert_close(points[1], torch.tensor([[half, half]]))
+
+
+@pytest.mark.parametrize("end", [(2.0, 0.0), (-2.0, 0.0), (0.0, 0.0)])
+def test_slerp_goes_straight_where_there_is_no_great_circle(end: tuple[float, float]) -> None:
+    points = slerp(torch.tensor([[1.0, 0.0]]), torch.tensor([end]), 5)
+    assert points.isfinite().all()
+    torch.testing.assert_close(points[2], (points[0] + points[4]) / 2)
+
+
+def test_linear_leaves_the_population_between_two_clusters(generator: torch.Generator) -> None:
+    path = plan(WORLD, torch.tensor([-1.5, 0.0]), torch.tensor([1.5, 0.0]), "linear", generator=generator)
+    assert 0.2 < path.metrics["outside"].item() < 0.8
+    assert path.metrics["length_ratio"].item() == pytest.approx(1)
+
+
+def test_resampled_frames_are_equally_far_apart_and_keep_the_ends(generator: torch.Generator) -> None:
+    trace = torch.randn(40, 3, 2, generator=generator).cumsum(dim=0)
+    points = resample(trace, 11)
+    assert torch.equal(points[0], trace[0])
+    assert torch.equal(points[-1], trace[-1])
+    straight = resample(torch.tensor([[[0.0]], [[0.0]], [[3.0]]]), 4)  # a repeated point is no distance
+    torch.testing.assert_close(straight.flatten(), torch.tensor([0.0, 1.0, 2.0, 3.0]))
+
+
+def test_resampling_a_path_that_never_moves_keeps_it() -> None:
+    still = torch.ones(5, 2, 3)
+    assert torch.equal(resample(still, 7), torch.ones(7, 2, 3))
+
+
+def test_arc_length_is_the_sum_of_the_steps() -> None:
+    points = torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]], [[3.0, 5.0]]])
+    assert arc_lengths(points).flatten().tolist() == [0, 5, 6]
+
+
+def test_metrics_report_the_distance_left() -> None:
+    path = plan(MAP, torch.tensor([-1.5, 0.0]), torch.tensor([0.0, 1.0]), "walk", alpha=0.1, gamma=0.05)
+    left = (path.end - path.points[-1]).norm() / (path.end - path.points[0]).norm()
+    assert path.metrics["distance_left"].item() == pytest.approx(left.item())
+    assert left > 0.05
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"planner": "teleport"}, "no planner 'teleport'"),
+        ({"frames": 1}, "frames"),
+        ({"end": torch.zeros(3)}, "shape"),
+        ({"start": torch.tensor([math.nan, 0.0])}, "not finite"),
+        ({"alpha": -1.0}, "alpha is -1.0"),
+        ({"gamma": 2.0}, "gamma is 2.0"),
+        ({"rule": 3}, "rule 3"),
+        ({"speed": 3}, "no setting 'speed'"),
+        ({"planner": "linear", "alpha": 1.0}, "no settings"),
+    ],
+)
+def test_bad_input_gets_one_sentence(change: dict[str, object], sentence: str) -> None:
+    arguments = {"start": torch.zeros(2), "end": torch.ones(2), "planner": "walk"} | change
+    with pytest.raises(UserError, match=sentence):
+        plan(WORLD, **arguments)
+
+
+def test_a_path_without_images_says_who_decodes_it() -> None:
+    points = torch.zeros(3, 1, 2)
+    with pytest.raises(ValueError, match=r"Atlas\.travel"):
+        Path(points, points[-1], "linear").strip()
+
+
+def test_a_density_with_neither_floor_nor_samples_is_judged_by_its_ends() -> None:
+    class Bare(Density):
+        dimension = 2
+
+        def log_prob(self, latents: Tensor) -> Tensor:
+            return -latents.square().sum(dim=1)
+
+    path = plan(Bare(), torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 1.0]), "linear")
+    assert path.metrics["outside"].item() == 0  # between its ends the line is nearer to the centre than they are
