@@ -52,7 +52,9 @@ def test_integers_and_booleans(tmp_path: Path) -> None:
     assert torch.equal(loaded(saved(tmp_path, BYTES > 99)).images, (EXPECTED > 99) * torch.tensor(255).byte())
 
 
-@pytest.mark.parametrize("array", [BYTES - 1.0, BYTES * 2.0, BYTES.astype(np.uint16) * 257, BYTES + 1j])
+@pytest.mark.parametrize(
+    "array", [BYTES - 1.0, BYTES * 2.0, BYTES.astype(np.uint16) * 257, BYTES + 1j, BYTES * 0 - 1.0]
+)
 def test_other_values_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     with pytest.raises(UserError, match="uint8"):
         loaded(saved(tmp_path, array))

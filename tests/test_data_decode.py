@@ -1,6 +1,7 @@
 """Each rule of `decode` against pixels that are known, and each damaged file against its reason."""
 
 import io
+import os
 import struct
 import zlib
 from typing import Any
@@ -11,7 +12,8 @@ import torch
 from PIL import Image
 
 from latent_atlas.data import open_image
-from latent_atlas.data.decode import MAX_PIXELS, Square, UndecodableError, decode, quiet
+from latent_atlas.data.decode import Square, decode
+from latent_atlas.data.unpack import MAX_PIXELS, UndecodableError, quiet
 from latent_atlas.errors import UserError
 
 
@@ -222,9 +224,10 @@ def test_open_image(tmp_path: Any) -> None:
     assert open_image(str(tmp_path / "a.png"), 6, 3, "pad")[0, :, 0, 0].tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("name", ["missing.png", "folder", "words.png", "empty.png"])
+@pytest.mark.parametrize("name", ["missing.png", "folder", "words.png", "empty.png", "pipe.png"])
 def test_open_image_explains_in_one_sentence(tmp_path: Any, name: str) -> None:
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "words.png").write_text("words")
     (tmp_path / "empty.png").touch()
     with pytest.raises(UserError, match=name) as caught:

@@ -15,9 +15,7 @@ import torch
 from PIL import Image
 
 from latent_atlas.config import DataConfig
-from latent_atlas.data import ImageSet, load_images, probe_source
-from latent_atlas.data import decode as decoding
-from latent_atlas.data import files, source
+from latent_atlas.data import ImageSet, load_images, probe_source, source, unpack
 from latent_atlas.errors import UserError
 
 
@@ -148,6 +146,11 @@ def test_only_too_many_rejects_stop(tmp_path: Path, allowed: float, stops: bool)
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 10
 
 
+def test_nothing_left_after_allowed_rejects(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"0 images to learn from \(0 usable"):
+        loaded(as_folder(tmp_path, {"a/1.png": b"words", "a/2.png": b""}), max_rejects=1.0)
+
+
 def test_an_old_list_of_rejects_is_removed(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("old")
     data = DataConfig(source=str(as_folder(tmp_path, tree())))
@@ -179,7 +182,7 @@ def test_links_in_a_tar_are_rejects(tmp_path: Path) -> None:
 
 
 def test_oversized_files_and_members_are_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(unpack, "MAX_BYTES", 2**20)
     contents = tree(60) | {"cats/bomb.png": bytes(2**20 + 1)}
     for packer in PACKERS.values():
         (reject,) = loaded(packer(tmp_path, contents)).rejects
@@ -209,10 +212,12 @@ def test_cut_archives_end_in_one_sentence(tmp_path: Path, packer: Callable[..., 
 
 def test_a_damaged_member_is_a_reject(tmp_path: Path) -> None:
     path = as_zip(tmp_path, tree(60))
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("dogs/deep/001.png").header_offset
     content = bytearray(path.read_bytes())
-    content[content.index(b"PK\x03\x04") + 60] ^= 0xFF
+    content[start + 100] ^= 0xFF
     path.write_bytes(content)
-    assert len(loaded(path).rejects) <= 1
+    assert [reject.path for reject in loaded(path).rejects] == ["dogs/deep/001.png"]
 
 
 @pytest.mark.parametrize("name", ["", "no-such-set", "missing/folder"])
@@ -253,7 +258,7 @@ def test_probe_explains_when_nothing_can_be_decoded(tmp_path: Path) -> None:
 
 
 def test_huge_images_are_rejects_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "MAX_PIXELS", 99)
+    monkeypatch.setattr(unpack, "MAX_PIXELS", 99)
     contents = {f"{i:02}.png": png(i, 9) for i in range(40)} | {"huge.png": png(1, 10)}
     (reject,) = loaded(as_folder(tmp_path, contents)).rejects
     assert reject.path == "huge.png"

@@ -31,18 +31,27 @@ class Atlas:
         model: E and G.
         map: The density of the population.
         codes: Real codes by part, "train" and "held_out".
-        labels: Class numbers of the same images, where the collection had them.
+        labels: Class numbers of the same images by part; empty where the collection has none.
+        label_names: Names of the classes; may be empty.
         config: What the run was made of.
     """
 
     def __init__(
-        self, model: Model, map: LatentMap, codes: dict[str, Codes], labels: dict[str, Tensor], config: Config
+        self,
+        model: Model,
+        map: LatentMap,
+        codes: dict[str, Codes],
+        config: Config,
+        *,
+        labels: dict[str, Tensor] | None = None,
+        label_names: tuple[str, ...] = (),
     ) -> None:
         """Hold a model and a map; `Atlas.load` reads them from a run."""
         self.model = model.eval().requires_grad_(False)
         self.map = map
         self.codes = codes
-        self.labels = labels
+        self.labels = labels or {}
+        self.label_names = label_names
         self.config = config
 
     @property
@@ -69,7 +78,8 @@ class Atlas:
         parts = ("train", "held_out")
         codes = {part: Codes(tensors[f"{part}.means"], tensors[f"{part}.log_variances"]) for part in parts}
         labels = {part: tensors[f"{part}.labels"] for part in parts if f"{part}.labels" in tensors}
-        return cls(model.to(where), latent_map, codes, labels, config)
+        names = (folder.read_json("manifest.json") or {}).get("label_names", ())
+        return cls(model.to(where), latent_map, codes, config, labels=labels, label_names=tuple(names))
 
     def encode(self, images: Tensor) -> Latents:
         """Means of q(z|x), shape (n, d), for images (n, c, h, w) or (c, h, w) in [0, 1].

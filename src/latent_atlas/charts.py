@@ -6,6 +6,7 @@ Every point of a plane is a code, so the map is exact on every pixel of a chart.
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density import Membership
@@ -13,6 +14,8 @@ from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through", "principal_plane"]
+
+Places = Float[Tensor, "n 2"]  # coordinates on a plane
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,11 @@ class Plane:
     origin: Tensor
     axes: Tensor
 
-    def project(self, latents: Latents) -> Latents:
+    def project(self, latents: Latents) -> Places:
         """Coordinates (n, 2) of the nearest points of the plane."""
         return (latents - self.origin) @ self.axes.T
 
-    def lift(self, coordinates: Latents) -> Latents:
+    def lift(self, coordinates: Places) -> Latents:
         """The codes (n, d) at coordinates (n, 2)."""
         return self.origin + coordinates @ self.axes
 
@@ -49,7 +52,7 @@ class Window:
     bottom: float
     top: float
 
-    def grid(self, columns: int, rows: int, device: torch.device) -> Tensor:
+    def grid(self, columns: int, rows: int, device: torch.device) -> Places:
         """Coordinates (rows · columns, 2) of a grid over the window, bottom row first."""
         x = torch.linspace(self.left, self.right, columns, device=device)
         y = torch.linspace(self.bottom, self.top, rows, device=device)
@@ -92,7 +95,7 @@ def principal_plane(latents: Latents) -> Plane:
     return Plane(mean, directions[:2])
 
 
-def fit_window(coordinates: Latents, margin: float = 0.35) -> Window:
+def fit_window(coordinates: Places, margin: float = 0.35) -> Window:
     """The square window around coordinates (n, 2), enlarged on each side by `margin` of its side."""
     low, high = coordinates.min(dim=0).values, coordinates.max(dim=0).values
     centre, half = (low + high) / 2, (high - low).max() * (0.5 + margin)

@@ -82,8 +82,8 @@ class Run:
         """Path of one of the folder's files."""
         return self.path / name
 
-    def create(self, config: Config) -> None:
-        """Make the folder and write its configuration.
+    def claim(self) -> None:
+        """Make the folder, if there is no run in it; `begin` makes it a run.
 
         Raises:
             UserError: there is a run in it already, or its place is taken by a file.
@@ -94,6 +94,9 @@ class Run:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.path} cannot be made a folder ({error.strerror}); choose another --out") from None
+
+    def begin(self, config: Config) -> None:
+        """Write the configuration, which makes the folder a run."""
         self.write_text("config.json", config.to_json())
 
     def config(self) -> Config:

@@ -141,7 +141,7 @@ class TrainConfig:
 class MapConfig:
     """How D_z learns, and against what."""
 
-    boundary: Literal["prior"] = "prior"
+    boundary: str = "prior"
     """Where z_fake comes from."""
     z_real: Literal["samples", "means"] = "samples"
     """Real codes drawn afresh from q(z|x) at each step, or the fixed means."""
@@ -151,8 +151,8 @@ class MapConfig:
     steps: int = 4_000
     """Upper limit; learning stops earlier when the held-out loss has not fallen for `patience` checks."""
     batch_size: int = 512
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.1
     check_every: int = 50
     patience: int = 10
 
@@ -197,11 +197,7 @@ class Config:
             version == 1,
             f"the configuration has format {version}, this version reads 1; upgrade latent-atlas",
         )
-        config = cls()
-        for section, values in sections.items():
-            for name, value in values.items():
-                config = _replaced(config, section, name, value)
-        return config
+        return _with_values(cls(), sections)
 
     @classmethod
     def load(cls, path: Path) -> "Config":
@@ -223,6 +219,7 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         >>> with_settings(Config(), ["train.steps=500", "train.reconstruction=l1"]).train.steps
         500
     """
+    values: dict[str, dict[str, Any]] = {}
     for setting in settings:
         place, equals, text = setting.partition("=")
         section, dot, name = place.partition(".")
@@ -231,8 +228,8 @@ def with_settings(config: Config, settings: list[str]) -> Config:
             value = json.loads(text)
         except json.JSONDecodeError:
             value = text
-        config = _replaced(config, section, name, value)
-    return config
+        values.setdefault(section, {})[name] = value
+    return _with_values(config, values)
 
 
 def preset_for_size(image_size: int) -> str:
@@ -248,29 +245,34 @@ def preset_for_size(image_size: int) -> str:
     return "256px"
 
 
-def _replaced(config: Config, section: str, name: str, value: Any) -> Config:
-    """Replace one setting, checking that it exists and that the value is of its type."""
-    sections = {f.name for f in fields(config)}
-    _require(
-        section in sections,
-        f"no section '{section}' in the configuration; there are {', '.join(sorted(sections))}",
-    )
-    part = getattr(config, section)
-    types = get_type_hints(type(part))
-    _require(name in types, f"no setting '{section}.{name}'; {section} has {', '.join(types)}")
-    kind = types[name]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+def _with_values(config: Config, values: dict[str, dict[str, Any]]) -> Config:
+    """Replace settings, section by section at once, so that those which belong together are judged together."""
+    sections = [f.name for f in fields(config)]
+    for section, settings in values.items():
+        _require(section in sections, f"no section '{section}' in the configuration; there are {', '.join(sections)}")
+        part = getattr(config, section)
+        types = get_type_hints(type(part))
+        for name in settings:
+            _require(name in types, f"no setting '{section}.{name}'; {section} has {', '.join(types)}")
+        checked = {name: _checked(f"{section}.{name}", value, types[name]) for name, value in settings.items()}
+        config = replace(config, **{section: replace(part, **checked)})
+    return config
+
+
+def _checked(place: str, value: Any, kind: Any) -> Any:
+    """The value, if it is of the kind its setting has."""
     choices = get_args(kind)
     if choices and isinstance(choices[0], str):
-        value = str(value) if isinstance(value, int) else value
-        _require(value in choices, f"{section}.{name} is {value!r}; choose {', '.join(choices)}")
-    else:
-        allowed = choices or (kind,)
-        fits = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
-        expected = " or ".join(getattr(t, "__name__", str(t)) for t in allowed)
-        _require(fits, f"{section}.{name} is {value!r}; expected {expected}")
-    return replace(config, **{section: replace(part, **{name: value})})
+        value = str(value) if isinstance(value, int) else value  # JSON reads the word 32 as a number
+        _require(value in choices, f"{place} is {value!r}; choose {', '.join(choices)}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    allowed = choices or (kind,)
+    fits = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
+    expected = " or ".join(getattr(t, "__name__", str(t)).replace("NoneType", "null") for t in allowed)
+    _require(fits, f"{place} is {value!r}; expected {expected}")
+    return value
 
 
 def _require(condition: bool, sentence: str) -> None:

@@ -57,7 +57,8 @@ class Engine:
 
         Convolutions run channels last: on CPUs and on GPUs that is the order their kernels want.
         """
-        module.to(self.device, memory_format=torch.channels_last)
+        module.to(self.device)
+        module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing in the stubs
         if self._compile:
             module.compile()
         return module

@@ -1,6 +1,6 @@
-"""The one exception that a user's mistake raises."""
+"""What the command line answers with a sentence and not a traceback."""
 
-__all__ = ["UserError"]
+__all__ = ["Interrupted", "UserError"]
 
 
 class UserError(ValueError):
@@ -9,3 +9,7 @@ class UserError(ValueError):
     The command line prints the sentence and ends with exit code 2. Any other exception is a fault of ours
     and keeps its traceback.
     """
+
+
+class Interrupted(Exception):
+    """The run was asked to stop and has saved its state; the message says how to go on."""

@@ -80,7 +80,7 @@ class Learner:
             ),
         }
         self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
-        self.boundary: Boundary = make_boundary(config.map.boundary, config.model.latent_dim)
+        self.boundary = make_boundary(config.map.boundary, config.model.latent_dim)
         self.balance = torch.ones((), device=engine.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:

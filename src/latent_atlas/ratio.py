@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from latent_atlas import losses
 from latent_atlas.boundary import Boundary
@@ -71,7 +72,7 @@ class RatioFit:
 
 
 @torch.no_grad()
-def batched_logits(network: LatentDiscriminator, latents: Latents, batch: int = 16_384) -> Values:
+def batched_logits(network: nn.Module, latents: Latents, batch: int = 16_384) -> Values:
     """Logits of many codes, shape (n,), in pieces that fit in memory."""
     return torch.cat([network(part) for part in latents.split(batch)])
 
@@ -145,7 +146,7 @@ class _Checks:
         self.held_out = held_out.sample(self.SIZE, generator=generator)
         self.fake = boundary.sample(self.SIZE, generator=generator)
 
-    def __call__(self, network: LatentDiscriminator) -> tuple[float, float]:
+    def __call__(self, network: nn.Module) -> tuple[float, float]:
         fake = batched_logits(network, self.fake)
         return tuple(  # pyright: ignore[reportReturnType] - two parts make two numbers
             losses.latent_discriminator(batched_logits(network, part), fake).item()

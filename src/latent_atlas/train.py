@@ -11,24 +11,20 @@ from latent_atlas.checkpoint import Run, read_tensors, write_tensors
 from latent_atlas.config import Config, TrainConfig
 from latent_atlas.data import ImageSet
 from latent_atlas.engine import Engine, stop_request
-from latent_atlas.errors import UserError
+from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.learner import Batch, Learner
 from latent_atlas.model import Model
 from latent_atlas.ratio import Codes
 from latent_atlas.shapes import ByteImages, Images
 
-__all__ = ["Diverged", "Interrupted", "train"]
+__all__ = ["Diverged", "train"]
 
 Log = Callable[[dict[str, Any]], None]
 
 EXAMPLES = 256  # held-out images kept in the run folder, so that it can be shown without its source
 EXAMPLE_BYTES = 16 * 2**20
 RESIDENT_BYTES = 2**31  # image sets up to this size live on the device
-
-
-class Interrupted(Exception):
-    """The run was asked to stop and has saved its state; the message says how to go on."""
 
 
 class Diverged(UserError):
@@ -41,7 +37,7 @@ def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool 
     Arguments:
         images: The collection; its held-out part is only encoded and judged by.
         config: The whole configuration.
-        run: A folder made by `Run.create`.
+        run: A folder that `Run.begin` has made a run.
         log: Called with each record written to log.jsonl; `steps` says where its phase ends.
         resume: Continue from the folder's state, if it has one.
 

@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from latent_atlas.data.decode import UndecodableError
 from latent_atlas.data.source import Item, Source, refuse_bomb
+from latent_atlas.data.unpack import UndecodableError
 from latent_atlas.errors import UserError
 
 __all__ = ["array_items", "array_source"]
@@ -133,7 +133,7 @@ def _scale(rows: Rows, path: str) -> float:
         finite = block[np.isfinite(block)]
         if finite.size:
             low, high = min(low, finite.min()), max(high, finite.max())
-    if high > low and (low < 0 or high > 255):
+    if high >= low and (low < 0 or high > 255):
         raise UserError(
             f"'{path}' holds values from {low} to {high}; bring them to 0..255 as uint8, or to [0, 1] as floats"
         )

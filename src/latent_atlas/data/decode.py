@@ -24,57 +24,21 @@ One rule each, in this order:
 | already of the size | not resampled |
 """
 
-import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
+from latent_atlas.data.unpack import CHANNEL_MODES, Content, UndecodableError, quiet, read_file, unpack
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images
 
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "Content",
-    "Square",
-    "UndecodableError",
-    "decode",
-    "open_image",
-    "plain",
-    "quiet",
-    "unpack",
-]
-
-MAX_PIXELS = 50_000_000
-"""Larger images are refused: decoded, they would fill the memory."""
-
-MAX_BYTES = 256 * 2**20
-"""Larger files and archive members are refused without being read."""
-
-_SUFFIXES = ".avif .bmp .gif .heic .heif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff"
-
-IMAGE_SUFFIXES = frozenset([*_SUFFIXES.split(), ".webp"])
-"""Files that are meant to be images: those of them that cannot be decoded are rejects, all others are ignored."""
-
-Content = bytes | UInt8[np.ndarray, "height width bands"]
-"""An encoded file, or pixels with 1 (grey), 2 (and alpha), 3 (RGB) or 4 (RGBA) channels."""
-
-_CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-
-
-class UndecodableError(Exception):
-    """One image cannot be had; the text is the reason, for the list of rejects."""
+__all__ = ["Square", "decode", "open_image", "plain"]
 
 
 @dataclass(frozen=True)
@@ -133,56 +97,12 @@ def open_image(path: str | Path, image_size: int, channels: int, fit: Literal["c
     """
     try:
         with quiet():
-            image = decode(Path(path).expanduser().read_bytes(), Square(image_size, channels, fit))
+            image = decode(read_file(Path(path).expanduser()), Square(image_size, channels, fit))
     except OSError as error:
         raise UserError(f"cannot read the image '{path}' ({error.strerror}); give the path of an image file") from None
     except UndecodableError as error:
         raise UserError(f"'{path}' is not an image that can be used ({error}); give another file") from None
     return image[None].float() / 255
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Turn Pillow's warning about huge images into an error, and drop its remarks on odd metadata.
-
-    Filters belong to the process: enter it once, outside the threads that decode.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-def unpack(content: Content, enough: int) -> Image.Image:
-    """Decode to an image in whatever mode it is stored, upright.
-
-    Arguments:
-        content: An encoded file or an array of pixels.
-        enough: JPEG files may be decoded at a half, a quarter or an eighth, as long as both sides keep so many pixels.
-
-    Raises:
-        UndecodableError: the content is empty, damaged, too large, or of an unknown format.
-    """
-    if isinstance(content, np.ndarray):
-        mode = _CHANNEL_MODES[content.shape[2]]
-        return Image.fromarray(np.ascontiguousarray(content.squeeze(2) if mode == "L" else content))
-    if not content:
-        raise UndecodableError("the file is empty")
-    try:
-        image = Image.open(io.BytesIO(content), formats=_formats())
-        width, height = image.size
-        if width * height <= MAX_PIXELS:
-            image.draft(None, (enough, enough))
-            image.load()
-            return ImageOps.exif_transpose(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UndecodableError(f"it has more than {MAX_PIXELS:,} pixels") from None
-    except Image.UnidentifiedImageError:
-        raise UndecodableError("its format is not known") from None
-    # Decoders raise almost anything on damaged files, from SyntaxError to struct.error, and none may end a run.
-    except Exception as error:
-        raise UndecodableError(f"{type(error).__name__}: {error}") from None
-    raise UndecodableError(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")
 
 
 def plain(image: Image.Image) -> Image.Image:
@@ -225,7 +145,7 @@ def _with_channels(image: Image.Image, channels: int) -> Image.Image:
         # Before any resizing: colours under full transparency must not bleed into the edges.
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert(_CHANNEL_MODES[channels])
+    return image.convert(CHANNEL_MODES[channels])
 
 
 def _fitted(image: Image.Image, square: Square) -> Image.Image:
@@ -249,11 +169,3 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         return image
     shrinks = max(size) < max(image.size)
     return image.resize(size, Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC)
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """The formats tried, of those that this Pillow reads: none that starts a program, as EPS does."""
-    Image.init()
-    wanted = "AVIF BMP GIF ICO JPEG JPEG2000 MPO PNG PPM TGA TIFF WEBP"
-    return tuple(name for name in wanted.split() if name in Image.OPEN)

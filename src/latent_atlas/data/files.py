@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from latent_atlas.data.decode import IMAGE_SUFFIXES, MAX_BYTES, UndecodableError
 from latent_atlas.data.source import Item, Source, label_by_folder, refuse_bomb
+from latent_atlas.data.unpack import IMAGE_SUFFIXES, MAX_BYTES, UndecodableError, check_size, read_file
 from latent_atlas.errors import UserError
 
 __all__ = ["folder_source", "tar_source", "zip_source"]
@@ -30,7 +30,7 @@ def folder_source(root: Path) -> Source:
     """
     return label_by_folder(
         [
-            Item(path.relative_to(root).as_posix(), partial(_read_file, path))
+            Item(path.relative_to(root).as_posix(), partial(read_file, path))
             for path in _walk(root, set())
             if _is_image(path.relative_to(root).as_posix())
         ]
@@ -58,14 +58,6 @@ def _walk(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
             yield from _walk(path, visited)
         else:
             yield path
-
-
-def _read_file(path: Path) -> bytes:
-    if path.exists() and not path.is_file():
-        # Opening a named pipe would wait for ever.
-        raise UndecodableError("it is not a regular file")
-    _check_size(path.stat().st_size)
-    return path.read_bytes()
 
 
 def zip_source(path: Path) -> Source:
@@ -97,7 +89,7 @@ def zip_source(path: Path) -> Source:
 def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     if member.flag_bits & 1:
         raise UndecodableError("it is encrypted")
-    _check_size(member.file_size)
+    check_size(member.file_size)
     with archive.open(member) as stream:
         return _read_at_most(stream.read)
 
@@ -146,7 +138,7 @@ def _tar_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarIn
 def _read_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if not member.isreg():
         raise UndecodableError("it is a link or a device, not a file")
-    _check_size(member.size)
+    check_size(member.size)
     stream = archive.extractfile(member)
     assert stream is not None  # a regular member has content
     with stream:
@@ -155,13 +147,8 @@ def _read_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 def _read_at_most(read: Callable[[int], bytes]) -> bytes:
     content = read(MAX_BYTES + 1)
-    _check_size(len(content))
+    check_size(len(content))
     return content
-
-
-def _check_size(count: int) -> None:
-    if count > MAX_BYTES:
-        raise UndecodableError(f"it has more than {MAX_BYTES // 2**20} MiB")
 
 
 def _name(member: str) -> str:

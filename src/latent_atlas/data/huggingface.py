@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.data.decode import UndecodableError
 from latent_atlas.data.source import Item, Source
+from latent_atlas.data.unpack import UndecodableError, read_file
 from latent_atlas.errors import UserError
 
 __all__ = ["huggingface_source", "is_installed"]
@@ -70,7 +70,7 @@ def _columns(datasets: Any, features: Any, repository: str) -> tuple[str, str | 
     return images[0], labels[0], tuple(features[labels[0]].names)
 
 
-def _items(rows: Any, column: str, labels: list[int], held_out: bool | None, first: int) -> list[Item]:
+def _items(rows: Any, column: str, labels: list[int | None], held_out: bool | None, first: int) -> list[Item]:
     return [
         Item(
             f"test:{i}" if held_out else f"row:{first + i}",
@@ -87,4 +87,4 @@ def _read(rows: Any, column: str, i: int) -> bytes:
     value = rows[i][column]
     if value is None:
         raise UndecodableError("the row has no image")
-    return value["bytes"] if value["bytes"] is not None else Path(value["path"]).read_bytes()
+    return value["bytes"] if value["bytes"] is not None else read_file(Path(value["path"]))

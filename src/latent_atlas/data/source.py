@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from latent_atlas.data.decode import Content
+from latent_atlas.data.unpack import Content
 from latent_atlas.errors import UserError
 
 __all__ = ["Item", "Source", "label_by_folder", "refuse_bomb"]

@@ -9,7 +9,7 @@ import hashlib
 import numpy as np
 import torch
 
-from latent_atlas.data.decode import Content
+from latent_atlas.data.unpack import Content
 from latent_atlas.shapes import Mask
 
 __all__ = ["digest", "first_by_content", "held_out_by_content"]

@@ -28,6 +28,7 @@ __all__ = [
     "SIGNAL",
     "SOFT",
     "WIDTH",
+    "Length",
     "LineStyle",
     "beside",
     "blank",
@@ -57,6 +58,10 @@ SIGNAL = "#d55e00"
 """What lies outside the population, and nothing else, has this colour (vermilion of Okabe and Ito)."""
 
 
+Length = int | float
+"""Pixels, or points; whole or not."""
+
+
 class LineStyle(NamedTuple):
     """How one line differs from the others, in colour and without colour."""
 
@@ -84,7 +89,7 @@ def blank(width: int, height: int) -> Figure:
     return figure
 
 
-def place(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+def place(figure: Figure, left: Length, top: Length, width: Length, height: Length) -> Axes:
     """Axes over a box of the figure.
 
     Arguments:
@@ -104,12 +109,12 @@ def paste(figure: Figure, left: int, top: int, canvas: UInt8[np.ndarray, "h w 3"
     return axes.imshow(canvas, interpolation="nearest", aspect="auto")
 
 
-def points(pixels: float) -> float:
+def points(pixels: Length) -> float:
     """A length in points, the unit of line widths and type."""
     return pixels * 72 / DPI
 
 
-def write(figure: Figure, left: float, top: float, text: str, size: float = 9, **style: Any) -> Text:
+def write(figure: Figure, left: Length, top: Length, text: str, size: Length = 9, **style: Any) -> Text:
     """Write plain text, its upper left corner at (left, top) pixels unless `style` aligns it otherwise."""
     settings: dict[str, Any] = {"color": INK, "va": "top", "ha": "left", **style}
     across, up = figure.bbox.width, figure.bbox.height
@@ -136,7 +141,7 @@ def write_title(figure: Figure, title: str | None) -> None:
         write(figure, MARGIN, MARGIN - 4, title, size=12.5, weight="bold")
 
 
-def text_width(text: str, size: float = 9, weight: str = "normal") -> int:
+def text_width(text: str, size: Length = 9, weight: str = "normal") -> int:
     """Width in pixels of one line of text."""
     font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
     return int(np.ceil(text_to_path.get_text_width_height_descent(text, font, False)[0] * DPI / 72))
@@ -157,7 +162,7 @@ def style_ticks(axes: Axes) -> None:
     axes.tick_params(colors=SOFT, labelcolor=SOFT, labelsize=8, length=3, width=0.6, labelfontfamily="DejaVu Sans")
 
 
-def head(axes: Axes, text: str, unit: str, beyond: float | None = None) -> None:
+def head(axes: Axes, text: str, unit: str, beyond: Length | None = None) -> None:
     """Write a panel's heading above it, and what it measures.
 
     Arguments:
@@ -177,7 +182,7 @@ def head(axes: Axes, text: str, unit: str, beyond: float | None = None) -> None:
     axes.annotate(text, (0, 1), (0, lift), fontsize=10, weight="bold", color=INK, **settings)
 
 
-def beside(figure: Figure, axes: Axes, gap: float, width: float) -> Axes:
+def beside(figure: Figure, axes: Axes, gap: Length, width: Length) -> Axes:
     """Axes as high as these, `gap` pixels to their right and `width` pixels wide."""
     box = axes.bbox
     return place(figure, box.x1 + gap, figure.bbox.height - box.y1, width, box.height)

@@ -84,8 +84,10 @@ def map_picture(
             _field_panel(figure, axes, plane, fields[index], marks)
         elif lattice is not None:
             _lattice_panel(axes, plane, lattice, marks)
-    for axes in panels[: len(fields)]:
-        draw_thumbnails(figure, axes, marks, thumbnail_places(panels[0], marks))
+    if fields:
+        places = thumbnail_places(panels[0], marks)
+        for axes in panels[: len(fields)]:
+            draw_thumbnails(figure, axes, marks, places)
     return figure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
+from math import ceil
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -23,6 +24,7 @@ Anchor = tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "c h w"]]
 THUMBNAIL = 0.15  # side of a thumbnail, as a share of the panel's
 DISTANCES = (0.95, 1.2, 1.5, 1.9, 2.4)  # from an anchor to the middle of its thumbnail, in thumbnail sides
 DIRECTIONS = 32
+MOST_DOTS = 900
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Marks:
     label_names: tuple[str, ...]
     anchors: Mapping[str, Anchor]
     paths: Mapping[str, Float[np.ndarray, "_ 2"]]
+
+    def one_in(self) -> int:
+        """One in how many codes gets a dot: more dots would cover the field that they lie on."""
+        return max(1, ceil(len(self.codes) / MOST_DOTS))
 
     def styled_paths(self) -> list[tuple[str, np.ndarray, LineStyle]]:
         """Each path with its name and its line."""
@@ -49,9 +55,11 @@ def draw_marks(axes: Axes, marks: Marks, dots: bool, names: bool) -> None:
         names: Write each class's name at the median of its codes.
     """
     if dots:
-        # Fewer or larger panels take larger dots; the dark rim keeps them visible on the brightest ground.
-        size = axes.bbox.width / 140 * float(np.clip(800 / max(len(marks.codes), 1), 0.3, 1))
-        axes.scatter(*marks.codes.T, s=size, color=PAPER, edgecolors=INK, linewidths=0.35, zorder=2)
+        # Larger panels take larger dots; the dark rim keeps them visible on the brightest ground.
+        axes.scatter(
+            *marks.codes[:: marks.one_in()].T, s=axes.bbox.width / 140, color=PAPER, edgecolors=INK, linewidths=0.35,
+            zorder=2,
+        )  # fmt: skip
     if names:
         _name_classes(axes, marks)
     for _, path, style in marks.styled_paths():
@@ -133,7 +141,7 @@ def _free_place(
             + 1e4 * _near(np.array(taken), spot, 2 * half)
             + 1e3 * _near(letters, spot, half + 16)
             + 10 * _near(lines, spot, half)
-            + 5 * sum(_near(lines, point, 5) > 0 for point in tie)
+            + 5 * sum(_near(lines, point, 5.0) > 0 for point in tie)
             + 10 * _near(codes, spot, half) / max(len(codes), 1)
             + 2 * float(np.linalg.norm(spot - start)) / side
         )
@@ -159,7 +167,8 @@ def draw_legend(figure: Figure, marks: Marks, top: int, edge: bool) -> None:
         handles.append(Line2D([], [], label="edge of the population", **EDGE))
     if len(marks.codes):
         dot = {"marker": "o", "linestyle": "", "markersize": 3, "color": PAPER, "markeredgecolor": INK}
-        handles.append(Line2D([], [], label="real codes", markeredgewidth=0.5, **dot))
+        share = f" (1 in {marks.one_in()})" if marks.one_in() > 1 else ""
+        handles.append(Line2D([], [], label=f"real codes{share}", markeredgewidth=0.5, **dot))
     for name, _, style in marks.styled_paths():
         handles.append(
             Line2D(

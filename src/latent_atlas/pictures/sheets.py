@@ -79,7 +79,7 @@ def comparison_sheet(
     return figure
 
 
-def _tiles(images: Float[np.ndarray, "n c h w"], room: float) -> UInt8[np.ndarray, "n height width 3"]:
+def _tiles(images: Float[np.ndarray, "n c h w"], room: int | float) -> UInt8[np.ndarray, "n height width 3"]:
     """Pixels of each image, at a size that suits `room` pixels of width, gap included."""
     width = images.shape[-1]
     return tile(images, width_for(width, min(LARGEST, ENLARGED * width, room - GAP)))

@@ -89,7 +89,7 @@ def strips_picture(strips: Sequence[Strip], floor: float, title: str | None = No
     return figure
 
 
-def _film(strip: Strip, room: float) -> UInt8[np.ndarray, "height width 3"]:
+def _film(strip: Strip, room: int | float) -> UInt8[np.ndarray, "height width 3"]:
     """The frames in a row, each with room for an outline, which frames outside the population have."""
     tiles = tile(strip.images, width_for(strip.images.shape[-1], max(LEAST, room)))
     count, height, width, _ = tiles.shape
@@ -108,7 +108,7 @@ def _tops(films: Sequence[np.ndarray], title: str | None) -> list[int]:
     return tops
 
 
-def _caption(figure: Figure, strip: Strip, middle: int, style: LineStyle) -> None:
+def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle) -> None:
     """Name, line and note of a journey, in the column at the left, centred on its film."""
     lines = wrap(strip.note, 24)[:3]
     top = middle - (38 + 28 * len(lines)) / 2
@@ -163,11 +163,11 @@ def _curves(axes: Axes, strips: Sequence[Strip], floor: float, frames: int) -> N
 
 def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
     """Say how deep a curve falls that leaves the panel through its lower edge."""
-    finite = np.where(np.isfinite(strip.log_prob), strip.log_prob, np.inf)
-    deepest = int(finite.argmin())
-    if finite[deepest] < low:
+    values = np.nan_to_num(strip.log_prob, nan=np.inf, posinf=np.inf, neginf=-np.inf)
+    deepest = int(values.argmin())
+    if values[deepest] < low:
+        depth = f"{values[deepest]:.0f}".replace("-", "−").replace("inf", "∞")
         axes.annotate(
-            f"{strip.name} falls to {finite[deepest]:.0f}", (deepest, low), (0, 5),
-            textcoords="offset points", ha="center", fontsize=7.5, color=style.color, parse_math=False,
-            fontfamily="DejaVu Sans",
+            f"{strip.name} falls to {depth}", (deepest, low), (0, 5), textcoords="offset points", ha="center",
+            fontsize=8, color=style.color, parse_math=False, fontfamily="DejaVu Sans",
         )  # fmt: skip

@@ -23,7 +23,7 @@ def require_images(images: Float[np.ndarray, "n c h w"]) -> None:
         )
 
 
-def width_for(width: int, room: float) -> int:
+def width_for(width: int, room: int | float) -> int:
     """The width in pixels at which to draw images `width` pixels wide where there is room for `room`.
 
     From twice the size on it is a multiple, so that every pixel comes out as a square of one colour. Below that

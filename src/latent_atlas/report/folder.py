@@ -51,7 +51,7 @@ class Folder:
             config=Config.load(config),
             made=datetime.fromtimestamp(config.stat().st_mtime).astimezone(),
             records=_lines(path / "log.jsonl"),
-            metrics=_object(path / "metrics.json", "evaluate"),
+            metrics=_object(path / "metrics.json", "report"),
             manifest=_object(path / "manifest.json", "train"),
             rejects=_lines(path / "rejects.jsonl"),
             pictures={file.name: file.read_bytes() for file in sorted(path.glob("*.png"))},

@@ -35,14 +35,10 @@ _MEANINGS = {
     "cross_entropy": Meaning("cross-entropy of D_z on held-out codes", "nats", "0.693 where it cannot tell"),
     "floor": Meaning("edge of the population", "nats", "the 5 % quantile of held-out real codes"),
     "outside": Meaning("frames outside the population", "share", "real data have 5 %"),
-    "off_population": Meaning("frames outside the population", "share", "real data have 5 %"),
-    "off_population_rate": Meaning("frames outside the population", "share", "real data have 5 %"),
-    "left": Meaning("distance left to the goal", "share", "0 % for exact arrival"),
     "distance_left": Meaning("distance left to the goal", "share", "0 % for exact arrival"),
     "length_ratio": Meaning("length of the path over the straight line", "", "1 is straight"),
-    "largest_jump": Meaning("largest step between frames over the mean step", "", "1 is even"),
-    "lowest_log_prob": Meaning("least likely frame", "nats"),
-    "mean_log_prob": Meaning("mean log-density", "nats"),
+    "largest_jump": Meaning("longest step between two frames", "latent units"),
+    "lowest": Meaning("least likely frame", "nats"),
     "frechet": Meaning("Fréchet distance", "", "0 is the same distribution"),
     "precision": Meaning("precision", "share"),
     "recall": Meaning("recall", "share"),
@@ -66,8 +62,8 @@ def shown(value: Any, unit: str = "") -> str:
     """A value as escaped text.
 
     Example:
-        >>> shown(0.0471, "share"), shown(-12.3456), shown(60000), shown(None), shown("<b>"), shown(["a", 1])
-        ('4.7 %', '−12.3', '60,000', '–', '&lt;b&gt;', 'a, 1')
+        >>> shown(0.0471, "share"), shown(-12.3456), shown(180.0), shown(None), shown("<b>"), shown(["a", 1])
+        ('4.7 %', '−12.3', '180', '–', '&lt;b&gt;', 'a, 1')
     """
     if value is None:
         return "–"
@@ -81,7 +77,7 @@ def shown(value: Any, unit: str = "") -> str:
     return escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _number(value: float, unit: str) -> str:
+def _number(value: int | float, unit: str) -> str:
     """Three significant digits, so that a column lines up and no noise is read as signal; integers in full."""
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else str(value)
@@ -89,7 +85,7 @@ def _number(value: float, unit: str) -> str:
         return f"{100 * value:.1f} %"
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
-    return "0" if value == 0 else f"{value:#.3g}"
+    return "0" if value == 0 else f"{value:#.3g}".rstrip(".")
 
 
 def table(caption: str, numbers: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ PICTURES = {
         "Held-out images, each above what the decoder makes of its code.",
         "Held-out images, which no network has learned from, above what the decoder makes of their codes. Look for "
         "the same shape and position in both; what is blurred below did not fit into the code.",
-        "latent-atlas evaluate RUN",
+        "latent-atlas report RUN",
     ),
     "samples.png": PictureWords(
         "Samples",

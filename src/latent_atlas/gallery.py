@@ -1,0 +1,169 @@
+"""The standard pictures and numbers of a run, drawn from its atlas."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
+from latent_atlas.checkpoint import Run, read_tensors
+from latent_atlas.evaluation import JOURNEYS, reconstruction_numbers, travel_numbers
+from latent_atlas.pictures import Field, Strip, comparison_sheet, map_picture, save, sheet, strips_picture
+from latent_atlas.shapes import Images
+from latent_atlas.travel import Path
+from latent_atlas.travel.metrics import frame_log_probs
+
+__all__ = ["draw_map", "draw_samples", "draw_travel", "fill_gallery", "telling_triple"]
+
+OUTSIDE_SHARE = 0.05
+LATTICE = 13  # decoded images along each side of the map's lattice
+NEAR = 400  # real codes drawn on the map, those nearest to its plane
+PAIRS = 256
+
+
+def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[str, Any]:
+    """Draw every standard picture of a finished run into its folder, and write metrics.json.
+
+    Arguments:
+        run: A run folder.
+        device: Where to compute.
+        seed: Of the samples and of the pairs travelled between.
+
+    Returns:
+        The metrics by section.
+
+    Raises:
+        UserError: the run has not finished.
+    """
+    folder = Run(run)
+    atlas = Atlas.load(run, device=device)
+    generator = torch.Generator(atlas.device).manual_seed(seed)
+    examples = read_tensors(folder.file("examples.safetensors"))[0]["images"].float() / 255
+    rebuilt = atlas.decode(atlas.encode(examples)).cpu()
+    save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
+    samples = atlas.sample(64, generator=generator)
+    save(draw_samples(samples), folder.file("samples.png"))
+    a, b, c = telling_triple(atlas, generator)
+    journeys = {row: atlas.travel(a, b, planner, **options) for row, (planner, options) in JOURNEYS.items()}
+    save(draw_map(atlas, (a, b, c), {row: journeys[row] for row in ("linear", "walk, rule 2")}), folder.file("map.png"))
+    save(draw_travel(atlas, journeys), folder.file("travel.png"))
+    metrics = {
+        "reconstruction": reconstruction_numbers(examples, rebuilt),
+        "map": atlas.map.calibration.numbers(),
+        "travel": travel_numbers(atlas, PAIRS, generator=generator),
+    }
+    folder.write_json("metrics.json", metrics)
+    return metrics
+
+
+def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:
+    """Originals over reconstructions."""
+    return comparison_sheet({"original": originals.numpy(), "decoded": rebuilt.numpy()})
+
+
+def draw_samples(images: Images) -> Figure:
+    """A sheet of new images."""
+    return sheet(images.cpu().numpy())
+
+
+def draw_travel(atlas: Atlas, journeys: Mapping[str, Path]) -> Figure:
+    """Film strips of one journey by several planners, their log-density below."""
+    floor = atlas.map.floor(OUTSIDE_SHARE)
+    return strips_picture([_strip(atlas, row, path, floor) for row, path in journeys.items()], floor)
+
+
+def draw_map(atlas: Atlas, anchors: Sequence[Tensor], journeys: Mapping[str, Path], *, resolution: int = 256) -> Figure:
+    """The map on the plane through three codes, with real codes and journeys on it.
+
+    Arguments:
+        atlas: Model and map.
+        anchors: A, B and C, shape (d,) each.
+        journeys: Paths by name; only their shadow on the plane is drawn.
+        resolution: Pixels along each side of the fields.
+    """
+    plane = plane_through(anchors[0], anchors[1], anchors[2])
+    corners = plane.project(torch.stack(list(anchors)))
+    window = fit_window(corners)
+    fields = chart(atlas.map, plane, window, resolution).fields
+    images = atlas.decode(torch.stack(list(anchors))).cpu().numpy()
+    codes, labels = _codes_near(atlas, plane)
+    return map_picture(
+        [
+            Field("Confusion", "bits", fields["confusion"].cpu().numpy(), "confusion"),
+            Field("Realness", "probability", fields["realness"].cpu().numpy(), "realness"),
+            Field("Log-density", "nats", fields["log_prob"].cpu().numpy(), "log_prob"),
+        ],
+        (window.left, window.right, window.bottom, window.top),
+        floor=atlas.map.floor(OUTSIDE_SHARE),
+        codes=codes,
+        code_labels=labels,
+        label_names=atlas.label_names,
+        anchors={
+            letter: (corner, image) for letter, corner, image in zip("ABC", corners.cpu().numpy(), images, strict=True)
+        },
+        paths={row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in journeys.items()},
+        lattice=_lattice(atlas, plane, window),
+        x_label="along A to B",
+        y_label="across, towards C",
+    )
+
+
+def telling_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Three held-out codes worth looking at, shape (d,) each.
+
+    A and B are, of 64 random typical pairs, the one whose straight line sinks deepest under the population's floor;
+    C is the held-out code nearest to the middle of their walk that spans a plane with them.
+    """
+    means = atlas.codes["held_out"].means
+    means = means[atlas.map.log_prob(means) > atlas.map.floor(0.25)]
+    pick = torch.randint(len(means), (2, 64), generator=generator, device=means.device)
+    start, end = means[pick[0]], means[pick[1]]
+    middle = (start + end) / 2
+    lowest = atlas.map.log_prob(middle) + 1e6 * ((start - end).norm(dim=1) < 1e-6)
+    best = int(lowest.argmin())
+    a, b = start[best], end[best]
+    walked = atlas.travel(a, b, "walk", frames=3, arrive=True).points[1, 0]
+    along = (b - a) / (b - a).norm()
+    offset = means - a
+    across = (offset - (offset @ along)[:, None] * along).norm(dim=1)
+    distance = (means - walked).norm(dim=1) + 1e6 * (across < 0.3 * (b - a).norm())
+    return a, b, means[int(distance.argmin())]
+
+
+def describe(path: Path) -> str:
+    """One journey's numbers in words: frames outside, length, distance left."""
+    outside, left = path.metrics["outside"][0].item(), path.metrics["distance_left"][0].item()
+    words = [f"{round(outside * (len(path.points) - 2))} of {len(path.points) - 2} outside"]
+    words.append(f"{path.metrics['length_ratio'][0].item():.2f} × straight")
+    if left > 5e-4:
+        words.append(f"{100 * left:.0f} % left to go")
+    return ", ".join(words)
+
+
+def _strip(atlas: Atlas, row: str, path: Path, floor: float) -> Strip:
+    log_probs = frame_log_probs(atlas.map, path.points)[:, 0].cpu().numpy()
+    return Strip(row, path.strip().cpu().numpy(), log_probs, log_probs < floor, describe(path))
+
+
+def _codes_near(atlas: Atlas, plane: Plane) -> tuple[np.ndarray, np.ndarray | None]:
+    """Places on the plane, and class numbers, of the real codes nearest to it."""
+    means = torch.cat([atlas.codes["train"].means, atlas.codes["held_out"].means])
+    near = plane.distance(means).argsort()[:NEAR]
+    labels = None
+    if len(atlas.labels) == 2:
+        labels = torch.cat([atlas.labels["train"], atlas.labels["held_out"]])[near].cpu().numpy()
+    return plane.project(means[near]).cpu().numpy(), labels
+
+
+def _lattice(atlas: Atlas, plane: Plane, window: Window) -> np.ndarray:
+    """Images decoded at the centres of equal cells of the window, the lowest row first."""
+    half_x = (window.right - window.left) / LATTICE / 2
+    half_y = (window.top - window.bottom) / LATTICE / 2
+    centres = Window(window.left + half_x, window.right - half_x, window.bottom + half_y, window.top - half_y)
+    images = atlas.decode(plane.lift(centres.grid(LATTICE, LATTICE, atlas.device)))
+    return images.unflatten(0, (LATTICE, LATTICE)).cpu().numpy()

@@ -1,0 +1,161 @@
+"""The learned map against an exact world, its sign, and what it says of bad codes."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from latent_atlas import LatentMap
+from latent_atlas.config import MapConfig
+from latent_atlas.density import ExactMembership, StandardNormal
+from latent_atlas.errors import UserError
+from latent_atlas.ratio import Codes
+from latent_atlas.toys import two_clusters
+
+WORLD = two_clusters(2, distance=2.4, scale=0.4)
+SMALL = MapConfig(width=64, depth=2, steps=600, batch_size=512, learning_rate=2e-3, weight_decay=1e-3)
+
+
+def fit(codes: torch.Tensor, **options: object) -> LatentMap:
+    return LatentMap.fit(codes, config=SMALL, generator=torch.Generator().manual_seed(3), **options)
+
+
+@pytest.fixture(scope="module")
+def learned() -> LatentMap:
+    return fit(WORLD.sample(6_000, generator=torch.Generator().manual_seed(1)))
+
+
+@pytest.fixture(scope="module")
+def places() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.cat([WORLD.sample(500, generator=generator), StandardNormal(2).sample(500, generator=generator)])
+
+
+def test_log_prob_agrees_with_the_exact_world(learned: LatentMap, places: torch.Tensor) -> None:
+    ranks = [values.argsort().argsort().float() for values in (learned.log_prob(places), WORLD.log_prob(places))]
+    assert torch.corrcoef(torch.stack(ranks))[0, 1] > 0.97
+
+
+def test_log_prob_is_in_nats_on_the_population(learned: LatentMap, generator: torch.Generator) -> None:
+    real = WORLD.sample(2_000, generator=generator)
+    assert (learned.log_prob(real) - WORLD.log_prob(real)).mean().abs().item() < 0.15
+
+
+def test_score_points_where_the_exact_score_does(learned: LatentMap, generator: torch.Generator) -> None:
+    real = WORLD.sample(2_000, generator=generator)
+    cosine = torch.nn.functional.cosine_similarity(learned.score(real), WORLD.score(real)).mean()
+    assert cosine > 0.85
+
+
+def test_realness_is_the_optimal_discriminator_s(learned: LatentMap, places: torch.Tensor) -> None:
+    exact = ExactMembership(WORLD, StandardNormal(2)).realness(places)
+    assert (learned.realness(places) - exact).abs().mean() < 0.08
+
+
+def test_real_codes_are_real_and_the_void_between_them_is_fake(learned: LatentMap) -> None:
+    realness = learned.realness(torch.tensor([[1.2, 0.0], [-1.2, 0.0], [0.0, 0.0], [0.0, 2.5]]))
+    assert (realness[:2] > 0.5).all()
+    assert (realness[2:] < 0.5).all()
+
+
+def test_a_map_of_the_prior_itself_cannot_tell(generator: torch.Generator) -> None:
+    flat = fit(StandardNormal(2).sample(6_000, generator=generator))
+    inside = StandardNormal(2).sample(500, generator=generator)
+    assert (flat.realness(inside) - 0.5).abs().mean() < 0.06
+    assert flat.confusion(inside).mean() > 0.97
+
+
+def test_score_works_inside_no_grad_and_inference_mode(learned: LatentMap, places: torch.Tensor) -> None:
+    expected = learned.score(places)
+    with torch.no_grad():
+        torch.testing.assert_close(learned.score(places), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(learned.score(places + 0), expected)
+
+
+def test_score_is_the_gradient_of_log_prob(learned: LatentMap) -> None:
+    z, step = torch.tensor([[0.7, -0.4]]), 1e-2
+    slopes = [
+        (learned.log_prob(z + step * axis) - learned.log_prob(z - step * axis)) / (2 * step) for axis in torch.eye(2)
+    ]
+    torch.testing.assert_close(learned.score(z), torch.stack(slopes, dim=1), rtol=0.02, atol=0.02)
+
+
+def test_typicality_of_real_codes_is_uniform(learned: LatentMap, generator: torch.Generator) -> None:
+    typicality = learned.typicality(WORLD.sample(4_000, generator=generator))
+    quantiles = torch.quantile(typicality, torch.tensor([0.1, 0.5, 0.9]))
+    torch.testing.assert_close(quantiles, torch.tensor([0.1, 0.5, 0.9]), atol=0.05, rtol=0)
+    assert learned.typicality(torch.tensor([[9.0, 9.0]])).item() == 0
+
+
+def test_floor_is_the_quantile_of_held_out_codes(learned: LatentMap, generator: torch.Generator) -> None:
+    real = WORLD.sample(4_000, generator=generator)
+    outside = (learned.log_prob(real) < learned.floor(0.05)).float().mean().item()
+    assert outside == pytest.approx(0.05, abs=0.025)
+
+
+def test_calibration_finds_a_good_map_honest(learned: LatentMap) -> None:
+    exact_kl = ExactMembership(WORLD, StandardNormal(2)).logit(
+        WORLD.sample(50_000, generator=torch.Generator().manual_seed(8))
+    )
+    assert learned.calibration.normaliser == pytest.approx(1, abs=0.15)
+    assert learned.calibration.kl == pytest.approx(exact_kl.mean().item(), abs=0.15)
+    assert "honest" in learned.calibration.verdict()
+
+
+def test_spread_codes_are_sampled_afresh(generator: torch.Generator) -> None:
+    codes = Codes(torch.zeros(1, 2), torch.full((1, 2), 2 * math.log(3.0)))
+    assert codes.sample(20_000, generator=generator).std().item() == pytest.approx(3, rel=0.02)
+    assert codes.points().sample(5, generator=generator).abs().sum() == 0
+
+
+def test_fit_is_the_same_under_the_same_generator() -> None:
+    codes = WORLD.sample(300, generator=torch.Generator().manual_seed(1))
+    z = torch.zeros(1, 2)
+    assert torch.equal(fit(codes, steps=60).log_prob(z), fit(codes, steps=60).log_prob(z))
+
+
+def test_a_saved_map_answers_the_same(learned: LatentMap, places: torch.Tensor, tmp_path: Path) -> None:
+    learned.save(tmp_path / "map.safetensors")
+    again = LatentMap.load(tmp_path / "map.safetensors")
+    assert torch.equal(again.log_prob(places), learned.log_prob(places))
+    assert torch.equal(again.typicality(places), learned.typicality(places))
+    assert again.calibration == learned.calibration
+
+
+def test_early_stopping_keeps_the_best_weights() -> None:
+    few = WORLD.sample(60, generator=torch.Generator().manual_seed(1))
+    records: list[dict[str, float]] = []
+    overfit = MapConfig(width=128, depth=2, steps=2_000, learning_rate=3e-3, weight_decay=0.0, patience=4)
+    LatentMap.fit(few, config=overfit, generator=torch.Generator().manual_seed(0), log=records.append)
+    held_out = [record["held_out_loss"] for record in records]
+    assert records[-1]["step"] < 2_000
+    assert min(held_out) < held_out[-1]
+
+
+@pytest.mark.parametrize(
+    ("codes", "spread", "sentence"),
+    [
+        (torch.zeros(10, 2), None, "at least 20 codes; there are 10"),
+        (torch.zeros(50), None, r"shape \(n, d\)"),
+        (torch.full((50, 2), math.nan), None, "50 of 50 codes are not finite, the first at row 0"),
+        (torch.zeros(50, 2), torch.zeros(50, 3), "log_variances must have the shape of means"),
+    ],
+)
+def test_bad_codes_get_one_sentence(codes: torch.Tensor, spread: torch.Tensor | None, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        fit(codes, log_variances=spread)
+
+
+def test_an_unknown_boundary_is_named() -> None:
+    with pytest.raises(UserError, match="no boundary 'moat'; choose prior"):
+        fit(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), boundary="moat")
+
+
+def test_a_file_that_is_no_map_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        LatentMap.load(tmp_path / "map.safetensors")
+    (tmp_path / "map.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match="is damaged"):
+        LatentMap.load(tmp_path / "map.safetensors")

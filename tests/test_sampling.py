@@ -1,0 +1,47 @@
+"""Importance resampling against the world it draws from."""
+
+import pytest
+import torch
+
+from latent_atlas.density import StandardNormal
+from latent_atlas.errors import UserError
+from latent_atlas.sampling import SAMPLERS, draw
+from latent_atlas.toys import two_clusters
+
+WORLD = two_clusters(2, distance=2.4, scale=0.4)
+
+
+def test_importance_draws_have_the_world_s_moments(generator: torch.Generator) -> None:
+    draws = draw(WORLD, 4_000, "importance", generator=generator)
+    points = draws.points
+    assert points.mean(dim=0).norm().item() < 0.1
+    assert points[:, 0].abs().mean().item() == pytest.approx(1.2, abs=0.05)
+    assert points[:, 1].std().item() == pytest.approx(0.4, abs=0.03)
+
+
+def test_the_effective_share_is_one_over_the_mean_squared_weight(generator: torch.Generator) -> None:
+    # For q against p, n / Σ w² tends to 1 / E_p[(q / p)²]; by quadrature in two dimensions.
+    axis = torch.linspace(-6, 6, 481)
+    grid = torch.cartesian_prod(axis, axis)
+    prior = StandardNormal(2)
+    second = (2 * WORLD.log_prob(grid) - prior.log_prob(grid)).exp().sum().item() * 0.025**2
+    share = draw(WORLD, 4_000, generator=generator).info["effective_share"]
+    assert share == pytest.approx(1 / second, rel=0.05)
+
+
+def test_prior_draws_are_the_prior_s(generator: torch.Generator) -> None:
+    points = draw(WORLD, 5_000, "prior", generator=generator).points
+    assert points.std().item() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_draws_repeat_under_the_same_generator(sampler: str) -> None:
+    first, second = (draw(WORLD, 5, sampler, generator=torch.Generator().manual_seed(4)).points for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_bad_requests_get_one_sentence(generator: torch.Generator) -> None:
+    with pytest.raises(UserError, match="no sampler 'wish'"):
+        draw(WORLD, 5, "wish", generator=generator)
+    with pytest.raises(UserError, match="0 samples"):
+        draw(WORLD, 0, generator=generator)
