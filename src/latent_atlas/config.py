@@ -94,9 +94,9 @@ class TrainConfig:
     """Set the adversarial weight by gradient norms at the decoder's last layer (Esser et al. 2021)."""
     feature_matching: float = 0.0
     """Weight of the reconstruction error in D_x's features (Larsen et al. 2016)."""
-    r1: float = 1.0
+    r1: float = 0.02
     """Weight of the gradient penalty of D_x on real images."""
-    r2: float = 1.0
+    r2: float = 0.02
     """The same on generated images."""
     penalty_every: int = 4
     """The penalties are computed once in so many steps and weighted by as much (Karras et al. 2020)."""
@@ -291,9 +291,17 @@ def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, step
 PRESETS: dict[str, Config] = {
     "digits": Config(
         data=DataConfig(source="digits"),
-        model=ModelConfig(image_size=8, channels=1, latent_dim=8, width=32, discriminator_width=32),
-        train=TrainConfig(steps=1_200, batch_size=128, kl_warmup=200, adversarial_start=200, ema=0.995),
-        map=MapConfig(steps=2_000, width=128),
+        model=ModelConfig(image_size=8, channels=1, latent_dim=8, width=24, discriminator_width=24),
+        train=TrainConfig(
+            steps=800,
+            batch_size=64,
+            kl_weight=5e-4,
+            kl_warmup=200,
+            adversarial_start=150,
+            ema=0.995,
+            checkpoint_every=200,
+        ),
+        map=MapConfig(steps=1_200, width=128),
     ),
     "fashion-mnist": Config(
         data=DataConfig(source="fashion-mnist"),

@@ -1,0 +1,109 @@
+"""Feature extractors behind one protocol: what "looks alike" means in a number, always named beside it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import ByteImages, Labels
+
+__all__ = ["Classifier", "Extractor", "train_classifier"]
+
+Features = Float[Tensor, "n f"]
+WIDTH = 128  # features of a classifier
+
+
+class Extractor(Protocol):
+    """Turns images into features."""
+
+    name: str
+
+    def features(self, images: ByteImages) -> Features:
+        """Features, shape (n, f), of images in 0..255."""
+        ...
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A small convolutional classifier trained on the collection's own labels.
+
+    Attributes:
+        name: What to print beside a number: its width and its accuracy on held-out images.
+        accuracy: Share of held-out images classified right, in [0, 1].
+        network: Images in [0, 1] to logits.
+    """
+
+    name: str
+    accuracy: float
+    network: nn.Sequential
+
+    @torch.no_grad()
+    def features(self, images: ByteImages) -> Features:
+        """The last hidden layer, shape (n, 128)."""
+        return torch.cat([self.network[:-1](_as_float(part, self._device)).cpu() for part in images.split(512)])
+
+    @torch.no_grad()
+    def classify(self, images: ByteImages) -> Labels:
+        """The likeliest class of each image."""
+        return torch.cat([self.network(_as_float(part, self._device)).argmax(1).cpu() for part in images.split(512)])
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+def train_classifier(
+    images: ByteImages,
+    labels: Labels,
+    held_out: tuple[Tensor, Tensor],
+    *,
+    epochs: int = 3,
+    generator: torch.Generator,
+) -> Classifier:
+    """Train a judge for one collection.
+
+    Arguments:
+        images, labels: What to learn from; labels from 0, none missing.
+        held_out: Images and labels for the accuracy.
+        epochs: Passes over the images.
+        generator: Source of all randomness, on the CPU.
+
+    Raises:
+        UserError: an image has no label, or all have the same.
+    """
+    if labels.min() < 0 or labels.max() < 1:
+        raise UserError("a classifier needs two or more classes and a label for every image")
+    with torch.random.fork_rng(devices=[]):  # torch's layers initialise from the global generator only
+        torch.manual_seed(generator.initial_seed())
+        network = _network(images.shape[1], int(labels.max()) + 1)
+    batch = 128
+    steps = epochs * (len(images) // batch)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+    for _ in range(epochs):
+        order = torch.randperm(len(images), generator=generator)
+        for rows in order[: len(images) // batch * batch].split(batch):
+            loss = F.cross_entropy(network(_as_float(images[rows], torch.device("cpu"))), labels[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    judge = Classifier("", 0.0, network.eval())
+    accuracy = (judge.classify(held_out[0]) == held_out[1]).float().mean().item()
+    return Classifier(f"{WIDTH} features of a classifier right on {100 * accuracy:.1f} %", accuracy, judge.network)
+
+
+def _network(channels: int, classes: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for before, after in ((channels, 32), (32, 64), (64, WIDTH)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTH, classes)]
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def _as_float(images: ByteImages, device: torch.device) -> Tensor:
+    return (images.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
