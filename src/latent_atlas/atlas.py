@@ -111,7 +111,8 @@ class Atlas:
             planner, frames, **options: As for `travel.plan`.
         """
         path = plan(self.map, self._as_codes(start), self._as_codes(end), planner, frames=frames, **options)
-        return replace(path, images=self.decode(path.points.flatten(0, 1)))
+        images = self.decode(path.points.flatten(0, 1))
+        return replace(path, images=images.unflatten(0, path.points.shape[:2]))
 
     def sample(self, n: int, sampler: str = "importance", *, generator: torch.Generator | None = None) -> Images:
         """Draw `n` new images from where the population is, shape (n, c, h, w); see `sampling.draw`."""

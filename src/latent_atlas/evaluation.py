@@ -46,12 +46,10 @@ def frechet_distance(a: Float[np.ndarray, "n f"], b: Float[np.ndarray, "m f"]) -
         GANs Trained by a Two Time-Scale Update Rule, Heusel et al. 2017.
 
     Raises:
-        UserError: there are fewer than two rows, or the features' counts differ.
+        UserError: one of the sets has fewer than two rows.
     """
-    if len(a) < 2 or len(b) < 2 or a.shape[1] != b.shape[1]:
-        raise UserError(
-            f"a Fréchet distance needs two sets of two or more rows alike; these are {a.shape} and {b.shape}"
-        )
+    if len(a) < 2 or len(b) < 2:
+        raise UserError(f"a Fréchet distance needs two or more rows on each side; there are {len(a)} and {len(b)}")
     a, b = a.astype(np.float64), b.astype(np.float64)
     cov_a, cov_b = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
     # tr (C_a C_b)^{1/2} is the sum of the roots of the product's eigenvalues, which are real and at least 0.

@@ -106,7 +106,7 @@ class LatentMap(Membership):
         device = generator.device
         codes = _checked(means, log_variances).to(device)
         if isinstance(held_out, Codes):
-            train, test = codes, _checked(held_out.means, held_out.log_variances).to(device)
+            train, test = codes, _checked(held_out.means, held_out.log_variances, at_least=1).to(device)
         else:
             train, test = _split(codes, held_out, generator)
         dimension = codes.means.shape[1]
@@ -159,7 +159,7 @@ class LatentMap(Membership):
         return cls(network, boundary, held_out, Calibration(**about["calibration"]))
 
 
-def _checked(means: Tensor, log_variances: Tensor | None) -> Codes:
+def _checked(means: Tensor, log_variances: Tensor | None, at_least: int = 20) -> Codes:
     """Codes that a map can be learned from, or one sentence saying why not."""
     if means.ndim != 2:
         raise UserError(f"codes must have shape (n, d); these have {tuple(means.shape)}")
@@ -167,8 +167,8 @@ def _checked(means: Tensor, log_variances: Tensor | None) -> Codes:
         raise UserError(
             f"log_variances must have the shape of means, {tuple(means.shape)}; it has {tuple(log_variances.shape)}"
         )
-    if len(means) < 20:
-        raise UserError(f"a map needs at least 20 codes; there are {len(means)}")
+    if len(means) < at_least:
+        raise UserError(f"a map needs at least {at_least} codes; there are {len(means)}")
     bad = ~means.isfinite().all(dim=1)
     if bad.any():
         raise UserError(

@@ -194,8 +194,10 @@ def _train_and_show(config: Config | None, out: Path, console: Console, *, resum
 def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
     """Load the images and train, with progress."""
     from latent_atlas.data import load_images
+    from latent_atlas.engine import pick_device
     from latent_atlas.train import train as train_run
 
+    pick_device(config.train.device)  # a device that is not there is better said before the images are read
     phases = {"model": "networks", "map": "map"}
     with console.progress() as advance:
         images = load_images(

@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["Console"]
 
-Advance = Callable[[str, float, float, str], None]
+Advance = Callable[[str, int, int, str], None]
 LINE_EVERY = 5.0  # seconds between plain lines
 
 
@@ -40,7 +40,7 @@ class Console:
     def _lines(self) -> Advance:
         spoken: dict[str, float] = {}
 
-        def advance(title: str, done: float, total: float, remark: str) -> None:
+        def advance(title: str, done: int, total: int, remark: str) -> None:
             now = time.monotonic()
             if now - spoken.get(title, -LINE_EVERY) >= LINE_EVERY or done >= total:
                 spoken[title] = now
@@ -64,7 +64,7 @@ def _bars() -> Iterator[Advance]:
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=RichConsole(stderr=True)) as progress:
 
-        def advance(title: str, done: float, total: float, remark: str) -> None:
+        def advance(title: str, done: int, total: int, remark: str) -> None:
             if title not in tasks:
                 tasks[title] = progress.add_task(title, total=total, remark=remark)
             progress.update(tasks[title], completed=done, total=total, remark=remark)

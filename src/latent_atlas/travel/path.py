@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from latent_atlas.shapes import Images, Latents, Points, Trace, Values
+from latent_atlas.shapes import Films, Images, Latents, Points, Trace, Values
 
 __all__ = ["Path", "arc_lengths", "resample"]
 
@@ -20,7 +20,7 @@ class Path:
         planner: Name of the planner.
         info: What the planner says of its work, by name.
         metrics: Numbers per journey, shape (n,) each; see `travel.metrics.measure`.
-        images: The decoded frames, shape (frames · n, c, h, w), frame by frame; None until an atlas decodes them.
+        images: The decoded frames, shape (frames, n, c, h, w); None until an atlas decodes them.
     """
 
     points: Points
@@ -28,7 +28,7 @@ class Path:
     planner: str
     info: dict[str, float | bool] = field(default_factory=dict)
     metrics: dict[str, Values] = field(default_factory=dict)
-    images: Images | None = None
+    images: Films | None = None
 
     def strip(self, journey: int = 0) -> Images:
         """The decoded frames of one journey, shape (frames, c, h, w).
@@ -38,8 +38,7 @@ class Path:
         """
         if self.images is None:
             raise ValueError("this path has no images; Atlas.travel decodes its frames")
-        frames, n, _ = self.points.shape
-        return self.images.unflatten(0, (frames, n))[:, journey]
+        return self.images[:, journey]
 
     def with_metrics(self, metrics: dict[str, Values]) -> "Path":
         """The same path with numbers added."""

@@ -1,0 +1,205 @@
+"""From a folder of mixed files to pictures, a page and a journey, through the commands a user types."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latent_atlas import Atlas
+from latent_atlas.cli import main
+from latent_atlas.errors import UserError
+
+PICTURES = ("reconstructions.png", "samples.png", "map.png", "travel.png")
+SMALL = (
+    "model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=40 train.batch_size=16 "
+    "train.adversarial_start=10 train.log_every=10 map.steps=60 map.width=16 map.check_every=20"
+)
+
+
+def latent_atlas(*words: str) -> int:
+    """Run a command in this process and return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """90 images of two kinds in two sub-folders, and two files that are not what they say."""
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for index in range(90):
+        kind, suffix = ("left", "jpg") if index % 2 else ("right", "png")
+        pixels = random.integers(0, 60, (20, 26, 3), dtype=np.uint8)
+        pixels[4:16, (3 if index % 2 else 14) :][:, :9] += np.uint8(150)
+        (folder / kind).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / kind / f"{index:03d}.{suffix}")
+    (folder / "left" / "broken.jpg").write_bytes(b"no image")
+    (folder / "right" / "empty.png").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "photos"
+    settings = [word for setting in SMALL.split() for word in ("--set", setting)]
+    assert latent_atlas("train", str(photos), "--out", str(out), "--image-size", "12", *settings) == 0
+    return out
+
+
+def test_training_on_a_folder_leaves_everything_to_look_at(run: Path) -> None:
+    for name in (*PICTURES, "report.html", "metrics.json", "config.json", "log.jsonl"):
+        assert (run / name).stat().st_size > 0, name
+    rejects = [json.loads(line)["path"] for line in (run / "rejects.jsonl").read_text().splitlines()]
+    assert sorted(rejects) == ["left/broken.jpg", "right/empty.png"]
+
+
+def test_metrics_hold_every_planner(run: Path) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["travel"]) == {"linear", "slerp", "walk, rule 1", "walk, rule 2", "walk, arriving"}
+    assert metrics["travel"]["linear"]["length_ratio"] == pytest.approx(1)
+    assert metrics["travel"]["walk, arriving"]["distance_left"] == pytest.approx(0, abs=1e-4)
+    assert 0 < metrics["reconstruction"]["mse"] < 1
+
+
+def test_travel_between_two_files_draws_and_tells(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b, out = photos / "left" / "001.jpg", photos / "right" / "002.png", tmp_path / "trip.png"
+    words = ("travel", str(run), str(a), str(b), "--arrive", "--frames", "5", "--out", str(out), "--json")
+    assert latent_atlas(*words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["travel"]["walk"]["distance_left"] == pytest.approx(0, abs=1e-4)
+    with Image.open(out) as picture:
+        assert picture.size[0] > 500
+
+
+def test_places_can_be_held_out_images(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "map.png"
+    assert latent_atlas("map", str(run), "test:0", "test:1", "test:2", "--out", str(out)) == 0
+    assert "KL(q || r)" in capsys.readouterr().out
+    assert out.is_file()
+
+
+def test_samples_are_drawn(run: Path, tmp_path: Path) -> None:
+    assert latent_atlas("sample", str(run), "--count", "9", "--out", str(tmp_path / "s.png")) == 0
+    assert (tmp_path / "s.png").is_file()
+
+
+def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
+    before = (run / "state.safetensors").stat().st_mtime_ns
+    (run / "samples.png").unlink()
+    assert latent_atlas("train", "ignored", "--out", str(run), "--resume") == 0
+    assert (run / "samples.png").is_file()
+    assert (run / "state.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("train", "nowhere", "--out", "OUT"), "nowhere"),
+        (("train", "digits", "--out", "RUN"), "holds a run already"),
+        (("train", "digits", "--out", "OUT", "--preset", "doodles"), "no preset 'doodles'"),
+        (("train", "digits", "--out", "OUT", "--arm", "third"), "train.arm is 'third'; choose separate"),
+        (("train", "digits", "--out", "OUT", "--set", "train.pace=3"), "no setting 'train.pace'"),
+        (("train", "digits", "--out", "OUT", "--device", "abacus"), "device 'abacus' cannot be used"),
+        (("travel", "nowhere", "test:0", "test:1"), "nowhere holds no run"),
+        (("travel", "RUN", "test:0", "test:999"), "choose test:0 to test:"),
+        (("travel", "RUN", "test:0", "test:1", "--planner", "hop"), "no planner 'hop'"),
+        (("travel", "RUN", "test:0", "absent.png"), "absent.png"),
+        (("travel", "RUN", "test:0", "test:1", "--out", "trip.bmp"), "not a .png"),
+        (("sample", "RUN", "--sampler", "wish"), "no sampler 'wish'"),
+        (("map", "RUN", "test:0"), "three places; 1 were given"),
+        (("map", "RUN", "test:0", "test:0", "test:1"), "one line"),
+    ],
+)
+def test_a_user_s_mistake_is_one_sentence_and_exit_code_2(
+    words: tuple[str, ...], sentence: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {"RUN": str(run), "OUT": str(tmp_path / "out")}
+    assert latent_atlas(*(places.get(word, word) for word in words)) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_unknown_words_are_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert latent_atlas("travel", "run") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_dry_run_tells_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert latent_atlas("train", "digits", "--out", str(out), "--steps", "7", "--dry-run", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["config"]["train"]["steps"] == 7
+    assert told["config"]["model"]["image_size"] == 8
+    assert set(told["parameters"]) == {"encoder", "decoder", "image_discriminator", "latent_discriminator"}
+    assert told["training_bytes"] > 0
+    assert not out.exists()
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys; from latent_atlas.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'matplotlib'} & set(sys.modules); sys.exit(repr(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert latent_atlas("doctor", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["torch"] == torch.__version__
+    assert "cpu" in facts["devices"]
+
+
+@pytest.fixture(scope="module")
+def atlas(run: Path) -> Atlas:
+    return Atlas.load(run, device="cpu")
+
+
+def test_atlas_travels_between_images_and_codes_alike(atlas: Atlas) -> None:
+    images = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    by_images = atlas.travel(images[0], images[1], frames=4)
+    codes = atlas.encode(images)
+    by_codes = atlas.travel(codes[0], codes[1], frames=4)
+    torch.testing.assert_close(by_images.points, by_codes.points)
+    assert by_images.points.shape == (4, 1, 3)
+    assert by_images.strip().shape == (4, 3, 12, 12)
+    batched = atlas.travel(codes, codes.flip(0), "linear", frames=6)
+    assert batched.points.shape == (6, 2, 3)
+    torch.testing.assert_close(batched.strip(1)[0], atlas.decode(codes[1])[0])
+
+
+def test_atlas_samples_repeat_under_a_generator(atlas: Atlas) -> None:
+    first, second = (atlas.sample(3, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.shape == (3, 3, 12, 12)
+    assert atlas.sample(2).shape == (2, 3, 12, 12)
+
+
+def test_an_atlas_loaded_in_inference_mode_still_has_a_score(run: Path) -> None:
+    with torch.inference_mode():
+        atlas = Atlas.load(run, device="cpu")
+        score = atlas.map.score(atlas.codes["held_out"].means)
+    assert score.isfinite().all()
+    assert score.abs().sum() > 0
+
+
+def test_images_and_codes_of_another_shape_are_refused(atlas: Atlas) -> None:
+    with pytest.raises(UserError, match=r"images must have shape \(n, 3, 12, 12\)"):
+        atlas.encode(torch.zeros(1, 1, 12, 12))
+    with pytest.raises(UserError, match="codes must have 3 coordinates; these have 4"):
+        atlas.decode(torch.zeros(4))

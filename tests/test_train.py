@@ -1,0 +1,194 @@
+"""Runs: resumed exactly whatever ended them, stopped by a sentence where a loss is not finite."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from latent_atlas.checkpoint import Run, read_tensors
+from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
+from latent_atlas.data import ImageSet, load_images
+from latent_atlas.errors import UserError
+from latent_atlas.train import Diverged, train
+
+TINY = Config(
+    data=DataConfig(held_out=0.2),
+    model=ModelConfig(image_size=8, channels=1, latent_dim=2, width=4, discriminator_width=4),
+    train=TrainConfig(
+        steps=30, batch_size=16, log_every=7, checkpoint_every=10, adversarial_start=5, kl_warmup=5, device="cpu"
+    ),
+    map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64),
+)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 images of blobs, as a .npy file."""
+    place = np.random.default_rng(0).uniform(1.5, 5.5, (120, 2, 1, 1))
+    grid = np.mgrid[:8, :8]
+    images = np.exp(-((grid[None] - place) ** 2).sum(axis=1) / 3)
+    path = tmp_path_factory.mktemp("images") / "blobs.npy"
+    np.save(path, (255 * images).astype(np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def blobs(archive: Path) -> ImageSet:
+    return load_images(replace(TINY.data, source=str(archive)), 8, 1)
+
+
+def run_of(path: Path, config: Config = TINY) -> Run:
+    run = Run(path)
+    run.claim()
+    run.begin(config)
+    return run
+
+
+def losses(run: Run) -> list[dict[str, Any]]:
+    """The log without its speeds, which depend on the machine."""
+    return [{k: v for k, v in record.items() if k != "images_per_second"} for record in run.records()]
+
+
+def silent(entry: dict[str, Any]) -> None:
+    del entry
+
+
+def assert_same_run(one: Run, other: Run) -> None:
+    for name in ("model.safetensors", "map.safetensors", "codes.safetensors", "state.safetensors"):
+        first, second = read_tensors(one.file(name))[0], read_tensors(other.file(name))[0]
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first), name
+    assert losses(one) == losses(other)
+
+
+@pytest.mark.parametrize("arm", ["separate", "online", "adversarial"])
+def test_every_arm_leaves_a_whole_run(arm: Any, blobs: ImageSet, tmp_path: Path) -> None:
+    config = replace(TINY, train=replace(TINY.train, arm=arm))
+    run = run_of(tmp_path / "run", config)
+    train(blobs, config, run, log=silent)
+    names = {"config.json", "manifest.json", "log.jsonl"}
+    names |= {f"{n}.safetensors" for n in ("state", "model", "map", "codes", "examples")}
+    assert names == {file.name for file in run.path.iterdir()}
+    records = run.records()
+    assert [r["step"] for r in records if r["phase"] == "model"] == [7, 14, 21, 28, 30]
+    assert ("latent_discriminator" in records[0]) == (arm != "separate")
+    assert any(r["phase"] == "map" for r in records) == (arm == "separate")
+
+
+class Interruption(Exception):
+    """Stands for whatever ends a process between two steps."""
+
+
+@pytest.mark.parametrize("last", [7, 21, 28])
+def test_a_run_that_died_anywhere_resumes_exactly(last: int, blobs: ImageSet, tmp_path: Path) -> None:
+    whole, broken = run_of(tmp_path / "whole"), run_of(tmp_path / "broken")
+    train(blobs, TINY, whole, log=silent)
+
+    def die(entry: dict[str, Any]) -> None:
+        if entry["step"] == last:
+            raise Interruption
+
+    with pytest.raises(Interruption):
+        train(blobs, TINY, broken, log=die)
+    train(blobs, TINY, broken, log=silent, resume=True)
+    assert_same_run(whole, broken)
+
+
+LONGER = replace(TINY, train=replace(TINY.train, steps=160, checkpoint_every=20))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(blobs: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = run_of(tmp_path_factory.mktemp("runs") / "whole", LONGER)
+    train(blobs, LONGER, run, log=silent)
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signalled_process_resumes_exactly(
+    number: signal.Signals, archive: Path, blobs: ImageSet, uninterrupted: Run, tmp_path: Path
+) -> None:
+    broken = Run(tmp_path / "broken")
+    sections = {"model": LONGER.model, "train": LONGER.train, "map": LONGER.map, "data": LONGER.data}
+    values = {f"{s}.{name}": value for s, part in sections.items() for name, value in asdict(part).items()}
+    settings = [f"{place}={json.dumps(v)}" for place, v in values.items() if place != "data.source"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "latent_atlas", "train", str(archive), "--out", str(broken.path), *words]
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here; and workers side by side share the cores
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=one_thread) as process:
+        deadline = time.monotonic() + 120
+        while not broken.file("state.safetensors").is_file() and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(number)
+        _, said = process.communicate()
+    step = int(read_tensors(broken.file("state.safetensors"))[1]["step"])
+    assert step < 160, "the run ended before the signal; give it more steps"
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        assert said.strip().splitlines()[-1].endswith("--resume goes on from there")
+    train(blobs, broken.config(), broken, log=silent, resume=True)
+    assert_same_run(uninterrupted, broken)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_name_and_step(blobs: ImageSet, tmp_path: Path) -> None:
+    config = replace(TINY, train=replace(TINY.train, adversarial="none", checkpoint_every=1, steps=200))
+    run = run_of(tmp_path / "run", config)
+    train(blobs, config, run, log=silent)
+    before = read_tensors(run.file("state.safetensors"))
+    # The next run starts from a good checkpoint and is thrown off by its first step.
+    hot = replace(config, train=replace(config.train, steps=260, learning_rate=1e30, decay=0.0))
+    with pytest.raises(Diverged, match=r"the loss '(reconstruction|kl)' is not finite at step 20[1-9]"):
+        train(blobs, hot, run, log=silent, resume=True)
+    tensors, metadata = read_tensors(run.file("state.safetensors"))
+    assert 200 <= int(metadata["step"]) < 210
+    assert before[1]["step"] == "200"
+    assert set(tensors) >= set(before[0])
+
+
+def test_other_images_than_the_run_began_with_are_refused(blobs: ImageSet, tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    train(blobs, TINY, run, log=silent)
+    fewer = blobs.select(torch.arange(100))
+    with pytest.raises(UserError, match=r"120 then, 100 now"):
+        train(fewer, TINY, run, log=silent, resume=True)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    run_of(tmp_path / "run")
+    with pytest.raises(UserError, match="holds a run already"):
+        Run(tmp_path / "run").claim()
+
+
+def test_a_half_written_log_line_is_left_out(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run")
+    run.log({"phase": "model", "step": 5})
+    with run.file("log.jsonl").open("a") as file:
+        file.write('{"phase": "mod')
+    assert run.records() == [{"phase": "model", "step": 5}]
+    run.rewind_log(5)
+    assert json.loads(run.file("log.jsonl").read_text()) == {"phase": "model", "step": 5}
+
+
+def test_the_trained_model_reconstructs_better_than_the_mean_image(blobs: ImageSet, tmp_path: Path) -> None:
+    config = replace(TINY, train=replace(TINY.train, steps=250, adversarial="none", kl_weight=1e-4))
+    run = run_of(tmp_path / "run", config)
+    train(blobs, config, run, log=silent)
+    from latent_atlas import Atlas
+
+    atlas = Atlas.load(run.path, device="cpu")
+    test = blobs.test.as_float()
+    error = (atlas.decode(atlas.encode(test)) - test).square().mean()
+    spread = (blobs.train.as_float().mean(dim=0) - test).square().mean()
+    assert error < 0.5 * spread
