@@ -66,22 +66,6 @@ def test_a_map_of_the_prior_itself_cannot_tell(generator: torch.Generator) -> No
     assert flat.confusion(inside).mean() > 0.97
 
 
-def test_score_works_inside_no_grad_and_inference_mode(learned: LatentMap, places: torch.Tensor) -> None:
-    expected = learned.score(places)
-    with torch.no_grad():
-        torch.testing.assert_close(learned.score(places), expected)
-    with torch.inference_mode():
-        torch.testing.assert_close(learned.score(places + 0), expected)
-
-
-def test_score_is_the_gradient_of_log_prob(learned: LatentMap) -> None:
-    z, step = torch.tensor([[0.7, -0.4]]), 1e-2
-    slopes = [
-        (learned.log_prob(z + step * axis) - learned.log_prob(z - step * axis)) / (2 * step) for axis in torch.eye(2)
-    ]
-    torch.testing.assert_close(learned.score(z), torch.stack(slopes, dim=1), rtol=0.02, atol=0.02)
-
-
 def test_typicality_of_real_codes_is_uniform(learned: LatentMap, generator: torch.Generator) -> None:
     typicality = learned.typicality(WORLD.sample(4_000, generator=generator))
     quantiles = torch.quantile(typicality, torch.tensor([0.1, 0.5, 0.9]))

@@ -13,7 +13,7 @@ from latent_atlas.density import Density, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
 
-__all__ = ["Boundary", "PriorBoundary", "make_boundary"]
+__all__ = ["BOUNDARIES", "Boundary", "PriorBoundary", "make_boundary"]
 
 
 class Boundary(ABC):

@@ -43,7 +43,9 @@ class Calibration:
             return f"single level saturates here: KL(q || r) is about {self.kl:.0f} nats; distrust far places"
         off = abs(self.normaliser - 1)
         if off > 0.2 and off > 3 * self.normaliser_error:
-            return f"the map is not normalised: E_r[exp l] is {self.normaliser:.2f} and should be 1; train D_z longer"
+            return (
+                f"the map is not normalised: E_r[exp l] is {self.normaliser:.2f} and should be 1; give D_z more codes"
+            )
         return f"the map is honest: E_r[exp l] = {self.normaliser:.2f}, KL(q || r) about {self.kl:.1f} nats"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_atlas.density import Density
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["GaussianMixture", "two_clusters"]
+__all__ = ["GaussianMixture", "arc", "two_clusters"]
 
 
 class GaussianMixture(Density):
@@ -58,3 +58,13 @@ def two_clusters(dimension: int, distance: float, scale: float = 0.5) -> Gaussia
     means = torch.zeros(2, dimension)
     means[0, 0], means[1, 0] = -distance / 2, distance / 2
     return GaussianMixture(torch.tensor([0.5, 0.5]), means, torch.full((2,), scale))
+
+
+def arc(count: int = 9, radius: float = 2.0, scale: float = 0.35) -> GaussianMixture:
+    """A half ring in the plane: `count` equal Gaussians from (radius, 0) over (0, radius) to (-radius, 0).
+
+    The straight line between two of its places crosses the void under the arc.
+    """
+    angles = torch.linspace(0, math.pi, count)
+    means = radius * torch.stack([angles.cos(), angles.sin()], dim=1)
+    return GaussianMixture(torch.full((count,), 1 / count), means, torch.full((count,), scale))

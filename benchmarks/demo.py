@@ -1,0 +1,37 @@
+"""How long the demo takes, and the numbers it prints: `latent-atlas demo` as a newcomer runs it, timed from outside.
+
+python benchmarks/demo.py --pictures docs/pictures     # keeps the map and the journeys for the README
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from record import record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, help="folder to keep map.png and travel.png in")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "demo"
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "latent_atlas", "demo", "--out", str(run), "--json"]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        seconds = time.perf_counter() - start
+        if given.pictures is not None:
+            for name in ("map.png", "travel.png"):
+                shutil.copy(run / name, given.pictures / name)
+    told = json.loads(done.stdout)
+    results = {"seconds": seconds, **{section: told[section] for section in ("reconstruction", "map", "travel")}}
+    record("demo", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""The map of codes from anywhere: here, the first eight principal components of handwritten digits."""
+
+import torch
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+from latent_atlas import LatentMap
+from latent_atlas.sampling import draw
+from latent_atlas.travel import plan
+
+codes = torch.tensor(PCA(8, whiten=True, random_state=0).fit_transform(load_digits().data), dtype=torch.float32)
+generator = torch.Generator().manual_seed(0)
+latent_map = LatentMap.fit(codes, steps=400, generator=generator)
+
+print(latent_map.calibration.verdict())
+print("typicality of three digits:", latent_map.typicality(codes[:3]).tolist())
+print("of their mean:", latent_map.typicality(codes.mean(0, keepdim=True)).tolist())
+
+path = plan(latent_map, codes[0], codes[1], "walk", arrive=True)
+print("a journey:", {name: round(values.item(), 3) for name, values in path.metrics.items()})
+draws = draw(latent_map, 100, generator=generator)
+print(f"100 new codes, from {100 * draws.info['effective_share']:.1f} % effective proposals")

@@ -1,0 +1,132 @@
+"""Laws that every density, boundary, planner and sampler keeps, whoever made it."""
+
+import pytest
+import torch
+
+from latent_atlas.boundary import BOUNDARIES, make_boundary
+from latent_atlas.config import MapConfig
+from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.latentmap import LatentMap
+from latent_atlas.sampling import SAMPLERS, draw
+from latent_atlas.toys import GaussianMixture, arc
+from latent_atlas.travel import PLANNERS, plan
+
+
+class ByAutograd(Density):
+    """A density that gives no score of its own."""
+
+    dimension = 3
+
+    def log_prob(self, latents: torch.Tensor) -> torch.Tensor:
+        return -latents.square().square().sum(dim=1)
+
+
+def mixture() -> GaussianMixture:
+    means = torch.tensor([[1.0, 0.0, -1.0], [0.0, 2.0, 0.5]])
+    return GaussianMixture(torch.tensor([0.2, 0.8]), means, torch.tensor([0.5, 1.5]))
+
+
+def learned() -> LatentMap:
+    codes = mixture().sample(200, generator=torch.Generator().manual_seed(0))
+    config = MapConfig(width=8, depth=1, steps=20, check_every=10)
+    return LatentMap.fit(codes, config=config, generator=torch.Generator().manual_seed(1))
+
+
+DENSITIES: dict[str, Density] = {
+    "StandardNormal": StandardNormal(3),
+    "GaussianMixture": mixture(),
+    "ExactMembership": ExactMembership(mixture(), StandardNormal(3)),
+    "LatentMap": learned(),
+    "ByAutograd": ByAutograd(),
+}
+each_density = pytest.mark.parametrize("density", DENSITIES.values(), ids=DENSITIES)
+each_membership = pytest.mark.parametrize(
+    "membership", [d for d in DENSITIES.values() if isinstance(d, Membership)], ids=["ExactMembership", "LatentMap"]
+)
+
+
+@each_density
+def test_score_is_the_gradient_of_log_prob(density: Density, generator: torch.Generator) -> None:
+    z, step = torch.randn(6, 3, generator=generator), 1e-2
+    slopes = [(density.log_prob(z + step * a) - density.log_prob(z - step * a)) / (2 * step) for a in torch.eye(3)]
+    torch.testing.assert_close(density.score(z), torch.stack(slopes, dim=1), rtol=0.01, atol=0.01)
+
+
+@each_density
+def test_score_is_the_same_inside_no_grad_and_inference_mode(density: Density, generator: torch.Generator) -> None:
+    z = torch.randn(4, 3, generator=generator)
+    expected = density.score(z)
+    with torch.no_grad():
+        torch.testing.assert_close(density.score(z), expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(density.score(z + 0), expected)
+
+
+@each_density
+def test_a_code_s_answer_does_not_depend_on_its_neighbours(density: Density, generator: torch.Generator) -> None:
+    z = torch.randn(5, 3, generator=generator)
+    torch.testing.assert_close(density.log_prob(z)[2:3], density.log_prob(z[2:3]))
+    torch.testing.assert_close(density.score(z)[2:3], density.score(z[2:3]))
+
+
+@each_membership
+def test_quantities_of_a_membership_follow_their_formulas(membership: Membership, generator: torch.Generator) -> None:
+    z = torch.randn(8, 3, generator=generator)
+    prior = StandardNormal(3)
+    logit = membership.log_prob(z) - prior.log_prob(z)
+    torch.testing.assert_close(membership.logit(z), logit)
+    real = torch.sigmoid(logit)
+    torch.testing.assert_close(membership.realness(z), real)
+    torch.testing.assert_close(membership.energy(z), -membership.log_prob(z))
+    entropy = -(real * real.log2() + (1 - real) * (1 - real).log2())
+    torch.testing.assert_close(membership.confusion(z), entropy)
+    slope = membership.score(z) - prior.score(z)
+    torch.testing.assert_close(membership.log_realness_gradient(z), (1 - real)[:, None] * slope)
+    torch.testing.assert_close(membership.realness_gradient(z), (real * (1 - real))[:, None] * slope)
+
+
+@pytest.mark.parametrize("name", BOUNDARIES)
+def test_a_boundary_samples_its_own_density(name: str, generator: torch.Generator) -> None:
+    boundary = make_boundary(name, 2)
+    draws = boundary.sample(20_000, generator=generator)
+    assert draws.shape == (20_000, 2)
+    assert torch.equal(boundary.sample(3, generator=_seeded()), boundary.sample(3, generator=_seeded()))
+    if boundary.density is not None:
+        axis = torch.linspace(-7, 7, 281)
+        grid = torch.cartesian_prod(axis, axis)
+        weights = boundary.density.log_prob(grid).exp() * 0.05**2
+        assert weights.sum().item() == pytest.approx(1, abs=1e-3)
+        second = (weights[:, None] * grid.square()).sum(dim=0)
+        torch.testing.assert_close(draws.square().mean(dim=0), second, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_a_journey_does_not_depend_on_the_others_in_its_batch(planner: str, generator: torch.Generator) -> None:
+    start, end = arc().sample(8, generator=generator).chunk(2)
+    settings = {"tolerance": 0.0, "steps": 50} if planner == "walk" else {}
+    together = plan(arc(), start, end, planner, floor=0.0, **settings)
+    alone = plan(arc(), start[1], end[1], planner, floor=0.0, **settings)
+    torch.testing.assert_close(together.points[:, 1:2], alone.points, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together.metrics["length_ratio"][1:2], alone.metrics["length_ratio"])
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_a_journey_turns_with_the_world(planner: str) -> None:
+    turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
+    world = arc()
+    turned = GaussianMixture(world.weights, world.means @ turn, world.scales)
+    start, end = torch.tensor([1.6, 0.8]), torch.tensor([-0.3, 2.2])
+    path = plan(world, start, end, planner, floor=0.0).points
+    again = plan(turned, start @ turn, end @ turn, planner, floor=0.0).points
+    torch.testing.assert_close(again, path @ turn, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_draws_repeat_under_the_same_generator(sampler: str) -> None:
+    first, second = (draw(mixture(), 5, sampler, generator=_seeded()).points for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.shape == (5, 3)
+
+
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(4)
