@@ -50,7 +50,8 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     save(draw_samples(samples), folder.file("samples.png"))
     a, b, c = telling_triple(atlas, generator)
     journeys = {row: atlas.travel(a, b, planner, **options) for row, (planner, options) in JOURNEYS.items()}
-    save(draw_map(atlas, (a, b, c), {row: journeys[row] for row in ("linear", "walk, rule 2")}), folder.file("map.png"))
+    shown = {row: journeys[row] for row in ("linear", "walk, rule 2", "walk, arriving")}
+    save(draw_map(atlas, (a, b, c), shown), folder.file("map.png"))
     save(draw_travel(atlas, journeys), folder.file("travel.png"))
     metrics = {
         "reconstruction": reconstruction_numbers(examples, rebuilt),

@@ -66,18 +66,17 @@ class Learner:
         for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
             engine.prepare(network)
         t = config.train
-        # The first moment of D_x and G is short where they play against each other (Gulrajani et al. 2017).
-        betas = (0.9, 0.99) if t.adversarial == "none" else (0.5, 0.99)
-        autoencoder = [*m.encoder.parameters(), *m.decoder.parameters()]
-        adam = torch.optim.Adam
+        opponents = t.discriminator_learning_rate
+        rates = {"autoencoder": t.learning_rate, "image_discriminator": opponents, "latent_discriminator": opponents}
+        weights = {
+            "autoencoder": [*m.encoder.parameters(), *m.decoder.parameters()],
+            "image_discriminator": [*m.image_discriminator.parameters()],
+            "latent_discriminator": [*m.latent_discriminator.parameters()],
+        }
+        # The memory of D_x's gradients is short: what it plays against changes at every step (Radford et al. 2016).
+        momentum = {"autoencoder": 0.9, "image_discriminator": 0.5, "latent_discriminator": 0.9}
         self.optimizers = {
-            "autoencoder": adam(autoencoder, lr=t.learning_rate, betas=betas),
-            "image_discriminator": adam(
-                m.image_discriminator.parameters(), lr=t.discriminator_learning_rate, betas=betas
-            ),
-            "latent_discriminator": adam(
-                m.latent_discriminator.parameters(), lr=t.discriminator_learning_rate, betas=(0.9, 0.99)
-            ),
+            name: torch.optim.Adam(weights[name], lr=rate, betas=(momentum[name], 0.99)) for name, rate in rates.items()
         }
         self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
         self.boundary = make_boundary(config.map.boundary, config.model.latent_dim)

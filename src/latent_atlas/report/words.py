@@ -42,7 +42,8 @@ PICTURES = {
     "travel.png": PictureWords(
         "Travel",
         "Film strips of journeys between two images, and below them the log-density of each frame.",
-        "Journeys between two images, frame by frame. Outlined frames are outside the population: their log-density "
+        "Journeys between two images, frame by frame; by default a pair whose straight line sinks deep, while "
+        "the table below averages over random pairs. Outlined frames are outside the population: their log-density "
         "is below the 5 % quantile of held-out real codes. The walk follows rule 2, z′ = z + α ∇ log D_z(z) + "
         "γ (z_B − z), and stops short of B where its two pulls cancel. Look for journeys without outlines that "
         "arrive, and for curves that stay above the dashed line.",
