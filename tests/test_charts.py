@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_atlas.charts import Window, chart, fit_window, plane_through, principal_plane
+from latent_atlas.charts import Window, chart, fit_window, plane_through
 from latent_atlas.density import ExactMembership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.toys import two_clusters
@@ -47,10 +47,3 @@ def test_the_window_is_square_and_holds_all_it_was_fitted_to(generator: torch.Ge
     x, y = coordinates.T
     assert window.left < x.min() < x.max() < window.right
     assert window.bottom < y.min() < y.max() < window.top
-
-
-def test_the_principal_plane_follows_the_largest_spread(generator: torch.Generator) -> None:
-    codes = torch.randn(500, 4, generator=generator) * torch.tensor([0.1, 3.0, 0.1, 1.0])
-    plane = principal_plane(codes)
-    assert plane.axes[0, 1].abs() > 0.99
-    assert plane.axes[1, 3].abs() > 0.99

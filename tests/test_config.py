@@ -41,10 +41,13 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("train.steps=true", "train.steps is True; expected int"),
         ("train.steps=0", "train.steps is 0; choose 1 or more"),
         ("train.adversarial=wgan", "choose relativistic, hinge, non-saturating, none"),
-        ("train.discriminator_start=2000", "D_x has to learn before"),
+        ("train.discriminator_start=2000", "set it between them"),
         ("model.image_size=512", "choose 8 to 256 pixels"),
         ("model.channels=5", "choose 1, 2, 3 or 4"),
         ("train.ema=1.0", "train.ema is 1.0"),
+        ("train.seed=-1", "train.seed is -1"),
+        ("map.boundary=moat", "no boundary 'moat'; choose prior"),
+        ("map.weight_decay=-1", "choose 0 or more"),
     ],
 )
 def test_a_wrong_setting_gets_one_sentence(setting: str, sentence: str) -> None:
@@ -55,6 +58,8 @@ def test_a_wrong_setting_gets_one_sentence(setting: str, sentence: str) -> None:
 def test_a_damaged_or_newer_file_is_refused() -> None:
     with pytest.raises(UserError, match="not JSON"):
         Config.from_json("{")
+    with pytest.raises(UserError, match="no JSON object"):
+        Config.from_json(json.dumps({"train": 3}))
     with pytest.raises(UserError, match="format 9"):
         Config.from_json(json.dumps({"format": 9}))
     with pytest.raises(UserError, match=r"no setting 'model\.color'"):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from latent_atlas.boundary import BOUNDARIES, make_boundary
-from latent_atlas.config import MapConfig
+from latent_atlas.boundary import make_boundary
+from latent_atlas.config import BOUNDARIES, MapConfig
 from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import SAMPLERS, draw

@@ -95,7 +95,7 @@ def test_samples_are_drawn(run: Path, tmp_path: Path) -> None:
 def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
     before = (run / "state.safetensors").stat().st_mtime_ns
     (run / "samples.png").unlink()
-    assert latent_atlas("train", "ignored", "--out", str(run), "--resume") == 0
+    assert latent_atlas("train", "--out", str(run), "--resume") == 0
     assert (run / "samples.png").is_file()
     assert (run / "state.safetensors").stat().st_mtime_ns == before
 
@@ -109,14 +109,19 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("train", "digits", "--out", "OUT", "--arm", "third"), "train.arm is 'third'; choose separate"),
         (("train", "digits", "--out", "OUT", "--set", "train.pace=3"), "no setting 'train.pace'"),
         (("train", "digits", "--out", "OUT", "--device", "abacus"), "device 'abacus' cannot be used"),
+        (("train", "digits", "--out", "OUT", "--steps", "100"), "set it between them"),
+        (("train", "digits", "--out", "OUT", "--set", "map.boundary=moat"), "no boundary 'moat'"),
+        (("train", "--out", "OUT"), "no SOURCE was given"),
+        (("train", "--out", "RUN", "--resume", "--steps", "9"), "leave out --steps"),
         (("travel", "nowhere", "test:0", "test:1"), "nowhere holds no run"),
+        (("travel", "RUN", "test:1", "test:1"), "the same code"),
         (("travel", "RUN", "test:0", "test:999"), "choose test:0 to test:"),
         (("travel", "RUN", "test:0", "test:1", "--planner", "hop"), "no planner 'hop'"),
         (("travel", "RUN", "test:0", "absent.png"), "absent.png"),
         (("travel", "RUN", "test:0", "test:1", "--out", "trip.bmp"), "not a .png"),
         (("sample", "RUN", "--sampler", "wish"), "no sampler 'wish'"),
         (("map", "RUN", "test:0"), "three places; 1 were given"),
-        (("map", "RUN", "test:0", "test:0", "test:1"), "one line"),
+        (("map", "RUN", "test:0", "test:1", "test:0"), "one line"),
     ],
 )
 def test_a_user_s_mistake_is_one_sentence_and_exit_code_2(
@@ -138,9 +143,9 @@ def test_unknown_words_are_refused_in_one_line(capsys: pytest.CaptureFixture[str
 
 def test_a_dry_run_tells_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    assert latent_atlas("train", "digits", "--out", str(out), "--steps", "7", "--dry-run", "--json") == 0
+    assert latent_atlas("train", "digits", "--out", str(out), "--steps", "700", "--dry-run", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["config"]["train"]["steps"] == 7
+    assert told["config"]["train"]["steps"] == 700
     assert told["config"]["model"]["image_size"] == 8
     assert set(told["parameters"]) == {"encoder", "decoder", "image_discriminator", "latent_discriminator"}
     assert told["training_bytes"] > 0
@@ -196,6 +201,11 @@ def test_an_atlas_loaded_in_inference_mode_still_has_a_score(run: Path) -> None:
         score = atlas.map.score(atlas.codes["held_out"].means)
     assert score.isfinite().all()
     assert score.abs().sum() > 0
+
+
+def test_bytes_are_images_too(atlas: Atlas) -> None:
+    pixels = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(atlas.encode(pixels), atlas.encode(pixels.float() / 255))
 
 
 def test_images_and_codes_of_another_shape_are_refused(atlas: Atlas) -> None:

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from latent_atlas import LatentMap
+from latent_atlas.boundary import make_boundary
+from latent_atlas.calibration import Calibration, calibrate
 from latent_atlas.config import MapConfig
 from latent_atlas.density import ExactMembership, StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.ratio import Codes
+from latent_atlas.losses import latent_discriminator
+from latent_atlas.nn.discriminators import LatentDiscriminator
+from latent_atlas.ratio import Codes, fit_ratio
 from latent_atlas.toys import two_clusters
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
@@ -88,6 +92,14 @@ def test_calibration_finds_a_good_map_honest(learned: LatentMap) -> None:
     assert "honest" in learned.calibration.verdict()
 
 
+def test_calibration_of_an_exact_logit_is_exact(generator: torch.Generator) -> None:
+    exact = ExactMembership(WORLD, StandardNormal(2))
+    real, fake = WORLD.sample(50_000, generator=generator), StandardNormal(2).sample(50_000, generator=generator)
+    measured = calibrate(exact.logit(real), exact.logit(fake))
+    assert abs(measured.normaliser - 1) < 4 * measured.normaliser_error
+    assert measured.inverse == pytest.approx(1, abs=0.15)  # its tail is heavy
+
+
 def test_spread_codes_are_sampled_afresh(generator: torch.Generator) -> None:
     codes = Codes(torch.zeros(1, 2), torch.full((1, 2), 2 * math.log(3.0)))
     assert codes.sample(20_000, generator=generator).std().item() == pytest.approx(3, rel=0.02)
@@ -109,13 +121,46 @@ def test_a_saved_map_answers_the_same(learned: LatentMap, places: torch.Tensor, 
 
 
 def test_early_stopping_keeps_the_best_weights() -> None:
-    few = WORLD.sample(60, generator=torch.Generator().manual_seed(1))
+    few = Codes(WORLD.sample(60, generator=torch.Generator().manual_seed(1)))
+    rest = Codes(WORLD.sample(60, generator=torch.Generator().manual_seed(2)))
     records: list[dict[str, float]] = []
-    overfit = MapConfig(width=128, depth=2, steps=2_000, learning_rate=3e-3, weight_decay=0.0, patience=4)
-    LatentMap.fit(few, config=overfit, generator=torch.Generator().manual_seed(0), log=records.append)
+    overfit = MapConfig(width=64, depth=2, steps=1_500, learning_rate=3e-3, weight_decay=0.0, patience=4)
+    network = LatentDiscriminator(2, width=64, depth=2)
+    boundary = make_boundary("prior", 2)
+    generator = torch.Generator().manual_seed(0)
+    kept = fit_ratio(network, few, rest, boundary, overfit, generator=generator, log=records.append)
     held_out = [record["held_out_loss"] for record in records]
-    assert records[-1]["step"] < 2_000
-    assert min(held_out) < held_out[-1]
+    assert records[-1]["step"] < 1_500
+    assert kept == min(held_out) < held_out[-1]
+    real, fake = rest.sample(20_000, generator=generator), boundary.sample(20_000, generator=generator)
+    assert latent_discriminator(network(real), network(fake)).item() == pytest.approx(kept, abs=0.03)
+
+
+def test_maps_answer_in_single_precision_whatever_they_are_asked_in(learned: LatentMap) -> None:
+    z = torch.tensor([[0.5, -0.25]])
+    torch.testing.assert_close(learned.log_prob(z.double()), learned.log_prob(z))
+    torch.testing.assert_close(learned.score(z.double()), learned.score(z).double())
+
+
+def verdict(**changes: float) -> str:
+    good = {"normaliser": 1.0, "normaliser_error": 0.01, "inverse": 1.0, "kl": 2.0, "effective_share": 0.2}
+    return Calibration(**{**good, "cross_entropy": 0.4, "samples": 20_000, **changes}).verdict()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "honest"),
+        ({"normaliser": math.nan}, "the fit failed"),
+        ({"kl": 30.0}, "saturates"),
+        ({"cross_entropy": 0.01}, "saturates"),
+        ({"effective_share": 1e-4}, "cannot be checked"),
+        ({"normaliser": 0.6}, "not normalised"),
+        ({"inverse": 3.0}, "overconfident"),
+    ],
+)
+def test_the_verdict_names_what_is_wrong(changes: dict[str, float], sentence: str) -> None:
+    assert sentence in verdict(**changes)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +169,7 @@ def test_early_stopping_keeps_the_best_weights() -> None:
         (torch.zeros(10, 2), None, "at least 20 codes; there are 10"),
         (torch.zeros(50), None, r"shape \(n, d\)"),
         (torch.full((50, 2), math.nan), None, "50 of 50 codes are not finite, the first at row 0"),
+        (torch.zeros(50, 2), torch.full((50, 2), math.nan), "50 of 50 codes are not finite"),
         (torch.zeros(50, 2), torch.zeros(50, 3), "log_variances must have the shape of means"),
     ],
 )

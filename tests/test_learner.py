@@ -112,10 +112,9 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms() -> None:
 @pytest.mark.parametrize("kind", ["relativistic", "hinge", "non-saturating"])
 def test_descent_of_the_decoder_raises_what_the_image_discriminator_says_of_its_images(kind: str) -> None:
     made = learner(adversarial=kind, kl_weight=0.0)
-    terms: dict[str, Tensor] = {}
     z = torch.randn(6, 3, generator=torch.Generator().manual_seed(3))
     with frozen(made.model.image_discriminator):
-        loss = made.decoder_against_image_discriminator(made.model.decoder(z), batch(), terms)
+        loss, _ = made.image_generator_loss(made.model.decoder(z), torch.zeros(()), batch())
     before = made.model.image_discriminator(made.model.decoder(z[:3])).mean()
     gradients = torch.autograd.grad(loss, list(made.model.decoder.parameters()))
     with torch.no_grad():
@@ -161,7 +160,7 @@ def test_spectral_norm_keeps_every_singular_value_at_most_about_one() -> None:
     layers = [m for m in made.model.image_discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert layers
     for layer in layers:
-        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() < 1.2
+        assert 0.9 < torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() < 1.1
 
 
 def test_averages_follow_the_weights() -> None:
@@ -182,7 +181,7 @@ def test_bfloat16_trains_with_float32_weights() -> None:
 
 
 def test_learning_rate_is_held_and_then_falls_to_zero() -> None:
-    config = TrainConfig(steps=100, decay=0.4)
+    config = TrainConfig(steps=100, decay=0.4, adversarial_start=10)
     assert learning_rate_factor(1, config) == learning_rate_factor(60, config) == 1
     assert learning_rate_factor(80, config) == pytest.approx(0.5)
     assert learning_rate_factor(100, config) == pytest.approx(0)

@@ -158,6 +158,11 @@ def test_metrics_report_the_distance_left() -> None:
         ({"gamma": 2.0}, "gamma is 2.0"),
         ({"rule": 3}, "rule 3"),
         ({"speed": 3}, "no setting 'speed'"),
+        ({"end": torch.zeros(2)}, "start and end of journey 0 are the same code"),
+        ({"start": torch.zeros(3), "end": torch.ones(3)}, "codes with 2 coordinates"),
+        ({"start": torch.zeros(2, dtype=torch.int64), "end": torch.ones(2, dtype=torch.int64)}, "floating-point"),
+        ({"rule": 1, "alpha": 10.0, "beta": -1.0}, "pull 20 of the way"),
+        ({"rule": 1, "alpha": 5.0, "beta": 9.0}, "ran away"),
         ({"planner": "linear", "alpha": 1.0}, "no settings"),
     ],
 )
@@ -182,3 +187,15 @@ def test_a_density_with_neither_floor_nor_samples_is_judged_by_its_ends() -> Non
 
     path = plan(Bare(), torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 1.0]), "linear")
     assert path.metrics["outside"].item() == 0  # between its ends the line is nearer to the centre than they are
+
+
+def test_without_a_floor_each_journey_is_judged_by_its_own_ends() -> None:
+    class Hill(Density):
+        dimension = 1
+
+        def log_prob(self, latents: Tensor) -> Tensor:
+            return -latents.square().sum(dim=1)
+
+    start, end = torch.tensor([[-1.0], [0.1]]), torch.tensor([[1.0], [9.0]])
+    assert plan(Hill(), start, end, "linear").metrics["outside"].tolist() == [0, 0]
+    assert plan(Hill(), start, end, "linear", floor=-0.5).metrics["outside"].min() > 0

@@ -82,7 +82,7 @@ class Atlas:
         return cls(model.to(where), latent_map, codes, config, labels=labels, label_names=tuple(names))
 
     def encode(self, images: Tensor) -> Latents:
-        """Means of q(z|x), shape (n, d), for images (n, c, h, w) or (c, h, w) in [0, 1].
+        """Means of q(z|x), shape (n, d), for images (n, c, h, w) or (c, h, w) in [0, 1], or bytes in 0..255.
 
         Raises:
             UserError: the images have another shape than the model was trained on.
@@ -93,6 +93,8 @@ class Atlas:
             raise UserError(
                 f"images must have shape (n, {', '.join(map(str, wanted))}); these have {tuple(images.shape)}"
             )
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
         return self._in_batches(self.model.encode, images)
 
     def decode(self, latents: Tensor) -> Images:
@@ -119,6 +121,8 @@ class Atlas:
         if generator is None:
             generator = torch.Generator(self.device)
             generator.seed()
+        if generator.device.type != self.device.type:
+            raise UserError(f"the generator is on {generator.device}, the atlas on {self.device}; make one there")
         return self.decode(draw(self.map, n, sampler, generator=generator).points)
 
     def _as_codes(self, places: Tensor) -> Latents:

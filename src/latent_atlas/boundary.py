@@ -9,11 +9,12 @@ from typing import ClassVar
 
 import torch
 
+from latent_atlas.config import BOUNDARIES
 from latent_atlas.density import Density, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
 
-__all__ = ["BOUNDARIES", "Boundary", "PriorBoundary", "make_boundary"]
+__all__ = ["Boundary", "PriorBoundary", "make_boundary"]
 
 
 class Boundary(ABC):
@@ -47,15 +48,12 @@ class PriorBoundary(Boundary):
         return self.normal.sample(n, generator=generator)
 
 
-BOUNDARIES: dict[str, type[PriorBoundary]] = {PriorBoundary.name: PriorBoundary}
-
-
 def make_boundary(name: str, dimension: int) -> Boundary:
-    """Build the boundary called `name` for codes of `dimension` coordinates.
+    """Build the boundary called `name`, one of `config.BOUNDARIES`, for codes of `dimension` coordinates.
 
     Raises:
         UserError: there is no boundary of that name.
     """
-    if name not in BOUNDARIES:
+    if name != PriorBoundary.name:
         raise UserError(f"no boundary '{name}'; choose {', '.join(BOUNDARIES)}")
-    return BOUNDARIES[name](dimension)
+    return PriorBoundary(dimension)

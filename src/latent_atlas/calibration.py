@@ -1,5 +1,6 @@
 """Are the log-ratios honest? What held-out codes and the boundary say of a logit."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -11,6 +12,7 @@ from latent_atlas.shapes import Values
 __all__ = ["Calibration", "calibrate"]
 
 CHASM = 20.0  # nats of KL(q || r) above which a single classifier's loss is near 0 and its gradient arbitrary
+SATURATED = 0.05  # nats of cross-entropy below which it is, whatever KL the classifier then estimates
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Calibration:
         kl: E_q[l], the estimate of KL(q || r) in nats.
         effective_share: Effective sample size of importance weights exp(l) on the boundary, as a share in (0, 1].
         cross_entropy: Of the discriminator on held-out codes, in nats; log 2 where it cannot tell.
+        samples: How many boundary codes were drawn.
     """
 
     normaliser: float
@@ -32,6 +35,7 @@ class Calibration:
     kl: float
     effective_share: float
     cross_entropy: float
+    samples: int
 
     def numbers(self) -> dict[str, float]:
         """The attributes by name."""
@@ -39,14 +43,21 @@ class Calibration:
 
     def verdict(self) -> str:
         """One sentence a user can act on."""
-        if self.kl > CHASM:
-            return f"single level saturates here: KL(q || r) is about {self.kl:.0f} nats; distrust far places"
-        off = abs(self.normaliser - 1)
-        if off > 0.2 and off > 3 * self.normaliser_error:
+        measured = f"KL(q || r) about {self.kl:.1f} nats, E_r[exp l] = {self.normaliser:.2f}"
+        if not all(map(math.isfinite, self.numbers().values())):
+            return "the fit failed: its numbers are not finite; lower map.learning_rate"
+        if self.kl > CHASM or self.cross_entropy < SATURATED:
+            return f"a single level saturates here ({measured}): distrust the log-density, above all far away"
+        if self.effective_share * self.samples < 100:
+            return f"the map cannot be checked by sampling r, whose draws hardly meet the population ({measured})"
+        if abs(self.normaliser - 1) > max(0.2, 3 * self.normaliser_error):
+            return f"the map is not normalised ({measured}, which should be 1): give D_z more codes"
+        if self.inverse > 2:
             return (
-                f"the map is not normalised: E_r[exp l] is {self.normaliser:.2f} and should be 1; give D_z more codes"
+                f"the map is overconfident at the population's edge (E_q[exp -l] = {self.inverse:.1f}, which should be "
+                f"1; {measured}): more codes would help"
             )
-        return f"the map is honest: E_r[exp l] = {self.normaliser:.2f}, KL(q || r) about {self.kl:.1f} nats"
+        return f"the map is honest: {measured}"
 
 
 def calibrate(real: Values, fake: Values) -> Calibration:
@@ -64,6 +75,7 @@ def calibrate(real: Values, fake: Values) -> Calibration:
         kl=real.mean().item(),
         effective_share=_effective_share(fake),
         cross_entropy=(0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())).item(),
+        samples=len(fake),
     )
 
 

@@ -13,7 +13,7 @@ from latent_atlas.density import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through", "principal_plane"]
+__all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through"]
 
 Places = Float[Tensor, "n 2"]  # coordinates on a plane
 
@@ -86,13 +86,6 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
     if first.norm() == 0 or y.norm() < 1e-4 * second.norm().clamp_min(1e-4):
         raise UserError("the three codes lie on one line, so they span no plane; choose a third one off it")
     return Plane(a, torch.stack([x, y / y.norm()]))
-
-
-def principal_plane(latents: Latents) -> Plane:
-    """The plane through the mean along the two directions of largest variance."""
-    mean = latents.mean(dim=0)
-    _, _, directions = torch.linalg.svd(latents - mean, full_matrices=False)
-    return Plane(mean, directions[:2])
 
 
 def fit_window(coordinates: Places, margin: float = 0.35) -> Window:

@@ -6,7 +6,7 @@
 | manifest.json, rejects.jsonl | which images, and which files could not be read |
 | log.jsonl | one record per line: losses of the model, then of the map |
 | state.safetensors | all that resuming needs: networks, averages, optimisers, step |
-| model.safetensors | the finished E, G and D_x |
+| model.safetensors | the finished E, G and D_x, and D_z if it learned beside them |
 | map.safetensors | the finished D_z, its boundary and calibration |
 | codes.safetensors | means and log-variances of all images |
 | examples.safetensors | some held-out images, for the pictures |
@@ -143,11 +143,20 @@ class Run:
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Content of a small JSON file; None if there is no such file."""
-        return json.loads(self.file(name).read_text()) if self.file(name).is_file() else None
+        """Content of a small JSON file; None if there is no such file.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        if not self.file(name).is_file():
+            return None
+        try:
+            return json.loads(self.file(name).read_text())
+        except json.JSONDecodeError as error:
+            raise UserError(f"{self.file(name)} is damaged ({error}); remove it and resume the run") from None
 
 
 def _replace(partial: Path, path: Path) -> None:
-    with partial.open("rb") as file:
+    with partial.open("r+b") as file:
         os.fsync(file.fileno())
     os.replace(partial, path)

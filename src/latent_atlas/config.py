@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from latent_atlas.errors import UserError
 
 __all__ = [
+    "BOUNDARIES",
     "PRESETS",
     "Config",
     "DataConfig",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 Arm = Literal["separate", "online", "adversarial"]
+BOUNDARIES = ("prior",)
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ class TrainConfig:
     penalty_every: int = 4
     """The penalties are computed once in so many steps and weighted by as much (Karras et al. 2020)."""
     discriminator_start: int = 0
-    """First step of D_x."""
+    """D_x learns after so many steps."""
     adversarial_start: int = 500
-    """First step at which D_x's loss reaches G; D_x has to have learned by then."""
+    """D_x's loss reaches G after so many steps; D_x has to have learned by then."""
     fool_weight: float = 0.01
     """Adversarial arm only: weight of the encoder's loss against D_z."""
     ema: float = 0.999
@@ -128,12 +130,18 @@ class TrainConfig:
         for name in ("kl_weight", "adversarial_weight", "feature_matching", "r1", "r2", "fool_weight"):
             value = getattr(self, name)
             _require(value >= 0, f"train.{name} is {value}; choose 0 or more")
+        _require(0 <= self.seed < 2**63, f"train.seed is {self.seed}; choose 0 to below 2^63")
         _require(0 <= self.ema < 1, f"train.ema is {self.ema}; choose 0 (none) to below 1")
         _require(0 <= self.decay <= 1, f"train.decay is {self.decay}; choose a share from 0 to 1")
         _require(
-            self.adversarial == "none" or self.discriminator_start <= self.adversarial_start,
-            f"train.adversarial_start is {self.adversarial_start}, before train.discriminator_start "
-            f"{self.discriminator_start}; D_x has to learn before its loss reaches G",
+            self.adversarial == "none" or self.discriminator_start <= self.adversarial_start < self.steps,
+            f"train.adversarial_start is {self.adversarial_start}; D_x has to learn, from train.discriminator_start "
+            f"{self.discriminator_start} on, before its loss reaches G, and G to learn from it before the last step "
+            f"{self.steps}: set it between them, or train.adversarial to none",
+        )
+        _require(
+            self.adversarial != "none" or self.feature_matching == 0,
+            "train.feature_matching needs D_x; set train.adversarial to something else than none",
         )
 
 
@@ -142,7 +150,7 @@ class MapConfig:
     """How D_z learns, and against what."""
 
     boundary: str = "prior"
-    """Where z_fake comes from."""
+    """Where z_fake comes from, one of `BOUNDARIES`."""
     z_real: Literal["samples", "means"] = "samples"
     """Real codes drawn afresh from q(z|x) at each step, or the fixed means."""
     width: int = 256
@@ -157,7 +165,9 @@ class MapConfig:
     patience: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse numbers that would only fail later."""
+        """Refuse what would only fail later."""
+        _require(self.boundary in BOUNDARIES, f"no boundary '{self.boundary}'; choose {', '.join(BOUNDARIES)}")
+        _require(self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more")
         for name in ("width", "depth", "steps", "batch_size", "check_every", "patience"):
             value = getattr(self, name)
             _require(value >= 1, f"map.{name} is {value}; choose 1 or more")
@@ -193,6 +203,8 @@ class Config:
             "the configuration is not a JSON object; restore config.json of the run",
         )
         version = sections.pop("format", 1)
+        for name, section in sections.items():
+            _require(isinstance(section, dict), f"section '{name}' of the configuration is {section!r}, no JSON object")
         _require(
             version == 1,
             f"the configuration has format {version}, this version reads 1; upgrade latent-atlas",
@@ -216,8 +228,8 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         UserError: a setting is misspelt, or its value has the wrong type.
 
     Example:
-        >>> with_settings(Config(), ["train.steps=500", "train.reconstruction=l1"]).train.steps
-        500
+        >>> with_settings(Config(), ["train.steps=5000", "train.reconstruction=l1"]).train.steps
+        5000
     """
     values: dict[str, dict[str, Any]] = {}
     for setting in settings:
@@ -307,6 +319,11 @@ PRESETS: dict[str, Config] = {
         data=DataConfig(source="fashion-mnist"),
         model=ModelConfig(image_size=28, channels=1, latent_dim=16, width=32, discriminator_width=32),
         train=TrainConfig(steps=5_000, batch_size=256),
+    ),
+    "mnist": Config(
+        data=DataConfig(source="mnist"),
+        model=ModelConfig(image_size=28, channels=1, latent_dim=12, width=32, discriminator_width=32),
+        train=TrainConfig(steps=3_000),
     ),
     "faces": Config(
         data=DataConfig(source="faces"),

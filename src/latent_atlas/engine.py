@@ -7,6 +7,7 @@ from types import FrameType
 
 import torch
 from torch import nn
+from torch._functorch import config as functorch_config
 
 from latent_atlas.errors import UserError
 
@@ -25,6 +26,8 @@ def pick_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("only cpu, cuda and mps are supported")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -60,6 +63,8 @@ class Engine:
         module.to(self.device)
         module.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - missing in the stubs
         if self._compile:
+            # Balancing weights walks a compiled graph twice, which must then keep its buffers.
+            functorch_config.donated_buffer = False
             module.compile()
         return module
 

@@ -73,6 +73,8 @@ def travel_numbers(
         By row, the mean over journeys of each of `travel.metrics.measure`.
     """
     means = atlas.codes["held_out"].means
+    if len(means) == 1:
+        means = torch.cat([means, atlas.codes["train"].means])
     start, end = (
         means[torch.randint(len(means), (pairs,), generator=generator, device=generator.device)] for _ in range(2)
     )

@@ -1,7 +1,6 @@
-"""Feature extractors behind one protocol: what "looks alike" means in a number, always named beside it."""
+"""Feature extractors: what "looks alike" means in a number, always named beside it."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -9,22 +8,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
+from latent_atlas.nn.initial import initial_weights
 from latent_atlas.shapes import ByteImages, Labels
 
-__all__ = ["Classifier", "Extractor", "train_classifier"]
+__all__ = ["Classifier", "train_classifier"]
 
 Features = Float[Tensor, "n f"]
 WIDTH = 128  # features of a classifier
-
-
-class Extractor(Protocol):
-    """Turns images into features."""
-
-    name: str
-
-    def features(self, images: ByteImages) -> Features:
-        """Features, shape (n, f), of images in 0..255."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -77,10 +67,9 @@ def train_classifier(
     """
     if labels.min() < 0 or labels.max() < 1:
         raise UserError("a classifier needs two or more classes and a label for every image")
-    with torch.random.fork_rng(devices=[]):  # torch's layers initialise from the global generator only
-        torch.manual_seed(generator.initial_seed())
+    with initial_weights(int(torch.randint(2**62, (), generator=generator))):
         network = _network(images.shape[1], int(labels.max()) + 1)
-    batch = 128
+    batch = min(128, len(images))
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)

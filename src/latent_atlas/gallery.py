@@ -15,15 +15,15 @@ from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.evaluation import JOURNEYS, reconstruction_numbers, travel_numbers
 from latent_atlas.pictures import Field, Strip, comparison_sheet, map_picture, save, sheet, strips_picture
 from latent_atlas.shapes import Images
-from latent_atlas.travel import Path
+from latent_atlas.travel import OUTSIDE_SHARE, Path
 from latent_atlas.travel.metrics import frame_log_probs
 
 __all__ = ["draw_map", "draw_samples", "draw_travel", "fill_gallery", "telling_triple"]
 
-OUTSIDE_SHARE = 0.05
 LATTICE = 13  # decoded images along each side of the map's lattice
 NEAR = 400  # real codes drawn on the map, those nearest to its plane
 PAIRS = 256
+FEW = 20  # held-out codes below which pairs are chosen among all codes
 
 
 def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[str, Any]:
@@ -51,7 +51,8 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     a, b, c = telling_triple(atlas, generator)
     journeys = {row: atlas.travel(a, b, planner, **options) for row, (planner, options) in JOURNEYS.items()}
     shown = {row: journeys[row] for row in ("linear", "walk, rule 2", "walk, arriving")}
-    save(draw_map(atlas, (a, b, c), shown), folder.file("map.png"))
+    if atlas.map.dimension > 1:  # codes on a line span no plane
+        save(draw_map(atlas, (a, b, c), shown), folder.file("map.png"))
     save(draw_travel(atlas, journeys), folder.file("travel.png"))
     metrics = {
         "reconstruction": reconstruction_numbers(examples, rebuilt),
@@ -121,19 +122,21 @@ def telling_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Te
     C is the held-out code nearest to the middle of their walk that spans a plane with them.
     """
     means = atlas.codes["held_out"].means
-    means = means[atlas.map.log_prob(means) > atlas.map.floor(0.25)]
+    if len(means) < FEW:
+        means = torch.cat([means, atlas.codes["train"].means])
+    means = means[atlas.map.log_prob(means).argsort(descending=True)[: max(3, 3 * len(means) // 4)]]
     pick = torch.randint(len(means), (2, 64), generator=generator, device=means.device)
     start, end = means[pick[0]], means[pick[1]]
     middle = (start + end) / 2
-    lowest = atlas.map.log_prob(middle) + 1e6 * ((start - end).norm(dim=1) < 1e-6)
-    best = int(lowest.argmin())
+    same = (start == end).all(dim=1)
+    best = int(atlas.map.log_prob(middle).masked_fill(same, torch.inf).argmin())
     a, b = start[best], end[best]
     walked = atlas.travel(a, b, "walk", frames=3, arrive=True).points[1, 0]
     along = (b - a) / (b - a).norm()
     offset = means - a
     across = (offset - (offset @ along)[:, None] * along).norm(dim=1)
-    distance = (means - walked).norm(dim=1) + 1e6 * (across < 0.3 * (b - a).norm())
-    return a, b, means[int(distance.argmin())]
+    off_the_line = across >= min(0.3 * (b - a).norm().item(), across.max().item())
+    return a, b, means[int((means - walked).norm(dim=1).masked_fill(~off_the_line, torch.inf).argmin())]
 
 
 def describe(path: Path) -> str:

@@ -15,6 +15,7 @@ from latent_atlas.config import MapConfig
 from latent_atlas.density import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.nn.discriminators import LatentDiscriminator
+from latent_atlas.nn.initial import initial_weights
 from latent_atlas.ratio import Codes, batched_logits, fit_ratio
 from latent_atlas.shapes import Latents, Values
 
@@ -48,8 +49,8 @@ class LatentMap(Membership):
         return self._held_out.device
 
     def logit(self, latents: Latents) -> Values:
-        """l(z) = log q(z) - log r(z) in nats, shape (n,)."""
-        return self.network(latents)
+        """l(z) = log q(z) - log r(z) in nats, shape (n,), for codes of any floating type on any device."""
+        return self.network(latents.to(self.device, torch.float32))
 
     def log_prob(self, latents: Latents) -> Values:
         """log q(z) = l(z) + log r(z) in nats, shape (n,).
@@ -62,6 +63,7 @@ class LatentMap(Membership):
                 f"boundary '{self.boundary.name}' has no log-density, so log_prob and score are closed; realness, "
                 "confusion and the gradient of log D_z still work, and boundary 'prior' has all of them"
             )
+        latents = latents.to(self.device, torch.float32)
         return self.logit(latents) + self.boundary.density.log_prob(latents)
 
     def typicality(self, latents: Latents) -> Values:
@@ -105,14 +107,20 @@ class LatentMap(Membership):
         config = config if steps is None else replace(config, steps=steps)
         device = generator.device
         codes = _checked(means, log_variances).to(device)
+        if not isinstance(held_out, Codes) and not 0 < held_out < 1:
+            raise UserError(f"held_out is {held_out}; choose a share between 0 and 1, or give codes")
+        if isinstance(held_out, Codes) and held_out.means.shape[1:] != means.shape[1:]:
+            raise UserError(f"held-out codes have shape {tuple(held_out.means.shape)}, the others {tuple(means.shape)}")
         if isinstance(held_out, Codes):
             train, test = codes, _checked(held_out.means, held_out.log_variances, at_least=1).to(device)
         else:
             train, test = _split(codes, held_out, generator)
         dimension = codes.means.shape[1]
-        with torch.random.fork_rng(devices=[]):  # torch's layers initialise from the global generator only
-            torch.manual_seed(generator.initial_seed())
+        # A seed of its own: the generator's would repeat the random numbers of the split.
+        with initial_weights(int(torch.randint(2**62, (), generator=generator, device=device))):
             network = LatentDiscriminator(dimension, width=config.width, depth=config.depth).to(device)
+        if config.z_real == "means":
+            train, test = train.points(), test.points()
         fit_ratio(network, train, test, make_boundary(boundary, dimension), config, generator=generator, log=log)
         return cls.from_network(network, test, boundary, generator=generator)
 
@@ -170,6 +178,8 @@ def _checked(means: Tensor, log_variances: Tensor | None, at_least: int = 20) ->
     if len(means) < at_least:
         raise UserError(f"a map needs at least {at_least} codes; there are {len(means)}")
     bad = ~means.isfinite().all(dim=1)
+    if log_variances is not None:
+        bad |= ~log_variances.isfinite().all(dim=1)
     if bad.any():
         raise UserError(
             f"{int(bad.sum())} of {len(means)} codes are not finite, the first at row {int(bad.nonzero()[0])}"

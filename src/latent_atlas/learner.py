@@ -79,6 +79,7 @@ class Learner:
             name: torch.optim.Adam(weights[name], lr=rate, betas=(momentum[name], 0.99)) for name, rate in rates.items()
         }
         self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
+        self.z_real = config.map.z_real
         self.boundary = make_boundary(config.map.boundary, config.model.latent_dim)
         self.balance = torch.ones((), device=engine.device)
 
@@ -130,7 +131,9 @@ class Learner:
         """The loss that moves D_z beside the others: detached codes against the boundary."""
         with torch.no_grad(), self.engine.autocast():
             means, log_variances = self.model.encoder(batch.images)
-        z_real = reparameterise(means.float(), log_variances.float(), generator=batch.generator)
+        z_real = means.float()
+        if self.z_real == "samples":
+            z_real = reparameterise(z_real, log_variances.float(), generator=batch.generator)
         z_fake = self.boundary.sample(len(z_real), generator=batch.generator)
         real, fake = self.model.latent_discriminator(torch.cat([z_real, z_fake])).chunk(2)
         loss = losses.latent_discriminator(real, fake)
@@ -152,15 +155,18 @@ class Learner:
         loss = terms["reconstruction"] + warmth * t.kl_weight * terms["kl"]
         if t.adversarial != "none" and batch.step > t.adversarial_start:
             with frozen(m.image_discriminator):
-                loss = loss + self.decoder_against_image_discriminator(decoded, batch, terms)
+                judged, judged_terms = self.image_generator_loss(decoded, terms["reconstruction"], batch)
+            loss, terms = loss + judged, terms | judged_terms
         if t.arm == "adversarial":
             with frozen(m.latent_discriminator):
                 terms["latent_fooling"] = losses.latent_fooling(m.latent_discriminator(z))
             loss = loss + t.fool_weight * terms["latent_fooling"]
         return loss, terms
 
-    def decoder_against_image_discriminator(self, decoded: Images, batch: Batch, terms: dict[str, Tensor]) -> Tensor:
-        """Weighted terms of D_x for the decoder; their plain values are added to `terms`."""
+    def image_generator_loss(
+        self, decoded: Images, reconstruction: Tensor, batch: Batch
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What D_x says of the decoder's work, weighted; and its plain terms."""
         t, m = self.config, self.model
         assert t.adversarial != "none"
         half = len(decoded) // 2
@@ -170,20 +176,18 @@ class Learner:
             real_logits = m.image_discriminator(batch.images)
             fake_logits = m.image_discriminator(fake)
         adversarial = losses.image_generator(real_logits.float(), fake_logits.float(), t.adversarial)
-        terms["image_generator"] = adversarial
+        terms = {"image_generator": adversarial}
         weight = torch.tensor(t.adversarial_weight, device=decoded.device)
         if t.balance:
-            ratio = losses.balanced_weight(terms["reconstruction"], adversarial, m.decoder.last.weight)
+            ratio = losses.balanced_weight(reconstruction, adversarial, m.decoder.last.weight)
             self.balance.lerp_(ratio, 0.01 if batch.step > t.adversarial_start + 1 else 1.0)
             weight = weight * self.balance
         loss = weight * adversarial
         if t.feature_matching > 0:
-            fake_features = m.image_discriminator.features(decoded)
-            terms["feature_matching"] = losses.feature_matching(
-                fake_features, m.image_discriminator.features(batch.images)
-            )
+            fake_features, real_features = (m.image_discriminator.features(x) for x in (decoded, batch.images))
+            terms["feature_matching"] = losses.feature_matching(fake_features, real_features)
             loss = loss + t.feature_matching * terms["feature_matching"]
-        return loss
+        return loss, terms
 
     @torch.no_grad()
     def average_weights(self, step: int) -> None:

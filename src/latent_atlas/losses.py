@@ -86,7 +86,7 @@ def image_generator(real: Values, fake: Values, kind: Adversarial) -> Scalar:
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], images: Images) -> Scalar:
     """E |grad_x D_x(x)|² / 2: R1 at real images, R2 at generated ones. Moves D_x.
 
-    The inner gradient is `torch.func.grad`, which torch.compile can follow; double backward it cannot.
+    The inner gradient is `torch.func.grad`, which works beside compiled networks; a double backward does not.
 
     References:
         Which Training Methods for GANs do actually Converge?, Mescheder et al. 2018.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.discriminators import ImageDiscriminator, LatentDiscriminator
+from latent_atlas.nn.initial import initial_weights
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Footprint", "Model", "footprint", "reparameterise"]
@@ -32,8 +33,7 @@ class Model(nn.Module):
         super().__init__()
         shape = (config.image_size, config.channels)
         size = {"width": config.width, "depth": config.depth}
-        with torch.random.fork_rng(devices=[]):  # torch's layers initialise from the global generator only
-            torch.manual_seed(seed)
+        with initial_weights(seed):
             self.encoder = Encoder(*shape, config.latent_dim, **size)
             self.decoder = Decoder(*shape, config.latent_dim, **size)
             self.image_discriminator = ImageDiscriminator(

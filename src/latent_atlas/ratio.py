@@ -4,6 +4,7 @@ D_z is trained to tell real codes from boundary codes; at its optimum its logit 
 """
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,11 +14,12 @@ from torch import nn
 from latent_atlas import losses
 from latent_atlas.boundary import Boundary
 from latent_atlas.config import MapConfig
+from latent_atlas.errors import UserError
 from latent_atlas.model import reparameterise
 from latent_atlas.nn.discriminators import LatentDiscriminator
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Codes", "RatioFit", "batched_logits", "fit_ratio"]
+__all__ = ["Codes", "batched_logits", "fit_ratio"]
 
 
 @dataclass(frozen=True)
@@ -54,23 +56,6 @@ class Codes:
         return reparameterise(means, self.log_variances[rows], generator=generator)
 
 
-@dataclass(frozen=True)
-class RatioFit:
-    """How a fit went.
-
-    Attributes:
-        steps: Steps taken; the weights kept are those of `best_step`.
-        best_step: The step with the lowest held-out loss.
-        train_loss: Cross-entropy on codes learned from, in nats, with the weights kept.
-        held_out_loss: The same on held-out codes: log 2 - JS(q || r) at the optimum.
-    """
-
-    steps: int
-    best_step: int
-    train_loss: float
-    held_out_loss: float
-
-
 @torch.no_grad()
 def batched_logits(network: nn.Module, latents: Latents, batch: int = 16_384) -> Values:
     """Logits of many codes, shape (n,), in pieces that fit in memory."""
@@ -86,7 +71,7 @@ def fit_ratio(
     *,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
-) -> RatioFit:
+) -> float:
     """Train D_z in place until its held-out loss stops falling, and keep the best weights.
 
     The weights judged and kept are running averages over steps, which are smoother in z than any single step's.
@@ -96,12 +81,16 @@ def fit_ratio(
         real: Codes to learn from.
         held_out: Codes that decide when to stop.
         boundary: Where z_fake is drawn.
-        config: Steps, batch size, rates; `z_real` chooses samples or means.
+        config: Steps, batch size, rates.
         generator: Source of all randomness.
         log: Called with a record at each check.
+
+    Returns:
+        The held-out cross-entropy of the weights kept, in nats: log 2 - JS(q || r) at the optimum.
+
+    Raises:
+        UserError: the loss was never finite.
     """
-    if config.z_real == "means":
-        real, held_out = real.points(), held_out.points()
     checks = _Checks(real, held_out, boundary, generator)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
@@ -111,7 +100,6 @@ def fit_ratio(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
     )
     best, best_step, best_weights = float("inf"), 0, network.state_dict()
-    step = 0
     for step in range(1, config.steps + 1):
         z_real = real.sample(config.batch_size, generator=generator)
         z_fake = boundary.sample(config.batch_size, generator=generator)
@@ -131,9 +119,12 @@ def fit_ratio(
             best_weights = copy.deepcopy(average.module.state_dict())
         if step - best_step >= config.patience * config.check_every:
             break
+    if not math.isfinite(best):
+        raise UserError(
+            f"D_z diverged: its held-out loss was never finite in {config.steps} steps; lower learning_rate"
+        )
     network.load_state_dict(best_weights)
-    train_loss, held_out_loss = checks(network)
-    return RatioFit(step, best_step, train_loss, held_out_loss)
+    return best
 
 
 class _Checks:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +23,10 @@ __all__ = ["Diverged", "train"]
 
 Log = Callable[[dict[str, Any]], None]
 
+ADVICE = (
+    "the last good checkpoint, if there was one, is kept: lower train.learning_rate or raise train.r1 and train.r2, "
+    "and train into another --out"
+)
 EXAMPLES = 256  # held-out images kept in the run folder, so that it can be shown without its source
 EXAMPLE_BYTES = 16 * 2**20
 RESIDENT_BYTES = 2**31  # image sets up to this size live on the device
@@ -64,26 +69,56 @@ def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resum
     t = config.train
     engine = Engine(t.device, t.precision, compile=t.compile)
     learner = Learner(config, engine)
-    history = _History(t, log)
+    history = _History(t, min(t.batch_size, len(images)), log)
     step = _restore(learner, history, run) if resume else 0
     run.rewind_log(step)
     batches = _Batches(images, t, engine.device)
+    checkpoint: Checkpoint | None = None
     with stop_request() as stop:
         while step < t.steps and not stop:
             step += 1
             generator = seeded(t.seed, 1, step, device=engine.device)
             history.add(step, learner.step(Batch(batches(step), step, generator)))
+            if checkpoint is not None:  # the weights are known to be good once the losses after them are
+                history.check()
+                checkpoint.write(run)
+                checkpoint = None
             if step % t.log_every == 0 or step == t.steps:
                 history.flush(step)
-            if step % t.checkpoint_every == 0 or step == t.steps or stop:
-                history.check()
-                tensors = learner.tensors() | history.tensors()
-                write_tensors(run.file("state.safetensors"), tensors, {"step": str(step)})
+            if step % t.checkpoint_every == 0:
+                checkpoint = Checkpoint.of(learner, history, step)
+        history.check()
+        Checkpoint.of(learner, history, step).write(run)
         if stop:
             raise Interrupted(f"stopped after step {step} of {t.steps}, and saved; --resume goes on from there")
     model = learner.finished()
     write_tensors(run.file("model.safetensors"), model.state_dict())
     return model
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that resuming needs, as it was after a step."""
+
+    step: int
+    tensors: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, learner: Learner, history: "_History", step: int) -> "Checkpoint":
+        """A copy, which later steps do not change."""
+        tensors = learner.tensors() | history.tensors()
+        return cls(step, {name: value.detach().clone() for name, value in tensors.items()})
+
+    def write(self, run: Run) -> None:
+        """Replace the run's state.
+
+        Raises:
+            Diverged: a weight is not finite.
+        """
+        bad = [name for name, value in self.tensors.items() if not value.isfinite().all()]
+        if bad:
+            raise Diverged(f"the weights '{bad[0]}' are not finite after step {self.step}; {ADVICE}")
+        write_tensors(run.file("state.safetensors"), self.tensors, {"step": str(self.step)})
 
 
 def seeded(seed: int, *position: int, device: torch.device) -> torch.Generator:
@@ -106,8 +141,14 @@ def encode_all(model: Model, images: ByteImages, batch: int = 512) -> Codes:
 
 
 def fit_map(model: Model, codes: Codes, held_out: Codes, config: Config, *, log: Log) -> LatentMap:
-    """Learn D_z on the finished codes (arm separate), or take the D_z that learned beside the encoder."""
+    """Learn D_z on the finished codes (arm separate), or take the D_z that learned beside the encoder.
+
+    The latter has seen the codes of the running encoder, the map is of the averaged one: they meet where the learning
+    rates have fallen to zero.
+    """
     boundary = config.map.boundary
+    if config.map.z_real == "means":
+        held_out = held_out.points()
     generator = seeded(config.train.seed, 2, device=codes.means.device)
     if config.train.arm != "separate":
         return LatentMap.from_network(model.latent_discriminator, held_out, boundary, generator=generator)
@@ -148,8 +189,9 @@ class _Batches:
 class _History:
     """The losses since the last record; read from the device only when a record or a checkpoint is due."""
 
-    def __init__(self, config: TrainConfig, log: Log) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, batch_size: int, log: Log) -> None:
+        self.steps = config.steps
+        self.batch_size = batch_size
         self.log = log
         self.pending: dict[str, list[tuple[int, Tensor]]] = {}
         self.clock = time.perf_counter()
@@ -174,18 +216,15 @@ class _History:
         ]
         if bad:
             step, name = min(bad)
-            raise Diverged(
-                f"the loss '{name}' is not finite at step {step}; the checkpoint before it is kept: lower "
-                "train.learning_rate or raise train.r1 and train.r2, and train into another --out"
-            )
+            raise Diverged(f"the loss '{name}' is not finite at step {step}; {ADVICE}")
         return series
 
     def flush(self, step: int) -> None:
         """Write one record: the mean of each loss since the last one."""
         means = {name: values.mean().item() for name, values in self.check().items()}
         seconds = time.perf_counter() - self.clock
-        speed = self.steps_timed * self.config.batch_size / seconds
-        self.log({"phase": "model", "step": step, "steps": self.config.steps, **means, "images_per_second": speed})
+        speed = self.steps_timed * self.batch_size / seconds
+        self.log({"phase": "model", "step": step, "steps": self.steps, **means, "images_per_second": speed})
         self.pending.clear()
         self.clock, self.steps_timed = time.perf_counter(), 0
 
@@ -196,10 +235,11 @@ class _History:
             for name, pairs in self.pending.items()
         }
 
-    def restore(self, tensors: dict[str, Tensor]) -> None:
+    def restore(self, tensors: dict[str, Tensor], device: torch.device) -> None:
         for place, rows in tensors.items():
             if place.startswith("history/"):
-                pairs = [(int(step), torch.tensor(value, dtype=torch.float32)) for step, value in rows.tolist()]
+                values = rows[:, 1].float().to(device)
+                pairs = list(zip(rows[:, 0].int().tolist(), values, strict=True))
                 self.pending[place.removeprefix("history/")] = pairs
 
 
@@ -207,9 +247,10 @@ def _restore(learner: Learner, history: _History, run: Run) -> int:
     """Put the saved state back and return its step; 0 if nothing was saved yet."""
     if not run.file("state.safetensors").is_file():
         return 0
-    tensors, metadata = read_tensors(run.file("state.safetensors"), device=learner.engine.device)
+    # Read on the CPU: each part then goes where it belongs, and Adam's step counts belong there.
+    tensors, metadata = read_tensors(run.file("state.safetensors"))
     learner.restore(tensors)
-    history.restore(tensors)
+    history.restore(tensors, learner.engine.device)
     return int(metadata["step"])
 
 

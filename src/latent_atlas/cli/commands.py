@@ -45,8 +45,14 @@ def demo(given: Namespace, console: Console) -> None:
 def train(given: Namespace, console: Console) -> None:
     """Train, map, draw and report."""
     if given.resume:
+        refused = [flag for flags in TRAIN_FLAGS.values() for flag in flags if getattr(given, flag) is not None]
+        refused += [flag for flag in ("preset", "settings", "dry_run") if getattr(given, flag)]
+        if refused:
+            raise UserError(f"--resume takes every setting from the run; leave out --{refused[0].replace('_', '-')}")
         _train_and_show(None, Path(given.out), console, resume=True)
         return
+    if given.source is None:
+        raise UserError("no SOURCE was given; name a set, a folder, an archive or an array, or use --resume")
     config = _chosen_config(given)
     if given.dry_run:
         _show_plan(config, console)

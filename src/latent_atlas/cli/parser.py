@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(_complaint(f"latent-atlas: {stop}", 130))
     except KeyboardInterrupt:
         sys.exit(_complaint("latent-atlas: interrupted", 130))
+    except PermissionError as error:
+        sys.exit(_complaint(f"latent-atlas: {error.filename} may not be written or read; choose another place", 2))
     except BrokenPipeError:  # whoever read the output went away; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -77,6 +79,7 @@ def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument(
         "source",
         metavar="SOURCE",
+        nargs="?",
         help="digits, fashion-mnist, mnist, faces, hf:OWNER/NAME, a folder, a zip or tar, a .npy or .npz file",
     )
     p.add_argument("--out", metavar="RUN", required=True, help="run folder to make")

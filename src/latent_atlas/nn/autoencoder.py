@@ -55,4 +55,4 @@ class Decoder(nn.Module):
     def forward(self, latents: Latents) -> Images:
         """(n, d) to (n, c, h, w)."""
         hidden = self.body(self.stem(latents).unflatten(1, self.shape))
-        return torch.sigmoid(self.last(F.silu(hidden)))
+        return torch.sigmoid(self.last(F.silu(hidden)).float())  # bf16 would step by 1/256 near white

@@ -51,17 +51,23 @@ class ChannelNorm(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))))); the last convolution starts at zero, so the block starts as x."""
+    """x + conv(silu(norm(conv(silu(norm(x))))))."""
 
-    def __init__(self, channels: int, *, normalise: bool) -> None:
-        """Arguments: channels in and out; normalise, whether to use `ChannelNorm` (discriminators do not)."""
+    def __init__(self, channels: int, *, normalise: bool, start_as_identity: bool = True) -> None:
+        """Arguments.
+
+        channels: in and out;
+        normalise: whether to use `ChannelNorm` (discriminators do not);
+        start_as_identity: whether the last convolution starts at zero (under spectral norm it cannot).
+        """
         super().__init__()
         self.norm1 = ChannelNorm(channels) if normalise else nn.Identity()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2 = ChannelNorm(channels) if normalise else nn.Identity()
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # pyright: ignore[reportArgumentType] - a Conv2d with bias has one
+        if start_as_identity:
+            nn.init.zeros_(self.conv2.weight)
+            nn.init.zeros_(self.conv2.bias)  # pyright: ignore[reportArgumentType] - a Conv2d with bias has one
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, c, h, w) to the same shape."""

@@ -24,7 +24,9 @@ class ImageDiscriminator(nn.Module):
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.stages = nn.ModuleList()
         for stage, w in enumerate(widths):
-            layers: list[nn.Module] = [ResidualBlock(w, normalise=False) for _ in range(depth)]
+            layers: list[nn.Module] = [
+                ResidualBlock(w, normalise=False, start_as_identity=not spectral) for _ in range(depth)
+            ]
             if stage + 1 < len(widths):
                 layers.append(Down(w, widths[stage + 1]))
             self.stages.append(nn.Sequential(*layers))
@@ -32,8 +34,6 @@ class ImageDiscriminator(nn.Module):
         if spectral:
             for module in list(self.modules()):
                 if isinstance(module, nn.Conv2d | nn.Linear):
-                    if not module.weight.any():
-                        nn.init.normal_(module.weight, std=1e-3)  # a zero weight has no singular vector
                     spectral_norm(module)
 
     def features(self, images: Images) -> list[Tensor]:

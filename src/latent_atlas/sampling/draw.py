@@ -12,6 +12,7 @@ __all__ = ["SAMPLERS", "Draws", "draw"]
 
 SAMPLERS = ("importance", "prior")
 PROPOSALS = 50  # prior draws per wanted code
+BATCH = 65_536  # proposals weighed at a time
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ def draw(density: Density, n: int, sampler: str = "importance", *, generator: to
     """Draw `n` codes.
 
     importance: draw 50 n codes of the prior and keep n of them, each with probability in proportion to q / p
-    (sampling importance resampling); `info` tells the effective share of the proposals, in (0, 1].
+    (sampling importance resampling); `info` tells the effective share of the proposals, in (0, 1], and how many codes
+    that is worth: where it is less than n, draws repeat.
     prior: N(0, I), which does not look at the density: the baseline.
 
     References:
@@ -49,9 +51,11 @@ def draw(density: Density, n: int, sampler: str = "importance", *, generator: to
     if sampler != "importance":
         raise UserError(f"no sampler '{sampler}'; choose {', '.join(SAMPLERS)}")
     proposals = prior.sample(PROPOSALS * n, generator=generator)
-    weights = (density.log_prob(proposals) - prior.log_prob(proposals)).softmax(dim=0)
+    log_weights = [density.log_prob(part) - prior.log_prob(part) for part in proposals.split(BATCH)]
+    weights = torch.cat(log_weights).softmax(dim=0)
     kept = _systematic(weights, n, generator)
-    return Draws(proposals[kept], {"effective_share": (1 / weights.square().sum() / len(weights)).item()})
+    worth = (1 / weights.square().sum()).item()
+    return Draws(proposals[kept], {"effective_share": worth / len(weights), "effective_samples": worth})
 
 
 def _systematic(weights: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:

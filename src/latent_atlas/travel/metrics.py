@@ -15,13 +15,13 @@ def frame_log_probs(density: Density, points: Points) -> torch.Tensor:
     return density.log_prob(points.flatten(0, 1)).unflatten(0, points.shape[:2])
 
 
-def measure(path: Path, density: Density, floor: float) -> dict[str, Values]:
+def measure(path: Path, density: Density, floor: float | Values) -> dict[str, Values]:
     """Numbers per journey, shape (n,) each.
 
     Arguments:
         path: The journeys.
         density: Who judges.
-        floor: The log-density in nats below which a frame is outside the population.
+        floor: The log-density in nats below which a frame is outside the population, one or one per journey.
 
     Returns:
         distance_left: |z_B - last frame| / |z_B - z_A|, 0 for exact arrival;

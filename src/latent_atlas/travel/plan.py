@@ -8,13 +8,13 @@ from torch import Tensor
 
 from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel.metrics import measure
 from latent_atlas.travel.path import Path, resample
 from latent_atlas.travel.straight import linear, slerp
 from latent_atlas.travel.walk import Walk, walk
 
-__all__ = ["PLANNERS", "plan", "population_floor"]
+__all__ = ["OUTSIDE_SHARE", "PLANNERS", "plan", "population_floor"]
 
 PLANNERS = ("linear", "slerp", "walk")
 OUTSIDE_SHARE = 0.05  # real codes below the floor, by construction
@@ -55,7 +55,7 @@ def plan(
         >>> plan(two_clusters(2, 4.0), a, b, "linear", frames=3).points[:, 0, 0]
         tensor([-2.,  0.,  2.])
     """
-    start, end = _checked(start, end, frames)
+    start, end = _checked(start, end, frames, density.dimension)
     info: dict[str, float | bool] = {}
     if planner == "walk":
         how = Walk(**_known(options))
@@ -71,27 +71,28 @@ def plan(
     else:
         raise UserError(f"no planner '{planner}'; choose {', '.join(PLANNERS)}")
     path = Path(points, end, planner, info)
-    if floor is None:
-        floor = population_floor(density, start, end, generator)
-    return path.with_metrics(measure(path, density, floor))
+    lowest = population_floor(density, start, end, generator) if floor is None else floor
+    return path.with_metrics(measure(path, density, lowest))
 
 
 @torch.no_grad()
-def population_floor(density: Density, start: Latents, end: Latents, generator: torch.Generator | None) -> float:
+def population_floor(
+    density: Density, start: Latents, end: Latents, generator: torch.Generator | None
+) -> float | Values:
     """The log-density in nats under which 5 % of the population lies.
 
     A map answers from its held-out codes; a density that can sample is asked with 10,000 draws if there is a
-    generator; any other gives the lower of the two ends' log-densities.
+    generator; any other gives, for each journey, the lower of its two ends' log-densities.
     """
     if hasattr(density, "floor"):
         return density.floor(OUTSIDE_SHARE)  # pyright: ignore[reportAttributeAccessIssue] - just asked
     if hasattr(density, "sample") and generator is not None:
         draws = density.sample(10_000, generator=generator)  # pyright: ignore[reportAttributeAccessIssue]
         return torch.quantile(density.log_prob(draws), OUTSIDE_SHARE).item()
-    return min(density.log_prob(start).min().item(), density.log_prob(end).min().item())
+    return torch.minimum(density.log_prob(start), density.log_prob(end))
 
 
-def _checked(start: Tensor, end: Tensor, frames: int) -> tuple[Latents, Latents]:
+def _checked(start: Tensor, end: Tensor, frames: int, dimension: int) -> tuple[Latents, Latents]:
     """Both ends as (n, d), or one sentence saying why they cannot be travelled between."""
     if frames < 2:
         raise UserError(f"a path of {frames} frames has no two ends; choose frames of 2 or more")
@@ -100,6 +101,13 @@ def _checked(start: Tensor, end: Tensor, frames: int) -> tuple[Latents, Latents]
             f"start and end must both have shape (n, d) or (d,); they have {tuple(start.shape)} and {tuple(end.shape)}"
         )
     start, end = start.reshape(-1, start.shape[-1]), end.reshape(-1, end.shape[-1])
+    if start.shape[1] != dimension or len(start) == 0:
+        raise UserError(f"the density is of codes with {dimension} coordinates; {tuple(start.shape)} were given")
+    if not (start.is_floating_point() and end.is_floating_point()):
+        raise UserError(f"codes must be floating-point numbers; these are {start.dtype} and {end.dtype}")
+    same = (start == end).all(dim=1).nonzero().flatten()
+    if len(same):
+        raise UserError(f"start and end of journey {int(same[0])} are the same code, so there is nowhere to go")
     for name, codes in (("start", start), ("end", end)):
         if not codes.isfinite().all():
             raise UserError(f"the {name} has coordinates that are not finite; encode it again from a readable image")

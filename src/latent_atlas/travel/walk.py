@@ -37,8 +37,8 @@ class Walk:
         alpha: Step along the map's gradient; positive.
         beta: Rule 1 only: weight of grad |z_B - z|²; negative reaches for z_B, positive flees it.
         gamma: Rule 2 only: share of the way to z_B gone at each step, in [0, 1].
-        arrive: Whether to follow the arrival schedule: at step k of K the map's push is multiplied by 1 - k / K
-            and the pull is at least 1 / (K - k), so that the last step lands on z_B exactly.
+        arrive: Whether to follow the arrival schedule: at step k = 1..K the map's push is multiplied by 1 - k / K
+            and the pull is at least 1 / (K - k + 1), so that the last step lands on z_B exactly.
         steps: K, the most steps taken.
         tolerance: Without `arrive`, stop when no code moves further than this in a step.
     """
@@ -59,17 +59,22 @@ class Walk:
             raise UserError(f"alpha is {self.alpha}; choose a positive step along the map's gradient")
         if not 0 <= self.gamma <= 1:
             raise UserError(f"gamma is {self.gamma}; choose a share of the way from 0 to 1")
+        if self.rule == 1 and -2 * self.alpha * self.beta > 1:
+            raise UserError(
+                f"alpha {self.alpha} and beta {self.beta} pull {-2 * self.alpha * self.beta:g} of the way to the end "
+                "at each step; choose them so that -2 alpha beta is at most 1"
+            )
         if self.steps < 1:
             raise UserError(f"a walk of {self.steps} steps goes nowhere; choose 1 or more")
 
     def next(self, membership: Membership, z: Latents, end: Latents, k: int) -> Latents:
-        """The code after step k = 0, 1, ..."""
+        """The code after step k = 1, 2, ..."""
         if not self.arrive:
             if self.rule == 1:
                 return rule1(membership, z, end, alpha=self.alpha, beta=self.beta)
             return rule2(membership, z, end, alpha=self.alpha, gamma=self.gamma)
-        push = self.alpha * (1 - (k + 1) / self.steps)
-        pull = 1 / (self.steps - k)
+        push = self.alpha * (1 - k / self.steps)
+        pull = 1 / (self.steps - k + 1)
         if self.rule == 1:
             slope = membership.realness_gradient(z)
             return z + push * slope + max(pull, -2 * self.alpha * self.beta) * (end - z)
@@ -87,13 +92,19 @@ def walk(membership: Membership, start: Latents, end: Latents, how: Walk) -> tup
     Returns:
         Every step, shape (steps + 1, n, d), and whether the walk `converged`, its `steps` and the last step's
         largest move, `residual`.
+
+    Raises:
+        UserError: the walk ran away.
     """
     points = [start]
     move = torch.zeros(())
-    for k in range(how.steps):
+    for k in range(1, how.steps + 1):
         points.append(how.next(membership, points[-1], end, k))
         move = (points[-1] - points[-2]).norm(dim=1).max()
-        if not how.arrive and (move <= how.tolerance or not move.isfinite()):
+        if not move.isfinite():
+            raise UserError(f"the walk ran away at step {k}; choose a smaller alpha than {how.alpha}")
+        if not how.arrive and move <= how.tolerance:
             break
-    converged = how.arrive or bool(move <= how.tolerance)
-    return torch.stack(points), {"converged": converged, "steps": len(points) - 1, "residual": float(move)}
+    left = (end - points[-1]).norm(dim=1).max()
+    converged = left <= 1e-4 * (1 + end.norm(dim=1).max()) if how.arrive else move <= how.tolerance
+    return torch.stack(points), {"converged": bool(converged), "steps": len(points) - 1, "residual": float(move)}
