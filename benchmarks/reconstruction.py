@@ -4,6 +4,7 @@ Claim: at nearly the same mean squared error, the Fréchet distance of reconstru
 features of a classifier trained on the same set, falls by half or more.
 
     python benchmarks/reconstruction.py                      # about 30 minutes on 2 CPU cores
+    python benchmarks/reconstruction.py --image-size 14 --steps 3000 --weights 0.002      # about 10
     python benchmarks/reconstruction.py --steps 5000 --width 64 --batch-size 256        # on a GPU
 """
 
@@ -33,15 +34,17 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=12)
     parser.add_argument("--weights", type=float, nargs="*", default=[0.002, 0.005], help="adversarial weights to try")
     parser.add_argument("--no-plain", action="store_true", help=f"leave out the arm '{PLAIN}', measured before")
+    parser.add_argument("--image-size", type=int, default=28, help="pixels; smaller is cheaper")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3, help="of the judging classifier")
     given = parser.parse_args()
 
-    images = load_images(PRESETS["fashion-mnist"].data, 28, 1)
+    images = load_images(PRESETS["fashion-mnist"].data, given.image_size, 1)
     judge = make_judge(images, given.epochs)
     floor = frechet_distance(judge.features(images.test.images).numpy(), judge.features(images.train.images).numpy())
     shape = [f"train.steps={given.steps}", f"train.batch_size={given.batch_size}", f"train.seed={given.seed}"]
     shape += [f"model.width={given.width}", f"model.discriminator_width={given.width}"]
+    shape += [f"model.image_size={given.image_size}"]
     shape += [f"train.adversarial_start={given.steps // 8}"]
     arms = {} if given.no_plain else {PLAIN: ["train.adversarial=none"]}
     arms |= {f"D_x, weight {w:g}": [f"train.adversarial_weight={w}"] for w in given.weights}
@@ -50,16 +53,17 @@ def main() -> None:
         rows[arm] = measure(images, with_settings(PRESETS["fashion-mnist"], shape + settings), judge)
         print(arm, rows[arm], flush=True)
     settings = {"steps": given.steps, "batch_size": given.batch_size, "width": given.width, "seed": given.seed}
-    rows = earlier_rows(settings) | rows
+    name = f"reconstruction-{given.image_size}px"
+    rows = earlier_rows(name, settings) | rows
     plain = rows.get(PLAIN)
     ratios = {arm: {n: row[n] / plain[n] for n in row} for arm, row in rows.items()} if plain else {}
     results = {"judge": judge.name, "train against test": floor, "arms": rows, f"ratios to '{PLAIN}'": ratios}
-    record("reconstruction", results, **settings)
+    record(name, results, **settings)
 
 
-def earlier_rows(settings: dict[str, int]) -> dict[str, dict[str, float]]:
+def earlier_rows(name: str, settings: dict[str, int]) -> dict[str, dict[str, float]]:
     """Arms measured before under the same settings; arms can be measured one call at a time."""
-    path = Path(__file__).parent / "results" / "reconstruction.json"
+    path = Path(__file__).parent / "results" / f"{name}.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
     return before["results"]["arms"] if before.get("settings") == settings else {}
 
