@@ -90,8 +90,9 @@ class TrainConfig:
     kl_warmup: int = 500
     """Steps over which the KL weight grows from 0."""
     adversarial: Literal["relativistic", "hinge", "non-saturating", "none"] = "relativistic"
-    adversarial_weight: float = 0.01
-    """Fixed weight of D_x's loss, or, balanced, the share of the reconstruction's gradient it may have."""
+    adversarial_weight: float = 0.002
+    """Fixed weight of D_x's loss, or, balanced, the share of the reconstruction's gradient it may have. More makes
+    images look more real and follow their originals less: see benchmarks/reconstruction.py."""
     balance: bool = False
     """Set the adversarial weight by gradient norms at the decoder's last layer (Esser et al. 2021)."""
     feature_matching: float = 0.0
@@ -305,6 +306,7 @@ PRESETS: dict[str, Config] = {
         data=DataConfig(source="digits"),
         model=ModelConfig(image_size=8, channels=1, latent_dim=8, width=24, discriminator_width=24),
         train=TrainConfig(
+            adversarial_weight=0.01,
             steps=800,
             batch_size=64,
             kl_weight=5e-4,
