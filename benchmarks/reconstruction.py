@@ -25,6 +25,7 @@ from latent_atlas.train import train_model
 from record import record
 
 PLAIN = "no D_x"
+JUDGED = ("mse", "frechet of reconstructions", "frechet of prior samples")
 
 
 def main() -> None:
@@ -56,13 +57,16 @@ def main() -> None:
     name = f"reconstruction-{given.image_size}px"
     rows = earlier_rows(name, settings) | rows
     plain = rows.get(PLAIN)
-    ratios = {arm: {n: row[n] / plain[n] for n in row} for arm, row in rows.items()} if plain else {}
+    ratios = {arm: {n: row[n] / plain[n] for n in JUDGED} for arm, row in rows.items()} if plain else {}
     results = {"judge": judge.name, "train against test": floor, "arms": rows, f"ratios to '{PLAIN}'": ratios}
     record(name, results, **settings)
 
 
 def earlier_rows(name: str, settings: dict[str, int]) -> dict[str, dict[str, float]]:
-    """Arms measured before under the same settings; arms can be measured one call at a time."""
+    """Arms measured before under the same settings; arms can be measured one call at a time.
+
+    Their seconds then belong to different calls, and are not to be compared.
+    """
     path = Path(__file__).parent / "results" / f"{name}.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
     return before["results"]["arms"] if before.get("settings") == settings else {}
