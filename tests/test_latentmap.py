@@ -9,6 +9,7 @@ import torch
 from latent_atlas import LatentMap
 from latent_atlas.boundary import make_boundary
 from latent_atlas.calibration import Calibration, calibrate
+from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.config import MapConfig
 from latent_atlas.density import ExactMembership, StandardNormal
 from latent_atlas.errors import UserError
@@ -181,6 +182,15 @@ def test_bad_codes_get_one_sentence(codes: torch.Tensor, spread: torch.Tensor | 
 def test_an_unknown_boundary_is_named() -> None:
     with pytest.raises(UserError, match="no boundary 'moat'; choose prior"):
         fit(torch.randn(50, 2, generator=torch.Generator().manual_seed(0)), boundary="moat")
+
+
+def test_a_map_of_another_version_is_refused(learned: LatentMap, tmp_path: Path) -> None:
+    path = tmp_path / "map.safetensors"
+    learned.save(path)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {"map": metadata["map"].replace('"samples"', '"count"')})
+    with pytest.raises(UserError, match="written by another version"):
+        LatentMap.load(path)
 
 
 def test_a_file_that_is_no_map_is_refused(tmp_path: Path) -> None:

@@ -212,7 +212,8 @@ class TestMap:
 
     @pytest.mark.parametrize("value", [-np.inf, 0.0])
     def test_degenerate_fields_still_give_a_picture(self, value: float) -> None:
-        png(map_picture([Field("Log-density", "nats", np.full((5, 6), value), "log_prob")], EXTENT, floor=-1.0))
+        field = Field("Log-density", "nats", np.full((5, 6), value), "log_prob")
+        assert png(map_picture([field], EXTENT, floor=-1.0)).startswith(b"\x89PNG")
 
     def test_a_map_of_nothing_is_refused(self) -> None:
         with pytest.raises(UserError, match="at least one"):
@@ -267,7 +268,7 @@ class TestStrips:
 
     def test_strips_may_differ_in_length(self, digits: np.ndarray) -> None:
         short = Strip("walk", digits[:3], np.zeros(3), np.zeros(3, bool))
-        png(strips_picture([self.strip(digits, [1]), short], floor=-4.0, title="$x_1"))
+        assert png(strips_picture([self.strip(digits, [1]), short], floor=-4.0, title="$x_1")).startswith(b"\x89PNG")
 
     def test_no_strip_is_refused(self) -> None:
         with pytest.raises(UserError, match="at least one journey"):

@@ -164,7 +164,11 @@ class LatentMap(Membership):
         held_out = tensors.pop("held_out")
         network.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items()})
         boundary = make_boundary(about["boundary"], about["dimension"])
-        return cls(network, boundary, held_out, Calibration(**about["calibration"]))
+        try:
+            calibration = Calibration(**about["calibration"])
+        except TypeError:
+            raise UserError(f"{path} was written by another version of latent-atlas; train the run again") from None
+        return cls(network, boundary, held_out, calibration)
 
 
 def _checked(means: Tensor, log_variances: Tensor | None, at_least: int = 20) -> Codes:
