@@ -9,6 +9,7 @@ features of a classifier trained on the same set, falls by half or more.
 """
 
 import argparse
+import itertools
 import json
 import tempfile
 import time
@@ -17,10 +18,11 @@ from pathlib import Path
 import torch
 
 from latent_atlas.checkpoint import Run
-from latent_atlas.config import PRESETS, Config, with_settings
+from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
 from latent_atlas.features import Classifier, train_classifier
+from latent_atlas.presets import PRESETS
 from latent_atlas.train import train_model
 from record import record
 
@@ -34,6 +36,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=12)
     parser.add_argument("--weights", type=float, nargs="*", default=[0.002, 0.005], help="adversarial weights to try")
+    parser.add_argument("--prior-shares", type=float, nargs="*", default=[0.25], help="shares of fakes to try")
     parser.add_argument("--no-plain", action="store_true", help=f"leave out the arm '{PLAIN}', measured before")
     parser.add_argument("--image-size", type=int, default=28, help="pixels; smaller is cheaper")
     parser.add_argument("--seed", type=int, default=0)
@@ -48,7 +51,9 @@ def main() -> None:
     shape += [f"model.image_size={given.image_size}"]
     shape += [f"train.adversarial_start={given.steps // 8}"]
     arms = {} if given.no_plain else {PLAIN: ["train.adversarial=none"]}
-    arms |= {f"D_x, weight {w:g}": [f"train.adversarial_weight={w}"] for w in given.weights}
+    for weight, share in itertools.product(given.weights, given.prior_shares):
+        settings = [f"train.adversarial_weight={weight}", f"train.prior_share={share}"]
+        arms[f"D_x, weight {weight:g}, prior share {share:g}"] = settings
     rows = {}
     for arm, settings in arms.items():
         rows[arm] = measure(images, with_settings(PRESETS["fashion-mnist"], shape + settings), judge)

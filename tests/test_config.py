@@ -4,9 +4,16 @@ import json
 
 import pytest
 
-from latent_atlas.config import PRESETS, Config, ModelConfig, TrainConfig, preset_for_size, with_settings
+from latent_atlas.config import (
+    Config,
+    ModelConfig,
+    TrainConfig,
+    mixture_parts,
+    with_settings,
+)
 from latent_atlas.errors import UserError
 from latent_atlas.model import footprint
+from latent_atlas.presets import PRESETS, preset_for_size
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -48,11 +55,40 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("train.seed=-1", "train.seed is -1"),
         ("map.boundary=moat", "no boundary 'moat'; choose prior"),
         ("map.weight_decay=-1", "choose 0 or more"),
+        ("map.box_margin=-0.1", "map.box_margin is -0.1; choose a share of 0 or more"),
+        ("map.radius=0", "map.radius is 0.0; choose a positive distance, or null to measure it"),
+        ("map.radius=NaN", "map.radius is nan"),
+        ("map.radius=far", "map.radius is 'far'; expected float or null"),
+        ("map.quantile=1", "map.quantile is 1.0; choose a share between 0 and 1, or null"),
+        ("map.parts=prior 1, moat 1", "no boundary 'moat' to mix; choose from prior, box, radius, density, gaussian"),
+        ("map.parts=prior 1, mixture 1", "no boundary 'mixture' to mix"),
+        ("map.parts=", "no boundary '' to mix"),
+        ("map.parts=prior", "gives 'prior' no weight; write it as in 'prior 0.5, radius 0.5'"),
+        ("map.parts=prior 1, box 0", "gives 'box' the weight 0; choose a positive number"),
+        ("map.parts=prior 1, box inf", "gives 'box' the weight inf"),
+        ("map.parts=prior 1, prior 2", "names 'prior' twice"),
     ],
 )
 def test_a_wrong_setting_gets_one_sentence(setting: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         with_settings(Config(), [setting])
+
+
+def test_a_boundary_s_settings_are_understood() -> None:
+    config = with_settings(
+        Config(), ["map.boundary=mixture", "map.parts=prior 1, gaussian-mixture 3", "map.radius=2", "map.quantile=null"]
+    )
+    assert mixture_parts(config.map.parts) == {"prior": 0.25, "gaussian-mixture": 0.75}
+    assert (config.map.radius, config.map.quantile) == (2.0, None)
+    assert isinstance(config.map.radius, float)
+
+
+@pytest.mark.parametrize("arm", ["online", "adversarial"])
+def test_a_fitted_boundary_waits_for_finished_codes(arm: str) -> None:
+    with pytest.raises(UserError, match=f"boundary 'box' is fitted to finished codes, but train.arm is {arm}; set"):
+        with_settings(Config(), [f"train.arm={arm}", "map.boundary=box"])
+    beside = with_settings(Config(), [f"train.arm={arm}"])
+    assert with_settings(beside, ["map.boundary=box", "train.arm=separate"]).map.boundary == "box"
 
 
 def test_a_damaged_or_newer_file_is_refused() -> None:

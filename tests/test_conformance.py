@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_atlas.boundary import make_boundary
+from latent_atlas.boundary import fit_boundary
 from latent_atlas.config import BOUNDARIES, MapConfig
 from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.latentmap import LatentMap
@@ -75,19 +75,22 @@ def test_quantities_of_a_membership_follow_their_formulas(membership: Membership
     prior = StandardNormal(3)
     logit = membership.log_prob(z) - prior.log_prob(z)
     torch.testing.assert_close(membership.logit(z), logit)
-    real = torch.sigmoid(logit)
+    calibrated = membership.calibrated_logit(z)
+    scale = ((calibrated[1:] - calibrated[0]) / (logit[1:] - logit[0])).mean()  # 1 unless measured to be another
+    torch.testing.assert_close(calibrated - calibrated[0], scale * (logit - logit[0]), atol=1e-4, rtol=1e-3)
+    real = torch.sigmoid(calibrated)
     torch.testing.assert_close(membership.realness(z), real)
     torch.testing.assert_close(membership.energy(z), -membership.log_prob(z))
     entropy = -(real * real.log2() + (1 - real) * (1 - real).log2())
     torch.testing.assert_close(membership.confusion(z), entropy)
-    slope = membership.score(z) - prior.score(z)
+    slope = scale * (membership.score(z) - prior.score(z))
     torch.testing.assert_close(membership.log_realness_gradient(z), (1 - real)[:, None] * slope)
     torch.testing.assert_close(membership.realness_gradient(z), (real * (1 - real))[:, None] * slope)
 
 
 @pytest.mark.parametrize("name", BOUNDARIES)
 def test_a_boundary_samples_its_own_density(name: str, generator: torch.Generator) -> None:
-    boundary = make_boundary(name, 2)
+    boundary = fit_boundary(name, arc().sample(500, generator=generator), generator=generator)
     draws = boundary.sample(20_000, generator=generator)
     assert draws.shape == (20_000, 2)
     assert torch.equal(boundary.sample(3, generator=_seeded()), boundary.sample(3, generator=_seeded()))
@@ -95,9 +98,9 @@ def test_a_boundary_samples_its_own_density(name: str, generator: torch.Generato
         axis = torch.linspace(-7, 7, 281)
         grid = torch.cartesian_prod(axis, axis)
         weights = boundary.density.log_prob(grid).exp() * 0.05**2
-        assert weights.sum().item() == pytest.approx(1, abs=1e-3)
-        second = (weights[:, None] * grid.square()).sum(dim=0)
-        torch.testing.assert_close(draws.square().mean(dim=0), second, atol=0.05, rtol=0)
+        assert weights.sum().item() == pytest.approx(1, abs=0.02)  # an edge may cut through cells
+        second = (weights[:, None] * grid.square()).sum(dim=0) / weights.sum()
+        torch.testing.assert_close(draws.square().mean(dim=0), second, atol=0.05, rtol=0.03)
 
 
 @pytest.mark.parametrize("planner", PLANNERS)

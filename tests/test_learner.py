@@ -69,15 +69,17 @@ def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: s
         assert has_gradient == (name in UPDATES[update]), name
 
 
-def test_the_image_discriminator_s_gradient_is_that_of_its_own_loss() -> None:
-    made = learner(r1=0.5, r2=0.25)
+@pytest.mark.parametrize("invented", [0, 2, 6])
+def test_the_image_discriminator_s_gradient_is_that_of_its_own_loss(invented: int) -> None:
+    made = learner(r1=0.5, r2=0.25, prior_share=invented / 6)
     network, given = made.model.image_discriminator, batch()
     loss, _ = made.image_discriminator_loss(given)
     actual = torch.autograd.grad(loss, list(network.parameters()))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        z = reparameterise(*made.model.encoder(given.images[:3]), generator=generator)
-        fake = made.model.decoder(torch.cat([z, torch.randn(3, 3, generator=generator)]))
+        prior = torch.randn(invented, 3, generator=generator)
+        z = reparameterise(*made.model.encoder(given.images[invented:]), generator=generator)
+        fake = made.model.decoder(torch.cat([prior, z]))
     expected_loss = (
         losses.image_discriminator(network(given.images), network(fake), "relativistic")
         + 0.5 * losses.gradient_penalty(network, given.images)
@@ -88,8 +90,9 @@ def test_the_image_discriminator_s_gradient_is_that_of_its_own_loss() -> None:
         torch.testing.assert_close(a, b)
 
 
-def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms() -> None:
-    made = learner(kl_weight=0.01, adversarial_weight=0.3)
+@pytest.mark.parametrize("invented", [0, 2, 6])
+def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(invented: int) -> None:
+    made = learner(kl_weight=0.01, adversarial_weight=0.3, prior_share=invented / 6)
     m, given = made.model, batch(step=5)
     loss, _ = made.autoencoder_loss(given)
     parameters = [*m.encoder.parameters(), *m.decoder.parameters()]
@@ -98,7 +101,7 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms() -> None:
     means, log_variances = m.encoder(given.images)
     z = reparameterise(means, log_variances, generator=generator)
     decoded = m.decoder(z)
-    fake = torch.cat([decoded[:3], m.decoder(torch.randn(3, 3, generator=generator))])
+    fake = torch.cat([m.decoder(torch.randn(invented, 3, generator=generator)), decoded[invented:]])
     expected_loss = (
         (decoded - given.images).square().mean()
         + 0.01 * losses.kl_standard_normal(means, log_variances).mean()

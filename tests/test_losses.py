@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from latent_atlas import losses
-from latent_atlas.nn.discriminators import ImageDiscriminator
+from latent_atlas.nn.image_discriminator import ImageDiscriminator
 
 KINDS = ("relativistic", "hinge", "non-saturating")
 

@@ -8,7 +8,8 @@ from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.model import Model, footprint, reparameterise
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.blocks import ChannelNorm, resolutions
-from latent_atlas.nn.discriminators import ImageDiscriminator, LatentDiscriminator
+from latent_atlas.nn.image_discriminator import ImageDiscriminator
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 
 
 @pytest.mark.parametrize("image_size", [8, 13, 28, 64, 256])

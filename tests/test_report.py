@@ -79,7 +79,7 @@ def full(bare: Path) -> Path:
     (bare / "manifest.json").write_text(json.dumps({"n": 1797, "label_names": [HOSTILE, "b"]}))
     rejects = [{"path": f"{HOSTILE}{i}.png", "reason": "truncated"} for i in range(12)]
     (bare / "rejects.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rejects))
-    for value, name in enumerate(("travel", "extra & more", "map", "reconstructions", "samples")):
+    for value, name in enumerate(("travel", "extra & more", "map", "reconstructions", "samples", "reliability")):
         (bare / f"{name}.png").write_bytes(picture(value))
     return bare
 
@@ -110,10 +110,10 @@ def test_text_from_files_is_never_markup(full: Path) -> None:
 def test_pictures_come_whole_in_their_order_and_described(full: Path) -> None:
     images = outline(full).named("img")
     contents = [base64.b64decode(str(image["src"]).partition(",")[2]) for image in images]
-    assert contents[:5] == [picture(value) for value in (3, 4, 2, 0, 1)]
+    assert contents[:6] == [picture(value) for value in (3, 4, 2, 5, 0, 1)]
     assert all(image["alt"] for image in images)
     assert images[0]["width"] == "30"
-    assert "extra & more.png" in str(images[4]["alt"])
+    assert "extra & more.png" in str(images[5]["alt"])
 
 
 def test_numbers_have_words_and_units(full: Path) -> None:

@@ -3,6 +3,7 @@
 Every point of a plane is a code, so the map is exact on every pixel of a chart.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,16 @@ class Plane:
         """Distance of each code from the plane, shape (n,)."""
         return (latents - self.lift(self.project(latents))).norm(dim=1)
 
+    def nearest(self, latents: Latents, count: int) -> Tensor:
+        """Numbers of the `count` codes nearest to the plane, or of all if there are fewer, shape (k,).
+
+        Codes in the plane are equally near, and taken in their order: by rounding errors alone, those around the origin
+        would come first.
+        """
+        distance = self.distance(latents)
+        rounding = 1e-5 * (latents - self.origin).norm(dim=1)
+        return torch.where(distance > rounding, distance, 0).argsort(stable=True)[:count]
+
 
 @dataclass(frozen=True)
 class Window:
@@ -65,7 +76,8 @@ class Chart:
 
     Attributes:
         plane, window: Where.
-        fields: By name, shape (rows, columns), bottom row first: log_prob (nats), realness, confusion (bits).
+        fields: By name, shape (rows, columns), bottom row first: realness, confusion (bits), and log_prob (nats)
+            unless the boundary has no density.
     """
 
     plane: Plane
@@ -100,10 +112,8 @@ def fit_window(coordinates: Places, margin: float = 0.35) -> Window:
 def chart(membership: Membership, plane: Plane, window: Window, resolution: int = 256) -> Chart:
     """Evaluate the map on every pixel of a square window, `resolution` pixels a side."""
     z = plane.lift(window.grid(resolution, resolution, plane.origin.device))
-    quantities = {
-        "log_prob": membership.log_prob,
-        "realness": membership.realness,
-        "confusion": membership.confusion,
-    }
-    fields = {name: quantity(z).unflatten(0, (resolution, resolution)) for name, quantity in quantities.items()}
+    quantities = {"realness": membership.realness(z), "confusion": membership.confusion(z)}
+    with suppress(UserError):  # a boundary without a density closes log_prob; the two above refuse what else is wrong
+        quantities["log_prob"] = membership.log_prob(z)
+    fields = {name: values.unflatten(0, (resolution, resolution)) for name, values in quantities.items()}
     return Chart(plane, window, fields)

@@ -6,9 +6,9 @@
 | manifest.json, rejects.jsonl | which images, and which files could not be read |
 | log.jsonl | one record per line: losses of the model, then of the map |
 | state.safetensors | all that resuming needs: networks, averages, optimisers, step |
-| model.safetensors | the finished E, G and D_x, and D_z if it learned beside them |
+| model.safetensors | the finished E, G and D_x, and D_z if it learned beside them; none in a run of codes alone |
 | map.safetensors | the finished D_z, its boundary and calibration |
-| codes.safetensors | means and log-variances of all images |
+| codes.safetensors | means, log-variances and labels of all images, as far as there are any |
 | examples.safetensors | some held-out images, for the pictures |
 
 Every file is replaced whole: a run that is killed at any moment leaves the last complete one.
@@ -50,7 +50,7 @@ def read_tensors(path: Path, *, device: torch.device | str = "cpu") -> tuple[dic
         with safe_open(path, framework="pt", device=str(device)) as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise UserError(f"{path} is damaged ({error}); restore it or train again") from None
+        raise UserError(f"{path} is damaged ({error}); restore it or make it again") from None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -89,7 +89,9 @@ class Run:
             UserError: there is a run in it already, or its place is taken by a file.
         """
         if self.file("config.json").exists():
-            raise UserError(f"{self.path} holds a run already; continue it with --resume or choose another --out")
+            raise UserError(
+                f"{self.path} holds a run already; choose another --out, or continue it with train --resume"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What a run is made of: frozen dataclasses, the preset table, and their JSON.
+"""What a run is made of: frozen dataclasses and their JSON.
 
 This room imports no torch, so that the command line answers `--help` at once.
 """
@@ -12,18 +12,17 @@ from latent_atlas.errors import UserError
 
 __all__ = [
     "BOUNDARIES",
-    "PRESETS",
     "Config",
     "DataConfig",
     "MapConfig",
     "ModelConfig",
     "TrainConfig",
-    "preset_for_size",
+    "mixture_parts",
     "with_settings",
 ]
 
 Arm = Literal["separate", "online", "adversarial"]
-BOUNDARIES = ("prior",)
+BOUNDARIES = ("prior", "box", "radius", "density", "mixture", "gaussian-diagonal", "gaussian", "gaussian-mixture")
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,11 @@ class TrainConfig:
     kl_warmup: int = 500
     """Steps over which the KL weight grows from 0."""
     adversarial: Literal["relativistic", "hinge", "non-saturating", "none"] = "relativistic"
-    adversarial_weight: float = 0.002
+    adversarial_weight: float = 0.0017
     """Fixed weight of D_x's loss, or, balanced, the share of the reconstruction's gradient it may have. More makes
     images look more real and follow their originals less: see benchmarks/reconstruction.py."""
+    prior_share: float = 0.0
+    """Share of D_x's fakes that are decoded prior codes; the others are reconstructions."""
     balance: bool = False
     """Set the adversarial weight by gradient norms at the decoder's last layer (Esser et al. 2021)."""
     feature_matching: float = 0.0
@@ -133,6 +134,7 @@ class TrainConfig:
             _require(value >= 0, f"train.{name} is {value}; choose 0 or more")
         _require(0 <= self.seed < 2**63, f"train.seed is {self.seed}; choose 0 to below 2^63")
         _require(0 <= self.ema < 1, f"train.ema is {self.ema}; choose 0 (none) to below 1")
+        _require(0 <= self.prior_share <= 1, f"train.prior_share is {self.prior_share}; choose a share from 0 to 1")
         _require(0 <= self.decay <= 1, f"train.decay is {self.decay}; choose a share from 0 to 1")
         _require(
             self.adversarial == "none" or self.discriminator_start <= self.adversarial_start < self.steps,
@@ -152,26 +154,55 @@ class MapConfig:
 
     boundary: str = "prior"
     """Where z_fake comes from, one of `BOUNDARIES`."""
+    box_margin: float = 0.1
+    """Boundary box: by which share of its side the box that holds the codes is widened at either end."""
+    radius: float | None = None
+    """Boundary radius: root mean square distance of a fake code from a real one; None measures it on the codes."""
+    quantile: float | None = None
+    """Boundary density: share of real codes as unlikely as the fakes, in (0, 1); None is 0.05."""
+    parts: str = "prior 0.5, radius 0.5"
+    """Boundary mixture: the names of its parts, each with a weight; see `mixture_parts`."""
     z_real: Literal["samples", "means"] = "samples"
     """Real codes drawn afresh from q(z|x) at each step, or the fixed means."""
-    width: int = 256
+    levels: int | None = None
+    """Noise levels D_z is telescoped over, 1 for a single classifier; None chooses by the measured KL(q || r)."""
+    score_weight: float | None = None
+    """Weight of score matching beside the cross-entropies of the levels; None chooses by the measured KL(q || r)."""
+    reference: Literal["gaussian", "none"] = "gaussian"
+    """Whether D_z over levels starts from the log-ratio of the Gaussian with the codes' moments, or from 0."""
+    members: int = 1
+    """Discriminators learned independently: their mean is the map, their spread its uncertainty."""
+    width: int = 128
     depth: int = 3
     """Residual blocks of D_z."""
     steps: int = 4_000
     """Upper limit; learning stops earlier when the held-out loss has not fallen for `patience` checks."""
     batch_size: int = 512
-    learning_rate: float = 3e-4
-    weight_decay: float = 0.1
-    check_every: int = 50
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    ema: float = 0.998
+    """Decay per step of the averaged weights of D_z, the ones that are judged and kept."""
+    check_every: int = 100
     patience: int = 10
 
     def __post_init__(self) -> None:
         """Refuse what would only fail later."""
         _require(self.boundary in BOUNDARIES, f"no boundary '{self.boundary}'; choose {', '.join(BOUNDARIES)}")
+        limit = float("inf")
+        _require(0 <= self.box_margin < limit, f"map.box_margin is {self.box_margin}; choose a share of 0 or more")
+        fits = self.radius is None or 0 < self.radius < limit
+        _require(fits, f"map.radius is {self.radius}; choose a positive distance, or null to measure it")
+        fits = self.quantile is None or 0 < self.quantile < 1
+        _require(fits, f"map.quantile is {self.quantile}; choose a share between 0 and 1, or null for 0.05")
+        mixture_parts(self.parts)
         _require(self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more")
-        for name in ("width", "depth", "steps", "batch_size", "check_every", "patience"):
+        for name in ("width", "depth", "steps", "batch_size", "check_every", "patience", "members"):
             value = getattr(self, name)
             _require(value >= 1, f"map.{name} is {value}; choose 1 or more")
+        fits = self.levels is None or self.levels >= 1
+        _require(fits, f"map.levels is {self.levels}; choose 1 or more, or null to choose by the measured divergence")
+        fits = self.score_weight is None or self.score_weight >= 0
+        _require(fits, f"map.score_weight is {self.score_weight}; choose 0 or more, or null")
         _require(self.learning_rate > 0, f"map.learning_rate is {self.learning_rate}; choose a positive number")
 
 
@@ -183,6 +214,14 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     map: MapConfig = field(default_factory=MapConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse sections that cannot go together."""
+        _require(
+            self.train.arm == "separate" or self.map.boundary == "prior",
+            f"boundary '{self.map.boundary}' is fitted to finished codes, but train.arm is {self.train.arm}; set "
+            "train.arm to separate, or map.boundary to prior",
+        )
 
     def to_json(self) -> str:
         """The configuration as indented JSON, with the format's version."""
@@ -245,22 +284,35 @@ def with_settings(config: Config, settings: list[str]) -> Config:
     return _with_values(config, values)
 
 
-def preset_for_size(image_size: int) -> str:
-    """Name of the generic preset for square images of `image_size` pixels.
+def mixture_parts(text: str) -> dict[str, float]:
+    """The parts of boundary mixture, by name, with weights that sum to 1.
+
+    Raises:
+        UserError: a part is no boundary, a mixture itself or named twice, or its weight is not positive.
 
     Example:
-        >>> preset_for_size(48)
-        '64px'
+        >>> mixture_parts("prior 1, box 3")
+        {'prior': 0.25, 'box': 0.75}
     """
-    for size in (16, 32, 64, 128):
-        if image_size <= size:
-            return f"{size}px"
-    return "256px"
+    parts: dict[str, float] = {}
+    names = [name for name in BOUNDARIES if name != "mixture"]
+    for part in text.split(","):
+        name, _, weight = part.strip().partition(" ")
+        _require(name in names, f"map.parts has no boundary '{name}' to mix; choose from {', '.join(names)}")
+        _require(name not in parts, f"map.parts names '{name}' twice; give each part once, with its whole weight")
+        try:
+            parts[name] = float(weight)
+        except ValueError:
+            raise UserError(f"map.parts gives '{name}' no weight; write it as in 'prior 0.5, radius 0.5'") from None
+        fits = 0 < parts[name] < float("inf")
+        _require(fits, f"map.parts gives '{name}' the weight {weight.strip()}; choose a positive number")
+    return {name: weight / sum(parts.values()) for name, weight in parts.items()}
 
 
 def _with_values(config: Config, values: dict[str, dict[str, Any]]) -> Config:
-    """Replace settings, section by section at once, so that those which belong together are judged together."""
+    """Replace settings all at once, so that those which belong together are judged together."""
     sections = [f.name for f in fields(config)]
+    changed: dict[str, Any] = {}
     for section, settings in values.items():
         _require(section in sections, f"no section '{section}' in the configuration; there are {', '.join(sections)}")
         part = getattr(config, section)
@@ -268,8 +320,8 @@ def _with_values(config: Config, values: dict[str, dict[str, Any]]) -> Config:
         for name in settings:
             _require(name in types, f"no setting '{section}.{name}'; {section} has {', '.join(types)}")
         checked = {name: _checked(f"{section}.{name}", value, types[name]) for name, value in settings.items()}
-        config = replace(config, **{section: replace(part, **checked)})
-    return config
+        changed[section] = replace(part, **checked)
+    return replace(config, **changed)
 
 
 def _checked(place: str, value: Any, kind: Any) -> Any:
@@ -279,9 +331,9 @@ def _checked(place: str, value: Any, kind: Any) -> Any:
         value = str(value) if isinstance(value, int) else value  # JSON reads the word 32 as a number
         _require(value in choices, f"{place} is {value!r}; choose {', '.join(choices)}")
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
     allowed = choices or (kind,)
+    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
     fits = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
     expected = " or ".join(getattr(t, "__name__", str(t)).replace("NoneType", "null") for t in allowed)
     _require(fits, f"{place} is {value!r}; expected {expected}")
@@ -291,51 +343,3 @@ def _checked(place: str, value: Any, kind: Any) -> Any:
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise UserError(sentence)
-
-
-def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:
-    """A starting point for photographs of one size, in colour."""
-    return Config(
-        model=ModelConfig(image_size, 3, latent_dim, width=width, discriminator_width=width),
-        train=TrainConfig(steps=steps, batch_size=batch_size),
-    )
-
-
-PRESETS: dict[str, Config] = {
-    "digits": Config(
-        data=DataConfig(source="digits"),
-        model=ModelConfig(image_size=8, channels=1, latent_dim=8, width=24, discriminator_width=24),
-        train=TrainConfig(
-            adversarial_weight=0.01,
-            steps=800,
-            batch_size=64,
-            kl_weight=5e-4,
-            kl_warmup=200,
-            adversarial_start=150,
-            ema=0.995,
-            checkpoint_every=200,
-        ),
-        map=MapConfig(steps=1_200, width=128),
-    ),
-    "fashion-mnist": Config(
-        data=DataConfig(source="fashion-mnist"),
-        model=ModelConfig(image_size=28, channels=1, latent_dim=16, width=32, discriminator_width=32),
-        train=TrainConfig(steps=5_000, batch_size=256),
-    ),
-    "mnist": Config(
-        data=DataConfig(source="mnist"),
-        model=ModelConfig(image_size=28, channels=1, latent_dim=12, width=32, discriminator_width=32),
-        train=TrainConfig(steps=3_000),
-    ),
-    "faces": Config(
-        data=DataConfig(source="faces"),
-        model=ModelConfig(image_size=64, channels=3, latent_dim=32, width=24, discriminator_width=24),
-        train=TrainConfig(steps=4_000, batch_size=64),
-    ),
-    "16px": _generic(16, 48, 16, 256, 10_000),
-    "32px": _generic(32, 48, 32, 256, 20_000),
-    "64px": _generic(64, 48, 64, 128, 30_000),
-    "128px": _generic(128, 32, 128, 64, 40_000),
-    "256px": _generic(256, 24, 128, 32, 50_000),
-}
-"""Named starting points; every setting can be overridden with `--set section.name=value`."""

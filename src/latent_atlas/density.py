@@ -13,12 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import Latents, Located, Values
 
 __all__ = ["Density", "ExactMembership", "Membership", "StandardNormal", "gradient"]
 
 
-def gradient(function: Callable[[Tensor], Tensor], latents: Latents) -> Latents:
+def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
     """Gradient of a per-code function, whoever calls it: also inside `no_grad` and `inference_mode`.
 
     Arguments:
@@ -48,7 +48,7 @@ class Density(ABC):
     def log_prob(self, latents: Latents) -> Values:
         """Log-density in nats of each code, shape (n,), differentiable in `latents`."""
 
-    def score(self, latents: Latents) -> Latents:
+    def score(self, latents: Located) -> Located:
         """Gradient of `log_prob` at each code, shape (n, d); by autograd unless a closed form is given."""
         return gradient(self.log_prob, latents)
 
@@ -88,34 +88,38 @@ class Membership(Density):
     """
 
     @abstractmethod
-    def logit(self, latents: Latents) -> Values:
+    def logit(self, latents: Located) -> Values:
         """l(z), shape (n,), in nats, differentiable in `latents`."""
 
-    def energy(self, latents: Latents) -> Values:
+    def energy(self, latents: Located) -> Values:
         """E(z) = -log q(z) in nats, shape (n,)."""
         return -self.log_prob(latents)
 
-    def realness(self, latents: Latents) -> Values:
-        """D(z) in [0, 1], shape (n,): 1/2 where q = r."""
-        return torch.sigmoid(self.logit(latents))
+    def calibrated_logit(self, latents: Located) -> Values:
+        """The logit that realness and confusion come from, shape (n,): l(z), or l(z) corrected by measurement."""
+        return self.logit(latents)
 
-    def confusion(self, latents: Latents) -> Values:
+    def realness(self, latents: Located) -> Values:
+        """D(z) in [0, 1], shape (n,): 1/2 where q = r."""
+        return torch.sigmoid(self.calibrated_logit(latents))
+
+    def confusion(self, latents: Located) -> Values:
         """Binary entropy of D(z) in bits, in [0, 1], shape (n,): 1 where D cannot tell real from fake."""
-        logit = self.logit(latents)
+        logit = self.calibrated_logit(latents)
         real = torch.sigmoid(logit)
         nats = real * F.softplus(-logit) + (1 - real) * F.softplus(logit)
         return nats / math.log(2)
 
-    def realness_gradient(self, latents: Latents) -> Latents:
+    def realness_gradient(self, latents: Located) -> Located:
         """grad D(z) = D (1 - D) grad l, shape (n, d)."""
         return gradient(self.realness, latents)
 
-    def log_realness_gradient(self, latents: Latents) -> Latents:
+    def log_realness_gradient(self, latents: Located) -> Located:
         """grad log D(z) = (1 - D) grad l, shape (n, d).
 
         This is not the score: it lacks grad log r, and vanishes where D approaches 1.
         """
-        return gradient(lambda z: F.logsigmoid(self.logit(z)), latents)
+        return gradient(lambda z: F.logsigmoid(self.calibrated_logit(z)), latents)
 
 
 class ExactMembership(Membership):

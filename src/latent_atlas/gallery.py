@@ -13,15 +13,20 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.evaluation import JOURNEYS, reconstruction_numbers, travel_numbers
-from latent_atlas.pictures import Field, Strip, comparison_sheet, map_picture, save, sheet, strips_picture
+from latent_atlas.pictures import Field, Kind, Strip, comparison_sheet, map_picture, save, sheet, strips_picture
+from latent_atlas.plates import NEAR, draw_reliability
 from latent_atlas.shapes import Images
-from latent_atlas.travel import OUTSIDE_SHARE, Path
+from latent_atlas.travel import OUTSIDE_SHARE, Path, plan
 from latent_atlas.travel.metrics import frame_log_probs
 
 __all__ = ["draw_map", "draw_samples", "draw_travel", "fill_gallery", "telling_triple"]
 
+PANELS: tuple[tuple[str, str, Kind], ...] = (
+    ("Confusion", "bits", "confusion"),
+    ("Realness", "probability", "realness"),
+    ("Log-density", "nats", "log_prob"),
+)
 LATTICE = 13  # decoded images along each side of the map's lattice
-NEAR = 400  # real codes drawn on the map, those nearest to its plane
 PAIRS = 256
 FEW = 20  # held-out codes below which pairs are chosen among all codes
 
@@ -38,22 +43,24 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
         The metrics by section.
 
     Raises:
-        UserError: the run has not finished.
+        UserError: the run has not finished, or was made of codes alone.
     """
     folder = Run(run)
     atlas = Atlas.load(run, device=device)
     generator = torch.Generator(atlas.device).manual_seed(seed)
+    samples = atlas.sample(64, generator=generator)  # first of all: a run without a decoder says so here
+    save(draw_samples(samples), folder.file("samples.png"))
     examples = read_tensors(folder.file("examples.safetensors"))[0]["images"].float() / 255
     rebuilt = atlas.decode(atlas.encode(examples)).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
-    samples = atlas.sample(64, generator=generator)
-    save(draw_samples(samples), folder.file("samples.png"))
     a, b, c = telling_triple(atlas, generator)
     journeys = {row: atlas.travel(a, b, planner, **options) for row, (planner, options) in JOURNEYS.items()}
     shown = {row: journeys[row] for row in ("linear", "walk, rule 2", "walk, arriving")}
     if atlas.map.dimension > 1:  # codes on a line span no plane
         save(draw_map(atlas, (a, b, c), shown), folder.file("map.png"))
     save(draw_travel(atlas, journeys), folder.file("travel.png"))
+    reliability = draw_reliability(atlas.map, atlas.codes["held_out"], generator=generator)
+    save(reliability, folder.file("reliability.png"))
     metrics = {
         "reconstruction": reconstruction_numbers(examples, rebuilt),
         "map": atlas.map.calibration.numbers(),
@@ -83,7 +90,7 @@ def draw_map(atlas: Atlas, anchors: Sequence[Tensor], journeys: Mapping[str, Pat
     """The map on the plane through three codes, with real codes and journeys on it.
 
     Arguments:
-        atlas: Model and map.
+        atlas: Map, and model: without one there are no images on the map.
         anchors: A, B and C, shape (d,) each.
         journeys: Paths by name; only their shadow on the plane is drawn.
         resolution: Pixels along each side of the fields.
@@ -92,24 +99,25 @@ def draw_map(atlas: Atlas, anchors: Sequence[Tensor], journeys: Mapping[str, Pat
     corners = plane.project(torch.stack(list(anchors)))
     window = fit_window(corners)
     fields = chart(atlas.map, plane, window, resolution).fields
-    images = atlas.decode(torch.stack(list(anchors))).cpu().numpy()
+    thumbnails = {}
+    if atlas.model is not None:
+        images = atlas.decode(torch.stack(list(anchors))).cpu().numpy()
+        thumbnails = dict(zip("ABC", zip(corners.cpu().numpy(), images, strict=True), strict=True))
     codes, labels = _codes_near(atlas, plane)
     return map_picture(
         [
-            Field("Confusion", "bits", fields["confusion"].cpu().numpy(), "confusion"),
-            Field("Realness", "probability", fields["realness"].cpu().numpy(), "realness"),
-            Field("Log-density", "nats", fields["log_prob"].cpu().numpy(), "log_prob"),
+            Field(name, unit, fields[kind].cpu().numpy(), kind)
+            for name, unit, kind in PANELS
+            if kind in fields  # a boundary without a density gives no log-density
         ],
         (window.left, window.right, window.bottom, window.top),
         floor=atlas.map.floor(OUTSIDE_SHARE),
         codes=codes,
         code_labels=labels,
         label_names=atlas.label_names,
-        anchors={
-            letter: (corner, image) for letter, corner, image in zip("ABC", corners.cpu().numpy(), images, strict=True)
-        },
+        anchors=thumbnails,
         paths={row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in journeys.items()},
-        lattice=_lattice(atlas, plane, window),
+        lattice=None if atlas.model is None else _lattice(atlas, plane, window),
         x_label="along A to B",
         y_label="across, towards C",
     )
@@ -131,7 +139,7 @@ def telling_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Te
     same = (start == end).all(dim=1)
     best = int(atlas.map.log_prob(middle).masked_fill(same, torch.inf).argmin())
     a, b = start[best], end[best]
-    walked = atlas.travel(a, b, "walk", frames=3, arrive=True).points[1, 0]
+    walked = plan(atlas.map, a, b, "walk", frames=3, arrive=True).points[1, 0]
     along = (b - a) / (b - a).norm()
     offset = means - a
     across = (offset - (offset @ along)[:, None] * along).norm(dim=1)
@@ -157,7 +165,7 @@ def _strip(atlas: Atlas, row: str, path: Path, floor: float) -> Strip:
 def _codes_near(atlas: Atlas, plane: Plane) -> tuple[np.ndarray, np.ndarray | None]:
     """Places on the plane, and class numbers, of the real codes nearest to it."""
     means = torch.cat([atlas.codes["train"].means, atlas.codes["held_out"].means])
-    near = plane.distance(means).argsort()[:NEAR]
+    near = plane.nearest(means, NEAR)
     labels = None
     if len(atlas.labels) == 2:
         labels = torch.cat([atlas.labels["train"], atlas.labels["held_out"]])[near].cpu().numpy()

@@ -1,6 +1,9 @@
 """LatentMap, the density whose log_prob is logit + log r. The only place where the sign is fixed."""
 
+import copy
 import json
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,18 +11,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary import Boundary, make_boundary
-from latent_atlas.calibration import Calibration, calibrate
+from latent_atlas.boundary import AffineBoundary, Boundary, PriorBoundary, fit_boundary, load_boundary
+from latent_atlas.calibration import Calibration, calibrate, log_density
 from latent_atlas.checkpoint import read_tensors, write_tensors
+from latent_atlas.codes import Codes, as_codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density import Membership
 from latent_atlas.errors import UserError
-from latent_atlas.nn.discriminators import LatentDiscriminator
 from latent_atlas.nn.initial import initial_weights
-from latent_atlas.ratio import Codes, batched_logits, fit_ratio
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
+from latent_atlas.noise import choose_levels, measured_kl, whitened
+from latent_atlas.ratio import fit_ratio
+from latent_atlas.shapes import Latents, Located, Values
 
 __all__ = ["LatentMap"]
+
+FAR = 20.0  # nats of KL(q || r) from which the gradient's loss has ten times the weight
+FORMAT = 2
 
 
 class LatentMap(Membership):
@@ -28,19 +36,35 @@ class LatentMap(Membership):
     Label convention: encoder codes are real (1), boundary codes are fake (0). Adversarial-autoencoder code
     often has it the other way round.
 
+    Every method takes codes of shape (n, d), or of the spatial shape (n, c, h, w) that the map was fitted on.
+
     Attributes:
         boundary: r, where z_fake was drawn.
         calibration: What held-out codes said of the logit.
+        angle: The noise level in radians at which the map is read: 0, the sharpest, unless it came from `at`.
+        shape: Shape of a code: (d,), or (c, h, w) for spatial latents.
+        notes: What was repaired in the codes, or should be known of them.
     """
 
     def __init__(
-        self, network: LatentDiscriminator, boundary: Boundary, held_out: Values, calibration: Calibration
+        self,
+        network: Ensemble,
+        boundary: Boundary,
+        held_out: Values,
+        calibration: Calibration,
+        *,
+        shape: tuple[int, ...] | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        """Arguments: D_z; r; log q of held-out real codes, shape (n,); and the logit's measured honesty."""
+        """Arguments: D_z; r; log q of held-out real codes, (n,); the logit's measured honesty; shape of a code."""
         self.network = network.eval().requires_grad_(False)
         self.boundary = boundary
         self.calibration = calibration
-        self.dimension = network.stem.in_features
+        self.dimension = boundary.dimension
+        self.shape = shape or (self.dimension,)
+        self.notes = notes
+        self.angle = 0.0
+        self._shift = 0.0
         self._held_out = held_out.sort().values
 
     @property
@@ -48,25 +72,41 @@ class LatentMap(Membership):
         """Where codes have to be."""
         return self._held_out.device
 
-    def logit(self, latents: Latents) -> Values:
-        """l(z) = log q(z) - log r(z) in nats, shape (n,), for codes of any floating type on any device."""
-        return self.network(latents.to(self.device, torch.float32))
+    def logit(self, latents: Located) -> Values:
+        """l(z) = log q(z) - log r(z) in nats, shape (n,), for codes of any floating type on any device.
 
-    def log_prob(self, latents: Latents) -> Values:
+        With several levels it is the sum of what each adds, since D_z learned their differences.
+        """
+        z = whitened(self.boundary, self._rows(latents))
+        return self.network(z, z.new_full((1,), self.angle)) - self._shift
+
+    def log_prob(self, latents: Located) -> Values:
         """log q(z) = l(z) + log r(z) in nats, shape (n,).
 
         Raises:
             UserError: the boundary has no density, so the ratio cannot become one.
         """
-        if self.boundary.density is None:
+        log_r = log_density(self.boundary)
+        if log_r is None:
             raise UserError(
-                f"boundary '{self.boundary.name}' has no log-density, so log_prob and score are closed; realness, "
-                "confusion and the gradient of log D_z still work, and boundary 'prior' has all of them"
+                f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob and score are closed "
+                f"({self.boundary.note}); realness, confusion and the gradient of log D_z still work, and boundary "
+                "'prior' has all of them"
             )
-        latents = latents.to(self.device, torch.float32)
-        return self.logit(latents) + self.boundary.density.log_prob(latents)
+        return self.logit(latents) + log_r.log_prob(self._rows(latents))
 
-    def typicality(self, latents: Latents) -> Values:
+    def calibrated_logit(self, latents: Located) -> Values:
+        """a l(z) + b, with a and b measured on held-out codes: what realness and confusion come from."""
+        if self.angle > 0:
+            return self.logit(latents)
+        return self.calibration.scale * self.logit(latents) + self.calibration.shift
+
+    def uncertainty(self, latents: Located) -> Values:
+        """Standard deviation of log q(z) over the members of the ensemble in nats, shape (n,); 0 for a single one."""
+        z = whitened(self.boundary, self._rows(latents))
+        return self.network.logits(z, z.new_full((1,), self.angle)).std(dim=0, correction=0)
+
+    def typicality(self, latents: Located) -> Values:
         """Share of held-out real codes that are less likely than each code, in [0, 1], shape (n,)."""
         rank = torch.searchsorted(self._held_out, self.log_prob(latents).contiguous())
         return rank / len(self._held_out)
@@ -75,78 +115,114 @@ class LatentMap(Membership):
         """The log-density in nats below which the given share of held-out real codes lies."""
         return torch.quantile(self._held_out, share).item()
 
+    def at(self, angle: float) -> "LatentMap":
+        """The same map at the noise level t = `angle`, from sharp, 0, to smooth, below π/2: that of q_t.
+
+        q_t is the population noised in the boundary's coordinates, which leaves the boundary as it is. Typicality and
+        floor stay those of the sharpest level.
+
+        Raises:
+            UserError: the map has a single level, or no such angle.
+        """
+        if not 0 <= angle < math.pi / 2:
+            raise UserError(f"the angle of a level is {angle}; choose 0 (sharp) to below π/2 (smooth)")
+        if angle > 0 and self.calibration.levels == 1:
+            raise UserError("this map has a single level, at angle 0; fit it with levels=None or more than 1")
+        other = copy.copy(self)
+        other.angle = float(angle)
+        return other
+
+    def normalised(self) -> "LatentMap":
+        """The same map with log E_r[exp l], as it was measured, subtracted: log q then integrates to 1."""
+        other = copy.copy(self)
+        other._shift = self.calibration.log_normaliser
+        other._held_out = self._held_out - (other._shift - self._shift)
+        return other
+
     @classmethod
     def fit(
         cls,
         means: Tensor,
         log_variances: Tensor | None = None,
-        boundary: str = "prior",
+        boundary: str | None = None,
         *,
-        config: MapConfig | None = None,
+        levels: int | None = None,
         steps: int | None = None,
+        config: MapConfig | None = None,
         held_out: float | Codes = 0.1,
         generator: torch.Generator,
         log: Callable[[dict[str, float]], None] | None = None,
+        warn: bool = True,
     ) -> "LatentMap":
         """Learn the map of codes from anywhere.
 
         Arguments:
-            means: Codes, shape (n, d), of order one in each coordinate.
-            log_variances: log sigma² of q(z|x), shape (n, d); None where each image is one point.
-            boundary: Where z_fake is drawn.
-            config: Network and optimisation; its `boundary` and `steps` give way to the arguments of that name.
+            means: Codes, shape (n, d), or (n, c, h, w) for spatial latents; n of 20 or more, and of d or more.
+            log_variances: log sigma² of q(z|x), of the same shape; None where each image is one point.
+            boundary: Where z_fake is drawn, one of `config.BOUNDARIES`; "gaussian" suits codes far from N(0, I).
+            levels: How many levels the log-ratio is telescoped over; None measures KL(q || r) and chooses, 1 is a
+                single classifier.
             steps: Upper limit of optimisation steps.
-            held_out: Share of the codes kept for early stopping and typicality, or such codes themselves.
+            config: Network, boundary and optimisation; the arguments above go before its settings.
+            held_out: Share of the codes kept for early stopping and calibration, or such codes themselves.
             generator: Source of all randomness; its device is where the map lives.
             log: Called with a record of the losses now and then.
+            warn: Whether each of the map's `notes` is a UserWarning as well.
 
         Raises:
-            UserError: the codes are not finite, or not of shape (n, d), or too few.
+            UserError: no map can be learned from such codes, or so; the sentence says why.
         """
-        config = replace(config or MapConfig(), boundary=boundary)
-        config = config if steps is None else replace(config, steps=steps)
+        given = {"boundary": boundary, "levels": levels, "steps": steps}
+        config = replace(config or MapConfig(), **{name: value for name, value in given.items() if value is not None})
         device = generator.device
-        codes = _checked(means, log_variances).to(device)
-        if not isinstance(held_out, Codes) and not 0 < held_out < 1:
-            raise UserError(f"held_out is {held_out}; choose a share between 0 and 1, or give codes")
-        if isinstance(held_out, Codes) and held_out.means.shape[1:] != means.shape[1:]:
-            raise UserError(f"held-out codes have shape {tuple(held_out.means.shape)}, the others {tuple(means.shape)}")
-        if isinstance(held_out, Codes):
-            train, test = codes, _checked(held_out.means, held_out.log_variances, at_least=1).to(device)
-        else:
-            train, test = _split(codes, held_out, generator)
-        dimension = codes.means.shape[1]
-        # A seed of its own: the generator's would repeat the random numbers of the split.
-        with initial_weights(int(torch.randint(2**62, (), generator=generator, device=device))):
-            network = LatentDiscriminator(dimension, width=config.width, depth=config.depth).to(device)
+        codes, notes = as_codes(means, log_variances)
+        train, test = _parts(codes.to(device), held_out, generator)
         if config.z_real == "means":
             train, test = train.points(), test.points()
-        fit_ratio(network, train, test, make_boundary(boundary, dimension), config, generator=generator, log=log)
-        return cls.from_network(network, test, boundary, generator=generator)
+        r = fit_boundary(config, train.sample(max(len(train), 10_000), generator=generator), generator=generator)
+        notes += [r.note] if r.note else []
+        distance = measured_kl(train, r, generator=generator)
+        count, score_weight = _plan(config, r, distance)
+        members, fits = [], []
+        for _ in range(config.members):
+            # A seed of its own: the generator's would repeat the random numbers of the split.
+            with initial_weights(int(torch.randint(2**62, (), generator=generator, device=device))):
+                network = LatentDiscriminator(r.dimension, width=config.width, depth=config.depth).to(device)
+            settings = {"levels": count, "score_weight": score_weight, "generator": generator, "log": log}
+            fits.append(fit_ratio(network, train, test, r, config, **settings))
+            members.append(network)
+        ensemble = Ensemble(members)
+        measured = {"levels": count, "fit": fits[0], "distance": distance}
+        calibration, density = calibrate(ensemble, test, r, **measured, generator=generator)
+        for note in notes if warn else []:
+            warnings.warn(note, stacklevel=2)
+        return cls(ensemble, r, density, calibration, shape=tuple(means.shape[1:]), notes=tuple(notes))
 
     @classmethod
-    def from_network(
-        cls, network: LatentDiscriminator, held_out: Codes, boundary: str, *, generator: torch.Generator
-    ) -> "LatentMap":
-        """Make the map of a D_z that has learned already, calibrated on held-out codes."""
-        source = make_boundary(boundary, held_out.means.shape[1])
-        count = max(4 * len(held_out), 20_000)
-        real = held_out.sample(count, generator=generator)
-        logits = batched_logits(network, real)
-        fake = batched_logits(network, source.sample(count, generator=generator))
-        log_prob = logits if source.density is None else logits + source.density.log_prob(real)
-        return cls(network, source, log_prob, calibrate(logits, fake))
+    def from_network(cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator) -> "LatentMap":
+        """Make the map of a D_z that has learned already against the prior, calibrated on held-out codes."""
+        boundary = PriorBoundary(held_out.means.shape[1])
+        ensemble = Ensemble([network])
+        calibration, density = calibrate(ensemble, held_out, boundary, levels=1, generator=generator)
+        return cls(ensemble, boundary, density, calibration)
 
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
-        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        member = self.network.members[0]
+        assert isinstance(member, LatentDiscriminator)
         about = {
+            "format": FORMAT,
             "boundary": self.boundary.name,
             "dimension": self.dimension,
-            "width": self.network.stem.out_features,
-            "depth": len(self.network.blocks),
-            "calibration": self.calibration.numbers(),
+            "shape": self.shape,
+            "width": member.stem.out_features,
+            "depth": len(member.blocks),
+            "members": len(self.network.members),
+            "notes": self.notes,
+            "calibration": self.calibration.as_json(),
         }
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"boundary.{name}": value for name, value in self.boundary.tensors().items()}
         write_tensors(path, tensors | {"held_out": self._held_out}, {"map": json.dumps(about)})
 
     @classmethod
@@ -154,48 +230,71 @@ class LatentMap(Membership):
         """Read what `save` wrote.
 
         Raises:
-            UserError: there is no such file, or it is not a map.
+            UserError: there is no such file, or it is not a map, or of another version.
         """
         tensors, metadata = read_tensors(path, device=device)
         if "map" not in metadata:
             raise UserError(f"{path} is not a map; a run's map is its map.safetensors")
         about = json.loads(metadata["map"])
-        network = LatentDiscriminator(about["dimension"], width=about["width"], depth=about["depth"]).to(device)
-        held_out = tensors.pop("held_out")
-        network.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items()})
-        boundary = make_boundary(about["boundary"], about["dimension"])
-        try:
-            calibration = Calibration(**about["calibration"])
-        except TypeError:
-            raise UserError(f"{path} was written by another version of latent-atlas; train the run again") from None
-        return cls(network, boundary, held_out, calibration)
-
-
-def _checked(means: Tensor, log_variances: Tensor | None, at_least: int = 20) -> Codes:
-    """Codes that a map can be learned from, or one sentence saying why not."""
-    if means.ndim != 2:
-        raise UserError(f"codes must have shape (n, d); these have {tuple(means.shape)}")
-    if log_variances is not None and log_variances.shape != means.shape:
-        raise UserError(
-            f"log_variances must have the shape of means, {tuple(means.shape)}; it has {tuple(log_variances.shape)}"
+        if about.get("format") != FORMAT:
+            raise UserError(f"{path} was written by another version of latent-atlas; train the run again")
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "boundary": {}}
+        for place, value in tensors.items():
+            part, _, name = place.partition(".")
+            if part in parts:
+                parts[part][name] = value
+        size = {"width": about["width"], "depth": about["depth"]}
+        network = Ensemble(LatentDiscriminator(about["dimension"], **size) for _ in range(about["members"]))
+        network.to(device).load_state_dict(parts["network"])
+        return cls(
+            network,
+            load_boundary(about["boundary"], about["dimension"], parts["boundary"]),
+            tensors["held_out"],
+            Calibration.from_json(about["calibration"]),
+            shape=tuple(about["shape"]),
+            notes=tuple(about["notes"]),
         )
-    if len(means) < at_least:
-        raise UserError(f"a map needs at least {at_least} codes; there are {len(means)}")
-    bad = ~means.isfinite().all(dim=1)
-    if log_variances is not None:
-        bad |= ~log_variances.isfinite().all(dim=1)
-    if bad.any():
-        raise UserError(
-            f"{int(bad.sum())} of {len(means)} codes are not finite, the first at row {int(bad.nonzero()[0])}"
-        )
-    return Codes(means.float(), None if log_variances is None else log_variances.float())
+
+    def _rows(self, latents: Located) -> Latents:
+        """Codes as rows (n, d), here and in single precision.
+
+        Raises:
+            UserError: they have another shape than those of the map.
+        """
+        if tuple(latents.shape[1:]) not in (self.shape, (self.dimension,)):
+            sides = ", ".join(map(str, self.shape))
+            raise UserError(f"codes of this map have shape (n, {sides}); these have {tuple(latents.shape)}")
+        return latents.flatten(1).to(self.device, torch.float32)
 
 
-def _split(codes: Codes, share: float, generator: torch.Generator) -> tuple[Codes, Codes]:
-    """Codes to learn from, and a random share of them to be judged by."""
-    order = torch.randperm(len(codes), generator=generator, device=generator.device)
-    count = max(int(share * len(codes)), 10)
-    spread = codes.log_variances
-    parts = (order[count:], order[:count])
-    train, test = (Codes(codes.means[rows], None if spread is None else spread[rows]) for rows in parts)
-    return train, test
+def _parts(codes: Codes, held_out: float | Codes, generator: torch.Generator) -> tuple[Codes, Codes]:
+    """Codes to learn from, and codes to be judged by."""
+    if isinstance(held_out, Codes):
+        test, _ = as_codes(held_out.means, held_out.log_variances, at_least=1)
+        if test.means.shape[1] != codes.means.shape[1]:
+            raise UserError(f"held-out codes have {test.means.shape[1]} coordinates, the others {codes.means.shape[1]}")
+        return codes, test.to(generator.device)
+    if not 0 < held_out < 1:
+        raise UserError(f"held_out is {held_out}; choose a share between 0 and 1, or give codes")
+    return codes.split(held_out, generator=generator)
+
+
+def _plan(config: MapConfig, boundary: Boundary, distance: float) -> tuple[int, float]:
+    """How many levels, and the weight of score matching, for a measured KL(q || r) of `distance` nats.
+
+    Raises:
+        UserError: levels were asked for that this boundary does not have.
+    """
+    if not isinstance(boundary, AffineBoundary):
+        if config.levels not in (None, 1):
+            raise UserError(
+                f"boundary '{boundary.name}' has a single level, since noise would change it; choose levels=1, or one "
+                "of the boundaries prior, gaussian-diagonal, gaussian"
+            )
+        return 1, 0.0
+    levels = config.levels or choose_levels(distance)
+    if levels == 1:
+        return 1, 0.0
+    if config.score_weight is not None:
+        return levels, config.score_weight
+    return levels, 10.0 if distance > FAR else 1.0

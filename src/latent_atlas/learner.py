@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas import losses
-from latent_atlas.boundary import make_boundary
+from latent_atlas.boundary import PriorBoundary
 from latent_atlas.checkpoint import optimizer_tensors, restore_optimizer
 from latent_atlas.config import Config, TrainConfig
 from latent_atlas.engine import Engine
 from latent_atlas.model import Model, reparameterise
-from latent_atlas.shapes import Images
+from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Batch", "Learner", "frozen", "learning_rate_factor"]
 
@@ -80,7 +80,7 @@ class Learner:
         }
         self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
         self.z_real = config.map.z_real
-        self.boundary = make_boundary(config.map.boundary, config.model.latent_dim)
+        self.boundary = PriorBoundary(config.model.latent_dim)  # the others are fitted to finished codes
         self.balance = torch.ones((), device=engine.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
@@ -106,14 +106,13 @@ class Learner:
         return {term: value.detach() for term, value in terms.items()}
 
     def image_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss that moves D_x: real images against reconstructions and decoded prior codes, half each."""
+        """The loss that moves D_x: real images against reconstructions and decoded prior codes."""
         t, m = self.config, self.model
+        prior = self.prior_codes(batch)
         with torch.no_grad(), self.engine.autocast():
-            half = len(batch.images) // 2
-            means, log_variances = m.encoder(batch.images[:half])
+            means, log_variances = m.encoder(batch.images[len(prior) :])
             z = reparameterise(means, log_variances, generator=batch.generator)
-            prior = torch.randn(len(batch.images) - half, z.shape[1], generator=batch.generator, device=z.device)
-            fake = m.decoder(torch.cat([z, prior])).float()
+            fake = m.decoder(torch.cat([prior, z])).float()
         with self.engine.autocast():
             real_logits = m.image_discriminator(batch.images)
             fake_logits = m.image_discriminator(fake)
@@ -169,10 +168,10 @@ class Learner:
         """What D_x says of the decoder's work, weighted; and its plain terms."""
         t, m = self.config, self.model
         assert t.adversarial != "none"
-        half = len(decoded) // 2
+        prior = self.prior_codes(batch)
         with self.engine.autocast():
-            prior = torch.randn(len(decoded) - half, m.dimension, generator=batch.generator, device=decoded.device)
-            fake = torch.cat([decoded[:half], m.decoder(prior).float()])
+            invented = m.decoder(prior).float() if len(prior) else decoded[:0]
+            fake = torch.cat([invented, decoded[len(prior) :]])  # each reconstruction is paired with its original
             real_logits = m.image_discriminator(batch.images)
             fake_logits = m.image_discriminator(fake)
         adversarial = losses.image_generator(real_logits.float(), fake_logits.float(), t.adversarial)
@@ -188,6 +187,11 @@ class Learner:
             terms["feature_matching"] = losses.feature_matching(fake_features, real_features)
             loss = loss + t.feature_matching * terms["feature_matching"]
         return loss, terms
+
+    def prior_codes(self, batch: Batch) -> Latents:
+        """As many codes z ~ p(z) as a batch's share of fakes that are no reconstructions, shape (k, d)."""
+        count = round(self.config.prior_share * len(batch.images))
+        return torch.randn(count, self.model.dimension, generator=batch.generator, device=self.engine.device)
 
     @torch.no_grad()
     def average_weights(self, step: int) -> None:

@@ -12,6 +12,7 @@ encoder are real (1), decoded images and boundary codes are fake (0).
 | `gradient_penalty` | D_x | flattening D_x at given images |
 | `feature_matching` | G, E | bringing D_x's features of G(z) to those of x |
 | `latent_discriminator` | D_z | raising D_z(z_real), lowering D_z(z_fake) |
+| `score_matching` | D_z | bringing the gradient of its logit to the score's, at a noise level |
 | `latent_fooling` | E, adversarial arm only | lowering D_z(z_real) |
 """
 
@@ -34,6 +35,7 @@ __all__ = [
     "latent_discriminator",
     "latent_fooling",
     "reconstruction",
+    "score_matching",
 ]
 
 Adversarial = Literal["relativistic", "hinge", "non-saturating"]
@@ -110,6 +112,17 @@ def latent_discriminator(real: Values, fake: Values) -> Scalar:
     At l* = log q - log r it equals log 2 - JS(q || r); at l = 0, log 2.
     """
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+
+
+def score_matching(score: Latents, noise: Latents, root: Tensor) -> Scalar:
+    """1/2 |root · score + eps|² per code, summed over coordinates, in nats: least where score = E[-eps | z] / root.
+
+    Moves D_z. `noise` is eps of z = m + root · eps, `root` of shape (n, 1) or (n, d).
+
+    References:
+        A Connection Between Score Matching and Denoising Autoencoders, Vincent 2011.
+    """
+    return 0.5 * (root * score + noise).square().sum(dim=1).mean()
 
 
 def latent_fooling(real: Values) -> Scalar:

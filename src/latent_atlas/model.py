@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.nn.autoencoder import Decoder, Encoder
-from latent_atlas.nn.discriminators import ImageDiscriminator, LatentDiscriminator
+from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.initial import initial_weights
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Footprint", "Model", "footprint", "reparameterise"]

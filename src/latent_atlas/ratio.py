@@ -1,6 +1,17 @@
-"""Learning log q/r: the single-level D_z on codes, whoever made the codes.
+r"""Learning log q/r: D_z on codes, whoever made the codes, at one level or telescoped over several.
 
-D_z is trained to tell real codes from boundary codes; at its optimum its logit is log q(z) - log r(z).
+At one level D_z is trained to tell real codes from boundary codes, and at its optimum its logit is log q - log r. Once
+the two are far apart such a classifier is never wrong, and its logit arbitrary. Over levels it is trained to tell
+each level from one a little smoother,
+
+    l(z, t) - l(z, t') = log q_t(z) - log q_t'(z),    t < t',
+
+which is never easy; from t = 0 to π/2, where q_t = r and l = 0 by construction, these differences sum to l(z, 0), the
+whole log-ratio. Score matching teaches the same function its gradient at every level.
+
+References:
+    Telescoping Density-Ratio Estimation, Rhodes et al. 2020. Classification Diffusion Models, Yadin et al. 2024.
+    A Connection Between Score Matching and Denoising Autoencoders, Vincent 2011.
 """
 
 import copy
@@ -9,57 +20,98 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from latent_atlas import losses
 from latent_atlas.boundary import Boundary
+from latent_atlas.codes import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.errors import UserError
-from latent_atlas.model import reparameterise
-from latent_atlas.nn.discriminators import LatentDiscriminator
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
+from latent_atlas.noise import Noised, noised, whitened
+from latent_atlas.shapes import Latents, Scalar, Values
 
-__all__ = ["Codes", "batched_logits", "fit_ratio"]
+__all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio"]
 
-
-@dataclass(frozen=True)
-class Codes:
-    """The real codes of a collection: q(z|x) of every image.
-
-    Attributes:
-        means: mu, shape (n, d).
-        log_variances: log sigma², shape (n, d), or None where an image is one point.
-    """
-
-    means: Latents
-    log_variances: Latents | None = None
-
-    def __len__(self) -> int:
-        """n, the number of images."""
-        return len(self.means)
-
-    def to(self, device: torch.device) -> "Codes":
-        """The same codes on another device."""
-        spread = None if self.log_variances is None else self.log_variances.to(device)
-        return Codes(self.means.to(device), spread)
-
-    def points(self) -> "Codes":
-        """The codes with their spread left out: z_real as the fixed set of means."""
-        return Codes(self.means)
-
-    def sample(self, n: int, *, generator: torch.Generator) -> Latents:
-        """Draw `n` codes from the population q(z) = mean over x of q(z|x), shape (n, d)."""
-        rows = torch.randint(len(self), (n,), generator=generator, device=generator.device)
-        means = self.means[rows]
-        if self.log_variances is None:
-            return means
-        return reparameterise(means, self.log_variances[rows], generator=generator)
+CHECKED = 4_096  # codes on each side of a check
+CLIPPED = 100.0  # norm of the gradient above which a step is shortened
+MOMENTS = 20_000  # draws from which the population's moments are measured, or more
+WARM_UP = 100  # steps over which the learning rate grows
 
 
 @torch.no_grad()
 def batched_logits(network: nn.Module, latents: Latents, batch: int = 16_384) -> Values:
     """Logits of many codes, shape (n,), in pieces that fit in memory."""
     return torch.cat([network(part) for part in latents.split(batch)])
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """Codes of neighbouring levels, to be told apart.
+
+    Attributes:
+        sharp: Codes of the population at the angles `sharper`, with their noise.
+        smooth: Codes of the population at the angles `smoother`, or of the boundary, whitened, shape (k, d), k <= n.
+        sharper, smoother: Angles t < t' in radians, shape (n,) and (k,).
+    """
+
+    sharp: Noised
+    smooth: Float[Tensor, "k d"]
+    sharper: Values
+    smoother: Float[Tensor, " k"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How learning ended: the losses of the weights kept, in nats, and the step they are of."""
+
+    loss: float
+    held_out_loss: float
+    step: int
+
+
+def bridge(codes: Codes, boundary: Boundary, levels: int, n: int, *, generator: torch.Generator) -> Bridge:
+    """Draw `n` codes at random levels τ, and a smoother one for every second of them, at τ + 1 / levels.
+
+    With one level, `n` real codes and `n` boundary codes.
+    """
+    if levels == 1:
+        sharper = torch.zeros(n, device=generator.device)
+        sharp = noised(codes, boundary, sharper, generator=generator)
+        fake = whitened(boundary, boundary.sample(n, generator=generator))
+        return Bridge(sharp, fake, sharper, sharper + math.pi / 2)
+    places = torch.rand(n, generator=generator, device=generator.device)
+    sharper, smoother = angle_of(places), angle_of((places + 1 / levels).clamp(max=1))
+    sharp = noised(codes, boundary, sharper, generator=generator)
+    smooth = noised(codes, boundary, smoother[: n // 2], generator=generator)
+    return Bridge(sharp, smooth.latents, sharper, smoother[: n // 2])
+
+
+def bridge_losses(network: nn.Module, ends: Bridge, levels: int, *, with_score: bool) -> tuple[Scalar, Scalar]:
+    """Cross-entropy of telling the ends apart, summed over levels, and the score matching loss, both in nats.
+
+    The score at a level is grad l - w in whitened coordinates w, in which the boundary's is -w.
+    """
+    keeps_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        sharp = ends.sharp.latents.detach().requires_grad_(with_score)
+        at_sharp = network(sharp, ends.sharper)
+        slope = sharp
+        if with_score:
+            (slope,) = torch.autograd.grad(at_sharp.sum(), sharp, create_graph=keeps_graph)
+    if levels == 1:
+        real, fake = at_sharp, network(ends.smooth, ends.sharper)
+    else:
+        k = len(ends.smooth)
+        places = torch.cat([sharp[:k].detach(), ends.smooth, ends.smooth])
+        angles = torch.cat([ends.smoother, ends.sharper[:k], ends.smoother])
+        sharp_at_smooth, smooth_at_sharp, smooth_at_smooth = network(places, angles).chunk(3)
+        real, fake = at_sharp[:k] - sharp_at_smooth, smooth_at_sharp - smooth_at_smooth
+    cross_entropy = levels * losses.latent_discriminator(real, fake)
+    if not with_score:
+        return cross_entropy, torch.zeros_like(cross_entropy)
+    return cross_entropy, losses.score_matching(slope - sharp, ends.sharp.noise, ends.sharp.root)
 
 
 def fit_ratio(
@@ -69,9 +121,11 @@ def fit_ratio(
     boundary: Boundary,
     config: MapConfig,
     *,
+    levels: int,
+    score_weight: float,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
-) -> float:
+) -> Fit:
     """Train D_z in place until its held-out loss stops falling, and keep the best weights.
 
     The weights judged and kept are running averages over steps, which are smoother in z than any single step's.
@@ -82,44 +136,48 @@ def fit_ratio(
         held_out: Codes that decide when to stop.
         boundary: Where z_fake is drawn.
         config: Steps, batch size, rates.
+        levels: How many the log-ratio is telescoped over, 1 or more; above 1 the boundary must be affine.
+        score_weight: Weight of score matching beside the cross-entropies; 0 leaves it out.
         generator: Source of all randomness.
         log: Called with a record at each check.
-
-    Returns:
-        The held-out cross-entropy of the weights kept, in nats: log 2 - JS(q || r) at the optimum.
 
     Raises:
         UserError: the loss was never finite.
     """
-    checks = _Checks(real, held_out, boundary, generator)
+    _set_moments(network, real, boundary, levels, config, generator)
+
+    def loss_of(judged: nn.Module, ends: Bridge) -> Scalar:
+        cross_entropy, score = bridge_losses(judged, ends, levels, with_score=score_weight > 0)
+        return cross_entropy + score_weight * score
+
+    checks = [bridge(codes, boundary, levels, CHECKED, generator=generator) for codes in (real, held_out)]
+    decay = config.weight_decay
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99)
+        network.parameters(), lr=config.learning_rate, weight_decay=decay, betas=(0.9, 0.99), fused=True
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
-    )
-    best, best_step, best_weights = float("inf"), 0, network.state_dict()
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config.steps))
+    average = copy.deepcopy(network).requires_grad_(False)
+    best = Fit(math.inf, math.inf, 0)
+    best_weights = network.state_dict()
     for step in range(1, config.steps + 1):
-        z_real = real.sample(config.batch_size, generator=generator)
-        z_fake = boundary.sample(config.batch_size, generator=generator)
-        loss = losses.latent_discriminator(*network(torch.cat([z_real, z_fake])).chunk(2))
+        loss = loss_of(network, bridge(real, boundary, levels, config.batch_size, generator=generator))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), CLIPPED)
         optimizer.step()
         schedule.step()
-        average.update_parameters(network)
+        _follow(average, network, min(config.ema, step / (step + 10)))
         if step % config.check_every and step != config.steps:
             continue
-        train_loss, held_out_loss = checks(average.module)
+        with torch.no_grad():
+            on_train, on_held_out = (loss_of(average, ends).item() for ends in checks)
         if log is not None:
-            log({"step": step, "loss": train_loss, "held_out_loss": held_out_loss})
-        if held_out_loss < best:
-            best, best_step = held_out_loss, step
-            best_weights = copy.deepcopy(average.module.state_dict())
-        if step - best_step >= config.patience * config.check_every:
+            log({"step": step, "loss": on_train, "held_out_loss": on_held_out})
+        if on_held_out < best.held_out_loss:
+            best, best_weights = Fit(on_train, on_held_out, step), copy.deepcopy(average.state_dict())
+        if step - best.step >= config.patience * config.check_every:
             break
-    if not math.isfinite(best):
+    if not math.isfinite(best.held_out_loss):
         raise UserError(
             f"D_z diverged: its held-out loss was never finite in {config.steps} steps; lower learning_rate"
         )
@@ -127,19 +185,31 @@ def fit_ratio(
     return best
 
 
-class _Checks:
-    """Train and held-out loss on codes drawn once, so that checks differ by the weights alone."""
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move averaged weights towards a network's."""
+    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, 1 - decay)
 
-    SIZE = 8_192
 
-    def __init__(self, real: Codes, held_out: Codes, boundary: Boundary, generator: torch.Generator) -> None:
-        self.real = real.sample(self.SIZE, generator=generator)
-        self.held_out = held_out.sample(self.SIZE, generator=generator)
-        self.fake = boundary.sample(self.SIZE, generator=generator)
+def _rate(step: int, steps: int) -> float:
+    """The learning rate's factor: a short rise, then half a cosine down to 0."""
+    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
-    def __call__(self, network: nn.Module) -> tuple[float, float]:
-        fake = batched_logits(network, self.fake)
-        return tuple(  # pyright: ignore[reportReturnType] - two parts make two numbers
-            losses.latent_discriminator(batched_logits(network, part), fake).item()
-            for part in (self.real, self.held_out)
-        )
+
+def _set_moments(
+    network: LatentDiscriminator,
+    real: Codes,
+    boundary: Boundary,
+    levels: int,
+    config: MapConfig,
+    generator: torch.Generator,
+) -> None:
+    """Tell D_z what its inputs will be like: at every level the population, or, at a single one, r as well.
+
+    A single level is the plain classifier, which starts from 0.
+    """
+    draws = whitened(boundary, real.sample(max(MOMENTS, len(real)), generator=generator))
+    if levels == 1:
+        draws = torch.cat([draws, whitened(boundary, boundary.sample(len(draws), generator=generator))])
+    network.set_moments(*Codes(draws).moments(), reference="none" if levels == 1 else config.reference)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.checkpoint import Run, read_tensors, write_tensors
+from latent_atlas.codes import Codes
 from latent_atlas.config import Config, TrainConfig
 from latent_atlas.data import ImageSet
 from latent_atlas.engine import Engine, stop_request
@@ -16,7 +17,6 @@ from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.learner import Batch, Learner
 from latent_atlas.model import Model
-from latent_atlas.ratio import Codes
 from latent_atlas.shapes import ByteImages, Images
 
 __all__ = ["Diverged", "train"]
@@ -36,8 +36,8 @@ class Diverged(UserError):
     """A loss is not finite; the last checkpoint before it stays."""
 
 
-def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool = False) -> None:
-    """Train the networks, then the map, and leave both in the run folder.
+def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool = False) -> LatentMap:
+    """Train the networks, then the map, leave both in the run folder, and return the map.
 
     Arguments:
         images: The collection; its held-out part is only encoded and judged by.
@@ -61,7 +61,9 @@ def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool 
     model = train_model(learning.images, config, run, log=record, resume=resume)
     codes = {"train": encode_all(model, learning.images), "held_out": encode_all(model, held_out.images)}
     _keep_codes(codes, learning, held_out, run)
-    fit_map(model, codes["train"], codes["held_out"], config, log=record).save(run.file("map.safetensors"))
+    latent_map = fit_map(model, codes["train"], codes["held_out"], config, log=record)
+    latent_map.save(run.file("map.safetensors"))
+    return latent_map
 
 
 def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resume: bool) -> Model:
@@ -146,19 +148,18 @@ def fit_map(model: Model, codes: Codes, held_out: Codes, config: Config, *, log:
     The latter has seen the codes of the running encoder, the map is of the averaged one: they meet where the learning
     rates have fallen to zero.
     """
-    boundary = config.map.boundary
     if config.map.z_real == "means":
         held_out = held_out.points()
     generator = seeded(config.train.seed, 2, device=codes.means.device)
     if config.train.arm != "separate":
-        return LatentMap.from_network(model.latent_discriminator, held_out, boundary, generator=generator)
+        return LatentMap.from_network(model.latent_discriminator, held_out, generator=generator)
     return LatentMap.fit(
         codes.means,
         codes.log_variances,
-        boundary,
         config=config.map,
         held_out=held_out,
         generator=generator,
+        warn=False,
         log=lambda entry: log({"phase": "map", "steps": config.map.steps, **entry}),
     )
 

@@ -9,12 +9,16 @@ import shutil
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from latent_atlas.cli.console import Console
-from latent_atlas.config import PRESETS, Config, preset_for_size, with_settings
+from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.fitting import fit
+from latent_atlas.cli.places import code_at, file_to_write, load_atlas, write_codes
+from latent_atlas.config import BOUNDARIES, Config, with_settings
 from latent_atlas.errors import UserError
+from latent_atlas.presets import PRESETS, preset_for_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
     from latent_atlas.checkpoint import Run
 
-__all__ = ["Command", "demo", "doctor", "map", "report", "sample", "train", "travel"]
+__all__ = ["Command", "demo", "doctor", "fit", "map", "report", "sample", "train", "travel"]
 
 Command = Callable[[Namespace, Console], None]
 
@@ -61,36 +65,54 @@ def train(given: Namespace, console: Console) -> None:
 
 
 def map(given: Namespace, console: Console) -> None:
-    """Draw the plane through three places."""
+    """Draw the plane through three places: the map, or its levels, or the map under other boundaries."""
     import torch
 
     from latent_atlas.gallery import draw_map, telling_triple
     from latent_atlas.pictures import save
+    from latent_atlas.plates import draw_levels
+    from latent_atlas.travel import plan
 
-    atlas = _load(given)
+    if given.steps is not None and given.boundaries is None:
+        raise UserError("--steps says how long to learn against each boundary; add --boundaries")
+    names = _boundaries(given.boundaries)
+    atlas = load_atlas(given)
     if given.places and len(given.places) != 3:
         raise UserError(f"a plane goes through three places; {len(given.places)} were given")
     if given.places:
-        a, b, c = (_code(atlas, place) for place in given.places)
+        a, b, c = (code_at(atlas, place) for place in given.places)
     else:
         a, b, c = telling_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
-    journeys = {name: atlas.travel(a, b, name) for name in ("linear", "walk")}
-    out = save(draw_map(atlas, (a, b, c), journeys), _out(given, "map.png"))
+    if names:
+        _compare(given, atlas, names, [a, b, c], console)
+        return
+    if given.levels:
+        out = save(draw_levels(atlas.map, (a, b, c)), file_to_write(given, "levels.png"))
+    else:
+        journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "walk")}
+        out = save(draw_map(atlas, (a, b, c), journeys), file_to_write(given, "map.png"))
     calibration = atlas.map.calibration
     console.result({"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}")
 
 
 def travel(given: Namespace, console: Console) -> None:
-    """Draw a journey beside the straight line, and tell its numbers."""
+    """Draw a journey beside the straight line, or write its codes, and tell its numbers."""
     from latent_atlas.gallery import describe, draw_travel
     from latent_atlas.pictures import save
+    from latent_atlas.travel import plan
 
-    atlas = _load(given)
-    a, b = _code(atlas, given.start), _code(atlas, given.end)
+    atlas = load_atlas(given)
+    out = file_to_write(given, "travel.png", or_codes=True)
+    a, b = code_at(atlas, given.start), code_at(atlas, given.end)
+    as_codes = out.suffix.lower() == ".npy"
+    go = partial(plan, atlas.map) if as_codes else atlas.travel  # only pictures need a decoder
     options = {name: value for name in WALK_FLAGS if (value := getattr(given, name)) is not None}
-    journeys = {"linear": atlas.travel(a, b, "linear", frames=given.frames)}
-    journeys[given.planner] = atlas.travel(a, b, given.planner, frames=given.frames, **options)
-    out = save(draw_travel(atlas, journeys), _out(given, "travel.png"))
+    journeys = {"linear": go(a, b, "linear", frames=given.frames)}
+    journeys[given.planner] = go(a, b, given.planner, frames=given.frames, **options)
+    if as_codes:
+        write_codes(journeys[given.planner].points[:, 0], atlas, out)
+    else:
+        save(draw_travel(atlas, journeys), out)
     numbers = {
         name: {metric: values[0].item() for metric, values in path.metrics.items()} | path.info
         for name, path in journeys.items()
@@ -100,17 +122,21 @@ def travel(given: Namespace, console: Console) -> None:
 
 
 def sample(given: Namespace, console: Console) -> None:
-    """Draw new images."""
+    """Draw new images, or new codes."""
     import torch
 
     from latent_atlas.gallery import draw_samples
     from latent_atlas.pictures import save
     from latent_atlas.sampling import draw
 
-    atlas = _load(given)
+    atlas = load_atlas(given)
+    out = file_to_write(given, "samples.png", or_codes=True)
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
     draws = draw(atlas.map, given.count, given.sampler, generator=generator)
-    out = save(draw_samples(atlas.decode(draws.points)), _out(given, "samples.png"))
+    if out.suffix.lower() == ".npy":
+        write_codes(draws.points, atlas, out)
+    else:
+        save(draw_samples(atlas.decode(draws.points)), out)
     told = "".join(f"\n{name.replace('_', ' ')}: {value:.3g}" for name, value in draws.info.items())
     console.result({"file": str(out), "count": given.count, **draws.info}, f"{out}{told}")
 
@@ -217,22 +243,15 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
             console.say(note)
         if not resume:
             run.begin(config)
-        train_run(
+        latent_map = train_run(
             images,
             config,
             run,
-            log=lambda entry: advance(phases[entry["phase"]], entry["step"], entry["steps"], _losses(entry)),
+            log=lambda entry: advance(phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)),
             resume=resume,
         )
-
-
-def _losses(entry: dict[str, Any]) -> str:
-    """A log record in one line."""
-    names = ("reconstruction", "kl", "image_discriminator", "image_generator", "loss", "held_out_loss")
-    words = [f"{name.replace('_', ' ')} {entry[name]:.4g}" for name in names if name in entry]
-    if "images_per_second" in entry:
-        words.append(f"{entry['images_per_second']:.0f} images/s")
-    return ", ".join(words)
+    for note in latent_map.notes:
+        console.say(note)
 
 
 def _show(run: Path, device: str, console: Console) -> None:
@@ -256,38 +275,44 @@ def _show(run: Path, device: str, console: Console) -> None:
     console.result({"run": str(run), "report": str(page), **metrics}, "\n".join([*lines, f"look at {page}"]))
 
 
-def _load(given: Namespace) -> "Atlas":
-    from latent_atlas.atlas import Atlas
-
-    return Atlas.load(given.folder, device=given.device or "auto")
-
-
-def _code(atlas: "Atlas", place: str) -> "Tensor":
-    """The code, shape (d,), of an image file or of `test:17`."""
-    from latent_atlas.data import open_image
-
-    if place.startswith("test:") and not Path(place).exists():
-        means = atlas.codes["held_out"].means
-        number = place.removeprefix("test:")
-        if not number.isdecimal() or int(number) >= len(means):
-            raise UserError(f"'{place}' is no held-out image of this run; choose test:0 to test:{len(means) - 1}")
-        return means[int(number)]
-    model = atlas.config.model
-    return atlas.encode(open_image(place, model.image_size, model.channels, atlas.config.data.fit))[0]
+def _boundaries(words: str | None) -> list[str]:
+    """The boundaries to compare: none, all, or those named between commas."""
+    if words is None:
+        return []
+    names = [*BOUNDARIES] if words == "all" else [*dict.fromkeys(word.strip() for word in words.split(","))]
+    for name in names:
+        if name not in BOUNDARIES:
+            raise UserError(f"no boundary '{name}'; choose all, or from {', '.join(BOUNDARIES)}")
+    return names
 
 
-def _out(given: Namespace, name: str) -> Path:
-    """Where to write a picture.
+def _compare(given: Namespace, atlas: "Atlas", names: list[str], anchors: "list[Tensor]", console: Console) -> None:
+    """Learn a map against each boundary, draw them side by side, and tell what each is worth."""
+    import torch
 
-    Raises:
-        UserError: the place is in no folder, or is no PNG.
-    """
-    out = Path(given.out) if given.out else Path(given.folder) / name
-    if out.suffix.lower() != ".png":
-        raise UserError(f"{out} is not a .png file; choose another --out")
-    if not out.parent.is_dir():
-        raise UserError(f"the folder {out.parent} does not exist; make it or choose another --out")
-    return out
+    from latent_atlas.pictures import save
+    from latent_atlas.plates import draw_boundaries, fit_against
+
+    out = file_to_write(given, "boundaries.png")  # a place that is not there is better said before the maps are learned
+    config = replace(atlas.config.map, steps=1000 if given.steps is None else given.steps)
+    maps = {}
+    with console.progress() as advance:
+        for name in names:
+
+            def log(entry: dict[str, float], name: str = name) -> None:
+                advance(name, int(entry["step"]), config.steps, losses_in_words(entry))
+
+            try:
+                maps[name] = fit_against(name, atlas.codes["train"], atlas.codes["held_out"], config, log=log)
+            except UserError as refusal:
+                if given.boundaries != "all":
+                    raise
+                console.say(f"{name} is left out: {refusal}")
+    generator = torch.Generator(atlas.device).manual_seed(0)
+    save(draw_boundaries(maps, atlas.codes["train"], anchors, generator=generator), out)
+    numbers = {name: one.calibration.numbers() for name, one in maps.items()}
+    lines = [f"{name:18} {one.calibration.verdict()}" for name, one in maps.items()]
+    console.result({"file": str(out), "boundaries": numbers}, "\n".join([str(out), *lines]))
 
 
 def _installed(package: str) -> bool:

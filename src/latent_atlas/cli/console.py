@@ -7,10 +7,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Console"]
+__all__ = ["Console", "losses_in_words"]
 
 Advance = Callable[[str, int, int, str], None]
 LINE_EVERY = 5.0  # seconds between plain lines
+
+
+def losses_in_words(entry: Mapping[str, Any]) -> str:
+    """A log record in one line."""
+    names = ("reconstruction", "kl", "image_discriminator", "image_generator", "loss", "held_out_loss")
+    words = [f"{name.replace('_', ' ')} {entry[name]:.4g}" for name in names if name in entry]
+    if "images_per_second" in entry:
+        words.append(f"{entry['images_per_second']:.0f} images/s")
+    return ", ".join(words)
 
 
 class Console:

@@ -9,8 +9,9 @@ from typing import NoReturn
 from latent_atlas import __version__
 from latent_atlas.cli import commands
 from latent_atlas.cli.console import Console
-from latent_atlas.config import PRESETS
+from latent_atlas.config import BOUNDARIES
 from latent_atlas.errors import Interrupted, UserError
+from latent_atlas.presets import PRESETS
 
 __all__ = ["main"]
 
@@ -52,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_demo, _train, _map, _travel, _sample, _report, _doctor):
+    for add in (_demo, _train, _fit, _map, _travel, _sample, _report, _doctor):
         add(chosen)
     return parser
 
@@ -66,6 +67,10 @@ def _command(chosen: "argparse._SubParsersAction[_Parser]", name: str, run: comm
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="D", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps")
+
+
+def _add_settings(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--set", dest="settings", metavar="S.N=V", action="append", default=[], help=help)
 
 
 def _demo(chosen: "argparse._SubParsersAction[_Parser]") -> None:
@@ -98,21 +103,44 @@ def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--precision", metavar="P", help="32 (default) or bf16")
     p.add_argument("--compile", action="store_true", default=None, help="compile the networks with torch.compile")
     _add_device(p)
+    _add_settings(p, "any other setting that --dry-run shows, such as train.kl_weight=0.001; may be repeated")
+
+
+def _fit(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "fit", commands.fit, "learn the map of codes from anywhere, without images or a model")
     p.add_argument(
-        "--set",
-        dest="settings",
-        metavar="S.N=V",
-        action="append",
-        default=[],
-        help="any other setting that --dry-run shows, such as train.kl_weight=0.001; may be repeated",
+        "latents",
+        metavar="LATENTS",
+        help="a .npy file of codes (n, d) or (n, c, h, w); or .npz or .safetensors with means, and if there are any "
+        "log_variances and labels",
     )
+    p.add_argument("--out", metavar="RUN", required=True, help="run folder to make")
+    p.add_argument("--boundary", metavar="B", help=f"where fake codes come from: {', '.join(BOUNDARIES)}")
+    p.add_argument("--levels", type=int, metavar="N", help="noise levels (default: as the codes need)")
+    p.add_argument("--steps", type=int, metavar="N", help="at most so many steps (default: 4000)")
+    p.add_argument("--members", type=int, metavar="N", help="discriminators whose mean is the map (default: 1)")
+    p.add_argument("--seed", type=int, metavar="N", help="of the split, the weights and the batches (default: 0)")
+    _add_device(p)
+    _add_settings(p, "any other setting of the map, such as map.width=64; may be repeated")
 
 
 def _map(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(chosen, "map", commands.map, "draw the map on the plane through three images")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument("places", metavar="PLACE", nargs="*", help=f"three of: {PLACE}; without them, a telling three")
-    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/map.png)")
+    instead = p.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--boundaries",
+        metavar="B,B",
+        nargs="?",
+        const="all",
+        help=f"learn the map against each of these and draw them side by side: all, or of {', '.join(BOUNDARIES)}",
+    )
+    instead.add_argument("--levels", action="store_true", help="draw the map level by level, the score as arrows")
+    p.add_argument(
+        "--steps", type=int, metavar="N", help="--boundaries: at most so many steps for each (default: 1000)"
+    )
+    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/map.png, boundaries.png, levels.png)")
     _add_device(p)
 
 
@@ -128,7 +156,7 @@ def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--beta", type=float, metavar="X", help="walk, rule 1: signed pull, negative towards B (-0.1)")
     p.add_argument("--gamma", type=float, metavar="X", help="walk, rule 2: share of the way to B per step (0.02)")
     p.add_argument("--arrive", action="store_true", default=None, help="walk: follow the arrival schedule")
-    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/travel.png)")
+    p.add_argument("--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/travel.png)")
     _add_device(p)
 
 
@@ -138,7 +166,7 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--count", type=int, metavar="N", default=64, help="images (default: %(default)s)")
     p.add_argument("--sampler", metavar="S", default="importance", help="importance (default) or prior")
     p.add_argument("--seed", type=int, metavar="N", default=0, help="of the draws (default: 0)")
-    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/samples.png)")
+    p.add_argument("--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)")
     _add_device(p)
 
 

@@ -3,20 +3,31 @@
 Every function takes numpy arrays and gives a `matplotlib.figure.Figure` of fixed pixels; `save` writes it.
 """
 
+from latent_atlas.pictures.boundaries import Against, boundaries_picture
 from latent_atlas.pictures.curves import Curves, curves_picture
 from latent_atlas.pictures.drawing import png, save
-from latent_atlas.pictures.maps import Field, map_picture
+from latent_atlas.pictures.fields import Field, Kind
+from latent_atlas.pictures.levels import Level, levels_picture
+from latent_atlas.pictures.maps import map_picture
+from latent_atlas.pictures.reliability import Groups, reliability_picture
 from latent_atlas.pictures.sheets import comparison_sheet, sheet
 from latent_atlas.pictures.strips import Strip, strips_picture
 
 __all__ = [
+    "Against",
     "Curves",
     "Field",
+    "Groups",
+    "Kind",
+    "Level",
     "Strip",
+    "boundaries_picture",
     "comparison_sheet",
     "curves_picture",
+    "levels_picture",
     "map_picture",
     "png",
+    "reliability_picture",
     "save",
     "sheet",
     "strips_picture",

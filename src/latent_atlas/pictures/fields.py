@@ -15,10 +15,24 @@ from matplotlib.ticker import MaxNLocator
 from latent_atlas.pictures.drawing import INK, PAPER, RULE, style_ticks
 from latent_atlas.pictures.tiles import grid, tile, width_for
 
-__all__ = ["EDGE", "Extent", "Field", "Plane", "draw_bar", "draw_edge", "draw_field", "draw_lattice"]
+__all__ = [
+    "EDGE",
+    "Extent",
+    "Field",
+    "Kind",
+    "Plane",
+    "draw_bar",
+    "draw_edge",
+    "draw_field",
+    "draw_lattice",
+    "shape_of",
+    "within",
+]
 
 Extent = tuple[float, float, float, float]
 """x0, x1, y0, y1 of the plane's window."""
+
+Kind = Literal["confusion", "realness", "log_prob"]
 
 EDGE: dict[str, Any] = {
     "color": PAPER,
@@ -46,7 +60,7 @@ class Field:
     """Of the colour bar: bits, nats, probability."""
     values: Float[np.ndarray, "h w"]
     """Row i at y = linspace(y0, y1, h)[i], column j at x = linspace(x0, x1, w)[j]: the first row is the lowest."""
-    kind: Literal["confusion", "realness", "log_prob"]
+    kind: Kind
     """Decides the colours: 0 to 1 bit; 0 to 1 around a middle of 1/2; or a long tail cut at its lower end."""
 
     def range(self, floor: float | None) -> tuple[float, float]:
@@ -89,6 +103,14 @@ class Plane:
         across, up = np.linspace(x0, x1, columns), np.linspace(y0, y1, rows)
         draw = axes.contourf if style.pop("filled", False) else axes.contour
         return draw(across, up, np.ma.masked_invalid(values), levels=levels, **style)
+
+
+def shape_of(extent: Extent) -> float:
+    """Height of a window's panel over its width, which makes pixels square on the plane.
+
+    A window far from square would give a ribbon; beyond these shapes the scales of x and y may differ.
+    """
+    return float(np.clip((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4, 1.6))
 
 
 def within(values: Float[np.ndarray, "h w"], level: float) -> bool:

@@ -20,8 +20,9 @@ from latent_atlas.pictures.drawing import (
     title_height,
     write_title,
 )
-from latent_atlas.pictures.fields import Extent, Field, Plane, draw_bar, draw_edge, draw_field, draw_lattice
+from latent_atlas.pictures.fields import Extent, Field, Plane, draw_bar, draw_edge, draw_field, draw_lattice, shape_of
 from latent_atlas.pictures.marks import (
+    LEGEND,
     Anchor,
     Marks,
     draw_legend,
@@ -33,7 +34,6 @@ from latent_atlas.pictures.marks import (
 __all__ = ["map_picture"]
 
 LEFT, RIGHT = 105, 125  # pixels beside a panel: its axis, and its colour bar
-LEGEND = 44  # pixels for the line that names what lies on the panels
 ABOVE, BETWEEN, BELOW = 58, 50, 100  # pixels for a heading, for tick labels, and for the lowest panels' axis too
 NO_CODES = np.zeros((0, 2))
 
@@ -100,8 +100,7 @@ def _layout(count: int, extent: Extent, title: str | None) -> tuple[Figure, list
     columns = _columns(count)
     rows = ceil(count / columns)
     width = (WIDTH - 2 * MARGIN) // max(columns, 2) - LEFT - RIGHT
-    # A window far from square would give a ribbon; beyond these shapes the scales of x and y may differ.
-    height = round(width * float(np.clip((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4, 1.6)))
+    height = round(width * shape_of(extent))
     top = title_height(title) + LEGEND
     across = 2 * MARGIN + columns * (LEFT + width + RIGHT)
     figure = blank(across, top + rows * (ABOVE + height + BETWEEN) - BETWEEN + BELOW)

@@ -1,9 +1,10 @@
 """What lies on a map: real codes, anchors with their thumbnails, paths, and the legend that names them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -16,15 +17,36 @@ from latent_atlas.pictures.drawing import INK, LINES, MARGIN, PAPER, LineStyle, 
 from latent_atlas.pictures.fields import EDGE
 from latent_atlas.pictures.tiles import tile, width_for
 
-__all__ = ["Anchor", "Marks", "draw_legend", "draw_marks", "draw_thumbnails", "thumbnail_places"]
+__all__ = [
+    "LEGEND",
+    "REAL",
+    "Anchor",
+    "Marks",
+    "draw_handles",
+    "draw_legend",
+    "draw_marks",
+    "draw_thumbnails",
+    "thumbnail_places",
+]
 
 Anchor = tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "c h w"]]
 """Where a named image lies on the plane, and the image."""
 
+LEGEND = 44  # pixels for the line that names what lies on the panels
 THUMBNAIL = 0.15  # side of a thumbnail, as a share of the panel's
 DISTANCES = (0.95, 1.2, 1.5, 1.9, 2.4)  # from an anchor to the middle of its thumbnail, in thumbnail sides
 DIRECTIONS = 32
 MOST_DOTS = 900
+
+REAL: dict[str, Any] = {
+    "marker": "o",
+    "linestyle": "",
+    "markersize": 3,
+    "color": PAPER,
+    "markeredgecolor": INK,
+    "markeredgewidth": 0.5,
+}
+"""A real code in a legend."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +188,8 @@ def draw_legend(figure: Figure, marks: Marks, top: int, edge: bool) -> None:
     if edge:
         handles.append(Line2D([], [], label="edge of the population", **EDGE))
     if len(marks.codes):
-        dot = {"marker": "o", "linestyle": "", "markersize": 3, "color": PAPER, "markeredgecolor": INK}
         share = f" (1 in {marks.one_in()})" if marks.one_in() > 1 else ""
-        handles.append(Line2D([], [], label=f"real codes{share}", markeredgewidth=0.5, **dot))
+        handles.append(Line2D([], [], label=f"real codes{share}", **REAL))
     for name, _, style in marks.styled_paths():
         handles.append(
             Line2D(
@@ -176,10 +197,15 @@ def draw_legend(figure: Figure, marks: Marks, top: int, edge: bool) -> None:
                 marker=style.marker, markersize=4, markeredgecolor=PAPER, markeredgewidth=0.5,
             )
         )  # fmt: skip
+    draw_handles(figure, handles, top)
+
+
+def draw_handles(figure: Figure, handles: Sequence[Line2D], top: int) -> None:
+    """Name what these look like in one row, `top` pixels from the figure's upper edge; none at all leave it empty."""
     if not handles:
         return
     legend = figure.legend(
-        handles=handles, loc="upper left", ncols=len(handles), frameon=False, labelcolor=INK, borderpad=0,
+        handles=list(handles), loc="upper left", ncols=len(handles), frameon=False, labelcolor=INK, borderpad=0,
         bbox_to_anchor=(MARGIN / figure.bbox.width, 1 - top / figure.bbox.height), borderaxespad=0,
         handlelength=3.2, columnspacing=2.0, prop={"family": "DejaVu Sans", "size": 9},
     )  # fmt: skip

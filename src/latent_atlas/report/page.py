@@ -178,7 +178,11 @@ def _data(folder: Folder) -> str:
 def _missing(folder: Folder) -> str:
     """One sentence per thing the folder does not hold, naming the command that makes it."""
     commands = {
-        **{words.title: words.command for name, words in PICTURES.items() if name not in folder.pictures},
+        **{
+            words.title: words.command
+            for name, words in PICTURES.items()
+            if name not in folder.pictures and not words.optional
+        },
         **({} if folder.metrics else {"Metrics": "latent-atlas report RUN"}),
         **({} if folder.records else {"Training curves": "latent-atlas train SOURCE --out RUN"}),
     }

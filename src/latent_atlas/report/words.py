@@ -13,6 +13,8 @@ class PictureWords(NamedTuple):
     caption: str
     command: str
     """The command that makes it; RUN stands for the folder."""
+    optional: bool = False
+    """Whether a run is complete without it."""
 
 
 PICTURES = {
@@ -39,6 +41,30 @@ PICTURES = {
         "inside it, and for gaps that a straight line crosses.",
         "latent-atlas map RUN",
     ),
+    "levels.png": PictureWords(
+        "Levels",
+        "The same plane at noise levels from sharp to smooth: log-density as colour, the score as arrows.",
+        "Log-density and score of the population noised more and more. Sharp levels know the details and pull only "
+        "nearby; smooth ones forget them and pull from afar.",
+        "latent-atlas map RUN --levels",
+        optional=True,
+    ),
+    "boundaries.png": PictureWords(
+        "Boundaries",
+        "The same plane under several fake boundaries: realness, real codes and fake codes.",
+        "Realness where D_z has learned the same codes against other fakes. Look for a line of realness 1/2 that "
+        "follows the real codes: too close a boundary leaves D_z nothing to tell apart, too far a one nothing to learn "
+        "near them.",
+        "latent-atlas map RUN --boundaries",
+        optional=True,
+    ),
+    "reliability.png": PictureWords(
+        "Reliability",
+        "The share of codes that are real against the realness D_z gives them, before and after correction.",
+        "Of the held-out codes to which D_z gives a realness of 0.8, 80 % should be real: dots on the diagonal are "
+        "honest, a curve flatter than it is overconfident, a steeper one too cautious.",
+        "latent-atlas report RUN",
+    ),
     "travel.png": PictureWords(
         "Travel",
         "Film strips of journeys between two images, and below them the log-density of each frame.",
@@ -50,7 +76,7 @@ PICTURES = {
         "latent-atlas travel RUN A B",
     ),
 }
-"""The pictures that every run should have, in the page's order."""
+"""The pictures that a run should or may have, in the page's order."""
 
 TERMS = {
     "Population": "Where the codes of real images lie. Its edge is the log-density that 5 % of held-out real codes "

@@ -1,0 +1,215 @@
+"""Anyone's autoencoder behind the two verbs encode and decode."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Images, Latents
+
+__all__ = ["Autoencoder", "Function", "adapt"]
+
+BATCH = 512  # images or codes that pass through a network at a time
+
+Function = Callable[[Tensor], Any]
+"""Of images or of codes, (n, ...)."""
+
+
+class Autoencoder:
+    """Encode and decode as functions of images in [0, 1] and of codes (n, d), whatever lies behind them.
+
+    Images and codes are brought to the network's device and precision in batches; modules are put into evaluation mode.
+
+    Attributes:
+        image_shape: (c, h, w) of an image.
+        latent_shape: (d,) of a code, or (c, h, w) of a spatial one, which is flattened here and restored for decode.
+    """
+
+    def __init__(
+        self,
+        encode: Function,
+        decode: Function,
+        image_shape: tuple[int, ...],
+        latent_shape: tuple[int, ...],
+        *,
+        pixel_range: tuple[float, float] = (0.0, 1.0),
+        batch: int = BATCH,
+        device: torch.device,
+    ) -> None:
+        """Hold two functions; `adapt` measures the shapes.
+
+        Arguments:
+            encode: Images (n, c, h, w) to means, to a pair of means and log-variances, or to an object with
+                `latent_dist`, `latents` or `latent`, as those of diffusers.
+            decode: Codes (n, *latent_shape) to images, or to an object with `sample`.
+            image_shape, latent_shape: As the attributes.
+            pixel_range: What black and white are to encode and decode.
+            batch: Images or codes that pass through a network at a time.
+            device: Where a function that is no module's works.
+        """
+        self.image_shape = image_shape
+        self.latent_shape = latent_shape
+        self._encode = encode
+        self._decode = decode
+        self._low, self._high = pixel_range
+        self._batch = batch
+        self._device = device
+        for module in (_module_of(encode), _module_of(decode)):
+            if module is not None:
+                module.eval()
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Means and log-variances of q(z|x), shape (n, *latent_shape), the latter None where encode gives none.
+
+        Arguments:
+            images: Shape (n, c, h, w) or (c, h, w), in [0, 1], or bytes in 0..255.
+
+        Raises:
+            UserError: the images have another shape than `image_shape`, or encode returned something else.
+        """
+        images = images[None] if images.ndim == 3 else images
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
+            sides = ", ".join(map(str, self.image_shape))
+            raise UserError(f"images must have shape (n, {sides}); these have {tuple(images.shape)}")
+        parts = [
+            _means_and_spread(self._call(self._encode, self._to_pixels(part))) for part in images.split(self._batch)
+        ]
+        spreads = [spread for _, spread in parts if spread is not None]
+        return torch.cat([means for means, _ in parts]), torch.cat(spreads) if spreads else None
+
+    def encode(self, images: Tensor) -> Latents:
+        """Means of q(z|x), shape (n, d), for images as those of `posterior`."""
+        return self.posterior(images)[0].flatten(1)
+
+    def decode(self, latents: Latents) -> Images:
+        """G(z), images (n, c, h, w) in [0, 1], for codes (n, d)."""
+        codes = latents.unflatten(1, self.latent_shape)
+        images = torch.cat([_image(self._call(self._decode, part)) for part in codes.split(self._batch)])
+        return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
+
+    def _to_pixels(self, images: Tensor) -> Tensor:
+        """From bytes, or from [0, 1], to what encode takes."""
+        images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        return images * (self._high - self._low) + self._low
+
+    @torch.no_grad()
+    def _call(self, function: Function, rows: Tensor) -> Any:
+        """The function of rows, on its module's device and in its precision."""
+        module = _module_of(function)
+        weight = None if module is None else next(module.parameters(), None)
+        return function(rows.to(self._device) if weight is None else rows.to(weight.device, weight.dtype))
+
+
+def adapt(
+    autoencoder: object | None,
+    images: Tensor,
+    *,
+    encode: Function | None = None,
+    decode: Function | None = None,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
+    batch: int = BATCH,
+    device: torch.device,
+) -> Autoencoder:
+    """Put an autoencoder behind the two verbs, and try it on one image.
+
+    Arguments:
+        autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; None if these are given.
+        images: Shape (n, c, h, w), in [0, 1], or bytes in 0..255.
+        encode, decode, pixel_range, batch, device: As for `Autoencoder`.
+
+    Raises:
+        UserError: there is no pair of functions, the images are none, or one does not come back as an image.
+    """
+    encode, decode = _pair(autoencoder, encode, decode)
+    if not pixel_range[0] < pixel_range[1]:
+        raise UserError(f"pixel_range is {pixel_range}; give what black and white are to encode, such as (-1, 1)")
+    if batch < 1:
+        raise UserError(f"batch is {batch}; choose 1 or more images at a time")
+    _check_images(images)
+    shape = tuple(images.shape[1:])
+    how: dict[str, Any] = {"pixel_range": pixel_range, "batch": batch, "device": device}
+    means, _ = Autoencoder(encode, decode, shape, (), **how).posterior(images[:1])
+    if means.ndim not in (2, 4):
+        raise UserError(f"encode made codes of shape {tuple(means.shape)}; a map needs (n, d) or (n, c, h, w)")
+    adapted = Autoencoder(encode, decode, shape, tuple(means.shape[1:]), **how)
+    came_back = tuple(adapted.decode(means.flatten(1)).shape[1:])
+    if came_back != shape:
+        raise UserError(f"decode made an image of shape {came_back} of one of {shape}; resize images to what it makes")
+    return adapted
+
+
+def _pair(autoencoder: object | None, encode: Function | None, decode: Function | None) -> tuple[Function, Function]:
+    """Encode and decode, given apart or as methods of one object.
+
+    Raises:
+        UserError: one is missing, or both ways were taken.
+    """
+    if autoencoder is not None:
+        if encode is not None or decode is not None:
+            raise UserError("an autoencoder was given and functions beside it; give one object, or encode= and decode=")
+        encode, decode = getattr(autoencoder, "encode", None), getattr(autoencoder, "decode", None)
+    if encode is None or decode is None:
+        missing = " and ".join(name for name, function in (("encode", encode), ("decode", decode)) if function is None)
+        raise UserError(f"there is no {missing}; give an object with encode and decode, or both as functions")
+    return encode, decode
+
+
+def _check_images(images: Tensor) -> None:
+    """Refuse what are no images, or images whose black is not 0 or whose white is not 1."""
+    if images.ndim != 4 or 0 in images.shape:
+        raise UserError(f"images must have shape (n, c, h, w), n of 1 or more; these have {tuple(images.shape)}")
+    low, high = images.min().item(), images.max().item()
+    if images.dtype != torch.uint8 and (low < 0 or high > 1):
+        raise UserError(
+            f"images must be in [0, 1], or bytes; these go from {low:g} to {high:g}: bring them to [0, 1], and say in "
+            "pixel_range what the autoencoder takes"
+        )
+
+
+def _module_of(function: Function) -> nn.Module | None:
+    """The module that a function is, or is a method of."""
+    owner = getattr(function, "__self__", function)
+    return owner if isinstance(owner, nn.Module) else None
+
+
+def _means_and_spread(given: Any) -> tuple[Tensor, Tensor | None]:
+    """What an encoder returned, in single precision.
+
+    Raises:
+        UserError: it is nothing that is known here.
+    """
+    for name in ("latent_dist", "latents", "latent"):
+        if hasattr(given, name):
+            return _means_and_spread(getattr(given, name))
+    if isinstance(given, Tensor):
+        return given.float(), None
+    if isinstance(given, tuple | list) and len(given) == 1:
+        return _means_and_spread(given[0])
+    pair = given if isinstance(given, tuple | list) else (getattr(given, "mean", None), getattr(given, "logvar", None))
+    if len(pair) == 2 and isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
+        return pair[0].float(), pair[1].float()
+    raise UserError(f"encode returned {_described(given)}; it must return means, or means and log-variances")
+
+
+def _image(given: Any) -> Tensor:
+    """What a decoder returned, in single precision.
+
+    Raises:
+        UserError: it is nothing that is known here.
+    """
+    if isinstance(given, tuple | list) and len(given) == 1:
+        given = given[0]
+    image = given if isinstance(given, Tensor) else getattr(given, "sample", None)
+    if isinstance(image, Tensor) and image.ndim == 4:
+        return image.float()
+    raise UserError(
+        f"decode returned {_described(given)}; it must return images (n, c, h, w), or an object with sample"
+    )
+
+
+def _described(given: Any) -> str:
+    if isinstance(given, Tensor):
+        return f"a tensor of shape {tuple(given.shape)}"
+    return f"{len(given)} values" if isinstance(given, tuple | list) else f"a {type(given).__name__}"

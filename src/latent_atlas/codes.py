@@ -1,0 +1,151 @@
+"""The real codes of a collection: checked, split, drawn from, noised."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latent_atlas.errors import UserError
+from latent_atlas.model import reparameterise
+from latent_atlas.shapes import Latents
+
+__all__ = ["Codes", "as_codes"]
+
+FEW = 200  # codes below which a map is said to be coarse
+FEWEST = 20
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The real codes of a collection: q(z|x) of every image.
+
+    Attributes:
+        means: mu, shape (n, d).
+        log_variances: log sigma², shape (n, d), or None where an image is one point.
+    """
+
+    means: Latents
+    log_variances: Latents | None = None
+
+    def __len__(self) -> int:
+        """n, the number of images."""
+        return len(self.means)
+
+    def __getitem__(self, rows: Tensor) -> "Codes":
+        """The codes of some images, by their numbers or by a mask."""
+        return Codes(self.means[rows], None if self.log_variances is None else self.log_variances[rows])
+
+    def to(self, device: torch.device) -> "Codes":
+        """The same codes on another device."""
+        spread = None if self.log_variances is None else self.log_variances.to(device)
+        return Codes(self.means.to(device), spread)
+
+    def points(self) -> "Codes":
+        """The codes with their spread left out: z_real as the fixed set of means."""
+        return Codes(self.means)
+
+    def sample(self, n: int, *, generator: torch.Generator) -> Latents:
+        """Draw `n` codes from the population q(z) = mean over x of q(z|x), shape (n, d)."""
+        some = self[torch.randint(len(self), (n,), generator=generator, device=generator.device)]
+        return some.sample_each(generator=generator)
+
+    def sample_each(self, *, generator: torch.Generator) -> Latents:
+        """One code of each image, shape (n, d)."""
+        if self.log_variances is None:
+            return self.means
+        return reparameterise(self.means, self.log_variances, generator=generator)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (d,) and covariance (d, d) of the population, in double precision."""
+        means = self.means.double()
+        covariance = torch.cov(means.T, correction=0).reshape(means.shape[1], means.shape[1])
+        if self.log_variances is not None:
+            covariance = covariance + self.log_variances.double().exp().mean(dim=0).diag()
+        return means.mean(dim=0), covariance
+
+    def split(self, share: float, *, generator: torch.Generator) -> tuple["Codes", "Codes"]:
+        """Codes to learn from, and a random share of them, at least ten, to be judged by."""
+        order = torch.randperm(len(self), generator=generator, device=generator.device)
+        count = max(int(share * len(self)), 10)
+        return self[order[count:]], self[order[:count]]
+
+
+def as_codes(means: Tensor, log_variances: Tensor | None = None, *, at_least: int = FEWEST) -> tuple[Codes, list[str]]:
+    """Codes that a map can be learned from, and a sentence for each thing that was repaired or should be known.
+
+    Arguments:
+        means: Shape (n, d), or (n, c, h, w) for spatial latents, which are flattened; of a floating type.
+        log_variances: None or of the same shape.
+        at_least: How few will do.
+
+    Raises:
+        UserError: no map can be learned from such codes; the sentence says why.
+    """
+    _check_arrays(means, log_variances)
+    codes = Codes(means.flatten(1).float(), None if log_variances is None else log_variances.flatten(1).float())
+    _check_finite(codes)
+    notes = []
+    if log_variances is None:
+        # A code met twice would be learned from and judged by at once, and is a spike that no density has.
+        first = _first_of_each(codes.means)
+        if len(first) < len(codes):
+            notes.append(f"{len(codes) - len(first)} of {len(codes)} codes repeat others and were left out")
+            codes = codes[first]
+    n, d = codes.means.shape
+    if n < at_least:
+        raise UserError(f"a map needs at least {at_least} different codes; there are {n}")
+    if at_least >= FEWEST:  # codes to learn from, not only to be judged by
+        _check_spread(codes)
+        if n < d:
+            raise UserError(
+                f"{n} codes cannot show where a population of {d} dimensions is; give at least {d}, better {20 * d}, "
+                "or reduce the dimension first"
+            )
+        if n < FEW:
+            notes.append(f"there are only {n} codes, so the map is coarse; with {FEW} or more it says something")
+    return codes, notes
+
+
+def _check_arrays(means: Tensor, log_variances: Tensor | None) -> None:
+    """Refuse shapes and types that are no codes."""
+    if means.ndim not in (2, 4) or 0 in means.shape:
+        raise UserError(f"codes must have shape (n, d) or (n, c, h, w); these have {tuple(means.shape)}")
+    if log_variances is not None and log_variances.shape != means.shape:
+        raise UserError(
+            f"log_variances must have the shape of means, {tuple(means.shape)}; it has {tuple(log_variances.shape)}"
+        )
+    for name, array in (("codes", means), ("log_variances", log_variances)):
+        if array is not None and not array.is_floating_point():
+            kind = str(array.dtype).removeprefix("torch.")
+            raise UserError(f"{name} must be of a floating type; these are {kind}: convert them if they are measured")
+
+
+def _check_finite(codes: Codes) -> None:
+    """Refuse NaN and infinity, saying where the first is."""
+    bad = ~codes.means.isfinite().all(dim=1)
+    if codes.log_variances is not None:
+        bad |= ~codes.log_variances.isfinite().all(dim=1)
+    if bad.any():
+        raise UserError(
+            f"{int(bad.sum())} of {len(codes)} codes are not finite, the first at row {int(bad.nonzero()[0])}; "
+            "leave them out"
+        )
+
+
+def _check_spread(codes: Codes) -> None:
+    """Refuse coordinates that never vary: the population has no density there."""
+    variances = codes.moments()[1].diagonal()
+    flat = (variances <= 1e-10 * variances.max()).nonzero()[:, 0].tolist()
+    if flat:
+        raise UserError(
+            f"{len(flat)} of {len(variances)} dimensions are constant, the first is number {flat[0]}; leave them out, "
+            "since a population has no density across a dimension in which it does not vary"
+        )
+
+
+def _first_of_each(rows: Tensor) -> Tensor:
+    """The positions of the first copy of each different row, in order."""
+    _, groups = torch.unique(rows, dim=0, return_inverse=True)
+    positions = torch.arange(len(rows), device=rows.device)
+    first = torch.full((int(groups.max()) + 1,), len(rows), device=rows.device)
+    return first.scatter_reduce(0, groups, positions, "amin").sort().values

@@ -1,0 +1,169 @@
+"""Anyone's codes with their labels: read from a file, checked, split."""
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_atlas.checkpoint import read_tensors
+from latent_atlas.codes import Codes, as_codes
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Labels
+
+__all__ = ["Collection", "collect", "read_collection"]
+
+HELD_OUT = 10  # codes held out at least
+FEWEST = 20  # codes to learn from
+MEANS, LOG_VARIANCES = ("means", "latents"), ("log_variances", "logvar")
+SAVE = "save plain numbers with numpy.save, numpy.savez or safetensors"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Codes that somebody's encoder made.
+
+    Attributes:
+        codes: As rows, (n, d).
+        shape: Of one code as it was given: (d,), or (c, h, w) for spatial latents.
+        labels: Class of each, an index into `label_names`, -1 where it has none; None without labels.
+        label_names: Names of the classes.
+        notes: What was repaired.
+    """
+
+    codes: Codes
+    shape: tuple[int, ...]
+    labels: Labels | None = None
+    label_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def arrays(self) -> tuple[Tensor, Tensor | None]:
+        """Means and log-variances in the shape in which they were given."""
+        spread = self.codes.log_variances
+        return self.codes.means.unflatten(1, self.shape), None if spread is None else spread.unflatten(1, self.shape)
+
+    def select(self, rows: Tensor) -> "Collection":
+        """Some of the codes, by their numbers."""
+        labels = None if self.labels is None else self.labels[rows]
+        return Collection(self.codes[rows], self.shape, labels, self.label_names, self.notes)
+
+    def split(self, share: float, *, generator: torch.Generator) -> tuple["Collection", "Collection"]:
+        """Codes to learn from, and a random share of them, at least ten, to be judged by.
+
+        Raises:
+            UserError: too few are left to learn from.
+        """
+        count = max(int(share * len(self.codes)), HELD_OUT)
+        if len(self.codes) - count < FEWEST:
+            raise UserError(
+                f"there are {len(self.codes)} different codes; {count} are held out to judge the map by and {FEWEST} "
+                "needed to learn it from, so give more"
+            )
+        order = torch.randperm(len(self.codes), generator=generator, device=generator.device).cpu()
+        return self.select(order[count:]), self.select(order[:count])
+
+
+def collect(
+    means: Tensor,
+    log_variances: Tensor | None = None,
+    labels: Labels | None = None,
+    label_names: tuple[str, ...] = (),
+) -> Collection:
+    """Check codes, and leave out those that repeat others, with their labels.
+
+    Arguments:
+        means: Shape (n, d), or (n, c, h, w) for spatial latents; of a floating type.
+        log_variances: None or of the same shape.
+        labels, label_names: As in `Collection`.
+
+    Raises:
+        UserError: these are no codes; the sentence says why.
+    """
+    if means.ndim > 0 and len(means) == 0:
+        raise UserError(
+            f"there are no codes, only an empty array of shape {tuple(means.shape)}; give at least {HELD_OUT + FEWEST}"
+        )
+    if labels is not None and labels.shape != means.shape[:1]:
+        raise UserError(
+            f"labels must have one number per code, {tuple(means.shape[:1])}; they have {tuple(labels.shape)}"
+        )
+    codes, notes = as_codes(means.cpu(), None if log_variances is None else log_variances.cpu(), at_least=1)
+    if labels is not None and len(codes) < len(means):  # of codes that repeat, the first is there still
+        first = np.unique(means.cpu().flatten(1).float().numpy(), axis=0, return_index=True)[1]
+        labels = labels.cpu()[np.sort(first)]
+    return Collection(codes, tuple(means.shape[1:]), labels, label_names, tuple(notes))
+
+
+def read_collection(path: Path) -> Collection:
+    """Read codes from a file.
+
+    Arguments:
+        path: A .npy file of codes; or an .npz or .safetensors file with `means`, else `latents`, else its only array of
+            another name; and, if it has them, `log_variances` or `logvar` of that shape, and `labels`: (n,) class
+            numbers or, in .npz, words.
+
+    Raises:
+        UserError: there is no such file, it is damaged or pickled, or its arrays are no codes.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".npz", ".safetensors"):
+        raise UserError(f"'{path}' is no .npy, .npz or .safetensors file; {SAVE}")
+    if not path.is_file():
+        raise UserError(f"there is no file of codes at '{path}'; give a .npy, .npz or .safetensors file")
+    arrays = read_tensors(path)[0] if suffix == ".safetensors" else _read_numpy(path)
+    means = _chosen(arrays, path)
+    spread = next((arrays[name] for name in LOG_VARIANCES if name in arrays), None)
+    labels, names = _classes(arrays["labels"], path) if "labels" in arrays else (None, ())
+    return collect(_as_tensor(means, path), None if spread is None else _as_tensor(spread, path), labels, names)
+
+
+def _read_numpy(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npy or .npz file by name; that of a .npy file is its means."""
+    try:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            return {"means": content} if isinstance(content, np.ndarray) else dict(content)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, PermissionError):
+            raise
+        reason = str(error).partition(";")[0].partition("\n")[0].rstrip(".")
+        raise UserError(f"cannot read '{path}' ({reason}); pickled objects are never loaded, so {SAVE}") from None
+
+
+def _chosen(arrays: dict[str, np.ndarray] | dict[str, Tensor], path: Path) -> np.ndarray | Tensor:
+    """The array that holds the codes."""
+    for name in MEANS:
+        if name in arrays:
+            return arrays[name]
+    others = [name for name in arrays if name not in (*LOG_VARIANCES, "labels")]
+    if len(others) == 1:
+        return arrays[others[0]]
+    seen = ", ".join(f"{name} {tuple(array.shape)}" for name, array in arrays.items()) or "nothing"
+    raise UserError(f"'{path}' holds {seen}; name the array of codes `means`")
+
+
+def _as_tensor(array: np.ndarray | Tensor, path: Path) -> Tensor:
+    if isinstance(array, Tensor):
+        return array
+    if array.dtype.kind not in "fiubc":
+        raise UserError(f"'{path}' holds values of type {array.dtype}; {SAVE}")
+    # torch knows neither foreign byte orders nor numbers of more than 64 bits.
+    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
+    return torch.from_numpy(array.astype(np.float64 if wide else array.dtype.newbyteorder("=")))
+
+
+def _classes(labels: np.ndarray | Tensor, path: Path) -> tuple[Tensor, tuple[str, ...]]:
+    """Class of each code and the classes' names, from integers (negative: unknown) or words."""
+    values = labels.numpy() if isinstance(labels, Tensor) else labels
+    if values.ndim != 1 or values.dtype.kind not in "iubU":
+        raise UserError(
+            f"`labels` in '{path}' has the shape {values.shape} and type {values.dtype}; give an integer or word each"
+        )
+    known = values >= 0 if values.dtype.kind == "i" else np.ones(len(values), bool)
+    names, numbers = np.unique(values[known], return_inverse=True)
+    classes = np.full(len(values), -1, np.int64)
+    classes[known] = numbers
+    return torch.from_numpy(classes), tuple(str(name) for name in names)

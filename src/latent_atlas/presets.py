@@ -1,0 +1,65 @@
+"""Named starting points; every setting can be overridden with `--set section.name=value`."""
+
+from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
+
+__all__ = ["PRESETS", "preset_for_size"]
+
+
+def preset_for_size(image_size: int) -> str:
+    """Name of the generic preset for square images of `image_size` pixels.
+
+    Example:
+        >>> preset_for_size(48)
+        '64px'
+    """
+    for size in (16, 32, 64, 128):
+        if image_size <= size:
+            return f"{size}px"
+    return "256px"
+
+
+def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:
+    """A starting point for photographs of one size, in colour."""
+    return Config(
+        model=ModelConfig(image_size, 3, latent_dim, width=width, discriminator_width=width),
+        train=TrainConfig(steps=steps, batch_size=batch_size),
+    )
+
+
+PRESETS: dict[str, Config] = {
+    "digits": Config(
+        data=DataConfig(source="digits"),
+        model=ModelConfig(image_size=8, channels=1, latent_dim=8, width=24, discriminator_width=24),
+        train=TrainConfig(
+            adversarial_weight=0.01,
+            steps=800,
+            batch_size=64,
+            kl_weight=5e-4,
+            kl_warmup=200,
+            adversarial_start=150,
+            ema=0.995,
+            checkpoint_every=200,
+        ),
+        map=MapConfig(steps=1_200, width=128),
+    ),
+    "fashion-mnist": Config(
+        data=DataConfig(source="fashion-mnist"),
+        model=ModelConfig(image_size=28, channels=1, latent_dim=16, width=32, discriminator_width=32),
+        train=TrainConfig(steps=5_000, batch_size=256),
+    ),
+    "mnist": Config(
+        data=DataConfig(source="mnist"),
+        model=ModelConfig(image_size=28, channels=1, latent_dim=12, width=32, discriminator_width=32),
+        train=TrainConfig(steps=3_000),
+    ),
+    "faces": Config(
+        data=DataConfig(source="faces"),
+        model=ModelConfig(image_size=64, channels=3, latent_dim=32, width=24, discriminator_width=24),
+        train=TrainConfig(steps=4_000, batch_size=64),
+    ),
+    "16px": _generic(16, 48, 16, 256, 10_000),
+    "32px": _generic(32, 48, 32, 256, 20_000),
+    "64px": _generic(64, 48, 64, 128, 30_000),
+    "128px": _generic(128, 32, 128, 64, 40_000),
+    "256px": _generic(256, 24, 128, 32, 50_000),
+}

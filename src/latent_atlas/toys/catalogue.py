@@ -1,0 +1,41 @@
+"""The worlds on which a learned map is measured."""
+
+import math
+
+import torch
+
+from latent_atlas.toys.arrangements import clusters, two_moons
+from latent_atlas.toys.pairs import Spiralled, correlated_gaussian
+from latent_atlas.toys.radial import Shell, StudentT
+from latent_atlas.toys.world import World
+
+__all__ = ["catalogue"]
+
+
+def catalogue(dimension: int) -> dict[str, World]:
+    """One world of each kind, the same ones every time, each of order one in every coordinate.
+
+    | name | what is hard about it |
+    |---|---|
+    | `clusters` | four, of different weights and widths, with voids between them |
+    | `moons` | two bent sheets in two coordinates, which the others dilute |
+    | `shell` | hollow, and no coordinate alone shows it |
+    | `correlated` | one nat of divergence for every eight coordinates, in pairs |
+    | `spiral` | the same, stirred: as far from the prior, but no Gaussian |
+    | `tails` | 5 degrees of freedom: the prior is too thin far out |
+
+    Arguments:
+        dimension: d, even.
+
+    Raises:
+        UserError: the dimension is odd.
+    """
+    correlated = correlated_gaussian(dimension, mutual_information=dimension / 8)
+    return {
+        "clusters": clusters(dimension, generator=torch.Generator().manual_seed(dimension)),
+        "moons": two_moons(dimension),
+        "shell": Shell(dimension, radius=0.8 * math.sqrt(dimension), width=0.3),
+        "correlated": correlated,
+        "spiral": Spiralled(correlated, turn=0.5),
+        "tails": StudentT(dimension, freedom=5.0),
+    }

@@ -1,0 +1,135 @@
+"""Honesty is measured rightly: on exact logits, and on logits wronged in a known way."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latent_atlas.boundary import PriorBoundary
+from latent_atlas.calibration import Calibration, calibrate, kl_over_levels, measure
+from latent_atlas.codes import Codes
+from latent_atlas.density import ExactMembership, StandardNormal
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator
+from latent_atlas.ratio import Fit
+from latent_atlas.toys import correlated_gaussian, two_clusters
+
+WORLD = two_clusters(2, distance=2.4, scale=0.4)
+EXACT = ExactMembership(WORLD, StandardNormal(2))
+
+
+@pytest.fixture
+def logits(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    real, fake = WORLD.sample(50_000, generator=generator), StandardNormal(2).sample(50_000, generator=generator)
+    return EXACT.logit(real), EXACT.logit(fake)
+
+
+def test_an_exact_logit_is_found_exact(logits: tuple[Tensor, Tensor]) -> None:
+    measured = measure(*logits)
+    assert abs(measured.normaliser - 1) < 4 * measured.normaliser_error
+    assert abs(measured.log_normaliser) < 4 * measured.log_normaliser_error
+    assert measured.inverse == pytest.approx(1, abs=0.15)  # its tail is heavy
+    assert (measured.scale, measured.shift) == pytest.approx((1, 0), abs=0.03)
+    groups = measured.reliability
+    for said, seen, count in zip(groups.said, groups.seen, groups.count, strict=True):
+        assert abs(said - seen) < 4 * math.sqrt(0.25 / count) + 1e-3
+    assert sum(groups.count) == 100_000
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(2.0, 0.0), (0.5, 0.7)])
+def test_the_correction_undoes_what_was_done_to_a_logit(
+    scale: float, shift: float, logits: tuple[Tensor, Tensor]
+) -> None:
+    measured = measure(*[(logit - shift) / scale for logit in logits])
+    assert measured.scale == pytest.approx(scale, rel=0.05)
+    assert measured.shift == pytest.approx(shift, abs=0.05)
+
+
+def test_an_overconfident_logit_says_more_than_is_seen(logits: tuple[Tensor, Tensor]) -> None:
+    groups = measure(*[3 * logit for logit in logits]).reliability
+    assert groups.said[0] < groups.seen[0]
+    assert groups.said[-1] > groups.seen[-1]
+
+
+def test_the_correction_is_near_none_where_nothing_can_be_learned_from() -> None:
+    apart = measure(torch.full((500,), 40.0), torch.full((500,), -40.0))
+    assert (apart.scale, apart.shift) == pytest.approx((1, 0), abs=0.01)
+
+
+class Gaussian(nn.Module):
+    """The exact logit of a correlated Gaussian at every level, with an offset that falls to 0 at pure noise."""
+
+    def __init__(self, covariance: Tensor, offset: float = 0.0) -> None:
+        super().__init__()
+        self.inner = LatentDiscriminator(len(covariance), width=8, depth=1)
+        self.inner.set_moments(torch.zeros(len(covariance)), covariance, reference="gaussian")
+        self.offset = offset
+
+    def forward(self, latents: Tensor, angles: Tensor | None = None) -> Tensor:
+        cos = 1.0 if angles is None else angles.cos()
+        return self.inner(latents, angles) + self.offset * cos
+
+
+def gaussian(dimension: int, nats: float) -> tuple[Codes, Tensor]:
+    world = correlated_gaussian(dimension, nats)
+    pair = torch.tensor([[1.0, world.correlation], [world.correlation, 1.0]])
+    codes = Codes(world.sample(20_000, generator=torch.Generator().manual_seed(5)))
+    return codes, torch.block_diag(*[pair] * (dimension // 2))
+
+
+@pytest.mark.parametrize(("dimension", "nats"), [(2, 1.0), (40, 10.0), (40, 60.0)])
+def test_the_integral_over_levels_is_the_divergence(dimension: int, nats: float, generator: torch.Generator) -> None:
+    codes, covariance = gaussian(dimension, nats)
+    found = kl_over_levels(Gaussian(covariance), codes, PriorBoundary(dimension), generator=generator)
+    assert found == pytest.approx(nats, rel=0.05)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.5, -1.5])
+def test_the_normaliser_is_found_across_a_chasm(offset: float, generator: torch.Generator) -> None:
+    codes, covariance = gaussian(40, 40.0)
+    network = Gaussian(covariance, offset)
+    fit = Fit(1.0, 1.25, 7)
+    measured, density = calibrate(network, codes, PriorBoundary(40), levels=10, fit=fit, generator=generator)
+    assert measured.log_normaliser == pytest.approx(offset, abs=5 * measured.log_normaliser_error + 0.05)
+    assert measured.log_normaliser_error < 0.3
+    assert measured.kl == pytest.approx(40 + offset, abs=0.5)
+    assert measured.gap == 0.25
+    entropy = -(40 - 20 * math.log(2 * math.pi * math.e))  # of the world: log q = log p + l, and p's part is d / 2
+    assert density.mean().item() == pytest.approx(-entropy + offset, abs=0.5)
+
+
+def test_numbers_survive_json(logits: tuple[Tensor, Tensor]) -> None:
+    measured = measure(*logits)
+    assert Calibration.from_json(measured.as_json()) == measured
+    assert "gap" not in measured.numbers()
+    with pytest.raises(TypeError):
+        Calibration.from_json(measured.as_json() | {"count": 3})
+
+
+def verdict(**changes: float) -> str:
+    """The verdict on a good map, changed."""
+    good = measure(torch.full((20_000,), 2.0), torch.full((20_000,), -1.0))
+    honest = {"normaliser": 1.0, "normaliser_error": 0.01, "inverse": 1.0, "inverse_error": 0.1, "kl": 2.0}
+    honest |= {"log_normaliser": 0.0, "log_normaliser_error": 0.01, "effective_share": 0.2, "cross_entropy": 0.4}
+    return replace(good, **{**honest, "scale": 1.0, "shift": 0.0, "samples": 20_000, **changes}).verdict()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "the map is honest"),
+        ({"normaliser": math.nan}, "the fit failed"),
+        ({"kl": 30.0}, "a single level saturates here"),
+        ({"cross_entropy": 0.01}, "a single level saturates here"),
+        ({"effective_share": 1e-4}, "cannot be checked"),
+        ({"log_normaliser": -0.5}, "not normalised"),
+        ({"scale": 0.6}, "overconfident"),
+        ({"levels": 7, "kl": 61.0, "kl_over_levels": 60.0}, "a single level would saturate, 7 levels bridge it"),
+        ({"levels": 7, "kl": 61.0, "kl_over_levels": 40.0}, "the levels disagree"),
+        ({"distance": 6.0}, "not learned all there is"),
+        ({"levels": 7, "effective_share": 1e-4, "kl_over_levels": 2.0}, "the map is honest"),
+    ],
+)
+def test_the_verdict_names_what_is_wrong(changes: dict[str, float], sentence: str) -> None:
+    assert sentence in verdict(**changes)

@@ -1,0 +1,205 @@
+"""D_z over levels: what holds for any weights, what the exact logit does to the losses, and when learning stops."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latent_atlas.boundary import PriorBoundary
+from latent_atlas.codes import Codes
+from latent_atlas.config import MapConfig
+from latent_atlas.density import StandardNormal
+from latent_atlas.losses import latent_discriminator, score_matching
+from latent_atlas.nn.initial import initial_weights
+from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, angle_of
+from latent_atlas.ratio import bridge, bridge_losses, fit_ratio
+from latent_atlas.toys import GaussianMixture, two_clusters
+
+WORLD = two_clusters(2, distance=2.4, scale=0.4)
+PRIOR = PriorBoundary(2)
+
+
+class Exact(nn.Module):
+    """log q_t - log p of the two clusters at each code's own angle, plus what a test does to it."""
+
+    def __init__(self, wrong: Callable[[Tensor, Tensor], Tensor] | None = None) -> None:
+        super().__init__()
+        self.wrong = wrong
+
+    def forward(self, latents: Tensor, angles: Tensor) -> Tensor:
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        variances = cos**2 * WORLD.scales**2 + sin**2
+        squares = (latents[:, None] - cos[:, :, None] * WORLD.means).square().sum(dim=2)
+        parts = WORLD.weights.log() - 0.5 * squares / variances - variances.log() - math.log(2 * math.pi)
+        logit = parts.logsumexp(dim=1) - StandardNormal(2).log_prob(latents)
+        return logit if self.wrong is None else logit + self.wrong(latents, angles)
+
+
+def shaken(seed: int = 0, dimension: int = 3) -> LatentDiscriminator:
+    """A discriminator none of whose weights is zero."""
+    with initial_weights(seed):
+        network = LatentDiscriminator(dimension, width=16, depth=2)
+        for weight in network.parameters():
+            nn.init.normal_(weight, std=0.3)
+    return network
+
+
+def test_pure_noise_belongs_to_nobody(generator: torch.Generator) -> None:
+    z = torch.randn(20, 3, generator=generator)
+    logits = shaken()(z, torch.full((1,), math.pi / 2))
+    torch.testing.assert_close(logits, torch.zeros(20), atol=1e-5, rtol=0)
+    assert shaken()(z).abs().min() > 1e-3
+
+
+def test_the_sum_over_levels_is_the_whole_ratio(generator: torch.Generator) -> None:
+    network, z = shaken(), torch.randn(20, 3, generator=generator)
+    angles = angle_of(torch.linspace(0, 1, 8))
+    logits = torch.stack([network(z, angle[None]) for angle in angles])
+    torch.testing.assert_close((logits[:-1] - logits[1:]).sum(dim=0), network(z), atol=1e-4, rtol=1e-4)
+
+
+def test_one_angle_for_all_is_the_same_angle_for_each(generator: torch.Generator) -> None:
+    network, z = shaken(), torch.randn(20, 3, generator=generator)
+    torch.testing.assert_close(network(z, torch.full((1,), 0.7)), network(z, torch.full((20,), 0.7)))
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 1.2])
+def test_the_reference_is_a_gaussian_s_exact_log_ratio_at_every_level(angle: float, generator: torch.Generator) -> None:
+    mean = torch.tensor([1.0, -2.0])
+    covariance = torch.tensor([[1.5, 0.6], [0.6, 0.4]])
+    network = LatentDiscriminator(2, width=8, depth=1)  # its learned part starts at 0
+    network.set_moments(mean, covariance, reference="gaussian")
+    noised = math.cos(angle) ** 2 * covariance + math.sin(angle) ** 2 * torch.eye(2)
+    exact = torch.distributions.MultivariateNormal(math.cos(angle) * mean, noised)
+    z = 2 * torch.randn(30, 2, generator=generator)
+    expected = exact.log_prob(z) - StandardNormal(2).log_prob(z)
+    torch.testing.assert_close(network(z, torch.full((1,), angle)), expected, atol=1e-4, rtol=1e-4)
+    network.set_moments(mean, covariance, reference="none")
+    assert network(z).abs().max() == 0
+
+
+def test_an_ensemble_answers_with_its_mean(generator: torch.Generator) -> None:
+    members = [shaken(seed) for seed in range(3)]
+    z = torch.randn(5, 3, generator=generator)
+    torch.testing.assert_close(Ensemble(members)(z), sum(member(z) for member in members) / 3)
+    assert Ensemble(members).logits(z).shape == (3, 5)
+
+
+def test_one_level_is_the_plain_cross_entropy() -> None:
+    codes = Codes(WORLD.sample(500, generator=torch.Generator().manual_seed(1)))
+    ends = bridge(codes, PRIOR, 1, 200, generator=torch.Generator().manual_seed(2))
+    network = shaken(dimension=2)
+    cross_entropy, score = bridge_losses(network, ends, 1, with_score=False)
+    expected = latent_discriminator(network(ends.sharp.latents), network(ends.smooth))
+    torch.testing.assert_close(cross_entropy, expected)
+    assert score.item() == 0
+    assert {tuple(row) for row in ends.sharp.latents.tolist()} <= {tuple(row) for row in codes.means.tolist()}
+
+
+def test_neighbouring_levels_are_as_far_apart_as_there_are_levels(generator: torch.Generator) -> None:
+    codes = Codes(torch.zeros(50, 2))  # a code's length over sqrt 2 then shows its level
+    ends = bridge(codes, PRIOR, 4, 40_000, generator=generator)
+    wide = (ends.smooth.square().sum(dim=1) / 2).mean().item()
+    places = torch.linspace(0.25, 1.25, 10_001).clamp(max=1)
+    assert wide == pytest.approx(angle_of(places).sin().square().mean().item(), rel=0.03)
+
+
+@pytest.mark.parametrize("levels", [1, 6])
+@pytest.mark.parametrize(
+    ("wrong", "bends"),
+    [
+        (lambda z, t: 0.3 * t.cos() * z[:, 0], True),
+        (lambda z, t: -0.3 * t.cos() * z[:, 0], True),
+        (lambda z, t: 0.15 * t.cos() * z.square().sum(dim=1), True),
+        (lambda z, t: 0.5 * t.cos(), False),
+        (lambda z, t: -0.5 * t.cos(), False),
+    ],
+    ids=["tilted", "tilted back", "bent", "raised", "lowered"],
+)
+def test_no_other_logit_has_less_loss_than_the_exact_one(
+    levels: int, wrong: Callable[[Tensor, Tensor], Tensor], bends: bool, generator: torch.Generator
+) -> None:
+    codes = Codes(WORLD.sample(50_000, generator=generator))
+    ends = bridge(codes, PRIOR, levels, 50_000, generator=generator)
+    exact, worse = (bridge_losses(judged, ends, levels, with_score=levels > 1) for judged in (Exact(), Exact(wrong)))
+    assert exact[0] < worse[0]
+    if levels > 1:
+        assert exact[1] < worse[1] if bends else exact[1] == worse[1]
+
+
+def test_score_matching_of_a_known_score_is_what_the_noise_hides(generator: torch.Generator) -> None:
+    noise = torch.randn(10_000, 2, generator=generator)
+    z = 0.5 * noise  # one code at 0, so that score is -z / root² and the noise is found exactly
+    root = torch.full((10_000, 1), 0.5)
+    assert score_matching(-z / 0.25, noise, root).item() == pytest.approx(0, abs=1e-10)
+    assert score_matching(z / 0.25, noise, root).item() == pytest.approx(0.5 * 4 * 2, rel=0.05)
+
+
+def test_losses_reach_the_weights_through_the_gradient(generator: torch.Generator) -> None:
+    network = shaken(dimension=2)
+    ends = bridge(Codes(WORLD.sample(100, generator=generator)), PRIOR, 4, 64, generator=generator)
+    _, score = bridge_losses(network, ends, 4, with_score=True)
+    score.backward()
+    weight = network.stem.weight
+    assert weight.grad is not None
+    slope = weight.grad[0, 0].item()
+    with torch.no_grad():
+        changed = []
+        for step in (1e-3, -1e-3):
+            weight[0, 0] += step
+            changed.append(bridge_losses(network, ends, 4, with_score=True)[1].item())
+            weight[0, 0] -= step
+    assert slope == pytest.approx((changed[0] - changed[1]) / 2e-3, rel=0.02, abs=1e-3)
+
+
+def test_early_stopping_keeps_the_best_weights() -> None:
+    few = Codes(WORLD.sample(60, generator=torch.Generator().manual_seed(1)))
+    rest = Codes(WORLD.sample(60, generator=torch.Generator().manual_seed(2)))
+    records: list[dict[str, float]] = []
+    overfit = MapConfig(
+        width=64,
+        depth=2,
+        steps=1_500,
+        batch_size=128,
+        learning_rate=3e-3,
+        weight_decay=0.0,
+        patience=4,
+        check_every=50,
+        ema=0.99,
+    )
+    network = LatentDiscriminator(2, width=64, depth=2)
+    generator = torch.Generator().manual_seed(0)
+    kept = fit_ratio(
+        network, few, rest, PRIOR, overfit, levels=1, score_weight=0.0, generator=generator, log=records.append
+    )
+    held_out = [record["held_out_loss"] for record in records]
+    assert records[-1]["step"] < 1_500
+    assert kept.held_out_loss == min(held_out) < held_out[-1]
+    assert records[[record["step"] for record in records].index(kept.step)]["loss"] == kept.loss
+    real, fake = rest.sample(20_000, generator=generator), PRIOR.sample(20_000, generator=generator)
+    assert latent_discriminator(network(real), network(fake)).item() == pytest.approx(kept.held_out_loss, abs=0.03)
+
+
+def test_levels_reach_what_a_single_classifier_cannot(generator: torch.Generator) -> None:
+    tight = GaussianMixture(torch.ones(1), torch.zeros(1, 4), torch.tensor([0.05]))
+    exact = tight.kl_to_prior(generator=generator).nats  # 10
+    codes = Codes(tight.sample(4_000, generator=generator))
+    found = {}
+    for levels in (1, 8):
+        network = LatentDiscriminator(4, width=32, depth=1)
+        config = MapConfig(steps=600, batch_size=64, learning_rate=4e-3, reference="none", ema=0.98)
+        fit_ratio(
+            network,
+            codes,
+            codes,
+            PriorBoundary(4),
+            config,
+            levels=levels,
+            score_weight=float(levels > 1),
+            generator=generator,
+        )
+        with torch.no_grad():
+            found[levels] = network(codes.means).mean().item()
+    assert abs(found[8] - exact) < abs(found[1] - exact) / 2
