@@ -3,7 +3,8 @@
 Claim: at nearly the same mean squared error, the Fréchet distance of reconstructions to the test images, in the
 features of a classifier trained on the same set, falls by half or more.
 
-    python benchmarks/reconstruction.py                      # about 30 minutes on 2 CPU cores
+    python benchmarks/reconstruction.py                      # about 20 minutes on 2 CPU cores
+    python benchmarks/reconstruction.py --no-plain --weights 0.0015 0.002 --prior-shares 0.25
     python benchmarks/reconstruction.py --image-size 14 --steps 3000 --weights 0.002      # about 10
     python benchmarks/reconstruction.py --steps 5000 --width 64 --batch-size 256        # on a GPU
 """
@@ -35,8 +36,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=12)
-    parser.add_argument("--weights", type=float, nargs="*", default=[0.002, 0.005], help="adversarial weights to try")
-    parser.add_argument("--prior-shares", type=float, nargs="*", default=[0.25], help="shares of fakes to try")
+    parser.add_argument("--weights", type=float, nargs="*", default=[0.0017], help="adversarial weights to try")
+    parser.add_argument(
+        "--prior-shares",
+        type=float,
+        nargs="*",
+        default=[0.0],
+        help="shares of D_x's fakes that are decoded prior codes",
+    )
     parser.add_argument("--no-plain", action="store_true", help=f"leave out the arm '{PLAIN}', measured before")
     parser.add_argument("--image-size", type=int, default=28, help="pixels; smaller is cheaper")
     parser.add_argument("--seed", type=int, default=0)

@@ -23,6 +23,7 @@ CHASM = 20.0  # nats of KL(q || r) above which a single classifier's loss is nea
 SATURATED = 0.05  # nats of cross-entropy below which it is, whatever KL the classifier then estimates
 DRAWS = 20_000  # codes drawn on each side, or four of each held-out image if that is more
 GROUPS = 15  # of codes, by realness
+MEETINGS = 100.0  # effective draws of r below which E_r[exp l] is not measured by drawing from r
 RUNGS = 32  # levels at which sums and integrals over levels are taken
 PER_RUNG = 2_048
 
@@ -59,8 +60,8 @@ class Calibration:
         reliability: Said against seen, of the logit before `scale` and `shift`.
         levels: How many levels the log-ratio was telescoped over.
         kl_over_levels: The same divergence as the integral of E|grad l|² over levels; None for a single level.
-        log_normaliser: log E_r[exp l], summed over levels where there are several, which needs no draw of r to meet
-            the population.
+        log_normaliser: log E_r[exp l]; where draws of r hardly meet the population and there are levels, summed over
+            these, which is exact of an exact logit and otherwise counts the errors of each level once.
         log_normaliser_error: Its standard error.
         distance: KL(q || r) in nats as it was measured before anything was learned; None where it was not.
         gap: Held-out loss less training loss, in nats, where learning stopped; None where that is not known.
@@ -114,7 +115,7 @@ class Calibration:
                 f"a single level saturates here ({measured}): distrust the log-density, above all far away; several "
                 "levels, or a boundary fitted to the codes, would bridge the gap"
             )
-        if self.levels == 1 and self.effective_share * self.samples < 100:
+        if self.levels == 1 and self.effective_share * self.samples < MEETINGS:
             return f"the map cannot be checked by sampling r, whose draws hardly meet the population ({measured})"
         if self.kl_over_levels is not None and abs(self.kl - self.kl_over_levels) > max(1.0, 0.1 * self.kl):
             return (
@@ -169,9 +170,11 @@ def calibrate(
     gap = fit and fit.held_out_loss - fit.loss
     calibration = replace(measure(logits, fake), levels=levels, distance=distance, gap=gap)
     if levels > 1:
-        log_z, error = _log_normaliser(network, held_out, boundary, generator)
         kl = kl_over_levels(network, held_out, boundary, generator=generator)
-        calibration = replace(calibration, log_normaliser=log_z, log_normaliser_error=error, kl_over_levels=kl)
+        calibration = replace(calibration, kl_over_levels=kl)
+    if levels > 1 and calibration.effective_share * count < MEETINGS:
+        log_z, error = _log_normaliser(network, held_out, boundary, generator)
+        calibration = replace(calibration, log_normaliser=log_z, log_normaliser_error=error)
     log_r = log_density(boundary)
     return calibration, logits if log_r is None else logits + log_r.log_prob(real)
 

@@ -40,7 +40,7 @@ PRESETS: dict[str, Config] = {
             ema=0.995,
             checkpoint_every=200,
         ),
-        map=MapConfig(steps=1_200, width=128),
+        map=MapConfig(steps=800),
     ),
     "fashion-mnist": Config(
         data=DataConfig(source="fashion-mnist"),
