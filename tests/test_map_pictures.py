@@ -223,6 +223,9 @@ class Halfspace(Membership):
 
     dimension = 2
 
+    def propose(self, n: int, *, generator: torch.Generator) -> torch.Tensor:
+        return torch.rand(n, 2, generator=generator)
+
     def logit(self, latents: Latents) -> Values:
         """Real on the right."""
         return latents[:, 0]

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from latent_atlas.config import MapConfig
 from latent_atlas.density import StandardNormal
 from latent_atlas.errors import UserError
+from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import draw
 from latent_atlas.toys import two_clusters
 
@@ -39,3 +41,12 @@ def test_bad_requests_get_one_sentence(generator: torch.Generator) -> None:
         draw(WORLD, 5, "wish", generator=generator)
     with pytest.raises(UserError, match="0 samples"):
         draw(WORLD, 0, generator=generator)
+
+
+def test_importance_proposes_from_the_map_s_own_boundary(generator: torch.Generator) -> None:
+    far = WORLD.sample(2_000, generator=generator) + 50
+    config = MapConfig(width=16, depth=1, steps=100, boundary="gaussian")
+    latent_map = LatentMap.fit(far, config=config, generator=generator)
+    draws = draw(latent_map, 500, generator=generator)
+    torch.testing.assert_close(draws.points.mean(dim=0), far.mean(dim=0), atol=0.2, rtol=0)
+    assert draws.info["effective_share"] > 0.2

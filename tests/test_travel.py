@@ -27,6 +27,9 @@ class Slope(Membership):
     def logit(self, latents: Tensor) -> Tensor:
         return latents @ self.weight
 
+    def propose(self, n: int, *, generator: torch.Generator) -> Tensor:
+        return torch.rand(n, 2, generator=generator)
+
     def log_prob(self, latents: Tensor) -> Tensor:
         return self.logit(latents)
 

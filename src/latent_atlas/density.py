@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latent_atlas.shapes import Latents, Located, Values
 
-__all__ = ["Density", "ExactMembership", "Membership", "StandardNormal", "gradient"]
+__all__ = ["Density", "ExactMembership", "Membership", "Source", "StandardNormal", "gradient"]
 
 
 def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
@@ -53,7 +53,15 @@ class Density(ABC):
         return gradient(self.log_prob, latents)
 
 
-class StandardNormal(Density):
+class Source(Density):
+    """A density that can be drawn from."""
+
+    @abstractmethod
+    def sample(self, n: int, *, generator: torch.Generator) -> Latents:
+        """Draw `n` codes, shape (n, d), on the generator's device."""
+
+
+class StandardNormal(Source):
     """The prior p(z) = N(0, I).
 
     Example:
@@ -91,6 +99,10 @@ class Membership(Density):
     def logit(self, latents: Located) -> Values:
         """l(z), shape (n,), in nats, differentiable in `latents`."""
 
+    @abstractmethod
+    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+        """Draw `n` codes of the boundary r, shape (n, d), on the generator's device."""
+
     def energy(self, latents: Located) -> Values:
         """E(z) = -log q(z) in nats, shape (n,)."""
         return -self.log_prob(latents)
@@ -125,7 +137,7 @@ class Membership(Density):
 class ExactMembership(Membership):
     """The optimal discriminator between two known densities."""
 
-    def __init__(self, population: Density, boundary: Density) -> None:
+    def __init__(self, population: Density, boundary: Source) -> None:
         """Arguments: population is q, boundary is r; both normalised."""
         self.population = population
         self.boundary = boundary
@@ -134,6 +146,10 @@ class ExactMembership(Membership):
     def logit(self, latents: Latents) -> Values:
         """l*(z) = log q(z) - log r(z)."""
         return self.population.log_prob(latents) - self.boundary.log_prob(latents)
+
+    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+        """z ~ r."""
+        return self.boundary.sample(n, generator=generator)
 
     def log_prob(self, latents: Latents) -> Values:
         """log q(z)."""

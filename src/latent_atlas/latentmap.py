@@ -80,6 +80,10 @@ class LatentMap(Membership):
         z = whitened(self.boundary, self._rows(latents))
         return self.network(z, z.new_full((1,), self.angle)) - self._shift
 
+    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+        """z_fake ~ r."""
+        return self.boundary.sample(n, generator=generator)
+
     def log_prob(self, latents: Located) -> Values:
         """log q(z) = l(z) + log r(z) in nats, shape (n,).
 

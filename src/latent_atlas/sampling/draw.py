@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density import Density, StandardNormal
+from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
 
 __all__ = ["SAMPLERS", "Draws", "draw"]
 
 SAMPLERS = ("importance", "prior")
-PROPOSALS = 50  # prior draws per wanted code
+PROPOSALS = 50  # draws per wanted code
 BATCH = 65_536  # proposals weighed at a time
 
 
@@ -32,9 +32,9 @@ class Draws:
 def draw(density: Density, n: int, sampler: str = "importance", *, generator: torch.Generator) -> Draws:
     """Draw `n` codes.
 
-    importance: draw 50 n codes of the prior and keep n of them, each with probability in proportion to q / p
-    (sampling importance resampling); `info` tells the effective share of the proposals, in (0, 1], and how many codes
-    that is worth: where it is less than n, draws repeat.
+    importance: draw 50 n codes of the boundary r, or of the prior where the density has none, and keep n of them, each
+    with probability in proportion to q / r (sampling importance resampling); `info` tells the effective share of the
+    proposals, in (0, 1], and how many codes that is worth: where it is less than n, draws repeat.
     prior: N(0, I), which does not look at the density: the baseline.
 
     References:
@@ -50,9 +50,10 @@ def draw(density: Density, n: int, sampler: str = "importance", *, generator: to
         return Draws(prior.sample(n, generator=generator), {})
     if sampler != "importance":
         raise UserError(f"no sampler '{sampler}'; choose {', '.join(SAMPLERS)}")
-    proposals = prior.sample(PROPOSALS * n, generator=generator)
-    log_weights = [density.log_prob(part) - prior.log_prob(part) for part in proposals.split(BATCH)]
-    weights = torch.cat(log_weights).softmax(dim=0)
+    if not isinstance(density, Membership):
+        density = ExactMembership(density, prior)
+    proposals = density.propose(PROPOSALS * n, generator=generator)
+    weights = torch.cat([density.logit(part) for part in proposals.split(BATCH)]).softmax(dim=0)
     kept = _systematic(weights, n, generator)
     worth = (1 / weights.square().sum()).item()
     return Draws(proposals[kept], {"effective_share": worth / len(weights), "effective_samples": worth})

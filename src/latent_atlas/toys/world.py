@@ -1,13 +1,11 @@
 """What a world is: a normalised density that samples itself and knows how far it is from the prior."""
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density import Density, StandardNormal
-from latent_atlas.shapes import Latents
+from latent_atlas.density import Source, StandardNormal
 
 __all__ = ["Divergence", "World"]
 
@@ -30,12 +28,8 @@ class Divergence:
         return self.error == 0
 
 
-class World(Density):
+class World(Source):
     """A normalised density in closed form that can be sampled exactly."""
-
-    @abstractmethod
-    def sample(self, n: int, *, generator: torch.Generator) -> Latents:
-        """Draw `n` codes, shape (n, d), on the generator's device."""
 
     def kl_to_prior(self, *, generator: torch.Generator, samples: int = 50_000) -> Divergence:
         """KL(q || p) = E_q[log q(z) - log p(z)] to the prior p = N(0, I).
