@@ -24,8 +24,8 @@ SATURATED = 0.05  # nats of cross-entropy below which it is, whatever KL the cla
 DRAWS = 20_000  # codes drawn on each side, or four of each held-out image if that is more
 GROUPS = 15  # of codes, by realness
 MEETINGS = 100.0  # effective draws of r below which E_r[exp l] is not measured by drawing from r
-RUNGS = 32  # levels at which sums and integrals over levels are taken
-PER_RUNG = 2_048
+RUNGS = 64  # levels at which sums and integrals over levels are taken
+PER_RUNG = 1_024
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latent_atlas.shapes import Latents, Located, Values
 
-__all__ = ["Density", "ExactMembership", "Membership", "Source", "StandardNormal", "gradient"]
+__all__ = ["Density", "ExactMembership", "Membership", "Source", "StandardNormal", "entropy", "gradient"]
 
 
 def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
@@ -33,6 +33,12 @@ def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
         z = latents.detach().clone().requires_grad_()
         (slope,) = torch.autograd.grad(function(z).sum(), z)
     return slope
+
+
+def entropy(logit: Values) -> Values:
+    """Binary entropy of sigmoid(l) in bits, in [0, 1], shape (n,), for logits of any size."""
+    real = torch.sigmoid(logit)
+    return (real * F.softplus(-logit) + (1 - real) * F.softplus(logit)) / math.log(2)
 
 
 class Density(ABC):
@@ -117,10 +123,7 @@ class Membership(Density):
 
     def confusion(self, latents: Located) -> Values:
         """Binary entropy of D(z) in bits, in [0, 1], shape (n,): 1 where D cannot tell real from fake."""
-        logit = self.calibrated_logit(latents)
-        real = torch.sigmoid(logit)
-        nats = real * F.softplus(-logit) + (1 - real) * F.softplus(logit)
-        return nats / math.log(2)
+        return entropy(self.calibrated_logit(latents))
 
     def realness_gradient(self, latents: Located) -> Located:
         """grad D(z) = D (1 - D) grad l, shape (n, d)."""

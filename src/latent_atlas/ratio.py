@@ -41,7 +41,7 @@ WARM_UP = 100  # steps over which the learning rate grows
 
 
 @torch.no_grad()
-def batched_logits(network: nn.Module, latents: Latents, batch: int = 16_384) -> Values:
+def batched_logits(network: nn.Module, latents: Latents, batch: int = 4_096) -> Values:
     """Logits of many codes, shape (n,), in pieces that fit in memory."""
     return torch.cat([network(part) for part in latents.split(batch)])
 

@@ -1,0 +1,53 @@
+"""What a map costs: fitting 60,000 codes of 16 dimensions, and drawing all fields of 256 x 256 places.
+
+On 2 CPU cores it should take at most three minutes to fit and half a second to draw; on a GPU 20 seconds to fit.
+
+python benchmarks/map_cost.py                    # about three minutes on 2 CPU cores
+python benchmarks/map_cost.py --device cuda
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from latent_atlas import LatentMap
+from latent_atlas.charts import Window, chart, plane_through
+from latent_atlas.config import MapConfig
+from latent_atlas.toys import clusters
+from record import record
+
+DIMENSION, CODES = 16, 60_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=MapConfig().steps)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    world = clusters(DIMENSION, generator=torch.Generator().manual_seed(DIMENSION))
+    codes = world.sample(CODES, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator(given.device).manual_seed(0)
+    start = time.perf_counter()
+    latent_map = LatentMap.fit(codes, config=MapConfig(steps=given.steps), generator=generator)
+    fitting = time.perf_counter() - start
+    plane = plane_through(*codes[:3].to(given.device))
+    drawing = []
+    for _ in range(given.repeats + 1):
+        start = time.perf_counter()
+        fields = chart(latent_map, plane, Window(-3.0, 3.0, -3.0, 3.0), resolution=256).fields
+        float(fields["log_prob"].sum())  # waits for the device
+        drawing.append(time.perf_counter() - start)
+    results = {
+        "seconds to fit": fitting,
+        "seconds for a 256 x 256 chart, median": statistics.median(drawing[1:]),
+        "fields": list(fields),
+        "verdict": latent_map.calibration.verdict(),
+    }
+    record("map_cost", results, codes=CODES, dimension=DIMENSION, steps=given.steps, device=given.device)
+
+
+if __name__ == "__main__":
+    main()
