@@ -91,4 +91,10 @@ def test_the_prior_itself_is_measured_to_be_near(generator: torch.Generator) -> 
 
 
 def test_a_wider_gap_gets_more_levels() -> None:
-    assert [choose_levels(kl) for kl in (0.0, 10.0, 20.0, 61.0)] == [4, 4, 5, 16]
+    assert [choose_levels(kl) for kl in (0.0, 10.0, 20.0, 61.0, 1e6)] == [4, 4, 5, 16, 64]
+
+
+def test_the_divergence_of_codes_far_away_and_close_together_is_finite(generator: torch.Generator) -> None:
+    codes = Codes(1_000 + 1e-3 * StandardNormal(2).sample(500, generator=generator))
+    exact = 0.5 * (2 * 1_000**2 + 2 * (1e-6 - 1 - math.log(1e-6)))
+    assert measured_kl(codes, PriorBoundary(2), generator=generator) == pytest.approx(exact, rel=0.01)

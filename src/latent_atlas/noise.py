@@ -18,7 +18,7 @@ from latent_atlas.shapes import Latents, Values
 __all__ = ["Noised", "choose_levels", "measured_kl", "noised", "whitened"]
 
 PER_LEVEL = 4.0  # nats of KL(q || r) that one more level is given for
-FEWEST_LEVELS = 4
+FEWEST_LEVELS, MOST_LEVELS = 4, 64
 NEIGHBOURS = 5
 MEASURED = 2_000  # codes whose neighbours are looked at
 
@@ -78,10 +78,13 @@ def measured_kl(codes: Codes, boundary: Boundary, *, generator: torch.Generator)
     # Drawing with replacement meets a point twice: such a pair says nothing about the density.
     real = torch.unique(real, dim=0)
     k = min(NEIGHBOURS, len(real) - 1)
-    rho = torch.cdist(real, real).kthvalue(k + 1, dim=1).values
-    nu = torch.cdist(real, fake).kthvalue(k, dim=1).values
+    # By differences: products would lose the distances of codes that are close and far from 0.
+    rho, nu = (
+        torch.cdist(real, others, compute_mode="donot_use_mm_for_euclid_dist").kthvalue(rank, dim=1).values
+        for others, rank in ((real, k + 1), (fake, k))
+    )
     d = real.shape[1]
-    neighbours = d * (nu / rho).log().mean().item() + math.log(len(fake) / (len(real) - 1))
+    neighbours = d * (nu / rho.clamp_min(1e-30)).log().mean().item() + math.log(len(fake) / (len(real) - 1))
     return max(neighbours, _kl_of_moments(real) if isinstance(boundary, AffineBoundary) else 0.0, 0.0)
 
 
@@ -92,7 +95,7 @@ def choose_levels(kl: float) -> int:
         >>> choose_levels(1.0), choose_levels(61.0)
         (4, 16)
     """
-    return max(FEWEST_LEVELS, math.ceil(kl / PER_LEVEL))
+    return min(max(FEWEST_LEVELS, math.ceil(kl / PER_LEVEL)), MOST_LEVELS)
 
 
 def _kl_of_moments(real: Latents) -> float:
