@@ -51,7 +51,7 @@ def main() -> None:
     plot(rows, out.with_suffix(".png"))
 
 
-def measure(world: World, config: MapConfig, given: argparse.Namespace) -> dict[str, float]:
+def measure(world: World, config: MapConfig, given: argparse.Namespace) -> dict[str, float | None]:
     """Fit one map and compare its log-ratio with the exact one on codes it has not seen."""
     generator = torch.Generator(given.device).manual_seed(given.seed)
     codes, fresh = (world.sample(n, generator=generator) for n in (given.samples, 10_000))
@@ -69,7 +69,7 @@ def measure(world: World, config: MapConfig, given: argparse.Namespace) -> dict[
         "nats": found,
         "relative error": found / truth - 1,
         "squared error": (found - truth) ** 2,
-        "nats by the gradients over levels": calibration.kl_over_levels or float("nan"),
+        "nats by the gradients over levels": calibration.kl_over_levels,
         "log normaliser": calibration.log_normaliser,
         "rms error of each log-ratio": (logit - exact).square().mean().sqrt().item(),
         "levels": calibration.levels,
