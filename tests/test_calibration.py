@@ -125,6 +125,7 @@ def verdict(**changes: float) -> str:
         ({"effective_share": 1e-4}, "cannot be checked"),
         ({"log_normaliser": -0.5}, "not normalised"),
         ({"scale": 0.6}, "overconfident"),
+        ({"scale": 0.0, "kl": -0.01, "cross_entropy": math.log(2)}, "honest: KL(q || r) about 0.0 nats"),
         ({"levels": 7, "kl": 61.0, "kl_over_levels": 60.0}, "a single level would saturate, 7 levels bridge it"),
         ({"levels": 7, "kl": 61.0, "kl_over_levels": 40.0}, "the levels disagree"),
         ({"distance": 6.0}, "not learned all there is"),

@@ -107,7 +107,8 @@ class Calibration:
     def verdict(self) -> str:
         """One sentence a user can act on."""
         z = math.exp(min(self.log_normaliser, 700.0))
-        measured = f"KL(q || r) about {self.kl:.1f} nats, E_r[exp l] = {z:.2f}"
+        kl = round(self.kl, 1) + 0.0  # no minus before a zero
+        measured = f"KL(q || r) about {kl:.1f} nats, E_r[exp l] = {z:.2f}"
         if not all(map(math.isfinite, self.numbers().values())):
             return "the fit failed: its numbers are not finite; lower map.learning_rate"
         if self.levels == 1 and (self.kl > CHASM or self.cross_entropy < SATURATED):
@@ -124,7 +125,8 @@ class Calibration:
             )
         if abs(self.log_normaliser) > max(0.2, 3 * self.log_normaliser_error):
             return f"the map is not normalised ({measured}, which should be 1): give D_z more codes"
-        if self.scale < 0.8:
+        # Where q and r are the same, any scale of what is left of the logit does as well, and 0 does best.
+        if self.scale < 0.8 and abs(self.cross_entropy - math.log(2)) > 0.01:
             return (
                 f"the map is overconfident (its logits are best scaled by {self.scale:.2f}; {measured}): more codes "
                 "would help; realness and confusion are corrected for it"
