@@ -13,7 +13,7 @@ from latent_atlas.codes import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density import ExactMembership, StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.toys import GaussianMixture, two_clusters
+from latent_atlas.toys import GaussianMixture, Shell, two_clusters
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
 SMALL = MapConfig(width=64, depth=2, steps=500, batch_size=256, learning_rate=2e-3, weight_decay=1e-3, ema=0.99)
@@ -98,6 +98,14 @@ def test_fit_is_the_same_under_the_same_generator() -> None:
     assert torch.equal(fit(codes, steps=60).log_prob(z), fit(codes, steps=60).log_prob(z))
 
 
+def test_the_middle_of_a_hollow_population_is_known_to_be_empty(generator: torch.Generator) -> None:
+    world = Shell(8, radius=2.2, width=0.3)
+    hollow = fit(world.sample(6_000, generator=generator))
+    middle = 0.4 * world.sample(1_000, generator=generator)  # no code of the population or the boundary is ever there
+    assert (hollow.log_prob(middle) < hollow.floor(0.05)).float().mean() > 0.95
+    assert (hollow.score(middle) * middle).sum(dim=1).median() > 0  # outwards
+
+
 @pytest.mark.parametrize("angle", [0.3, 0.8])
 def test_each_level_is_the_map_of_the_noised_population(learned: LatentMap, angle: float) -> None:
     if learned.calibration.levels == 1:
@@ -110,6 +118,35 @@ def test_each_level_is_the_map_of_the_noised_population(learned: LatentMap, angl
     level = learned.at(angle)
     assert (level.log_prob(z) - noised.log_prob(z)).abs().mean() < 0.2
     assert torch.nn.functional.cosine_similarity(level.score(z), noised.score(z)).mean() > 0.97
+
+
+@pytest.mark.parametrize("width", [0.3, 1.0])
+def test_a_blurred_map_is_that_of_the_blurred_population(learned: LatentMap, width: float) -> None:
+    if not learned.blurs:
+        with pytest.raises(UserError, match="single level"):
+            learned.blurred(width)
+        return
+    exact, blurred = WORLD.blurred(width), learned.blurred(width)
+    z = exact.sample(2_000, generator=torch.Generator().manual_seed(6))
+    assert (blurred.log_prob(z) - exact.log_prob(z)).abs().mean() < 0.2
+    assert torch.nn.functional.cosine_similarity(blurred.score(z), exact.score(z)).mean() > 0.97
+    real = exact.log_prob(WORLD.sample(4_000, generator=torch.Generator().manual_seed(7)))
+    assert blurred.floor(0.2) == pytest.approx(torch.quantile(real, 0.2).item(), abs=0.15)
+
+
+def test_a_blur_of_no_width_is_the_map_itself(learned: LatentMap, places: torch.Tensor) -> None:
+    torch.testing.assert_close(learned.blurred(0.0).log_prob(places), learned.log_prob(places))
+    with pytest.raises(UserError, match="choose 0 or more"):
+        learned.blurred(-0.1)
+
+
+def test_a_blur_is_as_wide_as_the_boundary_s_coordinates(generator: torch.Generator) -> None:
+    far = fit(5 + 3 * WORLD.sample(3_000, generator=generator), boundary="gaussian-diagonal")
+    wide = GaussianMixture(WORLD.weights, 5 + 3 * WORLD.means, 3 * WORLD.scales[:, None].expand(2, 2))
+    spread = wide.sample(20_000, generator=generator).std(dim=0)
+    exact = GaussianMixture(wide.weights, wide.means, (wide.scales.square() + (0.5 * spread).square()).sqrt())
+    z = exact.sample(2_000, generator=generator)
+    assert (far.blurred(0.5).log_prob(z) - exact.log_prob(z)).abs().mean() < 0.2
 
 
 def test_there_is_no_level_beyond_pure_noise(learned: LatentMap) -> None:
@@ -245,7 +282,7 @@ def test_a_map_of_another_version_is_refused(learned: LatentMap, tmp_path: Path)
     path = tmp_path / "map.safetensors"
     learned.save(path)
     tensors, metadata = read_tensors(path)
-    write_tensors(path, tensors, {"map": metadata["map"].replace('"format": 2', '"format": 1')})
+    write_tensors(path, tensors, {"map": metadata["map"].replace('"format": 3', '"format": 1')})
     with pytest.raises(UserError, match="written by another version"):
         LatentMap.load(path)
 

@@ -215,7 +215,7 @@ def exact(maps: dict[str, LatentMap]) -> Exact:
     """With the correction of a logit three times too small, which it is not."""
     prior = maps["prior"]
     calibration = replace(prior.calibration, scale=3.0, shift=-0.001)
-    return Exact(prior.network, PriorBoundary(2), torch.zeros(20), calibration)
+    return Exact(prior.network, PriorBoundary(2), torch.zeros(20, 2), calibration)
 
 
 class Halfspace(Membership):

@@ -363,3 +363,17 @@ def test_confusion_stays_finite_far_away() -> None:
     confusion = membership.confusion(torch.tensor([[60.0, 0.0]]))
     assert confusion.isfinite().all()
     assert confusion.item() == pytest.approx(0)
+
+
+def test_a_blurred_mixture_is_that_of_its_noised_draws(generator: torch.Generator) -> None:
+    world = two_clusters(2, distance=3.0)
+    noise = torch.randn(40_000, 2, generator=generator)
+    noised = world.sample(40_000, generator=generator) + 0.7 * noise
+    blurred = world.blurred(0.7)
+    drawn = blurred.sample(40_000, generator=generator)
+    torch.testing.assert_close(noised.var(dim=0), drawn.var(dim=0), rtol=0.03, atol=0)
+    assert blurred.log_prob(noised).mean().item() == pytest.approx(blurred.log_prob(drawn).mean().item(), abs=0.03)
+    with pytest.raises(UserError, match="choose 0 or more"):
+        world.blurred(-1.0)
+    with pytest.raises(UserError, match="a StudentT has no coarser versions"):
+        StudentT(2, freedom=5.0).blurred(0.1)

@@ -1,6 +1,5 @@
 """Are the log-ratios honest? What held-out codes, the boundary and the levels between them say of a logit."""
 
-import itertools
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -9,23 +8,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latent_atlas.boundary import Boundary
+from latent_atlas.boundary import AffineBoundary, Boundary
 from latent_atlas.codes import Codes
-from latent_atlas.density import Density, gradient
+from latent_atlas.density import Density, Source, StandardNormal, gradient
 from latent_atlas.nn.latent_discriminator import angle_of
 from latent_atlas.noise import noised, whitened
 from latent_atlas.ratio import Fit, batched_logits
-from latent_atlas.shapes import Values
+from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Calibration", "Reliability", "calibrate", "kl_over_levels", "log_density", "measure"]
+__all__ = ["Calibration", "Reliability", "calibrate", "kl_over_levels", "log_density", "log_normaliser", "measure"]
 
 CHASM = 20.0  # nats of KL(q || r) above which a single classifier's loss is near 0 and its gradient arbitrary
+UNMEASURED = 0.3  # nats of standard error above which the normaliser is not known
 SATURATED = 0.05  # nats of cross-entropy below which it is, whatever KL the classifier then estimates
 DRAWS = 20_000  # codes drawn on each side, or four of each held-out image if that is more
 GROUPS = 15  # of codes, by realness
-MEETINGS = 100.0  # effective draws of r below which E_r[exp l] is not measured by drawing from r
 RUNGS = 64  # levels at which sums and integrals over levels are taken
 PER_RUNG = 1_024
+PIECE = 4_096  # codes at a time
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Calibration:
     """What a logit l = log q - log r must satisfy, as measured.
 
     Attributes:
-        normaliser: E_r[exp l]; 1 if exp(l) r is a normalised density.
+        normaliser: E_r[exp l]; 1 if exp(l) r is a normalised density; see `log_normaliser`.
         normaliser_error: Standard error of `normaliser`.
         inverse: E_q[exp -l]; 1 if the population's support lies within the boundary's.
         inverse_error: Standard error of `inverse`.
@@ -60,8 +60,7 @@ class Calibration:
         reliability: Said against seen, of the logit before `scale` and `shift`.
         levels: How many levels the log-ratio was telescoped over.
         kl_over_levels: The same divergence as the integral of E|grad l|² over levels; None for a single level.
-        log_normaliser: log E_r[exp l]; where draws of r hardly meet the population and there are levels, summed over
-            these, which is exact of an exact logit and otherwise counts the errors of each level once.
+        log_normaliser: log E_r[exp l] in nats.
         log_normaliser_error: Its standard error.
         distance: KL(q || r) in nats as it was measured before anything was learned; None where it was not.
         gap: Held-out loss less training loss, in nats, where learning stopped; None where that is not known.
@@ -116,8 +115,8 @@ class Calibration:
                 f"a single level saturates here ({measured}): distrust the log-density, above all far away; several "
                 "levels, or a boundary fitted to the codes, would bridge the gap"
             )
-        if self.levels == 1 and self.effective_share * self.samples < MEETINGS:
-            return f"the map cannot be checked by sampling r, whose draws hardly meet the population ({measured})"
+        if self.log_normaliser_error > UNMEASURED:
+            return f"whether the map is normalised cannot be measured ({measured}): too few draws meet the population"
         if self.kl_over_levels is not None and abs(self.kl - self.kl_over_levels) > max(1.0, 0.1 * self.kl):
             return (
                 f"the levels disagree ({measured}, but {self.kl_over_levels:.1f} nats by their gradients): distrust "
@@ -145,45 +144,81 @@ def calibrate(
     network: nn.Module,
     held_out: Codes,
     boundary: Boundary,
+    population: Source,
     *,
     levels: int,
     fit: Fit | None = None,
     distance: float | None = None,
     generator: torch.Generator,
-) -> tuple[Calibration, Tensor]:
+) -> tuple[Calibration, Latents]:
     """Measure D_z on held-out codes.
 
     Arguments:
         network: D_z in whitened coordinates.
         held_out: Codes it has not learned from.
         boundary: r.
+        population: Roughly q, in whitened coordinates; see `log_normaliser`.
         levels: How many levels it was telescoped over.
         fit: How learning ended, if it is known.
         distance: `measured_kl`, if it is known.
         generator: Source of all randomness.
 
     Returns:
-        The calibration, and log q of the held-out codes drawn for it, or their logits where r has no density, (n,).
+        The calibration, and the held-out codes drawn for it, shape (n, d).
     """
     count = max(4 * len(held_out), DRAWS)
     real = held_out.sample(count, generator=generator)
     logits = batched_logits(network, whitened(boundary, real))
     fake = batched_logits(network, whitened(boundary, boundary.sample(count, generator=generator)))
     gap = fit and fit.held_out_loss - fit.loss
-    calibration = replace(measure(logits, fake), levels=levels, distance=distance, gap=gap)
+    log_z, error = log_normaliser(network, boundary, population, count, generator=generator)
+    calibration = replace(
+        measure(logits, fake),
+        normaliser=math.exp(min(log_z, 700.0)),
+        normaliser_error=error * math.exp(min(log_z, 700.0)),
+        log_normaliser=log_z,
+        log_normaliser_error=error,
+        levels=levels,
+        distance=distance,
+        gap=gap,
+    )
     if levels > 1:
         kl = kl_over_levels(network, held_out, boundary, generator=generator)
         calibration = replace(calibration, kl_over_levels=kl)
-    if levels > 1 and calibration.effective_share * count < MEETINGS:
-        log_z, error = _log_normaliser(network, held_out, boundary, generator)
-        calibration = replace(calibration, log_normaliser=log_z, log_normaliser_error=error)
-    log_r = log_density(boundary)
-    return calibration, logits if log_r is None else logits + log_r.log_prob(real)
+    return calibration, real
 
 
 def log_density(boundary: Boundary) -> Density | None:
     """r as a density that turns a logit into log q; None where it has none, or none where the population is."""
     return boundary.density if boundary.covers else None
+
+
+@torch.no_grad()
+def log_normaliser(
+    network: nn.Module, boundary: Boundary, population: Source, n: int, *, generator: torch.Generator
+) -> tuple[float, float]:
+    """log E_r[exp l] in nats and its standard error, by draws from where r is and from where the population is.
+
+    Draws of r alone hardly meet a population that is some nats away, and then say 0. With m = (r + g) / 2, where g is
+    roughly the population, E_r[exp l] = E_m[exp(l) r / m]. Where r has no density, it is draws of r alone.
+
+    References:
+        Weighted average importance sampling and defensive mixture distributions, Hesterberg 1995.
+
+    Arguments:
+        network: D_z in whitened coordinates.
+        boundary: r.
+        population: g, in whitened coordinates.
+        n: Draws of each.
+        generator: Source of all randomness.
+    """
+    fake = whitened(boundary, boundary.sample(n, generator=generator))
+    r = StandardNormal(boundary.dimension) if isinstance(boundary, AffineBoundary) else boundary.density
+    if r is None:
+        return _log_mean_exp(batched_logits(network, fake))
+    z = torch.cat([fake, population.sample(n, generator=generator)])
+    log_r, log_g = (torch.cat([known.log_prob(part) for part in z.split(PIECE)]) for known in (r, population))
+    return _log_mean_exp(batched_logits(network, z) + log_r - torch.logaddexp(log_r, log_g) + math.log(2))
 
 
 def measure(real: Values, fake: Values) -> Calibration:
@@ -240,20 +275,6 @@ def kl_over_levels(network: nn.Module, codes: Codes, boundary: Boundary, *, gene
         gains.append((slope * (2 * exact - slope)).sum(dim=1).mean())
     values = torch.stack(gains)
     return (torch.trapezoid(values, depths) + 0.5 * values[-1]).item()
-
-
-@torch.no_grad()
-def _log_normaliser(
-    network: nn.Module, codes: Codes, boundary: Boundary, generator: torch.Generator
-) -> tuple[float, float]:
-    """log E_r[exp l] = Σ_k log E_q_k+1[exp(l_k - l_k+1)] over rungs of levels, with its standard error, in nats."""
-    angles = angle_of(torch.linspace(0, 1, RUNGS + 1, device=generator.device))
-    total, variance = 0.0, 0.0
-    for sharper, smoother in itertools.pairwise(angles):
-        where = noised(codes, boundary, smoother.expand(PER_RUNG), generator=generator).latents
-        mean, error = _log_mean_exp(network(where, sharper.expand(1)) - network(where, smoother.expand(1)))
-        total, variance = total + mean, variance + error**2
-    return total, math.sqrt(variance)
 
 
 def _least_cross_entropy(real: Values, fake: Values, steps: int = 50) -> tuple[float, float]:

@@ -178,7 +178,7 @@ class MapConfig:
     steps: int = 4_000
     """Upper limit; learning stops earlier when the held-out loss has not fallen for `patience` checks."""
     batch_size: int = 512
-    learning_rate: float = 1e-3
+    learning_rate: float = 8e-3
     weight_decay: float = 0.01
     ema: float = 0.998
     """Decay per step of the averaged weights of D_z, the ones that are judged and kept."""

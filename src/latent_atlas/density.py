@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Located, Values
 
-__all__ = ["Density", "ExactMembership", "Membership", "Source", "StandardNormal", "entropy", "gradient"]
+__all__ = ["Density", "ExactMembership", "Membership", "Source", "StandardNormal", "blur_width", "entropy", "gradient"]
 
 
 def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
@@ -35,6 +36,17 @@ def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
     return slope
 
 
+def blur_width(width: float) -> float:
+    """The width of a blur, if there is one so wide.
+
+    Raises:
+        UserError: it is negative.
+    """
+    if width < 0:
+        raise UserError(f"the width of a blur is {width}; choose 0 or more")
+    return width
+
+
 def entropy(logit: Values) -> Values:
     """Binary entropy of sigmoid(l) in bits, in [0, 1], shape (n,), for logits of any size."""
     real = torch.sigmoid(logit)
@@ -46,9 +58,11 @@ class Density(ABC):
 
     Attributes:
         dimension: d, the number of coordinates of a code.
+        blurs: Whether `blurred` has coarser versions of it.
     """
 
     dimension: int
+    blurs: bool = False
 
     @abstractmethod
     def log_prob(self, latents: Latents) -> Values:
@@ -57,6 +71,21 @@ class Density(ABC):
     def score(self, latents: Located) -> Located:
         """Gradient of `log_prob` at each code, shape (n, d); by autograd unless a closed form is given."""
         return gradient(self.log_prob, latents)
+
+    def blurred(self, width: float) -> "Density":
+        """The density of z + width · eps, eps ~ N(0, I): the same population seen from further away.
+
+        A local gradient knows nothing of a cluster beyond an empty region; that of a blurred density does.
+
+        Arguments:
+            width: Standard deviation of the blur, 0 or more, in the units of the codes.
+
+        Raises:
+            UserError: there are no coarser versions of this density, or the width is negative.
+        """
+        if blur_width(width) > 0:
+            raise UserError(f"a {type(self).__name__} has no coarser versions; choose a width of 0")
+        return self
 
 
 class Source(Density):

@@ -7,27 +7,27 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary import AffineBoundary, Boundary, PriorBoundary, fit_boundary, load_boundary
-from latent_atlas.calibration import Calibration, calibrate, log_density
+from latent_atlas.boundary import AffineBoundary, Boundary, PriorBoundary, load_boundary
+from latent_atlas.calibration import Calibration, log_density
 from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.codes import Codes, as_codes
 from latent_atlas.config import MapConfig
-from latent_atlas.density import Membership
+from latent_atlas.density import Membership, StandardNormal, blur_width
 from latent_atlas.errors import UserError
-from latent_atlas.nn.initial import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
-from latent_atlas.noise import choose_levels, measured_kl, whitened
-from latent_atlas.ratio import fit_ratio
+from latent_atlas.noise import whitened
 from latent_atlas.shapes import Latents, Located, Values
+from latent_atlas.survey import measured, survey
 
 __all__ = ["LatentMap"]
 
-FAR = 20.0  # nats of KL(q || r) from which the gradient's loss has ten times the weight
-FORMAT = 2
+PIECE = 4_096  # codes judged at a time
+FORMAT = 3
 
 
 class LatentMap(Membership):
@@ -41,7 +41,8 @@ class LatentMap(Membership):
     Attributes:
         boundary: r, where z_fake was drawn.
         calibration: What held-out codes said of the logit.
-        angle: The noise level in radians at which the map is read: 0, the sharpest, unless it came from `at`.
+        blurs: Whether it has several levels, so that `at` and `blurred` have smoother versions of it.
+        angle: The noise level in radians at which the map is read: 0, the sharpest, unless it came from one of these.
         shape: Shape of a code: (d,), or (c, h, w) for spatial latents.
         notes: What was repaired in the codes, or should be known of them.
     """
@@ -50,35 +51,38 @@ class LatentMap(Membership):
         self,
         network: Ensemble,
         boundary: Boundary,
-        held_out: Values,
+        held_out: Latents,
         calibration: Calibration,
         *,
         shape: tuple[int, ...] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
-        """Arguments: D_z; r; log q of held-out real codes, (n,); the logit's measured honesty; shape of a code."""
+        """Arguments: D_z; r; held-out real codes, (n, d); the logit's measured honesty; shape of a code."""
         self.network = network.eval().requires_grad_(False)
         self.boundary = boundary
         self.calibration = calibration
         self.dimension = boundary.dimension
         self.shape = shape or (self.dimension,)
         self.notes = notes
+        self.blurs = calibration.levels > 1
         self.angle = 0.0
+        self._shrinks = False
         self._shift = 0.0
-        self._held_out = held_out.sort().values
+        self._codes = held_out
+        self._ranked: dict[tuple[float, bool], Values] = {}  # log q of these codes in ascending order, by level
 
     @property
     def device(self) -> torch.device:
         """Where codes have to be."""
-        return self._held_out.device
+        return self._codes.device
 
     def logit(self, latents: Located) -> Values:
         """l(z) = log q(z) - log r(z) in nats, shape (n,), for codes of any floating type on any device.
 
         With several levels it is the sum of what each adds, since D_z learned their differences.
         """
-        z = whitened(self.boundary, self._rows(latents))
-        return self.network(z, z.new_full((1,), self.angle)) - self._shift
+        w = self._white(latents)
+        return self.network(w, w.new_full((1,), self.angle)) - self._shift
 
     def propose(self, n: int, *, generator: torch.Generator) -> Latents:
         """z_fake ~ r."""
@@ -97,7 +101,12 @@ class LatentMap(Membership):
                 f"({self.boundary.note}); realness, confusion and the gradient of log D_z still work, and boundary "
                 "'prior' has all of them"
             )
-        return self.logit(latents) + log_r.log_prob(self._rows(latents))
+        if self.angle == 0 or not isinstance(self.boundary, AffineBoundary):
+            return self.logit(latents) + log_r.log_prob(self._rows(latents))
+        w = self._white(latents)
+        log_volume = self.dimension * math.log(math.cos(self.angle)) if self._shrinks else 0.0
+        log_r_t = StandardNormal(self.dimension).log_prob(w) - self.boundary.log_scale + log_volume
+        return self.network(w, w.new_full((1,), self.angle)) - self._shift + log_r_t
 
     def calibrated_logit(self, latents: Located) -> Values:
         """a l(z) + b, with a and b measured on held-out codes: what realness and confusion come from."""
@@ -107,41 +116,48 @@ class LatentMap(Membership):
 
     def uncertainty(self, latents: Located) -> Values:
         """Standard deviation of log q(z) over the members of the ensemble in nats, shape (n,); 0 for a single one."""
-        z = whitened(self.boundary, self._rows(latents))
-        return self.network.logits(z, z.new_full((1,), self.angle)).std(dim=0, correction=0)
+        w = self._white(latents)
+        return self.network.logits(w, w.new_full((1,), self.angle)).std(dim=0, correction=0)
 
     def typicality(self, latents: Located) -> Values:
         """Share of held-out real codes that are less likely than each code, in [0, 1], shape (n,)."""
-        rank = torch.searchsorted(self._held_out, self.log_prob(latents).contiguous())
-        return rank / len(self._held_out)
+        known = self._log_prob_held_out()
+        return torch.searchsorted(known, self.log_prob(latents).contiguous()) / len(known)
 
     def floor(self, share: float) -> float:
         """The log-density in nats below which the given share of held-out real codes lies."""
-        return torch.quantile(self._held_out, share).item()
+        return torch.quantile(self._log_prob_held_out(), share).item()
 
     def at(self, angle: float) -> "LatentMap":
         """The same map at the noise level t = `angle`, from sharp, 0, to smooth, below π/2: that of q_t.
 
-        q_t is the population noised in the boundary's coordinates, which leaves the boundary as it is. Typicality and
-        floor stay those of the sharpest level.
+        q_t is the population noised in the boundary's coordinates w to cos(t) w + sin(t) eps, which leaves the boundary
+        as it is. Typicality and floor are by held-out codes without noise.
 
         Raises:
             UserError: the map has a single level, or no such angle.
         """
         if not 0 <= angle < math.pi / 2:
             raise UserError(f"the angle of a level is {angle}; choose 0 (sharp) to below π/2 (smooth)")
-        if angle > 0 and self.calibration.levels == 1:
+        if angle > 0 and not self.blurs:
             raise UserError("this map has a single level, at angle 0; fit it with levels=None or more than 1")
-        other = copy.copy(self)
-        other.angle = float(angle)
-        return other
+        return self._changed(angle=float(angle), _shrinks=False)
+
+    def blurred(self, width: float) -> "LatentMap":
+        """The map of the population with noise of standard deviation `width` added in the boundary's coordinates.
+
+        w + width · eps is cos(t) w + sin(t) eps, divided by cos(t), at tan t = width; so unlike `at` it leaves places
+        where they are: log q_t(cos(t) w) + d log cos(t), less log|det dz/dw|. Its realness compares with the boundary
+        that is blurred likewise. Typicality and floor are by held-out codes without noise.
+
+        Raises:
+            UserError: the map has a single level, or the width is negative.
+        """
+        return self.at(math.atan(blur_width(width)))._changed(_shrinks=True)
 
     def normalised(self) -> "LatentMap":
         """The same map with log E_r[exp l], as it was measured, subtracted: log q then integrates to 1."""
-        other = copy.copy(self)
-        other._shift = self.calibration.log_normaliser
-        other._held_out = self._held_out - (other._shift - self._shift)
-        return other
+        return self._changed(_shift=self.calibration.log_normaliser)
 
     @classmethod
     def fit(
@@ -178,37 +194,19 @@ class LatentMap(Membership):
         """
         given = {"boundary": boundary, "levels": levels, "steps": steps}
         config = replace(config or MapConfig(), **{name: value for name, value in given.items() if value is not None})
-        device = generator.device
         codes, notes = as_codes(means, log_variances)
-        train, test = _parts(codes.to(device), held_out, generator)
-        if config.z_real == "means":
-            train, test = train.points(), test.points()
-        r = fit_boundary(config, train.sample(max(len(train), 10_000), generator=generator), generator=generator)
-        notes += [r.note] if r.note else []
-        distance = measured_kl(train, r, generator=generator)
-        count, score_weight = _plan(config, r, distance)
-        members, fits = [], []
-        for _ in range(config.members):
-            # A seed of its own: the generator's would repeat the random numbers of the split.
-            with initial_weights(int(torch.randint(2**62, (), generator=generator, device=device))):
-                network = LatentDiscriminator(r.dimension, width=config.width, depth=config.depth).to(device)
-            settings = {"levels": count, "score_weight": score_weight, "generator": generator, "log": log}
-            fits.append(fit_ratio(network, train, test, r, config, **settings))
-            members.append(network)
-        ensemble = Ensemble(members)
-        measured = {"levels": count, "fit": fits[0], "distance": distance}
-        calibration, density = calibrate(ensemble, test, r, **measured, generator=generator)
+        train, test = _parts(codes.to(generator.device), held_out, generator)
+        found = survey(train, test, config, generator=generator, log=log)
+        notes += [found.boundary.note] if found.boundary.note else []
         for note in notes if warn else []:
             warnings.warn(note, stacklevel=2)
-        return cls(ensemble, r, density, calibration, shape=tuple(means.shape[1:]), notes=tuple(notes))
+        return cls(*found, shape=tuple(means.shape[1:]), notes=tuple(notes))
 
     @classmethod
     def from_network(cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator) -> "LatentMap":
         """Make the map of a D_z that has learned already against the prior, calibrated on held-out codes."""
         boundary = PriorBoundary(held_out.means.shape[1])
-        ensemble = Ensemble([network])
-        calibration, density = calibrate(ensemble, held_out, boundary, levels=1, generator=generator)
-        return cls(ensemble, boundary, density, calibration)
+        return cls(*measured(Ensemble([network]), held_out, boundary, generator=generator))
 
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
@@ -227,7 +225,7 @@ class LatentMap(Membership):
         }
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"boundary.{name}": value for name, value in self.boundary.tensors().items()}
-        write_tensors(path, tensors | {"held_out": self._held_out}, {"map": json.dumps(about)})
+        write_tensors(path, tensors | {"held_out": self._codes}, {"map": json.dumps(about)})
 
     @classmethod
     def load(cls, path: Path, *, device: torch.device | str = "cpu") -> "LatentMap":
@@ -259,6 +257,27 @@ class LatentMap(Membership):
             notes=tuple(about["notes"]),
         )
 
+    def _changed(self, **attributes: Any) -> "LatentMap":
+        """The same map, read in another way."""
+        other = copy.copy(self)
+        vars(other).update(attributes)
+        return other
+
+    @torch.no_grad()
+    def _log_prob_held_out(self) -> Values:
+        """log q of held-out real codes, or their logits where r has no density, in ascending order."""
+        level = (self.angle, self._shrinks)
+        if level not in self._ranked:
+            judge = self.logit if log_density(self.boundary) is None else self.log_prob
+            values = torch.cat([judge(part) for part in self._codes.split(PIECE)]) + self._shift
+            self._ranked[level] = values.sort().values
+        return self._ranked[level] - self._shift
+
+    def _white(self, latents: Located) -> Latents:
+        """Codes in the coordinates that D_z knows; where the map is blurred, brought to its level."""
+        w = whitened(self.boundary, self._rows(latents))
+        return math.cos(self.angle) * w if self._shrinks else w
+
     def _rows(self, latents: Located) -> Latents:
         """Codes as rows (n, d), here and in single precision.
 
@@ -281,24 +300,3 @@ def _parts(codes: Codes, held_out: float | Codes, generator: torch.Generator) ->
     if not 0 < held_out < 1:
         raise UserError(f"held_out is {held_out}; choose a share between 0 and 1, or give codes")
     return codes.split(held_out, generator=generator)
-
-
-def _plan(config: MapConfig, boundary: Boundary, distance: float) -> tuple[int, float]:
-    """How many levels, and the weight of score matching, for a measured KL(q || r) of `distance` nats.
-
-    Raises:
-        UserError: levels were asked for that this boundary does not have.
-    """
-    if not isinstance(boundary, AffineBoundary):
-        if config.levels not in (None, 1):
-            raise UserError(
-                f"boundary '{boundary.name}' has a single level, since noise would change it; choose levels=1, or one "
-                "of the boundaries prior, gaussian-diagonal, gaussian"
-            )
-        return 1, 0.0
-    levels = config.levels or choose_levels(distance)
-    if levels == 1:
-        return 1, 0.0
-    if config.score_weight is not None:
-        return levels, config.score_weight
-    return levels, 10.0 if distance > FAR else 1.0

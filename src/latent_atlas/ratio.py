@@ -212,4 +212,7 @@ def _set_moments(
     draws = whitened(boundary, real.sample(max(MOMENTS, len(real)), generator=generator))
     if levels == 1:
         draws = torch.cat([draws, whitened(boundary, boundary.sample(len(draws), generator=generator))])
-    network.set_moments(*Codes(draws).moments(), reference="none" if levels == 1 else config.reference)
+    mean, covariance = Codes(draws).moments()
+    squares = torch.linalg.solve(covariance, (draws.double() - mean).T).T * (draws - mean)  # |y|² is their sum
+    spread = squares.sum(dim=1).var().item()
+    network.set_moments(mean, covariance, spread, reference="none" if levels == 1 else config.reference)

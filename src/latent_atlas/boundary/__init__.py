@@ -17,7 +17,7 @@ from latent_atlas.boundary.boundary import AffineBoundary, Boundary
 from latent_atlas.boundary.box import BoxBoundary
 from latent_atlas.boundary.fit import fit_boundary, load_boundary
 from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, PriorBoundary
-from latent_atlas.boundary.gaussians import Gaussians, GaussiansBoundary
+from latent_atlas.boundary.gaussians import Gaussians, GaussiansBoundary, fit_gaussians
 from latent_atlas.boundary.mixture import MixtureBoundary
 from latent_atlas.boundary.outskirts import OutskirtsBoundary
 from latent_atlas.boundary.radius import RadiusBoundary
@@ -35,5 +35,6 @@ __all__ = [
     "PriorBoundary",
     "RadiusBoundary",
     "fit_boundary",
+    "fit_gaussians",
     "load_boundary",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from latent_atlas.boundary.boundary import Boundary
 from latent_atlas.boundary.moments import cholesky, extent
 from latent_atlas.config import MapConfig
-from latent_atlas.density import Density
+from latent_atlas.density import Source
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Gaussians", "GaussiansBoundary", "fit_gaussians"]
@@ -20,7 +20,7 @@ CODES_PER_COMPONENT = 10  # and per dimension: with fewer, a component shrinks o
 LEAST_VARIANCE = 1e-3  # of a component, where each coordinate of the population has variance 1
 
 
-class Gaussians(Density):
+class Gaussians(Source):
     r"""q(z) = Σ_k w_k N(z; m_k, L_k L_kᵀ)."""
 
     def __init__(self, weights: Tensor, means: Tensor, factors: Tensor) -> None:

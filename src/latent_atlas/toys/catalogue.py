@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from latent_atlas.toys.arrangements import clusters, two_moons
+from latent_atlas.toys.arrangements import clusters, ring, two_moons
 from latent_atlas.toys.pairs import Spiralled, correlated_gaussian
 from latent_atlas.toys.radial import Shell, StudentT
 from latent_atlas.toys.world import World
@@ -19,6 +19,7 @@ def catalogue(dimension: int) -> dict[str, World]:
     |---|---|
     | `clusters` | four, of different weights and widths, with voids between them |
     | `moons` | two bent sheets in two coordinates, which the others dilute |
+    | `ring` | a circle in two coordinates, hollow and thin |
     | `shell` | hollow, and no coordinate alone shows it |
     | `correlated` | one nat of divergence for every eight coordinates, in pairs |
     | `spiral` | the same, stirred: as far from the prior, but no Gaussian |
@@ -34,6 +35,7 @@ def catalogue(dimension: int) -> dict[str, World]:
     return {
         "clusters": clusters(dimension, generator=torch.Generator().manual_seed(dimension)),
         "moons": two_moons(dimension),
+        "ring": ring(dimension),
         "shell": Shell(dimension, radius=0.8 * math.sqrt(dimension), width=0.3),
         "correlated": correlated,
         "spiral": Spiralled(correlated, turn=0.5),

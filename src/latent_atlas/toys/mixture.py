@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from latent_atlas.density import blur_width
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.toys.world import World
 
@@ -20,6 +21,8 @@ class GaussianMixture(World):
         >>> world.log_prob(torch.tensor([[2.0, 0.0]])).exp()  # on a centre: half of 1 / 2π s²
         tensor([0.3183])
     """
+
+    blurs = True
 
     def __init__(self, weights: Tensor, means: Tensor, scales: Tensor) -> None:
         """Arguments: weights (k,) are positive and sum to 1, means are (k, d), scales (k,) or (k, d) are positive."""
@@ -52,6 +55,10 @@ class GaussianMixture(World):
         _, means, scales = self._parameters(latents)
         shares, precisions = self._log_parts(latents).softmax(dim=1), scales.pow(-2)
         return shares @ (means * precisions) - (shares @ precisions) * latents
+
+    def blurred(self, width: float) -> "GaussianMixture":
+        """The same mixture with s² + width² in place of s²."""
+        return GaussianMixture(self.weights, self.means, (self.scales.square() + blur_width(width) ** 2).sqrt())
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes, shape (n, d), on the generator's device."""
