@@ -5,7 +5,7 @@ Claim: read off its levels, D_z finds the mutual information of a correlated Gau
 Density-Ratio Estimation (Rhodes et al. 2020). By default D_z starts from the Gaussian with the codes' moments, which
 here is the answer itself, so what it does without that start is measured as well.
 
-    python benchmarks/density_ratio.py                             # about 40 minutes on 2 CPU cores
+    python benchmarks/density_ratio.py                             # about 12 minutes on one CPU core
     python benchmarks/density_ratio.py --dimensions 40 160         # some of it
 """
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dimensions", type=int, nargs="*", default=[40, 80, 160, 320])
     parser.add_argument("--samples", type=int, default=100_000)
-    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()

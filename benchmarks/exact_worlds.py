@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--estimators", nargs="*", default=[OURS, *OPPONENTS])
     parser.add_argument("--codes", type=int, default=50_000)
     parser.add_argument("--seconds", type=float, default=15.0, help="for each opponent; D_z takes its steps")
-    parser.add_argument("--steps", type=int, default=1_000, help="of D_z, at most")
+    parser.add_argument("--steps", type=int, default=1_500, help="of D_z, at most")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     settings = {"codes": given.codes, "seconds": given.seconds, "steps": given.steps, "seed": given.seed}

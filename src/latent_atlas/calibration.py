@@ -16,7 +16,16 @@ from latent_atlas.noise import noised, whitened
 from latent_atlas.ratio import Fit, batched_logits
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Calibration", "Reliability", "calibrate", "kl_over_levels", "log_density", "log_normaliser", "measure"]
+__all__ = [
+    "Calibration",
+    "Reliability",
+    "calibrate",
+    "kl_over_levels",
+    "log_density",
+    "log_normaliser",
+    "measure",
+    "meetings",
+]
 
 CHASM = 20.0  # nats of KL(q || r) above which a single classifier's loss is near 0 and its gradient arbitrary
 UNMEASURED = 0.3  # nats of standard error above which the normaliser is not known
@@ -171,7 +180,7 @@ def calibrate(
     logits = batched_logits(network, whitened(boundary, real))
     fake = batched_logits(network, whitened(boundary, boundary.sample(count, generator=generator)))
     gap = fit and fit.held_out_loss - fit.loss
-    log_z, error = log_normaliser(network, boundary, population, count, generator=generator)
+    log_z, error = log_normaliser(network, boundary, population, meetings(held_out), generator=generator)
     calibration = replace(
         measure(logits, fake),
         normaliser=math.exp(min(log_z, 700.0)),
@@ -191,6 +200,11 @@ def calibrate(
 def log_density(boundary: Boundary) -> Density | None:
     """r as a density that turns a logit into log q; None where it has none, or none where the population is."""
     return boundary.density if boundary.covers else None
+
+
+def meetings(held_out: Codes) -> int:
+    """How many draws `log_normaliser` is worth: 4,000 to 100,000, which leave some 2 % of error on image codes."""
+    return min(max(100 * len(held_out), 4_000), 100_000)
 
 
 @torch.no_grad()

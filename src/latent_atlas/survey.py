@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from latent_atlas.boundary import AffineBoundary, Boundary, Gaussians, fit_boundary, fit_gaussians
-from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, log_normaliser
+from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, log_normaliser, meetings
 from latent_atlas.codes import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.errors import UserError
@@ -19,7 +19,7 @@ from latent_atlas.shapes import Latents
 __all__ = ["Survey", "measured", "survey"]
 
 FAR = 20.0  # nats of KL(q || r) from which the gradient's loss has ten times the weight
-DRAWS = 20_000  # from the population and from the boundary, for the normaliser
+DRAWS = 20_000  # from the population, for its outline
 KEPT = 5_000  # held-out codes that tell what is typical
 
 
@@ -75,7 +75,7 @@ def survey(
         fits.append(fit_ratio(network, train, test, boundary, config, **settings))
         members.append(network)
     ensemble = Ensemble(members)
-    nats, error = log_normaliser(ensemble, boundary, population, DRAWS, generator=generator)
+    nats, error = log_normaliser(ensemble, boundary, population, meetings(test), generator=generator)
     if error < UNMEASURED:  # the constant is what gradients cannot teach: set it so that E_r[exp l] is 1
         for network in members:
             network.lower(nats)
