@@ -26,6 +26,6 @@ generator = torch.Generator().manual_seed(0)
 atlas = Atlas.wrap(images=images, encode=encode, decode=decode, generator=generator, **settings)
 print(atlas.map.calibration.verdict())
 
-path = atlas.travel(images[0], images[1], arrive=True)
+path = atlas.travel(images[0], images[1])
 print("a journey:", {name: round(values.item(), 3) for name, values in path.metrics.items()})
 print("its images:", tuple(path.strip().shape))

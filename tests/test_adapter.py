@@ -102,6 +102,19 @@ class Dropping(nn.Module):
         return self.drop(self.line(latents)).unflatten(1, (1, 8, 8))
 
 
+def test_a_decoder_is_differentiated_through_where_that_is_asked_for() -> None:
+    weight = torch.tensor([[1.0, 0.0, 2.0, 0.0], [0.0, -1.0, 0.0, 3.0]])
+    model = Autoencoder(lambda x: x, lambda z: 0.5 + (z @ weight)[:, None, None], (1, 1, 4), (2,), batch=2, device=CPU)
+    z = torch.full((3, 2), 0.05, requires_grad=True)
+    assert not model.decode(z).requires_grad
+    (slope,) = torch.autograd.grad(model.differentiable(z).sum(), z)
+    torch.testing.assert_close(slope, weight.sum(dim=1).expand(3, -1))
+    torch.testing.assert_close(model.differentiable(z), model.decode(z))
+    beyond = torch.full((1, 2), 9.0, requires_grad=True)
+    (slope,) = torch.autograd.grad(model.differentiable(beyond).sum(), beyond)
+    assert slope.abs().sum() == 0  # every pixel is black or white there
+
+
 @pytest.mark.parametrize("apart", [False, True])
 def test_modules_work_in_evaluation_mode_and_their_own_precision(apart: bool) -> None:
     model = Dropping()

@@ -1,5 +1,7 @@
 """Laws that every density, boundary, planner and sampler keeps, whoever made it."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -103,24 +105,69 @@ def test_a_boundary_samples_its_own_density(name: str, generator: torch.Generato
         torch.testing.assert_close(draws.square().mean(dim=0), second, atol=0.05, rtol=0.03)
 
 
-@pytest.mark.parametrize("planner", PLANNERS)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "walk": {"arrive": True, "alpha": 0.01, "steps": 60},
+    "string": {"iterations": 40},
+    "graph": {"codes": mixture().sample(60, generator=torch.Generator().manual_seed(2))},
+    "pullback": {"decode": lambda z: 3 * z},
+    "auto": {"codes": mixture().sample(60, generator=torch.Generator().manual_seed(2))},
+}
+each_planner = pytest.mark.parametrize("planner", PLANNERS)
+
+
+@each_density
+@each_planner
+def test_a_journey_has_its_ends_and_its_frames(density: Density, planner: str, generator: torch.Generator) -> None:
+    start, end = mixture().sample(4, generator=generator).chunk(2)
+    path = plan(density, start, end, planner, frames=6, generator=generator, **SETTINGS.get(planner, {}))
+    assert path.points.shape == (6, 2, 3)
+    assert path.points.dtype == start.dtype
+    assert not path.points.requires_grad
+    assert path.points.isfinite().all()
+    assert torch.equal(path.points[0], start)
+    torch.testing.assert_close(path.points[-1], end, atol=1e-6 if planner == "walk" else 0, rtol=0)
+    assert all(values.shape == (2,) for values in path.metrics.values())
+
+
+@each_density
+@each_planner
+def test_a_journey_is_the_same_whoever_asks(density: Density, planner: str, generator: torch.Generator) -> None:
+    start, end = mixture().sample(4, generator=generator).chunk(2)
+
+    def points() -> torch.Tensor:
+        asked = {"frames": 6, "generator": _seeded(), **SETTINGS.get(planner, {})}
+        return plan(density, start, end, planner, **asked).points
+
+    expected = points()
+    with torch.no_grad():
+        assert torch.equal(points(), expected)
+    with torch.inference_mode():
+        assert torch.equal(points(), expected)
+
+
+@each_planner
 def test_a_journey_does_not_depend_on_the_others_in_its_batch(planner: str, generator: torch.Generator) -> None:
-    start, end = arc().sample(8, generator=generator).chunk(2)
-    settings = {"tolerance": 0.0, "steps": 50} if planner == "walk" else {}
-    together = plan(arc(), start, end, planner, floor=0.0, **settings)
-    alone = plan(arc(), start[1], end[1], planner, floor=0.0, **settings)
+    codes = arc().sample(200, generator=generator)
+    start, end = codes[:8].chunk(2)
+    settings = {"walk": {"tolerance": 0.0, "steps": 50}, "pullback": {"decode": lambda z: 3 * z}}
+    settings |= {"graph": {"codes": codes[8:]}, "auto": {"codes": codes[8:]}}
+    together = plan(arc(), start, end, planner, floor=0.0, **settings.get(planner, {}))
+    alone = plan(arc(), start[1], end[1], planner, floor=0.0, **settings.get(planner, {}))
     torch.testing.assert_close(together.points[:, 1:2], alone.points, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(together.metrics["length_ratio"][1:2], alone.metrics["length_ratio"])
 
 
-@pytest.mark.parametrize("planner", PLANNERS)
-def test_a_journey_turns_with_the_world(planner: str) -> None:
+@each_planner
+def test_a_journey_turns_with_the_world(planner: str, generator: torch.Generator) -> None:
     turn = torch.tensor([[0.6, 0.8], [-0.8, 0.6]])
     world = arc()
     turned = GaussianMixture(world.weights, world.means @ turn, world.scales)
     start, end = torch.tensor([1.6, 0.8]), torch.tensor([-0.3, 2.2])
-    path = plan(world, start, end, planner, floor=0.0).points
-    again = plan(turned, start @ turn, end @ turn, planner, floor=0.0).points
+    codes = world.sample(200, generator=generator)
+    before = {"pullback": {"decode": lambda z: 3 * z}, "graph": {"codes": codes}, "auto": {"codes": codes}}
+    after = before | {name: {"codes": codes @ turn} for name in ("graph", "auto")}
+    path = plan(world, start, end, planner, floor=0.0, **before.get(planner, {})).points
+    again = plan(turned, start @ turn, end @ turn, planner, floor=0.0, **after.get(planner, {})).points
     torch.testing.assert_close(again, path @ turn, atol=1e-3, rtol=1e-3)
 
 

@@ -1,6 +1,7 @@
 """Paths: ends, rules against hand-computed steps, the fixed point, and what is reported."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,16 @@ from latent_atlas.travel.straight import slerp
 from latent_atlas.travel.walk import Walk, rule1, rule2, walk
 
 WORLD = two_clusters(2, distance=3.0)
+
+
+CODES = WORLD.sample(200, generator=torch.Generator().manual_seed(7))
+
+
+def needs(planner: str) -> dict[str, Any]:
+    """What a planner has to be given."""
+    return {"pullback": {"decode": lambda z: 3 * z}, "graph": {"codes": CODES}}.get(planner, {})
+
+
 MAP = ExactMembership(WORLD, StandardNormal(2))
 
 
@@ -91,16 +102,17 @@ def test_every_planner_starts_at_the_start_and_has_the_frames_asked_for(
     planner: str, generator: torch.Generator
 ) -> None:
     start, end = torch.randn(2, 5, 2, generator=generator)
-    path = plan(WORLD, start, end, planner, frames=9)
+    path = plan(WORLD, start, end, planner, frames=9, **needs(planner))
     assert path.points.shape == (9, 5, 2)
-    torch.testing.assert_close(path.points[0], start)
-    assert set(path.metrics) == {"distance_left", "length_ratio", "outside", "lowest", "largest_jump"}
+    assert torch.equal(path.points[0], start)
+    measured = {"distance_left", "length_ratio", "outside", "lowest", "largest_jump"}
+    assert set(path.metrics) - {"converged", "by_linear", "by_geodesic"} == measured
     assert all(values.shape == (5,) for values in path.metrics.values())
 
 
-@pytest.mark.parametrize("planner", ["linear", "slerp"])
-def test_baselines_arrive_exactly(planner: str) -> None:
-    path = plan(WORLD, Z, END, planner)
+@pytest.mark.parametrize("planner", [planner for planner in PLANNERS if planner != "walk"])
+def test_all_but_the_walk_arrive_exactly(planner: str) -> None:
+    path = plan(WORLD, Z, END, planner, **needs(planner))
     assert torch.equal(path.points[-1], END)
     assert path.metrics["distance_left"].item() == 0
 
@@ -167,6 +179,14 @@ def test_metrics_report_the_distance_left() -> None:
         ({"rule": 1, "alpha": 10.0, "beta": -1.0}, "pull 20 of the way"),
         ({"rule": 1, "alpha": 5.0, "beta": 9.0}, "ran away"),
         ({"planner": "linear", "alpha": 1.0}, "no settings"),
+        ({"planner": "geodesic", "alpha": 1.0}, "planner 'geodesic' has no setting 'alpha'; it has strength"),
+        ({"planner": "pullback"}, "planner 'pullback' was given no decode"),
+        ({"planner": "graph"}, "planner 'graph' was given no codes"),
+        ({"planner": "graph", "codes": CODES, "alpha": 1.0}, "no setting 'alpha'; it has codes, refine, neighbours"),
+        ({"planner": "graph", "codes": torch.zeros(9, 3)}, "journeys of 2 coordinates need codes of as many"),
+        ({"planner": "auto", "codes": CODES / 0}, "coordinates that are not finite; leave those codes out"),
+        ({"planner": "auto", "codes": CODES, "most": 50}, "200 codes are more than the graph's 50; give a generator"),
+        ({"planner": "auto", "decode": lambda z: z}, "planner 'auto' has no setting 'decode'"),
     ],
 )
 def test_bad_input_gets_one_sentence(change: dict[str, object], sentence: str) -> None:
@@ -202,3 +222,40 @@ def test_without_a_floor_each_journey_is_judged_by_its_own_ends() -> None:
     start, end = torch.tensor([[-1.0], [0.1]]), torch.tensor([[1.0], [9.0]])
     assert plan(Hill(), start, end, "linear").metrics["outside"].tolist() == [0, 0]
     assert plan(Hill(), start, end, "linear", floor=-0.5).metrics["outside"].min() > 0
+
+
+@pytest.mark.parametrize("planner", ["walk", "geodesic", "string", "graph", "auto"])
+def test_a_density_without_a_score_gets_one_sentence(planner: str) -> None:
+    class Rounded(Density):
+        dimension = 2
+
+        def log_prob(self, latents: Tensor) -> Tensor:
+            return -latents.detach().square().sum(dim=1)
+
+    with pytest.raises(UserError, match="Rounded is not differentiable"):
+        plan(Rounded(), Z, END, planner, **needs(planner))
+    assert plan(Rounded(), Z, END, "linear").notes == ()
+
+
+@pytest.mark.parametrize("planner", ["walk", "geodesic", "string"])
+def test_a_fault_within_a_density_is_passed_on(planner: str) -> None:
+    class Broken(Density):
+        dimension = 2
+
+        def log_prob(self, latents: Tensor) -> Tensor:
+            return latents @ torch.ones(3)
+
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        plan(Broken(), Z, END, planner)
+
+
+def test_ends_outside_the_population_are_noted_with_how_far(generator: torch.Generator) -> None:
+    start, end = torch.tensor([[-1.5, 0.0], [-1.5, 0.0]]), torch.tensor([[1.5, 0.0], [1.5, 9.0]])
+    path = plan(WORLD, start, end, floor=-4.0)
+    depth = -4.0 - WORLD.log_prob(end[1:]).item()
+    assert path.notes == (
+        f"the end of 1 of 2 journeys is outside the population, up to {depth:.1f} nats under its floor (journey 1); "
+        "travel.uphill moves codes inside",
+    )
+    assert torch.equal(path.points[-1], end)
+    assert plan(WORLD, start[:1], end[:1], floor=-4.0).notes == ()

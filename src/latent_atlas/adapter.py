@@ -60,6 +60,7 @@ class Autoencoder:
             if module is not None:
                 module.eval()
 
+    @torch.no_grad()
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Means and log-variances of q(z|x), shape (n, *latent_shape), the latter None where encode gives none.
 
@@ -83,8 +84,13 @@ class Autoencoder:
         """Means of q(z|x), shape (n, d), for images as those of `posterior`."""
         return self.posterior(images)[0].flatten(1)
 
+    @torch.no_grad()
     def decode(self, latents: Latents) -> Images:
         """G(z), images (n, c, h, w) in [0, 1], for codes (n, d)."""
+        return self.differentiable(latents)
+
+    def differentiable(self, latents: Latents) -> Images:
+        """The same with a gradient, as far as the decoder has one; a pixel beyond black or white gives none."""
         codes = latents.unflatten(1, self.latent_shape)
         images = torch.cat([_image(self._call(self._decode, part)) for part in codes.split(self._batch)])
         return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
@@ -94,7 +100,6 @@ class Autoencoder:
         images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         return images * (self._high - self._low) + self._low
 
-    @torch.no_grad()
     def _call(self, function: Function, rows: Tensor) -> Any:
         """The function of rows, on its module's device and in its precision."""
         module = _module_of(function)

@@ -1,7 +1,7 @@
 """Atlas: a model and its map, the object users hold."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 from latent_atlas.adapter import Autoencoder, Function, adapt
 from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.codes import Codes
+from latent_atlas.coding import Coding
 from latent_atlas.collection import collect
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.engine import pick_device
@@ -20,7 +21,8 @@ from latent_atlas.latentmap import LatentMap
 from latent_atlas.model import Model
 from latent_atlas.sampling import draw
 from latent_atlas.shapes import Images, Latents
-from latent_atlas.travel import Path, plan
+from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
+from latent_atlas.travel.metrics import measure
 
 __all__ = ["Atlas"]
 
@@ -36,6 +38,7 @@ class Atlas:
         codes: Real codes by part, "train" and "held_out".
         labels: Class numbers of the same images by part; empty where the collection has none.
         label_names: Names of the classes; may be empty.
+        properties: Attributes of the codes by name, such as "class".
         config: What the run was made of; of a wrapped autoencoder only the map section says anything.
     """
 
@@ -55,7 +58,9 @@ class Atlas:
         self.codes = codes
         self.labels = labels or {}
         self.label_names = label_names
+        self.properties = Properties(codes["train"].means, self.labels.get("train"), label_names)
         self.config = config
+        self._coding = Coding(model, map.shape, map.device)
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +74,7 @@ class Atlas:
         Raises:
             UserError: there is no model.
         """
-        return self._networks().image_shape
+        return self._coding.model.image_shape
 
     @classmethod
     def load(cls, run: str | FilePath, *, device: str = "auto") -> "Atlas":
@@ -159,7 +164,7 @@ class Atlas:
         Raises:
             UserError: the images have another shape than the model's, or there is no model.
         """
-        return self._networks().encode(images).to(self.device)
+        return self._coding.encode(images)
 
     def decode(self, latents: Tensor) -> Images:
         """G(z), images (n, c, h, w) in [0, 1], for codes (n, d) or (d,), or of the map's spatial shape.
@@ -167,60 +172,133 @@ class Atlas:
         Raises:
             UserError: the codes have another dimension than the model's, or there is no model.
         """
-        return self._networks().decode(self._rows(latents)).to(self.device)
+        return self._coding.decode(latents)
 
-    def travel(self, start: Tensor, end: Tensor, planner: str = "walk", *, frames: int = 17, **options: Any) -> Path:
-        """Journey between images or codes, single or batched, with its frames decoded.
+    def travel(
+        self,
+        start: Tensor | Sequence[Tensor],
+        end: Tensor | None = None,
+        planner: str = "geodesic",
+        *,
+        frames: int = 17,
+        closed: bool = False,
+        preserve: Attribute | str | Sequence[Attribute | str] = (),
+        pace: str = "latent",
+        features: Function | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Path:
+        """Journey between images or codes, single or batched, with its frames decoded where there is a model.
 
         Arguments:
-            start, end: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,).
-            planner, frames, **options: As for `travel.plan`.
+            start, end: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,). Without an end, `start` is
+                the two or more stops of the journey, one after the other.
+            planner, frames, closed, **options: As for `travel.plan` and `travel.tour`. A graph is of the codes that the
+                map has learned from, and a pullback of this atlas's decoder, unless others are given.
+            preserve: What of the start to keep, each an attribute or a name in `properties`; the option `within`
+                says how far it may move, as for `travel.preserve`.
+            pace: "latent", frames at equal distances in Z, or "perceived", at equal distances in features.
+            features: Of images, (n, c, h, w) to (n, f), for the pace; by default their pixels.
+            generator: Of planners that draw; by default one that always draws the same.
+
+        Raises:
+            UserError: there is no such journey, or no model to perceive it by.
         """
-        path = plan(self.map, self._as_codes(start), self._as_codes(end), planner, frames=frames, **options)
-        images = self.decode(path.points.flatten(0, 1))
-        return replace(path, images=images.unflatten(0, path.points.shape[:2]))
+        have = {"codes": self.codes["train"].means, "decode": self._coding.differentiable}
+        path = journey(
+            self.map,
+            self._coding.stops(start, end),
+            planner,
+            frames=frames,
+            closed=closed,
+            keep=self.properties.chosen(preserve),
+            features=self._perceived(pace, features),
+            generator=generator or torch.Generator(self.device).manual_seed(0),
+            **(understood(planner, have) | options),
+        )
+        return self._decoded(path)
+
+    def along(
+        self,
+        start: Tensor,
+        attribute: Attribute | str | Tensor,
+        *,
+        keep: Attribute | str | Sequence[Attribute | str] = (),
+        **options: Any,
+    ) -> Path:
+        """Journey from images or codes along an attribute, with its frames decoded.
+
+        Arguments:
+            start: As for `travel`.
+            attribute: What to change, or its name in `properties`; or a direction (d,).
+            keep: What to leave alone, each an attribute or a name.
+            **options: As for `travel.along`, `by` or `to` among them.
+        """
+        followed = self.properties[attribute] if isinstance(attribute, str) else attribute
+        kept = self.properties.chosen(keep)
+        return self._decoded(along(self.map, self._coding.codes(start), followed, keep=kept, **options))
+
+    def explore(self, start: Tensor, *, generator: torch.Generator | None = None, **options: Any) -> Path:
+        """Wander through the population around images or codes, with the frames decoded.
+
+        Arguments:
+            start: As for `travel`.
+            generator: Source of all randomness; by default another one each time.
+            **options: As for `travel.explore`.
+        """
+        return self._decoded(explore(self.map, self._coding.codes(start), generator=self._given(generator), **options))
+
+    def repair(self, places: Tensor, share: float = OUTSIDE_SHARE) -> Path:
+        """Bring images or codes from outside the population to its edge, decoded where they were and where they are.
+
+        Arguments:
+            places: As `start` for `travel`.
+            share: Of held-out real codes that is less likely than the edge, in (0, 1): 0.5 makes a place typical.
+
+        Returns:
+            Paths of two frames, with `moved`, a distance, and `converged`, 1 or 0, as `travel.uphill` says.
+        """
+        before, floor = self._coding.codes(places), self.map.floor(share)
+        climb = uphill(self.map, before, floor)
+        path = Path(torch.stack([before, climb.points]), climb.points, "uphill")
+        measured = measure(path, self.map, floor) | {"moved": climb.moved, "converged": climb.converged.to(before)}
+        return self._decoded(path.with_metrics(measured))
 
     def sample(self, n: int, sampler: str = "importance", *, generator: torch.Generator | None = None) -> Images:
         """Draw `n` new images from where the population is, shape (n, c, h, w); see `sampling.draw`."""
+        return self.decode(draw(self.map, n, sampler, generator=self._given(generator)).points)
+
+    def _given(self, generator: torch.Generator | None) -> torch.Generator:
+        """The generator, or a new one.
+
+        Raises:
+            UserError: it is on another device.
+        """
         if generator is None:
             generator = torch.Generator(self.device)
             generator.seed()
         if generator.device.type != self.device.type:
             raise UserError(f"the generator is on {generator.device}, the atlas on {self.device}; make one there")
-        return self.decode(draw(self.map, n, sampler, generator=generator).points)
+        return generator
 
-    def _networks(self) -> Autoencoder:
-        """The model.
+    def _perceived(self, pace: str, features: Function | None) -> Function | None:
+        """What the pace is by, of codes; None for distances in Z.
 
         Raises:
-            UserError: there is none.
+            UserError: there is no such pace, or features without one.
         """
+        if pace == "latent" and features is None:
+            return None
+        if pace != "perceived":
+            raise UserError(f"the pace is '{pace}'; choose latent, or perceived, which is by features of images")
+        seen = features or (lambda images: images.flatten(1))
+        return lambda latents: seen(self.decode(latents)).to(self.device)
+
+    def _decoded(self, path: Path) -> Path:
+        """The path with its images, if there is a decoder."""
         if self.model is None:
-            raise UserError(
-                "this run has codes but no decoder and no encoder, so it knows no images; `latent-atlas map` draws it, "
-                "and travel and sample write codes with --out FILE.npy"
-            )
-        return self.model
-
-    def _as_codes(self, places: Tensor) -> Latents:
-        """Codes of images or of codes, on the atlas's device; where both have the same shape, of images."""
-        shape = tuple(places.shape[-3:])
-        is_image = self.model is not None and shape == self.model.image_shape
-        return self.encode(places) if len(shape) == 3 and (is_image or shape != self.map.shape) else self._rows(places)
-
-    def _rows(self, latents: Tensor) -> Latents:
-        """Codes as rows (n, d) on the atlas's device.
-
-        Raises:
-            UserError: they have another shape than the map's.
-        """
-        if tuple(latents.shape[-3:]) == self.map.shape:
-            latents = latents.flatten(-len(self.map.shape))
-        rows = torch.atleast_2d(latents)
-        if rows.ndim != 2 or rows.shape[1] != self.map.dimension:
-            have = rows.shape[1] if rows.ndim == 2 else f"shape {tuple(rows.shape)}"
-            raise UserError(f"codes must have {self.map.dimension} coordinates; these have {have}")
-        return rows.to(self.device, torch.float32)
+            return path
+        return replace(path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2]))
 
 
 def _read_model(run: Run, device: torch.device) -> Autoencoder:

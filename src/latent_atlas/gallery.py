@@ -28,6 +28,8 @@ PANELS: tuple[tuple[str, str, Kind], ...] = (
 )
 LATTICE = 13  # decoded images along each side of the map's lattice
 PAIRS = 256
+SHOWN = ("linear", "walk, arriving", "geodesic")  # of the planners that are compared, those that a run draws
+FAR = 100.0  # length over the straight line from which on a journey has come back to where it began
 FEW = 20  # held-out codes below which pairs are chosen among all codes
 
 
@@ -54,10 +56,10 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     rebuilt = atlas.decode(atlas.encode(examples)).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = telling_triple(atlas, generator)
-    journeys = {row: atlas.travel(a, b, planner, **options) for row, (planner, options) in JOURNEYS.items()}
-    shown = {row: journeys[row] for row in ("linear", "walk, rule 2", "walk, arriving")}
+    rows = {row: JOURNEYS[row] for row in SHOWN}
+    journeys = {row: atlas.travel(a, b, planner, **options) for row, (planner, options) in rows.items()}
     if atlas.map.dimension > 1:  # codes on a line span no plane
-        save(draw_map(atlas, (a, b, c), shown), folder.file("map.png"))
+        save(draw_map(atlas, (a, b, c), journeys), folder.file("map.png"))
     save(draw_travel(atlas, journeys), folder.file("travel.png"))
     reliability = draw_reliability(atlas.map, atlas.codes["held_out"], generator=generator)
     save(reliability, folder.file("reliability.png"))
@@ -148,12 +150,21 @@ def telling_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Te
 
 
 def describe(path: Path) -> str:
-    """One journey's numbers in words: frames outside, length, distance left."""
-    outside, left = path.metrics["outside"][0].item(), path.metrics["distance_left"][0].item()
-    words = [f"{round(outside * (len(path.points) - 2))} of {len(path.points) - 2} outside"]
-    words.append(f"{path.metrics['length_ratio'][0].item():.2f} × straight")
-    if left > 5e-4:
-        words.append(f"{100 * left:.0f} % left to go")
+    """One journey's numbers in words: frames outside, length, distance left, and what its planner adds."""
+    numbers = {name: values[0].item() for name, values in path.metrics.items()}
+    if "moved" in numbers:
+        return f"moved by {numbers['moved']:.2f}" if numbers["moved"] > 0 else "in the population already"
+    judged = len(path.points) - 2 or 2  # the inner frames, or both ends
+    words = [f"{round(numbers['outside'] * judged)} of {judged} outside"]
+    if numbers["length_ratio"] < FAR:
+        words.append(f"{numbers['length_ratio']:.2f} × straight")
+    if numbers["distance_left"] > 5e-4:
+        words.append(f"{100 * numbers['distance_left']:.0f} % left to go")
+    if "reached" in numbers:
+        words.append(f"{100 * numbers['reached']:.0f} % of the change")
+    if numbers.get("broken", 0) > 0:
+        words.append(f"{100 * numbers['broken']:.0f} % of frames do not keep it")
+    words += [name.replace("_", " ") for name, taken in numbers.items() if name.startswith("by_") and taken == 1]
     return ", ".join(words)
 
 

@@ -9,13 +9,13 @@ import shutil
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.cli.fitting import fit
 from latent_atlas.cli.places import code_at, file_to_write, load_atlas, write_codes
+from latent_atlas.cli.travelling import travel
 from latent_atlas.config import BOUNDARIES, Config, with_settings
 from latent_atlas.errors import UserError
 from latent_atlas.presets import PRESETS, preset_for_size
@@ -35,7 +35,6 @@ TRAIN_FLAGS = {
     "model": ("image_size", "channels"),
     "train": ("arm", "steps", "batch_size", "seed", "precision", "compile", "device"),
 }
-WALK_FLAGS = ("rule", "alpha", "beta", "gamma", "arrive")
 
 
 def demo(given: Namespace, console: Console) -> None:
@@ -89,36 +88,10 @@ def map(given: Namespace, console: Console) -> None:
     if given.levels:
         out = save(draw_levels(atlas.map, (a, b, c)), file_to_write(given, "levels.png"))
     else:
-        journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "walk")}
+        journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
         out = save(draw_map(atlas, (a, b, c), journeys), file_to_write(given, "map.png"))
     calibration = atlas.map.calibration
     console.result({"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}")
-
-
-def travel(given: Namespace, console: Console) -> None:
-    """Draw a journey beside the straight line, or write its codes, and tell its numbers."""
-    from latent_atlas.gallery import describe, draw_travel
-    from latent_atlas.pictures import save
-    from latent_atlas.travel import plan
-
-    atlas = load_atlas(given)
-    out = file_to_write(given, "travel.png", or_codes=True)
-    a, b = code_at(atlas, given.start), code_at(atlas, given.end)
-    as_codes = out.suffix.lower() == ".npy"
-    go = partial(plan, atlas.map) if as_codes else atlas.travel  # only pictures need a decoder
-    options = {name: value for name in WALK_FLAGS if (value := getattr(given, name)) is not None}
-    journeys = {"linear": go(a, b, "linear", frames=given.frames)}
-    journeys[given.planner] = go(a, b, given.planner, frames=given.frames, **options)
-    if as_codes:
-        write_codes(journeys[given.planner].points[:, 0], atlas, out)
-    else:
-        save(draw_travel(atlas, journeys), out)
-    numbers = {
-        name: {metric: values[0].item() for metric, values in path.metrics.items()} | path.info
-        for name, path in journeys.items()
-    }
-    lines = [f"{name:8} {describe(path)}" for name, path in journeys.items()]
-    console.result({"file": str(out), "travel": numbers}, "\n".join([str(out), *lines]))
 
 
 def sample(given: Namespace, console: Console) -> None:
@@ -130,7 +103,7 @@ def sample(given: Namespace, console: Console) -> None:
     from latent_atlas.sampling import draw
 
     atlas = load_atlas(given)
-    out = file_to_write(given, "samples.png", or_codes=True)
+    out = file_to_write(given, "samples.png", (".png", ".npy"))
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
     draws = draw(atlas.map, given.count, given.sampler, generator=generator)
     if out.suffix.lower() == ".npy":

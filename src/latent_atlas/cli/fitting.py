@@ -73,7 +73,7 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
     atlas = Atlas.load(run, device=device)
     try:
         a, b, c = telling_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
-        journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "walk")}
+        journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
         return save(draw_map(atlas, (a, b, c), journeys), run / "map.png")
     except UserError as error:
         console.say(f"there is no picture of the map: {error}")

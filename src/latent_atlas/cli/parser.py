@@ -69,8 +69,8 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="D", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps")
 
 
-def _add_settings(parser: argparse.ArgumentParser, help: str) -> None:
-    parser.add_argument("--set", dest="settings", metavar="S.N=V", action="append", default=[], help=help)
+def _add_settings(parser: argparse.ArgumentParser, help: str, metavar: str = "S.N=V") -> None:
+    parser.add_argument("--set", dest="settings", metavar=metavar, action="append", default=[], help=help)
 
 
 def _demo(chosen: "argparse._SubParsersAction[_Parser]") -> None:
@@ -145,19 +145,38 @@ def _map(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "travel", commands.travel, "travel from one image to another, beside the straight line")
+    p = _command(chosen, "travel", commands.travel, "travel from image to image, beside the straight line")
     p.add_argument("folder", metavar="RUN", help="run folder")
-    p.add_argument("start", metavar="A", help=PLACE)
-    p.add_argument("end", metavar="B", help=PLACE)
-    p.add_argument("--planner", metavar="P", default="walk", help="linear, slerp or walk (default: %(default)s)")
-    p.add_argument("--frames", type=int, metavar="N", default=17, help="frames, both ends included (default: 17)")
+    p.add_argument("places", metavar="PLACE", nargs="+", help=f"two or more, or one to explore: {PLACE}")
+    p.add_argument(
+        "--planner",
+        dest="planners",
+        metavar="P,P",
+        action="append",
+        help="one or more of linear, slerp, walk, geodesic (default), string, graph, pullback and auto",
+    )
+    p.add_argument("--closed", action="store_true", help="return to the first stop")
+    p.add_argument(
+        "--preserve", metavar="A", action="append", default=[], help="keep class, a class's own name, or component:0"
+    )
+    p.add_argument("--along", metavar="A", help="from one place, along such an attribute: by --by X or to --to X")
+    p.add_argument("--by", type=float, metavar="X", help="--along: how much more of it, negative for less")
+    p.add_argument("--to", type=float, metavar="X", help="--along: the value to reach")
+    p.add_argument("--explore", action="store_true", help="wander through the population around one place")
+    p.add_argument("--repair", action="store_true", help="first bring places outside the population to its edge")
+    p.add_argument("--pace", metavar="P", help="latent (default), or perceived: frames as far apart in their pixels")
+    p.add_argument("--frames", type=int, metavar="N", help="all frames, ends included (default: 17; in motion 49)")
     p.add_argument("--rule", type=int, metavar="R", help="walk: rule 1 or 2 (default: 2)")
     p.add_argument("--alpha", type=float, metavar="X", help="walk: step along the map's gradient (default: 0.1)")
     p.add_argument("--beta", type=float, metavar="X", help="walk, rule 1: signed pull, negative towards B (-0.1)")
     p.add_argument("--gamma", type=float, metavar="X", help="walk, rule 2: share of the way to B per step (0.02)")
     p.add_argument("--arrive", action="store_true", default=None, help="walk: follow the arrival schedule")
-    p.add_argument("--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/travel.png)")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="of planners that draw (default: 0)")
+    p.add_argument(
+        "--out", metavar="FILE", help=".png, .gif, .mp4, codes .npy, or all .npz or .json (default: RUN/travel.png)"
+    )
     _add_device(p)
+    _add_settings(p, "any other setting of planners, such as strength=3 or widths=1,0.5,0; may be repeated", "N=V")
 
 
 def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:

@@ -39,17 +39,16 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
     return atlas.encode(open_image(place, side, channels, atlas.config.data.fit))[0]
 
 
-def file_to_write(given: Namespace, name: str, *, or_codes: bool = False) -> Path:
+def file_to_write(given: Namespace, name: str, suffixes: tuple[str, ...] = (".png",)) -> Path:
     """Where to write: --out, or the run's file of that name.
 
     Arguments:
-        or_codes: Whether it may be a .npy file as well as a PNG.
+        suffixes: How its name may end.
 
     Raises:
         UserError: the place is in no folder, or is no such file.
     """
     out = Path(given.out) if given.out else Path(given.folder) / name
-    suffixes = (".png", ".npy") if or_codes else (".png",)
     if out.suffix.lower() not in suffixes:
         raise UserError(f"{out} is not a {' or '.join(suffixes)} file; choose another --out")
     if not out.parent.is_dir():

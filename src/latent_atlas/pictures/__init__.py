@@ -1,8 +1,9 @@
-"""Arrays to PNG: sheets, strips, maps, curves. Knows no torch model.
+"""Arrays to PNG, GIF and MP4: sheets, strips, maps, curves, journeys in motion. Knows no torch model.
 
 Every function takes numpy arrays and gives a `matplotlib.figure.Figure` of fixed pixels; `save` writes it.
 """
 
+from latent_atlas.pictures.animation import animation, save_animation
 from latent_atlas.pictures.boundaries import Against, boundaries_picture
 from latent_atlas.pictures.curves import Curves, curves_picture
 from latent_atlas.pictures.drawing import png, save
@@ -21,6 +22,7 @@ __all__ = [
     "Kind",
     "Level",
     "Strip",
+    "animation",
     "boundaries_picture",
     "comparison_sheet",
     "curves_picture",
@@ -29,6 +31,7 @@ __all__ = [
     "png",
     "reliability_picture",
     "save",
+    "save_animation",
     "sheet",
     "strips_picture",
 ]

@@ -71,8 +71,9 @@ PICTURES = {
         "Journeys between two images, frame by frame; by default a pair whose straight line sinks deep, while "
         "the table below averages over random pairs. Outlined frames are outside the population: their log-density "
         "is below the 5 % quantile of held-out real codes. The walk follows rule 2, z′ = z + α ∇ log D_z(z) + "
-        "γ (z_B − z), and stops short of B where its two pulls cancel. Look for journeys without outlines that "
-        "arrive, and for curves that stay above the dashed line.",
+        "γ (z_B − z), on a schedule that ends at B: without it, a walk stops short where its two pulls cancel. The "
+        "geodesic is the shortest way where places outside are long to cross. Look for journeys without outlines, and "
+        "for curves that stay above the dashed line.",
         "latent-atlas travel RUN A B",
     ),
 }

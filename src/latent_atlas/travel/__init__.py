@@ -1,7 +1,59 @@
 """Journeys on any density: `plan(density, start, end, planner=...)` returns a `Path`."""
 
+from latent_atlas.travel.along import along
+from latent_atlas.travel.attributes import Attribute, Direction, Function, LogDensity
+from latent_atlas.travel.constraint import Constraint
+from latent_atlas.travel.directions import Entanglement, decoder_directions, entanglement, principal_components
+from latent_atlas.travel.explore import explore
+from latent_atlas.travel.geodesic import Geodesic
+from latent_atlas.travel.graph import Graph
+from latent_atlas.travel.journey import journey, paced
+from latent_atlas.travel.pace import pace
 from latent_atlas.travel.path import Path
 from latent_atlas.travel.plan import OUTSIDE_SHARE, PLANNERS, plan, population_floor
+from latent_atlas.travel.planners import understood
+from latent_atlas.travel.preserve import preserve
+from latent_atlas.travel.probes import ClassProbe, ValueProbe
+from latent_atlas.travel.properties import Properties
+from latent_atlas.travel.pullback import Pullback
+from latent_atlas.travel.restricted import restricted
+from latent_atlas.travel.string import String
+from latent_atlas.travel.tour import tour
+from latent_atlas.travel.uphill import Climb, uphill
 from latent_atlas.travel.walk import Walk
 
-__all__ = ["OUTSIDE_SHARE", "PLANNERS", "Path", "Walk", "plan", "population_floor"]
+__all__ = [
+    "OUTSIDE_SHARE",
+    "PLANNERS",
+    "Attribute",
+    "ClassProbe",
+    "Climb",
+    "Constraint",
+    "Direction",
+    "Entanglement",
+    "Function",
+    "Geodesic",
+    "Graph",
+    "LogDensity",
+    "Path",
+    "Properties",
+    "Pullback",
+    "String",
+    "ValueProbe",
+    "Walk",
+    "along",
+    "decoder_directions",
+    "entanglement",
+    "explore",
+    "journey",
+    "pace",
+    "paced",
+    "plan",
+    "population_floor",
+    "preserve",
+    "principal_components",
+    "restricted",
+    "tour",
+    "understood",
+    "uphill",
+]

@@ -3,10 +3,29 @@
 import torch
 
 from latent_atlas.density import Density
-from latent_atlas.shapes import Points, Values
+from latent_atlas.shapes import Latents, Points, Values
 from latent_atlas.travel.path import Path, arc_lengths
 
-__all__ = ["frame_log_probs", "measure"]
+__all__ = ["OUTSIDE_SHARE", "frame_log_probs", "measure", "population_floor"]
+
+OUTSIDE_SHARE = 0.05  # real codes below the floor, by construction
+
+
+@torch.no_grad()
+def population_floor(
+    density: Density, start: Latents, end: Latents, generator: torch.Generator | None, share: float = OUTSIDE_SHARE
+) -> float | Values:
+    """The log-density in nats under which the given share of the population lies.
+
+    A map answers from its held-out codes; a density that can sample is asked with 10,000 draws if there is a
+    generator; any other gives, for each journey, the lower of its two ends' log-densities.
+    """
+    if hasattr(density, "floor"):
+        return density.floor(share)  # pyright: ignore[reportAttributeAccessIssue] - just asked
+    if hasattr(density, "sample") and generator is not None:
+        draws = density.sample(10_000, generator=generator)  # pyright: ignore[reportAttributeAccessIssue]
+        return torch.quantile(density.log_prob(draws), share).item()
+    return torch.minimum(density.log_prob(start), density.log_prob(end))
 
 
 @torch.no_grad()

@@ -1,30 +1,26 @@
-"""From two codes to a path: the planners by name."""
+"""From two codes to a path: `plan` checks what it is given, runs a planner, and says what the path is worth."""
 
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density import Density, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel.metrics import measure
-from latent_atlas.travel.path import Path, resample
-from latent_atlas.travel.straight import linear, slerp
-from latent_atlas.travel.walk import Walk, walk
+from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure, population_floor
+from latent_atlas.travel.path import Path
+from latent_atlas.travel.planners import PLANNERS, Request
 
-__all__ = ["OUTSIDE_SHARE", "PLANNERS", "plan", "population_floor"]
-
-PLANNERS = ("linear", "slerp", "walk")
-OUTSIDE_SHARE = 0.05  # real codes below the floor, by construction
+__all__ = ["OUTSIDE_SHARE", "PLANNERS", "checked_ends", "plan", "population_floor"]
 
 
 def plan(
     density: Density,
     start: Tensor,
     end: Tensor,
-    planner: str = "walk",
+    planner: str = "geodesic",
     *,
     frames: int = 17,
     floor: float | None = None,
@@ -37,17 +33,28 @@ def plan(
         density: The map, or any density. The walking rules follow D(z); a density without a discriminator of its own
             is judged against N(0, I), D = q / (q + p).
         start, end: Codes, shape (n, d) or (d,).
-        planner: linear, slerp or walk.
+        planner: linear or slerp, which look at no map; walk, by its two rules; geodesic or string; graph, a route over
+            real codes that is shortened to a geodesic; auto, the best for each journey of linear, geodesic and graph;
+            or pullback, a geodesic of the decoder.
         frames: Points of the path, both ends included; 2 or more.
-        floor: Log-density in nats below which a frame counts as outside; see `population_floor` for the default.
-        generator: Source of randomness for a floor that has to be estimated.
-        **options: Settings of the planner; for walk, those of `Walk`.
+        floor: Log-density in nats below which a place is outside: frames there are counted, and a geodesic's cost
+            grows from there. See `population_floor` for the default, of 5 % for the frames and of
+            `Geodesic.share` for the cost.
+        generator: Source of randomness for floors that have to be estimated, for strings at a temperature, and for
+            graphs that leave codes out.
+        **options: Settings of the planner, those of `Walk`, `Geodesic`, `String`, `Pullback`, or of both `Graph` and
+            `Geodesic`. A graph is also given `codes` (m, d), real ones, and with `refine=False` the route over them
+            is the path; auto takes `codes` too, and has no graph without them. A pullback is given `decode`, from codes
+            (n, d) to images, differentiable.
 
     Returns:
-        The path with its metrics (`travel.metrics.measure`).
+        The path with its metrics, those of `travel.metrics.measure` and for whole paths `converged`, 1 or 0; of auto
+        also `by_linear`, `by_geodesic` and `by_graph`, 1 for the one that it is by. Its notes say which journeys have
+        not converged or have an end outside the population.
 
     Raises:
-        UserError: the codes do not match or are not finite, the planner or an option is unknown, or frames < 2.
+        UserError: the codes do not match or are not finite, the planner or an option is unknown or missing, frames < 2,
+            or the planner follows a score that the density does not have.
 
     Example:
         >>> from latent_atlas.toys import two_clusters
@@ -55,45 +62,26 @@ def plan(
         >>> plan(two_clusters(2, 4.0), a, b, "linear", frames=3).points[:, 0, 0]
         tensor([-2.,  0.,  2.])
     """
-    start, end = _checked(start, end, frames, density.dimension)
-    info: dict[str, float | bool] = {}
-    if planner == "walk":
-        how = Walk(**_known(options))
-        membership = density
-        if not isinstance(membership, Membership):
-            membership = ExactMembership(density, StandardNormal(start.shape[1]))
-        trace, info = walk(membership, start, end, how)
-        points = resample(trace, frames)
-    elif planner in PLANNERS:
-        if options:
-            raise UserError(f"planner '{planner}' has no settings; it was given {', '.join(options)}")
-        points = {"linear": linear, "slerp": slerp}[planner](start, end, frames)
-    else:
+    start, end = checked_ends(start, end, frames, density.dimension)
+    if planner not in PLANNERS:
         raise UserError(f"no planner '{planner}'; choose {', '.join(PLANNERS)}")
-    path = Path(points, end, planner, info)
+    _check_options(planner, options)
+    if PLANNERS[planner].follows:
+        _check_score(density, start)
+    asked = Request(density, start, end, frames, floor, generator)
+    points, info, numbers = PLANNERS[planner].plan(asked, options)
     lowest = population_floor(density, start, end, generator) if floor is None else floor
-    return path.with_metrics(measure(path, density, lowest))
+    path = Path(points, end, planner, info, numbers)
+    notes = (*_unconverged(path), *_outside(density, path, lowest))
+    return replace(path.with_metrics(measure(path, density, lowest)), notes=notes)
 
 
-@torch.no_grad()
-def population_floor(
-    density: Density, start: Latents, end: Latents, generator: torch.Generator | None
-) -> float | Values:
-    """The log-density in nats under which 5 % of the population lies.
+def checked_ends(start: Tensor, end: Tensor, frames: int, dimension: int) -> tuple[Latents, Latents]:
+    """Both ends as (n, d).
 
-    A map answers from its held-out codes; a density that can sample is asked with 10,000 draws if there is a
-    generator; any other gives, for each journey, the lower of its two ends' log-densities.
+    Raises:
+        UserError: they cannot be travelled between, or not in so few frames.
     """
-    if hasattr(density, "floor"):
-        return density.floor(OUTSIDE_SHARE)  # pyright: ignore[reportAttributeAccessIssue] - just asked
-    if hasattr(density, "sample") and generator is not None:
-        draws = density.sample(10_000, generator=generator)  # pyright: ignore[reportAttributeAccessIssue]
-        return torch.quantile(density.log_prob(draws), OUTSIDE_SHARE).item()
-    return torch.minimum(density.log_prob(start), density.log_prob(end))
-
-
-def _checked(start: Tensor, end: Tensor, frames: int, dimension: int) -> tuple[Latents, Latents]:
-    """Both ends as (n, d), or one sentence saying why they cannot be travelled between."""
     if frames < 2:
         raise UserError(f"a path of {frames} frames has no two ends; choose frames of 2 or more")
     if start.shape != end.shape or start.ndim not in (1, 2):
@@ -114,9 +102,53 @@ def _checked(start: Tensor, end: Tensor, frames: int, dimension: int) -> tuple[L
     return start, end
 
 
-def _known(options: dict[str, Any]) -> dict[str, Any]:
-    names = [f.name for f in fields(Walk)]
-    unknown = [name for name in options if name not in names]
-    if unknown:
-        raise UserError(f"a walk has no setting '{unknown[0]}'; it has {', '.join(names)}")
-    return options
+def _check_options(planner: str, options: dict[str, Any]) -> None:
+    """One sentence on an option that is unknown or missing."""
+    known = PLANNERS[planner].options
+    if options and not known:
+        raise UserError(f"planner '{planner}' has no settings; it was given {', '.join(options)}")
+    for name in options:
+        if name not in known:
+            raise UserError(f"planner '{planner}' has no setting '{name}'; it has {', '.join(known)}")
+    for name in PLANNERS[planner].needs:
+        if name not in options:
+            raise UserError(f"planner '{planner}' was given no {name}; call it with {name}=...")
+
+
+def _check_score(density: Density, start: Latents) -> None:
+    """One sentence where log_prob cannot be differentiated, as no path can be bent by it then."""
+    try:
+        gradient(density.log_prob, start[:1])
+    except RuntimeError as error:
+        if "grad" not in str(error):
+            raise
+        raise UserError(
+            f"log_prob of this {type(density).__name__} is not differentiable ({error}), so no path can follow it; "
+            "write it in torch operations, or choose linear or slerp"
+        ) from error
+
+
+def _unconverged(path: Path) -> tuple[str, ...]:
+    """A sentence where whole paths were moved and have not come to rest."""
+    moving = int((path.metrics["converged"] == 0).sum()) if "converged" in path.metrics else 0
+    if not moving:
+        return ()
+    return (
+        f"{moving} of {path.points.shape[1]} journeys had not come to rest after {path.info['iterations']} iterations "
+        f"(residual {path.info['residual']:.2g}); give more iterations, or a larger tolerance",
+    )
+
+
+@torch.no_grad()
+def _outside(density: Density, path: Path, floor: float | Values) -> tuple[str, ...]:
+    """A sentence where journeys start or end outside of the population, saying how far."""
+    notes = []
+    for name, codes in (("start", path.points[0]), ("end", path.end)):
+        depth = floor - density.log_prob(codes)
+        if (depth > 0).any():
+            notes.append(
+                f"the {name} of {int((depth > 0).sum())} of {len(codes)} journeys is outside the population, up to "
+                f"{depth.max().item():.1f} nats under its floor (journey {int(depth.argmax())}); "
+                "travel.uphill moves codes inside"
+            )
+    return tuple(notes)

@@ -1,0 +1,264 @@
+"""Travel judged by what did not plan it: journeys between held-out images, and on worlds whose best journey is known.
+
+Claim: between random pairs of held-out Fashion-MNIST codes, frames of geodesics leave the population more rarely and
+resemble real images more than those of a straight line or a great circle, arrive exactly and make no detour.
+
+The held-out images are halved. One half gives the pairs, the reconstructions that frames are compared with, and the 5 %
+quantile of each judge: journeys go from mean to mean, so it is that of means. The other half gives the codes that the
+judges, a neural spline flow and a Gaussian mixture, learn from: they share no image with D_z's training, though D_z
+stopped and was calibrated by both halves. Features are those of a classifier trained here. The row of real codes is the
+other half decoded: what an ideal planner could reach.
+
+    latent-atlas train fashion-mnist --out runs/fashion-16
+    python benchmarks/travel.py runs/fashion-16 [RUN ...]                     # about 40 minutes a run on 2 CPU cores
+    python benchmarks/travel.py runs/fashion-16 --pairs 50 --rows linear geodesic --seconds 20
+
+The pull-back through the decoder takes about a second a path there, and a string at a temperature as long.
+
+With --exact the density is known, plans, and judges: the least likely place of each journey against the best that any
+journey could do, in `EXACT_DIMENSIONS` dimensions. With --steps a learned map plans instead.
+
+    python benchmarks/travel.py --exact --pairs 100
+    python benchmarks/travel.py --exact --pairs 100 --steps 2000
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import label, maximum_filter
+from torch import Tensor
+
+from latent_atlas import Atlas, LatentMap
+from latent_atlas.charts import Plane, fit_window, plane_through
+from latent_atlas.checkpoint import Run, read_tensors
+from latent_atlas.codes import Codes
+from latent_atlas.config import DataConfig
+from latent_atlas.data import load_images
+from latent_atlas.density import Density
+from latent_atlas.evaluation import (
+    JOURNEYS,
+    Judge,
+    frechet_distance,
+    manifold_of,
+    plan_rows,
+    travel_table,
+)
+from latent_atlas.features import Classifier, train_classifier
+from latent_atlas.model import Model
+from latent_atlas.shapes import Latents, Values
+from latent_atlas.toys import World, clusters, ring, two_moons
+from latent_atlas.travel.path import resample
+from opponents import Fitted, fit_flow, fit_gaussian_mixture
+from record import record
+
+ROWS = {
+    **JOURNEYS,
+    "geodesic, strength 3": ("geodesic", {"strength": 3.0}),
+    "string": ("string", {}),
+    "string, temperature 1": ("string", {"temperature": 1.0}),
+    "pullback": ("pullback", {}),
+}
+REAL = "real codes"
+JUDGES: dict[str, Callable[..., Fitted]] = {"flow": fit_flow, "mixture": fit_gaussian_mixture}
+DRAWS = 100_000  # codes that each judge learns from, drawn from the posteriors of its half
+EXACT_DIMENSIONS = (2, 8, 32)
+SIDE = 400  # cells along each side of the grid on which the best journey is found
+LEVEL = 0.01  # nats between the levels of its flood
+EXACT_ALPHA = 0.01  # of the walks: above twice a variance, 0.045 in the narrowest world, they run away
+BETWEEN = 16  # places looked at between neighbouring frames
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path)
+    parser.add_argument("--exact", action="store_true", help="worlds whose density is known")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
+    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("--frames", type=int, default=17)
+    parser.add_argument("--seconds", type=float, default=300.0, help="for each judging density")
+    parser.add_argument("--epochs", type=int, default=3, help="of the judging classifier")
+    parser.add_argument("--steps", type=int, default=0, help="of D_z with --exact; 0 plans on the true density")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    if not given.runs and not given.exact:
+        parser.error("give a run folder, or --exact")
+    common = {"pairs": given.pairs, "frames": given.frames, "seed": given.seed}
+    if given.runs:
+        results = {}
+        for run in given.runs:
+            atlas = Atlas.load(run, device="cpu")
+            results[f"d = {atlas.map.dimension}"] = on_codes(atlas, decoder(run), given)
+        record("travel", results, seconds=given.seconds, epochs=given.epochs, **common)
+    if given.exact:
+        worlds = []
+        for dimension in EXACT_DIMENSIONS:
+            for name, (world, plane) in staged(dimension).items():
+                worlds.append({"d": dimension, "world": name, **on_world(world, plane, given)})
+                show(f"d = {dimension}, {name}", worlds[-1]["rows"])
+        record("travel_exact", {"worlds": worlds}, steps=given.steps, **common)
+
+
+def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.Namespace) -> dict[str, Any]:
+    """The table of one run; `decode` is its differentiable decoder."""
+    generator = torch.Generator().manual_seed(given.seed)
+    held_out = atlas.codes["held_out"]
+    mine, theirs = held_out.split(0.5, generator=generator)
+    if 2 * given.pairs > len(mine):
+        raise SystemExit(f"{len(held_out)} held-out codes give at most {len(mine) // 2} pairs, not {given.pairs}")
+    fitted = fit_judges(theirs, given.seconds, generator)
+    judges = {name: Judge.on(density, mine.means) for name, density in fitted.items()}
+    classifier = make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
+
+    def features(images: Tensor) -> np.ndarray:
+        return classifier.features((images * 255).round().to(torch.uint8)).numpy()
+
+    reconstructions = features(atlas.decode(mine.means))
+    start, end = mine.means[: 2 * given.pairs].chunk(2)  # the halves are in random order
+    rows = {row: ROWS[row] for row in given.rows}
+    have = {"codes": atlas.codes["train"].means, "decode": decode}
+    paths = plan_rows(atlas.map, start, end, rows, frames=given.frames, generator=generator, **have)
+    real = features(atlas.decode(theirs.means))
+    precision = manifold_of(reconstructions).contains(real).mean()
+    table = {REAL: {"frechet": frechet_distance(real, reconstructions), "precision": float(precision)}}
+    settings = {"judges": judges, "decode": atlas.decode, "features": features, "reconstructions": reconstructions}
+    table |= travel_table(paths, **settings)
+    show(f"d = {atlas.map.dimension}", table)
+    about = {
+        name: {"log q": both_halves(density, mine, theirs, generator), **density.about}
+        for name, density in fitted.items()
+    }
+    return {"features": classifier.name, "codes of each half": len(mine), "judges": about, "rows": table}
+
+
+def decoder(run: Path) -> Callable[[Tensor], Tensor]:
+    """The decoder of a run with gradients, which `Atlas.decode` does without."""
+    folder = Run(run)
+    config = folder.config()
+    model = Model(config.model, config.map)
+    model.load_state_dict(read_tensors(folder.file("model.safetensors"))[0])
+    return model.eval().requires_grad_(False).decode
+
+
+def fit_judges(codes: Codes, seconds: float, generator: torch.Generator) -> dict[str, Fitted]:
+    """The densities that judge, each fitted to its half alone; a tenth of the images chooses when to stop."""
+    learn, check = codes.split(0.1, generator=generator)
+    train, held_out = learn.sample(DRAWS, generator=generator), check.sample(5_000, generator=generator)
+    return {name: fit(train, held_out, seconds=seconds, generator=generator) for name, fit in JUDGES.items()}
+
+
+@cache
+def make_classifier(data: DataConfig, image_shape: tuple[int, int, int], epochs: int) -> Classifier:
+    """The classifier whose features judge, trained on the training images: the same for every run of one collection."""
+    images = load_images(data, image_shape[1], image_shape[0])
+    learning, test = images.train, images.test
+    if learning.labels is None or test.labels is None:
+        raise SystemExit(f"'{data.source}' has no labels for a classifier to learn; choose another run")
+    generator = torch.Generator().manual_seed(1)
+    return train_classifier(
+        learning.images, learning.labels, (test.images, test.labels), epochs=epochs, generator=generator
+    )
+
+
+@torch.no_grad()
+def both_halves(density: Density, mine: Codes, theirs: Codes, generator: torch.Generator) -> dict[str, float]:
+    """Mean log q of a judge in nats on the half it learned from and on the other: far apart, it has overfitted."""
+    halves = {"its own half": theirs, "the pairs' half": mine}
+    return {
+        name: density.log_prob(half.sample(5_000, generator=generator)).mean().item() for name, half in halves.items()
+    }
+
+
+def staged(dimension: int) -> dict[str, tuple[World, Plane]]:
+    """Worlds, each with a plane towards which its density nowhere falls: the best journey is in it but for its ends.
+
+    Along the normals of the plane all Gaussians of a world have the same centre and, each, a single width.
+    """
+    axes = torch.eye(dimension)[:2]
+    three = clusters(dimension, 3, generator=torch.Generator().manual_seed(dimension))
+    plane = Plane(torch.zeros(dimension), axes)
+    return {
+        "moons": (two_moons(dimension), plane),
+        "ring": (ring(dimension), plane),
+        "clusters": (three, plane_through(*three.means)),
+    }
+
+
+def on_world(world: World, plane: Plane, given: argparse.Namespace) -> dict[str, Any]:
+    """Each planner's least likely place against the best possible, by the true density."""
+    generator = torch.Generator().manual_seed(given.seed)
+    start, end = world.sample(2 * given.pairs, generator=generator).chunk(2)
+    density: Density = world
+    if given.steps:
+        codes = world.sample(20_000, generator=generator)
+        density = LatentMap.fit(codes, steps=given.steps, generator=generator, warn=False)
+    best = best_possible(world, plane, start, end)
+    floor = Judge.on(world, world.sample(20_000, generator=generator)).floor
+    rows = {row: ROWS[row] for row in given.rows if row != "pullback"}  # these worlds have no decoder
+    rows |= {row: (name, {**how, "alpha": EXACT_ALPHA}) for row, (name, how) in rows.items() if name == "walk"}
+    codes, numbers = world.sample(5_000, generator=generator), {}
+    planned = plan_rows(density, start, end, rows, frames=given.frames, generator=generator, codes=codes)
+    for row, path in planned.items():
+        # Whoever stops short has not shown a way: the rest is gone straight.
+        arrived = torch.cat([path.points, path.end[None]])
+        fine = resample(arrived, BETWEEN * given.frames + 1)
+        with torch.no_grad():
+            log_probs = world.log_prob(fine.flatten(0, 1)).unflatten(0, fine.shape[:2])
+        lost = best - log_probs.min(dim=0).values
+        numbers[row] = {
+            "nats under the best": lost.mean().item(),
+            "nats under the best, 90 % quantile": lost.quantile(0.9).item(),
+            "off_population": (log_probs < floor).double().mean().item(),
+            "distance_left": path.metrics["distance_left"].mean().item(),
+            "length_ratio": path.metrics["length_ratio"].mean().item(),
+            "seconds_per_path": path.info["seconds"] / given.pairs,
+        }
+    return {"best": best.mean().item(), "rows": numbers}
+
+
+@torch.no_grad()
+def best_possible(world: World, plane: Plane, start: Latents, end: Latents) -> Values:
+    """The log-density in nats under which any journey from `start` to `end` must fall, shape (n,).
+
+    min(log q(z_A), log q(z_B), the highest level over which their shadows on the plane hang together).
+    """
+    a, b = plane.project(start), plane.project(end)
+    window = fit_window(torch.cat([a, b]), margin=0.1)
+    log_probs = world.log_prob(plane.lift(window.grid(SIDE, SIDE, a.device))).reshape(SIDE, SIDE)
+    cell = (window.right - window.left) / (SIDE - 1)
+    corner = torch.tensor([window.left, window.bottom])
+    cells = [((places - corner) / cell).round().long().flip(1).T.numpy() for places in (a, b)]
+    # The best of the neighbouring cells: an end that is not on the grid must not be charged with the way to it.
+    joined = flood(maximum_filter(log_probs.numpy(), size=3), *cells)
+    return torch.minimum(torch.from_numpy(joined).to(start), torch.minimum(world.log_prob(start), world.log_prob(end)))
+
+
+def show(title: str, table: dict[str, dict[str, float]]) -> None:
+    """One line per row."""
+    print(title)
+    for row, numbers in table.items():
+        print(f"    {row:22}", "  ".join(f"{name} {value:.3g}" for name, value in numbers.items()), flush=True)
+
+
+def flood(field: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The highest level at which cells a and b of a field are in one region of what is above it, shape (n,).
+
+    Arguments:
+        field: Heights, shape (rows, columns).
+        a, b: Row and column of each cell, shape (2, n).
+    """
+    joined, level, regions = np.full(a.shape[1], -np.inf), field.max(), np.empty(field.shape, np.int32)
+    while np.isinf(joined).any():
+        level -= LEVEL
+        label(field >= level, structure=np.ones((3, 3)), output=regions)
+        at_a, at_b = regions[tuple(a)], regions[tuple(b)]
+        joined[np.isinf(joined) & (at_a == at_b) & (at_a > 0)] = level
+    return joined
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Images to codes and back, with whatever users hand over: one or many, images or codes, flat or spatial."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from latent_atlas.adapter import Autoencoder
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Images, Latents, Points
+
+__all__ = ["Coding"]
+
+
+class Coding:
+    """An autoencoder, or none, beside the map of its codes."""
+
+    def __init__(self, model: Autoencoder | None, latent_shape: tuple[int, ...], device: torch.device) -> None:
+        """Arguments: model, or None where there are codes alone; the codes' shape; and the device to bring them to."""
+        self._model = model
+        self._shape = latent_shape
+        self._device = device
+
+    @property
+    def model(self) -> Autoencoder:
+        """The autoencoder.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self._model is None:
+            raise UserError(
+                "this run has codes but no decoder and no encoder, so it knows no images; `latent-atlas map` draws it, "
+                "and travel and sample write codes with --out FILE.npy"
+            )
+        return self._model
+
+    def encode(self, images: Tensor) -> Latents:
+        """Means of q(z|x), shape (n, d)."""
+        return self.model.encode(images).to(self._device)
+
+    def decode(self, latents: Tensor) -> Images:
+        """G(z), images (n, c, h, w) in [0, 1]."""
+        return self.model.decode(self.rows(latents)).to(self._device)
+
+    def differentiable(self, latents: Latents) -> Images:
+        """`decode` with a gradient."""
+        return self.model.differentiable(latents).to(self._device)
+
+    def codes(self, places: Tensor) -> Latents:
+        """Codes (n, d) of images or of codes; where both have the same shape, of images."""
+        shape = tuple(places.shape[-3:])
+        is_image = self._model is not None and shape == self._model.image_shape
+        return self.encode(places) if len(shape) == 3 and (is_image or shape != self._shape) else self.rows(places)
+
+    def stops(self, start: Tensor | Sequence[Tensor], end: Tensor | None = None) -> Points:
+        """Codes of two or more places, shape (stops, n, d): of both ends, or of what `start` holds.
+
+        Raises:
+            UserError: there are too few, or not as many codes at each.
+        """
+        if end is None:
+            stops = [self.codes(place) for place in start]
+        elif isinstance(start, Tensor):
+            stops = [self.codes(start), self.codes(end)]
+        else:
+            raise UserError(f"{len(start)} stops were given and an end beside them; put the end among the stops")
+        if len(stops) < 2 or len({len(stop) for stop in stops}) > 1:
+            counts = ", ".join(str(len(stop)) for stop in stops)
+            raise UserError(f"a journey takes two or more stops, as many images or codes at each; there are {counts}")
+        return torch.stack(stops)
+
+    def rows(self, latents: Tensor) -> Latents:
+        """Codes as rows (n, d), here and in single precision.
+
+        Raises:
+            UserError: they have another shape than the map's.
+        """
+        if tuple(latents.shape[-3:]) == self._shape:
+            latents = latents.flatten(-len(self._shape))
+        rows, dimension = torch.atleast_2d(latents), torch.Size(self._shape).numel()
+        if rows.ndim != 2 or rows.shape[1] != dimension:
+            have = rows.shape[1] if rows.ndim == 2 else f"shape {tuple(rows.shape)}"
+            raise UserError(f"codes must have {dimension} coordinates; these have {have}")
+        return rows.to(self._device, torch.float32)

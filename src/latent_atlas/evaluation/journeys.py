@@ -1,0 +1,195 @@
+"""The same journeys by every planner, judged by what did not plan them."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.density import Density
+from latent_atlas.errors import UserError
+from latent_atlas.evaluation.images import frechet_distance, manifold_of
+from latent_atlas.shapes import Images, Latents, Points, Values
+from latent_atlas.travel import OUTSIDE_SHARE, Path, plan, understood
+from latent_atlas.travel.metrics import frame_log_probs
+
+__all__ = ["JOURNEYS", "Judge", "drift", "plan_rows", "travel_numbers", "travel_table"]
+
+Rows = Mapping[str, tuple[str, Mapping[str, Any]]]
+"""Planner and settings by the name of their row."""
+
+JOURNEYS: Rows = {
+    "linear": ("linear", {}),
+    "slerp": ("slerp", {}),
+    "walk, rule 1": ("walk", {"rule": 1}),
+    "walk, rule 2": ("walk", {"rule": 2}),
+    "walk, arriving": ("walk", {"rule": 2, "arrive": True}),
+    "geodesic": ("geodesic", {}),
+    "graph": ("graph", {}),
+    "auto": ("auto", {}),
+}
+"""The planners that are compared."""
+
+MEASURED = ("distance_left", "length_ratio", "outside", "lowest", "largest_jump")
+"""What `travel.metrics.measure` says of the path of any planner."""
+
+Features = Callable[[Images], Float[np.ndarray, "n f"]]
+"""What a judge sees in images: (n, c, h, w) in [0, 1] to (n, f)."""
+
+Frames = TypeVar("Frames", Tensor, np.ndarray)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A density that planned nothing, and where the population ends for it.
+
+    Attributes:
+        density: Fitted to other codes than the planner's, or known.
+        floor: The log-density in nats under which 5 % of held-out real codes lie.
+    """
+
+    density: Density
+    floor: float
+
+    @classmethod
+    @torch.no_grad()
+    def on(cls, density: Density, held_out: Latents) -> "Judge":
+        """The judge whose floor is the 5 % quantile of codes (n, d) that its density has not learned from."""
+        return cls(density, torch.quantile(density.log_prob(held_out), OUTSIDE_SHARE).item())
+
+    def off_population(self, points: Points) -> Values:
+        """Share of each journey's inner frames under the floor, in [0, 1], shape (n,); real codes have 5 %.
+
+        Raises:
+            UserError: there are no inner frames.
+        """
+        return (frame_log_probs(self.density, _inner(points)) < self.floor).double().mean(dim=0)
+
+
+def drift(attribute: Callable[[Latents], Tensor], points: Points) -> Values:
+    """How far an attribute strays from the start: the largest |a_i(z) - a_i(z_A)| over frames and values, shape (n,).
+
+    Arguments:
+        attribute: Codes (n, d) to numbers (n,) or (n, k), such as the log-odds of k classes.
+        points: Codes, shape (frames, n, d).
+    """
+    values = attribute(points.flatten(0, 1)).reshape(*points.shape[:2], -1)
+    return (values - values[0]).abs().amax(dim=(0, 2))
+
+
+def plan_rows(
+    density: Density,
+    start: Latents,
+    end: Latents,
+    rows: Rows = JOURNEYS,
+    *,
+    frames: int = 17,
+    generator: torch.Generator | None = None,
+    **have: Any,
+) -> dict[str, Path]:
+    """The same journeys by several planners.
+
+    Arguments:
+        density, start, end, frames, generator: As for `travel.plan`.
+        rows: Planner and settings by the name of the row.
+        **have: What some of the planners need besides: `codes`, real ones, for graphs; `decode` for a pullback.
+
+    Returns:
+        By row, the path; its `info` has the wall-clock `seconds` that all its journeys took together.
+    """
+    paths = {}
+    for row, (planner, options) in rows.items():
+        began = time.perf_counter()
+        given = understood(planner, have) | dict(options)
+        path = plan(density, start, end, planner, frames=frames, generator=generator, **given)
+        paths[row] = replace(path, info=path.info | {"seconds": time.perf_counter() - began})
+    return paths
+
+
+def travel_table(
+    paths: Mapping[str, Path],
+    *,
+    judges: Mapping[str, Judge],
+    decode: Callable[[Latents], Images],
+    features: Features,
+    reconstructions: Float[np.ndarray, "m f"],
+    attributes: Mapping[str, Callable[[Latents], Tensor]] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Judge journeys by what did not plan them; inner frames only, since the ends are real.
+
+    Arguments:
+        paths: By the name of their row.
+        judges: By name.
+        decode: Codes (n, d) to images.
+        features: Of images.
+        reconstructions: Features of decoded codes of held-out images. Compared with the originals, frames would be
+            charged with what the decoder loses anyway.
+        attributes: By name, as for `drift`.
+
+    Returns:
+        By row, means over journeys: off_population by each judge; frechet: distance of the frames to the
+        reconstructions; precision: share of the frames in their manifold; feature_jump: largest distance of features
+        between neighbouring frames; drift of each attribute; seconds_per_path, where the path knows its `seconds`;
+        and what `travel.metrics.measure` says by the density that planned.
+
+    Raises:
+        UserError: a path has no inner frames.
+    """
+    real = manifold_of(reconstructions)
+    table = {}
+    for row, path in paths.items():
+        seen = features(decode(path.points.flatten(0, 1))).reshape(*path.points.shape[:2], -1)
+        inner = _inner(seen).reshape(-1, seen.shape[-1])
+        numbers = {f"off_population {name}": j.off_population(path.points).mean().item() for name, j in judges.items()}
+        numbers["frechet"] = frechet_distance(inner, reconstructions)
+        numbers["precision"] = float(real.contains(inner).mean())
+        numbers["feature_jump"] = float(np.linalg.norm(np.diff(seen, axis=0), axis=2).max(axis=0).mean())
+        numbers |= {name: values.mean().item() for name, values in path.metrics.items()}
+        for name, attribute in (attributes or {}).items():
+            numbers[f"drift {name}"] = drift(attribute, path.points).mean().item()
+        if "seconds" in path.info:
+            numbers["seconds_per_path"] = path.info["seconds"] / path.points.shape[1]
+        table[row] = numbers
+    return table
+
+
+def travel_numbers(
+    atlas: Atlas, pairs: int, *, rows: Rows = JOURNEYS, generator: torch.Generator
+) -> dict[str, dict[str, float]]:
+    """Journeys between random pairs of held-out codes, judged by the map itself.
+
+    Arguments:
+        atlas: Model and map.
+        pairs: How many journeys; the same for every planner.
+        rows: Planner and settings by the name of the row.
+        generator: Chooses the pairs, and is the planners'.
+
+    Returns:
+        By row, the mean over journeys of each of `travel.metrics.measure`.
+    """
+    means = atlas.codes["held_out"].means
+    if len(means) == 1:
+        means = torch.cat([means, atlas.codes["train"].means])
+    start, end = (
+        means[torch.randint(len(means), (pairs,), generator=generator, device=generator.device)] for _ in range(2)
+    )
+    apart = (start - end).norm(dim=1) > 0
+    codes = atlas.codes["train"].means
+    paths = plan_rows(atlas.map, start[apart], end[apart], rows, generator=generator, codes=codes)
+    return {row: {name: path.metrics[name].mean().item() for name in MEASURED} for row, path in paths.items()}
+
+
+def _inner(frames: Frames) -> Frames:
+    """All but the first and the last frame.
+
+    Raises:
+        UserError: there are no others.
+    """
+    if len(frames) < 3:
+        raise UserError(f"a path of {len(frames)} frames has none between its ends; choose frames of 3 or more")
+    return frames[1:-1]

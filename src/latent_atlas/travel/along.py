@@ -1,0 +1,150 @@
+"""Journeys along an attribute: more of it, while others stay and the population is not left."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from latent_atlas.density import Density
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Latents, Values
+from latent_atlas.travel.attributes import Attribute, Direction, LogDensity
+from latent_atlas.travel.constraint import Constraint, retract, tangent
+from latent_atlas.travel.metrics import measure, population_floor
+from latent_atlas.travel.path import Path
+
+__all__ = ["along"]
+
+EXACT = 1e-2  # how far a value may be from the one wanted at each step, as a share of the step
+
+
+def along(
+    density: Density,
+    start: Tensor,
+    attribute: Attribute | Tensor,
+    *,
+    by: float | Values | None = None,
+    to: float | Values | None = None,
+    keep: Sequence[Attribute] = (),
+    within: float | Sequence[float] = 0.1,
+    frames: int = 17,
+    steps: int = 4,
+    floor: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Path:
+    r"""Travel along an attribute by an amount, or to a value, in equal steps of its value.
+
+    The curve is dz/da = P g / |P g|², with g = grad a(z) and P the projection orthogonal to the gradients of the
+    attributes kept. Each step follows it to a(z) = a_j and is corrected by the shortest way (`retract`) to a code
+    with that value, the kept attributes in their bounds and log q at the floor or above. A journey for which there is
+    no such code stays where it is: that is as much of the attribute as the population has.
+
+    References:
+        Introduction to Numerical Continuation Methods, Allgower and Georg 2003, chapter 6 (predictor, corrector);
+        Interpreting the Latent Space of GANs for Semantic Face Editing, Shen et al. 2020, equation 8 (P).
+
+    Arguments:
+        density: The map, or any density.
+        start: z_A, shape (n, d) or (d,).
+        attribute: What to change, of one value; or a direction u (d,), for a(z) = <z, u> / |u|.
+        by: How much more of it, negative for less; one for all journeys or one for each (n,).
+        to: The value to reach, instead of `by`.
+        keep: What to leave alone.
+        within: In each kept attribute's own unit, above 0; one for all or one for each.
+        frames: Points of the path, with both ends, at equal steps of the attribute; 2 or more.
+        steps: Of the curve from frame to frame.
+        floor: Lowest log q in nats, by default as for `plan`; for a start that is lower, its own.
+        generator: Source of randomness for a floor that has to be estimated.
+
+    Returns:
+        The path; its `end` is where it ended. Its metrics are those of `travel.metrics.measure` and, per journey,
+        value: a at the last frame;
+        reached: how much of the change wanted was made, 1 for all of it;
+        drift NAME: for each attribute kept, largest |a_i(z_k) - a_i(z_A)| over frames.
+        Its info says whether all journeys `converged`, that is reached all of it, and the `share` that did.
+
+    Raises:
+        UserError: the attribute has several values, or there is no change to make.
+
+    Example:
+        >>> from latent_atlas.density import StandardNormal
+        >>> path = along(StandardNormal(2), torch.zeros(2), torch.tensor([0.0, 1.0]), by=1.0, frames=3, floor=-9.0)
+        >>> path.points[:, 0, 1]
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    start = _rows(start, density.dimension)
+    followed = Direction(attribute) if isinstance(attribute, Tensor) else attribute
+    begun, change = _change(followed, start, by, to)
+    if frames < 2 or steps < 1:
+        raise UserError(f"a journey takes frames of 2 or more and steps of 1 or more, not {frames} and {steps}")
+    lowest = population_floor(density, start, start, generator) if floor is None else floor
+    with torch.no_grad():
+        lowest = density.log_prob(start).clamp_max(torch.as_tensor(lowest).to(start))
+    limits = Constraint.above(LogDensity(density), lowest)
+    if keep:
+        limits = Constraint.around(start, keep, within).also(limits)
+
+    z, rows, points = start.clone(), torch.arange(len(start), device=start.device), [start]
+    total = steps * (frames - 1)
+    for j in range(1, total + 1):
+        wanted = begun[rows] + change[rows] * (j / total)
+        there = Constraint.near(followed, wanted, EXACT * change[rows].abs() / total).also(limits[rows])
+        found = retract(there, _advanced(followed, limits[rows], z[rows], wanted))
+        rows = rows[found.inside]
+        z[rows] = found.points[found.inside]
+        if j % steps == 0:
+            points.append(z.clone())
+
+    with torch.no_grad():
+        value = followed.values(z)[:, 0]
+    share = len(rows) / len(start)
+    info = {"converged": share == 1, "share": share}
+    path = Path(torch.stack(points), z, "along", info)
+    numbers = measure(path, density, lowest) | limits.drifts(path.points, len(keep))
+    return path.with_metrics(numbers | {"value": value, "reached": (value - begun) / change})
+
+
+def _advanced(followed: Attribute, limits: Constraint, z: Latents, wanted: Values) -> Latents:
+    """z + P g (a_j - a(z)) / |P g|², with P orthogonal to the gradients of what is kept."""
+    with torch.no_grad():
+        missing = wanted - followed.values(z)[:, 0]
+    slope = followed.slopes(z)[:, 0]
+    free = tangent(limits.held(z), slope)
+    # Nothing is left of a gradient that the kept ones span, and a step along its rounding errors would be huge.
+    moves = free.norm(dim=1) > 1e-3 * slope.norm(dim=1)
+    return z + torch.where(moves, missing / free.square().sum(dim=1), 0.0)[:, None] * free
+
+
+def _change(
+    followed: Attribute, start: Latents, by: float | Values | None, to: float | Values | None
+) -> tuple[Values, Values]:
+    """The attribute's value at each start, and the change wanted of it."""
+    with torch.no_grad():
+        values = followed.values(start)
+    if values.shape[1] != 1:
+        raise UserError(
+            f"a journey follows an attribute of one value; '{followed.name}' has {values.shape[1]}: take one of them"
+        )
+    if (by is None) == (to is None):
+        raise UserError(f"say either by how much or to which value '{followed.name}' is to go, and not both")
+    begun = values[:, 0]
+    change = torch.as_tensor(by if to is None else to).to(begun).expand_as(begun)
+    change = change if to is None else change - begun
+    if not (change.isfinite() & (change != 0)).all():
+        journey = int((~change.isfinite() | (change == 0)).nonzero()[0])
+        raise UserError(
+            f"'{followed.name}' of journey {journey} would change by {change[journey].item():g}; choose a finite "
+            "change other than 0"
+        )
+    return begun, change
+
+
+def _rows(start: Tensor, dimension: int) -> Latents:
+    """Codes as (n, d)."""
+    rows = torch.atleast_2d(start)
+    if rows.ndim != 2 or rows.shape[1] != dimension or not (rows.is_floating_point() and rows.isfinite().all()):
+        raise UserError(
+            f"a journey starts from finite codes (n, {dimension}) or ({dimension},); given were {start.dtype} "
+            f"of shape {tuple(start.shape)}"
+        )
+    return rows

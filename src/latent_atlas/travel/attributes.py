@@ -1,0 +1,153 @@
+"""What an attribute is: a property a(z) of a code that can be read, followed and kept."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_atlas.density import Density, gradient
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Latents
+
+__all__ = ["Attribute", "AttributeValues", "Direction", "Function", "LogDensity", "Slopes"]
+
+AttributeValues = Float[Tensor, "n k"]
+Slopes = Float[Tensor, "n k d"]
+
+
+class Attribute(ABC):
+    """A property of a code, of one number or of k.
+
+    Attributes:
+        name: What it is called beside its numbers.
+    """
+
+    name: str
+
+    @abstractmethod
+    def values(self, latents: Latents) -> AttributeValues:
+        """a(z) of each code, shape (n, k), differentiable in `latents`, each row depending on its own code only."""
+
+    def slopes(self, latents: Latents) -> Slopes:
+        """grad a_i(z), shape (n, k, d), detached; by autograd unless a closed form is given.
+
+        Raises:
+            UserError: the values cannot be differentiated.
+        """
+        with torch.no_grad():
+            k = self.values(latents[:1]).shape[1]
+
+        def chosen(z: Tensor) -> Tensor:
+            values = self.values(z)
+            if not values.requires_grad:
+                raise UserError(
+                    f"attribute '{self.name}' cannot be differentiated in z; compute it by torch operations, outside "
+                    "of no_grad and detach"
+                )
+            column = torch.arange(k, device=z.device).repeat(len(latents))
+            return values.gather(1, column[:, None])[:, 0]
+
+        # Each code is repeated k times, so that one backward pass serves all of its values.
+        return gradient(chosen, latents.repeat_interleave(k, dim=0)).unflatten(0, (-1, k))
+
+    @torch.no_grad()
+    def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
+        """Between which values a journey from z_A keeps this attribute: a(z_A) ± tolerance, each (n, k)."""
+        values = self.values(start)
+        return values - tolerance, values + tolerance
+
+
+class Direction(Attribute):
+    """a(z) = <z, u>: the coordinate along a direction.
+
+    Example:
+        >>> Direction(torch.tensor([0.0, 2.0])).values(torch.tensor([[3.0, 5.0]]))  # u has length 1
+        tensor([[5.]])
+    """
+
+    def __init__(self, vector: Tensor, name: str = "direction") -> None:
+        """Arguments: vector, shape (d,), is brought to length 1.
+
+        Raises:
+            UserError: it is no vector, or has no direction.
+        """
+        length = vector.norm()
+        if vector.ndim != 1 or not (length.isfinite() and length > 0):
+            raise UserError(
+                f"a direction is a finite vector (d,) other than 0; this one has shape {tuple(vector.shape)} and "
+                f"length {length.item():g}"
+            )
+        self.vector = vector / length
+        self.name = name
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """<z, u>, shape (n, 1).
+
+        Raises:
+            UserError: the codes have another dimension than the direction.
+        """
+        if latents.shape[1] != len(self.vector):
+            raise UserError(
+                f"{self.name} has {len(self.vector)} coordinates and the codes {latents.shape[1]}; take a direction "
+                "of the same latent space"
+            )
+        return latents @ self.vector.to(latents)[:, None]
+
+    def slopes(self, latents: Latents) -> Slopes:
+        """u, shape (n, 1, d)."""
+        return self.vector.to(latents).expand(len(latents), 1, -1)
+
+
+class Function(Attribute):
+    """The user's own function of z.
+
+    Example:
+        >>> radius = Function(lambda z: z.norm(dim=1), "radius")
+        >>> radius.values(torch.tensor([[3.0, 4.0]])), radius.slopes(torch.tensor([[3.0, 4.0]]))
+        (tensor([[5.]]), tensor([[[0.6000, 0.8000]]]))
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor], name: str = "function") -> None:
+        """Arguments: function maps codes (n, d) to (n,) or (n, k), each row on its own, by torch operations."""
+        self.function = function
+        self.name = name
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """What the function gives, shape (n, k); k = 1 where it gives (n,).
+
+        Raises:
+            UserError: it gives something else.
+        """
+        values = self.function(latents)
+        if values.ndim not in (1, 2) or len(values) != len(latents):
+            raise UserError(
+                f"attribute '{self.name}' must give (n,) or (n, k) for codes (n, d); for {tuple(latents.shape)} it "
+                f"gave {tuple(values.shape)}"
+            )
+        return values.reshape(len(latents), -1)
+
+
+class LogDensity(Attribute):
+    """a(z) = log q(z) in nats: to be in the population is an attribute that is bounded from below."""
+
+    name = "log q"
+
+    def __init__(self, density: Density) -> None:
+        """Arguments: density is q."""
+        self.density = density
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """log q(z), shape (n, 1)."""
+        return self.density.log_prob(latents)[:, None]
+
+    def slopes(self, latents: Latents) -> Slopes:
+        """grad log q(z), shape (n, 1, d)."""
+        return self.density.score(latents)[:, None]
+
+    def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
+        """At most `tolerance` nats less likely than z_A, each (n, 1)."""
+        lower = super().bounds(start, tolerance)[0]
+        return lower, torch.full_like(lower, math.inf)

@@ -1,0 +1,200 @@
+"""Lowering the energy of whole paths: L-BFGS on many journeys at once, each with its own step and its own end."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from latent_atlas.shapes import Points, Values
+from latent_atlas.travel.path import Relaxed
+
+__all__ = ["Energy", "minimise"]
+
+Energy = Callable[[Tensor, Tensor], Tensor]
+"""Energies (k,) of k paths (frames, k, d), differentiable in them; the second argument, (k,), tells which journeys."""
+
+MEMORY = 8  # moves that a journey remembers
+SUFFICIENT = 1e-4  # share of the decrease promised by the slope that an accepted step keeps (Armijo)
+
+
+def minimise(energy: Energy, points: Points, *, iterations: int, tolerance: float) -> Relaxed:
+    r"""Move the inner points of n paths until their energies fall no further; the energies never rise.
+
+    L-BFGS with backtracking in coordinates u where the metric of |dz|² is Euclidean (`_Bridges`), which makes it a
+    Sobolev gradient descent: a path is bent as a whole. A journey that has arrived is not evaluated again, and in
+    each iteration every other one is evaluated once: at its next step, or at a shorter one if its last was too long.
+
+    Convergence is |grad_u E| |γ| / 2E <= tolerance, with |γ|² = (F - 1) Σ |z_{k+1} - z_k|²: the move that a Newton
+    step would make were E a multiple of |γ|², as a share of the path. It does not depend on units.
+
+    References:
+        Numerical Optimization, Nocedal and Wright 2006, algorithms 3.1 and 7.4; Sobolev Gradients and Differential
+        Equations, Neuberger 1997.
+
+    Arguments:
+        energy: E of each path, 0 or more and of second order in its steps, as an action ∫ cost² |dz|² is.
+        points: Where the paths start from, shape (frames, n, d), 3 frames or more; both ends stay.
+        iterations: The most evaluations of a journey after its first.
+        tolerance: In single precision 1e-3 or more; a smaller one may lie below the energies' rounding errors.
+
+    Returns:
+        The paths, with the energies after each iteration as their `history`.
+    """
+    # A tensor made in inference mode cannot enter autograd, so everything is made outside of it.
+    with torch.inference_mode(False), torch.enable_grad():
+        paths = _Bridges(points.detach().clone())
+        with torch.no_grad():
+            u = paths.coordinates(points.detach().clone())
+        front = _Front.at(paths, energy, u)
+        values, residuals = front.value.clone(), front.residuals(paths)
+        history = [values.clone()]
+        for _ in range(iterations):
+            front = front.keep((residuals[front.journeys] > tolerance) & front.can_fall())
+            if not len(front.journeys):
+                break
+            front = front.next(paths, energy)
+            u[front.journeys], values[front.journeys] = front.u, front.value
+            residuals[front.journeys] = front.residuals(paths)
+            history.append(values.clone())
+        with torch.no_grad():
+            relaxed = paths.points(u, torch.arange(len(u), device=u.device))
+    return Relaxed(relaxed, residuals <= tolerance, residuals, len(history) - 1, torch.stack(history))
+
+
+class _Bridges:
+    r"""Coordinates u (n, (F - 2) d) of paths with fixed ends, in which the metric of |dz|² is Euclidean.
+
+    z_k = (1 - s_k) z_A + s_k z_B + Σ_j φ_j(s_k) u_j with s_k = k / (F - 1), j = 1..F-2,
+    φ_j(s) = √2 sin(π j s) / ω_j and ω_j = 2 (F - 1) sin(π j / 2 (F - 1)), so that
+
+        |γ|² = (F - 1) Σ_k |z_{k+1} - z_k|² = |z_B - z_A|² + |u|².
+    """
+
+    def __init__(self, points: Points) -> None:
+        """Arguments: paths (frames, n, d) with the ends that are to stay."""
+        self.start, self.end = points[0], points[-1]
+        steps = len(points) - 1
+        inner = torch.arange(1, steps, device=points.device, dtype=points.dtype)
+        self.omega = 2 * steps * (math.pi * inner / (2 * steps)).sin()
+        self.waves = math.sqrt(2) * (math.pi * inner[:, None] * inner / steps).sin() / self.omega  # φ_j(s_k), (k, j)
+        self.times = (inner / steps)[:, None, None]
+
+    def points(self, u: Tensor, journeys: Tensor) -> Points:
+        """The paths (F, k, d) of these journeys, at u (k, (F - 2) d)."""
+        start, end = self.start[journeys], self.end[journeys]
+        bent = torch.einsum("kj,njd->knd", self.waves, u.unflatten(1, (len(self.omega), -1)))
+        return torch.cat([start[None], torch.lerp(start, end, self.times) + bent, end[None]])
+
+    def coordinates(self, points: Points) -> Tensor:
+        """u of all journeys; inverse of `points`."""
+        bent = points[1:-1] - torch.lerp(self.start, self.end, self.times)
+        weights = self.waves * self.omega.square() / (len(self.omega) + 1)
+        return torch.einsum("kj,knd->njd", weights, bent).flatten(1)
+
+    def squares(self, u: Tensor, journeys: Tensor) -> Values:
+        """|γ|², shape (k,)."""
+        return (self.end[journeys] - self.start[journeys]).square().sum(dim=1) + u.square().sum(dim=1)
+
+    def evaluate(self, energy: Energy, u: Tensor, journeys: Tensor) -> tuple[Values, Tensor]:
+        """E (k,) and its gradient in u, in one pass."""
+        u = u.detach().requires_grad_()
+        value = energy(self.points(u, journeys), journeys)
+        (slope,) = torch.autograd.grad(value.sum(), u)
+        return value.detach(), slope
+
+
+@dataclass(frozen=True)
+class _Front:
+    """The journeys under way; every tensor has a row for each."""
+
+    journeys: Tensor  # which they are, (k,)
+    u: Tensor  # where they are, (k, p)
+    value: Tensor  # E there, (k,)
+    slope: Tensor  # its gradient, (k, p)
+    direction: Tensor  # where they go next, (k, p)
+    step: Tensor  # how far along it, (k,)
+    moves: Tensor  # differences of u, newest first, (k, MEMORY, p)
+    turns: Tensor  # differences of the slope, (k, MEMORY, p)
+    weights: Tensor  # 1 / move · turn, (k, MEMORY); 0 for what is not remembered
+    scale: Tensor  # the inverse Hessian is this multiple of I before what is remembered, (k,)
+
+    @classmethod
+    def at(cls, paths: _Bridges, energy: Energy, u: Tensor) -> "_Front":
+        """All journeys, about to take their first step."""
+        journeys = torch.arange(len(u), device=u.device)
+        value, slope = paths.evaluate(energy, u, journeys)
+        scale = paths.squares(u, journeys) / (2 * value)  # exact where E is a multiple of |γ|²
+        memory = u.new_zeros(len(u), MEMORY, u.shape[1])
+        first = -scale[:, None] * slope
+        return cls(journeys, u, value, slope, first, torch.ones_like(value), memory, memory, memory[..., 0], scale)
+
+    def keep(self, rows: Tensor) -> "_Front":
+        """Those journeys alone."""
+        if rows.all():
+            return self
+        return _Front(*(getattr(self, part.name)[rows] for part in fields(self)))
+
+    def residuals(self, paths: _Bridges) -> Values:
+        """|grad_u E| |γ| / 2E, (k,)."""
+        return self.slope.norm(dim=1) * paths.squares(self.u, self.journeys).sqrt() / (2 * self.value)
+
+    def can_fall(self) -> Tensor:
+        """Whether the decrease promised by the next step is more than rounding, (k,)."""
+        return -self.step * _dot(self.slope, self.direction) > torch.finfo(self.value.dtype).eps * self.value
+
+    def next(self, paths: _Bridges, energy: Energy) -> "_Front":
+        """Each journey at its trial step if the energy falls enough there; if not, where it was with a shorter one."""
+        trial = self.u + self.step[:, None] * self.direction
+        value, slope = paths.evaluate(energy, trial, self.journeys)
+        promised = self.step * _dot(self.slope, self.direction)
+        falls = value <= self.value + SUFFICIENT * promised  # false where the energy is nan
+        # The parabola through E, its slope and E at the trial step is lowest at this share of the step.
+        lowest = -promised / (2 * (value - self.value - promised))
+        shorter = self.step * torch.where(value.isfinite(), lowest.clamp(0.1, 0.5), 0.1)
+
+        move, turn = trial - self.u, slope - self.slope
+        product = _dot(move, turn)
+        bends = falls & (product > 1e-10 * turn.norm(dim=1) * move.norm(dim=1))  # keeps the inverse Hessian positive
+        moves, turns = _remember(self.moves, move, falls), _remember(self.turns, turn, falls)
+        weights = _remember(self.weights, torch.where(bends, 1 / product, 0.0), falls)
+        scale = torch.where(bends, product / _dot(turn, turn), self.scale)
+        chosen = falls[:, None]
+        slope = torch.where(chosen, slope, self.slope)
+        direction = torch.where(chosen, _two_loops(slope, moves, turns, weights, scale), self.direction)
+        return _Front(
+            self.journeys,
+            torch.where(chosen, trial, self.u),
+            torch.where(falls, value, self.value),
+            slope,
+            direction,
+            torch.where(falls, 1.0, shorter),
+            moves,
+            turns,
+            weights,
+            scale,
+        )
+
+
+def _two_loops(slope: Tensor, moves: Tensor, turns: Tensor, weights: Tensor, scale: Tensor) -> Tensor:
+    """-H grad E, with H the L-BFGS inverse Hessian (Nocedal and Wright, algorithm 7.4), (k, p)."""
+    q, shares = slope, []
+    for i in range(MEMORY):
+        shares.append(weights[:, i] * _dot(moves[:, i], q))
+        q = q - shares[i][:, None] * turns[:, i]
+    q = scale[:, None] * q
+    for i in reversed(range(MEMORY)):
+        q = q + (shares[i] - weights[:, i] * _dot(turns[:, i], q))[:, None] * moves[:, i]
+    return -q
+
+
+def _remember(memory: Tensor, newest: Tensor, rows: Tensor) -> Tensor:
+    """The memory (k, MEMORY, ...) with the newest (k, ...) in front and the oldest dropped, in these rows."""
+    shifted = torch.cat([newest[:, None], memory[:, :-1]], dim=1)
+    return torch.where(rows.reshape(-1, *[1] * (memory.ndim - 1)), shifted, memory)
+
+
+def _dot(a: Tensor, b: Tensor) -> Values:
+    """a · b of each row."""
+    return (a * b).sum(dim=1)

@@ -1,0 +1,182 @@
+"""The neighbourhood of a code: a random walk on the density, or on a blur of it, that starts there."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latent_atlas.density import Density
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Latents, Values
+from latent_atlas.travel.metrics import measure, population_floor
+from latent_atlas.travel.path import Path
+from latent_atlas.travel.uphill import uphill
+
+__all__ = ["Walker", "explore", "mala"]
+
+ACCEPTED = 0.574  # the share at which MALA moves fastest in many dimensions (Roberts and Rosenthal 1998)
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Where n walks are, and what the density says there.
+
+    Attributes:
+        latents: Shape (n, d).
+        log_probs: log q in nats, shape (n,).
+        scores: grad log q, shape (n, d).
+    """
+
+    latents: Latents
+    log_probs: Values
+    scores: Latents
+
+    @classmethod
+    def at(cls, density: Density, latents: Latents) -> "Walker":
+        """Ask the density."""
+        return cls(latents, density.log_prob(latents), density.score(latents))
+
+
+@torch.no_grad()
+def mala(density: Density, walker: Walker, step: Values, *, generator: torch.Generator) -> tuple[Walker, Values]:
+    r"""One step of the Metropolis-adjusted Langevin algorithm, which leaves q as it is.
+
+    Propose z' = z + a grad log q(z) + sqrt(2 a) eps and go there with probability
+    min(1, q(z') T(z | z') / q(z) T(z' | z)), T being the density of such a proposal.
+
+    References:
+        Exponential convergence of Langevin distributions and their discrete approximations, Roberts and Tweedie 1996.
+
+    Arguments:
+        density: q, normalised or not.
+        walker: Where the walks are.
+        step: a, shape (n,), in squared units of the codes.
+        generator: Draws eps and who goes.
+
+    Returns:
+        Where they are then, and the probability with which each went there, shape (n,).
+    """
+    z, a = walker.latents, step[:, None]
+    noise = torch.randn(z.shape, generator=generator, device=generator.device).to(z)
+    there = Walker.at(density, z + a * walker.scores + (2 * a).sqrt() * noise)
+    forth = -0.5 * noise.square().sum(dim=1)
+    back = -(z - there.latents - a * there.scores).square().sum(dim=1) / (4 * step)
+    chance = (there.log_probs - walker.log_probs + back - forth).exp().clamp(max=1).nan_to_num(0)
+    goes = torch.rand(len(z), generator=generator, device=generator.device).to(z) < chance
+    moved = Walker(
+        torch.where(goes[:, None], there.latents, z),
+        torch.where(goes, there.log_probs, walker.log_probs),
+        torch.where(goes[:, None], there.scores, walker.scores),
+    )
+    return moved, chance
+
+
+@torch.no_grad()
+def explore(
+    density: Density,
+    start: Tensor,
+    *,
+    frames: int = 17,
+    stride: int = 10,
+    width: float = 0.0,
+    tuning: int = 200,
+    floor: float | None = None,
+    generator: torch.Generator,
+) -> Path:
+    """Wander from each code through the population around it.
+
+    The walk is MALA on the density blurred by `width`: the wider, the further it roams, and across empty regions. At
+    each frame the blur is taken off by the mean of the codes that z may come from, z + width² grad log q_width(z)
+    (walk-jump sampling), where that is more likely; a frame that is outside of the population even so climbs back to
+    its floor (`uphill`).
+    The step is tuned on a trial walk from the same start, one for each journey, and fixed from then on.
+
+    References:
+        Neural Empirical Bayes, Saremi and Hyvärinen 2019; Optimal scaling of discrete approximations to Langevin
+        diffusions, Roberts and Rosenthal 1998.
+
+    Arguments:
+        density: The map, or any density.
+        start: Codes, shape (n, d) or (d,); they are the first frames, wherever they lie.
+        frames: Points of the path, 2 or more.
+        stride: Steps of the walk from frame to frame, 1 or more.
+        width: Of the blur, in the units of the codes; 0 walks on the density itself.
+        tuning: Steps of the trial walk, 10 or more.
+        floor: Log-density in nats of the population's edge; see `population_floor` for the default. -inf lets the walk
+            go where it likes: at width 0 its frames are then distributed as q in the long run.
+        generator: Source of all randomness.
+
+    Returns:
+        The path, whose `end` is its last frame. Its info has the `acceptance` of the walk; its mean `step`, the size
+        of a move's noise per coordinate in the units of the codes; and the share of later frames that were `repaired`.
+
+    Raises:
+        UserError: the codes are not of the density or not finite, frames, stride or tuning are too few, or the density
+            has no blur of that width.
+    """
+    start = _checked(density, start, frames, stride, tuning)
+    level = density.blurred(width)
+    walker = Walker.at(level, start)
+    step = _tuned(level, walker, tuning, generator)
+    places, chances = [start], []
+    for k in range(1, stride * (frames - 1) + 1):
+        walker, chance = mala(level, walker, step, generator=generator)
+        chances.append(chance)
+        if k % stride == 0:
+            places.append(_denoised(density, walker, width))
+    lowest = population_floor(density, start, start, generator) if floor is None else floor
+    points, repaired = _inside(density, torch.stack(places), lowest)
+    info: dict[str, float | bool] = {
+        "acceptance": torch.stack(chances).mean().item(),
+        "step": (2 * step).sqrt().mean().item(),
+        "repaired": repaired,
+    }
+    path = Path(points, points[-1], "explore", info)
+    return path.with_metrics(measure(path, density, lowest))
+
+
+def _tuned(density: Density, walker: Walker, tuning: int, generator: torch.Generator) -> Values:
+    """Steps a at which each walk accepts 57.4 % of its moves, shape (n,).
+
+    log a grows by 4 k^-0.6 (acceptance - 0.574) at step k, and its mean over the second half is taken.
+
+    References:
+        A Stochastic Approximation Method, Robbins and Monro 1951; for the mean, Polyak and Juditsky 1992.
+    """
+    log_step, later = torch.zeros_like(walker.log_probs), []
+    for k in range(1, tuning + 1):
+        walker, chance = mala(density, walker, log_step.exp(), generator=generator)
+        log_step = log_step + 4 * k**-0.6 * (chance - ACCEPTED)
+        later.append(log_step)
+    return torch.stack(later[tuning // 2 :]).mean(dim=0).exp()
+
+
+def _denoised(density: Density, walker: Walker, width: float) -> Latents:
+    """z + width² grad log q_width(z), or z where that is less likely, as an inexact score may make it."""
+    mean = walker.latents + width**2 * walker.scores
+    better = density.log_prob(mean) >= density.log_prob(walker.latents)
+    return torch.where(better[:, None], mean, walker.latents)
+
+
+def _inside(density: Density, places: Tensor, floor: float | Values) -> tuple[Tensor, float]:
+    """The places but the first, where they are under the floor, climbed back to it; and the share that were."""
+    frames, n, _ = places.shape
+    later = places[1:].flatten(0, 1)
+    target = torch.as_tensor(floor).to(later).expand(n).repeat(frames - 1)
+    climb = uphill(density, later, target)
+    share = (climb.moved > 0).float().mean().item()
+    return torch.cat([places[:1], climb.points.unflatten(0, (frames - 1, n))]), share
+
+
+def _checked(density: Density, start: Tensor, frames: int, stride: int, tuning: int) -> Latents:
+    """The start as (n, d), or one sentence saying why nothing can be explored from there."""
+    if start.ndim not in (1, 2) or start.shape[-1] != density.dimension:
+        raise UserError(
+            f"start must have shape (n, {density.dimension}) or ({density.dimension},); it has {tuple(start.shape)}"
+        )
+    if not start.isfinite().all():
+        raise UserError("the start has coordinates that are not finite; encode it again from a readable image")
+    for name, value, least in (("frames", frames, 2), ("stride", stride, 1), ("tuning", tuning, 10)):
+        if value < least:
+            raise UserError(f"{name} is {value}; choose {least} or more to explore")
+    return start.reshape(-1, density.dimension)

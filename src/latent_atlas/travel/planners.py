@@ -1,0 +1,206 @@
+"""The planners by name: what each is asked for, its settings, and how it is run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.shapes import Latents, Points, Trace, Values
+from latent_atlas.travel.geodesic import Geodesic, action, cost, geodesic
+from latent_atlas.travel.graph import Codes, Graph, check_codes, graph
+from latent_atlas.travel.metrics import population_floor
+from latent_atlas.travel.path import Relaxed, resample
+from latent_atlas.travel.pullback import Decode, Pullback, pullback
+from latent_atlas.travel.straight import linear, slerp
+from latent_atlas.travel.string import String, string
+from latent_atlas.travel.walk import Walk, walk
+
+__all__ = ["PLANNERS", "Planned", "Planner", "Request", "understood"]
+
+DEAREST = 1e6  # cost of a place where the density is 0, so that a route is the sum of finite edges
+BETWEEN = 8  # pieces that a candidate's steps are judged in: between its nodes a path may leap over a gap
+AS_GOOD = 0.01  # share by which an action may exceed the least for a simpler path to be preferred
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a planner is asked for; see `plan`."""
+
+    density: Density
+    start: Latents
+    end: Latents
+    frames: int
+    floor: float | Values | None
+    generator: torch.Generator | None
+
+    @property
+    def ends(self) -> Trace:
+        """Both ends, shape (2, n, d): the straight line that planners of whole paths start from."""
+        return torch.stack([self.start, self.end])
+
+    @torch.no_grad()
+    def with_floor(self, share: float, codes: Codes | None) -> "Request":
+        """The same with a floor in nats: the one given, or the one under which this share of the population lies.
+
+        Where `population_floor` knows no more than the ends of each journey, it is the quantile of the codes.
+
+        Raises:
+            UserError: the codes are not of the journeys' space.
+        """
+        if codes is not None:
+            check_codes(codes, self.start)
+        if self.floor is not None:
+            return self
+        floor = population_floor(self.density, self.start, self.end, self.generator, share)
+        if isinstance(floor, Tensor) and codes is not None:
+            floor = torch.quantile(self.density.log_prob(codes.to(self.start)), share).item()
+        return replace(self, floor=floor)
+
+
+Planned = tuple[Points, dict[str, float | bool], dict[str, Values]]
+"""Points (frames, n, d), the planner's info, and numbers per journey."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """A planner under its name.
+
+    Attributes:
+        run: Plans what was requested, with an object of each class of settings, and with what it needs and takes.
+        settings: Dataclasses of its settings.
+        needs: Options that are no settings, and have to be given.
+        takes: Options that are no settings, and what they are if they are not given.
+        follows: Whether it follows the density's gradient.
+    """
+
+    run: Callable[..., Planned]
+    settings: tuple[type, ...] = ()
+    needs: tuple[str, ...] = ()
+    takes: Mapping[str, Any] = field(default_factory=dict)
+    follows: bool = True
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option by name with its default, which is None for those that have to be given."""
+        settings = {part.name: part.default for how in self.settings for part in fields(how)}
+        return dict.fromkeys(self.needs) | dict(self.takes) | settings
+
+    def plan(self, asked: Request, options: Mapping[str, Any]) -> Planned:
+        """Run, with options that are its own and complete."""
+        hows = [how(**{p.name: options[p.name] for p in fields(how) if p.name in options}) for how in self.settings]
+        return self.run(asked, *hows, **{name: options.get(name, self.takes.get(name)) for name in self._others})
+
+    @property
+    def _others(self) -> tuple[str, ...]:
+        return (*self.needs, *self.takes)
+
+
+def _straight(line: Callable[[Latents, Latents, int], Trace]) -> Callable[..., Planned]:
+    """A baseline that knows the two ends only."""
+    return lambda asked: (line(asked.start, asked.end, asked.frames), {}, {})
+
+
+def _walk(asked: Request, how: Walk) -> Planned:
+    """A walk on the density's own discriminator, or on the best one against N(0, I)."""
+    membership = asked.density
+    if not isinstance(membership, Membership):
+        membership = ExactMembership(membership, StandardNormal(membership.dimension))
+    trace, info = walk(membership, asked.start, asked.end, how)
+    return resample(trace, asked.frames), info, {}
+
+
+def _geodesic(asked: Request, how: Geodesic) -> Planned:
+    return _shortened(asked, asked.ends, how)
+
+
+def _shortened(asked: Request, initial: Trace, how: Geodesic) -> Planned:
+    """The geodesic that a path (steps, n, d) is shortened to."""
+    settings = {"frames": asked.frames, "floor": asked.floor, "generator": asked.generator}
+    return _at_rest(geodesic(asked.density, initial, how, **settings), asked.frames)
+
+
+def _string(asked: Request, how: String) -> Planned:
+    moved = string(asked.density, asked.ends, how, frames=asked.frames, generator=asked.generator)
+    return _at_rest(moved, asked.frames)
+
+
+def _pullback(asked: Request, how: Pullback, *, decode: Decode) -> Planned:
+    return _at_rest(pullback(decode, asked.ends, how, frames=asked.frames), asked.frames)
+
+
+def _graph(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes, refine: bool) -> Planned:
+    """The route over real codes that is shortest by the geodesic's cost, and the geodesic that it is shortened to."""
+    asked = asked.with_floor(how.share, codes)
+
+    def dear(latents: Tensor) -> Tensor:
+        assert asked.floor is not None
+        return cost(asked.density.log_prob(latents), asked.floor, how.strength).nan_to_num(DEAREST, DEAREST)
+
+    frames = max(asked.frames, how.nodes) if refine else asked.frames
+    route, facts = graph(dear, codes, asked.start, asked.end, joined, frames=frames, generator=asked.generator)
+    if not refine:
+        return route, facts, {}
+    points, info, numbers = _shortened(asked, route, how)
+    return points, facts | info, numbers
+
+
+def _auto(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes | None) -> Planned:
+    """The best, for each journey, of the straight line, the geodesic that it is shortened to, and the one that a route
+    over real codes is shortened to where there are codes.
+    """
+    fine = replace(asked, frames=max(asked.frames, how.nodes)).with_floor(how.share, codes)
+    candidates = {"linear": PLANNERS["linear"].run(fine), "geodesic": _geodesic(fine, how)}
+    if codes is not None:
+        candidates["graph"] = _graph(fine, joined, how, codes=codes, refine=True)
+    points, info, numbers = _best(candidates, fine, how.strength)
+    return points if fine.frames == asked.frames else resample(points, asked.frames), info, numbers
+
+
+@torch.no_grad()
+def _best(candidates: dict[str, Planned], asked: Request, strength: float) -> Planned:
+    """Each journey by the candidate of least action on the sharp density, which is read between its nodes as well; or
+    by the first that exceeds it by no more than 1 %: by the simplest of equals.
+    """
+    assert asked.floor is not None
+    paths = torch.stack([points for points, _, _ in candidates.values()])
+    read = [resample(path, BETWEEN * (asked.frames - 1) + 1) for path in paths]
+    actions = torch.stack([action(path, asked.density, asked.floor, strength) for path in read]).nan_to_num(torch.inf)
+    choice = (actions <= (1 + AS_GOOD) * actions.min(dim=0).values).int().argmax(dim=0)
+    rows = torch.arange(len(choice), device=choice.device)
+    still = torch.ones_like(actions[0])  # a straight line has nothing to come to rest from
+    converged = torch.stack([numbers.get("converged", still) for _, _, numbers in candidates.values()])[choice, rows]
+    numbers = {"converged": converged} | {f"by_{name}": (choice == k).to(still) for k, name in enumerate(candidates)}
+    info: dict[str, float | bool] = {"converged": bool(converged.all())}
+    info |= {name: max(told.get(name, 0) for _, told, _ in candidates.values()) for name in ("iterations", "residual")}
+    return paths[choice, :, rows].transpose(0, 1), info, numbers
+
+
+def _at_rest(relaxed: Relaxed, frames: int) -> Planned:
+    """Whole paths as frames at equal distances, and whether all of them and each of them came to rest."""
+    info = {
+        "converged": bool(relaxed.converged.all()),
+        "iterations": relaxed.iterations,
+        "residual": relaxed.residual.max().item(),
+    }
+    return resample(relaxed.points, frames), info, {"converged": relaxed.converged.to(relaxed.points.dtype)}
+
+
+PLANNERS: dict[str, Planner] = {
+    "linear": Planner(_straight(linear), follows=False),
+    "slerp": Planner(_straight(slerp), follows=False),
+    "walk": Planner(_walk, (Walk,)),
+    "geodesic": Planner(_geodesic, (Geodesic,)),
+    "string": Planner(_string, (String,)),
+    "graph": Planner(_graph, (Graph, Geodesic), needs=("codes",), takes={"refine": True}),
+    "pullback": Planner(_pullback, (Pullback,), needs=("decode",), follows=False),
+    "auto": Planner(_auto, (Graph, Geodesic), takes={"codes": None}),
+}
+
+
+def understood(planner: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that a planner has; none where there is no such planner."""
+    known = PLANNERS[planner].options if planner in PLANNERS else {}
+    return {name: value for name, value in options.items() if name in known}

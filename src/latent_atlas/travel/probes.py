@@ -1,0 +1,240 @@
+"""Attributes learned from labels: small networks on codes, with what they are worth on codes held out."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Labels, Latents, Scalar, Values
+from latent_atlas.travel.attributes import Attribute, AttributeValues
+
+__all__ = ["MARGIN", "ClassProbe", "Network", "ValueProbe"]
+
+BATCH = 256
+CHECKED_EVERY = 100  # steps
+FEWEST = 20  # labelled codes
+HELD_OUT = 0.1  # share of the codes that decide when to stop, and as many again that say what the probe is worth
+MARGIN = math.log(19)  # log-odds of 95 %
+RATE = 3e-3  # highest learning rate
+WIDTH = 128
+
+Outputs = Float[Tensor, "n k"]
+Loss = Callable[[Tensor, Tensor], Scalar]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """f(z) = W_3 s(W_2 s(W_1 (z - m) / c + b_1) + b_2) + b_3 with s(h) = h sigmoid(h).
+
+    Attributes:
+        mean, scale: m and c, shape (d,).
+        weights, biases: W_i (out, in) and b_i (out,).
+    """
+
+    mean: Tensor
+    scale: Tensor
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
+    @classmethod
+    def initial(cls, latents: Latents, outputs: int, *, generator: torch.Generator) -> "Network":
+        """W_i ~ N(0, 1 / in) and b_i = 0, for inputs such as `latents`."""
+        sizes = (latents.shape[1], WIDTH, WIDTH, outputs)
+        draws = [
+            torch.randn(after, before, generator=generator, device=generator.device) / math.sqrt(before)
+            for before, after in itertools.pairwise(sizes)
+        ]
+        spread = latents.std(dim=0)
+        spread = torch.where(spread > 0, spread, 1.0)  # a constant coordinate says nothing
+        return cls(latents.mean(dim=0), spread, tuple(draws), tuple(torch.zeros_like(w[:, 0]) for w in draws))
+
+    def __call__(self, latents: Latents) -> Outputs:
+        """f(z), shape (n, k), with the precision and on the device of `latents`."""
+        hidden = (latents - self.mean.to(latents)) / self.scale.to(latents)
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = F.linear(F.silu(hidden) if i else hidden, weight.to(latents), bias.to(latents))
+        return hidden
+
+    def frozen(self) -> "Network":
+        """A copy that learns no more."""
+        weights, biases = (tuple(p.detach().clone() for p in parts) for parts in (self.weights, self.biases))
+        return replace(self, weights=weights, biases=biases)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassProbe(Attribute):
+    """a_c(z) = log p(c|z) / (1 - p(c|z)): the log-odds of each class against all others.
+
+    To keep it is to keep one class: a_c(z) >= margin for the class c of A, and no bound on the others.
+
+    Attributes:
+        network: Logits of the classes, f(z).
+        names: Of the classes.
+        accuracy: Share of held-out codes classified right, in [0, 1].
+        cross_entropy: Of held-out codes in nats.
+        margin: Log-odds in nats that the class kept is to have; log 19 is a probability of 95 %.
+        labels: The class to keep on each journey, shape (n,); None for the likeliest class of each z_A.
+        name: What the attribute is called.
+    """
+
+    network: Network
+    names: tuple[str, ...]
+    accuracy: float
+    cross_entropy: float
+    margin: float = MARGIN
+    labels: Labels | None = None
+    name: str = "class"
+
+    @classmethod
+    def fit(
+        cls,
+        latents: Latents,
+        labels: Labels,
+        names: Sequence[str] = (),
+        *,
+        steps: int = 1500,
+        generator: torch.Generator,
+    ) -> "ClassProbe":
+        """Learn the classes of codes.
+
+        Arguments:
+            latents: Codes, shape (n, d), on the generator's device.
+            labels: Class numbers from 0, shape (n,); codes with a negative one are left out.
+            names: Of the classes; by default their numbers.
+            steps: Of optimisation, on batches of 256.
+            generator: Source of all randomness.
+
+        Raises:
+            UserError: there are too few labelled codes, or they are all of one class.
+        """
+        known = labels >= 0
+        latents, labels = latents[known].float(), labels[known].long()
+        classes = int(labels.max()) + 1 if len(labels) else 0
+        if len(labels) < FEWEST or len(labels.unique()) < 2:
+            raise UserError(
+                f"a probe of classes needs {FEWEST} or more labelled codes of two or more classes; there are "
+                f"{len(labels)} of {len(labels.unique())}"
+            )
+        network, test = _learn(latents, labels, classes, F.cross_entropy, steps, generator)
+        names = tuple(names) or tuple(str(c) for c in range(classes))
+        with torch.no_grad():
+            logits = network(latents[test])
+        accuracy = (logits.argmax(dim=1) == labels[test]).float().mean().item()
+        return cls(network, names, accuracy, F.cross_entropy(logits, labels[test]).item())
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """f_c(z) - log Σ_{o ≠ c} exp f_o(z), shape (n, classes)."""
+        logits = self.network(latents)
+        itself = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+        return logits - logits[:, None].masked_fill(itself, -math.inf).logsumexp(dim=2)
+
+    @torch.no_grad()
+    def classify(self, latents: Latents) -> Labels:
+        """The likeliest class of each code, shape (n,)."""
+        return self.network(latents).argmax(dim=1)
+
+    def keeping(self, labels: Labels | None = None, *, margin: float = MARGIN) -> "ClassProbe":
+        """The same probe, keeping the class of each journey's label, or that of z_A, with another margin."""
+        return replace(self, labels=labels, margin=margin)
+
+    @torch.no_grad()
+    def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
+        """a_c(z) >= margin for one class each, whatever the tolerance; each (n, classes).
+
+        Raises:
+            UserError: there is not one label for each start.
+        """
+        kept = self.classify(start) if self.labels is None else self.labels.to(start.device)
+        if kept.shape != start.shape[:1]:
+            raise UserError(f"keeping classes takes a label for each start; there are {len(kept)} for {len(start)}")
+        lower = torch.full_like(self.values(start), -math.inf)
+        lower.scatter_(1, kept[:, None], self.margin)
+        return lower, torch.full_like(lower, math.inf)
+
+
+@dataclass(frozen=True, eq=False)
+class ValueProbe(Attribute):
+    """a(z) = m + s f(z): a number that images have, such as an age or a width, read off their codes.
+
+    Attributes:
+        network: f(z), of one output.
+        name: What the number is called.
+        mean, scale: m and s, the moments of the labels.
+        explained: R² = 1 - Σ (a(z) - y)² / Σ (y - mean y)² on held-out codes: 1 if the codes tell all, 0 if nothing.
+    """
+
+    network: Network
+    name: str
+    mean: float
+    scale: float
+    explained: float
+
+    @classmethod
+    def fit(
+        cls, latents: Latents, labels: Values, name: str = "value", *, steps: int = 1500, generator: torch.Generator
+    ) -> "ValueProbe":
+        """Learn a number from codes.
+
+        Arguments:
+            latents: Codes, shape (n, d), on the generator's device.
+            labels: y, shape (n,); codes whose label is not finite are left out.
+            name: What the number is called.
+            steps: Of optimisation, on batches of 256.
+            generator: Source of all randomness.
+
+        Raises:
+            UserError: there are too few labelled codes, or all have the same label.
+        """
+        known = labels.isfinite()
+        latents, labels = latents[known].float(), labels[known].float()
+        if len(labels) < FEWEST or labels.min() == labels.max():
+            raise UserError(
+                f"a probe of '{name}' needs {FEWEST} or more codes whose labels differ; there are {len(labels)} with "
+                f"{len(labels.unique())} different labels"
+            )
+        mean, scale = labels.mean().item(), labels.std().item()
+        targets = (labels[:, None] - mean) / scale
+        network, test = _learn(latents, targets, 1, F.mse_loss, steps, generator)
+        with torch.no_grad():
+            error = F.mse_loss(network(latents[test]), targets[test])
+        explained = 1 - (error / targets[test].var(correction=0)).item()
+        return cls(network, name, mean, scale, explained)
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """m + s f(z), shape (n, 1), in the labels' unit."""
+        return self.mean + self.scale * self.network(latents)
+
+
+def _learn(
+    latents: Latents, targets: Tensor, outputs: int, loss: Loss, steps: int, generator: torch.Generator
+) -> tuple[Network, Tensor]:
+    """A network with the least loss on codes kept for stopping, and the numbers of codes it never met."""
+    order = torch.randperm(len(latents), generator=generator, device=generator.device)
+    count = max(int(HELD_OUT * len(latents)), 4)
+    test, stop, train = order[:count], order[count : 2 * count], order[2 * count :]
+    best, lowest = None, math.inf
+    # A tensor made in inference mode cannot enter autograd, so everything is made outside of it.
+    with torch.inference_mode(False), torch.enable_grad():
+        latents, targets = latents.clone(), targets.clone()
+        network = Network.initial(latents[train], outputs, generator=generator)
+        parameters = [p.requires_grad_() for p in (*network.weights, *network.biases)]
+        optimizer = torch.optim.AdamW(parameters, lr=RATE)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+        for step in range(1, steps + 1):
+            some = train[torch.randint(len(train), (BATCH,), generator=generator, device=generator.device)]
+            optimizer.zero_grad()
+            loss(network(latents[some]), targets[some]).backward()
+            optimizer.step()
+            schedule.step()
+            if step % CHECKED_EVERY == 0 or step == steps:
+                on_stop = loss(network(latents[stop]), targets[stop]).item()
+                if best is None or on_stop < lowest:
+                    lowest, best = on_stop, network.frozen()
+    assert best is not None  # the last step is always checked
+    return best, test

@@ -1,0 +1,75 @@
+"""The attributes of a collection by name: its classes, and the directions in which its codes vary."""
+
+from collections.abc import Sequence
+
+import torch
+
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Labels, Latents
+from latent_atlas.travel.attributes import Attribute, Direction, Function
+from latent_atlas.travel.directions import principal_components
+from latent_atlas.travel.probes import ClassProbe
+
+__all__ = ["Properties"]
+
+CLASS = "class"
+COMPONENT = "component:"
+
+
+class Properties:
+    """Attributes by name; each is learned from the codes when it is first asked for, always in the same way.
+
+    class: log-odds of every class (`ClassProbe`).
+    The name of a class: its own log-odds against all others, in nats.
+    component:0 to component:d-1: the coordinate along a principal component of the codes, from the largest on.
+
+    Example:
+        >>> Properties(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))["component:0"].values(torch.ones(1, 2))
+        tensor([[1.]])
+    """
+
+    def __init__(self, latents: Latents, labels: Labels | None = None, label_names: Sequence[str] = ()) -> None:
+        """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the classes, if they have any."""
+        self._latents = latents
+        self._labels = labels
+        self._classes = () if labels is None else tuple(label_names)
+        if labels is not None and not self._classes:
+            self._classes = tuple(str(number) for number in range(int(labels.max()) + 1))
+        self._known: dict[str, Attribute] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All there are."""
+        components = tuple(f"{COMPONENT}{number}" for number in range(self._latents.shape[1]))
+        return (*components, CLASS, *self._classes) if self._classes else components
+
+    def __getitem__(self, name: str) -> Attribute:
+        """The attribute of that name.
+
+        Raises:
+            UserError: there is none, or there are too few labels to learn it from.
+        """
+        if name not in self.names:
+            d = self._latents.shape[1]
+            classes = f"class, {', '.join(self._classes)}, or " if self._classes else ""
+            raise UserError(f"no attribute '{name}'; choose {classes}component:0 to component:{d - 1}")
+        if name not in self._known:
+            self._known[name] = self._learned(name)
+        return self._known[name]
+
+    def chosen(self, which: Attribute | str | Sequence[Attribute | str]) -> tuple[Attribute, ...]:
+        """One attribute or several, each itself or its name."""
+        several = [which] if isinstance(which, Attribute | str) else which
+        return tuple(self[one] if isinstance(one, str) else one for one in several)
+
+    def _learned(self, name: str) -> Attribute:
+        """The attribute from the codes."""
+        if name.startswith(COMPONENT):
+            number = int(name.removeprefix(COMPONENT))
+            return Direction(principal_components(self._latents, number + 1)[0][number], name)
+        if name == CLASS:
+            assert self._labels is not None
+            generator = torch.Generator(self._latents.device).manual_seed(0)
+            return ClassProbe.fit(self._latents, self._labels, self._classes, generator=generator)
+        probe, number = self[CLASS], self._classes.index(name)
+        return Function(lambda z: probe.values(z)[:, number], name)

@@ -1,0 +1,92 @@
+"""A density restricted to the codes that keep given attributes: any planner on it keeps them while it plans."""
+
+import torch
+
+from latent_atlas.density import Density, Membership, gradient
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Latents, Values
+from latent_atlas.travel.constraint import Constraint
+
+__all__ = ["Restricted", "RestrictedMembership", "restricted"]
+
+STRENGTH = 10.0
+
+
+class Restricted(Density):
+    r"""log q_C(z) = log q(z) - λ (sqrt(1 + |v(z)|²) - 1), v being the violation of C's bounds in their units.
+
+    In C it is log q. Outside it falls, as a parabola at first and further away by λ nats per unit of violation, so
+    that it is smooth and its slope bounded. It is not normalised.
+
+    Attributes:
+        density: q.
+        constraint: C, with one row of bounds for all codes.
+        strength: λ in nats.
+    """
+
+    def __init__(self, density: Density, constraint: Constraint, strength: float = STRENGTH) -> None:
+        """Arguments: density is q; constraint is C; strength, λ, is positive.
+
+        Raises:
+            UserError: the strength is not positive, or different codes would have different bounds.
+        """
+        if strength <= 0:
+            raise UserError(f"the strength of a restriction is {strength}; choose a positive number of nats")
+        if len(constraint.lower) != 1:
+            raise UserError(
+                f"a density is restricted to one set of codes, and this constraint has {len(constraint.lower)}; take "
+                "one of its rows"
+            )
+        self.density = density
+        self.constraint = constraint
+        self.strength = strength
+        self.dimension = density.dimension
+        self.blurs = density.blurs
+        if hasattr(density, "floor"):
+            self.floor = density.floor  # pyright: ignore[reportAttributeAccessIssue] - just asked
+
+    def penalty(self, latents: Latents) -> Values:
+        """λ (sqrt(1 + |v(z)|²) - 1) in nats, shape (n,); 0 in C."""
+        values = self.constraint.values(latents)
+        squares = (self.constraint.violation(values) / self.constraint.unit).square().sum(dim=1)
+        return self.strength * ((1 + squares).sqrt() - 1)
+
+    def log_prob(self, latents: Latents) -> Values:
+        """log q_C(z), shape (n,)."""
+        return self.density.log_prob(latents) - self.penalty(latents)
+
+    def score(self, latents: Latents) -> Latents:
+        """grad log q(z) less the gradient of the penalty, shape (n, d)."""
+        return self.density.score(latents) - gradient(self.penalty, latents)
+
+    def blurred(self, width: float) -> "Restricted":
+        """The blurred density, restricted to the same C."""
+        return restricted(self.density.blurred(width), self.constraint, self.strength)
+
+
+class RestrictedMembership(Restricted, Membership):
+    """A restricted density with a discriminator: l_C(z) = l(z) less the same penalty, against the same boundary."""
+
+    def __init__(self, density: Membership, constraint: Constraint, strength: float = STRENGTH) -> None:
+        """Arguments: as for `Restricted`, density being the map."""
+        super().__init__(density, constraint, strength)
+        self.membership = density
+
+    def logit(self, latents: Latents) -> Values:
+        """l(z) less the penalty, shape (n,)."""
+        return self.membership.logit(latents) - self.penalty(latents)
+
+    def calibrated_logit(self, latents: Latents) -> Values:
+        """The map's calibrated logit less the penalty, shape (n,)."""
+        return self.membership.calibrated_logit(latents) - self.penalty(latents)
+
+    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+        """Draw `n` codes of the boundary r, shape (n, d)."""
+        return self.membership.propose(n, generator=generator)
+
+
+def restricted(density: Density, constraint: Constraint, strength: float = STRENGTH) -> Restricted:
+    """q restricted to C: a `RestrictedMembership` if q has a discriminator."""
+    if isinstance(density, Membership):
+        return RestrictedMembership(density, constraint, strength)
+    return Restricted(density, constraint, strength)

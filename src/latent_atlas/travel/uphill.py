@@ -1,0 +1,160 @@
+"""The way back into the population: climbing log q from a code that lies outside of it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from latent_atlas.density import Density
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Latents, Mask, Values
+
+__all__ = ["Climb", "uphill"]
+
+SUFFICIENT = 0.5  # share of the rise promised by the slope that a step keeps: on a parabola none then passes the top
+HALVINGS = 20  # of the last step, to end where log q is the target
+
+
+@dataclass(frozen=True)
+class Climb:
+    """Codes after the climb.
+
+    Attributes:
+        points: Shape (n, d).
+        log_probs: log q there in nats, shape (n,); never lower than it was.
+        moved: Distance from where each code was, shape (n,); 0 for codes that were at the target or above.
+        converged: Whether each code reached the target, shape (n,).
+        steps: Trial steps of each code, shape (n,).
+    """
+
+    points: Latents
+    log_probs: Values
+    moved: Values
+    converged: Mask
+    steps: Values
+
+
+@torch.no_grad()
+def uphill(
+    density: Density,
+    latents: Latents,
+    target: float | Values,
+    *,
+    widths: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25, 0.125),
+    steps: int = 200,
+    tolerance: float = 1e-4,
+) -> Climb:
+    r"""Climb log q from each code along the score until log q is the target.
+
+    A local gradient sees nothing of a population far away. So, where the density blurs, a code z starts on log q_w at
+    the width w under which z is most likely, which is about its distance from the population over sqrt(d): a code
+    close by climbs the sharp density to the region next to it, one far away is drawn in by the nearest that it sees.
+    It goes on to the next finer width once that makes it more likely, or at the top of log q_w.
+
+    At each width the climb is gradient ascent with backtracking, z' = z + a grad log q_w(z), whose log q_w never falls.
+    Its first step a = w² leads to the mean of the codes that z may come from (Tweedie's formula). The step on
+    which log q passes the target is halved until it ends there.
+
+    References:
+        Neural Empirical Bayes, Saremi and Hyvärinen 2019, for the step w²; Minimization of functions having Lipschitz
+        continuous first partial derivatives, Armijo 1966, for the backtracking.
+
+    Arguments:
+        density: Where to climb.
+        latents: Codes, shape (n, d).
+        target: log q in nats, one or one per code, shape (n,): a population's floor brings a code just inside, its
+            median makes it typical.
+        widths: Blurs in the units of the codes, from wide to narrow; ignored where the density has none.
+        steps: The most trial steps at each width.
+        tolerance: Length of a step, in the units of the codes, below which a code is at the top.
+
+    Returns:
+        Where the codes arrive. A code that does not reach the target ends as high as it came, or stays where it was.
+
+    Raises:
+        UserError: the codes are not of the density or not finite, or the widths do not fall from wide to narrow.
+
+    Example:
+        >>> from latent_atlas.toys import two_clusters
+        >>> lost = torch.tensor([[9.0, 0.0]])
+        >>> uphill(two_clusters(2, distance=4.0), lost, target=-2.0).points
+        tensor([[2.6539, 0.0000]])
+    """
+    _check(density, latents, widths)
+    widths = widths if density.blurs else ()
+    levels = [density.blurred(width) for width in widths] + [density]
+    first = torch.stack([level.log_prob(latents) for level in levels]).argmax(dim=0)
+    before = density.log_prob(latents)
+    goal = torch.as_tensor(target).to(before).expand_as(before)
+    climbers = _Climbers(latents, latents, before < goal, torch.zeros_like(before))
+    rules = _Rules(density, goal, steps, tolerance)
+    for number, level in enumerate(levels):
+        step = widths[min(number, len(widths) - 1)] ** 2 if widths else 1.0
+        climbers = rules.climb(level, levels[number + 1 :], climbers, first <= number, step)
+    points = rules.halved(climbers)
+    log_probs = density.log_prob(points)
+    points = torch.where((log_probs > before)[:, None], points, latents)
+    moved = (points - latents).norm(dim=1)
+    return Climb(points, log_probs.maximum(before), moved, ~climbers.awake, climbers.steps)
+
+
+@dataclass(frozen=True)
+class _Climbers:
+    """Codes under way; every tensor has a row for each."""
+
+    latents: Latents  # where they are
+    below: Latents  # where they were a step before, under the target
+    awake: Mask  # whether the target is still ahead
+    steps: Values  # trial steps so far
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """When a climb ends: at log q = `target` of the sharp `density`, after `steps`, or where steps are too short."""
+
+    density: Density
+    target: Values
+    steps: int
+    tolerance: float
+
+    def climb(
+        self, level: Density, finer: list[Density], climbers: _Climbers, joins: Mask, first_step: float
+    ) -> _Climbers:
+        """Climb this level, until the next finer one makes a code more likely; those climb that `joins` says."""
+        z, below, awake, taken = climbers.latents, climbers.below, climbers.awake, climbers.steps
+        height, slope = level.log_prob(z), level.score(z)
+        step, climbing = torch.full_like(height, first_step), awake & joins
+        for _ in range(self.steps):
+            climbing = climbing & (step * slope.norm(dim=1) > self.tolerance)
+            if finer:
+                climbing = climbing & (finer[0].log_prob(z) < height)
+            if not climbing.any():
+                break
+            trial = z + step[:, None] * slope
+            reached = level.log_prob(trial)
+            rises = climbing & (reached >= height + SUFFICIENT * step * slope.square().sum(dim=1))
+            below = torch.where(rises[:, None], z, below)
+            z, height = torch.where(rises[:, None], trial, z), torch.where(rises, reached, height)
+            taken = taken + climbing
+            arrived = rises & (self.density.log_prob(z) >= self.target)
+            awake, climbing = awake & ~arrived, climbing & ~arrived
+            slope, step = level.score(z), torch.where(rises, 2 * step, step / 2)
+        return _Climbers(z, below, awake, taken)
+
+    def halved(self, climbers: _Climbers) -> Latents:
+        """The last step cut short where log q is the target, never under it."""
+        low, high = climbers.below, climbers.latents
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            enough = (self.density.log_prob(middle) >= self.target)[:, None]
+            low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
+        return high
+
+
+def _check(density: Density, latents: Latents, widths: tuple[float, ...]) -> None:
+    """Refuse codes that cannot climb, and widths that are no way from coarse to fine."""
+    if latents.shape[1] != density.dimension:
+        raise UserError(f"the density is of codes with {density.dimension} coordinates; these have {latents.shape[1]}")
+    if not latents.isfinite().all():
+        raise UserError("a code has coordinates that are not finite; encode it again from a readable image")
+    if min(widths, default=1.0) <= 0 or list(widths) != sorted(widths, reverse=True):
+        raise UserError(f"the widths are {widths}; choose positive ones, from wide to narrow")

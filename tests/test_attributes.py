@@ -1,0 +1,216 @@
+"""Attributes: slopes against finite differences, probes against Bayes' rule, directions against a known decoder."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from latent_atlas.density import StandardNormal
+from latent_atlas.errors import UserError
+from latent_atlas.toys import GaussianMixture, two_clusters
+from latent_atlas.travel.attributes import Attribute, Direction, Function, LogDensity
+from latent_atlas.travel.directions import decoder_directions, entanglement, principal_components
+from latent_atlas.travel.probes import ClassProbe, ValueProbe
+
+WORLD = two_clusters(3, distance=2.0, scale=0.7)
+
+
+def labelled(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Codes of two Gaussians, N(±1, 0.49) along the first axis, with the number of their own."""
+    z = WORLD.sample(n, generator=generator)
+    p_right = torch.sigmoid(log_odds(z))
+    return z, torch.bernoulli(p_right, generator=generator).long()
+
+
+def log_odds(z: Tensor) -> Tensor:
+    """log p(right|z) / p(left|z) = 2 z_0 / s²."""
+    return 2 * z[:, 0] / 0.49
+
+
+@pytest.fixture(scope="module")
+def probe() -> ClassProbe:
+    generator = torch.Generator().manual_seed(0)
+    return ClassProbe.fit(*labelled(3_000, generator), ("left", "right"), steps=400, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def width() -> ValueProbe:
+    generator = torch.Generator().manual_seed(1)
+    z = torch.randn(2_000, 3, generator=generator)
+    labels = 5 + 2 * z[:, 1] + torch.randn(2_000, generator=generator)
+    return ValueProbe.fit(z, labels, "width", steps=400, generator=generator)
+
+
+def check_slopes(attribute: Attribute) -> None:
+    z, step = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)), 1e-2
+    differences = [(attribute.values(z + step * a) - attribute.values(z - step * a)) / (2 * step) for a in torch.eye(3)]
+    torch.testing.assert_close(attribute.slopes(z), torch.stack(differences, dim=2), rtol=0.02, atol=0.02)
+    with torch.inference_mode():
+        torch.testing.assert_close(attribute.slopes(z + 0), attribute.slopes(z))
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        Direction(torch.tensor([1.0, -2.0, 0.5])),
+        Function(lambda z: z.square().sum(dim=1), "one value"),
+        Function(lambda z: torch.stack([z[:, 0] * z[:, 1], z[:, 2].sin()], dim=1), "two values"),
+        LogDensity(WORLD),
+    ],
+    ids=lambda attribute: attribute.name,
+)
+def test_slopes_are_the_gradients_of_values(attribute: Attribute) -> None:
+    check_slopes(attribute)
+
+
+def test_slopes_of_probes_are_the_gradients_of_their_values(probe: ClassProbe, width: ValueProbe) -> None:
+    check_slopes(probe)
+    check_slopes(width)
+
+
+def test_a_direction_has_unit_length_and_more_of_it_is_more() -> None:
+    up = Direction(torch.tensor([0.0, 3.0]))
+    assert up.values(torch.tensor([[7.0, 2.0]])).item() == 2
+    assert up.values(torch.tensor([[7.0, 2.5]])).item() > 2
+
+
+def test_a_class_probe_is_nearly_as_good_as_bayes_rule(probe: ClassProbe, generator: torch.Generator) -> None:
+    z, labels = labelled(20_000, generator)
+    bayes = ((log_odds(z) > 0) == labels.bool()).float().mean().item()
+    accuracy = (probe.classify(z) == labels).float().mean().item()
+    assert accuracy > bayes - 0.01
+    assert probe.accuracy == pytest.approx(accuracy, abs=0.06)  # 300 codes were held out
+    torch.testing.assert_close(probe.values(z)[:, 1].mean(), log_odds(z).mean(), atol=0.3, rtol=0)
+
+
+def test_log_odds_are_those_of_the_softmax_and_of_opposite_sign_for_two_classes(probe: ClassProbe) -> None:
+    z = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.5, 0.0]])
+    p = probe.network(z).softmax(dim=1)
+    torch.testing.assert_close(probe.values(z), (p / (1 - p)).log(), atol=1e-4, rtol=1e-4)
+    assert probe.values(z)[0, 1] > 0 > probe.values(z)[1, 1]
+
+
+def test_log_odds_stay_finite_where_the_softmax_rounds_to_one(probe: ClassProbe) -> None:
+    assert probe.values(torch.tensor([[900.0, 0.0, 0.0]])).isfinite().all()
+
+
+def test_a_probe_of_classes_of_several_clusters_finds_them_all(generator: torch.Generator) -> None:
+    corners = torch.tensor([[-2.0, -2.0], [2.0, 2.0], [-2.0, 2.0], [2.0, -2.0]])  # no plane parts these classes
+    z = GaussianMixture(torch.full((4,), 0.25), corners, torch.full((4,), 0.4)).sample(2_000, generator=generator)
+    labels = (z[:, 0] * z[:, 1] < 0).long()
+    assert ClassProbe.fit(z, labels, steps=300, generator=generator).accuracy > 0.98
+
+
+def test_a_value_probe_explains_what_the_noise_leaves(width: ValueProbe) -> None:
+    assert width.explained == pytest.approx(4 / 5, abs=0.08)  # variance 4 of the value, 1 of the noise
+    z = torch.tensor([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])
+    torch.testing.assert_close(width.values(z)[:, 0], torch.tensor([3.0, 7.0]), atol=0.5, rtol=0)
+
+
+def test_probes_repeat_under_the_same_generator() -> None:
+    z, labels = labelled(100, torch.Generator().manual_seed(3))
+    first, second = (
+        ClassProbe.fit(z, labels, steps=10, generator=torch.Generator().manual_seed(4)).values(z) for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+def test_codes_without_a_label_are_left_out(generator: torch.Generator) -> None:
+    z, labels = labelled(300, generator)
+    lost = torch.cat([z, torch.full((50, 3), math.nan)]), torch.cat([labels, torch.full((50,), -1)])
+    assert ClassProbe.fit(*lost, steps=5, generator=generator).values(z).isfinite().all()
+
+
+def test_a_class_is_kept_by_a_bound_on_its_own_log_odds(probe: ClassProbe) -> None:
+    start = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    lower, upper = probe.keeping(margin=2.0).bounds(start, 0.1)
+    assert lower.tolist() == [[2, -math.inf], [-math.inf, 2]]
+    assert upper.isinf().all()
+    assert probe.keeping(torch.tensor([1, 1])).bounds(start, 0.1)[0][0].tolist() == pytest.approx(
+        [-math.inf, math.log(19)]
+    )
+
+
+def test_principal_components_are_the_axes_of_a_gaussian(generator: torch.Generator) -> None:
+    turn = torch.linalg.qr(torch.randn(4, 4, generator=generator)).Q
+    scales = torch.tensor([3.0, 2.0, 1.0, 0.5])
+    codes = torch.randn(50_000, 4, generator=generator) * scales @ turn.T
+    vectors, spreads = principal_components(codes, 3)
+    torch.testing.assert_close((vectors @ turn[:, :3]).abs(), torch.eye(3), atol=0.03, rtol=0)
+    torch.testing.assert_close(spreads, scales[:3], atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("dimension", [6, 80], ids=["all columns", "a block"])
+def test_decoder_directions_are_the_right_singular_vectors(dimension: int, generator: torch.Generator) -> None:
+    left = torch.linalg.qr(torch.randn(100, dimension, generator=generator)).Q
+    right = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator)).Q
+    lengths = 5 * 0.8 ** torch.arange(dimension)
+    decode = _linear(left * lengths @ right.T)
+    vectors, values = decoder_directions(decode, torch.zeros(2, dimension), 3, generator=generator)
+    torch.testing.assert_close(values, lengths[:3].expand(2, 3), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close((vectors @ right[:, :3]).abs(), torch.eye(3).expand(2, 3, 3), atol=0.01, rtol=0)
+    assert (vectors.gather(2, vectors.abs().argmax(dim=2, keepdim=True)) > 0).all()
+
+
+def test_decoder_directions_are_those_of_the_place(generator: torch.Generator) -> None:
+    vectors, values = decoder_directions(
+        lambda z: z.square(), torch.tensor([[1.0, 3.0], [2.0, 0.5]]), 1, generator=generator
+    )
+    torch.testing.assert_close(vectors[:, 0], torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    torch.testing.assert_close(values[:, 0], torch.tensor([6.0, 4.0]))
+
+
+def test_orthogonal_attributes_are_not_entangled(generator: torch.Generator) -> None:
+    z = torch.randn(100, 3, generator=generator)
+    found = entanglement([Direction(a, f"axis {i}") for i, a in enumerate(torch.eye(3))], z)
+    torch.testing.assert_close(found.cosines, torch.eye(3))
+    torch.testing.assert_close(found.changes, torch.eye(3))
+    assert found.names == ("axis 0", "axis 1", "axis 2")
+
+
+def test_entanglement_is_the_cosine_and_the_change_per_standard_deviation(generator: torch.Generator) -> None:
+    z = torch.randn(200_000, 2, generator=generator) * torch.tensor([1.0, 2.0])
+    found = entanglement([Direction(torch.tensor([1.0, 0.0])), Direction(torch.tensor([-1.0, 1.0]))], z)
+    root = math.sqrt(0.5)
+    torch.testing.assert_close(found.cosines, torch.tensor([[1, root], [root, 1]]))
+    ratio = 1 / math.sqrt(2.5)  # spread of the first / of the second
+    wanted = torch.tensor([[1, -root * ratio], [-root / ratio, 1]])
+    torch.testing.assert_close(found.changes, wanted, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("act", "sentence"),
+    [
+        (lambda g: Direction(torch.zeros(2)), "other than 0"),
+        (lambda g: Direction(torch.ones(3)).values(torch.ones(1, 2)), "has 3 coordinates and the codes 2"),
+        (lambda g: Function(lambda z: z.sum()).values(torch.ones(2, 2)), r"must give \(n,\)"),
+        (lambda g: Function(lambda z: z.detach().sum(dim=1)).slopes(torch.ones(2, 2)), "cannot be differentiated"),
+        (lambda g: ClassProbe.fit(torch.ones(5, 2), torch.ones(5).long(), generator=g), "20 or more labelled codes"),
+        (lambda g: ClassProbe.fit(torch.ones(50, 2), torch.ones(50).long(), generator=g), "50 of 1"),
+        (lambda g: ValueProbe.fit(torch.ones(50, 2), torch.ones(50), generator=g), "1 different labels"),
+        (lambda g: principal_components(torch.ones(5, 2), 3), "1 to 2 directions, not 3"),
+        (lambda g: decoder_directions(torch.exp, torch.ones(1, 2), 0, generator=g), "not 0"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    act: Callable[[torch.Generator], object], sentence: str, generator: torch.Generator
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        act(generator)
+
+
+def test_a_label_for_each_start_is_asked_for(probe: ClassProbe) -> None:
+    with pytest.raises(UserError, match="there are 1 for 2"):
+        probe.keeping(torch.tensor([0])).bounds(torch.zeros(2, 3), 0.1)
+
+
+def test_log_density_keeps_a_journey_as_likely_as_its_start() -> None:
+    lower, upper = LogDensity(StandardNormal(2)).bounds(torch.tensor([[1.0, 0.0]]), 0.5)
+    assert lower.item() == pytest.approx(-0.5 - math.log(2 * math.pi) - 0.5)
+    assert upper.item() == math.inf
+
+
+def _linear(matrix: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda z: (z @ matrix.T).unflatten(1, (1, 10, 10))

@@ -1,0 +1,280 @@
+"""The command `travel` and the verbs of an atlas: every kind of journey, every kind of file, every refusal."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from latent_atlas import Atlas
+from latent_atlas.cli import main
+from latent_atlas.errors import UserError
+from latent_atlas.travel import plan
+
+SMALL = (
+    "model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=120 train.batch_size=32 "
+    "train.adversarial_start=100 map.steps=100 map.width=16 map.check_every=50"
+)
+
+
+def latent_atlas(*words: str) -> int:
+    """Run a command in this process and return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of handwritten digits in three dimensions."""
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    settings = [word for setting in SMALL.split() for word in ("--set", setting)]
+    assert latent_atlas("train", "digits", "--out", str(out), *settings) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def atlas(run: Path) -> Atlas:
+    return Atlas.load(run, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def places(atlas: Atlas) -> Tensor:
+    """Four held-out codes inside the population, (4, d)."""
+    means = atlas.codes["held_out"].means
+    return means[atlas.map.log_prob(means) > atlas.map.floor(0.3)][:4]
+
+
+class TestAtlas:
+    def test_the_default_is_a_geodesic_that_arrives(self, atlas: Atlas, places: Tensor) -> None:
+        path = atlas.travel(places[0], places[1], frames=5)
+        assert path.planner == "geodesic"
+        assert torch.equal(path.points[-1], places[1:2])
+        torch.testing.assert_close(path.strip()[0], atlas.decode(places[0])[0])
+
+    def test_it_travels_by_several_stops_of_images_or_codes_and_back(self, atlas: Atlas, places: Tensor) -> None:
+        by_codes = atlas.travel(list(places[:3]), frames=10, closed=True)
+        assert by_codes.info["legs"] == 3
+        assert torch.equal(by_codes.points[0], by_codes.points[-1])
+        assert torch.equal(atlas.travel(places[:3], frames=10, closed=True).points, by_codes.points)
+        images = atlas.decode(places[:3])
+        by_images = atlas.travel(images, None, "linear", frames=7)
+        torch.testing.assert_close(by_images.points[0], atlas.encode(images[:1]))
+        assert by_images.strip().shape == (7, 1, 8, 8)
+        batches = atlas.travel([places[:2], places[1:3], places[2:]], frames=7)
+        assert batches.points.shape == (7, 2, 3)
+
+    def test_graphs_have_its_codes_and_pull_backs_its_decoder(self, atlas: Atlas, places: Tensor) -> None:
+        path = atlas.travel(places[0], places[1], "graph", refine=False, neighbours=5)
+        codes = atlas.codes["train"].means
+        mine = plan(atlas.map, places[0], places[1], "graph", codes=codes, refine=False, neighbours=5)
+        torch.testing.assert_close(path.points, mine.points)
+        assert "by_graph" in atlas.travel(places[0], places[1], "auto").metrics
+        few = atlas.travel(places[0], places[1], "graph", codes=codes[:20])
+        assert few.info["codes"] == 20
+        shortened, straight = (atlas.travel(places[0], places[1], name, frames=17) for name in ("pullback", "linear"))
+        energies = [(path.images.diff(dim=0).square().sum()).item() for path in (shortened, straight)]  # type: ignore
+        assert energies[0] <= energies[1]
+        with torch.inference_mode():
+            assert torch.equal(atlas.travel(places[0], places[1], "pullback").points, shortened.points)
+
+    def test_a_graph_of_more_codes_than_fit_repeats(self, atlas: Atlas, places: Tensor) -> None:
+        first, second = (atlas.travel(places[0], places[1], "graph", most=100) for _ in range(2))
+        assert torch.equal(first.points, second.points)
+        other = atlas.travel(places[0], places[1], "graph", most=100, generator=torch.Generator().manual_seed(5))
+        assert first.info["codes"] == other.info["codes"] == 100
+
+    def test_its_class_is_kept_by_a_probe_that_is_learned_once(self, atlas: Atlas, places: Tensor) -> None:
+        path = atlas.travel(places[0], places[1], preserve="class", planner="linear", frames=5)
+        probe = atlas.properties["class"]
+        assert {"drift class", "broken", "progress"} <= set(path.metrics)
+        assert atlas.properties["class"] is probe
+        held = atlas.travel(places[0], places[1], preserve=["component:0"], within=0.2, frames=5)
+        values = atlas.properties["component:0"].values(held.points.flatten(0, 1))
+        assert (values - values[0]).abs().max() <= 0.2 + 1e-5
+
+    def test_a_perceived_pace_is_even_in_pixels_or_in_given_features(self, atlas: Atlas, places: Tensor) -> None:
+        for features in (None, lambda images: images.mean(dim=3).flatten(1)):
+            path = atlas.travel(places[0], places[1], pace="perceived", features=features)
+            seen = path.strip().flatten(1) if features is None else features(path.strip())
+            steps = seen.diff(dim=0).norm(dim=1)
+            assert (steps.max() / steps.mean()).item() == pytest.approx(1, abs=0.02)
+            assert torch.equal(path.points[-1], places[1:2])
+
+    def test_along_explore_and_repair_have_images(self, atlas: Atlas, places: Tensor) -> None:
+        more = atlas.along(places[0], "component:1", by=0.1, keep="component:0", frames=4)
+        axis = atlas.properties["component:1"]
+        change = axis.values(more.points[-1]) - axis.values(more.points[0])
+        assert change.item() == pytest.approx(0.1, abs=0.01)
+        around = atlas.explore(places[:2], frames=4, tuning=20, generator=torch.Generator().manual_seed(0))
+        assert around.points.shape == (4, 2, 3)
+        assert around.metrics["outside"].max() == 0
+        lost = torch.cat([places[:1], torch.full((1, 3), 6.0)])
+        back = atlas.repair(lost)
+        assert torch.equal(back.points[0], lost)
+        assert back.metrics["moved"][0] == 0
+        assert back.metrics["moved"][1] > 1
+        floor = atlas.map.floor(0.05)
+        assert atlas.map.log_prob(back.points[1])[1].item() == pytest.approx(floor, abs=0.1)
+        for path in (more, around, back):
+            assert path.strip().shape[1:] == (1, 8, 8)
+
+    def test_ends_outside_are_noted(self, atlas: Atlas, places: Tensor) -> None:
+        path = atlas.travel(places[0], torch.full((3,), 6.0))
+        assert "nats under its floor" in path.notes[-1]
+        assert "travel.uphill moves codes inside" in path.notes[-1]
+
+    def test_bad_requests_get_one_sentence(self, atlas: Atlas, places: Tensor) -> None:
+        with pytest.raises(UserError, match="the pace is 'jog'; choose latent, or perceived"):
+            atlas.travel(places[0], places[1], pace="jog")
+        with pytest.raises(UserError, match="perceived, which is by features of images"):
+            atlas.travel(places[0], places[1], features=lambda images: images.flatten(1))
+        with pytest.raises(UserError, match="two or more stops, as many images or codes at each; there are 1"):
+            atlas.travel(places[:1])
+        with pytest.raises(UserError, match="there are 2, 1"):
+            atlas.travel(places[:2], places[2])
+        with pytest.raises(UserError, match="put the end among the stops"):
+            atlas.travel([places[0], places[1]], places[2])
+        with pytest.raises(UserError, match="no attribute 'wings'"):
+            atlas.travel(places[0], places[1], preserve="wings")
+        with pytest.raises(UserError, match="no setting 'speed'"):
+            atlas.travel(places[0], places[1], speed=3)
+
+
+class TestCommand:
+    def told(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, dict[str, float]], str]:
+        assert latent_atlas("travel", *words, "--json") == 0
+        said = capsys.readouterr()
+        return json.loads(said.out)["travel"], said.err
+
+    def test_several_planners_are_drawn_beside_the_straight_line(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "trip.png"
+        words = (str(run), "test:3", "test:5", "--planner", "geodesic,auto", "--planner", "walk", "--arrive")
+        told, _ = self.told(capsys, *words, "--set", "strength=3", "--set", "widths=0.5,0", "--out", str(out))
+        assert list(told) == ["linear", "geodesic", "auto", "walk"]
+        assert {"outside", "converged", "iterations", "residual"} <= told["geodesic"].keys()
+        assert sum(told["auto"][f"by_{name}"] for name in ("linear", "geodesic", "graph")) == 1
+        with Image.open(out) as picture:
+            assert picture.size[1] > picture.size[0] * 0.5
+
+    def test_the_default_is_a_geodesic_and_the_walk_s_flags_choose_it(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert list(self.told(capsys, str(run), "test:3", "test:5")[0]) == ["linear", "geodesic"]
+        assert list(self.told(capsys, str(run), "test:3", "test:5", "--arrive")[0]) == ["linear", "walk"]
+        assert (run / "travel.png").is_file()
+
+    def test_a_gif_shows_a_round_trip_once(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        out = tmp_path / "trip.gif"
+        words = (str(run), "test:3", "test:5", "test:8", "--closed", "--frames", "13", "--out", str(out))
+        told, _ = self.told(capsys, *words)
+        assert told["geodesic"]["legs"] == 3
+        with Image.open(out) as picture:
+            assert (picture.n_frames, picture.size) == (13, (256, 256))
+
+    def test_an_mp4_tiles_the_planners_there_and_back(self, run: Path, tmp_path: Path) -> None:
+        av = pytest.importorskip("av")
+        out = tmp_path / "trip.mp4"
+        words = ("travel", str(run), "test:3", "test:5", "--planner", "geodesic,linear", "--pace", "perceived")
+        assert latent_atlas(*words, "--frames", "5", "--out", str(out)) == 0
+        with av.open(out) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert len(frames) == 8
+        assert frames[0].shape[1] > 512
+
+    def test_everything_is_written_for_machines(self, run: Path, tmp_path: Path) -> None:
+        words = ("travel", str(run), "test:3", "test:5", "--frames", "5", "--out")
+        assert latent_atlas(*words, str(tmp_path / "trip.npz")) == 0
+        arrays = np.load(tmp_path / "trip.npz")
+        assert arrays["geodesic.points"].shape == (5, 3)
+        assert arrays["linear.images"].shape == (5, 1, 8, 8)
+        assert latent_atlas(*words, str(tmp_path / "trip.json")) == 0
+        told = json.loads((tmp_path / "trip.json").read_text())["geodesic"]
+        np.testing.assert_allclose(told["points"], arrays["geodesic.points"], rtol=1e-5)
+        np.testing.assert_allclose(told["log_prob"], arrays["geodesic.log_prob"], rtol=1e-5)
+        assert told["distance_left"] == 0
+        assert latent_atlas(*words, str(tmp_path / "trip.npy")) == 0
+        np.testing.assert_array_equal(np.load(tmp_path / "trip.npy"), arrays["geodesic.points"])
+
+    def test_a_class_is_kept_and_the_probe_s_worth_said(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = (str(run), "test:3", "test:5", "--preserve", "class", "--out", str(tmp_path / "kept.png"))
+        told, said = self.told(capsys, *words)
+        assert "read by a probe that is right on" in said
+        assert {"drift class", "broken", "progress"} <= told["geodesic"].keys()
+        assert "broken" not in told["linear"]
+
+    def test_one_place_is_explored_repaired_or_left_along_an_attribute(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = ("--out", str(tmp_path / "one.png"))
+        settings = ("--set", "width=0.3", "--set", "stride=3", "--seed", "4", "--frames", "6")
+        first, second = (self.told(capsys, str(run), "test:3", "--explore", *settings, *out)[0] for _ in range(2))
+        assert first == second
+        assert "acceptance" in first["explore"]
+        told, _ = self.told(capsys, str(run), "test:3", "--along", "component:0", "--by", "-0.1", *out)
+        assert told["along component:0"]["reached"] == pytest.approx(1, abs=0.05)
+        told, _ = self.told(capsys, str(run), "test:3", "--repair", *out)
+        assert "moved" in told["repair"]
+
+    def test_places_outside_are_noted_and_with_repair_moved(
+        self, run: Path, atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        noise = torch.randint(0, 2, (50, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 255
+        oddest = noise[atlas.map.log_prob(atlas.encode(noise.to(torch.uint8))).argmin(), 0]
+        odd = str(tmp_path / "odd.png")
+        Image.fromarray(oddest.to(torch.uint8).numpy()).save(odd)
+        words = (str(run), odd, "test:3", "--frames", "3", "--out", str(tmp_path / "trip.png"))
+        told, said = self.told(capsys, *words)
+        assert "linear, geodesic: the start of 1 of 1 journeys is outside the population" in said
+        assert told["geodesic"]["notes"]
+        told, said = self.told(capsys, *words, "--repair")
+        assert f"{odd} was outside the population and is moved by" in said
+        assert "notes" not in told["geodesic"]
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            ("test:3", "one place was given; give another, or --explore, --along or --repair"),
+            ("test:3 test:4 --explore", "--explore starts from one place and 2 were given"),
+            ("test:3 --explore --along 7", "choose one of them"),
+            ("test:3 --explore --closed", "--closed is for journeys between places"),
+            ("test:3 --explore --planner walk", "--planner is for journeys between places"),
+            ("test:3 --explore --set colour=3", "no setting 'colour' for such a journey; choose from stride"),
+            ("test:3 --explore --frames 0", "frames is 0"),
+            ("test:3 --along wings --by 1", "no attribute 'wings'; choose class, 0, 1"),
+            ("test:3 --along class --by 1", "'class' has 10: take one of them"),
+            ("test:3 --along component:0", "say either by how much or to which value"),
+            ("test:3 test:4 --by 1", "--by and --to say how far to go --along an attribute"),
+            ("test:3 test:4 --preserve wings", "no attribute 'wings'"),
+            ("test:3 test:4 test:5 --preserve class", "3 stops were given; choose two"),
+            ("test:3 test:4 --planner geodesic,hop", "no planner 'hop'; choose linear, slerp, walk"),
+            ("test:3 test:4 --alpha 0.1 --planner auto", "--alpha is for a walk; add walk to the planners"),
+            ("test:3 test:4 --set speed=1", "no setting 'speed' for such a journey; choose from strength"),
+            ("test:3 test:4 --set nodes=few", "setting 'nodes' is 'few'; write a whole number, as in nodes=17"),
+            ("test:3 test:4 --set widths=a", "write numbers, as in widths=1,0.5,0"),
+            ("test:3 test:4 --planner graph --set refine=no", "write true or false, as in refine=true"),
+            ("test:3 test:4 --set strength", "setting 'strength' is ''"),
+            ("test:3 test:4 --pace jog", "the pace is 'jog'"),
+            ("test:3 test:4 --frames 1", "a path of 1 frames has no two ends"),
+            ("test:3 test:4 test:5 --frames 2", "2 frames cannot show 3 stops"),
+            ("test:3 test:3", "the same code"),
+            ("test:3 test:4 test:5 --planner walk", "a tour visits its stops exactly"),
+            ("test:3 test:4 --out trip.webp", "trip.webp is not a .png or .gif or .mp4 or .npy or .npz or .json file"),
+        ],
+    )
+    def test_a_mistake_is_one_sentence(
+        self, words: str, sentence: str, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert latent_atlas("travel", str(run), *words.split()) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert sentence in said.err
+        assert said.err.count("\n") == 1
