@@ -37,6 +37,8 @@ __all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ra
 CHECKED = 4_096  # codes on each side of a check
 CLIPPED = 100.0  # norm of the gradient above which a step is shortened
 MOMENTS = 20_000  # draws from which the population's moments are measured, or more
+MIDDLE = 0.25  # of the mean of |y|²: closer than that, a code is in the middle of the population
+UNVISITED = 1e-3  # share of codes there below which D_z cannot learn the middle, and may be told that it is empty
 WARM_UP = 100  # steps over which the learning rate grows
 
 
@@ -213,6 +215,7 @@ def _set_moments(
     if levels == 1:
         draws = torch.cat([draws, whitened(boundary, boundary.sample(len(draws), generator=generator))])
     mean, covariance = Codes(draws).moments()
-    squares = torch.linalg.solve(covariance, (draws.double() - mean).T).T * (draws - mean)  # |y|² is their sum
-    spread = squares.sum(dim=1).var().item()
+    squares = (torch.linalg.solve(covariance, (draws.double() - mean).T).T * (draws - mean)).sum(dim=1)  # |y|²
+    hollow = (squares < MIDDLE * len(mean)).double().mean() < UNVISITED
+    spread = squares.var().item() if hollow else None
     network.set_moments(mean, covariance, spread, reference="none" if levels == 1 else config.reference)

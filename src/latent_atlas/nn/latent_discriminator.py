@@ -63,8 +63,8 @@ class LatentDiscriminator(nn.Module):
 
         |y|² ~ Gamma(k, θ),    k θ = d,    k θ² = V_t = cos⁴(t) V + (1 - cos⁴(t)) 2d
 
-    with V the measured variance of |y|², 2d at most. At 2d it is a Gaussian. Below it is hollow, as populations of many
-    dimensions often are: then it knows that their middle is empty, where there are no codes for D_z to learn it from.
+    with V the measured variance of |y|², 2d at most. At 2d it is a Gaussian. Below it is hollow: so a population is taken
+    to be whose middle has no codes that D_z could learn from, as often in many dimensions.
     Without a reference, g = 0.
 
     References:
