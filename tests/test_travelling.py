@@ -227,8 +227,12 @@ class TestCommand:
     def test_places_outside_are_noted_and_with_repair_moved(
         self, run: Path, atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        noise = torch.randint(0, 2, (50, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 255
-        oddest = noise[atlas.map.log_prob(atlas.encode(noise.to(torch.uint8))).argmin(), 0]
+        rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+        halves = [side for cut in range(1, 8) for side in (rows < cut, rows >= cut, columns < cut, columns >= cut)]
+        strange = 255 * torch.stack([*halves, rows >= 0, rows < 0, (rows + columns) % 2 == 0])[:, None]
+        log_probs = atlas.map.log_prob(atlas.encode(strange.to(torch.uint8)))
+        assert log_probs.min() < atlas.map.floor(0.05)
+        oddest = strange[log_probs.argmin(), 0]
         odd = str(tmp_path / "odd.png")
         Image.fromarray(oddest.to(torch.uint8).numpy()).save(odd)
         words = (str(run), odd, "test:3", "--frames", "3", "--out", str(tmp_path / "trip.png"))
