@@ -63,9 +63,9 @@ class LatentDiscriminator(nn.Module):
 
         |y|² ~ Gamma(k, θ),    k θ = d,    k θ² = V_t = cos⁴(t) V + (1 - cos⁴(t)) 2d
 
-    with V the measured variance of |y|², 2d at most. At 2d it is a Gaussian. Below it is hollow: so a population is taken
-    to be whose middle has no codes that D_z could learn from, as often in many dimensions.
-    Without a reference, g = 0.
+    with V the measured variance of |y|², 2d at most. At 2d it is a Gaussian. Below it is hollow: so is taken a
+    population whose middle has no codes that D_z could learn from, as is usual in many dimensions. Without a reference,
+    g = 0.
 
     References:
         A term <b(h), y> beside the scalar a(h): Should EBMs model the energy or the score?, Salimans and Ho 2021.
