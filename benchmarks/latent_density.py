@@ -4,8 +4,8 @@ Claim: the map's held-out log-density, normalised, is higher than the best Gauss
 spline flow's, and E_r[exp l] is within 5 % of 1. All learn the same draws of the same encoder's codes of the training
 images; held-out codes are those of the test images.
 
-    latent-atlas train fashion-mnist --out runs/fashion-16 --steps 1200 --batch-size 64 --set model.width=12 \
-        --set model.discriminator_width=12                            # and runs/fashion-64 with --set model.latent_dim=64
+    latent-atlas train fashion-mnist --out runs/fashion-16 --steps 1200 --batch-size 64 --set model.width=12
+    # the same with --set model.discriminator_width=12; and runs/fashion-64 with --set model.latent_dim=64
     python benchmarks/latent_density.py runs/fashion-16 [RUN ...]
 """
 
