@@ -27,7 +27,7 @@ def test_the_effective_share_is_one_over_the_mean_squared_weight(generator: torc
     grid = torch.cartesian_prod(axis, axis)
     prior = StandardNormal(2)
     second = (2 * WORLD.log_prob(grid) - prior.log_prob(grid)).exp().sum().item() * 0.025**2
-    share = draw(WORLD, 4_000, generator=generator).info["effective_share"]
+    share = draw(WORLD, 4_000, "importance", generator=generator).info["effective_share"]
     assert share == pytest.approx(1 / second, rel=0.05)
 
 
@@ -47,6 +47,6 @@ def test_importance_proposes_from_the_map_s_own_boundary(generator: torch.Genera
     far = WORLD.sample(2_000, generator=generator) + 50
     config = MapConfig(width=16, depth=1, steps=100, boundary="gaussian")
     latent_map = LatentMap.fit(far, config=config, generator=generator)
-    draws = draw(latent_map, 500, generator=generator)
+    draws = draw(latent_map, 500, "importance", generator=generator)
     torch.testing.assert_close(draws.points.mean(dim=0), far.mean(dim=0), atol=0.2, rtol=0)
     assert draws.info["effective_share"] > 0.2
