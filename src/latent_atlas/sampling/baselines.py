@@ -50,7 +50,7 @@ def mixture(target: Target, n: int, *, codes: Tensor, components: int = 10, gene
 
 
 def flow(
-    target: Target, n: int, *, codes: Tensor, training: int = 2_000, width: int = 128, generator: torch.Generator
+    target: Target, n: int, *, codes: Tensor, training: int = 2_000, hidden: int = 128, generator: torch.Generator
 ) -> Draws:
     """A neural spline flow, by maximum likelihood on standardised real codes, whatever the density is.
 
@@ -62,7 +62,7 @@ def flow(
         n: How many draws.
         codes: Real ones, shape (m, d); m is 2 or more.
         training: Steps of 512 codes, 1 or more.
-        width: Of the two hidden layers of each of its four transformations.
+        hidden: Width of the two hidden layers of each of its four transformations.
         generator: Source of all randomness.
 
     Raises:
@@ -72,20 +72,20 @@ def flow(
         raise UserError("sampler 'flow' needs zuko; pip install latent-atlas[flow], or choose another sampler")
     _check_codes(codes, target.dimension, 2)
     scale, mean = torch.std_mean(codes, dim=0)
-    network = _trained_flow((codes - mean) / scale.clamp_min(1e-6), training, width, generator)
+    network = _trained_flow((codes - mean) / scale.clamp_min(1e-6), training, hidden, generator)
     noise = torch.randn(n, target.dimension, generator=generator, device=generator.device)
     with torch.no_grad():
         points = torch.cat([network().transform.inv(part) for part in noise.split(BATCH)])
     return Draws(mean + scale * points, {"training": float(training)})
 
 
-def _trained_flow(codes: Tensor, steps: int, width: int, generator: torch.Generator) -> nn.Module:
+def _trained_flow(codes: Tensor, steps: int, hidden: int, generator: torch.Generator) -> nn.Module:
     """The flow that has learned codes of mean 0 and variance 1."""
     import zuko
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=generator, device=generator.device)))
-        network = zuko.flows.NSF(codes.shape[1], transforms=4, hidden_features=(width, width))
+        network = zuko.flows.NSF(codes.shape[1], transforms=4, hidden_features=(hidden, hidden))
     network.to(codes.device)
     with torch.inference_mode(False), torch.enable_grad():
         codes = codes.clone()

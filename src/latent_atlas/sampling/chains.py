@@ -21,7 +21,7 @@ from latent_atlas.shapes import Latents, Values
 __all__ = ["HMC", "MALA", "ULA", "Method", "chains"]
 
 MIXED = 1.05  # R-hat above which chains are said not to have mixed
-MOST = 1_000  # chains, if their number is not given
+MOST = 10_000  # chains, if their number is not given
 FEWEST = 4
 JUDGED = 50  # states that are kept of each chain, or more: fewer say nothing of it
 JITTER = 0.2  # share by which HMC's step varies, lest its orbits close
@@ -54,8 +54,8 @@ def chains(
     n: int,
     *,
     chains: int | None = None,
-    warmup: int = 300,
-    thin: int = 10,
+    warmup: int = 100,
+    thin: int = 5,
     codes: Tensor | None = None,
     generator: torch.Generator,
 ) -> Draws:
@@ -69,7 +69,7 @@ def chains(
         method: ULA, MALA or HMC.
         target: What is drawn from.
         n: How many draws.
-        chains: How many; by default n, from 4 to 1,000.
+        chains: How many; by default n, from 4 to 10,000: chains that do not mix are worth one draw each.
         warmup: Steps that tune the step and are forgotten, 10 or more.
         thin: Steps from one kept state to the next, 1 or more.
         codes: Real codes to start from, shape (m, d).

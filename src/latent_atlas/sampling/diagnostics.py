@@ -18,6 +18,7 @@ from latent_atlas.errors import UserError
 __all__ = ["bulk_ess", "split_r_hat"]
 
 Chains = Float[Tensor, "steps chains d"]
+Halves = Float[Tensor, "half twice d"]  # the first and the second half of each chain, as chains of their own
 PerCoordinate = Float[Tensor, " d"]
 FEWEST = 4  # steps of each half of a chain
 
@@ -75,7 +76,7 @@ def bulk_ess(trace: Chains) -> PerCoordinate:
     return size / time.clamp_min(1 / math.log10(size))
 
 
-def _halved(trace: Chains) -> Chains:
+def _halved(trace: Chains) -> Halves:
     """Each chain as two: a chain that drifts then differs from itself.
 
     Raises:
@@ -87,26 +88,25 @@ def _halved(trace: Chains) -> Chains:
     return torch.cat([trace[:half], trace[-half:]], dim=1)
 
 
-def _normal_scores(trace: Chains) -> Chains:
+def _normal_scores(halves: Halves) -> Halves:
     """Φ⁻¹((rank - 3/8) / (S + 1/4)) of each value among all S of its coordinate; equal values share their mean rank."""
-    flat = trace.flatten(0, 1).cpu().double()
+    flat = halves.flatten(0, 1).cpu().double()
     ranks = torch.empty_like(flat)
     for i, column in enumerate(flat.T):
         _, groups, counts = column.unique(return_inverse=True, return_counts=True)
         last = counts.cumsum(0).double()
         ranks[:, i] = (last - 0.5 * (counts - 1))[groups]
-    return torch.special.ndtri((ranks - 0.375) / (len(flat) + 0.25)).unflatten(0, trace.shape[:2])
+    return torch.special.ndtri((ranks - 0.375) / (len(flat) + 0.25)).unflatten(0, halves.shape[:2])
 
 
-def _variances(trace: Chains) -> tuple[PerCoordinate, PerCoordinate, int]:
+def _variances(halves: Halves) -> tuple[PerCoordinate, PerCoordinate, int]:
     """W, B / N and N of chains; a coordinate that nowhere varies has W = 1e-300."""
-    within = trace.var(dim=0).mean(dim=0).clamp_min(1e-300)
-    between = trace.mean(dim=0).var(dim=0) if trace.shape[1] > 1 else torch.zeros_like(within)
-    return within, between, len(trace)
+    within = halves.var(dim=0).mean(dim=0).clamp_min(1e-300)
+    return within, halves.mean(dim=0).var(dim=0), len(halves)
 
 
-def _autocovariances(trace: Chains) -> Chains:
+def _autocovariances(halves: Halves) -> Halves:
     """Σ_i (x_i - m)(x_{i+t} - m) / N for every lag t from 0 to N - 1, by Fourier transform, shape (N, chains, d)."""
-    n = len(trace)
-    spectrum = torch.fft.rfft(trace - trace.mean(dim=0), n=2 * n, dim=0)
+    n = len(halves)
+    spectrum = torch.fft.rfft(halves - halves.mean(dim=0), n=2 * n, dim=0)
     return torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n] / n
