@@ -26,15 +26,15 @@ WORLDS: dict[str, World] = {
 ONES_OF_OURS = ("importance", "rejection", "mala", "hmc", "annealed")
 MANY = {
     "importance": {"proposals": 400},
-    "mala": {"chains": 4_000, "warmup": 60, "thin": 1},
-    "hmc": {"chains": 4_000, "warmup": 30, "thin": 1},
+    "mala": {"chains": 2_000, "warmup": 60, "thin": 1},
+    "hmc": {"chains": 2_000, "warmup": 30, "thin": 1},
 }
 BRIEF: dict[str, dict[str, int]] = {
     "ula": {"chains": 500, "warmup": 50, "thin": 2},
     "mala": {"chains": 500, "warmup": 50, "thin": 2},
     "hmc": {"chains": 500, "warmup": 30, "thin": 1},
 }
-N = 4_000
+N = 2_000
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -60,10 +60,12 @@ def standard_errors(points: Tensor, real: Tensor) -> Tensor:
 def test_draws_have_the_moments_of_the_world(sampler: str, world: str, generator: torch.Generator) -> None:
     q = WORLDS[world]
     if sampler == "annealed" and not q.blurs:
-        pytest.raises(UserError, draw, q, N, sampler, generator=generator).match("no levels")
+        with pytest.raises(UserError, match="no levels"):
+            draw(q, N, sampler, generator=generator)
         return
     if sampler == "rejection" and world in ("correlated", "wide"):
-        pytest.raises(UserError, draw, q, N, sampler, generator=generator).match("proposals for each draw")
+        with pytest.raises(UserError, match="proposals for each draw"):
+            draw(q, N, sampler, generator=generator)
         return
     points = quiet(q, N, sampler, generator=generator, **MANY.get(sampler, {})).points
     assert standard_errors(points, q.sample(100_000, generator=generator)).abs().max() < 4

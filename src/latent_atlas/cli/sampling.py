@@ -27,6 +27,8 @@ WORDS = {
 }
 """What of a sampler's info is told to people, and how."""
 
+NO_NUMBERS = ("codes", "generator", "near", "temperature", "where", "width")  # or have a flag of their own
+
 
 def sample(given: Namespace, console: Console) -> None:
     """Draw new images, or new codes."""
@@ -57,14 +59,15 @@ def _drawn(given: Namespace, atlas: "Atlas") -> "Draws":
     """What the words ask for."""
     import torch
 
+    width = {} if given.width is None else {"width": given.width}
     return atlas.draw(
         given.count,
         given.sampler,
         temperature=given.temperature,
         near=None if given.near is None else code_at(atlas, given.near),
-        width=given.width,
         where=dict(_wish(word) for word in given.where),
         generator=torch.Generator(atlas.device).manual_seed(given.seed),
+        **width,
         **_options(given.settings),
     )
 
@@ -74,6 +77,8 @@ def _options(words: list[str]) -> dict[str, Any]:
     options = {}
     for word in words:
         name, _, text = word.partition("=")
+        if name in NO_NUMBERS:
+            raise UserError(f"'{name}' is no option for --set, which takes numbers, as in steps=128")
         try:
             value = float(text)
         except ValueError:
