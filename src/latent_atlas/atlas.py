@@ -19,10 +19,11 @@ from latent_atlas.engine import pick_device
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.model import Model
-from latent_atlas.sampling import draw
+from latent_atlas.sampling import BASELINES, Draws, draw, options_of
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
 from latent_atlas.travel.metrics import measure
+from latent_atlas.travel.properties import Wishes
 
 __all__ = ["Atlas"]
 
@@ -264,9 +265,39 @@ class Atlas:
         measured = measure(path, self.map, floor) | {"moved": climb.moved, "converged": climb.converged.to(before)}
         return self._decoded(path.with_metrics(measured))
 
-    def sample(self, n: int, sampler: str = "importance", *, generator: torch.Generator | None = None) -> Images:
-        """Draw `n` new images from where the population is, shape (n, c, h, w); see `sampling.draw`."""
-        return self.decode(draw(self.map, n, sampler, generator=self._given(generator)).points)
+    def sample(self, n: int, sampler: str = "auto", **wishes: Any) -> Images:
+        """Draw `n` new images from where the population is, shape (n, c, h, w), as `draw` draws codes."""
+        _ = self.image_shape  # that there is no decoder is better said before
+        return self.decode(self.draw(n, sampler, **wishes).points)
+
+    def draw(
+        self,
+        n: int,
+        sampler: str = "auto",
+        *,
+        near: Tensor | None = None,
+        where: Wishes | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Draws:
+        """Draw `n` new codes from where the population is, with what the sampler says of its work.
+
+        Arguments:
+            n, sampler, **options: As for `sampling.draw`; `temperature` and `width` are among the options. Baselines
+                are fitted to codes of the images that the map has learned from; chains start there if it has no levels.
+            near: An image or a code to draw near to; the width is by default half of the codes' standard deviation.
+            where: What draws should be, by names in `properties`: {"class": "Bag"} or {"component:0": (1.0, 2.0)}.
+            generator: Source of all randomness; by default another one each time.
+        """
+        generator, train = self._given(generator), self.codes["train"]
+        if "codes" in options_of(sampler) and (sampler in BASELINES or not self.map.blurs):
+            options = {"codes": train.sample_each(generator=generator)} | options
+        if near is not None:
+            spread = train.moments()[1].diagonal().mean().sqrt().item()
+            options = {"width": 0.5 * spread} | options | {"near": self._coding.codes(near)[0]}
+        if where:
+            options["where"] = self.properties.log_weight(where)
+        return draw(self.map, n, sampler, generator=generator, **options)
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.
