@@ -15,7 +15,8 @@ import torch
 
 from latent_atlas.errors import UserError
 from latent_atlas.kernels import MALA_ACCEPTED, State, mala, tuned
-from latent_atlas.sampling.importance import resampled, worth
+from latent_atlas.normaliser import worth
+from latent_atlas.sampling.importance import resampled
 from latent_atlas.sampling.target import PIECE, Draws, Target, Whitened, round_coordinates
 from latent_atlas.shapes import Latents
 

@@ -6,10 +6,11 @@ import torch
 
 from latent_atlas.density import gradient
 from latent_atlas.errors import UserError
+from latent_atlas.normaliser import worth
 from latent_atlas.sampling.target import Draws, Target
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["importance", "rejection", "resampled", "worth"]
+__all__ = ["importance", "rejection", "resampled"]
 
 PILOT = 16_384  # proposals by which rejection finds its bound and its cost
 BATCH = 65_536  # proposals tried at a time
@@ -114,11 +115,6 @@ def resampled(log_weights: Values, n: int, *, generator: torch.Generator) -> tor
     ticks = (torch.arange(n, dtype=shares.dtype) + offset) / n
     indices = torch.searchsorted(shares.cumsum(0), ticks).clamp(max=len(shares) - 1).to(log_weights.device)
     return indices[torch.randperm(n, generator=generator, device=generator.device)]
-
-
-def worth(log_weights: Values) -> float:
-    """Effective sample size (Σ w)² / Σ w², without overflow."""
-    return (2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp().item()
 
 
 def _collapsed(proposals: int, effective: float, n: int) -> str:

@@ -9,10 +9,9 @@ import torch
 from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.kernels import State, hmc
-from latent_atlas.sampling.importance import worth
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Normaliser", "log_normaliser"]
+__all__ = ["Normaliser", "log_normaliser", "worth"]
 
 ACCEPTED = 0.8  # share of moves
 LEAPS = 5  # of each move
@@ -35,6 +34,11 @@ class Normaliser:
     error: float
     effective_share: float
     acceptance: float
+
+
+def worth(log_weights: Values) -> float:
+    """Effective sample size (Σ w)² / Σ w², without overflow."""
+    return (2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp().item()
 
 
 @torch.no_grad()
