@@ -1,6 +1,7 @@
 """From a folder of mixed files to pictures, a page and a journey, through the commands a user types."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from latent_atlas import Atlas, LatentMap
+from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.cli import main
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import JOURNEYS
@@ -204,6 +206,14 @@ def test_an_atlas_loaded_in_inference_mode_still_has_a_score(run: Path) -> None:
         score = atlas.map.score(atlas.codes["held_out"].means)
     assert score.isfinite().all()
     assert score.abs().sum() > 0
+
+
+def test_a_model_of_another_version_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(run, tmp_path / "older")
+    tensors, _ = read_tensors(older / "model.safetensors")
+    write_tensors(older / "model.safetensors", {name: tensors[name] for name in list(tensors)[1:]})
+    with pytest.raises(UserError, match="written by another version"):
+        Atlas.load(older, device="cpu")
 
 
 def test_bytes_are_images_too(atlas: Atlas) -> None:

@@ -336,7 +336,12 @@ def _read_model(run: Run, device: torch.device) -> Autoencoder:
     """E and G of a run."""
     config = run.config()
     model = Model(config.model, config.map)
-    model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
+    try:
+        model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
+    except RuntimeError as error:
+        raise UserError(
+            f"{run.file('model.safetensors')} was written by another version of latent-atlas; train the run again"
+        ) from error
     model.to(device).requires_grad_(False)
     image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
     return Autoencoder(model.encode, model.decode, image_shape, (model.dimension,), device=device)
