@@ -87,12 +87,15 @@ class TrainConfig:
     """Set the adversarial weight by gradient norms at the decoder's last layer (Esser et al. 2021)."""
     feature_matching: float = 0.0
     """Weight of the reconstruction error in D_x's features (Larsen et al. 2016)."""
+    isometry: float = 0.0
+    """Weight of keeping G near a scaled isometry, so that equal steps in Z change images equally; 0 for none. It is
+    computed once in `penalty_every` steps and weighted by as much; see `losses.isometry` and benchmarks/isometry.py."""
     r1: float = 0.02
     """Weight of the gradient penalty of D_x on real images."""
     r2: float = 0.02
     """The same on generated images."""
     penalty_every: int = 4
-    """The penalties are computed once in so many steps and weighted by as much (Karras et al. 2020)."""
+    """R1, R2 and isometry are computed once in so many steps and weighted by as much (Karras et al. 2020)."""
     discriminator_start: int = 0
     """D_x learns after so many steps."""
     adversarial_start: int = 500
@@ -118,7 +121,7 @@ class TrainConfig:
         for name in ("learning_rate", "discriminator_learning_rate"):
             value = getattr(self, name)
             require(value > 0, f"train.{name} is {value}; choose a positive number")
-        for name in ("kl_weight", "adversarial_weight", "feature_matching", "r1", "r2", "fool_weight"):
+        for name in ("kl_weight", "adversarial_weight", "feature_matching", "isometry", "r1", "r2", "fool_weight"):
             value = getattr(self, name)
             require(value >= 0, f"train.{name} is {value}; choose 0 or more")
         require(0 <= self.seed < 2**63, f"train.seed is {self.seed}; choose 0 to below 2^63")
