@@ -185,6 +185,14 @@ def test_isometry_is_lazy_and_its_randomness_is_the_step_s() -> None:
     assert torch.equal(lazily.autoencoder_loss(batch(3))[0], base)
 
 
+def test_isometry_grows_like_the_kl() -> None:
+    def added(step: int) -> Tensor:
+        plain, evened = (learner(isometry=w, kl_warmup=10).autoencoder_loss(batch(step))[0] for w in (0.0, 0.5))
+        return evened - plain
+
+    torch.testing.assert_close(added(2), 0.2 * added(10), rtol=1e-3, atol=1e-6)
+
+
 def test_spectral_norm_keeps_every_singular_value_at_most_about_one() -> None:
     config = replace(TINY, model=replace(TINY.model, spectral_norm=True))
     made = Learner(config, Engine("cpu", "32", compile=False))

@@ -165,7 +165,8 @@ class Learner:
             loss = loss + t.fool_weight * terms["latent_fooling"]
         if t.isometry > 0 and batch.step % t.penalty_every == 0:
             terms["isometry"] = self.isometry_loss(z, batch)
-            loss = loss + t.penalty_every * t.isometry * terms["isometry"]
+            # It does not feel the scale of J, so that it would rule while G hardly depends on z: it grows like the KL.
+            loss = loss + warmth * t.penalty_every * t.isometry * terms["isometry"]
         return loss, terms
 
     def image_generator_loss(

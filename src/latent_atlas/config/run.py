@@ -76,7 +76,7 @@ class TrainConfig:
     kl_weight: float = 2e-4
     """Weight of the KL term (nats per image) against the mean error per pixel."""
     kl_warmup: int = 500
-    """Steps over which the KL weight grows from 0."""
+    """Steps over which the weights of KL and isometry grow from 0."""
     adversarial: Literal["relativistic", "hinge", "non-saturating", "none"] = "relativistic"
     adversarial_weight: float = 0.0017
     """Fixed weight of D_x's loss, or, balanced, the share of the reconstruction's gradient it may have. More makes

@@ -28,11 +28,13 @@ class Spectrum:
         values: Ascending at each code, in image units per latent unit, shape (n, k).
         weights: Shape (n, k), rows sum to 1; 1 / d each where the values are exact.
         dimension: d.
+        exact: Whether these are all singular values, or those that one random direction sees at each code.
     """
 
     values: Tensor
     weights: Tensor
     dimension: int
+    exact: bool
 
     def condition(self) -> Values:
         """Largest over smallest singular value at each code, 1 to 10⁶, shape (n,)."""
@@ -47,13 +49,14 @@ class Spectrum:
         return (self.weights * (logs - mean).square()).sum(dim=1).sqrt()
 
     def distortion(self) -> float:
-        """E[s²] / E[s]² - 1, s = |J_G v|², over codes and unit directions v: what `losses.isometry` draws, exactly.
+        """E[s²] / E[s]² - 1, s = |J_G v|², over codes and unit directions v: what `losses.isometry` draws.
 
-        With m_k the mean of σ^k over directions, E_v[s] = m_2 and E_v[s²] = (d m_2² + 2 m_4) / (d + 2).
+        With m_k the mean of σ^k over all directions, E_v[s] = m_2 and E_v[s²] = (d m_2² + 2 m_4) / (d + 2). As one
+        direction v sees them, m_2 is its s.
         """
         second, fourth = ((self.weights * self.values**k).sum(dim=1) for k in (2, 4))
         d = self.dimension
-        squared = (d * second.square() + 2 * fourth) / (d + 2)
+        squared = (d * second.square() + 2 * fourth) / (d + 2) if self.exact else second.square()
         return max(0.0, (squared.mean() / second.mean().square() - 1).item())
 
     def quantiles(self, shares: Tensor) -> Tensor:
@@ -87,7 +90,7 @@ def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) ->
             "the decoder's images do not change with the codes, or have no derivative; give one that does not turn "
             "gradients off"
         )
-    return Spectrum(found.values[alive], found.weights[alive], found.dimension)
+    return Spectrum(found.values[alive], found.weights[alive], found.dimension, found.exact)
 
 
 @torch.no_grad()
@@ -100,7 +103,7 @@ def exact_spectrum(decode: Decode, latents: Latents) -> Spectrum:
         columns = torch.stack([_push(decode, z, unit.expand_as(z)) for unit in units], dim=1).cpu().double()
         squares.append(torch.linalg.eigvalsh(columns @ columns.mT).clamp_min(0))
     values = torch.cat(squares).sqrt()
-    return Spectrum(values, torch.full_like(values, 1 / d), d)
+    return Spectrum(values, torch.full_like(values, 1 / d), d, exact=True)
 
 
 @torch.no_grad()
@@ -140,7 +143,7 @@ def estimated_spectrum(decode: Decode, latents: Latents, steps: int = STEPS, *, 
         basis = torch.cat([basis, torch.where(beta > 0, w / beta, 0.0)[:, None]], dim=1)
     squares, vectors = torch.linalg.eigh(t)
     weights = vectors[:, 0].square()
-    return Spectrum(squares.clamp_min(0).sqrt(), torch.where(weights > 1e-12, weights, 0.0), d)
+    return Spectrum(squares.clamp_min(0).sqrt(), torch.where(weights > 1e-12, weights, 0.0), d, exact=False)
 
 
 def _push(decode: Decode, latents: Latents, directions: Latents, *, flat: bool = True) -> Tensor:

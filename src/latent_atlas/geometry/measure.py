@@ -212,7 +212,7 @@ def _euclidean(see: Any, means: Latents, samples: int, generator: torch.Generato
     near_and_far = distances_by_radius(see, means, samples, generator=generator)
     by_radius = near_and_far.correlations()
     good = "1: as far apart as codes are, so are their images"
-    near = f"1: the same for places at most {near_and_far.radii[0]:.2g} apart"
+    near = f"1: places less than {near_and_far.radii[0]:.2g} apart are as far apart as their images"
     return {
         "pearson": Number(pearson, len(start), "pairs of codes", good),
         "spearman": Number(spearman, len(start), "pairs of codes", good),
@@ -233,9 +233,14 @@ def _jacobian(decode: Any, means: Latents, n: int, generator: torch.Generator) -
         "condition": Number(
             found.condition().median().item(), count, "codes", "1: a step in any direction changes the image as much"
         ),
-        "log_spread": Number(found.log_spread().mean().item(), count, "codes", "0: likewise, over all directions"),
+        "log_spread": Number(
+            found.log_spread().mean().item(),
+            count,
+            "codes",
+            "0: all directions change the image as much",
+        ),
         "distortion": Number(
-            found.distortion(), count, "codes", "0: likewise, and at every code; this is what train.isometry lowers"
+            found.distortion(), count, "codes", "0: all directions do, at all codes; train.isometry lowers this"
         ),
         "singular_values": _band(tuple(shares.tolist()), found.quantiles(shares)),
     }
