@@ -218,7 +218,7 @@ def trained(weight: float, seed: int) -> tuple[float, Spectrum]:
     optimizer = torch.optim.Adam([w, u, codes], lr=2e-2)
     for _ in range(300):
         v = torch.nn.functional.normalize(torch.randn(128, 2, generator=generator))
-        error = losses.reconstruction(decode(codes), images, "l2")
+        error = (decode(codes) - images).square().mean()
         loss = error + weight * losses.isometry(decode, codes.detach(), v) if weight else error
         optimizer.zero_grad()
         loss.backward()

@@ -82,7 +82,8 @@ def spaces_picture(spaces: Sequence[Space], seen_in: str = "features", title: st
     correlation.set(xscale="log")
     spectrum.set(yscale="log")
     for axis in (stretch.xaxis, stretch.yaxis, correlation.xaxis, spectrum.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 5, 7)))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(NullLocator())
     return figure
