@@ -277,3 +277,11 @@ def test_codes_and_images_of_another_shape_are_refused(atlas: Atlas) -> None:
         atlas.decode(IMAGES[:2])
     with pytest.raises(UserError, match=r"images must have shape \(n, 1, 8, 8\)"):
         atlas.travel(torch.zeros(1, 4, 5), torch.zeros(1, 4, 5))
+
+
+def test_the_geometry_of_a_spatial_latent_is_measured_through_attention(atlas: Atlas) -> None:
+    found = atlas.geometry(samples=8)
+    assert found.active_units.value <= 16
+    assert 1 < found.condition.value < 1e6
+    assert found.distortion.value > 0
+    assert len(found.singular_values.middle) == 16

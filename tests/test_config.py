@@ -53,6 +53,7 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("model.channels=5", "choose 1, 2, 3 or 4"),
         ("train.ema=1.0", "train.ema is 1.0"),
         ("train.seed=-1", "train.seed is -1"),
+        ("train.isometry=-0.1", "train.isometry is -0.1; choose 0 or more"),
         ("map.boundary=moat", "no boundary 'moat'; choose prior"),
         ("map.weight_decay=-1", "choose 0 or more"),
         ("map.box_margin=-0.1", "map.box_margin is -0.1; choose a share of 0 or more"),

@@ -18,7 +18,7 @@ from latent_atlas.cli import main
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import JOURNEYS
 
-PICTURES = ("reconstructions.png", "samples.png", "map.png", "travel.png")
+PICTURES = ("reconstructions.png", "samples.png", "map.png", "travel.png", "geometry.png")
 SMALL = (
     "model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=40 train.batch_size=16 "
     "train.adversarial_start=10 train.log_every=10 map.steps=60 map.width=16 map.check_every=20"
@@ -71,6 +71,7 @@ def test_metrics_hold_every_planner(run: Path) -> None:
     assert metrics["travel"]["walk, arriving"]["distance_left"] == pytest.approx(0, abs=1e-4)
     assert metrics["travel"]["geodesic"]["distance_left"] == 0
     assert 0 < metrics["reconstruction"]["mse"] < 1
+    assert metrics["geometry"]["condition"]["value"] >= 1
 
 
 def test_travel_between_two_files_draws_and_tells(

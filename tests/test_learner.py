@@ -52,7 +52,7 @@ UPDATES = {
 @pytest.mark.parametrize("arm", ["online", "adversarial"])
 @pytest.mark.parametrize("update", UPDATES)
 def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) -> None:
-    made = learner(arm=arm, feature_matching=0.1, balance=True)
+    made = learner(arm=arm, feature_matching=0.1, balance=True, isometry=0.1)
     before = {name: weights(getattr(made.model, name)) for name in NETWORKS}
     made.update(update, *getattr(made, f"{update}_loss")(batch()))
     for name in NETWORKS:
@@ -61,7 +61,7 @@ def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) 
 
 @pytest.mark.parametrize("update", UPDATES)
 def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: str) -> None:
-    made = learner(arm="adversarial", feature_matching=0.1)
+    made = learner(arm="adversarial", feature_matching=0.1, isometry=0.1)
     loss, _ = getattr(made, f"{update}_loss")(batch())
     loss.backward()
     for name in NETWORKS:
@@ -153,6 +153,44 @@ def test_lazy_penalties_weigh_as_much_over_time() -> None:
     now = every.image_discriminator_loss(batch(4))[0] - base
     torch.testing.assert_close(lazily.image_discriminator_loss(batch(4))[0] - base, 4 * now, rtol=1e-3, atol=1e-6)
     torch.testing.assert_close(lazily.image_discriminator_loss(batch(3))[0], base)
+
+
+def test_isometry_moves_the_decoder_alone_by_the_weighted_gradient_of_its_loss() -> None:
+    made, plain = learner(isometry=0.5, adversarial="none"), learner(adversarial="none")
+    encoder, decoder = ([*getattr(made.model, name).parameters()] for name in ("encoder", "decoder"))
+    given = batch()
+    loss, terms = made.autoencoder_loss(given)
+    gradients = torch.autograd.grad(loss, [*encoder, *decoder])
+    base, _ = plain.autoencoder_loss(batch())
+    without = torch.autograd.grad(base, [*plain.model.encoder.parameters(), *plain.model.decoder.parameters()])
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        z = reparameterise(*made.model.encoder(given.images), generator=generator)
+    alone = made.isometry_loss(z, Batch(given.images, 1, generator))
+    torch.testing.assert_close(terms["isometry"], alone)
+    of_decoder = torch.autograd.grad(0.5 * alone, decoder, allow_unused=True)
+    expected = [torch.zeros_like(w) for w in encoder] + [0.0 if slope is None else slope for slope in of_decoder]
+    for a, b, c in zip(gradients, without, expected, strict=True):
+        torch.testing.assert_close(a, b + c)
+    assert any(slope is not None and slope.any() for slope in of_decoder)
+
+
+def test_isometry_is_lazy_and_its_randomness_is_the_step_s() -> None:
+    every, lazily = learner(isometry=0.5), learner(isometry=0.5, penalty_every=4)
+    base = learner().autoencoder_loss(batch(4))[0]
+    now = every.autoencoder_loss(batch(4))[0] - base
+    assert now > 0
+    assert torch.equal(every.autoencoder_loss(batch(4))[0], base + now)
+    torch.testing.assert_close(lazily.autoencoder_loss(batch(4))[0] - base, 4 * now, rtol=1e-3, atol=1e-6)
+    assert torch.equal(lazily.autoencoder_loss(batch(3))[0], base)
+
+
+def test_isometry_grows_like_the_kl() -> None:
+    def added(step: int) -> Tensor:
+        plain, evened = (learner(isometry=w, kl_warmup=10).autoencoder_loss(batch(step))[0] for w in (0.0, 0.5))
+        return evened - plain
+
+    torch.testing.assert_close(added(2), 0.2 * added(10), rtol=1e-3, atol=1e-6)
 
 
 def test_spectral_norm_keeps_every_singular_value_at_most_about_one() -> None:

@@ -1,5 +1,6 @@
 """Each term against its closed form, and each sign against what the term is for."""
 
+import copy
 import math
 
 import pytest
@@ -120,3 +121,58 @@ def test_balanced_weight_is_capped_where_the_adversary_is_silent() -> None:
 def test_reconstruction_is_a_mean_per_pixel(kind: str, expected: float) -> None:
     decoded = torch.full((2, 3, 4, 4), 0.5)
     assert losses.reconstruction(decoded, torch.zeros_like(decoded), kind).item() == expected
+
+
+def units(n: int, d: int, generator: torch.Generator) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.randn(n, d, generator=generator))
+
+
+def test_isometry_of_a_linear_decoder_is_its_closed_form_at_any_scale(generator: torch.Generator) -> None:
+    matrix = torch.randn(12, 4, generator=generator)
+    squares = torch.linalg.svdvals(matrix).square()
+    expected = 2 / 6 * (4 * squares.square().sum() / squares.sum() ** 2 - 1)
+    z, v = torch.zeros(200_000, 4), units(200_000, 4, generator)
+    for scale in (1.0, 100.0):
+        loss = losses.isometry(lambda z, scale=scale: scale * z @ matrix.T, z, v)
+        torch.testing.assert_close(loss, expected, rtol=0.02, atol=0)
+
+
+def test_isometry_is_zero_for_an_orthogonal_decoder_and_counts_what_varies_between_codes(
+    generator: torch.Generator,
+) -> None:
+    orthogonal, _ = torch.linalg.qr(torch.randn(9, 3, generator=generator))
+    z, v = torch.randn(500, 3, generator=generator), units(500, 3, generator)
+    assert losses.isometry(lambda z: 5 * z @ orthogonal.T, z, v).item() == pytest.approx(0, abs=1e-5)
+
+    def complex_exponential(z: torch.Tensor) -> torch.Tensor:
+        """At every code a scaled isometry, of scale exp(a) at a + bi."""
+        return torch.stack([z[:, 0].exp() * z[:, 1].cos(), z[:, 0].exp() * z[:, 1].sin()], dim=1)
+
+    z, v = z[:, :2], units(500, 2, generator)
+    s = (2 * z[:, 0]).exp()
+    torch.testing.assert_close(losses.isometry(complex_exponential, z, v), s.var(correction=0) / s.mean() ** 2)
+
+
+def test_isometry_s_gradient_is_that_of_finite_differences(generator: torch.Generator) -> None:
+    w, u = (torch.randn(shape, generator=generator).double() for shape in ((3, 8), (8, 6)))
+    z, v = torch.randn(5, 3, generator=generator).double(), units(5, 3, generator).double()
+    w.requires_grad_()
+    (slope,) = torch.autograd.grad(losses.isometry(lambda z: (z @ w).tanh() @ u, z, v), w)
+    direction = torch.randn(w.shape, generator=generator).double()
+    above, below = (
+        losses.isometry(lambda z, h=h: (z @ (w + h * direction)).tanh() @ u, z, v).item() for h in (1e-6, -1e-6)
+    )
+    assert (above - below) / 2e-6 == pytest.approx((slope * direction).sum().item(), rel=1e-6)
+
+
+def test_isometry_is_the_same_beside_a_compiled_decoder(generator: torch.Generator) -> None:
+    plain = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.SiLU(), torch.nn.Linear(8, 6))
+    compiled = copy.deepcopy(plain)
+    compiled.compile(backend="eager")
+    z, v = torch.randn(5, 3, generator=generator), units(5, 3, generator)
+    assert torch.equal(compiled(z), plain(z))  # compiled by now
+    one, other = (losses.isometry(decoder, z, v) for decoder in (plain, compiled))
+    assert torch.equal(one, other)
+    slopes = torch.autograd.grad(one, plain[0].weight), torch.autograd.grad(other, compiled[0].weight)
+    assert slopes[0][0].any()
+    torch.testing.assert_close(*slopes)

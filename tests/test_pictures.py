@@ -16,6 +16,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.pictures import (
     Curves,
     Field,
+    Space,
     Strip,
     comparison_sheet,
     curves_picture,
@@ -23,6 +24,7 @@ from latent_atlas.pictures import (
     png,
     save,
     sheet,
+    spaces_picture,
     strips_picture,
 )
 from latent_atlas.pictures.drawing import LINES, SIGNAL
@@ -310,3 +312,34 @@ def test_drawing_leaves_the_process_as_it_was(digits: np.ndarray, tmp_path: Path
     assert len(pictures) == 4
     assert dict(matplotlib.rcParams) == before
     assert save(sheet(digits[:6], title="samples"), tmp_path / "sheet.png").read_bytes() == pictures[0]
+
+
+class TestSpaces:
+    def test_bands_and_lines_are_drawn_through_their_numbers(self) -> None:
+        at, shares = np.array([0.5, 1.0, 2.0]), np.array([0.25, 0.75])
+        spaces = [
+            Space(name, at, s * np.ones((3, 3)), np.array([-0.1, 0.5, 1.0]), shares, np.outer([1, 2, 4], [s, 3 * s]))
+            for name, s in (("plain", 1.0), ("isometric", 2.0))
+        ]
+        figure = spaces_picture(spaces, "pixels")
+        stretch, correlation, spectrum = figure.axes
+        for space, lines in zip(spaces, zip(*(axes.lines for axes in figure.axes), strict=True), strict=True):
+            drawn = [(line.get_xdata(), line.get_ydata()) for line in lines]
+            for (x, y), expected in zip(
+                drawn,
+                ((at, space.stretch[1]), (at, space.correlation), (shares, space.singular_values[1])),
+                strict=True,
+            ):
+                np.testing.assert_array_equal(x, expected[0])
+                np.testing.assert_array_equal(y, expected[1])
+        assert stretch.get_xscale() == stretch.get_yscale() == spectrum.get_yscale() == "log"
+        assert correlation.get_ylim()[0] < -0.1
+        band = spectrum.collections[0].get_paths()[0].vertices
+        assert {tuple(row) for row in band} >= {(0.25, 1.0), (0.25, 4.0), (0.75, 3.0), (0.75, 12.0)}
+        assert pixels(figure).shape[1] == 2000
+
+    def test_none_or_too_many_are_refused(self) -> None:
+        one = Space("a", np.ones(1), np.ones((3, 1)), np.ones(1), np.ones(1), np.ones((3, 1)))
+        for count in (0, 7):
+            with pytest.raises(UserError, match=f"{count} spaces were given; draw 1 to 6"):
+                spaces_picture([one] * count)

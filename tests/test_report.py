@@ -74,12 +74,15 @@ def full(bare: Path) -> Path:
         "reconstruction": {"mse": 0.0123, "psnr": 19.1},
         "map": {"normaliser": 1.034, "verdict": HOSTILE, "kl": float("nan")},
         "travel": {"linear": {"outside": 0.31}, "walk": walk},
+        "geometry": {"prior_inside": {"value": 0.345, "samples": 4096, "of": "prior draws", "good": "95 %: <full>"}},
     }
     (bare / "metrics.json").write_text(json.dumps(metrics))
     (bare / "manifest.json").write_text(json.dumps({"n": 1797, "label_names": [HOSTILE, "b"]}))
     rejects = [{"path": f"{HOSTILE}{i}.png", "reason": "truncated"} for i in range(12)]
     (bare / "rejects.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rejects))
-    for value, name in enumerate(("travel", "extra & more", "map", "reconstructions", "samples", "reliability")):
+    for value, name in enumerate(
+        ("travel", "extra & more", "map", "reconstructions", "samples", "reliability", "geometry")
+    ):
         (bare / f"{name}.png").write_bytes(picture(value))
     return bare
 
@@ -110,10 +113,10 @@ def test_text_from_files_is_never_markup(full: Path) -> None:
 def test_pictures_come_whole_in_their_order_and_described(full: Path) -> None:
     images = outline(full).named("img")
     contents = [base64.b64decode(str(image["src"]).partition(",")[2]) for image in images]
-    assert contents[:6] == [picture(value) for value in (3, 4, 2, 5, 0, 1)]
+    assert contents[:7] == [picture(value) for value in (3, 4, 2, 5, 6, 0, 1)]
     assert all(image["alt"] for image in images)
     assert images[0]["width"] == "30"
-    assert "extra & more.png" in str(images[5]["alt"])
+    assert "extra & more.png" in str(images[6]["alt"])
 
 
 def test_numbers_have_words_and_units(full: Path) -> None:
@@ -127,6 +130,9 @@ def test_numbers_have_words_and_units(full: Path) -> None:
         "not a number",
         "best planner that arrives: linear",
         "1,797",
+        "draws of the prior inside the population",
+        "34.5 %",
+        "good: 95 %: <full> (4,096 prior draws)",
     ):
         assert words in text
     assert "12 files could not be read, the first 10 of them" in text

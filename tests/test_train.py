@@ -92,6 +92,7 @@ VARIANTS = {
     "separate": {},
     "online, balanced, spectral": {"train": {"arm": "online", "balance": True}, "model": {"spectral_norm": True}},
     "adversarial, features": {"train": {"arm": "adversarial", "feature_matching": 0.1}},
+    "isometry": {"train": {"isometry": 0.05}},
 }
 
 

@@ -17,6 +17,8 @@ from latent_atlas.collection import collect
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.engine import pick_device
 from latent_atlas.errors import UserError
+from latent_atlas.geometry import Geometry
+from latent_atlas.geometry import measure as measure_geometry
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.model import Model
 from latent_atlas.sampling import BASELINES, Draws, draw, options_of
@@ -28,6 +30,7 @@ from latent_atlas.travel.properties import Wishes
 __all__ = ["Atlas"]
 
 HELD_OUT = 0.1  # share of a wrapped autoencoder's codes that its map is judged by
+FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
 
 
 class Atlas:
@@ -298,6 +301,27 @@ class Atlas:
         if where:
             options["where"] = self.properties.log_weight(where)
         return draw(self.map, n, sampler, generator=generator, **options)
+
+    def geometry(self, *, generator: torch.Generator | None = None, **options: Any) -> Geometry:
+        """Whether Z is easy to handle: dense, continuous, locally Euclidean, as held-out codes show.
+
+        Arguments:
+            generator: Source of all randomness; by default one that always draws the same.
+            **options: As for `geometry.measure`, `features` and `samples` among them.
+
+        Raises:
+            UserError: there is no model, or the map has no density.
+        """
+        codes = self.codes["held_out" if len(self.codes["held_out"]) >= FEW else "train"]
+        return measure_geometry(
+            self.map,
+            self._coding.differentiable,
+            codes.means,
+            codes.log_variances,
+            floor=self.map.floor(OUTSIDE_SHARE),
+            generator=generator or torch.Generator(self.device).manual_seed(0),
+            **options,
+        )
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.

@@ -1,6 +1,7 @@
 """The standard pictures and numbers of a run, drawn from its atlas."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -13,13 +14,25 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.evaluation import JOURNEYS, reconstruction_numbers, travel_numbers
-from latent_atlas.pictures import Field, Kind, Strip, comparison_sheet, map_picture, save, sheet, strips_picture
+from latent_atlas.geometry import Geometry
+from latent_atlas.pictures import (
+    Field,
+    Kind,
+    Space,
+    Strip,
+    comparison_sheet,
+    map_picture,
+    save,
+    sheet,
+    spaces_picture,
+    strips_picture,
+)
 from latent_atlas.plates import NEAR, draw_reliability
 from latent_atlas.shapes import Images
 from latent_atlas.travel import OUTSIDE_SHARE, Path, plan
 from latent_atlas.travel.metrics import frame_log_probs
 
-__all__ = ["draw_map", "draw_samples", "draw_travel", "fill_gallery", "telling_triple"]
+__all__ = ["draw_geometry", "draw_map", "draw_samples", "draw_travel", "fill_gallery", "telling_triple"]
 
 PANELS: tuple[tuple[str, str, Kind], ...] = (
     ("Confusion", "bits", "confusion"),
@@ -63,10 +76,13 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     save(draw_travel(atlas, journeys), folder.file("travel.png"))
     reliability = draw_reliability(atlas.map, atlas.codes["held_out"], generator=generator)
     save(reliability, folder.file("reliability.png"))
+    space = atlas.geometry()
+    save(draw_geometry({"this run": space}), folder.file("geometry.png"))
     metrics = {
         "reconstruction": reconstruction_numbers(examples, rebuilt),
         "map": atlas.map.calibration.numbers(),
         "travel": travel_numbers(atlas, PAIRS, generator=generator),
+        "geometry": {name: asdict(number) for name, number in space.numbers().items()},
     }
     folder.write_json("metrics.json", metrics)
     return metrics
@@ -86,6 +102,18 @@ def draw_travel(atlas: Atlas, journeys: Mapping[str, Path]) -> Figure:
     """Film strips of one journey by several planners, their log-density below."""
     floor = atlas.map.floor(OUTSIDE_SHARE)
     return strips_picture([_strip(atlas, row, path, floor) for row, path in journeys.items()], floor)
+
+
+def draw_geometry(spaces: Mapping[str, Geometry]) -> Figure:
+    """What a step in Z does to the image, near and far and direction by direction, of latent spaces by name."""
+    panels = []
+    for name, space in spaces.items():
+        stretch, spectrum = (
+            np.array([band.low, band.middle, band.high]) for band in (space.stretch, space.singular_values)
+        )
+        at, shares = np.array(space.stretch.at), np.array(space.singular_values.at)
+        panels.append(Space(name, at, stretch, np.array(space.pearson_by_radius), shares, spectrum))
+    return spaces_picture(panels, next(iter(spaces.values())).features)
 
 
 def draw_map(atlas: Atlas, anchors: Sequence[Tensor], journeys: Mapping[str, Path], *, resolution: int = 256) -> Figure:

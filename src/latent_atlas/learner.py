@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latent_atlas import losses
@@ -18,6 +19,8 @@ from latent_atlas.model import Model, reparameterise
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Batch", "Learner", "frozen", "learning_rate_factor"]
+
+BEYOND = 0.2  # of the distance between two codes: how far past either end G is kept near an isometry (Lee et al. 2022)
 
 
 @contextmanager
@@ -160,6 +163,10 @@ class Learner:
             with frozen(m.latent_discriminator):
                 terms["latent_fooling"] = losses.latent_fooling(m.latent_discriminator(z))
             loss = loss + t.fool_weight * terms["latent_fooling"]
+        if t.isometry > 0 and batch.step % t.penalty_every == 0:
+            terms["isometry"] = self.isometry_loss(z, batch)
+            # It does not feel the scale of J, so that it would rule while G hardly depends on z: it grows like the KL.
+            loss = loss + warmth * t.penalty_every * t.isometry * terms["isometry"]
         return loss, terms
 
     def image_generator_loss(
@@ -187,6 +194,14 @@ class Learner:
             terms["feature_matching"] = losses.feature_matching(fake_features, real_features)
             loss = loss + t.feature_matching * terms["feature_matching"]
         return loss, terms
+
+    def isometry_loss(self, z: Latents, batch: Batch) -> Tensor:
+        """How far G is from a scaled isometry at codes on the lines through pairs of these; it moves G alone."""
+        z, generator = z.detach(), batch.generator
+        others = z[torch.randperm(len(z), generator=generator, device=z.device)]
+        share = (1 + 2 * BEYOND) * torch.rand(len(z), 1, generator=generator, device=z.device) - BEYOND
+        directions = F.normalize(torch.randn(z.shape, generator=generator, device=z.device))
+        return losses.isometry(self.model.decoder, z.lerp(others, share), directions)
 
     def prior_codes(self, batch: Batch) -> Latents:
         """As many codes z ~ p(z) as a batch's share of fakes that are no reconstructions, shape (k, d)."""

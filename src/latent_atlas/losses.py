@@ -11,6 +11,7 @@ encoder are real (1), decoded images and boundary codes are fake (0).
 | `image_generator` | G (and E) | raising D_x(G(z)) |
 | `gradient_penalty` | D_x | flattening D_x at given images |
 | `feature_matching` | G, E | bringing D_x's features of G(z) to those of x |
+| `isometry` | G | making equal steps in Z equal changes of the image |
 | `latent_discriminator` | D_z | raising D_z(z_real), lowering D_z(z_fake) |
 | `score_matching` | D_z | bringing the gradient of its logit to the score's, at a noise level |
 | `latent_fooling` | E, adversarial arm only | lowering D_z(z_real) |
@@ -31,6 +32,7 @@ __all__ = [
     "gradient_penalty",
     "image_discriminator",
     "image_generator",
+    "isometry",
     "kl_standard_normal",
     "latent_discriminator",
     "latent_fooling",
@@ -104,6 +106,33 @@ def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Scalar:
         Autoencoding beyond pixels using a learned similarity metric, Larsen et al. 2016.
     """
     return torch.stack([F.mse_loss(f, r.detach()) for f, r in zip(fake, real, strict=True)]).mean()
+
+
+def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: Latents) -> Scalar:
+    r"""E[s²] / E[s]² - 1, s = |J_G(z) v|²: how unequal are the changes that unit steps v make. Moves G.
+
+    The squared coefficient of variation of s over codes and directions, 0 where J_Gᵀ J_G = c I at all of them, whatever
+    c: a scaled isometry. For v uniform on the unit sphere and a constant J with singular values σ it is
+    2 / (d + 2) · (d Σ σ⁴ / (Σ σ²)² - 1), up to its scale and least value the relaxed distortion measure of Lee et al.
+    That one takes J_Gᵀ J_G v, and so a second backward pass; here J_G v is enough.
+
+    References:
+        Regularized Autoencoders for Isometric Representation Learning, Lee et al. 2022; with a fixed scale, Isometric
+        Autoencoders, Gropp et al. 2020.
+
+    Arguments:
+        decoder: G, codes (n, d) to images (n, ...).
+        latents: Where, shape (n, d).
+        directions: v, of unit length, one for each code, shape (n, d).
+
+    Example:
+        >>> unit = torch.eye(2)
+        >>> isometry(lambda z: 3 * z, unit, unit), isometry(lambda z: z * torch.tensor([3.0, 1.0]), unit, unit)
+        (tensor(0.), tensor(0.6400))
+    """
+    changes = torch.func.jvp(decoder, (latents,), (directions,))[1]
+    s = changes.flatten(1).square().sum(dim=1)
+    return s.square().mean() / s.mean().square() - 1
 
 
 def latent_discriminator(real: Values, fake: Values) -> Scalar:

@@ -93,5 +93,6 @@ def footprint(config: Config) -> Footprint:
         model.image_discriminator(image)
     # D_x sees real and generated images, and its penalties keep the graph of a gradient beside that of the value.
     passes = {"encoder": 1, "decoder": 1.5, "image_discriminator": 4, "latent_discriminator": 2}
+    passes["decoder"] += 7 if config.train.isometry > 0 else 0  # the graph of J_G v, as measured
     per_image = sum(passes[name] * activations[name] for name in counts)
     return Footprint(counts, 4 * int(5 * sum(counts.values()) + config.train.batch_size * per_image))

@@ -216,10 +216,13 @@ def _show(run: Path, device: str, console: Console) -> None:
     metrics = fill_gallery(run, device=device)
     page = write_report(run)
     rebuilt, chart, journeys = metrics["reconstruction"], metrics["map"], metrics["travel"]
+    space = {name: number["value"] for name, number in metrics["geometry"].items()}
     lines = [
         f"reconstruction  mean squared error {rebuilt['mse']:.4f} ({rebuilt['psnr']:.1f} dB) "
         f"on {rebuilt['images']:.0f} held-out images",
         f"map             E_r[exp l] = {chart['normaliser']:.2f}, KL(q || prior) about {chart['kl']:.1f} nats",
+        f"geometry        {100 * space['prior_inside']:.0f} % of prior draws inside, distances in Z and in images "
+        f"correlate by {space['pearson']:.2f}, condition of the decoder {space['condition']:.1f}",
         "travel          outside  length  left to go",
     ]
     lines += [

@@ -12,6 +12,7 @@ from latent_atlas.pictures.levels import Level, levels_picture
 from latent_atlas.pictures.maps import map_picture
 from latent_atlas.pictures.reliability import Groups, reliability_picture
 from latent_atlas.pictures.sheets import comparison_sheet, sheet
+from latent_atlas.pictures.spaces import Space, spaces_picture
 from latent_atlas.pictures.strips import Strip, strips_picture
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Groups",
     "Kind",
     "Level",
+    "Space",
     "Strip",
     "animation",
     "boundaries_picture",
@@ -33,5 +35,6 @@ __all__ = [
     "save",
     "save_animation",
     "sheet",
+    "spaces_picture",
     "strips_picture",
 ]

@@ -27,6 +27,7 @@ _PANELS = (
     ),
     _Panel("model", "Gradient penalties", "squared norm", {"r1": "R1", "r2": "R2"}, True),
     _Panel("model", "Feature matching", "error in D_x's features", {"feature_matching": "feature matching"}),
+    _Panel("model", "Isometry of G", "relative variance of |Jv|²", {"isometry": "isometry"}, True),
     _Panel(
         "model", "Latent discriminator", "nats",
         {"latent_discriminator": "D_z", "latent_fooling": "E against D_z"},

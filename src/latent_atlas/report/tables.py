@@ -43,6 +43,19 @@ _MEANINGS = {
     "precision": Meaning("precision", "share"),
     "recall": Meaning("recall", "share"),
     "accuracy": Meaning("accuracy", "share"),
+    "kl_per_image": Meaning("KL of an image's code from the prior", "nats"),
+    "active_units": Meaning("coordinates that vary with the image"),
+    "prior_inside": Meaning("draws of the prior inside the population", "share"),
+    "path_length": Meaning("perceptual path length"),
+    "relative_path_length": Meaning("path length over the squared distance of its ends"),
+    "largest_step": Meaning("largest step between neighbouring codes over the mean one"),
+    "pearson": Meaning("correlation of latent with image distances (Pearson)"),
+    "spearman": Meaning("correlation of latent with image distances (Spearman)"),
+    "near_pearson": Meaning("correlation between near places (Pearson)"),
+    "near_spearman": Meaning("correlation between near places (Spearman)"),
+    "condition": Meaning("condition number of the decoder's Jacobian, median"),
+    "log_spread": Meaning("spread of its log singular values"),
+    "distortion": Meaning("distortion: how unequal are the changes that unit steps make"),
     "n": Meaning("images"),
     "n_train": Meaning("images learned from"),
     "n_held_out": Meaning("images held out"),
@@ -93,9 +106,10 @@ def table(caption: str, numbers: Mapping[str, Any]) -> str:
 
     Arguments:
         numbers: Name to number, which gives one row each; or row (a planner, a sampler) to such a mapping, which
-            gives one column per metric. Both may be mixed, which gives two tables.
+            gives one column per metric. Both may be mixed, which gives two tables. A number may also be an object
+            with its `value`, how many `samples` `of` what it is measured on, and what is `good`.
     """
-    rows = {name: value for name, value in numbers.items() if isinstance(value, Mapping)}
+    rows = {name: value for name, value in numbers.items() if isinstance(value, Mapping) and "good" not in value}
     plain = {name: value for name, value in numbers.items() if name not in rows}
     title = f"<caption>{escape(caption[:1].upper() + caption[1:])}</caption>"
     return (_list(title, plain) if plain else "") + (_matrix(title, rows) if rows else "")
@@ -103,8 +117,12 @@ def table(caption: str, numbers: Mapping[str, Any]) -> str:
 
 def _list(title: str, numbers: Mapping[str, Any]) -> str:
     lines = []
-    for name, value in numbers.items():
+    for name, given in numbers.items():
         meaning = meaning_of(name)
+        value = given
+        if isinstance(given, Mapping):
+            value = given["value"]
+            meaning = meaning._replace(about=f"good: {given['good']} ({given['samples']:,} {given['of']})")
         unit = "" if meaning.unit == "share" else f" {escape(meaning.unit)}"
         about = f"<small>{escape(meaning.about)}</small>" if meaning.about else ""
         lines.append(

@@ -65,6 +65,16 @@ PICTURES = {
         "honest, a curve flatter than it is overconfident, a steeper one too cautious.",
         "latent-atlas report RUN",
     ),
+    "geometry.png": PictureWords(
+        "Geometry",
+        "Curves: image distance per latent distance and their correlation by radius, and singular values of the "
+        "decoder's Jacobian.",
+        "Whether the space is easy to handle. Left, how much an image changes per unit of latent distance, near and "
+        "far; middle, how well latent distances foretell image distances; right, how unequally a small step changes "
+        "the image in different directions. Look for flat and narrow bands, and for a correlation near 1; "
+        "train.isometry makes them flatter, at some price in reconstruction.",
+        "latent-atlas report RUN",
+    ),
     "travel.png": PictureWords(
         "Travel",
         "Film strips of journeys between two images, and below them the log-density of each frame.",

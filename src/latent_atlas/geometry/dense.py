@@ -1,0 +1,49 @@
+"""Dense: do the codes fill the prior, and do they use every coordinate?"""
+
+import torch
+
+from latent_atlas import losses
+from latent_atlas.density import Density, StandardNormal
+from latent_atlas.shapes import Latents
+
+__all__ = ["active_units", "kl_per_image", "prior_inside"]
+
+ACTIVE = 0.01  # variance of a coordinate's means over images, from which on it is in use (Burda et al. 2016)
+PIECE = 4_096  # codes judged at a time
+
+
+def kl_per_image(means: Latents, log_variances: Latents) -> float:
+    """Mean over images of KL(q(z|x) || p(z)) in nats, p = N(0, I): what a code says of its image.
+
+    Example:
+        >>> kl_per_image(torch.ones(3, 4), torch.zeros(3, 4))
+        2.0
+    """
+    return losses.kl_standard_normal(means, log_variances).mean().item()
+
+
+def active_units(means: Latents) -> int:
+    """How many coordinates have Var_x(mu_i(x)) > 0.01; the others do not change with the image.
+
+    References:
+        Importance Weighted Autoencoders, Burda et al. 2016, section 5.1.
+
+    Example:
+        >>> active_units(torch.tensor([[1.0, 0.05], [-1.0, -0.05]]))
+        1
+    """
+    return int((means.var(dim=0, correction=0) > ACTIVE).sum())
+
+
+@torch.no_grad()
+def prior_inside(density: Density, floor: float, n: int, *, generator: torch.Generator) -> float:
+    """Share of `n` prior draws z ~ N(0, I) with log q(z) of at least `floor`, in [0, 1].
+
+    Arguments:
+        density: q.
+        floor: The log-density in nats under which a place is outside the population.
+        n: How many draws.
+        generator: Source of all randomness, on the density's device.
+    """
+    z = StandardNormal(density.dimension).sample(n, generator=generator)
+    return torch.cat([density.log_prob(part) >= floor for part in z.split(PIECE)]).double().mean().item()
