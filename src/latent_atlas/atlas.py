@@ -20,6 +20,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.model import Model
 from latent_atlas.sampling import draw
+from latent_atlas.scoring import FALSE_ALARM, Scores, Scoring
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
 from latent_atlas.travel.metrics import measure
@@ -36,6 +37,7 @@ class Atlas:
         model: E and G; None where a run was made of codes alone.
         map: The density of the population.
         codes: Real codes by part, "train" and "held_out".
+        errors: Mean squared error per pixel of the held-out images' reconstructions; None where that is not known.
         labels: Class numbers of the same images by part; empty where the collection has none.
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".
@@ -51,6 +53,7 @@ class Atlas:
         *,
         labels: dict[str, Tensor] | None = None,
         label_names: tuple[str, ...] = (),
+        errors: Tensor | None = None,
     ) -> None:
         """Hold a model and a map; `Atlas.load` reads them from a run, `Atlas.wrap` takes anyone's model."""
         self.model = model
@@ -60,7 +63,9 @@ class Atlas:
         self.label_names = label_names
         self.properties = Properties(codes["train"].means, self.labels.get("train"), label_names)
         self.config = config
+        self.errors = errors
         self._coding = Coding(model, map.shape, map.device)
+        self._scoring = Scoring(map, self._coding, codes["held_out"], errors)
 
     @property
     def device(self) -> torch.device:
@@ -95,7 +100,8 @@ class Atlas:
         codes = {part: Codes(tensors[f"{part}.means"], tensors.get(f"{part}.log_variances")) for part in parts}
         labels = {part: tensors[f"{part}.labels"] for part in parts if f"{part}.labels" in tensors}
         names = (folder.read_json("manifest.json") or {}).get("label_names", ())
-        return cls(model, latent_map, codes, config, labels=labels, label_names=tuple(names))
+        errors = tensors.get("held_out.errors")
+        return cls(model, latent_map, codes, config, labels=labels, label_names=tuple(names), errors=errors)
 
     @classmethod
     def wrap(
@@ -149,6 +155,7 @@ class Atlas:
             *train.arrays(), config=config, held_out=held_out.codes, generator=generator, log=log
         )
         parts = {"train": train, "held_out": held_out}
+        rebuilt = Coding(model, latent_map.shape, latent_map.device)
         return cls(
             model,
             latent_map,
@@ -156,6 +163,7 @@ class Atlas:
             Config(map=config),
             labels={p: some.labels.to(latent_map.device) for p, some in parts.items() if some.labels is not None},
             label_names=label_names,
+            errors=rebuilt.errors(images[held_out.rows.to(images.device)], held_out.codes.means.to(latent_map.device)),
         )
 
     def encode(self, images: Tensor) -> Latents:
@@ -268,6 +276,27 @@ class Atlas:
         """Draw `n` new images from where the population is, shape (n, c, h, w); see `sampling.draw`."""
         return self.decode(draw(self.map, n, sampler, generator=self._given(generator)).points)
 
+    def score(
+        self,
+        images: Tensor,
+        *,
+        false_alarm: float = FALSE_ALARM,
+        held_out: Tensor | None = None,
+        names: tuple[str, ...] = (),
+    ) -> Scores:
+        """How odd images are: a row for each, with what is odd about it and one number calibrated on real images.
+
+        Arguments:
+            images: As for `encode`; or codes, of which only the place on the map is scored.
+            false_alarm: Share of real images that may be called odd, in (0, 1).
+            held_out: Real images, not learned from, to calibrate by; by default those that the run has held out.
+            names: What the images are called.
+
+        Raises:
+            UserError: there is nothing to calibrate by, or these are no images of this model; see `Scorer`.
+        """
+        return self._scoring.score(images, false_alarm=false_alarm, held_out=held_out, names=names)
+
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.
 
@@ -308,4 +337,4 @@ def _read_model(run: Run, device: torch.device) -> Autoencoder:
     model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
     model.to(device).requires_grad_(False)
     image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
-    return Autoencoder(model.encode, model.decode, image_shape, (model.dimension,), device=device)
+    return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)
