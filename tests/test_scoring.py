@@ -26,7 +26,7 @@ def evidence(n: int, random: np.random.Generator, dimension: int = 3) -> Evidenc
     return Evidence(
         means=means,
         log_prob=-np.square(means).sum(axis=1) / 2,
-        error=np.exp(means[:, 0] + 0.3 * random.normal(size=n)),
+        error=np.exp(means[:, 0] + 0.1 * random.normal(size=n)),
         width=np.exp(-means[:, 1] + 0.2 * random.normal(size=n)),
     )
 
@@ -90,7 +90,7 @@ def test_errors_far_from_those_of_similar_images_are_odd_on_either_side(factor: 
 
 
 def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
-    population, elsewhere = two_clusters(2), StandardNormal(2)
+    population, elsewhere = two_clusters(2, 3.0), StandardNormal(2)
     scorer = Scorer(gather(population, Codes(population.sample(4000, generator=seeded(0)))), generator=seeded(1))
     real, odd = population.sample(3000, generator=seeded(2)), 4 * elsewhere.sample(3000, generator=seeded(3))
     found = scorer.score(gather(population, Codes(torch.cat([real, odd]))), false_alarm=0.1)
@@ -103,7 +103,7 @@ def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
 
 
 def test_realness_is_that_of_the_discriminator_and_is_left_out_where_there_is_none() -> None:
-    population, prior = two_clusters(2), StandardNormal(2)
+    population, prior = two_clusters(2, 3.0), StandardNormal(2)
     codes = Codes(population.sample(50, generator=seeded(0)))
     judged = ExactMembership(population, prior)
     found = Scorer(gather(judged, codes), generator=seeded(0)).score(gather(judged, codes))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.scoring import Memorisation, memorisation
-from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.shapes import ByteImages
 
 __all__ = ["nearest_pairs", "sample_and_compare"]
 
@@ -15,7 +15,7 @@ MOST = 2_000  # held-out images compared, which is enough for their nearest 1 %
 
 def sample_and_compare(
     atlas: Atlas, train: ByteImages, count: int, *, generator: torch.Generator
-) -> tuple[Memorisation, Images]:
+) -> tuple[Memorisation, Tensor]:
     """Draw images and compare them with the training images, beside reconstructions of held-out images.
 
     Arguments:
@@ -25,15 +25,15 @@ def sample_and_compare(
         generator: Source of the draws.
 
     Returns:
-        The comparison, by Euclidean distances of pixels in [0, 1], and the images drawn.
+        The comparison, by Euclidean distances of pixels in [0, 1], and the images drawn, (count, c, h, w).
     """
     samples = atlas.sample(count, generator=generator).cpu()
     rebuilt = atlas.decode(atlas.codes["held_out"].means[:MOST])
     return memorisation(_rows(samples), _rows(train), _rows(rebuilt)), samples
 
 
-def nearest_pairs(found: Memorisation, samples: Images, train: ByteImages, count: int = 16) -> dict[str, Images]:
-    """The samples nearest to a training image, above that image."""
+def nearest_pairs(found: Memorisation, samples: Tensor, train: Tensor, count: int = 16) -> dict[str, Tensor]:
+    """The samples nearest to a training image, in [0, 1], and that image of the training images, given as bytes."""
     first = torch.from_numpy(found.nearest.argsort(kind="stable")[:count])
     neighbours = torch.from_numpy(found.neighbours)[first]
     return {"sample": samples[first], "nearest training image": train[neighbours].float() / 255}
