@@ -89,6 +89,15 @@ def test_errors_far_from_those_of_similar_images_are_odd_on_either_side(factor: 
     assert np.mean((known.min() < images.error * factor) & (images.error * factor < known.max())) > 0.5
 
 
+def test_what_is_too_good_counts_half() -> None:
+    random = np.random.default_rng(0)
+    scorer = Scorer(Evidence(random.normal(size=(200, 2)), random.normal(size=200)), generator=seeded(0))
+    log_prob = np.array([-20.0, -10.0, 10.0, 20.0])
+    rare, rarer, likely, likelier = scorer.score(Evidence(np.zeros((4, 2)), log_prob)).distance[[1, 0, 2, 3]]
+    assert rarer - rare == pytest.approx(2 * (likelier - likely))
+    assert rarer - rare == pytest.approx(10, rel=0.2)  # in standard deviations of N(0, 1)
+
+
 def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
     population, elsewhere = two_clusters(2, 3.0), StandardNormal(2)
     scorer = Scorer(gather(population, Codes(population.sample(4000, generator=seeded(0)))), generator=seeded(1))

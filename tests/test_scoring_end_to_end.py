@@ -259,3 +259,14 @@ def test_images_are_read_from_files_folders_and_sets_alike(folder: Path) -> None
     assert [reject.path for reject in read.rejects] == ["broken.png"]
     assert progress[-1] == (1797, 1797, 0)
     assert read.held_out.all()
+
+
+def test_other_images_than_those_of_the_run_are_not_taken_for_its_own(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"digest": "another"}))
+    assert latent_atlas("score", str(other), "--samples", "5") == 2
+    assert "'digits' does not hold the images that the run was made of; restore them" in capsys.readouterr().err

@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
     from latent_atlas.data import ImageSet
     from latent_atlas.scoring import Scores
+    from latent_atlas.shapes import ByteImages
 
 __all__ = ["score"]
 
 TOLD = 5  # images and rejects named on the screen; the files name all
+
+Told = tuple[dict[str, Any], list[str]]
+"""What to tell: numbers for machines, lines for people."""
 
 
 def score(given: Namespace, console: Console) -> None:
@@ -26,69 +30,60 @@ def score(given: Namespace, console: Console) -> None:
         raise UserError(f"--samples is {given.samples}; choose 1 or more")
     atlas = load_atlas(given)
     out = file_to_write(given, "scores.csv", (".csv", ".json"))
-    told: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     lines: list[str] = []
-    if given.images and atlas.model is None:
-        _tell(_score_codes(given, atlas), out, told, lines)
-    elif given.images:
-        _score_images(given, atlas, out, console, told, lines)
+    if given.images:
+        of = _images if atlas.model is not None else _codes
+        numbers, lines = of(given, atlas, out, console)
     if given.samples is not None:
-        _find_copies(given, atlas, out, console, told, lines)
-    console.result(told, "\n".join(lines))
+        more, rest = _copies(given, atlas, out, console)
+        numbers, lines = numbers | more, lines + rest
+    console.result(numbers, "\n".join(lines))
 
 
-def _score_codes(given: Namespace, atlas: "Atlas") -> "Scores":
-    """Of a run that knows no images."""
+def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
+    """Read, score and draw images."""
+    from latent_atlas.gallery import draw_extremes
+    from latent_atlas.pictures import save
+
+    images = _read(given.images, atlas, console)
+    for reject in images.rejects[:TOLD]:
+        console.say(f"{reject.path} is left out: {reject.reason}")
+    if len(images.rejects) > TOLD:
+        console.say(f"and {len(images.rejects) - TOLD} more are left out; --json names all")
+    held_out = _real_images(given, atlas, console)
+    scores = atlas.score(images.images, false_alarm=given.false_alarm, held_out=held_out, names=images.names)
+    numbers, lines = _written(scores, out)
+    picture = save(draw_extremes(atlas, images.images, scores), out.with_suffix(".png"))
+    rejects = [vars(reject) for reject in images.rejects]
+    return numbers | {"picture": str(picture), "rejects": rejects}, [*lines, f"look at {picture}"]
+
+
+def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
+    """Score codes by a run that knows no images."""
     from latent_atlas.collection import read_collection
 
     if len(given.images) != 1:
         raise UserError(
             f"this run knows codes alone, so score takes one file of codes; {len(given.images)} places were given"
         )
-    return atlas.score(read_collection(Path(given.images[0])).arrays()[0], false_alarm=given.false_alarm)
+    collection = read_collection(Path(given.images[0]))
+    for note in collection.notes:
+        console.say(note)
+    names = tuple(f"row:{row}" for row in collection.rows.tolist())
+    return _written(atlas.score(collection.arrays()[0], false_alarm=given.false_alarm, names=names), out)
 
 
-def _score_images(
-    given: Namespace, atlas: "Atlas", out: Path, console: Console, told: dict[str, Any], lines: list[str]
-) -> None:
-    """Read, score and draw images."""
-    from latent_atlas.data import Square, read_images
-    from latent_atlas.gallery import draw_extremes
-    from latent_atlas.pictures import save
-
-    channels, side, _ = atlas.image_shape
-    square = Square(side, channels, atlas.config.data.fit)
-    with console.progress() as advance:
-        images = read_images(given.images, square, progress=lambda done, n, bad: advance("images", done, n, _bad(bad)))
-        held_out = None if atlas.errors is not None and not given.held_out else _real_images(given, atlas, console)
-    for reject in images.rejects[:TOLD]:
-        console.say(f"{reject.path} is left out: {reject.reason}")
-    if len(images.rejects) > TOLD:
-        console.say(f"and {len(images.rejects) - TOLD} more are left out; --json names all")
-    scores = atlas.score(
-        images.images,
-        false_alarm=given.false_alarm,
-        held_out=None if held_out is None else held_out.images,
-        names=images.names,
-    )
-    _tell(scores, out, told, lines)
-    picture = save(draw_extremes(atlas, images.images, scores), out.with_suffix(".png"))
-    told |= {"picture": str(picture), "rejects": [vars(reject) for reject in images.rejects]}
-    lines.append(f"look at {picture}")
-
-
-def _tell(scores: "Scores", out: Path, told: dict[str, Any], lines: list[str]) -> None:
+def _written(scores: "Scores", out: Path) -> Told:
     """Write the table and say what is in it."""
     scores.write(out)
     oddest = scores.order()[:TOLD].tolist()
-    told |= {"file": str(out), **scores.about(), "oddest": [scores.names[i] for i in oddest]}
-    lines += [str(out), scores.sentence(), "the oddest         oddness  distance"]
+    lines = [str(out), scores.sentence(), "the oddest         oddness  distance"]
     lines += [f"  {scores.names[i]:16} {scores.oddness[i]:8.4f} {scores.distance[i]:9.1f}" for i in oddest]
+    return {"file": str(out), **scores.about(), "oddest": [scores.names[i] for i in oddest]}, lines
 
 
-def _find_copies(
-    given: Namespace, atlas: "Atlas", out: Path, console: Console, told: dict[str, Any], lines: list[str]
-) -> None:
+def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
     """Draw samples, compare them with the training images, and show the nearest pairs."""
     import torch
 
@@ -96,32 +91,48 @@ def _find_copies(
     from latent_atlas.pictures import comparison_sheet, save
 
     _ = atlas.image_shape  # that there is no decoder is better said before images are read
-    train = _source_again(atlas, console).train.images
+    train = _source_again(given, atlas, console).train.images
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
     found, samples = sample_and_compare(atlas, train, given.samples, generator=generator)
     rows = {name: part.numpy() for name, part in nearest_pairs(found, samples, train).items()}
     picture = save(comparison_sheet(rows), out.with_name(f"{out.stem}-nearest.png"))
-    told |= {"memorisation": {"verdict": found.verdict(), "picture": str(picture), **found.numbers()}}
-    lines += [found.verdict(), f"look at {picture}"]
+    numbers = {"verdict": found.verdict(), "picture": str(picture), **found.numbers()}
+    return {"memorisation": numbers}, [found.verdict(), f"look at {picture}"]
 
 
-def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ImageSet":
-    """Real images to calibrate by: those that the user names, or for a run that kept no errors those it held out."""
+def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteImages | None":
+    """Real images to calibrate by: those that the user names, or those of a run that has kept no errors of them."""
+    if given.held_out:
+        return _read([given.held_out], atlas, console).images
+    if atlas.errors is not None:
+        return None
+    console.say("this run is of an older version, so its held-out images are read and reconstructed again")
+    try:
+        return _source_again(given, atlas, console).test.images
+    except UserError as error:
+        raise UserError(f"{error}; or name other real images with --held-out") from None
+
+
+def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
+    """Images at some places, as the model takes them."""
     from latent_atlas.data import Square, read_images
 
-    if given.held_out:
-        channels, side, _ = atlas.image_shape
-        return read_images([given.held_out], Square(side, channels, atlas.config.data.fit))
-    console.say("this run is of an older version, so its held-out images are read and reconstructed again")
-    return _source_again(atlas, console).test
+    channels, side, _ = atlas.image_shape
+    with console.progress() as advance:
+        return read_images(
+            places,
+            Square(side, channels, atlas.config.data.fit),
+            progress=lambda done, total, bad: advance("images", done, total, f"{bad} unreadable" if bad else ""),
+        )
 
 
-def _source_again(atlas: "Atlas", console: Console) -> "ImageSet":
+def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageSet":
     """The images that the run was made of.
 
     Raises:
         UserError: they are not there any more, or others are.
     """
+    from latent_atlas.checkpoint import Run
     from latent_atlas.data import load_images
 
     config = atlas.config
@@ -130,16 +141,9 @@ def _source_again(atlas: "Atlas", console: Console) -> "ImageSet":
             config.data,
             config.model.image_size,
             config.model.channels,
-            progress=lambda done, n, bad: advance("the run's images", done, n, _bad(bad)),
+            progress=lambda done, total, _: advance("the run's images", done, total, ""),
         )
-    held_out = len(atlas.codes["held_out"])
-    if len(images.train) != len(atlas.codes["train"]) or len(images.test) != held_out:
-        raise UserError(
-            f"'{config.data.source}' has {len(images)} images now, not the {len(atlas.codes['train']) + held_out} that "
-            "the run was made of; restore them, or give other real images with --held-out"
-        )
+    made_of = Run(Path(given.folder)).read_json("manifest.json") or {}
+    if images.manifest()["digest"] != made_of.get("digest"):
+        raise UserError(f"'{config.data.source}' does not hold the images that the run was made of; restore them")
     return images
-
-
-def _bad(count: int) -> str:
-    return f"{count} unreadable" if count else ""
