@@ -37,7 +37,8 @@ class Scorer:
         p = (1 + #{i : D_i >= D}) / (m + 1),   oddness = 1 - p.
 
     A real image, exchangeable with these, has p <= a with a probability of at most a, whatever the map is worth: a is
-    the rate of false alarms.
+    the rate of false alarms. (The held-out images of a run have also said when its map was to stop learning; where that
+    is too much, give others.)
 
     References:
         Algorithmic Learning in a Random World, Vovk, Gammerman and Shafer 2005 (conformal p-values).
