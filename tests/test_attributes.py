@@ -129,7 +129,7 @@ def test_a_class_is_kept_by_a_bound_on_its_own_log_odds(probe: ClassProbe) -> No
     assert lower.tolist() == [[2, -math.inf], [-math.inf, 2]]
     assert upper.isinf().all()
     assert probe.keeping(torch.tensor([1, 1])).bounds(start, 0.1)[0][0].tolist() == pytest.approx(
-        [-math.inf, math.log(19)]
+        [-math.inf, math.log(99)]
     )
 
 

@@ -12,18 +12,18 @@ from torch import Tensor
 from latent_atlas.adapter import Autoencoder, Function, adapt
 from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.codes import Codes
-from latent_atlas.coding import Coding
+from latent_atlas.coding import Coding, read_model
 from latent_atlas.collection import collect
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.engine import pick_device
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.model import Model
-from latent_atlas.sampling import draw
+from latent_atlas.sampling import BASELINES, Draws, draw, options_of
 from latent_atlas.scoring import FALSE_ALARM, Scores, Scoring
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
 from latent_atlas.travel.metrics import measure
+from latent_atlas.travel.properties import Wishes
 
 __all__ = ["Atlas"]
 
@@ -93,7 +93,7 @@ class Atlas:
         where = pick_device(device)
         # Weights made in inference mode could never be differentiated through, whoever loads them.
         with torch.inference_mode(False):
-            model = _read_model(folder, where) if folder.file("model.safetensors").is_file() else None
+            model = read_model(folder, where) if folder.file("model.safetensors").is_file() else None
             tensors, _ = read_tensors(folder.file("codes.safetensors"), device=where)
             latent_map = LatentMap.load(folder.file("map.safetensors"), device=where)
         parts = ("train", "held_out")
@@ -220,7 +220,7 @@ class Atlas:
             frames=frames,
             closed=closed,
             keep=self.properties.chosen(preserve),
-            features=self._perceived(pace, features),
+            features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
             **(understood(planner, have) | options),
         )
@@ -272,9 +272,39 @@ class Atlas:
         measured = measure(path, self.map, floor) | {"moved": climb.moved, "converged": climb.converged.to(before)}
         return self._decoded(path.with_metrics(measured))
 
-    def sample(self, n: int, sampler: str = "importance", *, generator: torch.Generator | None = None) -> Images:
-        """Draw `n` new images from where the population is, shape (n, c, h, w); see `sampling.draw`."""
-        return self.decode(draw(self.map, n, sampler, generator=self._given(generator)).points)
+    def sample(self, n: int, sampler: str = "auto", **wishes: Any) -> Images:
+        """Draw `n` new images from where the population is, shape (n, c, h, w), as `draw` draws codes."""
+        _ = self.image_shape  # that there is no decoder is better said before
+        return self.decode(self.draw(n, sampler, **wishes).points)
+
+    def draw(
+        self,
+        n: int,
+        sampler: str = "auto",
+        *,
+        near: Tensor | None = None,
+        where: Wishes | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Draws:
+        """Draw `n` new codes from where the population is, with what the sampler says of its work.
+
+        Arguments:
+            n, sampler, **options: As for `sampling.draw`; `temperature` and `width` are among the options. Baselines
+                are fitted to codes of the images that the map has learned from; chains start there if it has no levels.
+            near: An image or a code to draw near to; the width is by default half of the codes' standard deviation.
+            where: What draws should be, by names in `properties`: {"class": "Bag"} or {"component:0": (1.0, 2.0)}.
+            generator: Source of all randomness; by default another one each time.
+        """
+        generator, train = self._given(generator), self.codes["train"]
+        if "codes" in options_of(sampler) and (sampler in BASELINES or not self.map.blurs):
+            options = {"codes": train.sample_each(generator=generator)} | options
+        if near is not None:
+            spread = train.moments()[1].diagonal().mean().sqrt().item()
+            options = {"width": 0.5 * spread} | options | {"near": self._coding.codes(near)[0]}
+        if where:
+            options["where"] = self.properties.log_weight(where)
+        return draw(self.map, n, sampler, generator=generator, **options)
 
     def score(
         self,
@@ -310,31 +340,8 @@ class Atlas:
             raise UserError(f"the generator is on {generator.device}, the atlas on {self.device}; make one there")
         return generator
 
-    def _perceived(self, pace: str, features: Function | None) -> Function | None:
-        """What the pace is by, of codes; None for distances in Z.
-
-        Raises:
-            UserError: there is no such pace, or features without one.
-        """
-        if pace == "latent" and features is None:
-            return None
-        if pace != "perceived":
-            raise UserError(f"the pace is '{pace}'; choose latent, or perceived, which is by features of images")
-        seen = features or (lambda images: images.flatten(1))
-        return lambda latents: seen(self.decode(latents)).to(self.device)
-
     def _decoded(self, path: Path) -> Path:
         """The path with its images, if there is a decoder."""
         if self.model is None:
             return path
         return replace(path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2]))
-
-
-def _read_model(run: Run, device: torch.device) -> Autoencoder:
-    """E and G of a run."""
-    config = run.config()
-    model = Model(config.model, config.map)
-    model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
-    model.to(device).requires_grad_(False)
-    image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
-    return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)

@@ -6,13 +6,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from latent_atlas.boundary import AffineBoundary, Boundary
+from latent_atlas.boundary import Boundary, Gaussians
 from latent_atlas.codes import Codes
-from latent_atlas.density import Density, Source, StandardNormal, gradient
+from latent_atlas.density import Density, gradient
+from latent_atlas.mass import log_mean_exp, log_mean_ratio, meetings
 from latent_atlas.nn.latent_discriminator import angle_of
 from latent_atlas.noise import noised, whitened
+from latent_atlas.normaliser import worth
 from latent_atlas.ratio import Fit, batched_logits
 from latent_atlas.shapes import Latents, Values
 
@@ -22,9 +24,7 @@ __all__ = [
     "calibrate",
     "kl_over_levels",
     "log_density",
-    "log_normaliser",
     "measure",
-    "meetings",
 ]
 
 CHASM = 20.0  # nats of KL(q || r) above which a single classifier's loss is near 0 and its gradient arbitrary
@@ -34,7 +34,6 @@ DRAWS = 20_000  # codes drawn on each side, or four of each held-out image if th
 GROUPS = 15  # of codes, by realness
 RUNGS = 64  # levels at which sums and integrals over levels are taken
 PER_RUNG = 1_024
-PIECE = 4_096  # codes at a time
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Calibration:
     """What a logit l = log q - log r must satisfy, as measured.
 
     Attributes:
-        normaliser: E_r[exp l]; 1 if exp(l) r is a normalised density; see `log_normaliser`.
+        normaliser: E_r[exp l]; 1 if exp(l) r is a normalised density; see `log_mean_ratio`.
         normaliser_error: Standard error of `normaliser`.
         inverse: E_q[exp -l]; 1 if the population's support lies within the boundary's.
         inverse_error: Standard error of `inverse`.
@@ -153,7 +152,7 @@ def calibrate(
     network: nn.Module,
     held_out: Codes,
     boundary: Boundary,
-    population: Source,
+    population: Gaussians,
     *,
     levels: int,
     fit: Fit | None = None,
@@ -166,7 +165,7 @@ def calibrate(
         network: D_z in whitened coordinates.
         held_out: Codes it has not learned from.
         boundary: r.
-        population: Roughly q, in whitened coordinates; see `log_normaliser`.
+        population: Roughly q, in whitened coordinates; see `log_mean_ratio`.
         levels: How many levels it was telescoped over.
         fit: How learning ended, if it is known.
         distance: `measured_kl`, if it is known.
@@ -180,7 +179,7 @@ def calibrate(
     logits = batched_logits(network, whitened(boundary, real))
     fake = batched_logits(network, whitened(boundary, boundary.sample(count, generator=generator)))
     gap = fit and fit.held_out_loss - fit.loss
-    log_z, error = log_normaliser(network, boundary, population, meetings(held_out), generator=generator)
+    log_z, error = log_mean_ratio(network, boundary, population, meetings(held_out), generator=generator)
     calibration = replace(
         measure(logits, fake),
         normaliser=math.exp(min(log_z, 700.0)),
@@ -202,42 +201,9 @@ def log_density(boundary: Boundary) -> Density | None:
     return boundary.density if boundary.covers else None
 
 
-def meetings(held_out: Codes) -> int:
-    """How many draws `log_normaliser` is worth: 4,000 to 100,000, which leave some 2 % of error on image codes."""
-    return min(max(100 * len(held_out), 4_000), 100_000)
-
-
-@torch.no_grad()
-def log_normaliser(
-    network: nn.Module, boundary: Boundary, population: Source, n: int, *, generator: torch.Generator
-) -> tuple[float, float]:
-    """log E_r[exp l] in nats and its standard error, by draws from where r is and from where the population is.
-
-    Draws of r alone hardly meet a population that is some nats away, and then say 0. With m = (r + g) / 2, where g is
-    roughly the population, E_r[exp l] = E_m[exp(l) r / m]. Where r has no density, it is draws of r alone.
-
-    References:
-        Weighted average importance sampling and defensive mixture distributions, Hesterberg 1995.
-
-    Arguments:
-        network: D_z in whitened coordinates.
-        boundary: r.
-        population: g, in whitened coordinates.
-        n: Draws of each.
-        generator: Source of all randomness.
-    """
-    fake = whitened(boundary, boundary.sample(n, generator=generator))
-    r = StandardNormal(boundary.dimension) if isinstance(boundary, AffineBoundary) else boundary.density
-    if r is None:
-        return _log_mean_exp(batched_logits(network, fake))
-    z = torch.cat([fake, population.sample(n, generator=generator)])
-    log_r, log_g = (torch.cat([known.log_prob(part) for part in z.split(PIECE)]) for known in (r, population))
-    return _log_mean_exp(batched_logits(network, z) + log_r - torch.logaddexp(log_r, log_g) + math.log(2))
-
-
 def measure(real: Values, fake: Values) -> Calibration:
     """What a logit says of itself on as many held-out real codes as boundary codes, each of shape (n,), in nats."""
-    log_z, log_z_error = _log_mean_exp(fake)
+    log_z, log_z_error = log_mean_exp(fake)
     inverse, inverse_error = _mean_exp(-real)
     normaliser, normaliser_error = _mean_exp(fake)
     scale, shift = _least_cross_entropy(real, fake)
@@ -247,7 +213,7 @@ def measure(real: Values, fake: Values) -> Calibration:
         inverse=inverse,
         inverse_error=inverse_error,
         kl=real.mean().item(),
-        effective_share=_effective_share(fake),
+        effective_share=worth(fake) / len(fake),
         cross_entropy=(0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())).item(),
         samples=len(fake),
         scale=scale,
@@ -318,16 +284,3 @@ def _mean_exp(values: Values) -> tuple[float, float]:
     """Mean of exp(values) and its standard error."""
     weights = values.exp()
     return weights.mean().item(), (weights.std() / len(weights) ** 0.5).item()
-
-
-def _log_mean_exp(values: Values) -> tuple[float, float]:
-    """log of the mean of exp(values), and its standard error to first order, without overflow."""
-    log_mean = torch.logsumexp(values, 0) - math.log(len(values))
-    relative = (values - log_mean).exp().std() / len(values) ** 0.5
-    return log_mean.item(), relative.item()
-
-
-def _effective_share(log_weights: Tensor) -> float:
-    """(Σ w)² / (n Σ w²), computed without overflow."""
-    log_square = 2 * torch.logsumexp(log_weights, 0) - torch.logsumexp(2 * log_weights, 0)
-    return (log_square.exp() / len(log_weights)).item()

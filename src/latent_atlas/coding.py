@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder
+from latent_atlas.adapter import Autoencoder, Function
+from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.errors import UserError
+from latent_atlas.model import Model
 from latent_atlas.shapes import Images, Latents, Points, Values
 
-__all__ = ["Coding", "squared_errors"]
+__all__ = ["Coding", "read_model", "squared_errors"]
 
 PIECE = 512  # images compared with their reconstructions at a time
 
@@ -69,6 +71,19 @@ class Coding:
         is_image = self._model is not None and shape == self._model.image_shape
         return len(shape) == 3 and (is_image or shape != self._shape)
 
+    def perceived(self, pace: str, features: Function | None) -> Function | None:
+        """What the pace of a journey is by, of codes; None for distances in Z.
+
+        Raises:
+            UserError: there is no such pace, or features without one.
+        """
+        if pace == "latent" and features is None:
+            return None
+        if pace != "perceived":
+            raise UserError(f"the pace is '{pace}'; choose latent, or perceived, which is by features of images")
+        seen = features or (lambda images: images.flatten(1))
+        return lambda latents: seen(self.decode(latents)).to(self._device)
+
     def stops(self, start: Tensor | Sequence[Tensor], end: Tensor | None = None) -> Points:
         """Codes of two or more places, shape (stops, n, d): of both ends, or of what `start` holds.
 
@@ -115,3 +130,13 @@ def squared_errors(decode: Callable[[Latents], Images], images: Tensor, latents:
         x = part.to(z.device).float() / (255 if part.dtype == torch.uint8 else 1)
         errors.append((decode(z) - x).square().flatten(1).mean(dim=1))
     return torch.cat(errors)
+
+
+def read_model(run: Run, device: torch.device) -> Autoencoder:
+    """E and G of a run."""
+    config = run.config()
+    model = Model(config.model, config.map)
+    model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
+    model.to(device).requires_grad_(False)
+    image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
+    return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import torch
 
 from latent_atlas.boundary import AffineBoundary, Boundary, Gaussians, fit_boundary, fit_gaussians
-from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, log_normaliser, meetings
+from latent_atlas.calibration import UNMEASURED, Calibration, calibrate
 from latent_atlas.codes import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.errors import UserError
+from latent_atlas.mass import log_mean_ratio, meetings
 from latent_atlas.nn.initial import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.noise import choose_levels, measured_kl, whitened
@@ -18,7 +19,8 @@ from latent_atlas.shapes import Latents
 
 __all__ = ["Survey", "measured", "survey"]
 
-FAR = 20.0  # nats of KL(q || r) from which the gradient's loss has ten times the weight
+FAR, FAR_WEIGHT = 20.0, 10.0  # nats of KL(q || r) from which the gradient's loss has ten times the weight
+MANY = 16  # dimensions; in fewer that loss, a sum over them, has more weight, or a thin ridge would be learned last
 DRAWS = 20_000  # from the population, for its outline
 KEPT = 5_000  # held-out codes that tell what is typical
 
@@ -75,7 +77,7 @@ def survey(
         fits.append(fit_ratio(network, train, test, boundary, config, **settings))
         members.append(network)
     ensemble = Ensemble(members)
-    nats, error = log_normaliser(ensemble, boundary, population, meetings(test), generator=generator)
+    nats, error = log_mean_ratio(ensemble, boundary, population, meetings(test), generator=generator)
     if error < UNMEASURED:  # the constant is what gradients cannot teach: set it so that E_r[exp l] is 1
         for network in members:
             network.lower(nats)
@@ -102,7 +104,7 @@ def measured(
 
 
 def _outline(codes: Codes, boundary: Boundary, generator: torch.Generator) -> Gaussians:
-    """Roughly the population, in whitened coordinates: where `log_normaliser` looks for it."""
+    """Roughly the population, in whitened coordinates: where `log_mean_ratio` looks for it."""
     return fit_gaussians(whitened(boundary, codes.sample(DRAWS, generator=generator)), generator=generator)
 
 
@@ -124,4 +126,4 @@ def _plan(config: MapConfig, boundary: Boundary, distance: float) -> tuple[int, 
         return 1, 0.0
     if config.score_weight is not None:
         return levels, config.score_weight
-    return levels, 10.0 if distance > FAR else 1.0
+    return levels, FAR_WEIGHT if distance > FAR else max(1.0, MANY / boundary.dimension)

@@ -30,6 +30,12 @@ class Gaussians(Source):
         self.factors = factors
         self.dimension = means.shape[1]
 
+    def beside_standard_normal(self) -> "Gaussians":
+        """(q + N(0, I)) / 2, which is nowhere far below either."""
+        origin, identity = torch.zeros_like(self.means[:1]), torch.eye(self.dimension).to(self.factors)[None]
+        weights = torch.cat([self.weights.sum()[None], self.weights]) / 2
+        return Gaussians(weights, torch.cat([origin, self.means]), torch.cat([identity, self.factors]))
+
     def _whitened(self, latents: Latents) -> Tensor:
         """L_k⁻¹ (z - m_k), shape (k, n, d)."""
         offsets = latents - self.means[:, None]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.cli.fitting import fit
-from latent_atlas.cli.places import code_at, file_to_write, load_atlas, write_codes
+from latent_atlas.cli.places import code_at, file_to_write, load_atlas
+from latent_atlas.cli.sampling import sample
 from latent_atlas.cli.scoring import score
 from latent_atlas.cli.travelling import travel
 from latent_atlas.config import BOUNDARIES, Config, with_settings
@@ -93,26 +94,6 @@ def map(given: Namespace, console: Console) -> None:
         out = save(draw_map(atlas, (a, b, c), journeys), file_to_write(given, "map.png"))
     calibration = atlas.map.calibration
     console.result({"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}")
-
-
-def sample(given: Namespace, console: Console) -> None:
-    """Draw new images, or new codes."""
-    import torch
-
-    from latent_atlas.gallery import draw_samples
-    from latent_atlas.pictures import save
-    from latent_atlas.sampling import draw
-
-    atlas = load_atlas(given)
-    out = file_to_write(given, "samples.png", (".png", ".npy"))
-    generator = torch.Generator(atlas.device).manual_seed(given.seed)
-    draws = draw(atlas.map, given.count, given.sampler, generator=generator)
-    if out.suffix.lower() == ".npy":
-        write_codes(draws.points, atlas, out)
-    else:
-        save(draw_samples(atlas.decode(draws.points)), out)
-    told = "".join(f"\n{name.replace('_', ' ')}: {value:.3g}" for name, value in draws.info.items())
-    console.result({"file": str(out), "count": given.count, **draws.info}, f"{out}{told}")
 
 
 def report(given: Namespace, console: Console) -> None:

@@ -183,10 +183,29 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(chosen, "sample", commands.sample, "draw new images from where the population is")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument("--count", type=int, metavar="N", default=64, help="images (default: %(default)s)")
-    p.add_argument("--sampler", metavar="S", default="importance", help="importance (default) or prior")
+    p.add_argument(
+        "--sampler",
+        metavar="S",
+        default="auto",
+        help="annealed, importance, rejection, ula, mala or hmc; prior, mixture or flow, which need no map; or auto "
+        "(default): mala near a place, annealed where the map has levels, else importance",
+    )
+    p.add_argument(
+        "--temperature", type=float, metavar="T", default=1.0, help="below 1 keeps to the peaks (default: 1)"
+    )
+    p.add_argument("--near", metavar="PLACE", help=f"draw near a place: {PLACE}")
+    p.add_argument("--width", type=float, metavar="W", help="--near: how near (default: half the codes' deviation)")
+    p.add_argument(
+        "--where",
+        metavar="A=V",
+        action="append",
+        default=[],
+        help="draw with an attribute: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
+    )
     p.add_argument("--seed", type=int, metavar="N", default=0, help="of the draws (default: 0)")
     p.add_argument("--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)")
     _add_device(p)
+    _add_settings(p, "any other option of the sampler, such as steps=128 or chains=500; may be repeated", "N=V")
 
 
 def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:

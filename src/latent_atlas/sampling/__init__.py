@@ -1,5 +1,17 @@
-"""Draws from any density: `draw(density, n, sampler=...)` returns `Draws`."""
+"""Draws from any density: `draw(density, n, sampler=...)` returns `Draws`; `log_normaliser` integrates one."""
 
-from latent_atlas.sampling.draw import SAMPLERS, Draws, draw
+from latent_atlas.normaliser import Normaliser, log_normaliser
+from latent_atlas.sampling.diagnostics import bulk_ess, split_r_hat
+from latent_atlas.sampling.draw import BASELINES, SAMPLERS, Draws, draw, options_of
 
-__all__ = ["SAMPLERS", "Draws", "draw"]
+__all__ = [
+    "BASELINES",
+    "SAMPLERS",
+    "Draws",
+    "Normaliser",
+    "bulk_ess",
+    "draw",
+    "log_normaliser",
+    "options_of",
+    "split_r_hat",
+]

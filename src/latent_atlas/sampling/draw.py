@@ -1,71 +1,124 @@
 """From a density to codes: the samplers by name."""
 
-from dataclasses import dataclass
+import inspect
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents
+from latent_atlas.sampling.annealed import annealed
+from latent_atlas.sampling.baselines import flow, mixture, prior
+from latent_atlas.sampling.chains import HMC, MALA, ULA, chains
+from latent_atlas.sampling.importance import importance, rejection
+from latent_atlas.sampling.target import Draws, LogWeight, Target
 
-__all__ = ["SAMPLERS", "Draws", "draw"]
+__all__ = ["BASELINES", "SAMPLERS", "Draws", "draw", "options_of"]
 
-SAMPLERS = ("importance", "prior")
-PROPOSALS = 50  # draws per wanted code
-BATCH = 65_536  # proposals weighed at a time
+SAMPLERS: dict[str, Callable[..., Draws]] = {
+    "annealed": annealed,
+    "importance": importance,
+    "rejection": rejection,
+    "ula": partial(chains, ULA),
+    "mala": partial(chains, MALA),
+    "hmc": partial(chains, HMC),
+    "prior": prior,
+    "mixture": mixture,
+    "flow": flow,
+}
+"""Every sampler: (target, n, generator=..., and its options) to draws."""
 
-
-@dataclass(frozen=True)
-class Draws:
-    """Codes drawn from a density.
-
-    Attributes:
-        points: Shape (n, d).
-        info: What the sampler says of its work, by name.
-    """
-
-    points: Latents
-    info: dict[str, float]
+BASELINES = ("prior", "mixture", "flow")
+"""Those that do not look at the density."""
 
 
 @torch.no_grad()
-def draw(density: Density, n: int, sampler: str = "importance", *, generator: torch.Generator) -> Draws:
-    """Draw `n` codes.
+def draw(
+    density: Density,
+    n: int,
+    sampler: str = "auto",
+    *,
+    temperature: float = 1.0,
+    near: Tensor | None = None,
+    width: float = 0.5,
+    where: LogWeight | None = None,
+    generator: torch.Generator,
+    **options: Any,
+) -> Draws:
+    """Draw codes from q(z)^(1/T) · N(z; c, w² I) · g(z): from a density, or from a part of it.
 
-    importance: draw 50 n codes of the boundary r, or of the prior where the density has none, and keep n of them, each
-    with probability in proportion to q / r (sampling importance resampling); `info` tells the effective share of the
-    proposals, in (0, 1], and how many codes that is worth: where it is less than n, draws repeat.
-    prior: N(0, I), which does not look at the density: the baseline.
+    | sampler | how | exact |
+    |---|---|---|
+    | `importance` | proposals from the boundary or the prior, resampled by their weights | as they grow many |
+    | `rejection` | the same proposals, refused | yes, where it can be afforded |
+    | `mala`, `hmc` | many Markov chains | as they grow long, in every cluster that they start in |
+    | `ula` | a chain that refuses nothing | no: its step spreads the draws a little |
+    | `annealed` | the levels of a map as a diffusion, then MALA | as steps and moves grow many |
+    | `prior`, `mixture`, `flow` | N(0, I), or fitted to real `codes` | baselines: they do not look at q |
 
-    References:
-        Using the SIR algorithm to simulate posterior distributions, Rubin 1988.
+    Arguments:
+        density: q, a map or any other density.
+        n: How many draws, 1 or more.
+        sampler: One of `SAMPLERS`; or auto: mala near a code, annealed where the density has levels, else importance.
+        temperature: T, above 0: below 1 draws keep to the peaks, above 1 they spread.
+        near: c, shape (d,): draw near this code.
+        width: w, above 0: how near, in the units of the codes.
+        where: log g, from codes (n, d) to (n,) in nats, -inf for those that are not wanted: draw with an attribute.
+        generator: Source of all randomness, on the device of the density.
+        **options: Of the sampler; see `sampling.importance`, `rejection`, `chains`, `annealed`, `mixture`, `flow`.
+
+    Returns:
+        The draws, with diagnostics in `info`.
 
     Raises:
-        UserError: n < 1, or there is no sampler of that name.
+        UserError: n < 1, there is no such sampler or option, or the sampler cannot draw that.
+
+    Warns:
+        UserWarning: for each of the draws' notes: weights collapse, chains do not mix, a bound does not hold.
+
+    Example:
+        >>> from latent_atlas.toys import two_clusters
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> draw(two_clusters(2, 4.0), 100, near=torch.tensor([2.0, 0.0]), generator=generator).points.shape
+        torch.Size([100, 2])
     """
     if n < 1:
         raise UserError(f"{n} samples were asked for; choose 1 or more")
-    prior = StandardNormal(density.dimension)
-    if sampler == "prior":
-        return Draws(prior.sample(n, generator=generator), {})
-    if sampler != "importance":
-        raise UserError(f"no sampler '{sampler}'; choose {', '.join(SAMPLERS)}")
-    if not isinstance(density, Membership):
-        density = ExactMembership(density, prior)
-    proposals = density.propose(PROPOSALS * n, generator=generator)
-    weights = torch.cat([density.logit(part) for part in proposals.split(BATCH)]).softmax(dim=0)
-    kept = _systematic(weights, n, generator)
-    worth = (1 / weights.square().sum()).item()
-    return Draws(proposals[kept], {"effective_share": worth / len(weights), "effective_samples": worth})
+    target = Target(density, temperature, near, width, where)
+    if sampler == "auto":
+        sampler = "mala" if near is not None else "annealed" if density.blurs else "importance"
+    _check_options(sampler, options)
+    if sampler in BASELINES and not target.plain:
+        raise UserError(
+            f"sampler '{sampler}' does not look at the density, so it knows no temperature, no nearness and no "
+            "attribute; choose annealed, mala or importance"
+        )
+    draws = SAMPLERS[sampler](target, n, generator=generator, **options)
+    for note in draws.notes:
+        warnings.warn(note, stacklevel=2)
+    return draws
 
 
-def _systematic(weights: torch.Tensor, n: int, generator: torch.Generator) -> torch.Tensor:
-    """Systematic resampling: n indices, index i drawn n · weights[i] times give or take one, in random order.
+def options_of(sampler: str) -> dict[str, Any]:
+    """Every option of a sampler with its default, which is `inspect.Parameter.empty` for those that must be given."""
+    parameters = inspect.signature(SAMPLERS[sampler]).parameters.values() if sampler in SAMPLERS else ()
+    only = [one for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "generator"]
+    return {one.name: one.default for one in only}
 
-    References:
-        Comparison of Resampling Schemes for Particle Filtering, Douc and Cappé 2005.
-    """
-    offset = torch.rand((), generator=generator, device=generator.device)
-    ticks = (torch.arange(n, device=weights.device) + offset) / n
-    indices = torch.searchsorted(weights.cumsum(0), ticks.to(weights.dtype)).clamp(max=len(weights) - 1)
-    return indices[torch.randperm(n, generator=generator, device=generator.device)]
+
+def _check_options(sampler: str, options: dict[str, Any]) -> None:
+    """One sentence on a sampler that is unknown, or an option that is unknown or missing."""
+    if sampler not in SAMPLERS:
+        raise UserError(f"no sampler '{sampler}'; choose auto, {', '.join(SAMPLERS)}")
+    known = options_of(sampler)
+    for name in options:
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise UserError(f"sampler '{sampler}' has no option '{name}'; {has}")
+    for name, default in known.items():
+        if default is inspect.Parameter.empty and name not in options:
+            raise UserError(f"sampler '{sampler}' was given no {name}; call it with {name}=...")

@@ -14,7 +14,7 @@ from latent_atlas.travel.plan import OUTSIDE_SHARE, PLANNERS, plan, population_f
 from latent_atlas.travel.planners import understood
 from latent_atlas.travel.preserve import preserve
 from latent_atlas.travel.probes import ClassProbe, ValueProbe
-from latent_atlas.travel.properties import Properties
+from latent_atlas.travel.properties import Properties, Wishes
 from latent_atlas.travel.pullback import Pullback
 from latent_atlas.travel.restricted import restricted
 from latent_atlas.travel.string import String
@@ -41,6 +41,7 @@ __all__ = [
     "String",
     "ValueProbe",
     "Walk",
+    "Wishes",
     "along",
     "decoder_directions",
     "entanglement",

@@ -1,74 +1,19 @@
 """The neighbourhood of a code: a random walk on the density, or on a blur of it, that starts there."""
 
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from latent_atlas.density import Density
 from latent_atlas.errors import UserError
+from latent_atlas.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel.metrics import measure, population_floor
 from latent_atlas.travel.path import Path
 from latent_atlas.travel.uphill import uphill
 
-__all__ = ["Walker", "explore", "mala"]
-
-ACCEPTED = 0.574  # the share at which MALA moves fastest in many dimensions (Roberts and Rosenthal 1998)
-
-
-@dataclass(frozen=True)
-class Walker:
-    """Where n walks are, and what the density says there.
-
-    Attributes:
-        latents: Shape (n, d).
-        log_probs: log q in nats, shape (n,).
-        scores: grad log q, shape (n, d).
-    """
-
-    latents: Latents
-    log_probs: Values
-    scores: Latents
-
-    @classmethod
-    def at(cls, density: Density, latents: Latents) -> "Walker":
-        """Ask the density."""
-        return cls(latents, density.log_prob(latents), density.score(latents))
-
-
-@torch.no_grad()
-def mala(density: Density, walker: Walker, step: Values, *, generator: torch.Generator) -> tuple[Walker, Values]:
-    r"""One step of the Metropolis-adjusted Langevin algorithm, which leaves q as it is.
-
-    Propose z' = z + a grad log q(z) + sqrt(2 a) eps and go there with probability
-    min(1, q(z') T(z | z') / q(z) T(z' | z)), T being the density of such a proposal.
-
-    References:
-        Exponential convergence of Langevin distributions and their discrete approximations, Roberts and Tweedie 1996.
-
-    Arguments:
-        density: q, normalised or not.
-        walker: Where the walks are.
-        step: a, shape (n,), in squared units of the codes.
-        generator: Draws eps and who goes.
-
-    Returns:
-        Where they are then, and the probability with which each went there, shape (n,).
-    """
-    z, a = walker.latents, step[:, None]
-    noise = torch.randn(z.shape, generator=generator, device=generator.device).to(z)
-    there = Walker.at(density, z + a * walker.scores + (2 * a).sqrt() * noise)
-    forth = -0.5 * noise.square().sum(dim=1)
-    back = -(z - there.latents - a * there.scores).square().sum(dim=1) / (4 * step)
-    chance = (there.log_probs - walker.log_probs + back - forth).exp().clamp(max=1).nan_to_num(0)
-    goes = torch.rand(len(z), generator=generator, device=generator.device).to(z) < chance
-    moved = Walker(
-        torch.where(goes[:, None], there.latents, z),
-        torch.where(goes, there.log_probs, walker.log_probs),
-        torch.where(goes[:, None], there.scores, walker.scores),
-    )
-    return moved, chance
+__all__ = ["explore"]
 
 
 @torch.no_grad()
@@ -116,11 +61,12 @@ def explore(
     """
     start = _checked(density, start, frames, stride, tuning)
     level = density.blurred(width)
-    walker = Walker.at(level, start)
-    step = _tuned(level, walker, tuning, generator)
+    walker = State.at(level, start)
+    walk = partial(mala, level, generator=generator)
+    _, step = tuned(walk, walker, tuning, MALA_ACCEPTED, shared=False)
     places, chances = [start], []
     for k in range(1, stride * (frames - 1) + 1):
-        walker, chance = mala(level, walker, step, generator=generator)
+        walker, chance = walk(walker, step)
         chances.append(chance)
         if k % stride == 0:
             places.append(_denoised(density, walker, width))
@@ -135,23 +81,7 @@ def explore(
     return path.with_metrics(measure(path, density, lowest))
 
 
-def _tuned(density: Density, walker: Walker, tuning: int, generator: torch.Generator) -> Values:
-    """Steps a at which each walk accepts 57.4 % of its moves, shape (n,).
-
-    log a grows by 4 k^-0.6 (acceptance - 0.574) at step k, and its mean over the second half is taken.
-
-    References:
-        A Stochastic Approximation Method, Robbins and Monro 1951; for the mean, Polyak and Juditsky 1992.
-    """
-    log_step, later = torch.zeros_like(walker.log_probs), []
-    for k in range(1, tuning + 1):
-        walker, chance = mala(density, walker, log_step.exp(), generator=generator)
-        log_step = log_step + 4 * k**-0.6 * (chance - ACCEPTED)
-        later.append(log_step)
-    return torch.stack(later[tuning // 2 :]).mean(dim=0).exp()
-
-
-def _denoised(density: Density, walker: Walker, width: float) -> Latents:
+def _denoised(density: Density, walker: State, width: float) -> Latents:
     """z + width² grad log q_width(z), or z where that is less likely, as an inexact score may make it."""
     mean = walker.latents + width**2 * walker.scores
     better = density.log_prob(mean) >= density.log_prob(walker.latents)

@@ -1,16 +1,21 @@
 """The attributes of a collection by name: its classes, and the directions in which its codes vary."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Labels, Latents
+from latent_atlas.shapes import Labels, Latents, Values
 from latent_atlas.travel.attributes import Attribute, Direction, Function
 from latent_atlas.travel.directions import principal_components
 from latent_atlas.travel.probes import ClassProbe
 
-__all__ = ["Properties"]
+__all__ = ["Properties", "Wishes"]
+
+Wishes = Mapping[str, str | tuple[float, float]]
+"""What a code should be, by attribute: the name of a class for "class", or a range of values for any other."""
 
 CLASS = "class"
 COMPONENT = "component:"
@@ -61,6 +66,41 @@ class Properties:
         """One attribute or several, each itself or its name."""
         several = [which] if isinstance(which, Attribute | str) else which
         return tuple(self[one] if isinstance(one, str) else one for one in several)
+
+    def log_weight(self, wishes: Wishes) -> Callable[[Latents], Values]:
+        """How far codes (n, d) are what is wished, in nats, shape (n,).
+
+        For a class c it is log p(c|z), so that q(z) p(c|z) is the law of codes of that class; for a range it is 0
+        within, ends included, and -inf outside.
+
+        Raises:
+            UserError: there is no such attribute or class, or a range is none.
+
+        Example:
+            >>> known = Properties(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))
+            >>> known.log_weight({"component:0": (0.0, 2.0)})(torch.tensor([[0.0, 1.0], [0.0, 5.0]]))
+            tensor([0., -inf])
+        """
+        weights = [self._one_weight(name, wish) for name, wish in wishes.items()]
+        return lambda latents: torch.stack([weight(latents) for weight in weights]).sum(dim=0)
+
+    def _one_weight(self, name: str, wish: str | tuple[float, float]) -> Callable[[Latents], Values]:
+        """`log_weight` of a single wish."""
+        attribute = self[name]
+        if name == CLASS:
+            if wish not in self._classes:
+                raise UserError(f"no class '{wish}'; choose {', '.join(self._classes)}")
+            number = self._classes.index(str(wish))
+            return lambda latents: F.logsigmoid(attribute.values(latents)[:, number])
+        if isinstance(wish, str) or not wish[0] < wish[1]:
+            raise UserError(f"attribute '{name}' is wished to be {wish}; give a range, its lower end first")
+        low, high = wish
+
+        def within(latents: Latents) -> Values:
+            values = attribute.values(latents)[:, 0]
+            return torch.where((values >= low) & (values <= high), 0.0, -math.inf).to(values)
+
+        return within
 
     def _learned(self, name: str) -> Attribute:
         """The attribute from the codes."""

@@ -1,0 +1,146 @@
+"""Sampling judged by what did not draw: decoded draws of every sampler against held-out images.
+
+Asked: are images decoded from draws of the map nearer to real images than those of the prior, of a Gaussian mixture or
+of a neural spline flow fitted to the same codes, and at d = 16 within 5 % of the bound, which is set by the decoder:
+real codes, decoded? Precision and recall are both told, so that sharp draws of a few kinds cannot pass for good ones.
+
+The held-out images are halved. One half is what draws are compared with: the images themselves (`frechet`), and their
+decoded codes (`frechet to decoded`, which leaves out what the decoder loses in any case; precision and recall are by
+these). The bound is the codes of the other half, decoded. Every row has as many images, for a Fréchet distance is the
+larger the fewer there are; the features are a classifier's, trained here on the collection. Codes are drawn from
+q(z|x), never means. The baselines learn the codes of the images that D_z has learned from.
+
+    latent-atlas train fashion-mnist --out runs/fashion-16
+    python benchmarks/sampling.py runs/fashion-16 [RUN ...]             # about 25 minutes a run on one CPU core
+    python benchmarks/sampling.py runs/fashion-16 --draws 500 --seeds 1 --epochs 1 --samplers annealed prior
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_atlas import Atlas
+from latent_atlas.codes import Codes
+from latent_atlas.data import load_images
+from latent_atlas.errors import UserError
+from latent_atlas.evaluation import Manifold, frechet_distance, manifold_of
+from latent_atlas.shapes import Latents
+from record import record
+from travel import make_classifier
+
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "prior": ("prior", {}),
+    "mixture of 10": ("mixture", {"components": 10}),
+    "mixture of 50": ("mixture", {"components": 50}),
+    "flow": ("flow", {"training": 4_000}),
+    "importance": ("importance", {}),
+    "rejection": ("rejection", {}),
+    "ula": ("ula", {}),
+    "mala": ("mala", {}),
+    "hmc": ("hmc", {"warmup": 50, "thin": 1}),
+    "annealed": ("annealed", {}),
+    "annealed, flow alone": ("annealed", {"moves": 0}),
+    "annealed, churn": ("annealed", {"churn": 1.0, "moves": 0}),
+}
+BOUND = "real codes"
+MANIFOLD = 5_000  # images of each side by which precision and recall are told: all distances between them are taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--samplers", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
+    parser.add_argument("--draws", type=int, default=10_000, help="images of each row; at most two a held-out image")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=3, help="of the judging classifier")
+    given = parser.parse_args()
+    results = {}
+    for run in given.runs:
+        atlas = Atlas.load(run, device="cpu")
+        classifier = make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
+        seen = {name: [] for name in (BOUND, *given.samplers)}
+        for seed in range(given.seeds):
+            for name, numbers in one_seed(atlas, classifier.features, given, seed):
+                print(run, f"seed {seed}", name, numbers, flush=True)
+                seen[name].append(numbers)
+        rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
+        compare_with_bound(rows)
+        results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {"features": classifier.name, "rows": rows}
+    record("sampling", results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
+
+
+def one_seed(
+    atlas: Atlas, features_of: Callable[[Tensor], Tensor], given: argparse.Namespace, seed: int
+) -> "list[tuple[str, dict[str, Any]]]":
+    """Every row's numbers, the bound's first; all are compared with the same half."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(atlas.codes["held_out"]), generator=generator)
+    mine, others = order.chunk(2)
+    held_out = atlas.codes["held_out"]
+
+    def seen(latents: Latents) -> np.ndarray:
+        return features_of((atlas.decode(latents) * 255).round().to(torch.uint8)).numpy()
+
+    images = load_images(atlas.config.data, atlas.image_shape[1], atlas.image_shape[0]).test.images
+    originals = features_of(images[mine]).numpy()
+    decoded = seen(drawn_from(held_out[mine], len(mine), generator))
+    judge = {"originals": originals, "decoded": decoded, "manifold": manifold_of(decoded[:MANIFOLD])}
+    rows = [(BOUND, judged(seen(drawn_from(held_out[others], given.draws, generator)), **judge))]
+    for name in given.samplers:
+        sampler, options = ROWS[name]
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what they warn of is in the row
+            try:
+                draws = atlas.draw(given.draws, sampler, generator=generator, **options)
+            except UserError as refusal:
+                rows.append((name, {"refused": str(refusal)}))
+                continue
+        seconds = time.perf_counter() - start
+        rows.append((name, {**judged(seen(draws.points), **judge), "seconds": seconds, **draws.info}))
+    return rows
+
+
+def drawn_from(codes: Codes, n: int, generator: torch.Generator) -> Latents:
+    """`n` codes of q(z|x), every image as often as any other, give or take one."""
+    rows = torch.arange(n) % len(codes)
+    return codes[rows].sample_each(generator=generator)
+
+
+def judged(features: np.ndarray, originals: np.ndarray, decoded: np.ndarray, manifold: Manifold) -> dict[str, float]:
+    """Fréchet distances, the share of draws among decoded real codes, and of these among draws."""
+    return {
+        "frechet": frechet_distance(features, originals),
+        "frechet to decoded": frechet_distance(features, decoded),
+        "precision": float(manifold.contains(features[:MANIFOLD]).mean()),
+        "recall": float(manifold_of(features[:MANIFOLD]).contains(decoded[:MANIFOLD]).mean()),
+    }
+
+
+def over_seeds(numbers: "list[dict[str, Any]]") -> dict[str, Any]:
+    """Mean of each number over seeds, and the standard deviation of those that judge; or what the sampler said."""
+    if "refused" in numbers[0]:
+        return numbers[0]
+    row: dict[str, Any] = {name: float(np.mean([one[name] for one in numbers])) for name in numbers[0]}
+    for name in ("frechet", "frechet to decoded", "precision", "recall"):
+        row[f"{name}, spread"] = float(np.std([one[name] for one in numbers]))
+    return row
+
+
+def compare_with_bound(rows: dict[str, dict[str, Any]]) -> None:
+    """Add how far each row's distance is above that of real codes, as a share of it."""
+    bound = rows[BOUND]["frechet"]
+    for row in rows.values():
+        if "frechet" in row:
+            row["above the bound"] = row["frechet"] / bound - 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+r"""Have chains mixed, and how many independent draws are they worth: R-hat and effective sample size.
+
+Both are of ranks: a draw's rank among all is turned into a standard normal value, so that tails do not decide.
+
+References:
+    Rank-Normalization, Folding, and Localization: An Improved R-hat for Assessing Convergence of MCMC, Vehtari et al.
+    2021.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_atlas.errors import UserError
+
+__all__ = ["bulk_ess", "split_r_hat"]
+
+Chains = Float[Tensor, "steps chains d"]
+Halves = Float[Tensor, "half twice d"]  # the first and the second half of each chain, as chains of their own
+PerCoordinate = Float[Tensor, " d"]
+FEWEST = 4  # steps of each half of a chain
+
+
+def split_r_hat(trace: Chains) -> PerCoordinate:
+    r"""R-hat of each coordinate, near 1 where every half of every chain has the same law, shape (d,).
+
+    With W the mean variance within halves of N steps and B / N the variance of their means,
+
+        R-hat = sqrt(((N - 1) / N W + B / N) / W).
+
+    Arguments:
+        trace: What chains said step by step, shape (steps, chains, d); 8 steps or more.
+
+    Raises:
+        UserError: there are fewer steps.
+
+    Example:
+        >>> still = torch.arange(3.0)[None, :, None] + 0.1 * torch.rand(20, 3, 1)
+        >>> bool(split_r_hat(still) > 2)  # three chains in three places
+        True
+    """
+    within, between, n = _variances(_normal_scores(_halved(trace)))
+    return (((n - 1) / n * within + between) / within).sqrt()
+
+
+def bulk_ess(trace: Chains) -> PerCoordinate:
+    r"""Effective sample size of each coordinate: how many independent draws all steps of all chains are worth.
+
+        ESS = S / (1 + 2 Σ_t ρ_t),    ρ_t = 1 - (W - C_t) / var⁺,
+
+    with S draws, C_t the mean autocovariance of the chains at lag t, and var⁺ the variance of which R-hat is the ratio
+    to W. The sum is over pairs of lags (2k, 2k + 1) while their ρ add up to more than 0, kept from growing.
+
+    References:
+        Practical Markov Chain Monte Carlo, Geyer 1992, for the sum.
+
+    Arguments:
+        trace: As for `split_r_hat`.
+
+    Returns:
+        Shape (d,); at most S log10 S where neighbouring steps are opposed.
+    """
+    scores = _normal_scores(_halved(trace))
+    within, between, n = _variances(scores)
+    covariances = _autocovariances(scores).mean(dim=1) * n / (n - 1)
+    total = (n - 1) / n * within + between
+    correlations = 1 - (within - covariances) / total
+    correlations[0] = 1
+    even = len(correlations) // 2 * 2
+    pairs = correlations[:even].unflatten(0, (-1, 2)).sum(dim=1)
+    positive = (pairs > 0).long().cumprod(dim=0)
+    time = -1 + 2 * (pairs.cummin(dim=0).values * positive).sum(dim=0)
+    size = scores.shape[0] * scores.shape[1]
+    return size / time.clamp_min(1 / math.log10(size))
+
+
+def _halved(trace: Chains) -> Halves:
+    """Each chain as two: a chain that drifts then differs from itself.
+
+    Raises:
+        UserError: there are too few steps.
+    """
+    half = len(trace) // 2
+    if half < FEWEST:
+        raise UserError(f"{len(trace)} steps of a chain show nothing; keep {2 * FEWEST} or more")
+    return torch.cat([trace[:half], trace[-half:]], dim=1)
+
+
+def _normal_scores(halves: Halves) -> Halves:
+    """Φ⁻¹((rank - 3/8) / (S + 1/4)) of each value among all S of its coordinate; equal values share their mean rank."""
+    flat = halves.flatten(0, 1).cpu().double()
+    ranks = torch.empty_like(flat)
+    for i, column in enumerate(flat.T):
+        _, groups, counts = column.unique(return_inverse=True, return_counts=True)
+        last = counts.cumsum(0).double()
+        ranks[:, i] = (last - 0.5 * (counts - 1))[groups]
+    return torch.special.ndtri((ranks - 0.375) / (len(flat) + 0.25)).unflatten(0, halves.shape[:2])
+
+
+def _variances(halves: Halves) -> tuple[PerCoordinate, PerCoordinate, int]:
+    """W, B / N and N of chains; a coordinate that nowhere varies has W = 1e-300."""
+    within = halves.var(dim=0).mean(dim=0).clamp_min(1e-300)
+    return within, halves.mean(dim=0).var(dim=0), len(halves)
+
+
+def _autocovariances(halves: Halves) -> Halves:
+    """Σ_i (x_i - m)(x_{i+t} - m) / N for every lag t from 0 to N - 1, by Fourier transform, shape (N, chains, d)."""
+    n = len(halves)
+    spectrum = torch.fft.rfft(halves - halves.mean(dim=0), n=2 * n, dim=0)
+    return torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n] / n

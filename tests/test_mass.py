@@ -1,0 +1,39 @@
+"""E_r[exp l] against ratios whose integral is known."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latent_atlas.boundary import Gaussians, PriorBoundary
+from latent_atlas.density import StandardNormal
+from latent_atlas.mass import MEASURED, log_mean_ratio
+from latent_atlas.toys import two_clusters
+
+D, NATS = 12, 0.3
+WORLD = two_clusters(D, distance=4.0)
+
+
+class Exact(nn.Module):
+    """log q - log p of a known world, with so many nats too much everywhere."""
+
+    def forward(self, latents: Tensor, angles: Tensor | None = None) -> Tensor:
+        return WORLD.log_prob(latents) - StandardNormal(D).log_prob(latents) + NATS
+
+
+def outline(spread: float) -> Gaussians:
+    """A single Gaussian around both clusters."""
+    return Gaussians(torch.ones(1), torch.zeros(1, D), spread * torch.eye(D)[None])
+
+
+@pytest.mark.parametrize("spread", [0.5, 3.0], ids=["near", "far"])
+def test_the_mass_of_a_known_ratio_is_found_however_rough_the_outline(spread: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    nats, error = log_mean_ratio(Exact(), PriorBoundary(D), outline(spread), 4_000, generator=generator)
+    assert abs(nats - NATS) < 4 * error
+    assert error < 2 * MEASURED
+
+
+def test_a_mixture_beside_the_standard_normal_is_the_mean_of_both() -> None:
+    population, z = outline(0.5), torch.randn(50, D, generator=torch.Generator().manual_seed(1))
+    expected = (population.log_prob(z).exp() + StandardNormal(D).log_prob(z).exp()) / 2
+    assert torch.allclose(population.beside_standard_normal().log_prob(z).exp(), expected, rtol=1e-4)
