@@ -16,6 +16,7 @@ from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.cli.fitting import fit
 from latent_atlas.cli.places import code_at, file_to_write, load_atlas
 from latent_atlas.cli.sampling import sample
+from latent_atlas.cli.scoring import score
 from latent_atlas.cli.travelling import travel
 from latent_atlas.config import BOUNDARIES, Config, with_settings
 from latent_atlas.errors import UserError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
     from latent_atlas.checkpoint import Run
 
-__all__ = ["Command", "demo", "doctor", "fit", "map", "report", "sample", "train", "travel"]
+__all__ = ["Command", "demo", "doctor", "fit", "map", "report", "sample", "score", "train", "travel"]
 
 Command = Callable[[Namespace, Console], None]
 
