@@ -1,6 +1,5 @@
 """What a contestant of `peers` is once trained, and ours."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cost import Cost, Meter
 from latent_atlas import Atlas
 from latent_atlas.checkpoint import Run
 from latent_atlas.config import Config
@@ -27,32 +27,30 @@ class Trained:
     Attributes:
         reconstruct: Images (n, c, h, w) in [0, 1] to what their mean codes decode to.
         samplers: By name, from a number n to so many new images.
-        seconds: What training took, by what was trained: "model", and "map" if there is one.
+        costs: What training took up to the end of "model", and of "map" if there is one.
     """
 
     reconstruct: Callable[[Tensor], Tensor]
     samplers: dict[str, Callable[[int], Tensor]]
-    seconds: dict[str, float]
+    costs: dict[str, Cost]
 
 
 def train_ours(images: ImageSet, config: Config, folder: Path) -> Trained:
     """Train into a run folder and load the atlas from it, as a user would."""
     run = Run(folder)
     run.begin(config)
-    start = time.perf_counter()
-    model_done = start
+    meter = Meter()
+    costs: dict[str, Cost] = {}
 
     def log(entry: dict[str, Any]) -> None:
-        nonlocal model_done
-        if entry["phase"] == "model":
-            model_done = time.perf_counter()
+        costs[entry["phase"]] = meter.read()  # the last of a phase is written at its end
 
     train(images, config, run, log=log)
-    seconds = {"model": model_done - start, "map": time.perf_counter() - model_done}
+    costs["map"] = meter.read()
     atlas = Atlas.load(folder)
     generator = torch.Generator(atlas.device).manual_seed(config.train.seed)
     samplers = {
         name: lambda n, sampler=sampler: atlas.sample(n, sampler, generator=generator)
         for name, sampler in SAMPLERS.items()
     }
-    return Trained(lambda x: atlas.decode(atlas.encode(x)), samplers, seconds)
+    return Trained(lambda x: atlas.decode(atlas.encode(x)), samplers, costs)

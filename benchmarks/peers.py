@@ -20,15 +20,12 @@ pythae goes into a folder of its own, so that what it needs changes nothing else
 """
 
 import argparse
-import contextlib
 import importlib.util
 import os
-import re
-import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,6 +35,7 @@ import numpy as np
 import torch
 
 from contestants import train_ours
+from cost import Cost
 from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, manifold_of, reconstruction_numbers
@@ -55,6 +53,7 @@ PEERS = (
     "pythae RAE_GP",
     "pythae RAE_L2",
 )
+LESS_IS_BETTER = ("mse", "frechet", "peak_mib")
 MANIFOLD = 5_000  # images of each side by which precision and recall are told: all distances between them are taken
 MISSING = (
     "pythae is not installed; install it as the first lines of this script say, or leave it out: --contestants "
@@ -87,7 +86,7 @@ def main() -> None:
     rows = earlier_rows("peers", settings)
     for name in given.contestants:
         rows[name] = judge.of(in_own_process(name, given))
-        results = {"features": classifier.name, "training images": floor, "arms": rows}
+        results = {"features": classifier.name, "training images": floor, "best": best_of(rows), "arms": rows}
         record("peers", results, **settings)
 
 
@@ -117,23 +116,32 @@ def configuration(name: str, images: int, given: argparse.Namespace) -> Config:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a contestant hands back: bytes of images, (n, c, h, w), and numbers of what they took."""
+    """What a contestant hands back.
+
+    Attributes:
+        reconstructions: Of the held-out images, bytes, shape (n, c, h, w).
+        samples: As many new images by sampler.
+        seconds: What each sampler took, with whatever it had to fit.
+        speed: Images per second in training.
+        costs: Of training; see `Trained`.
+    """
 
     reconstructions: np.ndarray
     samples: dict[str, np.ndarray]
-    numbers: dict[str, float]
     seconds: dict[str, float]
+    speed: dict[str, float]
+    costs: dict[str, Cost]
 
 
 def in_own_process(name: str, given: argparse.Namespace) -> Outcome:
     """The outcome of a contestant that shares no memory with others, nor a global seed."""
+    os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars; it is read when a process begins
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(contest, name, given).result()
 
 
 def contest(name: str, given: argparse.Namespace) -> Outcome:
     """Train one contestant, and let it reconstruct and draw."""
-    os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars
     images = chosen(load_images(PRESETS["fashion-mnist"].data, 28, 1), given)
     learning, test = int((~images.held_out).sum()), images.test.as_float()
     config = configuration(name, learning, given)
@@ -144,42 +152,17 @@ def contest(name: str, given: argparse.Namespace) -> Outcome:
             from pythae_contestants import train_peer
 
             learn = partial(train_peer, name, images, config, given.epochs, Path(folder))
-        before = forget_peak()
         trained = learn()
-        numbers = {
-            "images per second": given.epochs * learning / trained.seconds["model"],
-            **{f"seconds of the {part}": seconds for part, seconds in trained.seconds.items()},
-            "peak memory, MiB": peak_memory(),
-            "memory before training, MiB": before,
-        }
-        if torch.cuda.is_available():
-            numbers["peak memory of the GPU, MiB"] = torch.cuda.max_memory_allocated() / 2**20
         reconstructions = as_bytes(trained.reconstruct(test)).cpu().numpy()
         samples, seconds = {}, {}
         for sampler, draw in trained.samplers.items():
             start = time.perf_counter()
             samples[sampler] = as_bytes(draw(len(test))).cpu().numpy()
             seconds[sampler] = time.perf_counter() - start
-    return Outcome(reconstructions, samples, numbers, seconds)
-
-
-def peak_memory() -> float:
-    """The most memory that this process has held, in MiB.
-
-    Where the kernel keeps it with the program: what `getrusage` says begins with the size of the process that started
-    this one, whose judge is larger than a contestant.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file() and (line := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
-        return int(line[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def forget_peak() -> float:
-    """Let the peak count from here, where the kernel can, and return what it was reset to, in MiB."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return peak_memory()
+    model = trained.costs["model"]
+    seen = given.epochs * learning
+    speed = {"images per second": seen / model.seconds, "images per core second": seen / model.core_seconds}
+    return Outcome(reconstructions, samples, seconds, speed, trained.costs)
 
 
 @dataclass(frozen=True)
@@ -201,11 +184,12 @@ class Judge:
             "mse": reconstruction_numbers(self.test.as_float(), rebuilt.float() / 255)["mse"],
             "frechet": frechet_distance(self.classifier.features(rebuilt).numpy(), self.features),
         }
+        costs = {part: asdict(cost) for part, cost in outcome.costs.items()}
         samples = {
             name: self.of_samples(images) | {"seconds": outcome.seconds[name]}
             for name, images in outcome.samples.items()
         }
-        return {"reconstructions": reconstruction, "samples": samples, **outcome.numbers}
+        return {"reconstructions": reconstruction, "samples": samples, **outcome.speed, "costs": costs}
 
     def of_samples(self, images: np.ndarray) -> dict[str, float]:
         """Fréchet distance, the share of samples among real images, and of these among samples."""
@@ -215,6 +199,24 @@ class Judge:
             "precision": float(manifold_of(real[:MANIFOLD]).contains(drawn[:MANIFOLD]).mean()),
             "recall": float(manifold_of(drawn[:MANIFOLD]).contains(real[:MANIFOLD]).mean()),
         }
+
+
+def best_of(rows: dict[str, Any]) -> dict[str, Any]:
+    """The best of ours and the best of the peers, measure by measure: where ours is not ahead is to be seen at once."""
+    best: dict[str, Any] = {}
+    for contestant, row in rows.items():
+        side = "ours" if contestant in OURS else "pythae"
+        found = [("reconstructions", contestant, measure, value) for measure, value in row["reconstructions"].items()]
+        for sampler, numbers in row["samples"].items():
+            found += [("samples", f"{contestant}, {sampler}", m, v) for m, v in numbers.items() if m != "seconds"]
+        found += [("training", contestant, m, row[m]) for m in ("images per second", "images per core second")]
+        found.append(("training", contestant, "peak_mib", row["costs"]["model"]["peak_mib"]))
+        for part, who, measure, value in found:
+            sides = best.setdefault(f"{part}: {measure}", {})
+            before = sides.get(side)
+            if before is None or (value < before[1] if measure in LESS_IS_BETTER else value > before[1]):
+                sides[side] = (who, value)
+    return best
 
 
 if __name__ == "__main__":

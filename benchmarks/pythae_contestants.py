@@ -10,7 +10,6 @@ left as it is.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -45,6 +44,7 @@ from pythae.trainers import (
 from torch import Tensor
 
 from contestants import Trained
+from cost import Meter
 from latent_atlas.config import Config
 from latent_atlas.data import ImageSet
 from latent_atlas.model import Model
@@ -123,7 +123,7 @@ def train_peer(name: str, images: ImageSet, config: Config, epochs: int, folder:
     """Train one of `RECIPES` with the networks, rates, batch size and seed of `config`."""
     logging.disable(logging.INFO)  # a page for every model
     recipe, learning = RECIPES[name], images.train.as_float()
-    start = time.perf_counter()
+    meter = Meter()
     pipeline = TrainingPipeline(
         model=untrained(recipe, config, tuple(learning.shape[1:])),
         training_config=recipe.trainer(
@@ -135,7 +135,7 @@ def train_peer(name: str, images: ImageSet, config: Config, epochs: int, folder:
         ),
     )
     pipeline(train_data=learning)
-    seconds = time.perf_counter() - start
+    cost = meter.read()
     (saved,) = folder.glob("*/final_model")
     model = AutoModel.load_from_folder(str(saved)).eval()
     normal, mixture = NormalSampler(model), GaussianMixtureSampler(model)  # these take the model to the device
@@ -148,7 +148,7 @@ def train_peer(name: str, images: ImageSet, config: Config, epochs: int, folder:
         mixture.fit(learning)  # of 10, unless told otherwise
         return mixture.sample(n)
 
-    return Trained(reconstruct, {"prior": normal.sample, "mixture of 10": draw_mixture}, {"model": seconds})
+    return Trained(reconstruct, {"prior": normal.sample, "mixture of 10": draw_mixture}, {"model": cost})
 
 
 def untrained(recipe: Recipe, config: Config, image_shape: tuple[int, ...]) -> torch.nn.Module:
