@@ -1,7 +1,8 @@
 r"""Ours against pythae 0.1.2, the library of its field: one run, the same networks, data, epochs and judge.
 
-Claim: after as many images, ours reconstructs and draws new images better than pythae's VAE, VAEGAN, adversarial and
-regularised autoencoders with pythae's own samplers. What it costs, in speed and memory, is in the same rows.
+Asked: after as many images, does ours reconstruct and draw new images better than pythae's VAE, VAEGAN, adversarial and
+regularised autoencoders with pythae's own samplers, and what does it cost in speed and memory? `best` in the results
+sets the best of either side against each other, measure by measure.
 
 Every contestant trains in a process of its own, through the door that its users take, and hands back what it makes of
 the held-out images and as many new ones. The judge is a classifier trained here on the whole collection. Fréchet
@@ -16,7 +17,10 @@ pythae goes into a folder of its own, so that what it needs changes nothing else
     pip install --no-deps --target PEERS pythae==0.1.2 pydantic==2.11.7 pydantic-core==2.33.2 \
         annotated-types typing-inspection imageio cloudpickle tqdm
     PYTHONPATH=PEERS python benchmarks/peers.py                                          # on a GPU
-    PYTHONPATH=PEERS python benchmarks/peers.py --images 5000 --epochs 2 --width 8 --judged 2000 --map-steps 1000
+    PYTHONPATH=PEERS python benchmarks/peers.py --images 5000 --epochs 2 --batch-size 32 --width 8 --map-steps 1000 \
+        --judged 2000                                                 # about ten minutes on one core, of 300 steps each
+
+Contestants can be run one call at a time: rows of earlier calls with the same settings are kept.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Models of pythae 0.1.2 on our networks, trained, saved, loaded and sampled from as its documentation says.
 
-They start from the same weights as ours and learn at the same rates with Adam. All else is as it ships. Its VAE weighs
-the KL term twelve times as much as ours does, so there is its BetaVAE with our weight as well. The discriminator of its
-VAEGAN is our D_x; that of its adversarial autoencoder, on codes, its own.
+They start from the same weights as ours and learn with Adam at the rates that ours begins with: at 1e-4, which is
+pythae's default, they have hardly begun after so few epochs. All else is as it ships. Its VAE weighs the KL term more
+than twelve times as much as ours does, so there is its BetaVAE with our weight as well. The discriminator of its VAEGAN
+is our D_x, compared in its deepest feature map; that of its adversarial autoencoder, on codes, its own.
 
 Its VAEGAN has the decoder's adversarial gradient turned round: encoder, decoder and discriminator share a graph, and
 what `discriminator_loss.backward()` adds to the decoder's gradient outweighs what the decoder's loss subtracts. It is
