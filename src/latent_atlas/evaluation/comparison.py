@@ -33,10 +33,10 @@ def frechet_distance(a: Rows, b: Others) -> float:
     (mean_a, root_a), (mean_b, root_b) = _gaussian(a), _gaussian(b)
     # Of C = RᵀR, tr (C_a C_b)^{1/2} is the sum of the singular values of R_a R_bᵀ: no root of a matrix is taken, and
     # where there are fewer images than features the matrix is as small as they are few.
-    overlap_ = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+    shared = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     apart = np.square(mean_a - mean_b).sum()
     # What rounding leaves below zero is zero.
-    return max(0.0, float(apart + np.square(root_a).sum() + np.square(root_b).sum() - 2 * overlap_))
+    return max(0.0, float(apart + np.square(root_a).sum() + np.square(root_b).sum() - 2 * shared))
 
 
 def kernel_distance(a: Rows, b: Others) -> float:
@@ -94,7 +94,7 @@ def _gaussian(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     rows = rows.astype(np.float64)
     mean = rows.mean(axis=0)
     root = (rows - mean) / np.sqrt(len(rows) - 1)
-    return mean, root if len(root) <= root.shape[1] else np.linalg.qr(root, mode="r")
+    return mean, root if len(root) <= root.shape[1] else np.asarray(np.linalg.qr(root, mode="r"))
 
 
 def _kernel(a: Rows, b: Others) -> Float[np.ndarray, "n m"]:

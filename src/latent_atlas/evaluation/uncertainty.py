@@ -1,5 +1,6 @@
 """Numbers with their error bars."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -25,13 +26,16 @@ class Number:
     error: float | None = None
 
     def __str__(self) -> str:
-        """The value with its error.
+        """The value to as many places as two digits of its error have, or to three digits.
 
         Example:
-            >>> print(Number(1.2345, 0.02), Number(3.0))
-            1.23 ± 0.02 3
+            >>> print(Number(1.23456, 0.0456), Number(612.3, 41.2), Number(3.0), sep=", ")
+            1.235 ± 0.046, 612 ± 41, 3
         """
-        return f"{self.value:.3g}" + ("" if self.error is None else f" ± {self.error:.1g}")
+        if not self.error or not math.isfinite(self.error):
+            return f"{self.value:.3g}"
+        places = max(0, 1 - math.floor(math.log10(self.error)))
+        return f"{self.value:,.{places}f} ± {self.error:,.{places}f}"
 
 
 def mean_of(values: Float[np.ndarray, " n"]) -> Number:
