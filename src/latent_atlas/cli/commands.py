@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.evaluating import evaluate
 from latent_atlas.cli.fitting import fit
 from latent_atlas.cli.places import code_at, file_to_write, load_atlas
 from latent_atlas.cli.sampling import sample
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
     from latent_atlas.checkpoint import Run
 
-__all__ = ["Command", "demo", "doctor", "fit", "map", "report", "sample", "score", "train", "travel"]
+__all__ = ["Command", "demo", "doctor", "evaluate", "fit", "map", "report", "sample", "score", "train", "travel"]
 
 Command = Callable[[Namespace, Console], None]
 

@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _report, _doctor):
+    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _evaluate, _report, _doctor):
         add(chosen)
     return parser
 
@@ -224,6 +224,24 @@ def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--samples", type=int, metavar="N", help="draw N images and say whether they copy training images")
     p.add_argument("--seed", type=int, metavar="N", default=0, help="--samples: of the draws (default: 0)")
     p.add_argument("--out", metavar="FILE", help=".csv or .json; pictures lie beside it (default: RUN/scores.csv)")
+    _add_device(p)
+
+
+def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "evaluate", commands.evaluate, "judge a run by its held-out images, beside its opponents")
+    p.add_argument("folder", metavar="RUN", help="run folder")
+    p.add_argument(
+        "--images", type=int, metavar="N", default=500, help="compare N with N others, at most (default: %(default)s)"
+    )
+    p.add_argument(
+        "--extractor",
+        metavar="E",
+        default="auto",
+        help="what sees images: efficientnet, classifier, inception, pixels; or auto (default): the first that can be",
+    )
+    p.add_argument("--source", metavar="SOURCE", help="where the run's images are now, if they have moved")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="of the choice and the draws (default: 0)")
+    p.add_argument("--out", metavar="FOLDER", help="for evaluation.json and evaluation.html (default: RUN)")
     _add_device(p)
 
 
