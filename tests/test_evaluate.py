@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from latent_atlas import Atlas
 from latent_atlas.checkpoint import Run
@@ -23,8 +22,9 @@ from latent_atlas.report import write_evaluation
 from latent_atlas.train import train
 
 SMALL = (
-    "train.device=cpu data.held_out=0.4 model.image_size=12 model.channels=1 model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=40 train.batch_size=16 "
-    "train.adversarial_start=10 train.log_every=10 map.steps=60 map.width=16 map.check_every=20"
+    "train.device=cpu data.held_out=0.4 model.image_size=12 model.channels=1 model.width=4 model.latent_dim=3 "
+    "model.discriminator_width=4 train.steps=40 train.batch_size=16 train.adversarial_start=10 train.log_every=10 "
+    "map.steps=60 map.width=16 map.check_every=20"
 )
 OPPONENTS = {
     "reconstruction": ["the model", "3 principal components"],
@@ -59,11 +59,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = Run(tmp_path_factory.mktemp("runs") / "photos")
-    config = with_settings(Config(), [f'data.source="{photos}"', *SMALL.split()])
+    folder = tmp_path_factory.mktemp("runs") / "photos"
+    out, config = Run(folder), with_settings(Config(), [f'data.source="{photos}"', *SMALL.split()])
+    out.claim()
     out.begin(config)
-    train(load_images(config.data, 12, 1), config, out)
-    return out.path
+    train(load_images(config.data, 12, 1), config, out, log=lambda entry: None)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -219,12 +220,14 @@ def test_a_user_s_mistake_is_one_sentence(
     assert not (run / "evaluation.json").exists()
 
 
-def test_a_run_of_codes_alone_says_that_it_has_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_file({"means": torch.randn(60, 2, generator=torch.Generator().manual_seed(0))}, tmp_path / "codes.safetensors")
-    out = str(tmp_path / "codes")
-    assert latent_atlas("fit", str(tmp_path / "codes.safetensors"), "--out", out, "--steps", "20") == 0
-    assert latent_atlas("evaluate", out, "--device", "cpu") == 2
-    assert "model" in capsys.readouterr().err.splitlines()[-1]
+def test_a_run_of_codes_alone_says_that_it_knows_no_images(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "codes"
+    shutil.copytree(run, copy)
+    (copy / "model.safetensors").unlink()
+    assert latent_atlas("evaluate", str(copy), "--device", "cpu") == 2
+    assert "no decoder and no encoder" in capsys.readouterr().err
 
 
 def test_images_of_another_shape_and_too_few_of_them_are_refused(run: Path) -> None:
