@@ -17,7 +17,9 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import Evaluation, Number, evaluate
+from latent_atlas.evaluation.material import material_of
 from latent_atlas.evaluation.questions import QUESTIONS
+from latent_atlas.features import Pixels
 from latent_atlas.report import write_evaluation
 from latent_atlas.train import train
 
@@ -101,9 +103,6 @@ def test_samples_and_both_distances_have_error_bars(found: Evaluation) -> None:
 
 
 def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
-    from latent_atlas.evaluation.material import material_of
-    from latent_atlas.features import Pixels
-
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
     given = material_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
@@ -113,6 +112,18 @@ def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
     assert parts[0].isdisjoint(parts[1])
     assert parts[0] | parts[1] <= held_out
     assert parts[2].isdisjoint(held_out)
+
+
+def test_codes_of_images_are_those_of_the_run_spread_included(run: Path) -> None:
+    """Without its spread a code lies where the density is higher: the map would look better than it is."""
+    atlas = Atlas.load(run, device="cpu")
+    images = load_images(atlas.config.data, 12, 1)
+    given = material_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
+    codes, kept = given.codes(images.test.images), atlas.codes["held_out"]
+    assert codes.log_variances is not None
+    assert kept.log_variances is not None
+    torch.testing.assert_close(codes.means, kept.means, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(codes.log_variances, kept.log_variances, atol=1e-4, rtol=1e-4)
 
 
 def test_the_same_seed_finds_the_same_and_json_is_whole(run: Path, found: Evaluation) -> None:

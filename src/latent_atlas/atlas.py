@@ -344,4 +344,4 @@ def _read_model(run: Run, device: torch.device) -> Autoencoder:
         ) from error
     model.to(device).requires_grad_(False)
     image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
-    return Autoencoder(model.encode, model.decode, image_shape, (model.dimension,), device=device)
+    return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)
