@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from latent_atlas import Atlas
 from latent_atlas.checkpoint import Run
@@ -18,13 +17,16 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import Evaluation, Number, evaluate
+from latent_atlas.evaluation.material import material_of
 from latent_atlas.evaluation.questions import QUESTIONS
+from latent_atlas.features import Pixels
 from latent_atlas.report import write_evaluation
 from latent_atlas.train import train
 
 SMALL = (
-    "train.device=cpu data.held_out=0.4 model.image_size=12 model.channels=1 model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=40 train.batch_size=16 "
-    "train.adversarial_start=10 train.log_every=10 map.steps=60 map.width=16 map.check_every=20"
+    "train.device=cpu data.held_out=0.4 model.image_size=12 model.channels=1 model.width=4 model.latent_dim=3 "
+    "model.discriminator_width=4 train.steps=40 train.batch_size=16 train.adversarial_start=10 train.log_every=10 "
+    "map.steps=60 map.width=16 map.check_every=20"
 )
 OPPONENTS = {
     "reconstruction": ["the model", "3 principal components"],
@@ -59,11 +61,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = Run(tmp_path_factory.mktemp("runs") / "photos")
-    config = with_settings(Config(), [f'data.source="{photos}"', *SMALL.split()])
+    folder = tmp_path_factory.mktemp("runs") / "photos"
+    out, config = Run(folder), with_settings(Config(), [f'data.source="{photos}"', *SMALL.split()])
+    out.claim()
     out.begin(config)
-    train(load_images(config.data, 12, 1), config, out)
-    return out.path
+    train(load_images(config.data, 12, 1), config, out, log=lambda entry: None)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +103,6 @@ def test_samples_and_both_distances_have_error_bars(found: Evaluation) -> None:
 
 
 def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
-    from latent_atlas.evaluation.material import material_of
-    from latent_atlas.features import Pixels
-
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
     given = material_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
@@ -112,6 +112,18 @@ def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
     assert parts[0].isdisjoint(parts[1])
     assert parts[0] | parts[1] <= held_out
     assert parts[2].isdisjoint(held_out)
+
+
+def test_codes_of_images_are_those_of_the_run_spread_included(run: Path) -> None:
+    """Without its spread a code lies where the density is higher: the map would look better than it is."""
+    atlas = Atlas.load(run, device="cpu")
+    images = load_images(atlas.config.data, 12, 1)
+    given = material_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
+    codes, kept = given.codes(images.test.images), atlas.codes["held_out"]
+    assert codes.log_variances is not None
+    assert kept.log_variances is not None
+    torch.testing.assert_close(codes.means, kept.means, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(codes.log_variances, kept.log_variances, atol=1e-4, rtol=1e-4)
 
 
 def test_the_same_seed_finds_the_same_and_json_is_whole(run: Path, found: Evaluation) -> None:
@@ -219,12 +231,14 @@ def test_a_user_s_mistake_is_one_sentence(
     assert not (run / "evaluation.json").exists()
 
 
-def test_a_run_of_codes_alone_says_that_it_has_no_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_file({"means": torch.randn(60, 2, generator=torch.Generator().manual_seed(0))}, tmp_path / "codes.safetensors")
-    out = str(tmp_path / "codes")
-    assert latent_atlas("fit", str(tmp_path / "codes.safetensors"), "--out", out, "--steps", "20") == 0
-    assert latent_atlas("evaluate", out, "--device", "cpu") == 2
-    assert "model" in capsys.readouterr().err.splitlines()[-1]
+def test_a_run_of_codes_alone_says_that_it_knows_no_images(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "codes"
+    shutil.copytree(run, copy)
+    (copy / "model.safetensors").unlink()
+    assert latent_atlas("evaluate", str(copy), "--device", "cpu") == 2
+    assert "no decoder and no encoder" in capsys.readouterr().err
 
 
 def test_images_of_another_shape_and_too_few_of_them_are_refused(run: Path) -> None:

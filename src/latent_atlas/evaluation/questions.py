@@ -118,7 +118,7 @@ def calibration(given: Material) -> Section:
     measured = given.atlas.map.calibration.numbers()
     errors = {name: measured.get(f"{name}_error") for name in measured}
     numbers = {
-        name: Number(value, errors[name]) for name, value in measured.items()
+        name: Number(float(value), errors[name]) for name, value in measured.items()
         if not name.endswith("_error") and name != "samples"
     }  # fmt: skip
     return Section(

@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 __all__ = ["Number", "half_sampled", "mean_of"]
 
+ROUNDING = 1e-6  # share of a value below which its error is that of single precision
+
 Statistic = Callable[[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]], Mapping[str, float]]
 
 
@@ -31,8 +33,10 @@ class Number:
         Example:
             >>> print(Number(1.23456, 0.0456), Number(612.3, 41.2), Number(3.0), sep=", ")
             1.235 ± 0.046, 612 ± 41, 3
+            >>> print(Number(1.0, 1e-8))
+            1
         """
-        if not self.error or not math.isfinite(self.error):
+        if not self.error or not math.isfinite(self.error) or self.error < ROUNDING * abs(self.value):
             return f"{self.value:.3g}"
         places = max(0, 1 - math.floor(math.log10(self.error)))
         return f"{self.value:,.{places}f} ± {self.error:,.{places}f}"

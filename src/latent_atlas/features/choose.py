@@ -13,7 +13,7 @@ __all__ = ["EXTRACTORS", "extractor_for"]
 
 EXTRACTORS = ("auto", "efficientnet", "classifier", "inception", "pixels")
 LEARN = 10_000  # images that a classifier learns from: more would take longer than what it judges
-STEPS = 700  # about so many, however few images there are
+STEPS = 400  # about so many, however few images there are
 BATCH = 128
 
 
