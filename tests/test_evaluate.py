@@ -34,6 +34,8 @@ OPPONENTS = {
     "density": ["the map", "Gaussian mixture", "prior"],
     "calibration": ["the map"],
     "travel": ["linear", "slerp", "walk, arriving", "geodesic"],
+    "geometry": ["the model"],
+    "copies": ["the map"],
 }
 
 
@@ -156,7 +158,7 @@ def test_the_page_stands_alone_and_says_what_each_number_means(found: Evaluation
     page = Page(write_evaluation(hostile, tmp_path / "evaluation.html").read_text(encoding="utf-8"))
     assert {"script", "link", "iframe", "object", "b"}.isdisjoint(tag for tag, _ in page.tags)
     addresses = [a[key] for _, a in page.tags for key in ("src", "href", "srcset") if key in a]
-    assert len(addresses) == 2
+    assert len(addresses) == 3
     assert all(address and address.startswith("data:image/png;base64,") for address in addresses)
     assert len([tag for tag, _ in page.tags if tag == "table"]) == len(QUESTIONS)
     for section in found.sections.values():

@@ -169,8 +169,8 @@ def geometry(given: Material) -> Section:
     return Section(
         "Is the space easy to handle?",
         "; ".join(f"{name.replace('_', ' ')}: {one.good}" for name, one in found.numbers().items()) + ".",
-        {"the model": {name: Number(one.value) for name, one in found.numbers().items()}},
-        "held-out codes, in pairs",
+        {"the model": {name: Number(float(one.value)) for name, one in found.numbers().items()}},
+        f"{found.pearson.samples} {found.pearson.of}",
         given.seed,
         found.features,
     )
@@ -184,7 +184,7 @@ def copies(given: Material) -> Section:
         "Are new images copies of training images?",
         "Distances of pixels to the nearest training image, of samples and of reconstructions of held-out images; "
         f"{found.verdict()}.",
-        {"the map": {name: Number(value) for name, value in found.numbers().items()}},
+        {"the map": {name: Number(float(value)) for name, value in found.numbers().items()}},
         f"{given.n} samples against {len(given.learned)} training images",
         given.seed,
         "pixels",
