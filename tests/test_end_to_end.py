@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
 from latent_atlas.checkpoint import read_tensors, write_tensors
-from latent_atlas.cli import main
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import JOURNEYS
 
@@ -23,14 +23,6 @@ SMALL = (
     "model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=40 train.batch_size=16 "
     "train.adversarial_start=10 train.log_every=10 map.steps=60 map.width=16 map.check_every=20"
 )
-
-
-def latent_atlas(*words: str) -> int:
-    """Run a command in this process and return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.checkpoint import Run
-from latent_atlas.cli import main
 from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import UserError
@@ -37,14 +37,6 @@ OPPONENTS = {
     "geometry": ["the model"],
     "copies": ["the map"],
 }
-
-
-def latent_atlas(*words: str) -> int:
-    """Run a command in this process and return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

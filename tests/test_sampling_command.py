@@ -7,19 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.cli import main
 from latent_atlas.errors import UserError
 
 FAST = ("--levels", "4", "--steps", "150", "--set", "map.width=32", "--set", "map.check_every=50")
-
-
-def latent_atlas(*words: str) -> int:
-    """Run a command in this process and return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.checkpoint import Run
-from latent_atlas.cli import main
 from latent_atlas.collection import collect
 from latent_atlas.config import Config, MapConfig, TrainConfig, with_settings
 from latent_atlas.data import Square, load_images, read_images
@@ -27,14 +27,6 @@ SMALL = (
     "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 train.batch_size=32 train.device=cpu "
     "train.adversarial=none data.held_out=0.3 map.steps=60 map.levels=1 map.width=16 map.check_every=20"
 )
-
-
-def latent_atlas(*words: str) -> int:
-    """Run a command in this process and return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

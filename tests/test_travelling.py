@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.cli import main
 from latent_atlas.errors import UserError
 from latent_atlas.travel import plan
 
@@ -18,14 +18,6 @@ SMALL = (
     "model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=120 train.batch_size=32 "
     "train.adversarial_start=100 map.steps=100 map.width=16 map.check_every=50"
 )
-
-
-def latent_atlas(*words: str) -> int:
-    """Run a command in this process and return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture(scope="module")

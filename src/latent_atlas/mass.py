@@ -16,7 +16,7 @@ from latent_atlas.shapes import Latents, Values
 __all__ = ["log_mean_exp", "log_mean_ratio", "meetings"]
 
 MEASURED = 0.05  # nats of standard error above which chains measure the mass, and not draws alone
-CHAINS, RUNGS = 3_000, 40  # of these
+CHAINS, RUNGS = 3_000, 40  # of these, at most; 500 or a thirtieth of the draws, so that small sets are quick
 PIECE = 4_096  # codes at a time
 
 
@@ -56,7 +56,7 @@ def log_mean_ratio(
     if error <= MEASURED or not isinstance(boundary, AffineBoundary):
         return nats, error
     between = ExactMembership(_Claimed(network, r), population.beside_standard_normal())
-    climbed = log_normaliser(between, n=CHAINS, steps=RUNGS, generator=generator)
+    climbed = log_normaliser(between, n=min(CHAINS, max(500, n // 30)), steps=RUNGS, generator=generator)
     return (climbed.nats, climbed.error) if climbed.error < error else (nats, error)
 
 

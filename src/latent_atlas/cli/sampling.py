@@ -51,7 +51,11 @@ def sample(given: Namespace, console: Console) -> None:
     else:
         save(draw_samples(atlas.decode(draws.points)), out)
     numbers = {"file": str(out), "count": given.count, **draws.info, "notes": list(draws.notes)}
-    told = [WORDS[name].format(value) for name, value in draws.info.items() if name in WORDS]
+    # Proposals can be worth more than what is drawn of them; draws cannot.
+    said = {
+        name: min(value, given.count) if name == "effective_samples" else value for name, value in draws.info.items()
+    }
+    told = [WORDS[name].format(value) for name, value in said.items() if name in WORDS]
     console.result(numbers, "\n".join([str(out), *told]))
 
 
