@@ -168,11 +168,12 @@ def geometry(given: Material) -> Section:
     found = given.atlas.geometry(generator=given.generator(4, on=given.atlas.device))
     return Section(
         "Is the space easy to handle?",
-        "; ".join(f"{name.replace('_', ' ')}: {one.good}" for name, one in found.numbers().items()) + ".",
+        "Dense, continuous and locally Euclidean, as held-out codes show; below the numbers, what would be good of each.",
         {"the model": {name: Number(float(one.value)) for name, one in found.numbers().items()}},
         f"{found.pearson.samples} {found.pearson.of}",
         given.seed,
         found.features,
+        notes=tuple(f"{name.replace('_', ' ')}: {one.good}" for name, one in found.numbers().items()),
     )
 
 
