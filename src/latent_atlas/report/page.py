@@ -1,6 +1,5 @@
 """The page itself, section by section."""
 
-from base64 import b64encode
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from latent_atlas.config import ModelConfig
 from latent_atlas.pictures import curves_picture, png
+from latent_atlas.report.figure import figure
 from latent_atlas.report.folder import Folder
 from latent_atlas.report.progress import progress
 from latent_atlas.report.tables import meaning_of, shown, table
@@ -125,20 +125,10 @@ def _pictures(folder: Folder) -> str:
     for name in expected:
         words = PICTURES[name]
         caption = f"<strong>{escape(words.title)}.</strong> {escape(words.caption)}"
-        shown_.append(_figure(folder.pictures[name], words.alt, caption))
+        shown_.append(figure(folder.pictures[name], words.alt, caption))
     for name in others:
-        shown_.append(_figure(folder.pictures[name], f"Picture {name}", f"<strong>{escape(name)}</strong>"))
+        shown_.append(figure(folder.pictures[name], f"Picture {name}", f"<strong>{escape(name)}</strong>"))
     return _section("Pictures", "".join(shown_))
-
-
-def _figure(content: bytes, alt: str, caption: str) -> str:
-    # Half its pixels: the pictures are drawn at twice the resolution of a page.
-    width = int.from_bytes(content[16:20], "big") // 2
-    data = b64encode(content).decode()
-    return (
-        f'<figure><div class="picture"><img width="{width}" style="--width: {width}px" alt="{escape(alt)}" '
-        f'src="data:image/png;base64,{data}"></div><figcaption>{caption}</figcaption></figure>\n'
-    )
 
 
 def _metrics(folder: Folder) -> str:
@@ -157,7 +147,7 @@ def _training(folder: Folder) -> str:
         "discriminators whose loss has not gone to 0, and for a held-out loss that has not turned upwards."
     )
     alt = "Curves against training steps: " + ", ".join(panel.name for panel in panels) + "."
-    return _section("Training", _figure(png(curves_picture(panels)), alt, caption))
+    return _section("Training", figure(png(curves_picture(panels)), alt, caption))
 
 
 def _data(folder: Folder) -> str:
