@@ -2,9 +2,9 @@
 
 Claim: D_z's log-density ranks places as the exact one does (Spearman at least 0.97 on held-out real codes, prior
 codes and codes between two real ones), and its score points where the exact one does (mean cosine at least 0.95).
-After 1,500 steps the score falls short of that on the thin ridges of `moons` and `shell` in two dimensions (0.93 and
-0.90); `spiral` is there to show where all of it ends. Each estimator has the same codes: kernel density, Gaussian
-mixture (components by BIC), neural spline flow.
+After 1,500 steps the score falls short of that on the thin ridge of `moons` in two dimensions (0.93, where no opponent
+has more than 0.90); `spiral` is there to show where all of it ends. Each estimator has the same codes: kernel density,
+Gaussian mixture (components by BIC), neural spline flow.
 
     python benchmarks/exact_worlds.py                                     # about an hour on one CPU core
     python benchmarks/exact_worlds.py --dimensions 2 --worlds moons shell --seconds 20

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ def record(name: str, results: dict[str, Any], **settings: Any) -> Path:
     """Write benchmarks/results/NAME.json and print it."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     content = {
-        "command": " ".join(["python", *sys.argv]),
+        "command": shlex.join(["python", *sys.argv]),
         "settings": settings,
         "machine": {"device": device, "platform": platform.machine(), "python": platform.python_version()},
         "versions": {"latent_atlas": latent_atlas.__version__, "torch": torch.__version__},

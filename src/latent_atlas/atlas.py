@@ -1,6 +1,5 @@
 """Atlas: a model and its map, the object users hold."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -9,19 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder, Function, adapt
-from latent_atlas.checkpoint import Run, read_tensors
+from latent_atlas.adapter import Autoencoder, Function
 from latent_atlas.codes import Codes
 from latent_atlas.coding import Coding
-from latent_atlas.collection import collect
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.engine import pick_device
 from latent_atlas.errors import UserError
 from latent_atlas.geometry import Geometry
 from latent_atlas.geometry import measure as measure_geometry
+from latent_atlas.holdings import Holdings
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.model import Model
 from latent_atlas.sampling import BASELINES, Draws, draw, options_of
+from latent_atlas.scoring import FALSE_ALARM, Scores, Scoring
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
 from latent_atlas.travel.metrics import measure
@@ -29,7 +27,6 @@ from latent_atlas.travel.properties import Wishes
 
 __all__ = ["Atlas"]
 
-HELD_OUT = 0.1  # share of a wrapped autoencoder's codes that its map is judged by
 FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
 
 
@@ -40,6 +37,7 @@ class Atlas:
         model: E and G; None where a run was made of codes alone.
         map: The density of the population.
         codes: Real codes by part, "train" and "held_out".
+        errors: Mean squared error per pixel of the held-out images' reconstructions; None where that is not known.
         labels: Class numbers of the same images by part; empty where the collection has none.
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".
@@ -55,6 +53,7 @@ class Atlas:
         *,
         labels: dict[str, Tensor] | None = None,
         label_names: tuple[str, ...] = (),
+        errors: Tensor | None = None,
     ) -> None:
         """Hold a model and a map; `Atlas.load` reads them from a run, `Atlas.wrap` takes anyone's model."""
         self.model = model
@@ -64,7 +63,9 @@ class Atlas:
         self.label_names = label_names
         self.properties = Properties(codes["train"].means, self.labels.get("train"), label_names)
         self.config = config
+        self.errors = errors
         self._coding = Coding(model, map.shape, map.device)
+        self._scoring = Scoring(map, self._coding, codes["held_out"], errors)
 
     @property
     def device(self) -> torch.device:
@@ -87,19 +88,7 @@ class Atlas:
         Raises:
             UserError: the folder holds no run, or one that has not finished.
         """
-        folder = Run(FilePath(run))
-        config = folder.config()
-        where = pick_device(device)
-        # Weights made in inference mode could never be differentiated through, whoever loads them.
-        with torch.inference_mode(False):
-            model = _read_model(folder, where) if folder.file("model.safetensors").is_file() else None
-            tensors, _ = read_tensors(folder.file("codes.safetensors"), device=where)
-            latent_map = LatentMap.load(folder.file("map.safetensors"), device=where)
-        parts = ("train", "held_out")
-        codes = {part: Codes(tensors[f"{part}.means"], tensors.get(f"{part}.log_variances")) for part in parts}
-        labels = {part: tensors[f"{part}.labels"] for part in parts if f"{part}.labels" in tensors}
-        names = (folder.read_json("manifest.json") or {}).get("label_names", ())
-        return cls(model, latent_map, codes, config, labels=labels, label_names=tuple(names))
+        return cls(**vars(Holdings.read(FilePath(run), pick_device(device))))
 
     @classmethod
     def wrap(
@@ -135,32 +124,20 @@ class Atlas:
         Warns:
             UserWarning: for each thing that was repaired in the codes, or should be known of them.
         """
-        config = MapConfig(**settings)
-        model = adapt(
+        held = Holdings.gather(
             autoencoder,
             images,
+            labels,
+            label_names,
+            MapConfig(**settings),
             encode=encode,
             decode=decode,
             pixel_range=pixel_range,
             batch=batch,
-            device=generator.device,
+            generator=generator,
+            log=log,
         )
-        collection = collect(*model.posterior(images), labels, label_names)
-        for note in collection.notes:
-            warnings.warn(note, stacklevel=2)
-        train, held_out = collection.split(HELD_OUT, generator=generator)
-        latent_map = LatentMap.fit(
-            *train.arrays(), config=config, held_out=held_out.codes, generator=generator, log=log
-        )
-        parts = {"train": train, "held_out": held_out}
-        return cls(
-            model,
-            latent_map,
-            {part: some.codes.to(latent_map.device) for part, some in parts.items()},
-            Config(map=config),
-            labels={p: some.labels.to(latent_map.device) for p, some in parts.items() if some.labels is not None},
-            label_names=label_names,
-        )
+        return cls(**vars(held))
 
     def encode(self, images: Tensor) -> Latents:
         """Means of q(z|x), shape (n, d), for images (n, c, h, w) or (c, h, w) in [0, 1], or bytes in 0..255.
@@ -216,7 +193,7 @@ class Atlas:
             frames=frames,
             closed=closed,
             keep=self.properties.chosen(preserve),
-            features=self._perceived(pace, features),
+            features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
             **(understood(planner, have) | options),
         )
@@ -323,6 +300,27 @@ class Atlas:
             **options,
         )
 
+    def score(
+        self,
+        images: Tensor,
+        *,
+        false_alarm: float = FALSE_ALARM,
+        held_out: Tensor | None = None,
+        names: tuple[str, ...] = (),
+    ) -> Scores:
+        """How odd images are: a row for each, with what is odd about it and one number calibrated on real images.
+
+        Arguments:
+            images: As for `encode`; or codes, of which only the place on the map is scored.
+            false_alarm: Share of real images that may be called odd, in (0, 1).
+            held_out: Real images, not learned from, to calibrate by; by default those that the run has held out.
+            names: What the images are called.
+
+        Raises:
+            UserError: there is nothing to calibrate by, or these are no images of this model; see `Scorer`.
+        """
+        return self._scoring.score(images, false_alarm=false_alarm, held_out=held_out, names=names)
+
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.
 
@@ -336,36 +334,8 @@ class Atlas:
             raise UserError(f"the generator is on {generator.device}, the atlas on {self.device}; make one there")
         return generator
 
-    def _perceived(self, pace: str, features: Function | None) -> Function | None:
-        """What the pace is by, of codes; None for distances in Z.
-
-        Raises:
-            UserError: there is no such pace, or features without one.
-        """
-        if pace == "latent" and features is None:
-            return None
-        if pace != "perceived":
-            raise UserError(f"the pace is '{pace}'; choose latent, or perceived, which is by features of images")
-        seen = features or (lambda images: images.flatten(1))
-        return lambda latents: seen(self.decode(latents)).to(self.device)
-
     def _decoded(self, path: Path) -> Path:
         """The path with its images, if there is a decoder."""
         if self.model is None:
             return path
         return replace(path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2]))
-
-
-def _read_model(run: Run, device: torch.device) -> Autoencoder:
-    """E and G of a run."""
-    config = run.config()
-    model = Model(config.model, config.map)
-    try:
-        model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
-    except RuntimeError as error:
-        raise UserError(
-            f"{run.file('model.safetensors')} was written by another version of latent-atlas; train the run again"
-        ) from error
-    model.to(device).requires_grad_(False)
-    image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
-    return Autoencoder(model.encode, model.decode, image_shape, (model.dimension,), device=device)

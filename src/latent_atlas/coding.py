@@ -1,15 +1,18 @@
 """Images to codes and back, with whatever users hand over: one or many, images or codes, flat or spatial."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder
+from latent_atlas.adapter import Autoencoder, Function
+from latent_atlas.codes import Codes
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Images, Latents, Points
+from latent_atlas.shapes import Images, Latents, Points, Values
 
-__all__ = ["Coding"]
+__all__ = ["Coding", "squared_errors"]
+
+PIECE = 512  # images compared with their reconstructions at a time
 
 
 class Coding:
@@ -39,6 +42,15 @@ class Coding:
         """Means of q(z|x), shape (n, d)."""
         return self.model.encode(images).to(self._device)
 
+    def posterior(self, images: Tensor) -> Codes:
+        """q(z|x) of images."""
+        means, spread = self.model.posterior(images)
+        return Codes(means.flatten(1), None if spread is None else spread.flatten(1)).to(self._device)
+
+    def errors(self, images: Tensor, latents: Latents) -> Values:
+        """How far G(z) is from each image, by `squared_errors`."""
+        return squared_errors(self.decode, images[None] if images.ndim == 3 else images, latents)
+
     def decode(self, latents: Tensor) -> Images:
         """G(z), images (n, c, h, w) in [0, 1]."""
         return self.model.decode(self.rows(latents)).to(self._device)
@@ -48,10 +60,27 @@ class Coding:
         return self.model.differentiable(latents).to(self._device)
 
     def codes(self, places: Tensor) -> Latents:
-        """Codes (n, d) of images or of codes; where both have the same shape, of images."""
+        """Codes (n, d) of images or of codes."""
+        return self.encode(places) if self.are_images(places) else self.rows(places)
+
+    def are_images(self, places: Tensor) -> bool:
+        """Whether these are images and not codes; where both have the same shape, they are images."""
         shape = tuple(places.shape[-3:])
         is_image = self._model is not None and shape == self._model.image_shape
-        return self.encode(places) if len(shape) == 3 and (is_image or shape != self._shape) else self.rows(places)
+        return len(shape) == 3 and (is_image or shape != self._shape)
+
+    def perceived(self, pace: str, features: Function | None) -> Function | None:
+        """What the pace of a journey is by, of codes; None for distances in Z.
+
+        Raises:
+            UserError: there is no such pace, or features without one.
+        """
+        if pace == "latent" and features is None:
+            return None
+        if pace != "perceived":
+            raise UserError(f"the pace is '{pace}'; choose latent, or perceived, which is by features of images")
+        seen = features or (lambda images: images.flatten(1))
+        return lambda latents: seen(self.decode(latents)).to(self._device)
 
     def stops(self, start: Tensor | Sequence[Tensor], end: Tensor | None = None) -> Points:
         """Codes of two or more places, shape (stops, n, d): of both ends, or of what `start` holds.
@@ -83,3 +112,19 @@ class Coding:
             have = rows.shape[1] if rows.ndim == 2 else f"shape {tuple(rows.shape)}"
             raise UserError(f"codes must have {dimension} coordinates; these have {have}")
         return rows.to(self._device, torch.float32)
+
+
+@torch.no_grad()
+def squared_errors(decode: Callable[[Latents], Images], images: Tensor, latents: Latents) -> Values:
+    """Mean squared error per pixel of G(z) as the reconstruction of each image, shape (n,), where the codes are.
+
+    Arguments:
+        decode: G, from codes (n, d) to images in [0, 1].
+        images: Shape (n, c, h, w), in [0, 1], or bytes in 0..255.
+        latents: Their codes.
+    """
+    errors = []
+    for part, z in zip(images.split(PIECE), latents.split(PIECE), strict=True):
+        x = part.to(z.device).float() / (255 if part.dtype == torch.uint8 else 1)
+        errors.append((decode(z) - x).square().flatten(1).mean(dim=1))
+    return torch.cat(errors)

@@ -29,6 +29,7 @@ class Collection:
     Attributes:
         codes: As rows, (n, d).
         shape: Of one code as it was given: (d,), or (c, h, w) for spatial latents.
+        rows: Where each code stood in what was given, shape (n,).
         labels: Class of each, an index into `label_names`, -1 where it has none; None without labels.
         label_names: Names of the classes.
         notes: What was repaired.
@@ -36,6 +37,7 @@ class Collection:
 
     codes: Codes
     shape: tuple[int, ...]
+    rows: Tensor
     labels: Labels | None = None
     label_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -48,7 +50,7 @@ class Collection:
     def select(self, rows: Tensor) -> "Collection":
         """Some of the codes, by their numbers."""
         labels = None if self.labels is None else self.labels[rows]
-        return Collection(self.codes[rows], self.shape, labels, self.label_names, self.notes)
+        return Collection(self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.notes)
 
     def split(self, share: float, *, generator: torch.Generator) -> tuple["Collection", "Collection"]:
         """Codes to learn from, and a random share of them, at least ten, to be judged by.
@@ -91,10 +93,12 @@ def collect(
             f"labels must have one number per code, {tuple(means.shape[:1])}; they have {tuple(labels.shape)}"
         )
     codes, notes = as_codes(means.cpu(), None if log_variances is None else log_variances.cpu(), at_least=1)
-    if labels is not None and len(codes) < len(means):  # of codes that repeat, the first is there still
+    rows = torch.arange(len(means))
+    if len(codes) < len(means):  # of codes that repeat, the first is there still
         first = np.unique(means.cpu().flatten(1).float().numpy(), axis=0, return_index=True)[1]
-        labels = labels.cpu()[np.sort(first)]
-    return Collection(codes, tuple(means.shape[1:]), labels, label_names, tuple(notes))
+        rows = torch.from_numpy(np.sort(first))
+    labels = None if labels is None else labels.cpu()[rows]
+    return Collection(codes, tuple(means.shape[1:]), rows, labels, label_names, tuple(notes))
 
 
 def read_collection(path: Path) -> Collection:

@@ -28,11 +28,20 @@ from latent_atlas.pictures import (
     strips_picture,
 )
 from latent_atlas.plates import NEAR, draw_reliability
+from latent_atlas.scoring import Scores
 from latent_atlas.shapes import Images
 from latent_atlas.travel import OUTSIDE_SHARE, Path, plan
 from latent_atlas.travel.metrics import frame_log_probs
 
-__all__ = ["draw_geometry", "draw_map", "draw_samples", "draw_travel", "fill_gallery", "telling_triple"]
+__all__ = [
+    "draw_extremes",
+    "draw_geometry",
+    "draw_map",
+    "draw_samples",
+    "draw_travel",
+    "fill_gallery",
+    "telling_triple",
+]
 
 PANELS: tuple[tuple[str, str, Kind], ...] = (
     ("Confusion", "bits", "confusion"),
@@ -43,6 +52,7 @@ LATTICE = 13  # decoded images along each side of the map's lattice
 PAIRS = 256
 SHOWN = ("linear", "walk, arriving", "geodesic")  # of the planners that are compared, those that a run draws
 FAR = 100.0  # length over the straight line from which on a journey has come back to where it began
+EXTREMES = 16  # images shown at either end of a scoring
 FEW = 20  # held-out codes below which pairs are chosen among all codes
 
 
@@ -91,6 +101,23 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
 def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:
     """Originals over reconstructions."""
     return comparison_sheet({"original": originals.numpy(), "decoded": rebuilt.numpy()})
+
+
+def draw_extremes(atlas: Atlas, images: Tensor, scores: Scores) -> Figure:
+    """The oddest images and the most typical ones, the first of each on the left, above their reconstructions.
+
+    Arguments:
+        atlas: What scored them.
+        images: In [0, 1], or bytes.
+        scores: Theirs, in the same order.
+    """
+    order = torch.from_numpy(scores.order().copy())
+    rows = {}
+    for name, some in (("oddest", order[:EXTREMES]), ("most typical", order.flip(0)[:EXTREMES])):
+        chosen = images[some].float() / (255 if images.dtype == torch.uint8 else 1)
+        rows[name] = chosen.cpu().numpy()
+        rows[f"{name}, decoded"] = atlas.decode(atlas.encode(chosen)).cpu().numpy()
+    return comparison_sheet(rows)
 
 
 def draw_samples(images: Images) -> Figure:

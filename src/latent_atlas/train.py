@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latent_atlas.checkpoint import Run, read_tensors, write_tensors
 from latent_atlas.codes import Codes
+from latent_atlas.coding import squared_errors
 from latent_atlas.config import Config, TrainConfig
 from latent_atlas.data import ImageSet
 from latent_atlas.engine import Engine, stop_request
@@ -17,7 +18,7 @@ from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.learner import Batch, Learner
 from latent_atlas.model import Model
-from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.shapes import ByteImages, Images, Values
 
 __all__ = ["Diverged", "train"]
 
@@ -60,7 +61,7 @@ def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool 
     learning, held_out = images.train, images.test
     model = train_model(learning.images, config, run, log=record, resume=resume)
     codes = {"train": encode_all(model, learning.images), "held_out": encode_all(model, held_out.images)}
-    _keep_codes(codes, learning, held_out, run)
+    _keep_codes(codes, learning, held_out, squared_errors(model.decode, held_out.images, codes["held_out"].means), run)
     latent_map = fit_map(model, codes["train"], codes["held_out"], config, log=record)
     latent_map.save(run.file("map.safetensors"))
     return latent_map
@@ -267,14 +268,15 @@ def _same_images(images: ImageSet, run: Run) -> None:
     run.write_json("manifest.json", manifest)
 
 
-def _keep_codes(codes: dict[str, Codes], learning: ImageSet, held_out: ImageSet, run: Run) -> None:
-    """Write the codes of all images, and some held-out images, into the run folder."""
+def _keep_codes(codes: dict[str, Codes], learning: ImageSet, held_out: ImageSet, errors: Values, run: Run) -> None:
+    """Write the codes of all images, and some held-out images with the errors of all, into the run folder."""
     tensors = {}
     for part, image_set in (("train", learning), ("held_out", held_out)):
         tensors[f"{part}.means"] = codes[part].means
         tensors[f"{part}.log_variances"] = codes[part].log_variances
         if image_set.labels is not None:
             tensors[f"{part}.labels"] = image_set.labels
+    tensors["held_out.errors"] = errors
     write_tensors(run.file("codes.safetensors"), tensors)
     count = min(EXAMPLES, max(16, EXAMPLE_BYTES // held_out.images[0].numel()))
     write_tensors(run.file("examples.safetensors"), {"images": held_out.images[:count]})

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.evaluating import evaluate
 from latent_atlas.cli.fitting import fit
 from latent_atlas.cli.places import code_at, file_to_write, load_atlas, preset_of
 from latent_atlas.cli.sampling import sample
+from latent_atlas.cli.scoring import score
 from latent_atlas.cli.studying import study
 from latent_atlas.cli.travelling import travel
 from latent_atlas.config import BOUNDARIES, Config, with_settings
@@ -27,7 +29,20 @@ if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
     from latent_atlas.checkpoint import Run
 
-__all__ = ["Command", "demo", "doctor", "fit", "map", "report", "sample", "study", "train", "travel"]
+__all__ = [
+    "Command",
+    "demo",
+    "doctor",
+    "evaluate",
+    "fit",
+    "map",
+    "report",
+    "sample",
+    "score",
+    "study",
+    "train",
+    "travel",
+]
 
 Command = Callable[[Namespace, Console], None]
 

@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_demo, _train, _fit, _map, _travel, _sample, _report, _study, _doctor):
+    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _evaluate, _report, _study, _doctor):
         add(chosen)
     return parser
 
@@ -206,6 +206,43 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)")
     _add_device(p)
     _add_settings(p, "any other option of the sampler, such as steps=128 or chains=500; may be repeated", "N=V")
+
+
+def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "score", commands.score, "say how odd images are, calibrated on real ones that were held out")
+    p.add_argument("folder", metavar="RUN", help="run folder")
+    p.add_argument(
+        "images",
+        metavar="IMAGES",
+        nargs="*",
+        help="image files, folders, archives, arrays or named sets; for a run of codes, one file of codes",
+    )
+    p.add_argument(
+        "--false-alarm", type=float, metavar="A", default=0.05, help="share of real images called odd (default: 0.05)"
+    )
+    p.add_argument("--held-out", metavar="SOURCE", help="other real images to calibrate by than those the run held out")
+    p.add_argument("--samples", type=int, metavar="N", help="draw N images and say whether they copy training images")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="--samples: of the draws (default: 0)")
+    p.add_argument("--out", metavar="FILE", help=".csv or .json; pictures lie beside it (default: RUN/scores.csv)")
+    _add_device(p)
+
+
+def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "evaluate", commands.evaluate, "judge a run by its held-out images, beside its opponents")
+    p.add_argument("folder", metavar="RUN", help="run folder")
+    p.add_argument(
+        "--images", type=int, metavar="N", default=500, help="compare N with N others, at most (default: %(default)s)"
+    )
+    p.add_argument(
+        "--extractor",
+        metavar="E",
+        default="auto",
+        help="what sees images: efficientnet, classifier, inception, pixels; or auto (default): the first that can be",
+    )
+    p.add_argument("--source", metavar="SOURCE", help="where the run's images are now, if they have moved")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="of the choice and the draws (default: 0)")
+    p.add_argument("--out", metavar="FOLDER", help="for evaluation.json and evaluation.html (default: RUN)")
+    _add_device(p)
 
 
 def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:

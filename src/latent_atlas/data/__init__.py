@@ -1,7 +1,8 @@
 """Images in: named sets, folders, archives and arrays become one `ImageSet`."""
 
-from latent_atlas.data.decode import open_image
+from latent_atlas.data.decode import Square, open_image
+from latent_atlas.data.given import read_images
 from latent_atlas.data.imageset import ImageSet, Reject
 from latent_atlas.data.load import load_images, probe_source
 
-__all__ = ["ImageSet", "Reject", "load_images", "open_image", "probe_source"]
+__all__ = ["ImageSet", "Reject", "Square", "load_images", "open_image", "probe_source", "read_images"]

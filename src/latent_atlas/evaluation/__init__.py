@@ -1,15 +1,30 @@
 """Judges: reconstruction, distance between collections, travel. Each returns named numbers."""
 
-from latent_atlas.evaluation.images import Manifold, frechet_distance, manifold_of, reconstruction_numbers
+from latent_atlas.evaluation.comparison import collection_numbers, frechet_distance, kernel_distance
+from latent_atlas.evaluation.evaluate import evaluate
+from latent_atlas.evaluation.evaluation import Evaluation, Section
+from latent_atlas.evaluation.images import feature_distance, reconstruction_numbers
 from latent_atlas.evaluation.journeys import JOURNEYS, Judge, drift, plan_rows, travel_numbers, travel_table
+from latent_atlas.evaluation.manifolds import Manifold, manifold_of, overlap
+from latent_atlas.evaluation.uncertainty import Number, half_sampled, mean_of
 
 __all__ = [
     "JOURNEYS",
+    "Evaluation",
     "Judge",
     "Manifold",
+    "Number",
+    "Section",
+    "collection_numbers",
     "drift",
+    "evaluate",
+    "feature_distance",
     "frechet_distance",
+    "half_sampled",
+    "kernel_distance",
     "manifold_of",
+    "mean_of",
+    "overlap",
     "plan_rows",
     "reconstruction_numbers",
     "travel_numbers",

@@ -13,7 +13,8 @@ from torch import Tensor
 from latent_atlas.atlas import Atlas
 from latent_atlas.density import Density
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.images import frechet_distance, manifold_of
+from latent_atlas.evaluation.comparison import frechet_distance
+from latent_atlas.evaluation.manifolds import manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
 from latent_atlas.travel import OUTSIDE_SHARE, Path, plan, understood
 from latent_atlas.travel.metrics import frame_log_probs

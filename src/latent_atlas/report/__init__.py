@@ -1,8 +1,6 @@
-"""Self-contained HTML pages: everything inline, no request leaves the page, no script runs."""
+"""One self-contained HTML page per run and per evaluation: everything inline, no request leaves it, no script runs."""
 
-from latent_atlas.report.figure import figure
+from latent_atlas.report.evaluated import write_evaluation
 from latent_atlas.report.page import write_report
-from latent_atlas.report.shell import html, section
-from latent_atlas.report.tables import table
 
-__all__ = ["figure", "html", "section", "table", "write_report"]
+__all__ = ["write_evaluation", "write_report"]

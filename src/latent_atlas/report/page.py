@@ -1,14 +1,13 @@
 """The page itself, section by section."""
 
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from latent_atlas.config import ModelConfig
 from latent_atlas.pictures import curves_picture, png
-from latent_atlas.report.figure import figure
 from latent_atlas.report.folder import Folder
+from latent_atlas.report.frame import figure, framed, section
 from latent_atlas.report.progress import progress
 from latent_atlas.report.tables import meaning_of, shown, table
 from latent_atlas.report.words import PICTURES, TERMS
@@ -40,31 +39,10 @@ def write_report(run: Path) -> Path:
 
 
 def _page(folder: Folder) -> str:
-    sections = (_key_numbers, _pictures, _metrics, _training, _data, _missing, _terms, _configuration)
-    style = files("latent_atlas.report").joinpath("report.css").read_text(encoding="utf-8")
-    source = escape(folder.config.data.source or folder.path.name)
-    # The policy makes the browser itself refuse any request, whatever text has found its way into the page.
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{source} – Latent Atlas</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<p class="kicker">Latent Atlas, report of a run</p>
-<h1>{source}</h1>
-<p class="lead">{_lead(folder)}</p>
-</header>
-<main>
-{"".join(section(folder) for section in sections)}</main>
-</body>
-</html>
-"""
+    parts = (_key_numbers, _pictures, _metrics, _training, _data, _missing, _terms, _configuration)
+    heading = folder.config.data.source or folder.path.name
+    content = "".join(part(folder) for part in parts)
+    return framed("Latent Atlas, report of a run", heading, _lead(folder), content)
 
 
 def _lead(folder: Folder) -> str:
@@ -128,14 +106,14 @@ def _pictures(folder: Folder) -> str:
         shown_.append(figure(folder.pictures[name], words.alt, caption))
     for name in others:
         shown_.append(figure(folder.pictures[name], f"Picture {name}", f"<strong>{escape(name)}</strong>"))
-    return _section("Pictures", "".join(shown_))
+    return section("Pictures", "".join(shown_))
 
 
 def _metrics(folder: Folder) -> str:
     parts = {
         name: part if isinstance(part, dict) else {name: part} for name, part in folder.metrics.items() if part != {}
     }
-    return _section("Metrics", "".join(table(name.replace("_", " "), part) for name, part in parts.items()))
+    return section("Metrics", "".join(table(name.replace("_", " "), part) for name, part in parts.items()))
 
 
 def _training(folder: Folder) -> str:
@@ -147,7 +125,7 @@ def _training(folder: Folder) -> str:
         "discriminators whose loss has not gone to 0, and for a held-out loss that has not turned upwards."
     )
     alt = "Curves against training steps: " + ", ".join(panel.name for panel in panels) + "."
-    return _section("Training", figure(png(curves_picture(panels)), alt, caption))
+    return section("Training", figure(png(curves_picture(panels)), alt, caption))
 
 
 def _data(folder: Folder) -> str:
@@ -162,7 +140,7 @@ def _data(folder: Folder) -> str:
         files_ = "1 file" if count == 1 else f"{count:,} files"
         which = "" if count <= FIRST_REJECTS else f", the first {FIRST_REJECTS} of them"
         content += f"<details><summary>{files_} could not be read{which}</summary><ul>{lines}</ul></details>\n"
-    return _section("Data", content)
+    return section("Data", content)
 
 
 def _missing(folder: Folder) -> str:
@@ -180,19 +158,15 @@ def _missing(folder: Folder) -> str:
         f"<li>{escape(name)}: <code>{escape(command)}</code> makes this part.</li>"
         for name, command in commands.items()
     )
-    return _section("Not in this run yet", f'<ul class="missing">{lines}</ul>\n' if lines else "")
+    return section("Not in this run yet", f'<ul class="missing">{lines}</ul>\n' if lines else "")
 
 
 def _terms(folder: Folder) -> str:
     del folder
     lines = "".join(f"<dt>{escape(term)}</dt><dd>{escape(words)}</dd>" for term, words in TERMS.items())
-    return _section("Terms", f'<dl class="terms">{lines}</dl>\n')
+    return section("Terms", f'<dl class="terms">{lines}</dl>\n')
 
 
 def _configuration(folder: Folder) -> str:
     text = escape(folder.config.to_json())
-    return _section("Configuration", f"<details><summary>config.json</summary><pre>{text}</pre></details>\n")
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{content}</section>\n" if content else ""
+    return section("Configuration", f"<details><summary>config.json</summary><pre>{text}</pre></details>\n")

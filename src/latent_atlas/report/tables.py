@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, NamedTuple
 
+from latent_atlas.evaluation import Number
+
 __all__ = ["Meaning", "meaning_of", "shown", "table"]
 
 MOST_ITEMS = 20
@@ -42,6 +44,13 @@ _MEANINGS = {
     "frechet": Meaning("Fréchet distance", "", "0 is the same distribution"),
     "precision": Meaning("precision", "share"),
     "recall": Meaning("recall", "share"),
+    "kernel": Meaning("kernel distance, unbiased", "", "0 is the same distribution"),
+    "density": Meaning("density", "", "1 for real images"),
+    "coverage": Meaning("coverage", "share"),
+    "feature_distance": Meaning("feature distance", "", "0 unchanged, 1 another image"),
+    "feature_jump": Meaning("largest jump in features between two frames"),
+    "off_population mixture": Meaning("frames off the population, by a mixture", "share", "real codes have 5 %"),
+    "log_prob": Meaning("mean log-density of held-out codes", "nats"),
     "accuracy": Meaning("accuracy", "share"),
     "kl_per_image": Meaning("KL of an image's code from the prior", "nats"),
     "active_units": Meaning("coordinates that vary with the image"),
@@ -80,6 +89,8 @@ def shown(value: Any, unit: str = "") -> str:
     """
     if value is None:
         return "–"
+    if isinstance(value, Number):
+        return _with_error(value, unit)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
@@ -101,17 +112,31 @@ def _number(value: int | float, unit: str) -> str:
     return "0" if value == 0 else f"{value:#.3g}".rstrip(".")
 
 
+def _with_error(number: Number, unit: str) -> str:
+    """A value with its error, in its unit.
+
+    Example:
+        >>> _with_error(Number(-0.5, 0.02), ""), _with_error(Number(0.5, 0.02), "share")
+        ('−0.500 ± 0.020', '50.0 ± 2.0 %')
+    """
+    if not number.error:
+        return shown(number.value, unit)
+    scale, sign = (100, " %") if unit == "share" else (1, "")
+    return f"{Number(scale * number.value, scale * number.error)}{sign}".replace("-", "−")
+
+
 def table(caption: str, numbers: Mapping[str, Any]) -> str:
     """A section of metrics as HTML.
 
     Arguments:
+        caption: Its title; empty where a heading above says it.
         numbers: Name to number, which gives one row each; or row (a planner, a sampler) to such a mapping, which
             gives one column per metric. Both may be mixed, which gives two tables. A number may also be an object
             with its `value`, how many `samples` `of` what it is measured on, and what is `good`.
     """
     rows = {name: value for name, value in numbers.items() if isinstance(value, Mapping) and "good" not in value}
     plain = {name: value for name, value in numbers.items() if name not in rows}
-    title = f"<caption>{escape(caption[:1].upper() + caption[1:])}</caption>"
+    title = f"<caption>{escape(caption[:1].upper() + caption[1:])}</caption>" if caption else ""
     return (_list(title, plain) if plain else "") + (_matrix(title, rows) if rows else "")
 
 

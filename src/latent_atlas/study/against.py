@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latent_atlas.checkpoint import read_tensors
 from latent_atlas.density import Membership
+from latent_atlas.features.extractor import as_bytes
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.mass import log_mean_exp
 from latent_atlas.model import Model
@@ -17,7 +18,6 @@ from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.design import Cell
 from latent_atlas.study.imagewise import Imagewise, fit_imagewise
 from latent_atlas.study.ledger import Ledger
-from latent_atlas.study.material import as_bytes
 from latent_atlas.study.measures import cost, judged, outsiders, rank_of
 from latent_atlas.study.pullback import PulledBack
 from latent_atlas.study.statistics import auroc

@@ -8,26 +8,25 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from latent_atlas.config import Config, DataConfig
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.data.load import open_source
 from latent_atlas.errors import UserError
-from latent_atlas.features import train_classifier
+from latent_atlas.features import Extractor, extractor_for
+from latent_atlas.features.extractor import as_bytes
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.ledger import Ledger
 
-__all__ = ["CORRUPTIONS", "Material", "as_bytes", "corrupted", "material_of", "odd_images", "other_source"]
+__all__ = ["CORRUPTIONS", "FeatureRows", "Material", "corrupted", "material_of", "odd_images", "other_source"]
 
 REFERENCE = 10_000  # real images that samples are compared with
 ENOUGH = 2_000  # held-out images from which on these alone are the reference
 ODD = 1_000  # images of each odd kind, at most
-CLASSIFIED = 10_000  # images that the judging classifier learns from
-STEPS = 400  # of that, or three passes if these are more
-COARSE = 8  # side of the pixels that judge where there are no classes
 
 CORRUPTIONS = ("noise", "blur", "quarter turn")
+NOISE = 0.2  # standard deviation, where white is 1
 OTHERS = ("fashion-mnist", "mnist", "faces")
 SIMILAR = ({"digits", "mnist"},)
 """Sets of the same things: none of them is odd beside the other."""
@@ -42,28 +41,25 @@ class Material:
     Attributes:
         images: The collection.
         odd: Images that should look odd by kind, each of shape (n, c, h, w).
-        judge: What the features are, to print beside their distances.
+        extractor: Of the features that distances are measured in: those of a classifier of the collection's own
+            classes, where it has any.
+        judge: What these features are and whose, to print beside their distances.
         reference: Features of real images.
     """
 
     images: ImageSet
     odd: dict[str, Tensor]
+    extractor: Extractor
     judge: str
     reference: FeatureRows
-    _network: nn.Module | None
 
     def features(self, images: Images) -> FeatureRows:
         """Of images in [0, 1], shape (n, f)."""
-        return _features(self._network, as_bytes(images))
-
-
-def as_bytes(images: Images) -> ByteImages:
-    """Images as a file would hold them, so that decoded and real ones are judged alike."""
-    return (images.detach().cpu() * 255).round().clamp(0, 255).byte()
+        return self.extractor.features(as_bytes(images)).double().numpy()
 
 
 def corrupted(images: ByteImages, kind: str, *, generator: torch.Generator) -> ByteImages:
-    """Images spoilt in one of `CORRUPTIONS`: pixel noise of deviation 0.2, a blur over a quarter of the side, a turn.
+    """Images spoilt in one of `CORRUPTIONS`: by noise in the pixels, a blur over a quarter of the side, or a turn.
 
     Arguments:
         images: Shape (n, c, h, w), square.
@@ -72,13 +68,13 @@ def corrupted(images: ByteImages, kind: str, *, generator: torch.Generator) -> B
     """
     floats = images.float() / 255
     if kind == "noise":
-        spoilt = floats + 0.2 * torch.randn(floats.shape, generator=generator)
+        spoilt = floats + NOISE * torch.randn(floats.shape, generator=generator)
     elif kind == "blur":
         width = max(3, images.shape[-1] // 4 | 1)
         spoilt = F.avg_pool2d(floats, width, stride=1, padding=width // 2, count_include_pad=False)
     else:
         spoilt = floats.rot90(1, (2, 3))
-    return as_bytes(spoilt.clamp(0, 1))
+    return as_bytes(spoilt)
 
 
 def other_source(source: str) -> str:
@@ -118,33 +114,11 @@ def material_of(folder: Path) -> Material:
             f"the images of '{config.data.source}' are not those the study began with; restore them or choose "
             "another --out"
         )
-    network, judge = _judge(images, config.train.seed)
+    classes = images.labels is not None and bool(images.labels.min() >= 0) and len(images.labels.unique()) > 1
+    generator = torch.Generator().manual_seed(config.train.seed)
+    extractor = extractor_for(images, "classifier" if classes else "auto", generator=generator)
     held_out = images.test.images
-    real = held_out if len(held_out) >= ENOUGH else images.images
-    reference = _features(network, real[:REFERENCE])
-    judge = f"{judge}, against {len(reference):,} {'held-out' if real is held_out else 'real'} images"
-    return Material(images, odd_images(images, config, design.other), judge, reference, network)
-
-
-def _judge(images: ImageSet, seed: int) -> tuple[nn.Module | None, str]:
-    """A classifier of the collection's classes and what to call it; without classes None, for coarse pixels."""
-    train, test = images.train, images.test
-    if train.labels is None or test.labels is None or train.labels.min() < 0 or len(train.labels.unique()) < 2:
-        return None, f"pixels averaged to {COARSE} x {COARSE}"
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(train), generator=generator)[:CLASSIFIED]
-    epochs = max(3, STEPS * 128 // len(rows))
-    held_out = (test.images[:CLASSIFIED], test.labels[:CLASSIFIED])
-    judge = train_classifier(train.images[rows], train.labels[rows], held_out, epochs=epochs, generator=generator)
-    return judge.network[:-1], judge.name
-
-
-@torch.no_grad()
-def _features(network: nn.Module | None, images: ByteImages) -> FeatureRows:
-    """The classifier's last hidden layer, or coarse pixels."""
-    parts = [part.float() / 255 for part in images.split(512)]
-    if network is None:
-        seen = [F.adaptive_avg_pool2d(part, COARSE).flatten(1) for part in parts]
-    else:
-        seen = [network(part) for part in parts]
-    return torch.cat(seen).double().numpy()
+    enough = len(held_out) >= ENOUGH
+    reference = extractor.features((held_out if enough else images.images)[:REFERENCE]).double().numpy()
+    judge = f"{extractor.name}, against {len(reference):,} {'held-out' if enough else 'real'} images"
+    return Material(images, odd_images(images, config, design.other), extractor, judge, reference)

@@ -6,7 +6,8 @@ from html import escape
 import numpy as np
 
 from latent_atlas.pictures import Dots, Trend, Trends, contests_picture, png, trends_picture
-from latent_atlas.report import figure, html, section, table
+from latent_atlas.report.frame import figure, framed, section
+from latent_atlas.report.tables import table
 from latent_atlas.study.contest import Contest
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.question import Question, Results
@@ -53,12 +54,8 @@ def page(
     )
     parts = [_summary(asked), *(_question(one, design, results) for one in asked)]
     parts += [_shape(shape) if shape else "", _failures(failures), _terms(), _design(design)]
-    return html(
-        title=f"{design.config.data.source}: where to judge, against what, jointly or apart",
-        kicker="Latent Atlas, a study",
-        lead=lead,
-        sections="".join(parts),
-    )
+    heading = f"{design.config.data.source}: where to judge, against what, jointly or apart"
+    return framed("Latent Atlas, a study", heading, lead, "".join(parts))
 
 
 def _summary(asked: Sequence[Question]) -> str:

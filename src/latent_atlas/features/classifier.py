@@ -1,24 +1,23 @@
-"""Feature extractors: what "looks alike" means in a number, always named beside it."""
+"""A classifier trained here, on the collection's own labels: features that know what matters in it."""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
+from latent_atlas.features.extractor import Extractor, Features
 from latent_atlas.nn.initial import initial_weights
 from latent_atlas.shapes import ByteImages, Labels
 
 __all__ = ["Classifier", "train_classifier"]
 
-Features = Float[Tensor, "n f"]
 WIDTH = 128  # features of a classifier
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Classifier(Extractor):
     """A small convolutional classifier trained on the collection's own labels.
 
     Attributes:

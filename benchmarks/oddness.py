@@ -1,0 +1,263 @@
+"""Which images are odd? AUROC of telling real held-out images from others, with nothing learned of the others.
+
+Claim: Fashion-MNIST against MNIST at least 0.99, and the reverse; and at a false-alarm rate of 5 %, about 5 % of real
+images are called odd. Beside these: cartoon faces against Fashion-MNIST brought to their size, each class left out of
+training against the rest, and the same images turned, blurred, noised, inverted, or blank. All scores read the same
+model, codes and map; half of the held-out images calibrate, the other half is told from the odd ones.
+
+Nothing is fitted to odd images. What the score is made of, and that what is too good counts half, was settled on two
+Fashion-MNIST runs (d = 16 and 64) against MNIST, faces, and clothes turned, blurred and noised, and not changed since:
+the other rows had not been looked at.
+
+    python benchmarks/oddness.py                       # trains every model it needs into --runs; on a GPU, minutes each
+    python benchmarks/oddness.py --steps 1200 --width 12 --batch-size 64              # the same on two CPU cores
+    python benchmarks/oddness.py --models fashion-mnist=runs/fashion-16 --left-out    # models that are there already
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.checkpoint import Run
+from latent_atlas.config import Config, DataConfig, with_settings
+from latent_atlas.data import ImageSet, load_images
+from latent_atlas.presets import PRESETS
+from latent_atlas.train import train
+from opponents import fit_flow, fit_gaussian_mixture
+from record import record
+
+AGAINST = {"fashion-mnist": "mnist", "mnist": "fashion-mnist", "faces": "fashion-mnist", "digits": "mnist"}
+LEFT_OUT = ("fashion-mnist", "digits")
+CODES = 20_000  # of the training images, for the opponents
+NEIGHBOUR = 10
+FALSE_ALARM = 0.05
+
+Judge = Callable[[Tensor], np.ndarray]
+"""From images, as bytes, to numbers that grow with oddness."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model, and what is real to it.
+
+    Attributes:
+        atlas: The model with its map.
+        calibration, real: Two halves of the held-out images, as bytes.
+    """
+
+    atlas: Atlas
+    calibration: Tensor
+    real: Tensor
+
+
+def main() -> None:
+    given = arguments()
+    chosen = dict(model.partition("=")[::2] for model in given.models)
+    results: dict[str, Any] = {}
+    for name, folder in chosen.items():
+        images = load(name, given)
+        case = case_of(images, name, Path(folder) if folder else given.runs / name, given)
+        others = load(AGAINST[name], given, like=case.atlas)
+        odd = {AGAINST[name]: others.images[spread(len(others), given.images)], **altered(case.real)}
+        results[name] = compare(case, odd, given)
+    for name in (name for name in LEFT_OUT if name in chosen):
+        images = load(name, given)
+        assert images.labels is not None
+        for kind in given.left_out:
+            rest = images.select(images.labels != kind)
+            case = case_of(rest, name, given.runs / f"{name}-without-{kind}", given)
+            odd = {f"class {kind}": images.select((images.labels == kind) & images.held_out).images}
+            results[f"{name} without {kind}"] = compare(case, odd, given)
+    settings = {n: v for n, v in vars(given).items() if isinstance(v, int | float) or v is None}
+    record("oddness", results, false_alarm=FALSE_ALARM, **settings)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--models", nargs="*", default=list(AGAINST), help="NAME, or NAME=RUN, of: " + ", ".join(AGAINST)
+    )
+    parser.add_argument("--left-out", type=int, nargs="*", default=range(10), help="classes to leave out in turn")
+    parser.add_argument("--runs", type=Path, default=Path("runs/oddness"), help="where models are trained and kept")
+    parser.add_argument("--steps", type=int, help="of training (default: the preset's)")
+    parser.add_argument("--width", type=int, help="of the networks (default: the preset's)")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--map-steps", type=int)
+    parser.add_argument("--images", type=int, default=5_000, help="of each kind at most")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for the mixture, and for the flow")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+def settings_of(name: str, given: argparse.Namespace) -> Config:
+    """The preset of a set, with what the command line changed; a third of a small set is held out."""
+    set_to = {
+        "train.steps": given.steps,
+        "train.adversarial_start": given.steps and given.steps // 3,
+        "train.kl_warmup": given.steps and given.steps // 3,
+        "train.batch_size": given.batch_size,
+        "train.seed": given.seed,
+        "model.width": given.width,
+        "model.discriminator_width": given.width,
+        "map.steps": given.map_steps,
+        "data.held_out": 0.3,
+    }
+    return with_settings(PRESETS[name], [f"{place}={value}" for place, value in set_to.items() if value is not None])
+
+
+def load(name: str, given: argparse.Namespace, like: Atlas | None = None) -> ImageSet:
+    """A named set, at its own size or at that of a model that it is odd to."""
+    config = settings_of(name, given)
+    if like is None:
+        return load_images(config.data, config.model.image_size, config.model.channels)
+    channels, side, _ = like.image_shape
+    return load_images(DataConfig(source=name, limit=2 * given.images), side, channels)
+
+
+def case_of(images: ImageSet, name: str, folder: Path, given: argparse.Namespace) -> Case:
+    """The model of a run folder, trained now if there is none."""
+    run = Run(folder)
+    if not run.file("map.safetensors").is_file():
+        config = settings_of(name, given)
+        run.claim()
+        run.begin(config)
+        train(images, config, run, log=lambda entry: None)
+        print(f"trained {folder}", flush=True)
+    test = images.test.images
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(given.seed))[: 2 * given.images]
+    half = len(order) // 2
+    return Case(Atlas.load(folder), test[order[:half]], test[order[half:]])
+
+
+def altered(images: Tensor) -> dict[str, Tensor]:
+    """The same images, changed: as bytes again, so that only what is seen tells them apart."""
+    x = images.float() / 255
+    generator = torch.Generator().manual_seed(0)
+    kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0])
+    kernel = (kernel[:, None] * kernel / 256).expand(x.shape[1], 1, 5, 5)
+    blurred = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
+    greys = torch.linspace(0, 1, 64)[:, None, None, None].expand(64, *x.shape[1:])
+    changed = {
+        "turned by 90°": x.rot90(1, (2, 3)),
+        "upside down": x.flip(2),
+        "mirrored": x.flip(3),
+        "blurred": blurred,
+        "noised by 0.1": x + 0.1 * torch.randn(x.shape, generator=generator),
+        "inverted": 1 - x,
+        "blank": greys,
+        "noise alone": torch.rand(x[:500].shape, generator=generator),
+    }
+    return {name: (some.clamp(0, 1) * 255).round().to(torch.uint8) for name, some in changed.items()}
+
+
+def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> dict[str, Any]:
+    """AUROC of every score on every kind of odd images, and what is called odd at the false-alarm rate."""
+    judges = opponents(case, given)
+    real = {name: judge(case.real) for name, judge in judges.items()}
+    usual = case.atlas.score(case.real, held_out=case.calibration, false_alarm=FALSE_ALARM)
+    told = {
+        "real images": len(case.real),
+        "calibrated on": usual.calibrated_on,
+        "false alarms": usual.odd.mean().item(),
+        "odd": {},
+    }
+    for name, images in odd.items():
+        found = case.atlas.score(images, held_out=case.calibration, false_alarm=FALSE_ALARM)
+        rows = {"latent atlas": auroc(usual.distance, found.distance)}
+        rows |= {opponent: auroc(real[opponent], judge(images)) for opponent, judge in judges.items()}
+        told["odd"][name] = {"images": len(images), "called odd": found.odd.mean().item(), "auroc": rows}
+        print(name, {row: f"{numbers['value']:.4f}" for row, numbers in rows.items()}, flush=True)
+    return told
+
+
+def opponents(case: Case, given: argparse.Namespace) -> dict[str, Judge]:
+    """Scores that one would otherwise pick, on the same model and codes."""
+    atlas = case.atlas
+    generator = torch.Generator(atlas.device).manual_seed(given.seed)
+    learn, check = (atlas.codes[part].sample(CODES, generator=generator) for part in ("train", "held_out"))
+    budget = {"seconds": given.seconds, "generator": generator}
+    mixture, flow = fit_gaussian_mixture(learn, check[:5_000], **budget), fit_flow(learn, check[:5_000], **budget)
+    single = torch.distributions.MultivariateNormal(learn.mean(dim=0), torch.cov(learn.T))
+    means = atlas.codes["train"].means[:CODES].cpu().numpy()
+    neighbours = NearestNeighbors(n_neighbors=NEIGHBOUR).fit(means)
+    noise = errors(atlas, case.calibration).mean()  # the decoder's variance that makes the bound tightest
+
+    def by_codes(log_prob: Callable[[Tensor], Tensor]) -> Judge:
+        @torch.no_grad()
+        def judge(images: Tensor) -> np.ndarray:
+            return -torch.cat([log_prob(part) for part in atlas.encode(images).split(2_000)]).cpu().numpy()
+
+        return judge
+
+    return {
+        "VAE ELBO": lambda images: negative_elbo(atlas, images, noise),
+        "reconstruction error": lambda images: errors(atlas, images),
+        "map density": by_codes(atlas.map.log_prob),
+        "Mahalanobis": by_codes(single.log_prob),
+        "Gaussian mixture": by_codes(mixture.log_prob),
+        "neural spline flow": by_codes(flow.log_prob),
+        f"neighbour {NEIGHBOUR}": lambda images: neighbours.kneighbors(atlas.encode(images).cpu().numpy())[0][:, -1],
+    }
+
+
+def errors(atlas: Atlas, images: Tensor) -> np.ndarray:
+    """Mean squared error per pixel of G(mu(x))."""
+    found = [squared(part, atlas.decode(atlas.encode(part))) for part in images.split(500)]
+    return torch.cat(found).numpy()
+
+
+@torch.no_grad()
+def negative_elbo(atlas: Atlas, images: Tensor, variance: float, draws: int = 4) -> np.ndarray:
+    """-ELBO in nats, up to a constant: E_q |x - G(z)|² / (2 variance) + KL(q(z|x) || p(z))."""
+    assert atlas.model is not None
+    generator = torch.Generator().manual_seed(0)
+    bounds = []
+    for part in images.split(500):
+        means, log_variances = (some.cpu() for some in atlas.model.posterior(part) if some is not None)
+        kl = 0.5 * (means.square() + log_variances.exp() - 1 - log_variances).sum(dim=1)
+        error = torch.zeros(len(part))
+        for _ in range(draws):
+            z = means + (0.5 * log_variances).exp() * torch.randn(means.shape, generator=generator)
+            error += squared(part, atlas.decode(z)) / draws
+        bounds.append(error * part[0].numel() / (2 * variance) + kl)
+    return torch.cat(bounds).numpy()
+
+
+def squared(images: Tensor, rebuilt: Tensor) -> Tensor:
+    return (rebuilt.cpu() - images.float() / 255).square().flatten(1).mean(dim=1)
+
+
+def auroc(real: np.ndarray, odd: np.ndarray) -> dict[str, float]:
+    """P(odd > real) + P(odd = real) / 2, and its standard error.
+
+    References:
+        Comparing the Areas Under Two or More Correlated ROC Curves, DeLong, DeLong and Clarke-Pearson 1988.
+    """
+    below = placements(np.sort(real), odd)
+    above = 1 - placements(np.sort(odd), real)
+    variance = below.var(ddof=1) / len(odd) + above.var(ddof=1) / len(real)
+    return {"value": below.mean().item(), "error": float(np.sqrt(variance))}
+
+
+def placements(ranked: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Share of the ranked numbers below each value, ties counted half."""
+    sides = [np.searchsorted(ranked, values, side) for side in ("left", "right")]
+    return (sides[0] + sides[1]) / 2 / len(ranked)
+
+
+def spread(n: int, most: int) -> Tensor:
+    """Places of at most so many images, evenly spread: sets are often in the order of their classes."""
+    return torch.arange(n)[:: max(1, -(-n // most))]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The command `evaluate`: a run in, numbers beside their opponents' and a page out."""
+
+import json
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latent_atlas.cli.console import Console
+from latent_atlas.cli.places import load_atlas
+from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    from latent_atlas.atlas import Atlas
+    from latent_atlas.data import ImageSet
+    from latent_atlas.evaluation import Section
+
+__all__ = ["evaluate"]
+
+
+def evaluate(given: Namespace, console: Console) -> None:
+    """Judge a run by its held-out images."""
+    from latent_atlas.evaluation import evaluate as judged
+    from latent_atlas.report import write_evaluation
+
+    out = _folder(given)
+    atlas = load_atlas(given)
+    _ = atlas.image_shape  # that there is no model is better said before images are read
+    with console.progress() as advance:
+        images, notes = _images(given, atlas)
+        evaluation = judged(
+            atlas,
+            images,
+            most=given.images,
+            extractor=given.extractor,
+            seed=given.seed,
+            log=lambda name, done, total: advance("questions", done, total, name),
+        )
+    evaluation = replace(evaluation, notes=(*notes, *evaluation.notes))
+    file = out / "evaluation.json"
+    file.write_text(json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    page = write_evaluation(evaluation, out / "evaluation.html")
+    for note in notes:
+        console.say(note)
+    told = [*(_told(one) for one in evaluation.sections.values()), f"look at {page}"]
+    console.result({"file": str(file), "page": str(page), **evaluation.as_json()}, "\n".join(told))
+
+
+def _folder(given: Namespace) -> Path:
+    """Where to write: --out, which is made if need be, or the run."""
+    if given.out is None:
+        return Path(given.folder)
+    out = Path(given.out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{out} is a file or lies in one; choose a folder for --out") from None
+    return out
+
+
+def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...]]":
+    """The collection of the run, and what to know of it.
+
+    Raises:
+        UserError: it is no longer where it was.
+    """
+    from latent_atlas.checkpoint import Run
+    from latent_atlas.data import load_images
+
+    channels, side, _ = atlas.image_shape
+    data = replace(atlas.config.data, source=given.source or atlas.config.data.source)
+    try:
+        images = load_images(data, side, channels)
+    except UserError as gone:
+        if given.source is not None:
+            raise
+        raise UserError(
+            f"the images of this run cannot be loaded ({gone}); where they have moved, name the place by --source"
+        ) from None
+    made_of = (Run(Path(given.folder)).read_json("manifest.json") or {}).get("digest")
+    if made_of in (None, images.manifest()["digest"]):
+        return images, ()
+    return images, ("these are not just the images that the run was made of: some may have been learned from",)
+
+
+def _told(section: "Section") -> str:
+    """A section in a few lines, for people."""
+    lines = [f"{section.question}  ({section.sample})"]
+    for row, numbers in section.rows.items():
+        lines.append(
+            f"  {row:24}" + "  ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
+        )
+    return "\n".join([*lines, *(f"  {note}" for note in section.notes)])

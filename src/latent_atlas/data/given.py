@@ -1,0 +1,57 @@
+"""Images that a user names one by one or by the folder, to be looked at and not learned from."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from latent_atlas.data.decode import Square
+from latent_atlas.data.imageset import ImageSet
+from latent_atlas.data.load import open_source
+from latent_atlas.data.reading import Progress, Reading, read_all
+from latent_atlas.data.source import Item, Source
+from latent_atlas.data.unpack import IMAGE_SUFFIXES, quiet, read_file
+from latent_atlas.errors import UserError
+
+__all__ = ["read_images"]
+
+
+def read_images(places: Sequence[str], square: Square, *, progress: Progress | None = None) -> ImageSet:
+    """Read all images at some places, whatever they are worth.
+
+    Arguments:
+        places: Image files, and sources as for `load_images`, in any order.
+        square: What every image becomes.
+        progress: Called now and then, for each place, with the number of its items done, of all, and of rejects.
+
+    Returns:
+        The images in the order of the places, all of them held out, named by their paths or rows; its rejects are the
+        files that could not be decoded.
+
+    Raises:
+        UserError: a place does not exist, or no image at any of them can be decoded.
+    """
+    readings: list[Reading] = []
+    names: list[str] = []
+    for place in places:
+        with quiet(), closing(_source(place)) as source:
+            reading = read_all(source.items, square, source.in_turn, progress)
+        readings.append(reading)
+        names += [source.items[i].name for i in reading.kept]
+    rejects = tuple(reject for reading in readings for reject in reading.rejects)
+    if not names:
+        first = f", for instance {rejects[0].path}: {rejects[0].reason}" if rejects else ""
+        raise UserError(f"none of {len(rejects)} images can be decoded{first}; give other images")
+    images = torch.cat([reading.images for reading in readings])
+    held_out = torch.ones(len(images), dtype=torch.bool)
+    return ImageSet(images, None, (), tuple(names), held_out, rejects=rejects, source=" ".join(places))
+
+
+def _source(place: str) -> Source:
+    """One image file, or whatever else has images."""
+    path = Path(place).expanduser()
+    if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        return Source((Item(place, partial(read_file, path)),))
+    return open_source(place)

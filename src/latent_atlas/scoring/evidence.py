@@ -1,0 +1,84 @@
+"""What is measured of each image, before it is compared with anything."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_atlas.codes import Codes
+from latent_atlas.density import Density, Membership
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Values
+
+__all__ = ["Column", "Evidence", "gather"]
+
+Column = Float[np.ndarray, " n"]
+PIECE = 4_096  # codes judged at a time
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is measured of each image.
+
+    Attributes:
+        means: mu(x), shape (n, d).
+        log_prob: log q(mu(x)) in nats, shape (n,).
+        realness: D_z(mu(x)) in [0, 1]; None where the density is not read off a discriminator.
+        error: Mean squared error per pixel of G(mu(x)); None where there are codes alone.
+        width: Geometric mean over the coordinates of sigma(x); None where an image is one point.
+    """
+
+    means: Float[np.ndarray, "n d"]
+    log_prob: Column
+    realness: Column | None = None
+    error: Column | None = None
+    width: Column | None = None
+
+    def __len__(self) -> int:
+        """n, the number of images."""
+        return len(self.means)
+
+    def __getitem__(self, rows: np.ndarray) -> "Evidence":
+        """The evidence of some images, by their numbers."""
+        columns: dict[str, Any] = {name: value for name, value in vars(self).items() if value is not None}
+        return Evidence(**{name: value[rows] for name, value in columns.items()})
+
+
+@torch.no_grad()
+def gather(density: Density, codes: Codes, errors: Values | None = None) -> Evidence:
+    """Measure images by their codes.
+
+    Arguments:
+        density: The map, or any other density of the codes.
+        codes: q(z|x) of every image.
+        errors: Mean squared error per pixel of every image's reconstruction, if there are images.
+
+    Raises:
+        UserError: there are no codes, a number is not finite, or the map has no log-density.
+    """
+    if len(codes) == 0:
+        raise UserError("there is nothing to score; give at least one image")
+    pieces = codes.means.split(PIECE)
+    real = torch.cat([density.realness(z) for z in pieces]) if isinstance(density, Membership) else None
+    spread = None if codes.log_variances is None else (codes.log_variances.mean(dim=1) / 2).exp()
+    found = Evidence(
+        means=_array(codes.means),
+        log_prob=_array(torch.cat([density.log_prob(z) for z in pieces])),
+        realness=None if real is None else _array(real),
+        error=None if errors is None else _array(errors),
+        width=None if spread is None else _array(spread),
+    )
+    bad = np.isnan(found.log_prob) | ~np.isfinite(found.means).all(axis=1)
+    if bad.any():
+        raise UserError(
+            f"{bad.sum()} of {len(bad)} images have codes that are not finite, the first is number {bad.argmax()}; "
+            "look for NaN or infinite pixels there"
+        )
+    return found
+
+
+def _array(values: Tensor) -> np.ndarray:
+    return values.detach().cpu().double().numpy()

@@ -1,0 +1,253 @@
+"""Oddness: its guarantee, its vector, what it takes for odd, and what it says to nonsense."""
+
+import csv
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+from sklearn.metrics import roc_auc_score
+
+from latent_atlas.codes import Codes
+from latent_atlas.density import ExactMembership, StandardNormal
+from latent_atlas.errors import UserError
+from latent_atlas.scoring import Evidence, Scorer, gather, memorisation
+from latent_atlas.scoring.table import fewest
+from latent_atlas.toys import two_clusters
+
+
+def evidence(n: int, random: np.random.Generator, dimension: int = 3) -> Evidence:
+    """Of images whose errors and widths depend on where their codes are, as those of real images do."""
+    means = random.normal(size=(n, dimension))
+    return Evidence(
+        means=means,
+        log_prob=-np.square(means).sum(axis=1) / 2,
+        error=np.exp(means[:, 0] + 0.1 * random.normal(size=n)),
+        width=np.exp(-means[:, 1] + 0.2 * random.normal(size=n)),
+    )
+
+
+def changed(some: Evidence, **columns: np.ndarray) -> Evidence:
+    return Evidence(**{**vars(some), **columns})
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("false_alarm", [0.05, 0.2])
+def test_real_images_are_called_odd_at_the_promised_rate(false_alarm: float) -> None:
+    # One new image per calibration: these are independent, so their count is binomial with p <= the rate.
+    trials, held_out = 400, 120
+    alarms = 0
+    for trial in range(trials):
+        random = np.random.default_rng(trial)
+        everything = evidence(held_out + 1, random)
+        scorer = Scorer(everything[np.arange(held_out)], generator=seeded(trial))
+        alarms += int(scorer.score(everything[np.array([held_out])], false_alarm=false_alarm).odd[0])
+    exact = math.floor(false_alarm * (scorer.calibrated_on + 1)) / (scorer.calibrated_on + 1)
+    assert binom.cdf(alarms, trials, exact) > 1e-3
+    assert binom.sf(alarms - 1, trials, exact) > 1e-3
+
+
+def test_the_oddness_of_an_image_depends_on_nothing_else_than_that_image() -> None:
+    random = np.random.default_rng(0)
+    scorer, images = Scorer(evidence(200, random), generator=seeded(0)), evidence(30, random)
+    order = random.permutation(30)
+    whole, shuffled = scorer.score(images), scorer.score(images[order])
+    alone = scorer.score(images[np.array([7])])
+    np.testing.assert_array_equal(shuffled.oddness, whole.oddness[order])
+    np.testing.assert_allclose(shuffled.distance, whole.distance[order])
+    np.testing.assert_allclose(alone.distance[0], whole.distance[7])
+
+
+def test_an_unlikely_code_and_an_easy_reconstruction_do_not_cancel() -> None:
+    random = np.random.default_rng(0)
+    scorer, images = Scorer(evidence(400, random), generator=seeded(0)), evidence(200, random)
+    assert images.error is not None
+    # The sum log q - log error is what it was; the vector is not.
+    rarer = scorer.score(changed(images, log_prob=images.log_prob - 3.0, error=images.error * math.exp(-3.0)))
+    assert rarer.oddness.mean() > scorer.score(images).oddness.mean() + 0.3
+
+
+@pytest.mark.parametrize("factor", [8.0, 1 / 20])
+def test_errors_far_from_those_of_similar_images_are_odd_on_either_side(factor: float) -> None:
+    random = np.random.default_rng(0)
+    scorer, images = Scorer(evidence(600, random), generator=seeded(0)), evidence(100, random)
+    assert images.error is not None
+    found = scorer.score(changed(images, error=images.error * factor))
+    assert found.excess_error is not None
+    assert (np.sign(found.excess_error) == np.sign(math.log(factor))).all()
+    assert found.odd.mean() > 0.9
+    # Most errors of this size are common ones among other codes: only the comparison with similar images shows them.
+    known = evidence(600, np.random.default_rng(0)).error
+    assert known is not None
+    assert np.mean((known.min() < images.error * factor) & (images.error * factor < known.max())) > 0.5
+
+
+def test_what_is_too_good_counts_half() -> None:
+    random = np.random.default_rng(0)
+    scorer = Scorer(Evidence(random.normal(size=(200, 2)), random.normal(size=200)), generator=seeded(0))
+    log_prob = np.array([-20.0, -10.0, 10.0, 20.0])
+    rare, rarer, likely, likelier = scorer.score(Evidence(np.zeros((4, 2)), log_prob)).distance[[1, 0, 2, 3]]
+    assert rarer - rare == pytest.approx(2 * (likelier - likely))
+    assert rarer - rare == pytest.approx(10, rel=0.2)  # in standard deviations of N(0, 1)
+
+
+def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
+    population, elsewhere = two_clusters(2, 3.0), StandardNormal(2)
+    scorer = Scorer(gather(population, Codes(population.sample(4000, generator=seeded(0)))), generator=seeded(1))
+    real, odd = population.sample(3000, generator=seeded(2)), 4 * elsewhere.sample(3000, generator=seeded(3))
+    found = scorer.score(gather(population, Codes(torch.cat([real, odd]))), false_alarm=0.1)
+    truth = np.repeat([0, 1], 3000)
+    by_score = roc_auc_score(truth, found.distance)
+    by_density = roc_auc_score(truth, -population.log_prob(torch.cat([real, odd])).numpy())
+    assert by_score > 0.9
+    assert by_score > by_density - 0.03  # what it costs that a code at the very mode is a little odd
+    assert abs(found.odd[:3000].mean() - 0.1) < 0.03
+
+
+def test_realness_is_that_of_the_discriminator_and_is_left_out_where_there_is_none() -> None:
+    population, prior = two_clusters(2, 3.0), StandardNormal(2)
+    codes = Codes(population.sample(50, generator=seeded(0)))
+    judged = ExactMembership(population, prior)
+    found = Scorer(gather(judged, codes), generator=seeded(0)).score(gather(judged, codes))
+    ratio = (population.log_prob(codes.means) - prior.log_prob(codes.means)).sigmoid()
+    np.testing.assert_allclose(found.realness, ratio.numpy(), rtol=1e-4)
+    assert (
+        "realness"
+        not in Scorer(gather(population, codes), generator=seeded(0)).score(gather(population, codes)).rows()[0]
+    )
+
+
+def test_typicality_is_the_share_of_held_out_images_that_are_less_likely() -> None:
+    random = np.random.default_rng(0)
+    held_out, images = evidence(100, random), evidence(20, random)
+    found = Scorer(held_out, generator=seeded(0)).score(images)
+    expected = (held_out.log_prob[None] < images.log_prob[:, None]).mean(axis=1)
+    np.testing.assert_allclose(found.typicality, expected)
+
+
+def test_a_place_without_density_is_as_odd_as_can_be() -> None:
+    random = np.random.default_rng(0)
+    held_out = evidence(100, random)
+    nowhere = changed(held_out, log_prob=np.where(np.arange(100) == 3, -np.inf, held_out.log_prob))
+    found = Scorer(nowhere, generator=seeded(0)).score(nowhere[np.arange(5)])
+    assert found.oddness.argmax() == 3
+    assert np.isfinite(np.delete(found.distance, 3)).all()
+    assert math.isinf(found.distance[3])
+
+
+def test_one_image_and_identical_images_are_scored() -> None:
+    random = np.random.default_rng(0)
+    one = evidence(1, random)
+    same = one[np.zeros(40, int)]
+    scorer = Scorer(same, generator=seeded(0))
+    assert scorer.score(one).oddness[0] == pytest.approx(0, abs=1e-12)
+    other = scorer.score(changed(one, log_prob=one.log_prob - 1))
+    assert other.odd[0]
+    assert np.isfinite(other.distance[0])
+
+
+def test_too_few_held_out_images_give_a_sentence_and_a_rate_that_works() -> None:
+    random = np.random.default_rng(0)
+    scorer, images = Scorer(evidence(18, random), generator=seeded(0)), evidence(5, random)
+    found = scorer.score(images)
+    assert not found.odd.any()
+    assert "a rank among 9 held-out images, too few; --false-alarm 0.1 or more" in found.sentence()
+    far = changed(images, log_prob=images.log_prob - 1000)
+    assert scorer.score(far, false_alarm=0.1).odd.all()
+
+
+def test_a_rate_can_be_had_from_as_many_images_as_it_says() -> None:
+    for rate in (0.05, 0.1, 0.01, 0.3):
+        assert 1 / (fewest(rate) + 1) <= rate < 1 / fewest(rate)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, math.nan])
+def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
+    some = evidence(20, np.random.default_rng(0))
+    with pytest.raises(UserError, match=r"the false-alarm rate is .*; choose a share between 0 and 1"):
+        Scorer(some, generator=seeded(0)).score(some, false_alarm=rate)
+
+
+def test_nonsense_is_refused_in_one_sentence() -> None:
+    some = evidence(20, np.random.default_rng(0))
+    with pytest.raises(UserError, match="there are 3; give at least 4, for a false-alarm rate of 5 % at least 38"):
+        Scorer(some[np.arange(3)], generator=seeded(0))
+    with pytest.raises(UserError, match="only one side has the column 'error'"):
+        Scorer(some, generator=seeded(0)).score(Evidence(some.means, some.log_prob, width=some.width))
+    with pytest.raises(UserError, match="nothing to score"):
+        gather(StandardNormal(2), Codes(torch.empty(0, 2)))
+    with pytest.raises(UserError, match="1 of 3 images have codes that are not finite, the first is number 1"):
+        gather(StandardNormal(1), Codes(torch.tensor([[0.0], [math.nan], [1.0]])))
+
+
+def test_tables_come_back_from_csv_and_json(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images = evidence(12, random)
+    images.log_prob[5] = -np.inf
+    names = tuple(f'strange, "name" {i} é' for i in range(12))
+    found = Scorer(evidence(100, random), generator=seeded(0)).score(images, names=names)
+    with found.write(tmp_path / "s.CSV").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == list(names)
+    for column in ("log_prob", "typicality", "error", "width", "rarity", "excess_error", "distance", "oddness"):
+        np.testing.assert_array_equal([float(row[column]) for row in rows], getattr(found, column))
+    assert [row["odd"] for row in rows] == [str(odd) for odd in found.odd]
+    told = json.loads(found.write(tmp_path / "s.json").read_text(), parse_constant=pytest.fail)
+    assert told["threshold"] == 0.95
+    assert told["odd"] == found.odd.sum() == sum(row["odd"] for row in told["rows"])
+    assert told["rows"][5]["log_prob"] is None
+    assert told["rows"][4]["log_prob"] == images.log_prob[4]
+    with pytest.raises(UserError, match=r"is not a \.csv or \.json file"):
+        found.write(tmp_path / "s.txt")
+
+
+def sheets(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, 4))
+
+
+def test_copies_of_training_images_are_found_and_real_images_are_none() -> None:
+    train, held_out, fresh = sheets(400, 0), sheets(300, 1), sheets(500, 2)
+    none = memorisation(fresh, train, held_out)
+    assert not none.copies
+    assert none.expected == pytest.approx(3 / 301)
+    assert abs(none.share - none.expected) < 4 * none.error
+    assert abs(none.nearer - 0.5) < 0.1
+    copied = fresh.copy()
+    copied[:50] = train[100:150] + 1e-4
+    some = memorisation(copied, train, held_out)
+    assert some.copies
+    assert some.share >= 0.1
+    np.testing.assert_array_equal(some.neighbours[:50], np.arange(100, 150))
+    assert some.verdict().startswith("samples copy training images: 1")
+
+
+def test_the_count_of_copies_is_tested_exactly_though_the_threshold_is_drawn() -> None:
+    # Few held-out images set the threshold: among many samples a plain binomial test would cry wolf every time.
+    alarms = sum(
+        memorisation(sheets(400, 3 * i), sheets(200, 3 * i + 1), sheets(9, 3 * i + 2)).copies for i in range(60)
+    )
+    assert alarms <= 1
+
+
+def test_samples_from_nearer_by_are_said_to_be_nearer_and_no_copies() -> None:
+    found = memorisation(0.5 * sheets(300, 2), sheets(400, 0), sheets(300, 1))
+    assert found.nearer > 0.6
+    assert found.nearer_p < 1e-3
+
+
+def test_memorisation_of_identical_images_and_of_nothing() -> None:
+    same = np.zeros((5, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not memorisation(same, same, same).copies
+    with pytest.raises(UserError, match=r"samples have shape \(0, 3\)"):
+        memorisation(same[:0], same, same)
+    with pytest.raises(UserError, match=r"held-out images have shape \(5, 2\)"):
+        memorisation(same, same, same[:, :2])
