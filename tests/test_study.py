@@ -71,7 +71,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def design(archive: Path) -> Design:
-    found = designed(replace(TINY, data=replace(TINY.data, source=str(archive))), LITTLE, FEW)
+    found = designed(replace(TINY, data=replace(TINY.data, source=str(archive))), LITTLE, FEW, "pixels")
     assert found.images > 0
     assert found.other != str(archive)
     return replace(found, other="digits")  # the quickest to read
@@ -113,7 +113,7 @@ def test_without_the_separate_arm_spaces_are_not_compared() -> None:
 
 
 def test_a_design_survives_its_file() -> None:
-    design = Design(TINY, Effort(sizes=(5, 6)), Grid(arms=("online",), seeds=4), "digits", "abc", 77)
+    design = Design(TINY, Effort(sizes=(5, 6)), Grid(arms=("online",), seeds=4), "digits", "pixels", "abc", 77)
     assert Design.from_json(design.to_json()) == design
     with pytest.raises(UserError, match="damaged"):
         Design.from_json('{"format": 1}')
@@ -327,7 +327,7 @@ def gone(group: int) -> bool:
 def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> None:
     endless = replace(design.config, train=replace(design.config.train, steps=1_000_000))
     ledger = Ledger(tmp_path / "study")
-    ledger.begin(replace(design, config=endless, grid=replace(FEW, seeds=2)))
+    ledger.begin(replace(design, config=endless))
     script = (
         "import sys; from pathlib import Path; from latent_atlas.study import *; ledger = Ledger(Path(sys.argv[1]))\n"
         "carry_out(ledger.path, ledger.design().cells(), ['cpu', 'cpu'], print)"
@@ -339,7 +339,7 @@ def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> N
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of them
         _, said = process.communicate(timeout=60)
-    assert "Interrupted: stopped with 12 of 12 cells to do" in said
+    assert "Interrupted: stopped with 6 of 6 cells to do" in said
     assert "KeyboardInterrupt" not in said
     assert (ledger.path / "runs" / "separate-0" / "state.safetensors").is_file()
     assert gone(process.pid)
@@ -379,6 +379,7 @@ def test_the_command_plans_does_and_tells(
         (("--arms", "separate,fast"), "no arm 'fast'"),
         (("--set", "train.arm=online"), "--arms"),
         (("--workers", "0"), "--workers is 0"),
+        (("--extractor", "eyes"), "no extractor 'eyes'"),
         (("--device", "abacus"), "abacus"),
     ],
 )

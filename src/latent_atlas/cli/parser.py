@@ -268,6 +268,7 @@ def _study(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p.add_argument("--z-real", metavar="Z,Z", help="of samples, means (default: both)")
     p.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions; tests need 3 or more (default: 3)")
     p.add_argument("--limit", type=int, metavar="N", help="use at most N images")
+    p.add_argument("--extractor", metavar="E", help="as for evaluate (default: a classifier if there are classes)")
     p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core, or four a GPU)")
     p.add_argument("--dry-run", action="store_true", help="show the plan with its time, and do nothing")
     _add_device(p)

@@ -67,7 +67,7 @@ def _design(given: Namespace) -> "Design":
     config = with_settings(config, settings + given.settings)
     named = {"arms": given.arms, "boundaries": given.boundaries, "z_real": given.z_real}
     chosen = {name: tuple(dict.fromkeys(w.strip() for w in words.split(","))) for name, words in named.items() if words}
-    return designed(config, effort, Grid(seeds=given.seeds, **chosen))
+    return designed(config, effort, Grid(seeds=given.seeds, **chosen), given.extractor)
 
 
 def _estimated(design: "Design", ledger: "Ledger", left: "list[Cell]", crew: list[str], console: Console) -> "Estimate":

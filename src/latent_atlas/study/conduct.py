@@ -8,6 +8,8 @@ from typing import Any
 from latent_atlas.checkpoint import Run
 from latent_atlas.config import Config
 from latent_atlas.data import load_images
+from latent_atlas.errors import UserError
+from latent_atlas.features import EXTRACTORS
 from latent_atlas.study.design import Cell, Design, Effort, Grid
 from latent_atlas.study.ledger import Ledger
 from latent_atlas.study.material import other_source
@@ -44,19 +46,29 @@ class Conclusion:
         }
 
 
-def designed(config: Config, effort: Effort, grid: Grid) -> Design:
+def designed(config: Config, effort: Effort, grid: Grid, extractor: str | None = None) -> Design:
     """The design of a study of these settings: the images are looked at, and other ones chosen.
 
+    Arguments:
+        config, effort, grid: As in `Design`.
+        extractor: Likewise; None takes a classifier where the collection has classes, for its features know what
+            matters there, and else the best there is.
+
     Raises:
-        UserError: there are no such images.
+        UserError: there are no such images, or no such extractor.
     """
     config = replace(config, train=replace(config.train, device="auto"))  # results are not to depend on the device
     images = load_images(config.data, config.model.image_size, config.model.channels)
+    classes = images.labels is not None and bool(images.labels.min() >= 0) and len(images.labels.unique()) > 1
+    extractor = extractor or ("classifier" if classes else "auto")
+    if extractor not in EXTRACTORS:
+        raise UserError(f"no extractor '{extractor}'; choose {', '.join(EXTRACTORS)}")
     return Design(
         config=config,
         effort=effort,
         grid=grid,
         other=other_source(config.data.source),
+        extractor=extractor,
         digest=str(images.manifest()["digest"]),
         images=len(images.train),
     )

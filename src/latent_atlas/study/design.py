@@ -97,6 +97,7 @@ class Design:
         effort: How much is measured.
         grid: What is compared.
         other: Name of the other images that should look odd.
+        extractor: Of the features that Fréchet distances are measured in, one of `features.EXTRACTORS`.
         digest: Fingerprint of the images.
         images: How many there are to learn from.
     """
@@ -105,6 +106,7 @@ class Design:
     effort: Effort = field(default_factory=Effort)
     grid: Grid = field(default_factory=Grid)
     other: str = "faces"
+    extractor: str = "auto"
     digest: str = ""
     images: int = 0
 

@@ -41,8 +41,7 @@ class Material:
     Attributes:
         images: The collection.
         odd: Images that should look odd by kind, each of shape (n, c, h, w).
-        extractor: Of the features that distances are measured in: those of a classifier of the collection's own
-            classes, where it has any.
+        extractor: Of the features that distances are measured in.
         judge: What these features are and whose, to print beside their distances.
         reference: Features of real images.
     """
@@ -114,9 +113,8 @@ def material_of(folder: Path) -> Material:
             f"the images of '{config.data.source}' are not those the study began with; restore them or choose "
             "another --out"
         )
-    classes = images.labels is not None and bool(images.labels.min() >= 0) and len(images.labels.unique()) > 1
     generator = torch.Generator().manual_seed(config.train.seed)
-    extractor = extractor_for(images, "classifier" if classes else "auto", generator=generator)
+    extractor = extractor_for(images, design.extractor, generator=generator)
     held_out = images.test.images
     enough = len(held_out) >= ENOUGH
     reference = extractor.features((held_out if enough else images.images)[:REFERENCE]).double().numpy()
