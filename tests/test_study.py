@@ -22,6 +22,7 @@ from latent_atlas.presets import PRESETS
 from latent_atlas.study import (
     BUDGETS,
     Cell,
+    Conclusion,
     Design,
     Effort,
     Grid,
@@ -84,6 +85,11 @@ def finished(design: Design, tmp_path_factory: pytest.TempPathFactory) -> Path:
     Ledger(folder).begin(design)
     carry_out(folder, design.cells(), HERE, silent)
     return folder
+
+
+@pytest.fixture(scope="module")
+def conclusion(finished: Path) -> Conclusion:
+    return conclude(finished)
 
 
 def begun(folder: Path, grid: Grid = FEW) -> Ledger:
@@ -220,7 +226,7 @@ def test_a_process_that_dies_costs_its_own_cell_only(tmp_path: Path, monkeypatch
     assert len(ledger.results(cells)) == len(cells) - 1
 
 
-def test_a_study_measures_all_and_answers(finished: Path, design: Design) -> None:
+def test_a_study_measures_all_and_answers(finished: Path, design: Design, conclusion: Conclusion) -> None:
     ledger, cells = Ledger(finished), design.cells()
     assert ledger.failures(cells) == {}
     results = ledger.results(cells)
@@ -231,7 +237,6 @@ def test_a_study_measures_all_and_answers(finished: Path, design: Design) -> Non
     assert density["log_prob"] is None  # its boundary has no density where real codes are
     assert 0 <= density["auc"] <= 1
     assert {"noise", "blur", "quarter turn", design.other} == set(prior["odd"])
-    conclusion = conclude(finished)
     assert {one.key for one in conclusion.questions} == {"spaces", "boundaries", "arms", "z_real"}
     assert conclusion.shape is not None
     assert set(conclusion.shape.curves) == {"prior", "density"}
@@ -239,8 +244,9 @@ def test_a_study_measures_all_and_answers(finished: Path, design: Design) -> Non
     assert answers["questions"]["boundaries"]["default"] is None  # one repetition settles nothing
 
 
-def test_the_page_tells_all_and_asks_nobody(finished: Path) -> None:
-    page = conclude(finished).page.read_text()
+def test_the_page_tells_all_and_asks_nobody(conclusion: Conclusion) -> None:
+    page = conclusion.page.read_text()
+    assert "D_z" in page
     for words in ("Question.", "Method.", "Answer.", "What would change it.", "What D* looks like", "study.json"):
         assert words in page
     assert page.count("data:image/png;base64,") >= 5

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from latent_atlas.engine import device_name
 from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
 from latent_atlas.geometry.dense import active_units, kl_per_image
 from latent_atlas.latentmap import LatentMap
@@ -28,7 +29,7 @@ Log = Callable[[dict[str, Any]], None]
 
 
 def work_on(folder: Path, cell: Cell, device: str, log: Log | None = None) -> dict[str, Any]:
-    """Do one cell of the study in `folder` and return what it measured, with the `seconds` it took.
+    """Do one cell of the study in `folder` and return what it measured, with the `seconds` it took and on what.
 
     Raises:
         UserError: it cannot be done; the sentence says why.
@@ -40,7 +41,7 @@ def work_on(folder: Path, cell: Cell, device: str, log: Log | None = None) -> di
     subject = subject_of(folder, cell.run, device)
     work = {"run": _run, "map": _map, "sizes": compare_sizes, "pullback": pulled_back}[cell.kind]
     numbers = work(folder, cell, subject, listen)
-    return numbers | {"seconds": time.perf_counter() - began}
+    return numbers | {"seconds": time.perf_counter() - began, "device": device_name(subject.device)}
 
 
 def _train(folder: Path, cell: Cell, device: str, log: Log) -> None:

@@ -1,9 +1,13 @@
 """A study from its design to its page."""
 
+import importlib.metadata
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from latent_atlas.checkpoint import Run
 from latent_atlas.config import Config
@@ -88,5 +92,8 @@ def conclude(folder: Path) -> Conclusion:
     place = Run(folder)
     place.write_text("study.html", page(design, asked, shape, results, failures))
     conclusion = Conclusion(tuple(asked), shape, failures, place.file("study.html"))
-    place.write_json("answers.json", conclusion.as_json())
+    made_by = {"latent_atlas": importlib.metadata.version("latent-atlas"), "torch": str(torch.__version__)}
+    devices = sorted({str(numbers["device"]) for numbers in results.values() if "device" in numbers})
+    about = {"design": json.loads(design.to_json()), "versions": made_by, "devices": devices}
+    place.write_json("answers.json", about | conclusion.as_json())
     return conclusion

@@ -18,8 +18,8 @@ from latent_atlas.study.statistics import spread
 __all__ = ["page"]
 
 DOTS = (
-    "<strong>Every repetition.</strong> A dot for each, the same one joined by a thin line; bars are means. Look for "
-    "lines that all lean the same way: that is what a paired test sees."
+    "A dot for each repetition, the same one joined by a thin line; bars are means. Look for lines that all lean the "
+    "same way: that is what a paired test sees."
 )
 CURVES = (
     "<strong>AUROC against the number of real images.</strong> Mean over seeds, and one standard deviation. The dashed "
@@ -48,9 +48,10 @@ def page(
     done, cells = len(results), len(design.cells())
     seconds = sum(float(numbers.get("seconds", 0.0)) for numbers in results.values())
     judge = next((str(n["judge"]) for n in results.values() if "judge" in n), "")
+    places = ", ".join(dict.fromkeys(str(numbers["device"]) for numbers in results.values() if "device" in numbers))
     lead = (
         f"{design.images:,} images to learn from, {design.grid.seeds} seeds; {done} of {cells} cells, "
-        f"{seconds / 60:,.0f} minutes of work. Features: {escape(judge)}."
+        f"{seconds / 60:,.0f} minutes of work on {escape(places)}. Features: {escape(judge)}."
     )
     parts = [_summary(asked), *(_question(one, design, results) for one in asked)]
     parts += [_shape(shape) if shape else "", _failures(failures), _terms(), _design(design)]
@@ -71,7 +72,8 @@ def _question(one: Question, design: Design, results: Results) -> str:
         if any(each.values for each in contests):
             tables += _table(group, contests)
             drawn = png(contests_picture([_dots(each) for each in contests if each.values]))
-            pictures += figure(drawn, f"Dots, {group}: every measure by contestant and repetition.", DOTS)
+            caption = f"<strong>{escape(group[:1].upper() + group[1:])}.</strong> {DOTS}"
+            pictures += figure(drawn, f"Dots, {group}: every measure by contestant and repetition.", caption)
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in one.answer[1:])
     return section(
         one.title,

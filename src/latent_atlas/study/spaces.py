@@ -15,7 +15,6 @@ __all__ = ["TARGET", "curves", "spaces"]
 TARGET = 0.9  # AUROC that both spaces are asked to reach
 SPACES = {"D_z": "z", "D_x": "x"}
 PULLED = ("fitted", "trained")
-TOLD, COST, MAPS = "told apart", "cost", "as a map of Z"
 
 COSTS = (
     Criterion("seconds of learning", ("seconds",), "lower", "s"),
@@ -41,9 +40,9 @@ def spaces(design: Design, results: Results) -> Question:
         return contest(c, scores)
 
     contests = {
-        f"{TOLD} from held-out images, AUROC with {most:,} real images": [duel(c) for c in told],
-        f"{COST} with {most:,} real images": [duel(c) for c in COSTS],
-        MAPS: [_as_maps(c, design, results) for c in PULLED_CRITERIA],
+        f"AUROC with {most:,} real images": [duel(c) for c in told],
+        f"cost with {most:,} real images": [duel(c) for c in COSTS],
+        "as a map of Z": [_as_maps(c, design, results) for c in PULLED_CRITERIA],
     }
     first, _, maps = contests.values()
     sentence, default = _verdict(first, maps)
@@ -135,7 +134,7 @@ def _need(name: str, key: str, test: str, design: Design, results: Results) -> s
         return f"{name} does not with {sizes[-1]:,} images"
     middle, least = math.exp(float(np.mean(np.log(found)))), min(found) <= sizes[0]
     part = "" if len(found) == len(seeds) else f" (in {len(found)} of {len(seeds)} seeds)"
-    between = f" ({min(found):,.0f} to {max(found):,.0f})" if len(found) > 1 else ""
+    between = f" ({min(found):,.0f} to {max(found):,.0f})" if max(found) > min(found) else ""
     return (
         f"{name} takes {'at most ' if least else ''}{middle:,.0f} images{between} and {np.mean(times):.1f} s of "
         f"learning{part}"
