@@ -155,6 +155,13 @@ def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
         Ledger(tmp_path / "run").begin(more)
 
 
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
+    ledger = begun(tmp_path / "study")
+    cell = ledger.design().cells()[0]
+    ledger.write(cell, {"a": float("nan"), "b": {"c": [1.0, float("-inf")]}, "d": "word"})
+    assert ledger.results([cell]) == {cell: {"a": None, "b": {"c": [1.0, None]}, "d": "word"}}
+
+
 def test_each_cell_is_done_once_and_after_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[Cell] = []
 

@@ -1,7 +1,6 @@
 """What each kind of cell does: it leaves named numbers, and a run or a probe where others need one."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,13 @@ from latent_atlas.study.ledger import Ledger
 from latent_atlas.study.material import material_of
 from latent_atlas.study.measures import calibrated, judged, knowledge
 from latent_atlas.study.moving import profile
-from latent_atlas.study.subject import PROBE, Subject, subject_of
+from latent_atlas.study.subject import PROBE, Log, Subject, subject_of
 from latent_atlas.train import train
 
 __all__ = ["work_on"]
 
 PROBED = ("prior", "samples")
 """Boundary and z_real of the fresh probe, the same for all arms."""
-
-Log = Callable[[dict[str, Any]], None]
 
 
 def work_on(folder: Path, cell: Cell, device: str, log: Log | None = None) -> dict[str, Any]:
@@ -60,13 +57,13 @@ def _train(folder: Path, cell: Cell, device: str, log: Log) -> None:
 def _run(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
     """What is measured of a trained E, G, D_x: before any map, by its own D_z, and by the fresh probe."""
     atlas, material, n = subject.atlas, subject.material, subject.design.effort.draws
-    generator = subject.generator(3)
+    generator = subject.generator("draws")
     held_out = atlas.codes["held_out"]
     images = material.images.test
     rebuilt = reconstruction_numbers(images.as_float(), subject.decode(held_out.means))
     prior = torch.randn(n, subject.real.shape[1], generator=generator, device=subject.device)
     real = atlas.codes["train"].sample(n, generator=generator)
-    probe = _fit(subject, *PROBED, 12, log)
+    probe = subject.fit(subject.learn, *PROBED, "probe", log=log)
     probe.save(Ledger(folder).run(cell).file(PROBE))
     fake = prior[: len(subject.real)]
     assert held_out.log_variances is not None
@@ -84,23 +81,16 @@ def _run(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
 
 def _own(own: LatentMap, subject: Subject) -> dict[str, Any]:
     """The D_z that the run was left with; in the joint arms it learned beside the encoder."""
-    fake = own.propose(len(subject.real), generator=subject.generator(4))
+    fake = own.propose(len(subject.real), generator=subject.generator("fakes"))
     normaliser = own.calibration.log_normaliser
     return knowledge(own, subject, normaliser) | calibrated(own, subject.real, fake) | {"log_normaliser": normaliser}
-
-
-def _fit(subject: Subject, boundary: str, z_real: str, place: int, log: Log) -> LatentMap:
-    """A D_z of the subject's codes; rivals meet the same luck."""
-    config = subject.map_config(boundary, z_real)
-    codes, generator = subject.learn, subject.generator(place)
-    return LatentMap.fit(codes.means, codes.log_variances, config=config, generator=generator, warn=False, log=log)
 
 
 def _map(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
     """What is measured of a D_z against one boundary, from samples or from means."""
     probe = LatentMap.load(Ledger(folder).run(cell).file(PROBE), device=subject.device)
     began = time.perf_counter()
-    latent_map = _fit(subject, cell.boundary, cell.z_real, 5, log)
+    latent_map = subject.fit(subject.learn, cell.boundary, cell.z_real, "map", log=log)
     took = time.perf_counter() - began
     calibration = latent_map.calibration
     about = {
@@ -110,5 +100,5 @@ def _map(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
         "fit_seconds": took,
         "notes": list(latent_map.notes),
     }
-    moving = profile(latent_map, probe.normalised(), subject.real, generator=subject.generator(8))
+    moving = profile(latent_map, probe.normalised(), subject.real, generator=subject.generator("moves"))
     return about | judged(latent_map, subject, normaliser=calibration.log_normaliser) | {"moving": moving}

@@ -3,7 +3,8 @@
 import math
 import time
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ TOLD = {
 }
 TIMED = 1_000  # codes
 
+Found = TypeVar("Found")
+
 
 def judged(membership: Membership, subject: Subject, *, normaliser: float) -> dict[str, Any]:
     """All measures of a map of the subject's codes.
@@ -38,14 +41,13 @@ def judged(membership: Membership, subject: Subject, *, normaliser: float) -> di
         membership: The map.
         normaliser: log E_r[exp l] in nats, which is subtracted where a normalised density is asked for.
     """
-    generator = subject.generator(11)  # the same for every map
-    fake = membership.propose(len(subject.real), generator=generator)
+    fake = membership.propose(len(subject.real), generator=subject.generator("fakes"))
     return {
         **knowledge(membership, subject, normaliser),
         **calibrated(membership, subject.real, fake),
-        **ranking(membership, subject, generator),
-        **sampling(membership, subject, generator),
-        "travel": travel(membership, subject, generator),
+        **ranking(membership, subject),
+        **sampling(membership, subject),
+        "travel": travel(membership, subject),
     }
 
 
@@ -54,7 +56,7 @@ def knowledge(membership: Membership, subject: Subject, normaliser: float) -> di
 
     Each density is mixed with 1 % of the prior. `gap` is what it loses from images learned from to held-out ones.
     """
-    learned = subject.learn.sample(len(subject.real), generator=subject.generator(1))
+    learned = subject.learn.sample(len(subject.real), generator=subject.generator("learned"))
     places = {"log_prob": subject.real, "log_prob_means": subject.means, "log_prob_learned": learned}
     if _closed(membership):
         return dict.fromkeys([*places, "gap"])
@@ -90,14 +92,14 @@ def calibrated(membership: Membership, real: Latents, fake: Latents) -> dict[str
     }
 
 
-def ranking(membership: Membership, subject: Subject, generator: torch.Generator) -> dict[str, Any]:
+def ranking(membership: Membership, subject: Subject) -> dict[str, Any]:
     """How well the map ranks real codes above others, as AUROC.
 
     Returns:
         ranking: held-out real codes above draws of the prior that are under the judge's floor, outside the population.
         odd: by kind, means of held-out images above those of odd images.
     """
-    outside = outsiders(subject, len(subject.real), generator)
+    outside = outsiders(subject, len(subject.real))
     usual = rank_of(membership, subject.means)
     return {
         "ranking": auroc(rank_of(membership, subject.real), rank_of(membership, outside)),
@@ -105,8 +107,9 @@ def ranking(membership: Membership, subject: Subject, generator: torch.Generator
     }
 
 
-def outsiders(subject: Subject, n: int, generator: torch.Generator) -> Latents:
+def outsiders(subject: Subject, n: int) -> Latents:
     """Prior draws outside the population, as the judge sees it; twice as wide ones where there are hardly any."""
+    generator = subject.generator("outsiders")
     for width in (1.0, 2.0, 4.0):
         z = width * torch.randn(8 * n, subject.real.shape[1], generator=generator, device=subject.device)
         found = z[subject.judge.density.log_prob(z) < subject.judge.floor][:n]
@@ -123,24 +126,26 @@ def rank_of(membership: Membership, latents: Latents) -> np.ndarray:
     return _array(values.nan_to_num(-math.inf, None, -math.inf))
 
 
-def sampling(membership: Membership, subject: Subject, generator: torch.Generator) -> dict[str, float | None]:
+def sampling(membership: Membership, subject: Subject) -> dict[str, float | None]:
     """Fréchet distance of images drawn through the map by importance, and what the draws were worth."""
+    n, generator = subject.design.effort.draws, subject.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
-        draws = guarded(lambda: draw(membership, subject.design.effort.draws, "importance", generator=generator))
+        draws = guarded(lambda: draw(membership, n, "importance", generator=generator))
     if draws is None:
         return {"frechet": None, "effective_samples": 0.0}
     distance = frechet_distance(subject.features(draws.points), subject.material.reference)
     return {"frechet": distance, "effective_samples": draws.info["effective_samples"]}
 
 
-def travel(membership: Membership, subject: Subject, generator: torch.Generator) -> dict[str, dict[str, float]]:
+def travel(membership: Membership, subject: Subject) -> dict[str, dict[str, float]]:
     """Journeys between random held-out codes, the same for every map, judged by what planned none of them.
 
     Without a log-density there are none.
     """
-    chosen, n = subject.generator(2), subject.design.effort.pairs
-    start, end = subject.real[torch.randint(len(subject.real), (2, n), generator=chosen, device=subject.device)]
+    n, generator = min(subject.design.effort.pairs, len(subject.real) // 2), subject.generator("journeys")
+    order = torch.randperm(len(subject.real), generator=generator, device=subject.device)
+    start, end = subject.real[order[: 2 * n]].chunk(2)
     rows = {planner: (planner, {}) for planner in PLANNERS}
     paths = guarded(lambda: plan_rows(membership, start, end, rows, generator=generator))
     if paths is None:
@@ -168,7 +173,7 @@ def cost(membership: Membership, latents: Latents) -> dict[str, float]:
     return times
 
 
-def guarded(work: Any) -> Any:
+def guarded(work: Callable[[], Found]) -> Found | None:
     """What `work` gives, or None where it refuses: some maps cannot sample or travel, which is a result."""
     try:
         return work()

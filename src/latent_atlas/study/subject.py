@@ -1,8 +1,11 @@
 """A trained run as the cells find it: codes to learn from, codes to be judged by, and a judge that planned nothing."""
 
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,18 +14,21 @@ from torch import Tensor
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary import fit_gaussians
 from latent_atlas.codes import Codes
-from latent_atlas.config import MapConfig
 from latent_atlas.engine import pick_device
 from latent_atlas.evaluation import Judge
+from latent_atlas.latentmap import LatentMap
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.ledger import Ledger
 from latent_atlas.study.material import FeatureRows, Material, material_of
 from latent_atlas.train import seeded
 
-__all__ = ["PROBE", "Subject", "subject_of"]
+__all__ = ["PROBE", "Log", "Subject", "subject_of"]
 
 PROBE = "probe.safetensors"  # in a run's folder: the fresh D_z, the same for all arms
+Log = Callable[[dict[str, Any]], None]
+"""Told of every record of whatever learns."""
+
 DRAWN = 20_000  # codes that the judge is fitted to
 RECONSTRUCTED = 2_000  # decoded codes that frames are compared with
 
@@ -58,13 +64,15 @@ class Subject:
         """Where all of it is."""
         return self.atlas.device
 
-    def generator(self, *position: int) -> torch.Generator:
-        """Randomness of one place of the study, the same whenever and wherever it is asked for."""
-        return seeded(self.atlas.config.train.seed, 7, *position, device=self.device)
+    def generator(self, purpose: str) -> torch.Generator:
+        """Randomness for one purpose: the same for every cell of the run, so that rivals meet the same luck."""
+        return seeded(self.atlas.config.train.seed, 7, zlib.crc32(purpose.encode()), device=self.device)
 
-    def map_config(self, boundary: str, z_real: str) -> MapConfig:
-        """The settings that every D_z shares, with this boundary and these real codes."""
-        return replace(self.design.config.map, boundary=boundary, z_real=z_real)
+    def fit(self, codes: Codes, boundary: str, z_real: str, purpose: str, *, log: Log) -> LatentMap:
+        """A D_z of some of the run's codes, with the settings that all D_z of the study share."""
+        config = replace(self.design.config.map, boundary=boundary, z_real=z_real)
+        settings = {"config": config, "generator": self.generator(purpose), "warn": False, "log": log}
+        return LatentMap.fit(codes.means, codes.log_variances, **settings)
 
     def decode(self, latents: Latents) -> Images:
         """G(z), on the CPU."""
