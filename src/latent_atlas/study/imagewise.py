@@ -12,6 +12,7 @@ from latent_atlas import losses
 from latent_atlas.config import Config
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.initial import initial_weights
+from latent_atlas.ratio import follow
 from latent_atlas.shapes import ByteImages, Images, Values
 
 __all__ = ["Imagewise", "fit_imagewise"]
@@ -54,7 +55,9 @@ def fit_imagewise(
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> Imagewise:
-    """Teach a D_x of the run's own shape by cross-entropy with R1, as it learns in training, and keep the best weights.
+    """Teach a D_x of the run's own shape by cross-entropy with R1, as it learns in training.
+
+    As of D_z, averages of the weights are judged on held-out images, and the best of them kept.
 
     Arguments:
         images: Real ones, of which a tenth says when to stop; n of 20 or more.
@@ -70,8 +73,9 @@ def fit_imagewise(
     real, held_out = images[order[count:]], _floats(images[order[:count]][:CHECKED], device)
     check = fakes(len(held_out), generator)
     network = _network(config, generator).to(device)
+    average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.5, 0.99))
-    best, best_step, weights = math.inf, 0, copy.deepcopy(network.state_dict())
+    best, best_step, weights = math.inf, 0, average.state_dict()
     began = time.perf_counter()
     for step in range(1, steps + 1):
         rows = torch.randint(len(real), (t.batch_size,), generator=generator, device=device).cpu()
@@ -82,18 +86,19 @@ def fit_imagewise(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        follow(average, network, min(config.map.ema, step / (step + 10)))
         if step % CHECK_EVERY and step != steps:
             continue
         with torch.no_grad():
-            judged = losses.latent_discriminator(network(held_out), network(check)).item()
+            judged = losses.latent_discriminator(average(held_out), average(check)).item()
         if log is not None:
             log({"step": step, "held_out_loss": judged})
         if judged < best:
-            best, best_step, weights = judged, step, copy.deepcopy(network.state_dict())
+            best, best_step, weights = judged, step, copy.deepcopy(average.state_dict())
         if step - best_step >= PATIENCE * CHECK_EVERY:
             break
-    network.load_state_dict(weights)
-    return Imagewise(network.eval().requires_grad_(False), best_step, time.perf_counter() - began)
+    average.load_state_dict(weights)
+    return Imagewise(average.eval(), best_step, time.perf_counter() - began)
 
 
 def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:

@@ -63,78 +63,87 @@ def carry_out(folder: Path, cells: Sequence[Cell], crew: Sequence[str], report: 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; what is done is kept, and runs are saved where they are.
     """
-    ledger = Ledger(folder)
-    waiting = [cell for cell in cells if not ledger.done(cell)]
+    work = _Work(Ledger(folder), [*cells], report)
     with stop_request() as stop:
-        while waiting and not stop:
+        while work.waiting and not stop:
             with _executor(len(crew)) as executor:
                 try:
-                    _work_off(ledger, waiting, executor, list(crew), report, stop)
+                    _hand_out(work, executor, [*crew], stop)
                 except BrokenProcessPool:
                     continue  # those that were at work are accounted for; a new crew does the others
                 finally:
                     if stop:
                         _send_home(executor)
     if stop:
-        left = sum(not ledger.done(cell) for cell in cells)
+        left = sum(not work.ledger.done(cell) for cell in cells)
         raise Interrupted(f"stopped with {left} of {len(cells)} cells to do; the same command goes on from there")
 
 
-def _work_off(
-    ledger: Ledger, waiting: list[Cell], executor: Executor, free: list[str], report: Report, stop: StopRequest
-) -> None:
+class _Work:
+    """Cells that wait, and how those that were done ended."""
+
+    def __init__(self, ledger: Ledger, cells: list[Cell], report: Report) -> None:
+        self.ledger = ledger
+        self.waiting = [cell for cell in cells if not ledger.done(cell)]
+        self.report = report
+
+    def ready(self) -> Cell | None:
+        """The first cell whose run is there."""
+        return next((cell for cell in self.waiting if cell.kind == "run" or self.ledger.done(cell.run)), None)
+
+    def drop_orphans(self, at_work: list[Cell]) -> None:
+        """Report the cells whose run has failed: nothing that waits can make it."""
+        for cell in [*self.waiting]:
+            run = cell.run
+            if cell != run and not self.ledger.done(run) and run not in (*self.waiting, *at_work):
+                self.waiting.remove(cell)
+                reason = self.ledger.failures([run]).get(run, "it is not part of this study")
+                self._fail(cell, f"its run {run.name} failed: {reason}")
+
+    def account(self, cell: Cell, ended: "Future[float]") -> BaseException | None:
+        """Report how a cell ended, and return what ended it; results are written where they are made."""
+        error = ended.exception()
+        if error is None:
+            self.report(cell, None, ended.result())
+        elif isinstance(error, BrokenProcessPool):
+            self._fail(cell, LOST)
+        elif not isinstance(error, Interrupted):
+            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            self._fail(cell, " ".join(told.split()), "".join(traceback.format_exception(error)))
+        return error
+
+    def _fail(self, cell: Cell, sentence: str, trace: str = "") -> None:
+        self.ledger.fail(cell, sentence, trace)
+        self.report(cell, sentence, 0.0)
+
+
+def _hand_out(work: _Work, executor: Executor, free: list[str], stop: StopRequest) -> None:
     """Hand out cells as devices become free and runs are there, until none waits or all is to stop.
 
     Raises:
         BrokenProcessPool: a process died; the cells at work are reported as failed, and those waiting are left.
     """
     at_work: dict[Future[float], tuple[Cell, str]] = {}
-    while (waiting or at_work) and not stop:
-        _drop_orphans(ledger, waiting, [cell for cell, _ in at_work.values()], report)
-        while free and (cell := _ready(ledger, waiting)):
-            future = executor.submit(_do, ledger.path, cell, free[0])
+    while (work.waiting or at_work) and not stop:
+        work.drop_orphans([cell for cell, _ in at_work.values()])
+        while free and (cell := work.ready()):
+            future = executor.submit(_do, work.ledger.path, cell, free[0])
             at_work[future] = cell, free.pop(0)
-            waiting.remove(cell)
+            work.waiting.remove(cell)
         finished, _ = wait(at_work, timeout=0.2, return_when=FIRST_COMPLETED)
+        errors = []
         for future in finished:
             cell, device = at_work.pop(future)
             free.append(device)
-            _account(ledger, cell, future, report)
-            if isinstance(future.exception(), Interrupted):  # a run that trains here has heard the signal instead
-                stop.signal = signal.SIGTERM
-        if any(isinstance(future.exception(), BrokenProcessPool) for future in finished):
+            errors.append(work.account(cell, future))
+        if any(
+            isinstance(error, Interrupted) for error in errors
+        ):  # a run that trains here has heard the signal instead
+            stop.signal = signal.SIGTERM
+        if any(isinstance(error, BrokenProcessPool) for error in errors):
             for future, (cell, _) in at_work.items():
-                _account(ledger, cell, future, report)
+                work.account(cell, future)
             raise BrokenProcessPool
-
-
-def _ready(ledger: Ledger, waiting: list[Cell]) -> Cell | None:
-    """The first cell whose run is there."""
-    return next((cell for cell in waiting if cell.kind == "run" or ledger.done(cell.run)), None)
-
-
-def _drop_orphans(ledger: Ledger, waiting: list[Cell], at_work: list[Cell], report: Report) -> None:
-    """Report the cells whose run has failed: nothing that waits can make it."""
-    for cell in [*waiting]:
-        run = cell.run
-        if cell != run and not ledger.done(run) and run not in waiting and run not in at_work:
-            waiting.remove(cell)
-            reason = ledger.failures([run]).get(run, "it is not part of this study")
-            sentence = f"its run {run.name} failed: {reason}"
-            ledger.fail(cell, sentence)
-            report(cell, sentence, 0.0)
-
-
-def _account(ledger: Ledger, cell: Cell, future: "Future[float]", report: Report) -> None:
-    """Report how a cell ended; results are written where they are made, so that nothing is lost on the way."""
-    error = future.exception()
-    if error is None:
-        report(cell, None, future.result())
-    elif not isinstance(error, Interrupted):
-        lost = isinstance(error, BrokenProcessPool)
-        sentence = LOST if lost else str(error) if isinstance(error, UserError) else _in_one_line(error)
-        ledger.fail(cell, sentence, "" if lost else "".join(traceback.format_exception(error)))
-        report(cell, sentence, 0.0)
 
 
 def _do(folder: Path, cell: Cell, device: str) -> float:
@@ -145,10 +154,6 @@ def _do(folder: Path, cell: Cell, device: str) -> float:
         numbers = work_on(folder, cell, device)
     Ledger(folder).write(cell, numbers)
     return time.perf_counter() - began
-
-
-def _in_one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 class _Here(Executor):
