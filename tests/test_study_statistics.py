@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from latent_atlas.study.contest import Criterion, contest, number_at
-from latent_atlas.study.question import verdict
-from latent_atlas.study.statistics import auroc, holm, paired, pairwise, reached, spread
+from latent_atlas.study.question import more_would, verdict
+from latent_atlas.study.statistics import auroc, holm, needed, paired, pairwise, reached, spread
 
 SCORE = Criterion("score", ("score",), "higher", "nats")
 
@@ -62,6 +62,30 @@ def test_false_alarms_over_all_pairs_are_as_rare_as_promised() -> None:
         scores = {name: random.normal(size=6).tolist() for name in "abcd"}
         alarms += any(test.settled for test in pairwise(scores).values())
     assert alarms <= 18  # 5 % of 200, and three standard deviations
+
+
+@pytest.mark.parametrize("comparisons", [1, 3])
+def test_as_many_pairs_are_needed_as_settle_it(comparisons: int) -> None:
+    differences = np.array([-1.0, 1.0, 0.2, 0.9, -0.1, 0.6])
+    count = needed(paired(differences.tolist(), [0.0] * 6), comparisons)
+    assert count is not None
+
+    def p_of(n: int) -> float:
+        t = differences.mean() / (differences.std(ddof=1) / math.sqrt(n))
+        return float(2 * stats.t.sf(abs(t), n - 1)) * comparisons
+
+    assert p_of(count) < 0.05 <= p_of(count - 1)
+    assert needed(paired([1.0, -1.0, 1e-6], [0.0] * 3)) is None
+    assert needed(paired([1.0], [0.0])) is None
+
+
+def test_what_more_repetitions_would_settle_is_said() -> None:
+    open_ = contest(SCORE, {"a": {0: 1.0, 1: 2.0, 2: 0.1}, "b": {0: 0.0, 1: 0.2, 2: 0.3}})
+    ahead = contest(SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))})
+    assert "1 of the 1 comparisons" in more_would([open_])
+    assert "a against b" in more_would([open_])
+    assert "No comparison" in more_would([ahead])
+    assert more_would([contest(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})]) == ""
 
 
 def test_all_pairs_are_tested_both_ways_round() -> None:
@@ -119,6 +143,12 @@ def test_what_is_not_settled_is_said_to_be_so() -> None:
     few = contest(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})
     assert "untested" in few.sentence()
     assert "nothing was measured" in contest(SCORE, {"a": {0: None}}).sentence()
+
+
+def test_equal_contestants_are_told_as_such() -> None:
+    same = contest(SCORE, {"a": {0: 8.0, 1: 8.0, 2: 8.0}, "b": {0: 8.0, 1: 8.0, 2: 8.0}})
+    assert same.sentence() == "score: 8.00 ± 0 nats for all of them (3 pairs)."
+    assert len(same.leaders) == 2
 
 
 def test_a_verdict_recommends_who_leads_and_nobody_where_none_does() -> None:

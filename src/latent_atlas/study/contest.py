@@ -37,6 +37,8 @@ class Criterion:
     def shown(self, value: float, *, signed: bool = False) -> str:
         """A value with three digits or so, without its unit."""
         scaled = 100 * value if self.unit == "%" else value
+        if scaled == 0:
+            return "0"
         digits = (
             1 if self.unit == "%" else next((d for d, least in enumerate((100, 10, 1, 0.1)) if abs(scaled) >= least), 4)
         )
@@ -103,6 +105,8 @@ class Contest:
         top = "best" if c.better else "highest"
         if pairs < FEWEST:
             return f"{said} is the {top} of {len(self.values)}, untested: a test takes {FEWEST} repetitions or more."
+        if all(np.array_equal(values, self.values[best]) for values in self.values.values()):
+            return f"{c.words}: {self.shown(best)}{' ' if c.unit else ''}{c.unit} for all of them ({pairs} pairs)."
         others = [name for name in self.values if name != best]
         beaten = [self._beside(best, name) for name in others if self.tests[best, name].settled]
         level = [self._beside(best, name) for name in others if not self.tests[best, name].settled]

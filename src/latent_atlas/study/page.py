@@ -81,7 +81,7 @@ def _question(one: Question, design: Design, results: Results) -> str:
         f"<p><strong>Method.</strong> {escape(one.method)}</p>\n"
         f"{tables}{pictures}"
         f"<p><strong>Answer.</strong> {escape(one.answer[0])}</p>\n<ul>{said}</ul>\n"
-        f"<p><strong>What would change it.</strong> {escape(one.would_change)}</p>\n",
+        f"<p><strong>What would change it.</strong> {escape(one.would_change)} {escape(one.open)}</p>\n",
     )
 
 

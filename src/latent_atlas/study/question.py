@@ -8,12 +8,14 @@ import numpy as np
 
 from latent_atlas.study.contest import Contest, Criterion
 from latent_atlas.study.design import Cell
-from latent_atlas.study.statistics import FEWEST
+from latent_atlas.study.statistics import FEWEST, needed
 
-__all__ = ["JOURNEYS", "MAP_CRITERIA", "Question", "Results", "extended", "tested", "verdict"]
+__all__ = ["JOURNEYS", "MAP_CRITERIA", "Question", "Results", "extended", "more_would", "tested", "verdict"]
 
 Results = Mapping[Cell, Mapping[str, Any]]
 """What finished cells measured."""
+
+SOON = 20  # repetitions that somebody might yet run
 
 JOURNEYS = ("travel", "geodesic", "off_population")
 
@@ -54,6 +56,11 @@ class Question:
     default: str | None
 
     @property
+    def open(self) -> str:
+        """What more repetitions would settle."""
+        return more_would([one for group in self.contests.values() for one in group])
+
+    @property
     def measured(self) -> bool:
         """Whether there is anything to say."""
         return any(one.values for group in self.contests.values() for one in group)
@@ -61,7 +68,8 @@ class Question:
     def as_json(self) -> dict[str, Any]:
         """Everything but the words of the page."""
         contests = {name: [one.as_json() for one in group] for name, group in self.contests.items()}
-        return {"question": self.asked, "answer": list(self.answer), "default": self.default, "contests": contests}
+        answer = {"answer": list(self.answer), "default": self.default, "open": self.open}
+        return {"question": self.asked, **answer, "contests": contests}
 
 
 def extended(numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,3 +106,23 @@ def verdict(word: str, contests: Sequence[Contest], names: Sequence[str]) -> tup
     if len(level) > 1:
         return f"{lead} Not settled between {' and '.join(level)}.", None
     return f"{lead} The numbers recommend {word} {level[0]}.", level[0]
+
+
+def more_would(contests: Sequence[Contest]) -> str:
+    """How many repetitions would settle more of what is open, at the differences and spreads that were seen."""
+    found = []
+    for one in tested(contests):
+        best, *level = one.leaders
+        for other in level:
+            count = needed(one.tests[best, other], len(one.tests) // 2)
+            found.append((count, f"{one.criterion.words}, {best} against {other}"))
+    counts = sorted((count, words) for count, words in found if count is not None)
+    if not found:
+        return "" if not tested(contests) else "No comparison with the best is open."
+    if not counts:
+        return f"None of the {len(found)} open comparisons would be settled by 1,000 repetitions: they are ties."
+    soon = sum(count <= SOON for count, _ in counts)
+    return (
+        f"At the differences and spreads seen, {soon} of the {len(found)} comparisons with the best that are open "
+        f"would be settled by {SOON} repetitions or fewer; first {counts[0][1]}, by {counts[0][0]}."
+    )

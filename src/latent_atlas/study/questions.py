@@ -51,8 +51,10 @@ def _boundaries(design: Design, results: Results) -> Question:
         f"{g.z_real[0]} and else the same settings. A repetition is a run. Log-densities are normalised by the "
         "measured E_r[exp l], and mixed with 1 % of the prior so that a code outside a box costs a few nats and not "
         "infinitely many; a boundary without a log-density of real codes has none, and ranks by its logit.",
-        "In more dimensions the box and the prior move away from the population and single classifiers saturate; "
-        "codes far from N(0, I) favour boundaries fitted to them.",
+        "D_z is telescoped over levels where the boundary allows it, as the prior does, and has a single level "
+        "against the others: a part of what is seen is due to that. In more dimensions the box and the prior move "
+        "away from the population and single classifiers saturate; codes far from N(0, I) favour boundaries fitted "
+        "to them.",
         {"boundaries": contests},
         (sentence, *(one.sentence() for one in contests)),
         default,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-__all__ = ["Paired", "Spread", "auroc", "holm", "paired", "pairwise", "reached", "spread"]
+__all__ = ["Paired", "Spread", "auroc", "holm", "needed", "paired", "pairwise", "reached", "spread"]
 
 LEVEL = 0.05  # probability of a difference where there is none, above which nothing is settled
 FEWEST = 3  # pairs below which nothing is tested
@@ -118,6 +118,22 @@ def pairwise(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Pai
         found[a, b] = Paired(test.difference, test.low, test.high, p, test.n)
         found[b, a] = Paired(-test.difference, -test.high, -test.low, p, test.n)
     return found
+
+
+def needed(test: Paired, comparisons: int = 1, most: int = 1_000) -> int | None:
+    """How many pairs would settle a difference, if its mean and its spread stay what they are.
+
+    The fewest n at which a t-test of this mean and deviation has p < 0.05 / comparisons; None where not even `most` do,
+    or where too few pairs were seen to know the spread.
+    """
+    if not math.isfinite(test.high) or test.difference == 0:
+        return None
+    deviation = (test.high - test.difference) / stats.t.ppf(0.975, test.n - 1) * math.sqrt(test.n)
+    for n in range(FEWEST, most + 1):
+        reach = stats.t.ppf(1 - LEVEL / comparisons / 2, n - 1) * deviation / math.sqrt(n)
+        if abs(test.difference) > reach:
+            return n
+    return None
 
 
 def auroc(higher: Numbers, lower: Numbers) -> float:
