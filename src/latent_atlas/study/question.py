@@ -21,7 +21,9 @@ JOURNEYS = ("travel", "geodesic", "off_population")
 
 MAP_CRITERIA = {
     "log_prob": Criterion("held-out log-density", ("log_prob",), "higher", "nats"),
-    "frechet": Criterion("Fréchet distance of samples through the map", ("frechet",), "lower", short="samples"),
+    "frechet": Criterion(
+        "Fréchet distance of samples through the map", ("frechet",), "lower", short="Fréchet, samples"
+    ),
     "journeys": Criterion(
         "frames of geodesics outside the population, by the judge", JOURNEYS, "lower", "%", "journeys outside"
     ),
@@ -29,6 +31,7 @@ MAP_CRITERIA = {
         "held-out codes ranked above prior draws outside (AUROC)", ("ranking",), "higher", short="ranking"
     ),
     "odd": Criterion("odd images found, mean over kinds (AUROC)", ("odd_mean",), "higher", short="odd images"),
+    "worth": Criterion("draws that those samples are worth", ("effective_samples",), "", short="worth of draws"),
     "misjudged": Criterion("said realness against seen", ("misjudged",), "lower", "%", "realness misjudged"),
 }
 """What every map is measured by."""

@@ -12,8 +12,8 @@ __all__ = ["questions"]
 
 ARM_CRITERIA = (
     Criterion("reconstruction error (MSE)", ("mse",), "lower"),
-    Criterion("Fréchet distance of prior samples", ("frechet_prior",), "lower", short="prior samples"),
-    Criterion("Fréchet distance of samples through a fresh map", ("map", "frechet"), "lower", short="map's samples"),
+    Criterion("Fréchet distance of prior samples", ("frechet_prior",), "lower", short="Fréchet, prior samples"),
+    Criterion("Fréchet distance of samples through a fresh map", ("map", "frechet"), "lower", short="Fréchet, samples"),
     Criterion(
         "frames of geodesics outside the population, by the judge", ("map", *JOURNEYS), "lower", "%", "journeys outside"
     ),
