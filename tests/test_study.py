@@ -43,7 +43,7 @@ TINY = Config(
     train=TrainConfig(steps=6, batch_size=16, log_every=2, adversarial_start=2, kl_warmup=2),
     map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64),
 )
-LITTLE = Effort(draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20)
+LITTLE = Effort(draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20, pulled_draws=30, pulled_pairs=2)
 FEW = Grid(arms=("separate",), boundaries=("prior", "density"), z_real=("samples",), seeds=1)
 HERE = ["cpu"]
 TIMES = ("seconds", "fit_seconds", "judge_ms", "log_prob_ms", "score_ms")

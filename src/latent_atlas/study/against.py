@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,23 +66,29 @@ def _told_apart(judge: Callable[[ByteImages], np.ndarray], tests: dict[str, tupl
 
 
 def pulled_back(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
-    """Maps of Z by a discriminator of images, with the measures of every map.
+    """Maps of Z by a discriminator of images beside D_z, with the measures of every map.
 
     Returns:
         fitted: D_x learned on the finished G against decoded prior codes, as the theory asks; trained: the D_x that the
-        run was left with, which played against reconstructions. Each with its normaliser and cost, and D_z's beside.
+        run was left with, which played against reconstructions; d_z: the fresh probe. Each with normaliser and cost.
     """
     fitted = _imagewise(subject, subject.material.images.train.images, log)
-    maps = {"fitted": fitted.network, "trained": _trained(folder, cell, subject)}
-    found: dict[str, Any] = {"fit_seconds": fitted.seconds}
-    for name, network in maps.items():
+    probe = LatentMap.load(Ledger(folder).run(cell).file(PROBE), device=subject.device)
+    own = {"log_normaliser": probe.calibration.log_normaliser}
+    subject = replace(subject, design=replace(subject.design, effort=subject.design.effort.pulled()))
+    found: dict[str, Any] = {"fit_seconds": fitted.seconds, "d_z": own | _measured(probe, subject, *own.values())}
+    for name, network in (("fitted", fitted.network), ("trained", _trained(folder, cell, subject))):
         assert subject.atlas.model is not None
         pulled = PulledBack(subject.atlas.model.differentiable, network, subject.real.shape[1])
         normaliser, error = _normaliser(pulled, subject)
         about = {"log_normaliser": normaliser, "log_normaliser_error": error}
-        found[name] = about | cost(pulled, subject.real) | judged(pulled, subject, normaliser=normaliser)
-    d_z = LatentMap.load(Ledger(folder).run(cell).file(PROBE), device=subject.device)
-    return found | {"d_z": cost(d_z, subject.real)}
+        found[name] = about | _measured(pulled, subject, normaliser)
+    return found
+
+
+def _measured(membership: Membership, subject: Subject, normaliser: float) -> dict[str, Any]:
+    """What is measured of every map, and what asking it costs."""
+    return cost(membership, subject.real) | judged(membership, subject, normaliser=normaliser)
 
 
 def _tests(subject: Subject) -> dict[str, tuple[Tensor, Tensor]]:

@@ -76,6 +76,8 @@ class Effort:
 
     draws: int = 2_000
     """Images drawn for each Fréchet distance."""
+    proposals: int = 50
+    """Of importance sampling, for each draw."""
     pairs: int = 24
     """Journeys."""
     codes: int = 4_000
@@ -86,6 +88,14 @@ class Effort:
     """Real images that discriminators learn from; all there are come besides."""
     image_steps: int = 300
     """Upper limit of the steps of a discriminator of images."""
+    pulled_draws: int = 500
+    """Images drawn through a discriminator of images, which decodes every proposal."""
+    pulled_pairs: int = 6
+    """Journeys by it, likewise."""
+
+    def pulled(self) -> "Effort":
+        """What is measured of maps that have to decode every code they are asked about, and of D_z beside them."""
+        return replace(self, draws=self.pulled_draws, proposals=50, pairs=self.pulled_pairs)
 
 
 @dataclass(frozen=True)
@@ -187,8 +197,18 @@ SMALL = (
 FULL = ("map.patience=5",)
 
 BUDGETS: dict[str, tuple[Sequence[str], Effort]] = {
-    "small": (SMALL, Effort(draws=1_000, pairs=16, codes=1_000)),
-    "full": (FULL, Effort(draws=10_000, pairs=64, sizes=(100, 300, 1_000, 3_000, 10_000), image_steps=2_000)),
+    "small": (SMALL, Effort(draws=1_000, proposals=100, pairs=16, codes=1_000)),
+    "full": (
+        FULL,
+        Effort(
+            draws=10_000,
+            pairs=64,
+            sizes=(100, 300, 1_000, 3_000, 10_000),
+            image_steps=2_000,
+            pulled_draws=10_000,
+            pulled_pairs=64,
+        ),
+    ),
 }
 """Settings laid over the preset of the source, and effort: small for two cores and minutes, full for a GPU."""
 

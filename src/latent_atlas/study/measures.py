@@ -22,7 +22,6 @@ from latent_atlas.study.subject import Subject
 __all__ = ["calibrated", "cost", "guarded", "judged", "knowledge", "rank_of", "ranking", "sampling", "travel"]
 
 DEFENCE = 0.01  # share of the prior that each density is mixed with, so that one code outside a box costs 4.6 nats more
-PROPOSALS, FEWEST_PROPOSALS = 100_000, 50  # in all, and for each draw
 PLANNERS = ("linear", "geodesic")
 TOLD = {
     "off_population mixture": "off_population",
@@ -129,8 +128,8 @@ def rank_of(membership: Membership, latents: Latents) -> np.ndarray:
 
 def sampling(membership: Membership, subject: Subject) -> dict[str, float | None]:
     """Fréchet distance of images drawn through the map by importance, and what the draws were worth."""
-    n, generator = subject.design.effort.draws, subject.generator("draws")
-    proposals = max(FEWEST_PROPOSALS, PROPOSALS // n)
+    n, proposals = subject.design.effort.draws, subject.design.effort.proposals
+    generator = subject.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
         draws = guarded(lambda: draw(membership, n, "importance", proposals=proposals, generator=generator))

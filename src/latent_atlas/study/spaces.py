@@ -14,7 +14,7 @@ __all__ = ["TARGET", "curves", "spaces"]
 
 TARGET = 0.9  # AUROC that both spaces are asked to reach
 SPACES = {"D_z": "z", "D_x": "x"}
-PULLED = ("fitted", "trained")
+MAPS = {"D_z": "d_z", "D_x fitted": "fitted", "D_x trained": "trained"}
 
 COSTS = (
     Criterion("seconds of learning", ("seconds",), "lower", "s"),
@@ -82,13 +82,11 @@ def curves(design: Design, results: Results) -> dict[str, dict[str, dict[int, li
 
 def _as_maps(c: Criterion, design: Design, results: Results) -> Contest:
     """D_z beside D_x pulled back."""
-    scores: dict[str, dict[int, float | None]] = {name: {} for name in ("D_z", *(f"D_x {how}" for how in PULLED))}
-    for seed in range(design.grid.seeds):
-        pulled = results.get(Cell("pullback", seed), {})
-        own = {**results.get(Cell("map", seed, "separate", "prior", "samples"), {}), **pulled.get("d_z", {})}
-        scores["D_z"][seed] = number_at(own, c.path)
-        for how in PULLED:
-            scores[f"D_x {how}"][seed] = number_at(pulled, (how, *c.path))
+    cells = {seed: results.get(Cell("pullback", seed), {}) for seed in range(design.grid.seeds)}
+    scores = {
+        name: {seed: number_at(numbers, (key, *c.path)) for seed, numbers in cells.items()}
+        for name, key in MAPS.items()
+    }
     return contest(c, scores)
 
 

@@ -15,6 +15,8 @@ __all__ = ["Estimate", "estimate", "rehearse"]
 
 STEPS = 12  # of training in a rehearsal; the first ones are slower and not counted
 CHECKS = 2  # of D_z
+FEW = 20  # draws by a map that decodes
+GEODESIC = 17 * 300  # scores that a journey takes, at most
 
 
 @dataclass(frozen=True)
@@ -43,37 +45,36 @@ def estimate(seconds: dict[str, float], left: Sequence[Cell], workers: int) -> E
 def rehearse(design: Design, device: str) -> dict[str, float]:
     """Seconds of a cell of each kind on this machine, from one of each with few steps, and the time of its steps.
 
-    A cell takes a + b · steps: b is measured between records of its log, and a is all else.
+    A cell takes a + b · steps: b is measured between records of its log, and a is all else. Maps that decode every code
+    they are asked about are asked about few, and what more would take follows from the cost of one.
     """
     c = design.config
     train = replace(c.train, steps=STEPS, log_every=STEPS // 3, adversarial_start=1, discriminator_start=0, kl_warmup=1)
     short_map = replace(c.map, steps=CHECKS * c.map.check_every)
-    short = replace(design, config=replace(c, train=train, map=short_map), grid=Grid(seeds=1))
-    arm = design.grid.arms[-1]  # of the usual ones, that with the most to learn
-    cells = [Cell("run", 0, arm), Cell("map", 0, arm, design.grid.boundaries[0], "means")]
-    if "separate" in design.grid.arms:
-        cells = [replace(cell, arm="separate") for cell in cells]
+    effort = replace(design.effort, pulled_draws=FEW, pulled_pairs=1)
+    short = replace(design, config=replace(c, train=train, map=short_map), effort=effort, grid=Grid(seeds=1))
+    arm = "separate" if "separate" in design.grid.arms else design.grid.arms[0]
+    cells = [Cell("run", 0, arm), Cell("map", 0, arm, design.grid.boundaries[0], design.grid.z_real[0])]
+    if arm == "separate":
         cells += [Cell("sizes", 0, size=design.sizes()[-1]), Cell("pullback", 0)]
-    took = {}
     with tempfile.TemporaryDirectory() as place:
         ledger = Ledger(Path(place))
         ledger.begin(short)
-        for cell in cells:
-            took[cell.kind] = _timed(ledger, cell, device, design)
-    return took
+        return {cell.kind: _timed(ledger, cell, device, design) for cell in cells}
 
 
 def _timed(ledger: Ledger, cell: Cell, device: str, design: Design) -> float:
-    """Seconds that a cell would take with all its steps."""
+    """Seconds that a cell would take with all its steps and questions."""
     clock = _Clock()
     began = time.perf_counter()
-    ledger.write(cell, work_on(ledger.path, cell, device, log=clock))
-    c, effort = design.config, design.effort
-    return (
-        time.perf_counter()
-        - began
-        + clock.longer({"model": c.train.steps, "map": c.map.steps, "image": effort.image_steps})
-    )
+    numbers = work_on(ledger.path, cell, device, log=clock)
+    took = time.perf_counter() - began
+    ledger.write(cell, numbers)
+    c, effort = design.config, design.effort.pulled()
+    longer = clock.longer({"model": c.train.steps, "map": c.map.steps, "image": design.effort.image_steps})
+    log_probs, scores = effort.draws * effort.proposals, effort.pairs * GEODESIC
+    asked = (numbers[name] for name in ("fitted", "trained") if name in numbers)
+    return took + longer + sum(log_probs * n["log_prob_ms"] + scores * n["score_ms"] for n in asked) / 1e6
 
 
 class _Clock:
