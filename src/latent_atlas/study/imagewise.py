@@ -15,7 +15,7 @@ from latent_atlas.nn.initial import initial_weights
 from latent_atlas.ratio import follow
 from latent_atlas.shapes import ByteImages, Images, Values
 
-__all__ = ["Imagewise", "fit_imagewise"]
+__all__ = ["CHECK_EVERY", "Imagewise", "fit_imagewise"]
 
 HELD_OUT = 0.1  # of the real images, ten at least: they say when to stop
 CHECK_EVERY, PATIENCE = 25, 4

@@ -9,12 +9,13 @@ from typing import Any
 
 from latent_atlas.study.cells import work_on
 from latent_atlas.study.design import Cell, Design, Grid
+from latent_atlas.study.imagewise import CHECK_EVERY
 from latent_atlas.study.ledger import Ledger
 
 __all__ = ["Estimate", "estimate", "rehearse"]
 
 STEPS = 12  # of training in a rehearsal; the first ones are slower and not counted
-CHECKS = 2  # of D_z
+CHECKS = 2  # of D_z and D_x
 FEW = 20  # draws by a map that decodes
 GEODESIC = 17 * 300  # scores that a journey takes, at most
 
@@ -51,7 +52,8 @@ def rehearse(design: Design, device: str) -> dict[str, float]:
     c = design.config
     train = replace(c.train, steps=STEPS, log_every=STEPS // 3, adversarial_start=1, discriminator_start=0, kl_warmup=1)
     short_map = replace(c.map, steps=CHECKS * c.map.check_every)
-    effort = replace(design.effort, pulled_draws=FEW, pulled_pairs=1)
+    image_steps = min(design.effort.image_steps, CHECKS * CHECK_EVERY)
+    effort = replace(design.effort, image_steps=image_steps, pulled_draws=FEW, pulled_pairs=1)
     short = replace(design, config=replace(c, train=train, map=short_map), effort=effort, grid=Grid(seeds=1))
     arm = "separate" if "separate" in design.grid.arms else design.grid.arms[0]
     cells = [Cell("run", 0, arm), Cell("map", 0, arm, design.grid.boundaries[0], design.grid.z_real[0])]
