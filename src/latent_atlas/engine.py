@@ -1,5 +1,6 @@
 """Devices, precision, compilation, interrupts: the only module that knows Lightning Fabric."""
 
+import platform
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +12,7 @@ from torch._functorch import config as functorch_config
 
 from latent_atlas.errors import UserError
 
-__all__ = ["Engine", "StopRequest", "pick_device", "stop_request"]
+__all__ = ["Engine", "StopRequest", "device_name", "pick_device", "stop_request"]
 
 
 def pick_device(name: str) -> torch.device:
@@ -33,6 +34,11 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"device '{name}' cannot be used ({reason}); `latent-atlas doctor` lists what can") from None
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """What to print beside a time that was measured on it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
 
 
 class Engine:

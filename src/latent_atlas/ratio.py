@@ -32,7 +32,7 @@ from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
 from latent_atlas.noise import Noised, noised, whitened
 from latent_atlas.shapes import Latents, Scalar, Values
 
-__all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio"]
+__all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio", "follow"]
 
 CHECKED = 4_096  # codes on each side of a check
 CLIPPED = 100.0  # norm of the gradient above which a step is shortened
@@ -168,7 +168,7 @@ def fit_ratio(
         nn.utils.clip_grad_norm_(network.parameters(), CLIPPED)
         optimizer.step()
         schedule.step()
-        _follow(average, network, min(config.ema, step / (step + 10)))
+        follow(average, network, min(config.ema, step / (step + 10)))
         if step % config.check_every and step != config.steps:
             continue
         with torch.no_grad():
@@ -188,7 +188,7 @@ def fit_ratio(
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Move averaged weights towards a network's."""
     for kept, new in zip(average.parameters(), network.parameters(), strict=True):
         kept.lerp_(new, 1 - decay)

@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import json
-import math
 import platform
 import shutil
 from argparse import Namespace
@@ -15,13 +14,14 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.cli.evaluating import evaluate
 from latent_atlas.cli.fitting import fit
-from latent_atlas.cli.places import code_at, file_to_write, load_atlas
+from latent_atlas.cli.places import code_at, file_to_write, load_atlas, preset_of
 from latent_atlas.cli.sampling import sample
 from latent_atlas.cli.scoring import score
+from latent_atlas.cli.studying import study
 from latent_atlas.cli.travelling import travel
 from latent_atlas.config import BOUNDARIES, Config, with_settings
 from latent_atlas.errors import UserError
-from latent_atlas.presets import PRESETS, preset_for_size
+from latent_atlas.presets import PRESETS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,20 @@ if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
     from latent_atlas.checkpoint import Run
 
-__all__ = ["Command", "demo", "doctor", "evaluate", "fit", "map", "report", "sample", "score", "train", "travel"]
+__all__ = [
+    "Command",
+    "demo",
+    "doctor",
+    "evaluate",
+    "fit",
+    "map",
+    "report",
+    "sample",
+    "score",
+    "study",
+    "train",
+    "travel",
+]
 
 Command = Callable[[Namespace, Console], None]
 
@@ -130,26 +143,11 @@ def doctor(given: Namespace, console: Console) -> None:
 
 def _chosen_config(given: Namespace) -> Config:
     """The preset for the source, with the flags and then the settings of the command line applied."""
-    from latent_atlas.data import probe_source
-
-    name = given.preset or (given.source if given.source in PRESETS else None)
-    if name is not None and name not in PRESETS:
-        raise UserError(f"no preset '{name}'; choose {', '.join(PRESETS)}")
-    if name is None:
-        size, channels = probe_source(given.source)
-        config = PRESETS[preset_for_size(size)]
-        config = replace(config, model=replace(config.model, image_size=_usual_size(size), channels=channels))
-    else:
-        config = PRESETS[name]
+    config = preset_of(given.source, given.preset)
     flags = {f"{section}.{flag}": getattr(given, flag) for section, names in TRAIN_FLAGS.items() for flag in names}
     flags["data.source"] = given.source
     settings = [f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None]
     return with_settings(config, settings + given.settings)
-
-
-def _usual_size(side: int) -> int:
-    """The side to train at for images of median side `side`: itself up to 64 pixels, else the power of two below."""
-    return side if side <= 64 else 2 ** int(math.log2(side))
 
 
 def _show_plan(config: Config, console: Console) -> None:

@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _evaluate, _report, _doctor):
+    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _evaluate, _report, _study, _doctor):
         add(chosen)
     return parser
 
@@ -249,6 +249,30 @@ def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(chosen, "report", commands.report, "draw all pictures and numbers of a run and write its page")
     p.add_argument("folder", metavar="RUN", help="run folder")
     _add_device(p)
+
+
+def _study(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(
+        chosen, "study", commands.study, "answer the open questions of latent maps on your own images, by runs"
+    )
+    p.add_argument("source", metavar="SOURCE", help="as for train: a named set, a folder, an archive, an array")
+    p.add_argument("--out", metavar="STUDY", required=True, help="folder; the same command again goes on in it")
+    p.add_argument(
+        "--budget", metavar="B", default="small", help="small (default: minutes on two cores) or full (a GPU)"
+    )
+    p.add_argument("--preset", metavar="P", help="what runs are made of before the budget (default: by source or size)")
+    p.add_argument("--arms", metavar="A,A", help="of separate, online, adversarial (default: all)")
+    p.add_argument(
+        "--boundaries", metavar="B,B", help=f"of {', '.join(BOUNDARIES)} (default: prior,box,radius,density,mixture)"
+    )
+    p.add_argument("--z-real", metavar="Z,Z", help="of samples, means (default: both)")
+    p.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions; tests need 3 or more (default: 3)")
+    p.add_argument("--limit", type=int, metavar="N", help="use at most N images")
+    p.add_argument("--extractor", metavar="E", help="as for evaluate (default: a classifier if there are classes)")
+    p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core, or four a GPU)")
+    p.add_argument("--dry-run", action="store_true", help="show the plan with its time, and do nothing")
+    _add_device(p)
+    _add_settings(p, "any other setting of the runs and their maps, such as train.steps=800; may be repeated")
 
 
 def _doctor(chosen: "argparse._SubParsersAction[_Parser]") -> None:

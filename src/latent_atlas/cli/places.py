@@ -1,17 +1,21 @@
-"""What the words of a command stand for: runs, codes, and files to write."""
+"""What the words of a command stand for: runs, presets, codes, and files to write."""
 
+import math
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latent_atlas.config import Config
 from latent_atlas.errors import UserError
+from latent_atlas.presets import PRESETS, preset_for_size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from latent_atlas.atlas import Atlas
 
-__all__ = ["code_at", "file_to_write", "load_atlas", "write_codes"]
+__all__ = ["code_at", "file_to_write", "load_atlas", "preset_of", "write_codes"]
 
 
 def load_atlas(given: Namespace) -> "Atlas":
@@ -62,3 +66,26 @@ def write_codes(codes: "Tensor", atlas: "Atlas", out: Path) -> None:
 
     with out.open("wb") as file:  # numpy would add .npy to a name in capitals
         np.save(file, codes.unflatten(1, atlas.map.shape).cpu().numpy())
+
+
+def preset_of(source: str, name: str | None) -> Config:
+    """The preset of that name; without one that of the source, or of the size of its images, brought to them.
+
+    Raises:
+        UserError: there is no such preset, or no such source.
+    """
+    from latent_atlas.data import probe_source
+
+    name = name or (source if source in PRESETS else None)
+    if name is None:
+        size, channels = probe_source(source)
+        config = PRESETS[preset_for_size(size)]
+        return replace(config, model=replace(config.model, image_size=_usual_size(size), channels=channels))
+    if name not in PRESETS:
+        raise UserError(f"no preset '{name}'; choose {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def _usual_size(side: int) -> int:
+    """The side to train at for images of median side `side`: itself up to 64 pixels, else the power of two below."""
+    return side if side <= 64 else 2 ** int(math.log2(side))

@@ -76,8 +76,8 @@ _MEANINGS = {
 
 
 def meaning_of(name: str) -> Meaning:
-    """A metric in words; a name that is not known stands for itself."""
-    return _MEANINGS.get(name, Meaning(name.replace("_", " ")))
+    """A metric in words; a name that is not known stands for itself, and so do those of the networks, D_x and D_z."""
+    return _MEANINGS.get(name, Meaning(name if name.startswith("D_") else name.replace("_", " ")))
 
 
 def shown(value: Any, unit: str = "") -> str:

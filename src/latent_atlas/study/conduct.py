@@ -1,0 +1,99 @@
+"""A study from its design to its page."""
+
+import importlib.metadata
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latent_atlas.checkpoint import Run
+from latent_atlas.config import Config
+from latent_atlas.data import load_images
+from latent_atlas.errors import UserError
+from latent_atlas.features import EXTRACTORS
+from latent_atlas.study.design import Cell, Design, Effort, Grid
+from latent_atlas.study.ledger import Ledger
+from latent_atlas.study.material import other_source
+from latent_atlas.study.page import page
+from latent_atlas.study.question import Question
+from latent_atlas.study.questions import questions
+from latent_atlas.study.shape import Shape, shape_of
+
+__all__ = ["Conclusion", "conclude", "designed"]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What came out.
+
+    Attributes:
+        questions: With their answers.
+        shape: What D* looks like, if any map was measured.
+        failures: Sentences of the cells that failed.
+        page: The file that tells all of it.
+    """
+
+    questions: tuple[Question, ...]
+    shape: Shape | None
+    failures: dict[Cell, str]
+    page: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the page."""
+        return {
+            "questions": {one.key: one.as_json() for one in self.questions},
+            "shape": self.shape and self.shape.as_json(),
+            "failures": {cell.name: sentence for cell, sentence in self.failures.items()},
+        }
+
+
+def designed(config: Config, effort: Effort, grid: Grid, extractor: str | None = None) -> Design:
+    """The design of a study of these settings: the images are looked at, and other ones chosen.
+
+    Arguments:
+        config, effort, grid: As in `Design`.
+        extractor: Likewise; None takes a classifier where the collection has classes, for its features know what
+            matters there, and else the best there is.
+
+    Raises:
+        UserError: there are no such images, or no such extractor.
+    """
+    config = replace(config, train=replace(config.train, device="auto"))  # results are not to depend on the device
+    images = load_images(config.data, config.model.image_size, config.model.channels)
+    classes = images.labels is not None and bool(images.labels.min() >= 0) and len(images.labels.unique()) > 1
+    extractor = extractor or ("classifier" if classes else "auto")
+    if extractor not in EXTRACTORS:
+        raise UserError(f"no extractor '{extractor}'; choose {', '.join(EXTRACTORS)}")
+    return Design(
+        config=config,
+        effort=effort,
+        grid=grid,
+        other=other_source(config.data.source),
+        extractor=extractor,
+        digest=str(images.manifest()["digest"]),
+        images=len(images.train),
+    )
+
+
+def conclude(folder: Path) -> Conclusion:
+    """Answer from whatever cells are done, and write answers.json and study.html.
+
+    Raises:
+        UserError: there is no study in the folder, or one of its files is damaged.
+    """
+    ledger = Ledger(folder)
+    design = ledger.design()
+    cells: Sequence[Cell] = design.cells()
+    results, failures = ledger.results(cells), ledger.failures(cells)
+    asked, shape = questions(design, results), shape_of(design, results)
+    place = Run(folder)
+    place.write_text("study.html", page(design, asked, shape, results, failures))
+    conclusion = Conclusion(tuple(asked), shape, failures, place.file("study.html"))
+    made_by = {"latent_atlas": importlib.metadata.version("latent-atlas"), "torch": str(torch.__version__)}
+    devices = sorted({str(numbers["device"]) for numbers in results.values() if "device" in numbers})
+    about = {"design": json.loads(design.to_json()), "versions": made_by, "devices": devices}
+    place.write_json("answers.json", about | conclusion.as_json())
+    return conclusion

@@ -1,0 +1,225 @@
+"""What a study is: its grid of cells, its settings, and how much each cell measures."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from latent_atlas.config import BOUNDARIES, Config, with_settings
+from latent_atlas.errors import UserError
+
+__all__ = ["ARMS", "BUDGETS", "STUDIED", "Z_REAL", "Cell", "Design", "Effort", "Grid", "budgeted"]
+
+ARMS = ("separate", "online", "adversarial")
+STUDIED = ("prior", "box", "radius", "density", "mixture")
+Z_REAL = ("samples", "means")
+
+Kind = Literal["run", "map", "sizes", "pullback"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work, done as a whole or not at all.
+
+    Attributes:
+        kind: run, a trained E, G, D_x and its fresh probe D_z; map, a D_z of such a run's codes; sizes, D_z beside a
+            discriminator of images, each learned from so many real ones; pullback, D_x as a map of Z.
+        seed: The repetition.
+        arm, boundary, z_real, size: What of the grid it stands for, as far as its kind has it.
+    """
+
+    kind: Kind
+    seed: int
+    arm: str = "separate"
+    boundary: str = ""
+    z_real: str = ""
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its name among files."""
+        parts = (self.kind, self.arm, self.boundary, self.z_real, str(self.size or ""), str(self.seed))
+        return "-".join(part for part in parts if part)
+
+    @property
+    def run(self) -> "Cell":
+        """The run that it needs: itself, if it is one."""
+        return Cell("run", self.seed, self.arm)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is compared; a study may be given more of each later."""
+
+    arms: tuple[str, ...] = ARMS
+    boundaries: tuple[str, ...] = STUDIED
+    z_real: tuple[str, ...] = Z_REAL
+    seeds: int = 3
+    """Repetitions."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is not there to be compared."""
+        kinds = (("arm", self.arms, ARMS), ("boundary", self.boundaries, BOUNDARIES), ("z_real", self.z_real, Z_REAL))
+        for word, chosen, known in kinds:
+            for name in chosen:
+                if name not in known:
+                    raise UserError(f"no {word} '{name}' to study; choose from {', '.join(known)}")
+            if not chosen:
+                raise UserError(f"a study needs at least one {word}; choose from {', '.join(known)}")
+        if self.seeds < 1:
+            raise UserError(f"{self.seeds} seeds were asked for; choose 1 or more, 3 or more for any test")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much each cell measures."""
+
+    draws: int = 2_000
+    """Images drawn for each Fréchet distance."""
+    proposals: int = 50
+    """Of importance sampling, for each draw."""
+    pairs: int = 24
+    """Journeys."""
+    codes: int = 4_000
+    """Held-out codes a map is judged on, at most four of each image."""
+    judge_share: float = 0.3
+    """Share of the codes that no D_z learns from: the judge of journeys does."""
+    sizes: tuple[int, ...] = (50, 200, 800)
+    """Real images that discriminators learn from; all there are come besides."""
+    image_steps: int = 300
+    """Upper limit of the steps of a discriminator of images."""
+    pulled_draws: int = 500
+    """Images drawn through a discriminator of images, which decodes every proposal."""
+    pulled_pairs: int = 6
+    """Journeys by it, likewise."""
+
+    def pulled(self) -> "Effort":
+        """What is measured of maps that have to decode every code they are asked about, and of D_z beside them."""
+        return replace(self, draws=self.pulled_draws, proposals=50, pairs=self.pulled_pairs)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A whole study; with its images, it determines the results.
+
+    Attributes:
+        config: Of every run, but for arm and seed; its map section is that of every D_z, but for boundary and z_real.
+        effort: How much is measured.
+        grid: What is compared.
+        other: Name of the other images that should look odd.
+        extractor: Of the features that Fréchet distances are measured in, one of `features.EXTRACTORS`.
+        digest: Fingerprint of the images.
+        images: How many there are to learn from.
+    """
+
+    config: Config
+    effort: Effort = field(default_factory=Effort)
+    grid: Grid = field(default_factory=Grid)
+    other: str = "faces"
+    extractor: str = "auto"
+    digest: str = ""
+    images: int = 0
+
+    def cells(self) -> list[Cell]:
+        """Every cell, in the order in which they are best done."""
+        g, seeds = self.grid, range(self.grid.seeds)
+        runs = [Cell("run", seed, arm) for seed in seeds for arm in g.arms]
+        maps = [
+            Cell("map", run.seed, run.arm, boundary, z_real)
+            for run in runs
+            for boundary in g.boundaries
+            for z_real in g.z_real
+        ]
+        reference = [seed for seed in seeds if "separate" in g.arms]
+        sizes = [Cell("sizes", seed, size=size) for seed in reference for size in self.sizes()]
+        return [*runs, *maps, *sizes, *(Cell("pullback", seed) for seed in reference)]
+
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of samples, the last being all there is to learn from."""
+        return (*(size for size in self.effort.sizes if size < self.images), self.images)
+
+    def run_config(self, cell: Cell, device: str) -> Config:
+        """The configuration of a cell's run."""
+        c = self.config
+        train = replace(c.train, arm=cell.arm, seed=c.train.seed + cell.seed, device=device)
+        return replace(c, train=train, map=replace(c.map, boundary="prior", z_real="samples"))
+
+    def to_json(self) -> str:
+        """The design as JSON, for `from_json`."""
+        whole = asdict(self) | {"config": json.loads(self.config.to_json())}
+        return json.dumps({"format": 1, **whole}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Design":
+        """Read what `to_json` wrote.
+
+        Raises:
+            UserError: it is damaged or of another version.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            if values.pop("format") != 1:
+                raise UserError("this study was made by another version of latent-atlas; choose another --out")
+            values["config"] = Config.from_json(json.dumps(values["config"]))
+            values["effort"] = Effort(**_tuples(values["effort"]))
+            values["grid"] = Grid(**_tuples(values["grid"]))
+            return cls(**values)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"study.json is damaged ({error}); restore it or choose another --out") from None
+
+    def continues(self, before: "Design") -> bool:
+        """Whether cells of an earlier design are cells of this one: all but the grid is the same."""
+        return replace(self, grid=before.grid) == before
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+SMALL = (
+    "data.limit=2000",
+    "train.steps=400",
+    "train.batch_size=64",
+    "train.adversarial_start=100",
+    "train.kl_warmup=100",
+    "train.ema=0.99",
+    "train.checkpoint_every=100",
+    "train.log_every=20",
+    "model.width=12",
+    "model.discriminator_width=12",
+    "map.width=64",
+    "map.depth=2",
+    "map.steps=300",
+    "map.batch_size=256",
+    "map.check_every=50",
+    "map.patience=2",
+)
+FULL = ("map.patience=5",)
+
+BUDGETS: dict[str, tuple[Sequence[str], Effort]] = {
+    "small": (SMALL, Effort(draws=1_000, proposals=100, pairs=16, codes=1_000)),
+    "full": (
+        FULL,
+        Effort(
+            draws=10_000,
+            pairs=64,
+            sizes=(100, 300, 1_000, 3_000, 10_000),
+            image_steps=2_000,
+            pulled_draws=10_000,
+            pulled_pairs=64,
+        ),
+    ),
+}
+"""Settings laid over the preset of the source, and effort: small for two cores and minutes, full for a GPU."""
+
+
+def budgeted(preset: Config, budget: str) -> tuple[Config, Effort]:
+    """A preset's configuration and effort under a budget.
+
+    Raises:
+        UserError: there is no such budget.
+    """
+    if budget not in BUDGETS:
+        raise UserError(f"no budget '{budget}'; choose {' or '.join(BUDGETS)}")
+    settings, effort = BUDGETS[budget]
+    return with_settings(preset, [*settings]), effort

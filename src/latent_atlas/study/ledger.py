@@ -1,0 +1,114 @@
+"""Which cells are done: one JSON file for each, written whole, so that a study can stop anywhere and go on."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latent_atlas.checkpoint import Run
+from latent_atlas.errors import UserError
+from latent_atlas.study.design import Cell, Design
+
+__all__ = ["Ledger"]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The folder of a study.
+
+    | file | what it holds |
+    |---|---|
+    | study.json | the design |
+    | cells/NAME.json | what a finished cell measured |
+    | cells/NAME.failed.json | why one could not be finished; the next time it is tried again |
+    | runs/ARM-SEED/ | a run, for any other command |
+    | answers.json, study.html, pictures | what came out |
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    def begin(self, design: Design) -> None:
+        """Make the folder a study of this design, or go on with the one that is there.
+
+        Raises:
+            UserError: it holds a study with other settings or images, or a run; or it cannot be made.
+        """
+        if self._run.file("config.json").exists():
+            raise UserError(f"{self.path} holds a run; choose another --out for the study")
+        if self._run.file("study.json").exists() and not design.continues(self.design()):
+            raise UserError(
+                f"{self.path} holds a study with other settings or images, whose cells cannot be mixed with these; "
+                "repeat its command to go on with it (more --seeds, --arms or --boundaries are fine), or choose "
+                "another --out"
+            )
+        try:
+            (self.path / "cells").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be made a folder ({error.strerror}); choose another --out") from None
+        self._run.write_text("study.json", design.to_json())
+
+    def design(self) -> Design:
+        """What the study is.
+
+        Raises:
+            UserError: the folder holds none.
+        """
+        if not self._run.file("study.json").is_file():
+            raise UserError(f"{self.path} holds no study; `latent-atlas study SOURCE --out STUDY` makes one")
+        return Design.from_json(self._run.file("study.json").read_text())
+
+    def run(self, cell: Cell) -> Run:
+        """The run folder of a cell."""
+        return Run(self.path / "runs" / f"{cell.arm}-{cell.seed}")
+
+    def write(self, cell: Cell, numbers: Mapping[str, Any]) -> None:
+        """Keep what a cell measured, with null for numbers that are not finite; from then on it is done."""
+        self._run.write_json(f"cells/{cell.name}.json", _finite(numbers))
+        self._failed(cell).unlink(missing_ok=True)
+
+    def fail(self, cell: Cell, sentence: str, traceback: str = "") -> None:
+        """Keep why a cell could not be finished."""
+        self._run.write_json(f"cells/{cell.name}.failed.json", {"sentence": sentence, "traceback": traceback})
+
+    def done(self, cell: Cell) -> bool:
+        """Whether the cell is finished."""
+        return (self.path / "cells" / f"{cell.name}.json").is_file()
+
+    def results(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
+        """What the finished ones of these cells measured.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        read = {cell: self._run.read_json(f"cells/{cell.name}.json") for cell in cells}
+        return {cell: numbers for cell, numbers in read.items() if numbers is not None}
+
+    def failures(self, cells: Iterable[Cell]) -> dict[Cell, str]:
+        """The sentence of each of these cells that failed."""
+        return {
+            cell: json.loads(self._failed(cell).read_text())["sentence"]
+            for cell in cells
+            if self._failed(cell).is_file() and not self.done(cell)
+        }
+
+    @property
+    def _run(self) -> Run:
+        """The folder as one that replaces its files whole."""
+        return Run(self.path)
+
+    def _failed(self, cell: Cell) -> Path:
+        return self.path / "cells" / f"{cell.name}.failed.json"
+
+
+def _finite(content: Any) -> Any:
+    """The same content, with None in place of NaN and infinity, which JSON does not know."""
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

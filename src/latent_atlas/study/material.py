@@ -1,0 +1,122 @@
+"""What every cell of a study shares: the images, the features that judge, and images that should look odd."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from latent_atlas.config import Config, DataConfig
+from latent_atlas.data import ImageSet, load_images
+from latent_atlas.data.load import open_source
+from latent_atlas.errors import UserError
+from latent_atlas.features import Extractor, extractor_for
+from latent_atlas.features.extractor import as_bytes
+from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.study.ledger import Ledger
+
+__all__ = ["CORRUPTIONS", "FeatureRows", "Material", "corrupted", "material_of", "odd_images", "other_source"]
+
+REFERENCE = 10_000  # real images that samples are compared with
+ENOUGH = 2_000  # held-out images from which on these alone are the reference
+ODD = 1_000  # images of each odd kind, at most
+
+CORRUPTIONS = ("noise", "blur", "quarter turn")
+NOISE = 0.2  # standard deviation, where white is 1
+OTHERS = ("fashion-mnist", "mnist", "faces")
+SIMILAR = ({"digits", "mnist"},)
+"""Sets of the same things: none of them is odd beside the other."""
+
+FeatureRows = Float[np.ndarray, "_ f"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What cells share.
+
+    Attributes:
+        images: The collection.
+        odd: Images that should look odd by kind, each of shape (n, c, h, w).
+        extractor: Of the features that distances are measured in.
+        judge: What these features are and whose, to print beside their distances.
+        reference: Features of real images.
+    """
+
+    images: ImageSet
+    odd: dict[str, Tensor]
+    extractor: Extractor
+    judge: str
+    reference: FeatureRows
+
+    def features(self, images: Images) -> FeatureRows:
+        """Of images in [0, 1], shape (n, f)."""
+        return self.extractor.features(as_bytes(images)).double().numpy()
+
+
+def corrupted(images: ByteImages, kind: str, *, generator: torch.Generator) -> ByteImages:
+    """Images spoilt in one of `CORRUPTIONS`: by noise in the pixels, a blur over a quarter of the side, or a turn.
+
+    Arguments:
+        images: Shape (n, c, h, w), square.
+        kind: Which.
+        generator: Of the noise, on the CPU.
+    """
+    floats = images.float() / 255
+    if kind == "noise":
+        spoilt = floats + NOISE * torch.randn(floats.shape, generator=generator)
+    elif kind == "blur":
+        width = max(3, images.shape[-1] // 4 | 1)
+        spoilt = F.avg_pool2d(floats, width, stride=1, padding=width // 2, count_include_pad=False)
+    else:
+        spoilt = floats.rot90(1, (2, 3))
+    return as_bytes(spoilt)
+
+
+def other_source(source: str) -> str:
+    """The first named set that can be had and shows something else than this one."""
+    kin = {source}.union(*(names for names in SIMILAR if source in names))
+    for name in OTHERS:
+        try:
+            if name not in kin:
+                open_source(name).close()
+                return name
+        except UserError:
+            continue
+    return "digits"
+
+
+def odd_images(images: ImageSet, config: Config, other: str) -> dict[str, Tensor]:
+    """Corruptions of held-out images, and images of another set at the same size."""
+    generator = torch.Generator().manual_seed(config.train.seed)
+    held_out = images.test.images[:ODD]
+    odd = {kind: corrupted(held_out, kind, generator=generator) for kind in CORRUPTIONS}
+    strange = load_images(DataConfig(source=other, limit=ODD), config.model.image_size, config.model.channels)
+    return odd | {other: strange.images}
+
+
+@lru_cache(maxsize=1)
+def material_of(folder: Path) -> Material:
+    """The material of a study; the same in every process.
+
+    Raises:
+        UserError: the images are no longer those that the study began with.
+    """
+    design = Ledger(folder).design()
+    config = design.config
+    images = load_images(config.data, config.model.image_size, config.model.channels)
+    if images.manifest()["digest"] != design.digest:
+        raise UserError(
+            f"the images of '{config.data.source}' are not those the study began with; restore them or choose "
+            "another --out"
+        )
+    generator = torch.Generator().manual_seed(config.train.seed)
+    extractor = extractor_for(images, design.extractor, generator=generator)
+    held_out = images.test.images
+    enough = len(held_out) >= ENOUGH
+    reference = extractor.features((held_out if enough else images.images)[:REFERENCE]).double().numpy()
+    judge = f"{extractor.name}, against {len(reference):,} {'held-out' if enough else 'real'} images"
+    return Material(images, odd_images(images, config, design.other), extractor, judge, reference)

@@ -1,0 +1,196 @@
+"""Cells over processes: each when what it needs is there, kept when it is done; one that fails ends no other."""
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latent_atlas.engine import StopRequest, pick_device, stop_request
+from latent_atlas.errors import Interrupted, UserError
+from latent_atlas.study.cells import work_on
+from latent_atlas.study.design import Cell
+from latent_atlas.study.ledger import Ledger
+
+__all__ = ["carry_out", "crew_of"]
+
+PER_GPU = 4  # processes that share a GPU: small networks leave it idle between launches
+PATIENCE = 60.0  # seconds that processes are given to save what they do when all is to stop
+LOST = "its process died, perhaps for want of memory; try fewer --workers"
+
+Report = Callable[[Cell, str | None, float], None]
+"""Called with each cell that ended: its sentence if it failed, and the seconds it took."""
+
+
+def crew_of(device: str, workers: int | None) -> list[str]:
+    """The device of each process: one for each core, or four for each GPU.
+
+    Arguments:
+        device: As in `TrainConfig`; "cuda" and "auto" use all GPUs there are.
+        workers: How many processes; None chooses.
+
+    Raises:
+        UserError: there is no such device, or no process to work.
+    """
+    kind = pick_device(device)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; choose 1 or more")
+    if kind.type != "cuda":
+        return [kind.type] * (workers or (cores if kind.type == "cpu" else 1))
+    cards = [device] if ":" in device else [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    count = workers or min(cores, PER_GPU * len(cards))
+    return [cards[i % len(cards)] for i in range(count)]
+
+
+def carry_out(folder: Path, cells: Sequence[Cell], crew: Sequence[str], report: Report) -> None:
+    """Do all cells that are not done yet.
+
+    Arguments:
+        folder: Of the study.
+        cells: In the order in which they are best done.
+        crew: The device of each process; a single one works here.
+        report: Told of every cell that ended.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; what is done is kept, and runs are saved where they are.
+    """
+    work = _Work(Ledger(folder), [*cells], report)
+    with stop_request() as stop:
+        while work.waiting and not stop:
+            with _executor(len(crew)) as executor:
+                try:
+                    _hand_out(work, executor, [*crew], stop)
+                except BrokenProcessPool:
+                    continue  # those that were at work are accounted for; a new crew does the others
+                finally:
+                    if stop:
+                        _send_home(executor)
+    if stop:
+        left = sum(not work.ledger.done(cell) for cell in cells)
+        raise Interrupted(f"stopped with {left} of {len(cells)} cells to do; the same command goes on from there")
+
+
+class _Work:
+    """Cells that wait, and how those that were done ended."""
+
+    def __init__(self, ledger: Ledger, cells: list[Cell], report: Report) -> None:
+        self.ledger = ledger
+        self.waiting = [cell for cell in cells if not ledger.done(cell)]
+        self.report = report
+
+    def ready(self) -> Cell | None:
+        """The first cell whose run is there."""
+        return next((cell for cell in self.waiting if cell.kind == "run" or self.ledger.done(cell.run)), None)
+
+    def drop_orphans(self, at_work: list[Cell]) -> None:
+        """Report the cells whose run has failed: nothing that waits can make it."""
+        for cell in [*self.waiting]:
+            run = cell.run
+            if cell != run and not self.ledger.done(run) and run not in (*self.waiting, *at_work):
+                self.waiting.remove(cell)
+                reason = self.ledger.failures([run]).get(run, "it is not part of this study")
+                self._fail(cell, f"its run {run.name} failed: {reason}")
+
+    def account(self, cell: Cell, ended: "Future[float]") -> BaseException | None:
+        """Report how a cell ended, and return what ended it; results are written where they are made."""
+        error = ended.exception()
+        if error is None:
+            self.report(cell, None, ended.result())
+        elif isinstance(error, BrokenProcessPool):
+            self._fail(cell, LOST)
+        elif not isinstance(error, Interrupted):
+            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            self._fail(cell, " ".join(told.split()), "".join(traceback.format_exception(error)))
+        return error
+
+    def _fail(self, cell: Cell, sentence: str, trace: str = "") -> None:
+        self.ledger.fail(cell, sentence, trace)
+        self.report(cell, sentence, 0.0)
+
+
+def _hand_out(work: _Work, executor: Executor, free: list[str], stop: StopRequest) -> None:
+    """Hand out cells as devices become free and runs are there, until none waits or all is to stop.
+
+    Raises:
+        BrokenProcessPool: a process died; the cells at work are reported as failed, and those waiting are left.
+    """
+    at_work: dict[Future[float], tuple[Cell, str]] = {}
+    while (work.waiting or at_work) and not stop:
+        work.drop_orphans([cell for cell, _ in at_work.values()])
+        while free and (cell := work.ready()):
+            future = executor.submit(_do, work.ledger.path, cell, free[0])
+            at_work[future] = cell, free.pop(0)
+            work.waiting.remove(cell)
+        finished, _ = wait(at_work, timeout=0.2, return_when=FIRST_COMPLETED)
+        errors = []
+        for future in finished:
+            cell, device = at_work.pop(future)
+            free.append(device)
+            errors.append(work.account(cell, future))
+        if any(
+            isinstance(error, Interrupted) for error in errors
+        ):  # a run that trains here has heard the signal instead
+            stop.signal = signal.SIGTERM
+        if any(isinstance(error, BrokenProcessPool) for error in errors):
+            for future, (cell, _) in at_work.items():
+                work.account(cell, future)
+            raise BrokenProcessPool
+
+
+def _do(folder: Path, cell: Cell, device: str) -> float:
+    """Do one cell and keep what it measured."""
+    began = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is known of small sets is said once, by the study
+        numbers = work_on(folder, cell, device)
+    Ledger(folder).write(cell, numbers)
+    return time.perf_counter() - began
+
+
+class _Here(Executor):
+    """An executor that does everything at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+        """Do it now."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _executor(count: int) -> Executor:
+    """Processes that start afresh, since forks of a process with threads or a GPU may hang."""
+    if count == 1:
+        return _Here()
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+
+
+def _begin() -> None:
+    """A worker computes with one thread, and leaves Ctrl-C to the process that started it."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _send_home(executor: Executor) -> None:
+    """Ask every process to stop: training saves its state first."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + PATIENCE
+    for child in children:
+        child.join(max(0.0, deadline - time.monotonic()))
+        if child.is_alive():
+            child.kill()

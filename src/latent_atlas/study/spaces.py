@@ -1,0 +1,139 @@
+"""The question of Z against X: who needs how much to judge membership, and whose map of Z is the better one."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from latent_atlas.study.contest import Contest, Criterion, contest, number_at
+from latent_atlas.study.design import Cell, Design
+from latent_atlas.study.question import MAP_CRITERIA, Question, Results, tested
+from latent_atlas.study.statistics import FEWEST, reached
+
+__all__ = ["TARGET", "curves", "spaces"]
+
+TARGET = 0.9  # AUROC that both spaces are asked to reach
+SPACES = {"D_z": "z", "D_x": "x"}
+MAPS = {"D_z": "d_z", "D_x fitted": "fitted", "D_x trained": "trained"}
+
+COSTS = (
+    Criterion("seconds of learning", ("seconds",), "lower", "s"),
+    Criterion("time to judge 1,000 images, encoding included", ("judge_ms",), "lower", "ms", "judging 1,000 images"),
+)
+PULLED_CRITERIA = (
+    *(MAP_CRITERIA[name] for name in ("log_prob", "frechet", "journeys", "ranking", "odd")),
+    Criterion("time for 1,000 log-densities", ("log_prob_ms",), "lower", "ms"),
+    Criterion("time for 1,000 scores", ("score_ms",), "lower", "ms"),
+)
+
+
+def spaces(design: Design, results: Results) -> Question:
+    """Membership in Z against membership in X."""
+    most = design.sizes()[-1]
+    seeds = range(design.grid.seeds)
+    full = {seed: results.get(Cell("sizes", seed, size=most)) for seed in seeds}
+    tests = list(dict.fromkeys(test for n in full.values() if n for test in n.get("z", {}).get("auroc", {})))
+    told = [Criterion(test, ("auroc", test), "higher") for test in tests]
+
+    def duel(c: Criterion) -> Contest:
+        scores = {name: {seed: number_at(full[seed], (key, *c.path)) for seed in seeds} for name, key in SPACES.items()}
+        return contest(c, scores)
+
+    contests = {
+        f"AUROC with {most:,} real images": [duel(c) for c in told],
+        f"cost with {most:,} real images": [duel(c) for c in COSTS],
+        "as a map of Z": [_as_maps(c, design, results) for c in PULLED_CRITERIA],
+    }
+    first, _, maps = contests.values()
+    sentence, default = _verdict(first, maps)
+    needs = _needs(design, results, tests)
+    said = [f"{group}, {one.sentence()}" for group, members in contests.items() for one in members]
+    return Question(
+        "spaces",
+        "Membership: in Z or in X?",
+        "Is membership of a population better judged on codes or on images?",
+        "D_z and a discriminator of images, D_x, of the run's own shape learn from the same labelled-real images "
+        "against the same prior, decoded for D_x; D_z sees codes only. Both stop by held-out images, and neither has "
+        "seen what it then has to tell from held-out images: decoded prior draws outside the population, corrupted "
+        f"images, and images of {design.other}. Decoded draws are told once from images as they are, which D_x may "
+        "know by their sharpness alone, and once from reconstructions, where only membership is left to tell. D_z "
+        "judges an image by the log-density of its code. Then D_x pulled back through the decoder, l_x(G(z)) + log "
+        "p(z), is a map of Z beside D_z: fitted, learned on the finished G as the theory asks, or trained, as the "
+        "run left it.",
+        "E has seen all images, without labels: where E has to be learned from the few labelled ones, Z loses its "
+        "advantage at small samples. Another D_x (larger, augmented, pretrained) may need fewer images.",
+        contests,
+        (sentence, *needs, *said),
+        default,
+    )
+
+
+def curves(design: Design, results: Results) -> dict[str, dict[str, dict[int, list[float]]]]:
+    """AUROC by test, "D_z" or "D_x", and size, one for each seed that has it."""
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for size in design.sizes():
+        for seed in range(design.grid.seeds):
+            numbers = results.get(Cell("sizes", seed, size=size), {})
+            for name, key in SPACES.items():
+                for test, value in numbers.get(key, {}).get("auroc", {}).items():
+                    found.setdefault(test, {}).setdefault(name, {}).setdefault(size, []).append(value)
+    return found
+
+
+def _as_maps(c: Criterion, design: Design, results: Results) -> Contest:
+    """D_z beside D_x pulled back."""
+    cells = {seed: results.get(Cell("pullback", seed), {}) for seed in range(design.grid.seeds)}
+    scores = {
+        name: {seed: number_at(numbers, (key, *c.path)) for seed, numbers in cells.items()}
+        for name, key in MAPS.items()
+    }
+    return contest(c, scores)
+
+
+def _verdict(told: Sequence[Contest], maps: Sequence[Contest]) -> tuple[str, str | None]:
+    """Which space is settled better how often."""
+    if not tested([*told, *maps]):
+        return f"Nothing is settled: there are fewer than {FEWEST} repetitions to test by.", None
+    wins = {name: sum(one.leaders == (name,) for one in tested(told)) for name in SPACES}
+    ahead = sum(one.leaders == ("D_z",) for one in tested(maps))
+    behind = sum("D_z" not in one.leaders for one in tested(maps))
+    sentence = (
+        f"With all real images D_z is settled better on {wins['D_z']} and D_x on {wins['D_x']} of {len(tested(told))} "
+        f"tests; as a map of Z, D_z is settled best on {ahead} of {len(tested(maps))} measures, and settled worse "
+        f"than D_x pulled back through the decoder on {behind}."
+    )
+    better = max(wins, key=lambda name: wins[name])
+    unsettled = wins["D_z"] == wins["D_x"]
+    return sentence, None if unsettled else {"D_z": "Z", "D_x": "X"}[better]
+
+
+def _needs(design: Design, results: Results, tests: Sequence[str]) -> list[str]:
+    """How many images each space needs to reach the target, and how long that takes to learn."""
+    sentences = []
+    for test in tests:
+        said = [_need(name, key, test, design, results) for name, key in SPACES.items()]
+        sentences.append(f"To reach an AUROC of {TARGET:g}, {test}: {'; '.join(said)}.")
+    return sentences
+
+
+def _need(name: str, key: str, test: str, design: Design, results: Results) -> str:
+    """The number of images for one test, as the geometric mean over the seeds that reach the target."""
+    sizes, seeds = design.sizes(), range(design.grid.seeds)
+    found, times = [], []
+    for seed in seeds:
+        cells = [results.get(Cell("sizes", seed, size=size)) for size in sizes]
+        values = [number_at(cell, (key, "auroc", test)) for cell in cells]
+        size = reached(sizes, [-math.inf if value is None else value for value in values], TARGET)
+        if size is not None:
+            found.append(size)
+            enough = next(cell for cell, s in zip(cells, sizes, strict=True) if s >= size)
+            times.append(number_at(enough, (key, "seconds")) or 0.0)
+    if not found:
+        return f"{name} does not with {sizes[-1]:,} images"
+    middle, least = math.exp(float(np.mean(np.log(found)))), min(found) <= sizes[0]
+    part = "" if len(found) == len(seeds) else f" (in {len(found)} of {len(seeds)} seeds)"
+    between = f" ({min(found):,.0f} to {max(found):,.0f})" if max(found) > min(found) else ""
+    return (
+        f"{name} takes {'at most ' if least else ''}{middle:,.0f} images{between} and {np.mean(times):.1f} s of "
+        f"learning{part}"
+    )
