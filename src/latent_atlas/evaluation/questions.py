@@ -168,7 +168,7 @@ def geometry(given: Material) -> Section:
     found = given.atlas.geometry(generator=given.generator(4, on=given.atlas.device))
     return Section(
         "Is the space easy to handle?",
-        "Dense, continuous and locally Euclidean, as held-out codes show; below the numbers, what would be good of each.",
+        "Dense, continuous and locally Euclidean, as held-out codes show; what would be good of each stands below.",
         {"the model": {name: Number(float(one.value)) for name, one in found.numbers().items()}},
         f"{found.pearson.samples} {found.pearson.of}",
         given.seed,
