@@ -103,7 +103,7 @@ class LatentMap(Membership):
         return logit, logit + log_r
 
     def calibrated(self, logit: Values) -> Values:
-        """a l + b at the sharp level, with a and b measured on held-out codes: what realness and confusion come from."""
+        """a l + b at the sharp level, with a and b measured on held-out codes."""
         return logit if self.angle > 0 else self.calibration.scale * logit + self.calibration.shift
 
     def uncertainty(self, latents: Located) -> Values:
