@@ -26,7 +26,7 @@ HUES = 12
 SATURATION = 1.7  # distance from the middle of the colour circle
 TRAIN, HELD_OUT = 5_000, 400
 NOISE = 0.02  # of the pixels of the held-out images
-SETTINGS = MapConfig(width=64, depth=2, steps=900, batch_size=256, patience=4)
+SETTINGS = MapConfig(width=64, depth=2, steps=450, batch_size=256, patience=4)
 
 
 def population() -> GaussianMixture:
