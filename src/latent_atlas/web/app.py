@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from latent_atlas import __version__
 from latent_atlas.atlas import Atlas
@@ -65,7 +66,6 @@ def make_app(
         docs_url=None,  # these pages load their scripts from elsewhere, which the page's policy forbids
         redoc_url=None,
         lifespan=lifespan,
-        max_body_size=limits.bytes,
     )
     app.state.explorer = explorer
     api = APIRouter(
@@ -76,5 +76,6 @@ def make_app(
     app.include_router(api)
     add_refusals(app)
     serve_page(app)
-    app.add_middleware(Guard, hosts=hosts_for(address), token=token)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limits.bytes)
+    app.add_middleware(Guard, hosts=hosts_for(address), token=token, most=limits.bytes)
     return app

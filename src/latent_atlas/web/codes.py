@@ -21,6 +21,8 @@ __all__ = ["routes"]
 
 routes = APIRouter()
 PIECE = 65_536  # codes compared with at a time
+ALL = "means,labels,log_prob,typicality"
+FIELDS = f"^({ALL.replace(',', '|')})(,({ALL.replace(',', '|')}))*$"
 
 
 @routes.get("/codes", responses=ARRAYS, response_class=Arrays)
@@ -29,18 +31,20 @@ async def codes(
     part: asked.Part = "train",
     offset: Annotated[int, Query(ge=0, le=2**40)] = 0,
     count: Annotated[int, Query(ge=1, le=LIMITS.rows)] = 10_000,
+    fields: Annotated[str, Query(pattern=FIELDS, max_length=80, description="Which arrays, between commas.")] = ALL,
 ) -> Arrays:
     """Real codes: arrays means (n, d), labels (n), -1 where there is none, and, where the map is a density, log_prob
     (n) in nats and typicality (n). Facts: total, all codes there are.
     """
+    wanted = fields.split(",")
 
     def work(known: Known) -> Arrays:
         some = known.parts[part]
         rows = slice(min(offset, len(some.means)), min(offset + count, len(some.means)))
         arrays = {"means": some.means[rows], "labels": some.labels[rows]}
-        if known.has_log_prob:
+        if known.has_log_prob and ("log_prob" in wanted or "typicality" in wanted):
             arrays["log_prob"], arrays["typicality"] = some.judged(rows)
-        return Arrays(arrays, {"total": len(some.means)})
+        return Arrays({name: arrays[name] for name in wanted if name in arrays}, {"total": len(some.means)})
 
     return await asking.of(work)
 

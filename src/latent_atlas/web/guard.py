@@ -9,10 +9,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LOOPBACK", "Guard", "hosts_for"]
+__all__ = ["LOOPBACK", "TOO_LARGE", "Guard", "hosts_for"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+TOO_LARGE = "the request is larger than this server takes, which /api/atlas says; send less"
 ANY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
+DIGITS = 15  # of a length that is read at all
 
 HEADERS = {
     "content-security-policy": (
@@ -40,11 +42,12 @@ def hosts_for(address: str) -> frozenset[str] | None:
 class Guard:
     """ASGI middleware in front of everything."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None) -> None:
-        """Arguments: names this server has, None for any; the token to ask for, if any."""
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None, most: int) -> None:
+        """Arguments: names this server has, None for any; the token to ask for, if any; most bytes of a body."""
         self.app = app
         self.hosts = None if hosts is None else frozenset(hosts)
         self.token = token
+        self.most = most
         # Cookies know no ports: servers beside each other need different names.
         self.cookie = f"latent-atlas-{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
 
@@ -83,6 +86,9 @@ class Guard:
         foreign = origin is not None and urlsplit(origin).netloc != host
         if foreign or (api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")):
             return 403, "a page from elsewhere asked for this, and only the explorer's own page may"
+        length = headers.get("content-length", "")
+        if length.isdecimal() and (len(length) > DIGITS or int(length) > self.most):
+            return 413, TOO_LARGE  # here, as a body that does not say its length is refused once it has come so far
         return None
 
     def _holds_token(self, headers: dict[str, str]) -> bool:

@@ -83,7 +83,9 @@ async def repair(body: asked.Repair, asking: Asking) -> Arrays:
 
 
 def _between(known: Known, body: asked.Travel, stops: list[Tensor], planner: str) -> Path:
-    decoder = {"decode": known.differentiable} if planner == "pullback" and known.atlas.model is not None else {}
+    options = settings(planner, body.options.get(planner, {}))
+    if planner == "pullback" and known.atlas.model is not None:
+        options["decode"] = known.differentiable  # which learns that nobody waits any more; the atlas's own does not
     return known.atlas.travel(
         stops,
         None,
@@ -92,8 +94,7 @@ def _between(known: Known, body: asked.Travel, stops: list[Tensor], planner: str
         closed=body.closed,
         preserve=body.preserve,
         pace=body.pace,
-        **settings(planner, body.options.get(planner, {})),
-        **decoder,
+        **options,
     )
 
 

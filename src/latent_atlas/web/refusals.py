@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from latent_atlas.errors import UserError
 from latent_atlas.web.explorer import Unfinished
-from latent_atlas.web.limits import LIMITS
+from latent_atlas.web.guard import TOO_LARGE
 from latent_atlas.web.queue import Busy, Gone
 
 __all__ = ["Refusal", "add_refusals", "refusal"]
@@ -20,7 +20,7 @@ __all__ = ["Refusal", "add_refusals", "refusal"]
 WORDS = {
     404: "there is nothing at this address",
     405: "this address takes other requests than that",
-    413: f"the request has more than {LIMITS.bytes // 2**20} MiB; send less",
+    413: TOO_LARGE,
 }
 
 
