@@ -14,7 +14,7 @@ from latent_atlas.web.explorer import Explorer
 from latent_atlas.web.guard import Guard, hosts_for
 from latent_atlas.web.limits import LIMITS, Limits
 from latent_atlas.web.page import serve_page
-from latent_atlas.web.refusals import Refusal, add_refusals
+from latent_atlas.web.refusals import add_refusals, refused
 
 __all__ = ["make_app"]
 
@@ -68,9 +68,7 @@ def make_app(
         lifespan=lifespan,
     )
     app.state.explorer = explorer
-    api = APIRouter(
-        prefix="/api", responses={status: {"model": Refusal, "description": why} for status, why in REFUSED.items()}
-    )
+    api = APIRouter(prefix="/api", responses=refused(REFUSED))
     for subject in SUBJECTS:
         api.include_router(subject.routes)
     app.include_router(api)

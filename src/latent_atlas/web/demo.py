@@ -23,10 +23,10 @@ __all__ = ["KINDS", "demo_atlas", "population"]
 
 KINDS = ("star", "circle", "square")
 HUES = 12
-SATURATION = 1.7  # distance from the middle of the colour circle
+SATURATION = 2.2  # distance from the middle of the colour circle
 TRAIN, HELD_OUT = 5_000, 400
 NOISE = 0.02  # of the pixels of the held-out images
-SETTINGS = MapConfig(width=64, depth=2, steps=450, batch_size=256, patience=4)
+SETTINGS = MapConfig(width=64, depth=2, steps=300, batch_size=256, patience=4, boundary="gaussian")
 
 
 def population() -> GaussianMixture:

@@ -72,7 +72,7 @@ def _coordinates(latents: Latents) -> tuple[Float[Tensor, "n 3"], Values, Values
     u, v, kind, size, across, up = latents.unbind(dim=1)
     thirds = torch.tensor([0.0, 2 * math.pi / 3, 4 * math.pi / 3], device=latents.device)
     # The colour circle is a circle: its middle is grey, and every hue is as far from it.
-    swing = 0.26 * (u[:, None] * thirds.cos() + v[:, None] * thirds.sin())
+    swing = 0.2 * (u[:, None] * thirds.cos() + v[:, None] * thirds.sin())
     return (
         (0.5 + swing).clamp(0, 1),
         1.5 * torch.tanh(kind / 1.5),
@@ -91,5 +91,5 @@ def _start(images: Images, kind: float, hue: int) -> Latents:
     up = (weight.sum(dim=2) * -ticks).sum(dim=1)
     angle = 2 * math.pi * hue / HUES
     places = [2 * torch.atanh((one / 0.42).clamp(-0.95, 0.95)) for one in (across, up)]
-    rest = [torch.full_like(across, value) for value in (1.5 * math.cos(angle), 1.5 * math.sin(angle), kind, 0.0)]
+    rest = [torch.full_like(across, value) for value in (2.0 * math.cos(angle), 2.0 * math.sin(angle), kind, 0.0)]
     return torch.stack([*rest, *places], dim=1)

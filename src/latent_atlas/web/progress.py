@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from latent_atlas.errors import UserError
 from latent_atlas.web.explorer import Asking
-from latent_atlas.web.refusals import refusal
+from latent_atlas.web.refusals import refusal, refused
 from latent_atlas.web.sketch import newest, sketch
 from latent_atlas.web.wire import PNG, finite
 
@@ -36,7 +36,7 @@ async def progress(asking: Asking, since: Annotated[int, Query(ge=0, le=2**40)] 
     )
 
 
-@routes.get("/progress/picture", responses=PNG, response_class=Response)
+@routes.get("/progress/picture", responses=PNG | refused({404: "There is no picture yet."}), response_class=Response)
 async def picture(asking: Asking) -> Response:
     """The newest picture: held-out images, what becomes of them, and images of draws from the prior."""
     run = asking.explorer.run

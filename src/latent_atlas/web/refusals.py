@@ -1,13 +1,12 @@
 """Every error as one sentence: what was wrong, what was seen, what to do."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from latent_atlas.errors import UserError
@@ -15,7 +14,7 @@ from latent_atlas.web.explorer import Unfinished
 from latent_atlas.web.guard import TOO_LARGE
 from latent_atlas.web.queue import Busy, Gone
 
-__all__ = ["Refusal", "add_refusals", "refusal"]
+__all__ = ["add_refusals", "refusal", "refused"]
 
 WORDS = {
     404: "there is nothing at this address",
@@ -24,10 +23,11 @@ WORDS = {
 }
 
 
-class Refusal(BaseModel):
-    """Why a request was refused."""
-
-    detail: str
+def refused(why: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """How refusals are documented, by status: JSON with a sentence, whatever else an address answers."""
+    schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+    content = {"application/json": {"schema": schema}}
+    return {status: {"description": words, "content": content} for status, words in why.items()}
 
 
 def refusal(status: int, sentence: str, **headers: str) -> Response:
