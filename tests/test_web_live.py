@@ -1,47 +1,15 @@
 """A run that still trains is watched, and its atlas appears in place; a run of codes alone is explored too."""
 
 import io
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
-from latent_atlas.checkpoint import Run, write_tensors
-from latent_atlas.config import Config, ModelConfig
-from latent_atlas.engine import Engine
-from latent_atlas.learner import Learner
-from web_server import arrays, client_of, tiny_atlas
-
-SMALL = replace(
-    Config(), model=ModelConfig(image_size=8, channels=1, latent_dim=3, width=4, depth=1, discriminator_width=4)
-)
-
-
-def begun(folder: Path) -> Run:
-    """A run that has begun."""
-    run = Run(folder)
-    run.claim()
-    run.begin(SMALL)
-    return run
-
-
-def checkpointed(run: Run, step: int, lift: float = 0.0) -> Learner:
-    """The run after its checkpoint of a step, its decoder's last bias lifted."""
-    learner = Learner(SMALL, Engine("cpu", "32", compile=False))
-    with torch.no_grad():
-        [*learner.average["decoder"].parameters()][-1].add_(lift)
-    write_tensors(run.file("state.safetensors"), learner.tensors(), {"step": str(step)})
-    return learner
-
-
-def finish(run: Run) -> None:
-    """Write what the run's end writes, of codes alone."""
-    atlas = tiny_atlas()
-    codes = {f"{part}.means": some.means for part, some in atlas.codes.items()}
-    write_tensors(run.file("codes.safetensors"), codes)
-    atlas.map.save(run.file("map.safetensors"))
+from latent_atlas.checkpoint import write_tensors
+from web_run import begun, checkpointed, finish
+from web_server import arrays, client_of
 
 
 def test_an_atlas_appears_when_its_run_has_finished(tmp_path: Path) -> None:
@@ -82,7 +50,7 @@ def test_losses_come_as_they_are_logged(tmp_path: Path) -> None:
 
 def test_the_picture_is_of_the_newest_checkpoint(tmp_path: Path) -> None:
     run = begun(tmp_path)
-    learner = checkpointed(run, 1_000)
+    checkpointed(run, 1_000)
     images = torch.randint(256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     write_tensors(run.file("examples.safetensors"), {"images": images})
     with client_of(run=run.path) as client:
@@ -95,7 +63,6 @@ def test_the_picture_is_of_the_newest_checkpoint(tmp_path: Path) -> None:
     before, after = (np.asarray(Image.open(io.BytesIO(one.content)).convert("L")) for one in (first, second))
     assert before.shape == after.shape
     assert after.mean() > before.mean() + 20  # white reconstructions and draws
-    del learner
 
 
 def test_a_checkpoint_of_another_version_is_said(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_full_server_says_when_to_come_back_and_then_serves() -> None:
             queue._thread.submit(lambda: (blocked.set(), free.wait(WAIT)))
             assert blocked.wait(WAIT)
             waiting = other.submit(client.get, "/api/atlas")
-            while queue._waiting == 0:
+            while queue.waiting == 0:
                 time.sleep(0.001)
             for answer in (client.get("/api/atlas"), client.post("/api/encode", content=b"x")):
                 assert answer.status_code == 503

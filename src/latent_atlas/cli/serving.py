@@ -1,6 +1,7 @@
 """The command `serve`: a run, or a synthetic atlas, in the browser."""
 
 import importlib.util
+import re
 import secrets
 import sys
 import threading
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-__all__ = ["serve"]
+__all__ = ["listen", "serve", "url_of"]
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NEEDED = ("fastapi", "uvicorn")
@@ -33,18 +34,29 @@ def serve(given: Namespace, console: Console) -> None:
         raise UserError("--demo serves a synthetic atlas, and a run was given; leave one of them out")
     import uvicorn
 
-    token = given.token
-    if token is None and given.host not in LOOPBACK:
-        token = secrets.token_urlsafe(24)
-    listening = _listen(given.host, given.port)
-    app = _app(given, token, console)
-    url = _url(given.host, listening.getsockname()[1], token)
-    console.result({"url": url}, f"the explorer is at {url}\nCtrl-C ends it")
-    if sys.stdout.isatty() and given.browser and not given.json:
-        threading.Timer(0.5, webbrowser.open, [url]).start()
-    settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
-    with suppress(KeyboardInterrupt):  # which is how it is ended
-        uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
+    token = _token(given)
+    with listen(given.host, given.port) as listening:
+        app = _app(given, token, console)
+        url = url_of(given.host, listening.getsockname()[1], token)
+        console.result({"url": url}, f"the explorer is at {url}\nCtrl-C ends it")
+        if sys.stdout.isatty() and given.browser and not given.json:
+            threading.Timer(0.5, webbrowser.open, [url]).start()
+        settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
+        with suppress(KeyboardInterrupt):  # which is how it is ended
+            uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
+
+
+def _token(given: Namespace) -> str | None:
+    """The token to ask for: the one given, or a new one where others than this machine can ask.
+
+    Raises:
+        UserError: it is too short, or cannot be written in an address.
+    """
+    if given.token is None:
+        return None if given.host in LOOPBACK else secrets.token_urlsafe(24)
+    if not re.fullmatch(r"[\w-]{8,200}", given.token, re.ASCII):
+        raise UserError("--token takes 8 letters, digits, - and _ or more; choose another one")
+    return given.token
 
 
 def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
@@ -66,7 +78,7 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     return make_app(atlas, run=run.path, token=token, address=given.host, device=device)
 
 
-def _listen(host: str, port: int) -> "socket.socket":
+def listen(host: str, port: int) -> "socket.socket":
     """A socket bound to the address.
 
     Raises:
@@ -79,6 +91,7 @@ def _listen(host: str, port: int) -> "socket.socket":
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()  # from now on whoever opens the address waits, and is not refused
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
@@ -86,7 +99,7 @@ def _listen(host: str, port: int) -> "socket.socket":
     return listening
 
 
-def _url(host: str, port: int, token: str | None) -> str:
+def url_of(host: str, port: int, token: str | None) -> str:
     """The address to open."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{name}:{port}/{'' if token is None else f'?token={token}'}"

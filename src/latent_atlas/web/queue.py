@@ -63,6 +63,11 @@ class WorkQueue:
         self._thread = ThreadPoolExecutor(1, "atlas")
         self._current = threading.local()
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for an answer."""
+        return self._waiting
+
     def admit(self) -> None:
         """Refuse more work than may wait.
 
