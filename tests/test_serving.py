@@ -1,0 +1,136 @@
+"""The command `serve`: it answers at the address that it prints, and says what is wrong in one sentence."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from command_line import latent_atlas
+from latent_atlas.cli.serving import listen, url_of
+from latent_atlas.web import make_app
+from latent_atlas.web.explorer import Explorer
+from web_run import begun, finish
+from web_server import tiny_atlas
+
+WAIT = 60.0  # seconds, after which something is wrong
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[int, Explorer]]:
+    """A server on a free port, with its explorer."""
+    app, listening = make_app(tiny_atlas()), listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield listening.getsockname()[1], app.state.explorer
+    server.should_exit = True
+    thread.join(WAIT)
+    listening.close()
+
+
+def test_a_run_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    finish(run)
+    command = [
+        sys.executable,
+        "-m",
+        "latent_atlas",
+        "serve",
+        str(run.path),
+        "--host",
+        "0.0.0.0",
+        "--port",
+        "0",
+        "--json",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            assert select.select([process.stdout], [], [], WAIT)[0]
+            printed = b""
+            while not printed.endswith(b"}\n"):
+                printed += process.stdout.readline()
+            address = json.loads(printed)["url"]
+            assert "?token=" in address  # as it is served to others than this machine
+            base, token = address.split("?token=")
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"{base}api/atlas", timeout=WAIT)
+            asked = urllib.request.Request(f"{base}api/atlas", headers={"authorization": f"Bearer {token}"})
+            with urllib.request.urlopen(asked, timeout=WAIT) as answer:
+                assert json.load(answer)["dimension"] == 3
+            with urllib.request.urlopen(address, timeout=WAIT) as answer:
+                assert "SameSite=Strict" in answer.headers["set-cookie"]
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT) == 0
+
+
+def test_a_client_who_hangs_up_is_not_computed_for(served: tuple[int, Explorer]) -> None:
+    port, explorer = served
+    body = json.dumps({"start": [0.0, 0.0, 0.0], "frames": 129, "stride": 40}).encode()  # thousands of steps
+    head = f"POST /api/explore HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+    clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+    for client in clients:
+        client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    until = time.monotonic() + WAIT
+    while explorer.queue.waiting < 5 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert explorer.queue.waiting == 5
+    for client in clients:
+        client.close()
+    began = time.monotonic()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/atlas", timeout=WAIT) as answer:
+        assert answer.status == 200
+    assert explorer.queue.waiting == 0
+    assert time.monotonic() - began < 5  # five such walks take much longer
+
+
+def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    begun(tmp_path / "run")
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert latent_atlas("serve", str(tmp_path / "run"), "--port", port, "--no-browser") == 2
+    assert f"127.0.0.1 port {port} cannot be had" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere"], "holds no run"),
+        (["nowhere", "--demo"], "leave one of them out"),
+        (["--port", "99999"], "port 99999 cannot be had"),
+        (["--host", "no.such.host.invalid"], "cannot be had"),
+        (["--token", "a b"], "letters"),
+    ],
+)
+def test_mistakes_get_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert latent_atlas("serve", *words) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else object())
+    assert latent_atlas("serve", "--demo") == 2
+    assert "pip install latent-atlas[serve]" in capsys.readouterr().err
+
+
+def test_the_address_to_open() -> None:
+    assert url_of("127.0.0.1", 80, None) == "http://127.0.0.1:80/"
+    assert url_of("0.0.0.0", 80, "t") == "http://127.0.0.1:80/?token=t"
+    assert url_of("::1", 80, None) == "http://[::1]:80/"

@@ -1,0 +1,241 @@
+"""What the explorer's server answers is what the atlas itself says."""
+
+import io
+import json
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from starlette.testclient import TestClient
+
+from latent_atlas.charts import Plane, Window, chart, plane_through
+from latent_atlas.travel import OUTSIDE_SHARE
+from web_server import arrays, client_of, facts, tiny_atlas
+
+LEFT, RIGHT = [-1.2, 0.0, 0.0], [1.2, 0.1, 0.0]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with client_of(tiny_atlas()) as one:
+        yield one
+
+
+def close(given: np.ndarray, wanted: torch.Tensor) -> None:
+    np.testing.assert_allclose(given, wanted.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def bytes_of(images: torch.Tensor) -> np.ndarray:
+    return (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def test_what_is_explored(client: TestClient) -> None:
+    atlas, told = tiny_atlas(), client.get("/api/atlas").json()
+    assert (told["dimension"], told["training"], told["demo"]) == (3, False, False)
+    assert told["image"] == {"channels": 1, "height": 8, "width": 8}
+    assert told["classes"] == ["left", "right"]
+    assert [one["name"] for one in told["attributes"]] == [*atlas.properties.names]
+    assert told["counts"] == {"train": 600, "held_out": 200}
+    assert told["edge"] == pytest.approx(atlas.map.floor(OUTSIDE_SHARE), rel=1e-6)
+    assert told["levels"][0] == 0.0
+    assert sorted(told["levels"]) == told["levels"]
+
+
+def test_first_plane_is_that_of_largest_variance(client: TestClient) -> None:
+    answer = client.post("/api/plane", json={"resolution": 24, "arrows": 5})
+    given, told, atlas = arrays(answer), facts(answer), tiny_atlas()
+    means = atlas.codes["train"].means
+    covariance = torch.cov(means.T)
+    largest = torch.linalg.eigvalsh(covariance).flip(0)[:2]
+    axes = torch.from_numpy(given["axes"])
+    close((axes @ covariance @ axes.T).diagonal().numpy(), largest)
+    plane, window = Plane(torch.from_numpy(given["origin"]), axes), Window(**told["window"])
+    for name, field in chart(atlas.map, plane, window, 24).fields.items():
+        assert field.shape == (24, 24)
+        close(given[name], field)
+    inside = plane.project(means)
+    assert ((inside[:, 0] > window.left) & (inside[:, 0] < window.right)).float().mean() > 0.98
+    assert given["arrows"].shape == (5, 5, 2)
+
+
+def test_arrows_are_the_slope_of_log_prob_in_the_plane(client: TestClient) -> None:
+    """The central arrow of an odd number is the gradient at the middle of the window, by differences of the picture."""
+    window = {"left": -1.0, "right": -0.6, "bottom": -0.2, "top": 0.2}
+    given = arrays(client.post("/api/plane", json={"resolution": 3, "arrows": 1, "window": window}))
+    atlas, h = tiny_atlas(), 1e-2
+    plane = Plane(torch.from_numpy(given["origin"]), torch.from_numpy(given["axes"]))
+    places = plane.lift(torch.tensor([[-0.8 + h, 0.0], [-0.8 - h, 0.0], [-0.8, h], [-0.8, -h]]))
+    right, left, up, down = atlas.map.log_prob(places).tolist()
+    np.testing.assert_allclose(
+        given["arrows"][0, 0], [(right - left) / 2 / h, (up - down) / 2 / h], rtol=0.05, atol=0.02
+    )
+
+
+def test_plane_through_three_codes_and_a_level(client: TestClient) -> None:
+    corners = [LEFT, RIGHT, [0.0, 0.0, 1.0]]
+    answer = client.post("/api/plane", json={"kind": "through", "codes": corners, "resolution": 8, "level": 0.4})
+    plane = plane_through(*torch.tensor(corners))
+    blurred = tiny_atlas().map.blurred(math.tan(0.4))
+    close(arrays(answer)["log_prob"], chart(blurred, plane, Window(**facts(answer)["window"]), 8).fields["log_prob"])
+    assert facts(answer)["edge"] == pytest.approx(blurred.floor(OUTSIDE_SHARE), rel=1e-5)
+
+
+def test_plane_of_attributes_has_their_directions(client: TestClient) -> None:
+    body = {"kind": "attributes", "attributes": ["component:2", "component:0"], "resolution": 8, "origin": RIGHT}
+    given = arrays(client.post("/api/plane", json=body))
+    np.testing.assert_allclose(given["origin"], RIGHT, atol=1e-6)
+    vectors = torch.linalg.eigh(torch.cov(tiny_atlas().codes["train"].means.T)).eigenvectors  # the smallest first
+    close(np.abs((torch.from_numpy(given["axes"]) @ vectors[:, [0, 2]]).numpy()), torch.eye(2))
+
+
+def test_given_axes_are_made_orthonormal_and_keep_points_where_they_are(client: TestClient) -> None:
+    asked = {"origin": LEFT, "axes": [[2.0, 0.0, 0.0], [3.0, 0.5, 0.0]]}
+    shown = arrays(client.post("/api/plane", json=asked | {"kind": "given", "resolution": 4}))
+    np.testing.assert_allclose(shown["axes"], [[1, 0, 0], [0, 1, 0]], atol=1e-6)
+    answer = client.post("/api/points", json=asked | {"part": "held_out", "offset": 10, "count": 7})
+    some = tiny_atlas().codes["held_out"].means[10:17]
+    close(arrays(answer)["xy"], some[:, :2] - torch.tensor(LEFT)[:2])
+    close(arrays(answer)["distance"], some[:, 2].abs())
+    assert facts(answer) == {"total": 200}
+
+
+def test_codes_come_in_pieces_with_their_densities(client: TestClient) -> None:
+    atlas = tiny_atlas()
+    pieces = [arrays(client.get("/api/codes", params={"offset": at, "count": 250})) for at in (0, 250, 500, 750)]
+    whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    means = atlas.codes["train"].means
+    close(whole["means"], means)
+    close(whole["log_prob"], atlas.map.log_prob(means).detach())
+    close(whole["typicality"], atlas.map.typicality(means))
+    assert (whole["labels"] == atlas.labels["train"].numpy()).all()
+    assert [len(piece["labels"]) for piece in pieces] == [250, 250, 100, 0]
+
+
+def test_only_the_fields_asked_for_are_sent(client: TestClient) -> None:
+    assert set(arrays(client.get("/api/codes?fields=labels,typicality"))) == {"labels", "typicality"}
+    assert client.get("/api/codes?fields=names").status_code == 422
+
+
+def test_thumbnails_are_decoded_codes_row_by_row(client: TestClient) -> None:
+    answer = client.get("/api/thumbnails", params={"indices": "5,0,7", "size": 8})
+    sprite = np.asarray(Image.open(io.BytesIO(answer.content)).convert("L"))
+    assert sprite.shape == (16, 16)
+    atlas = tiny_atlas()
+    wanted = bytes_of(atlas.decode(atlas.codes["train"].means[[5, 0, 7]]))[..., 0].astype(int)
+    for at, (row, column) in enumerate([(0, 0), (0, 8), (8, 0)]):
+        assert np.abs(sprite[row : row + 8, column : column + 8] - wanted[at]).max() <= 1
+
+
+def test_neighbours_are_the_nearest_of_all(client: TestClient) -> None:
+    given = arrays(client.post("/api/neighbours", json={"codes": [LEFT, RIGHT], "k": 4}))
+    distances = (torch.tensor([LEFT, RIGHT])[:, None] - tiny_atlas().codes["train"].means[None]).norm(dim=-1)
+    wanted = distances.sort(dim=1)
+    assert (given["indices"] == wanted.indices[:, :4].numpy()).all()
+    close(given["distances"], wanted.values[:, :4])
+
+
+def test_decoded_places_are_the_atlases(client: TestClient) -> None:
+    far = [9.0, 9.0, 9.0]
+    given = arrays(client.post("/api/decode", json={"codes": [LEFT, far]}))
+    atlas = tiny_atlas()
+    assert (given["images"] == bytes_of(atlas.decode(torch.tensor([LEFT, far])))).all()
+    close(given["log_prob"], atlas.map.log_prob(torch.tensor([LEFT, far])).detach())
+    assert given["outside"].tolist() == [0, 1]
+
+
+def test_an_image_is_encoded_decoded_and_scored(client: TestClient) -> None:
+    atlas = tiny_atlas()
+    shown = bytes_of(atlas.decode(torch.tensor([RIGHT])))[0, ..., 0]
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "PNG")
+    answer = client.post("/api/encode", content=file.getvalue())
+    given, told = arrays(answer), facts(answer)
+    assert (given["image"][..., 0] == shown).all()
+    pixels = torch.from_numpy(shown.copy())[None, None].float() / 255
+    close(given["code"], atlas.encode(pixels)[0])
+    assert np.abs(given["reconstruction"][..., 0].astype(int) - shown).max() <= 1
+    assert told["score"] == json.loads(json.dumps(atlas.score(pixels, names=("image",)).rows()[0]))
+    assert told["outside"] is False
+
+
+def test_journeys_are_the_atlases(client: TestClient) -> None:
+    body = {"stops": [LEFT, RIGHT], "planners": ["linear", "geodesic"], "frames": 9}
+    answer = client.post("/api/travel", json=body)
+    given, told, atlas = arrays(answer), facts(answer), tiny_atlas()
+    for planner in ("linear", "geodesic"):
+        path = atlas.travel([torch.tensor(LEFT), torch.tensor(RIGHT)], None, planner, frames=9)
+        close(given[f"{planner}/points"], path.points[:, 0])
+        assert (given[f"{planner}/images"] == bytes_of(path.strip())).all()
+        close(given[f"{planner}/log_prob"], atlas.map.log_prob(path.points[:, 0]).detach())
+        assert told[planner]["metrics"]["lowest"] == pytest.approx(path.metrics["lowest"][0].item(), rel=1e-4)
+    assert told["linear"]["converged"] is None
+    assert given["geodesic/log_prob"].min() > given["linear/log_prob"].min() - 1e-3
+
+
+def test_settings_reach_the_planner(client: TestClient) -> None:
+    body = {"stops": [LEFT, RIGHT], "planners": ["walk"], "frames": 5, "options": {"walk": {"steps": 3}}}
+    given = arrays(client.post("/api/travel", json=body))["walk/points"]
+    path = tiny_atlas().travel([torch.tensor(LEFT), torch.tensor(RIGHT)], None, "walk", frames=5, steps=3)
+    close(given, path.points[:, 0])
+
+
+def test_one_planner_that_cannot_go_leaves_the_others(client: TestClient) -> None:
+    body = {"stops": [LEFT, RIGHT], "planners": ["linear", "teleport"], "frames": 5}
+    answer = client.post("/api/travel", json=body)
+    assert "teleport" in facts(answer)["teleport"]["error"]
+    assert arrays(answer)["linear/points"].shape == (5, 3)
+
+
+def test_along_an_attribute_raises_it(client: TestClient) -> None:
+    body = {"start": LEFT, "attribute": "component:0", "by": 1.0, "frames": 5}
+    given = arrays(client.post("/api/along", json=body))["along/points"]
+    path = tiny_atlas().along(torch.tensor([LEFT]), "component:0", by=1.0, frames=5)
+    close(given, path.points[:, 0])
+
+
+def test_the_same_seed_wanders_and_draws_the_same(client: TestClient) -> None:
+    walk = {"start": LEFT, "frames": 4, "stride": 2, "tuning": 20}
+    drawn = {"n": 5, "sampler": "importance", "where": {"component:0": [0.5, None]}}
+    for address, name, body in (("explore", "explore/points", walk), ("sample", "points", drawn)):
+        first, again, other = (
+            arrays(client.post(f"/api/{address}", json=body | {"seed": seed}))[name] for seed in (3, 3, 4)
+        )
+        assert (first == again).all()
+        assert (first != other).any()
+    assert (tiny_atlas().properties["component:0"].values(torch.from_numpy(first)) > 0.5).all()  # as wished
+
+
+def test_repair_brings_a_place_to_the_edge(client: TestClient) -> None:
+    given = arrays(client.post("/api/repair", json={"start": [0.0, 3.0, 3.0], "share": 0.05}))
+    assert given["repair/outside"].tolist()[0] == 1
+    assert given["repair/log_prob"][1] >= tiny_atlas().map.floor(0.05) - 0.05
+
+
+@pytest.mark.parametrize("kind", ["gif", "png", "npz", "json"])
+def test_journeys_are_exported(client: TestClient, kind: str) -> None:
+    points = [LEFT, [0.0, 0.0, 0.0], RIGHT]
+    answer = client.post("/api/export", json={"points": points, "format": kind, "seconds": 1, "bounce": False})
+    assert answer.status_code == 200
+    assert f"journey.{kind}" in answer.headers["content-disposition"]
+    wanted = tiny_atlas().map.log_prob(torch.tensor(points)).detach()
+    if kind == "npz":
+        with np.load(io.BytesIO(answer.content)) as held:
+            close(held["log_prob"], wanted)
+            close(held["images"], tiny_atlas().decode(torch.tensor(points)))
+    elif kind == "json":
+        close(np.array(json.loads(answer.content)["log_prob"]), wanted)
+    else:
+        picture = Image.open(io.BytesIO(answer.content))
+        assert picture.format == kind.upper()
+        assert getattr(picture, "n_frames", 1) == (3 if kind == "gif" else 1)
+
+
+def test_the_page_and_its_policy(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert "unsafe" not in answer.headers["content-security-policy"]

@@ -1,0 +1,208 @@
+"""Requests of strangers and of bad clients end in one sentence, and the server lives."""
+
+import io
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from latent_atlas.web import Limits
+from web_server import client_of, tiny_atlas
+
+Z = [0.0, 0.0, 0.0]
+LIMITS = replace(Limits(), bytes=200_000)
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[TestClient]:
+    with client_of(tiny_atlas(), limits=LIMITS) as one:
+        yield one
+
+
+def picture(width: int, height: int, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (width, height)).save(file, kind)
+    return file.getvalue()
+
+
+def bomb() -> bytes:
+    """A PNG of a few kilobytes that says it has a billion pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(1_000_000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+BODIES: dict[str, tuple[str, Any]] = {
+    "not JSON": ("decode", b"\xff{"),
+    "another form": ("decode", {"kodes": [Z]}),
+    "no codes": ("decode", {"codes": []}),
+    "too short": ("decode", {"codes": [[0.0, 0.0]]}),
+    "too long": ("decode", {"codes": [[0] * 60_000]}),
+    "much too long": ("decode", {"codes": [[0] * 65_537]}),
+    "ragged": ("decode", {"codes": [Z, [0.0]]}),
+    "words": ("decode", {"codes": [["a", "b", "c"]]}),
+    "nan": ("decode", b'{"codes": [[NaN, 0, 0]]}'),
+    "infinity": ("decode", b'{"codes": [[Infinity, 0, 0]]}'),
+    "nan in quotes": ("decode", {"codes": [["nan", 0, 0]]}),
+    "huge": ("decode", b'{"codes": [[1e400, 0, 0]]}'),
+    "far": ("decode", {"codes": [[1e30, 0, 0]]}),
+    "too many": ("decode", {"codes": [Z] * 1_025}),
+    "deep": ("decode", b"[" * 100_000),
+    "long number": ("plane", b'{"resolution": ' + b"9" * 50_000 + b"}"),
+    "too fine": ("plane", {"resolution": 513}),
+    "no angle": ("plane", b'{"level": NaN}'),
+    "level beyond": ("plane", {"level": 1.57}),
+    "empty window": ("plane", {"window": {"left": 1, "right": 1, "bottom": 0, "top": 1}}),
+    "parallel": ("plane", {"kind": "given", "origin": Z, "axes": [[1, 0, 0], [2, 0, 0]]}),
+    "one point": ("plane", {"kind": "through", "codes": [Z, Z, Z]}),
+    "no such attribute": ("plane", {"kind": "attributes", "attributes": ["hat", "component:0"]}),
+    "component beyond": ("plane", {"kind": "attributes", "attributes": ["component:99999999999", "component:0"]}),
+    "many frames": ("travel", {"stops": [Z, Z], "frames": 10**9}),
+    "one stop": ("travel", {"stops": [Z]}),
+    "many stops": ("travel", {"stops": [Z] * 17}),
+    "many planners": ("travel", {"stops": [Z, Z], "planners": ["linear"] * 9}),
+    "preserved nothing": ("sample", {"where": {"hat": "red"}}),
+    "no sampler": ("sample", {"sampler": "../../etc/passwd"}),
+    "fitted sampler": ("sample", {"sampler": "flow"}),
+    "seed beyond": ("sample", {"seed": 2**63}),
+    "width without place": ("sample", {"width": 0.5}),
+    "negative": ("sample", {"n": -1}),
+    "no share": ("repair", {"start": Z, "share": 1.0}),
+    "no direction to follow": ("along", {"start": Z, "attribute": Z, "by": 1.0}),
+    "neither by nor to": ("along", {"start": Z, "attribute": "component:0"}),
+    "long walk": ("explore", {"start": Z, "stride": 10**6}),
+    "no format": ("export", {"points": [Z], "format": "../x"}),
+    "flicker": ("export", {"points": [Z], "format": "gif", "seconds": 1e-9}),
+    "not an image": ("encode", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+    "nothing": ("encode", b""),
+    "cut off": ("encode", picture(64, 64)[:60]),
+    "not what it says": ("encode", b"\x89PNG\r\n\x1a\n" + b"\0" * 500),
+    "bomb": ("encode", bomb()),
+    "postscript": ("encode", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_bad_bodies_get_one_sentence(client: TestClient, name: str) -> None:
+    address, body = BODIES[name]
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    answer = client.post(f"/api/{address}", content=content, headers={"content-type": "application/json"})
+    assert 400 <= answer.status_code < 500, answer.text
+    sentence = answer.json()["detail"]
+    assert 0 < len(sentence) < 700
+    assert "\n" not in sentence
+    assert "Traceback" not in sentence
+    assert client.get("/api/atlas").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/../../../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/..%2f..%2fpyproject.toml",
+        "/static/../app.py",
+        "/%00",
+        "/api/thumbnails?indices=../../etc/passwd",
+        "/api/thumbnails?indices=-1",
+        "/api/thumbnails?indices=600",
+        "/api/thumbnails?indices=" + ",".join(["0"] * 257),
+        "/api/thumbnails?indices=1&size=100000",
+        "/api/thumbnails?indices=%D9%A3",
+        "/api/thumbnails?indices=" + "9" * 3_999,
+        "/api/codes?part=../train",
+        "/api/codes?offset=-1",
+        "/api/codes?count=100001",
+        "/api/codes?fields=means;means",
+        "/api/progress?since=99999999999999999999",
+        "/api/nothing",
+    ],
+)
+def test_bad_addresses_reach_nothing(client: TestClient, address: str) -> None:
+    answer = client.get(address)
+    assert 400 <= answer.status_code < 500
+    assert "root:" not in answer.text
+    assert answer.json()["detail"]
+
+
+def test_other_methods_are_refused(client: TestClient) -> None:
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert client.request(method, "/api/plane").status_code == 405
+
+
+def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(client: TestClient) -> None:
+    large = bytes(LIMITS.bytes + 1)
+    for address in ("encode", "decode"):
+        for content in (large, (large[at : at + 9_999] for at in range(0, len(large), 9_999))):
+            answer = client.post(f"/api/{address}", content=content)
+            assert answer.status_code == 413
+            assert "send less" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_pictures_of_usual_kinds_and_odd_shapes_are_taken(client: TestClient, kind: str) -> None:
+    for shape in ((1, 1), (1, 300), (300, 1)):
+        assert client.post("/api/encode", content=picture(*shape, kind)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"host": "127.0.0.1.evil.example:8765"}, 421),
+        ({"host": "[::1"}, 421),
+        ({"host": ""}, 421),
+        ({"host": "localhost:8765"}, 200),
+        ({"host": "LOCALHOST:8765"}, 200),
+        ({"host": "[::1]:8765"}, 200),
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:9999"}, 403),
+        ({"origin": "http://127.0.0.1:8765"}, 200),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"sec-fetch-site": "same-origin"}, 200),
+    ],
+)
+def test_who_may_ask(client: TestClient, headers: dict[str, str], status: int) -> None:
+    answer = client.get("/api/atlas", headers=headers)
+    assert answer.status_code == status
+    assert "access-control-allow-origin" not in answer.headers
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_websockets_are_refused(client: TestClient) -> None:
+    with pytest.raises(Exception, match=r"^$|1008|403") as refused, client.websocket_connect("/api/atlas"):
+        pass
+    assert type(refused.value).__name__ in ("WebSocketDisconnect", "WebSocketDenialResponse")
+
+
+def test_the_token_is_asked_for_everywhere_and_exchanged_once() -> None:
+    with client_of(tiny_atlas(), token="s3cret", address="0.0.0.0") as client:
+        for address in ("/", "/api/atlas", "/api/openapi.json", "/nothing"):
+            assert client.get(address).status_code == 401
+            for wrong in ("Bearer s3cre", "Basic s3cret", "Bearer ", "Bearer \xe9", "s3cret"):
+                given = {"authorization": wrong.encode("latin-1")}
+                assert client.get(address, headers=given).status_code == 401
+        assert client.get("/?token=wrong").status_code == 401
+        assert client.get("/?token=%ff%00").status_code == 401
+        assert client.get("/api/atlas", headers={"cookie": "latent-atlas=s3cret; ;=;\x7f"}).status_code == 401
+        assert client.get("/api/atlas", headers={"authorization": "Bearer s3cret"}).status_code == 200
+        given = client.get("/?token=s3cret&plane=a")
+        assert given.status_code == 200
+        assert "s3cret" not in given.text
+        assert "plane=a" in given.text
+        cookie = given.headers["set-cookie"].lower()
+        assert "samesite=strict" in cookie
+        assert "httponly" in cookie
+        assert client.get("/api/atlas").status_code == 200  # the client keeps the cookie, as browsers do
