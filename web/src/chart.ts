@@ -64,6 +64,7 @@ export class Chart {
     const serial = ++this.asked;
     this.busy.set(true);
     if (!this.covered(state)) this.following.run(() => this.fetch(serial, COARSE));
+    if (!this.home.value) return; // where to look is told by the first answer
     this.settled.run((signal) => this.fetch(serial, FINE, signal));
   }
 
@@ -109,8 +110,10 @@ export class Chart {
     this.shown = serial;
     const plane = understood(answer, key, this.plane.value);
     if (serial === this.asked && resolution === FINE) this.busy.set(false);
-    if (!this.home.value) this.home.set(plane.window);
+    const first = !this.home.value;
+    if (first) this.home.set(plane.window);
     this.plane.set(plane);
+    if (first) this.refresh();
   }
 }
 

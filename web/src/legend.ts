@@ -15,7 +15,7 @@ const NAMES: Record<View, readonly [string, string]> = {
   confusion: ["Confusion", "bits"],
 };
 
-const WIDTH = 208;
+const WIDTH = 236; // pixels, as in the style sheet
 
 export class Legend {
   readonly element = h("figure", { className: "legend" });
@@ -59,7 +59,7 @@ export class Legend {
     let last = -Infinity;
     for (const value of ticks(low, high, 5)) {
       const x = at(value) * WIDTH;
-      if (x - last < 24) continue;
+      if (x - last < 30) continue;
       last = x;
       const tick = h("span", {}, number(value, high - low < 3 ? 1 : 0));
       tick.style.left = `${(100 * x) / WIDTH}%`;

@@ -12,16 +12,20 @@ const FORMATS: readonly (readonly [Format, string])[] = [["gif", "GIF"], ["mp4",
 
 export class Player {
   readonly element: HTMLElement;
+  /** What is saved, and as what. */
+  readonly exporting: HTMLElement;
   readonly scrubber = h("input", { type: "range", min: "0", max: "1", step: "any", className: "scrub", aria: { label: "Frame" } });
   private readonly play = button("▶", () => this.toggle(), { className: "play", title: "Play (p)", aria: { label: "Play", pressed: "false" } });
-  private readonly which = select("Export", [], () => {});
+  private readonly which = select("Save", [], () => {});
   private readonly format = select("as", FORMATS, () => {});
+  private readonly told = h("span");
   private playing = false;
 
   constructor(private readonly app: App) {
     this.scrubber.addEventListener("input", () => this.seek(this.scrubber.valueAsNumber));
-    const save = button("Save", () => void this.save(), { className: "save" });
-    this.element = h("div", { className: "player" }, h("div", { className: "lead" }, this.play), this.scrubber, h("div", { className: "export" }, this.which.element, this.format.element, save));
+    const save = button("Export", () => void this.save(), { className: "save" });
+    this.element = h("div", { className: "player" }, h("div", { className: "lead" }, this.play, this.told), this.scrubber);
+    this.exporting = h("div", { className: "export" }, this.which.element, this.format.element, save);
     app.store.listen((now, before) => now.frame !== before.frame && this.mark());
     app.journeys.rows.listen((rows) => this.list(rows));
   }
@@ -64,7 +68,9 @@ export class Player {
     const frames = this.frames();
     if (this.scrubber.valueAsNumber !== frame) this.scrubber.value = `${frame}`;
     this.scrubber.step = `${1 / (frames - 1)}`;
-    this.scrubber.setAttribute("aria-valuetext", `frame ${Math.round(frame * (frames - 1)) + 1} of ${frames}`);
+    this.told.textContent = `frame ${Math.round(frame * (frames - 1)) + 1} of ${frames}`;
+    this.scrubber.setAttribute("aria-valuetext", this.told.textContent);
+    this.scrubber.style.setProperty("--frames", `${frames}`);
   }
 
   private list(rows: readonly Row[]): void {

@@ -70,7 +70,8 @@ void main() {
   float level = (value.y - lines.x) / lines.y;
   float near = abs(level - floor(level + 0.5)) * lines.y / steep; // pixels to the nearest contour
   float crowd = 1.0 - smoothstep(0.12, 0.3, steep / lines.y);     // contours closer than a few pixels are left out
-  float inside = lines.z < 0.5 || value.y > lines.x ? 1.0 : 0.55;
+  // at sea lines are fainter, and gone where it is deep
+  float inside = lines.z < 0.5 || value.y > lines.x ? 1.0 : 0.5 * smoothstep(scale.x - (scale.y - scale.x), scale.y, value.y);
   c = mix(c, ink, lines.w * 0.26 * inside * crowd * (1.0 - smoothstep(0.4, 1.2, near)));
   if (lines.z > 0.5) {
     float far = abs(value.y - lines.x) / steep;
@@ -102,6 +103,10 @@ export class Density {
     this.program = new Program(gl, VERTICES, FRAGMENTS);
     this.values = texture(gl, "nearest");
     this.colours = texture(gl, "linear");
+  }
+
+  get shown(): boolean {
+    return this.field !== null;
   }
 
   show(field: Field | null): void {

@@ -79,7 +79,11 @@ export class MapView {
 
   private proposed(): Window | null {
     const { chart, cloud, store } = this.app;
-    if (store.state.plane.kind !== "embedding") return chart.home.value;
+    if (store.state.plane.kind === "through" && chart.plane.value && chart.home.value) {
+      const corners = [...store.state.plane.codes, ...store.state.stops].map((code) => chart.project(code));
+      return around(corners.filter(({ distance }) => distance < 1e-2).map(({ place }) => place), 0.3);
+    }
+    if (store.state.plane.kind !== "embedding") return chart.home.value && around(cornersOf(chart.home.value), 0.04);
     const places = cloud.codes.value?.places;
     return places ? around(Array.from({ length: places.length / 2 }, (_, k) => [places[2 * k]!, places[2 * k + 1]!] as const).slice(0, 5_000), 0.06) : null;
   }
@@ -95,7 +99,7 @@ export class MapView {
     });
     app.cloud.codes.listen((codes) => {
       if (!codes || !this.scene) return;
-      this.scene.points.show(codes.places, app.cloud.paints(app.store.state.points, app.theme.value));
+      this.scene.scatter(codes.places, app.cloud.paints(app.store.state.points, app.theme.value));
       this.draw();
     });
     app.cloud.facts.listen(() => this.repaint());
@@ -130,8 +134,7 @@ export class MapView {
 
   private repaint(): void {
     if (!this.app.cloud.codes.value || !this.scene) return;
-    this.scene.points.paint(this.app.cloud.paints(this.app.store.state.points, this.app.theme.value));
-    this.scene.ask();
+    this.scene.paint(this.app.cloud.paints(this.app.store.state.points, this.app.theme.value));
   }
 
   private draw(): void {
@@ -227,6 +230,8 @@ export class MapView {
     }
   }
 }
+
+const cornersOf = ({ left, right, bottom, top }: Window): Place[] => [[left, bottom], [right, top]];
 
 /** Take a stop out. */
 export function removeStop(app: App, index: number): void {

@@ -1,10 +1,11 @@
-/** Real codes as points. */
+/** Real codes as points: round ones, drawn by WebGL, while they are few; dust where they are many. */
 
 import type { Window } from "../backend";
 import { box } from "./density";
-import { attribute, fill, Program, TO_CLIP } from "./gl";
+import { Dust } from "./dust";
+import { attribute, fill, Program, texture, TO_CLIP } from "./gl";
 
-const MANY = 150_000; // above this, points are small squares: software renderers spend their time in large round ones
+const FEW = 15_000;
 
 const VERTICES = `${TO_CLIP}
 in vec2 xy;
@@ -29,47 +30,87 @@ void main() {
   colour = vec4(mix(halo, tint.rgb, body), tint.a * mix(0.55, 1.0, body) * all);
 }`;
 
-const SQUARE = `
-in vec4 tint;
+const WHOLE = `
+out vec2 at;
+void main() {
+  at = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0;
+  gl_Position = vec4(at * 2.0 - 1.0, 0.0, 1.0);
+}`;
+
+const DUST = `
+uniform sampler2D dust;
+in vec2 at;
 out vec4 colour;
-void main() { colour = tint; }`;
+void main() { colour = texture(dust, at); }`;
 
 export class Points {
   private readonly round: Program;
-  private readonly square: Program;
-  private readonly places: WebGLBuffer;
-  private readonly paints: WebGLBuffer;
-  private count = 0;
+  private readonly whole: Program;
+  private readonly placed: WebGLBuffer;
+  private readonly painted: WebGLBuffer;
+  private readonly settled: WebGLTexture;
+  private readonly dust = new Dust();
+  private places: Float32Array = new Float32Array(0);
+  private paints: Uint8Array = new Uint8Array(0);
+  private drawn = ""; // view and size that the dust was settled for
 
   constructor(private readonly gl: WebGL2RenderingContext) {
     this.round = new Program(gl, VERTICES, ROUND);
-    this.square = new Program(gl, VERTICES, SQUARE);
-    this.places = gl.createBuffer();
-    this.paints = gl.createBuffer();
+    this.whole = new Program(gl, WHOLE, DUST);
+    this.placed = gl.createBuffer();
+    this.painted = gl.createBuffer();
+    this.settled = texture(gl, "nearest");
+  }
+
+  get many(): boolean {
+    return this.places.length > 2 * FEW;
   }
 
   /** Places (n, 2) and colours (n, 4) as bytes. */
   show(places: Float32Array, paints: Uint8Array): void {
-    fill(this.gl, this.places, places);
-    fill(this.gl, this.paints, paints);
-    this.count = places.length / 2;
+    this.places = places;
+    if (!this.many) fill(this.gl, this.placed, places);
+    this.paint(paints);
   }
 
   paint(paints: Uint8Array): void {
-    fill(this.gl, this.paints, paints);
+    this.paints = paints;
+    this.drawn = "";
+    if (!this.many) fill(this.gl, this.painted, paints);
   }
 
-  draw(view: Window, size: number, dark: boolean): void {
-    const { gl, count } = this;
-    if (!count) return;
-    const program = count > MANY ? this.square : this.round;
+  draw(view: Window, width: number, height: number, ratio: number, dark: boolean): void {
+    if (!this.places.length) return;
+    this.gl.enable(this.gl.BLEND);
+    if (this.many) this.asDust(view, width, height, ratio);
+    else this.asRounds(view, ratio, dark);
+  }
+
+  private asRounds(view: Window, ratio: number, dark: boolean): void {
+    const { gl, round } = this;
+    const size = (this.places.length < 6_000 ? 6 : 5) * ratio;
     const halo = dark ? 0.04 : 1;
-    gl.enable(gl.BLEND);
     gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE);
-    program.use().set("view", ...box(view)).set("size", count > MANY ? Math.max(1, Math.round(size / 3)) : size);
-    if (count <= MANY) program.set("halo", halo, halo, halo);
-    attribute(gl, program, "xy", this.places, { size: 2, type: "float" });
-    attribute(gl, program, "paint", this.paints, { size: 4, type: "byte" });
-    gl.drawArrays(gl.POINTS, 0, count);
+    round.use().set("view", ...box(view)).set("size", size).set("halo", halo, halo, halo);
+    attribute(gl, round, "xy", this.placed, { size: 2, type: "float" });
+    attribute(gl, round, "paint", this.painted, { size: 4, type: "byte" });
+    gl.drawArrays(gl.POINTS, 0, this.places.length / 2);
+  }
+
+  private asDust(view: Window, width: number, height: number, ratio: number): void {
+    const { gl } = this;
+    const key = `${box(view).join()}/${width}x${height}`;
+    gl.activeTexture(gl.TEXTURE0);
+    gl.bindTexture(gl.TEXTURE_2D, this.settled);
+    if (key !== this.drawn) {
+      const side = this.places.length > 800_000 ? ratio : 2 * ratio;
+      const bytes = this.dust.settle(this.places, this.paints, view, width, height, Math.max(1, Math.round(side)));
+      gl.pixelStorei(gl.UNPACK_ALIGNMENT, 4);
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
+      this.drawn = key;
+    }
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    this.whole.use().texture("dust", 0, this.settled);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
 }

@@ -18,10 +18,11 @@ export function journey(app: App): HTMLElement {
 export async function showTelling(app: App): Promise<void> {
   const pair = await tellingPair(app);
   if (!pair) return app.say("There are too few real codes to choose a journey from.", "trouble");
-  app.store.change({ stops: pair, chosen: 1, frame: 0 });
+  app.store.change({ stops: pair, chosen: 0, frame: 0 });
   const planned = () => app.journeys.rows.value.some((row) => row.verb === "travel") && app.journeys.rows.value.every((row) => !row.pending);
   if (!planned()) await new Promise<void>((resolve) => app.journeys.rows.listen(() => planned() && resolve()));
   if (app.store.state.stops === pair) throughStops(app);
+  app.selection.set({ code: pair[0], title: "Stop A", stop: 0 });
 }
 
 function stops(app: App): HTMLElement {
@@ -67,6 +68,7 @@ function stop(app: App, index: number): HTMLElement {
 function placing(app: App): HTMLElement {
   const snap = checkbox("Clicks take the nearest real image", (on) => app.store.change({ snap: on }));
   const closed = checkbox("Return to A", (on) => app.store.change({ closed: on }));
+  snap.element.classList.add("long");
   const show = () => (snap.set(app.store.state.snap), closed.set(app.store.state.closed));
   app.store.listen(show);
   show();
@@ -105,7 +107,7 @@ function walking(app: App): HTMLElement {
   });
   const arrive = checkbox("Arrive: fade the push, so that it ends at B", (on) => store.change({ walk: { ...store.state.walk, arrive: on } }));
   const left = h("p", { className: "note", role: "status" });
-  const element = h("fieldset", { className: "walk" }, h("legend", {}, "The walk, z′ = z + α ∇ log D(z) + γ (B − z)"), alpha.element, gamma.element, arrive.element, left);
+  const element = h("fieldset", { className: "walk" }, h("legend", {}, "z′ = z + α ∇ log D(z) + γ (B − z)"), alpha.element, gamma.element, arrive.element, left);
   const show = () => {
     const { walk, planners } = store.state;
     element.hidden = !planners.includes("walk");

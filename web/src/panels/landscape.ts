@@ -13,7 +13,7 @@ export function landscape(app: App): HTMLElement {
   const contours = checkbox("Contours", (on) => store.change({ contours: on }));
   const relief = checkbox("Relief", (on) => store.change({ relief: on }));
   const arrows = checkbox("Score arrows", (on) => store.change({ arrows: on }));
-  const pictures = checkbox("Pictures when near", (on) => store.change({ pictures: on }));
+  const pictures = checkbox("Pictures, near", (on) => store.change({ pictures: on }));
   const points = select("Real codes", colourings(app), (value) => store.change({ points: value as Colouring }));
   const part = select("of", [["train", `training set, ${app.about.counts.train.toLocaleString("en")}`], ["held_out", `held-out set, ${app.about.counts.held_out.toLocaleString("en")}`]], (value) => store.change({ part: value as "train" | "held_out" }));
   const level = slider("Smoothness", { min: 0, max: Math.max(0, app.about.levels.length - 1), step: 1, value: 0 }, (k) => angle(app, k), {
