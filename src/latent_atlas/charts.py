@@ -3,8 +3,6 @@
 Every point of a plane is a code, so the map is exact on every pixel of a chart.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -114,13 +112,13 @@ def fit_window(coordinates: Places, margin: float = 0.35) -> Window:
 def chart(membership: Membership, plane: Plane, window: Window, resolution: int = 256) -> Chart:
     """Evaluate the map on every pixel of a square window, `resolution` pixels a side."""
     z = plane.lift(window.grid(resolution, resolution, plane.origin.device))
-
-    def everywhere(quantity: Callable[[Latents], Values]) -> Values:
-        return torch.cat([quantity(part) for part in z.split(PIECE)])
-
-    logit = everywhere(membership.calibrated_logit)
-    quantities = {"realness": torch.sigmoid(logit), "confusion": entropy(logit)}
-    with suppress(UserError):  # a boundary without a density closes log_prob; the logit refuses what else is wrong
-        quantities["log_prob"] = everywhere(membership.log_prob)
+    quantities: dict[str, Tensor] = {}
+    try:
+        read = [membership.logit_and_log_prob(part) for part in z.split(PIECE)]
+        logit, quantities["log_prob"] = (torch.cat(parts) for parts in zip(*read, strict=True))
+    except UserError:  # a boundary without a density closes log_prob; the logit refuses what else is wrong
+        logit = torch.cat([membership.logit(part) for part in z.split(PIECE)])
+    calibrated = membership.calibrated(logit)
+    quantities |= {"realness": torch.sigmoid(calibrated), "confusion": entropy(calibrated)}
     fields = {name: values.unflatten(0, (resolution, resolution)) for name, values in quantities.items()}
     return Chart(plane, window, fields)

@@ -142,9 +142,17 @@ class Membership(Density):
         """E(z) = -log q(z) in nats, shape (n,)."""
         return -self.log_prob(latents)
 
-    def calibrated_logit(self, latents: Located) -> Values:
+    def logit_and_log_prob(self, latents: Located) -> tuple[Values, Values]:
+        """l(z) and log q(z) in nats, shape (n,) each: one look at the codes, where one tells both."""
+        return self.logit(latents), self.log_prob(latents)
+
+    def calibrated(self, logit: Values) -> Values:
         """The logit that realness and confusion come from, shape (n,): l(z), or l(z) corrected by measurement."""
-        return self.logit(latents)
+        return logit
+
+    def calibrated_logit(self, latents: Located) -> Values:
+        """`calibrated` l(z), shape (n,)."""
+        return self.calibrated(self.logit(latents))
 
     def realness(self, latents: Located) -> Values:
         """D(z) in [0, 1], shape (n,): 1/2 where q = r."""

@@ -94,25 +94,17 @@ class LatentMap(Membership):
         Raises:
             UserError: the boundary has no density, so the ratio cannot become one.
         """
-        log_r = log_density(self.boundary)
-        if log_r is None:
-            raise UserError(
-                f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob and score are closed "
-                f"({self.boundary.note}); realness, confusion and the gradient of log D_z still work, and boundary "
-                "'prior' has all of them"
-            )
-        if self.angle == 0 or not isinstance(self.boundary, AffineBoundary):
-            return self.logit(latents) + log_r.log_prob(self._rows(latents))
-        w = self._white(latents)
-        log_volume = self.dimension * math.log(math.cos(self.angle)) if self._shrinks else 0.0
-        log_r_t = StandardNormal(self.dimension).log_prob(w) - self.boundary.log_scale + log_volume
-        return self.network(w, w.new_full((1,), self.angle)) - self._shift + log_r_t
+        return self.logit_and_log_prob(latents)[1]
 
-    def calibrated_logit(self, latents: Located) -> Values:
-        """a l(z) + b, with a and b measured on held-out codes: what realness and confusion come from."""
-        if self.angle > 0:
-            return self.logit(latents)
-        return self.calibration.scale * self.logit(latents) + self.calibration.shift
+    def logit_and_log_prob(self, latents: Located) -> tuple[Values, Values]:
+        """l(z) and log q(z) in nats, shape (n,) each, by one pass through D_z; errors as for `log_prob`."""
+        log_r = self._log_boundary(latents)
+        logit = self.logit(latents)
+        return logit, logit + log_r
+
+    def calibrated(self, logit: Values) -> Values:
+        """a l + b at the sharp level, with a and b measured on held-out codes."""
+        return logit if self.angle > 0 else self.calibration.scale * logit + self.calibration.shift
 
     def uncertainty(self, latents: Located) -> Values:
         """Standard deviation of log q(z) over the members of the ensemble in nats, shape (n,); 0 for a single one."""
@@ -272,6 +264,21 @@ class LatentMap(Membership):
             values = torch.cat([judge(part) for part in self._codes.split(PIECE)]) + self._shift
             self._ranked[level] = values.sort().values
         return self._ranked[level] - self._shift
+
+    def _log_boundary(self, latents: Located) -> Values:
+        """log r(z) in nats at the map's level, shape (n,); errors as for `log_prob`."""
+        log_r = log_density(self.boundary)
+        if log_r is None:
+            raise UserError(
+                f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob and score are closed "
+                f"({self.boundary.note}); realness, confusion and the gradient of log D_z still work, and boundary "
+                "'prior' has all of them"
+            )
+        if self.angle == 0 or not isinstance(self.boundary, AffineBoundary):
+            return log_r.log_prob(self._rows(latents))
+        log_volume = self.dimension * math.log(math.cos(self.angle)) if self._shrinks else 0.0
+        standard = StandardNormal(self.dimension).log_prob(self._white(latents))
+        return standard - self.boundary.log_scale + log_volume
 
     def _white(self, latents: Located) -> Latents:
         """Codes in the coordinates that D_z knows; where the map is blurred, brought to its level."""

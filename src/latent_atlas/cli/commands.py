@@ -17,6 +17,7 @@ from latent_atlas.cli.fitting import fit
 from latent_atlas.cli.places import code_at, file_to_write, load_atlas, preset_of
 from latent_atlas.cli.sampling import sample
 from latent_atlas.cli.scoring import score
+from latent_atlas.cli.serving import serve
 from latent_atlas.cli.studying import study
 from latent_atlas.cli.travelling import travel
 from latent_atlas.config import BOUNDARIES, Config, with_settings
@@ -39,6 +40,7 @@ __all__ = [
     "report",
     "sample",
     "score",
+    "serve",
     "study",
     "train",
     "travel",

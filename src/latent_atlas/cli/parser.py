@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _evaluate, _report, _study, _doctor):
+    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _evaluate, _report, _serve, _study, _doctor):
         add(chosen)
     return parser
 
@@ -248,6 +248,17 @@ def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(chosen, "report", commands.report, "draw all pictures and numbers of a run and write its page")
     p.add_argument("folder", metavar="RUN", help="run folder")
+    _add_device(p)
+
+
+def _serve(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+    p = _command(chosen, "serve", commands.serve, "open the explorer: the map and its journeys in the browser")
+    p.add_argument("folder", metavar="RUN", nargs="?", help="run folder, which may still train (default: --demo)")
+    p.add_argument("--demo", action="store_true", help="a synthetic atlas that is made in seconds")
+    p.add_argument("--host", metavar="H", default="127.0.0.1", help="address to serve at (default: %(default)s)")
+    p.add_argument("--port", type=int, metavar="N", default=8765, help="0 takes a free one (default: %(default)s)")
+    p.add_argument("--token", metavar="T", help="ask for this token (default: none at 127.0.0.1, else a new one)")
+    p.add_argument("--no-browser", dest="browser", action="store_false", help="open no browser")
     _add_device(p)
 
 

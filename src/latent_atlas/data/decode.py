@@ -80,11 +80,13 @@ def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def open_image(path: str | Path, image_size: int, channels: int, fit: Literal["crop", "pad"] = "crop") -> Images:
+def open_image(
+    source: str | Path | bytes, image_size: int, channels: int, fit: Literal["crop", "pad"] = "crop"
+) -> Images:
     """Read one image file.
 
     Arguments:
-        path: The file, of any format that Pillow reads among `IMAGE_SUFFIXES`.
+        source: The file, of any format that Pillow reads among `IMAGE_SUFFIXES`; or its content.
         image_size: Side wanted, in pixels.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
         fit: Crop the centre of an image that is not square, or pad its short side.
@@ -97,11 +99,15 @@ def open_image(path: str | Path, image_size: int, channels: int, fit: Literal["c
     """
     try:
         with quiet():
-            image = decode(read_file(Path(path).expanduser()), Square(image_size, channels, fit))
+            content = source if isinstance(source, bytes) else read_file(Path(source).expanduser())
+            image = decode(content, Square(image_size, channels, fit))
     except OSError as error:
-        raise UserError(f"cannot read the image '{path}' ({error.strerror}); give the path of an image file") from None
+        raise UserError(
+            f"cannot read the image '{source}' ({error.strerror}); give the path of an image file"
+        ) from None
     except UndecodableError as error:
-        raise UserError(f"'{path}' is not an image that can be used ({error}); give another file") from None
+        name = "this" if isinstance(source, bytes) else f"'{source}'"
+        raise UserError(f"{name} is not an image that can be used ({error}); give another file") from None
     return image[None].float() / 255
 
 

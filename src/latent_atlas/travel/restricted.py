@@ -76,9 +76,9 @@ class RestrictedMembership(Restricted, Membership):
         """l(z) less the penalty, shape (n,)."""
         return self.membership.logit(latents) - self.penalty(latents)
 
-    def calibrated_logit(self, latents: Latents) -> Values:
-        """The map's calibrated logit less the penalty, shape (n,)."""
-        return self.membership.calibrated_logit(latents) - self.penalty(latents)
+    def calibrated(self, logit: Values) -> Values:
+        """What the map makes of a logit, shape (n,)."""
+        return self.membership.calibrated(logit)
 
     def propose(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes of the boundary r, shape (n, d)."""

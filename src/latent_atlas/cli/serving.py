@@ -1,0 +1,86 @@
+"""The command `serve`: a run, or a synthetic atlas, in the browser."""
+
+import importlib.util
+import secrets
+import sys
+import threading
+import webbrowser
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latent_atlas.cli.console import Console
+from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    import socket
+
+    from fastapi import FastAPI
+
+__all__ = ["serve"]
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NEEDED = ("fastapi", "uvicorn")
+
+
+def serve(given: Namespace, console: Console) -> None:
+    """Serve the explorer until Ctrl-C."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"serve needs {' and '.join(missing)}; pip install latent-atlas[serve]")
+    if given.folder is not None and given.demo:
+        raise UserError("--demo serves a synthetic atlas, and a run was given; leave one of them out")
+    import uvicorn
+
+    token = given.token
+    if token is None and given.host not in LOOPBACK:
+        token = secrets.token_urlsafe(24)
+    listening = _listen(given.host, given.port)
+    app = _app(given, token, console)
+    url = _url(given.host, listening.getsockname()[1], token)
+    console.result({"url": url}, f"the explorer is at {url}\nCtrl-C ends it")
+    if sys.stdout.isatty() and given.browser and not given.json:
+        threading.Timer(0.5, webbrowser.open, [url]).start()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
+    server.run(sockets=[listening])
+
+
+def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
+    """The application, for a finished run, one that is training, or the synthetic atlas."""
+    from latent_atlas.checkpoint import Run
+    from latent_atlas.engine import pick_device
+    from latent_atlas.web import demo_atlas, make_app
+
+    device = given.device or "auto"
+    if given.folder is None:
+        console.say("no run was given, so a synthetic atlas is made; that takes some seconds")
+        return make_app(demo_atlas(device=pick_device(device)), token=token, address=given.host, demo=True)
+    run = Run(Path(given.folder))
+    run.config()  # a folder that holds no run is said before the server starts
+    return make_app(None, run=run.path, token=token, address=given.host, device=device)
+
+
+def _listen(host: str, port: int) -> "socket.socket":
+    """A socket bound to the address.
+
+    Raises:
+        UserError: the port is taken or may not be had, or there is no such address.
+    """
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{host} port {port} cannot be had ({reason}); choose another --port or --host") from None
+    return listening
+
+
+def _url(host: str, port: int, token: str | None) -> str:
+    """The address to open."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{port}/{'' if token is None else f'?token={token}'}"

@@ -1,0 +1,204 @@
+"""What clients ask: the bodies of requests, checked before anything is computed."""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.charts import Window as ChartWindow
+from latent_atlas.errors import UserError
+from latent_atlas.web.limits import LIMITS
+
+__all__ = [
+    "MOST",
+    "Along",
+    "Code",
+    "Codes",
+    "Decode",
+    "Explore",
+    "Export",
+    "Neighbours",
+    "Option",
+    "Part",
+    "Plane",
+    "Points",
+    "Repair",
+    "Sample",
+    "Travel",
+    "Window",
+    "tensor",
+]
+
+MOST = LIMITS.coordinate
+Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
+Code = Annotated[list[Number], Field(min_length=1, max_length=65_536, description="A code: d numbers.")]
+Codes = Annotated[list[Code], Field(min_length=1, max_length=LIMITS.codes)]
+Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=8)]
+Part = Annotated[Literal["train", "held_out"], Field(description="Which real codes: learned from, or held out.")]
+Frames = Annotated[int, Field(ge=2, le=LIMITS.frames, description="Frames of a journey, both ends included.")]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="Of all randomness: the same seed gives the same answer.")]
+Option = bool | int | float | list[Number] | None
+
+
+def tensor(codes: Sequence[Sequence[float]], atlas: Atlas) -> Tensor:
+    """Codes (n, d) of the atlas's space.
+
+    Raises:
+        UserError: one has another length.
+    """
+    d = atlas.map.dimension
+    for code in codes:
+        if len(code) != d:
+            raise UserError(f"codes of this atlas have {d} coordinates; one of {len(code)} was given")
+    return torch.tensor(codes, dtype=torch.float32, device=atlas.device)
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=False)
+
+
+class Window(_Asked):
+    """A rectangle of a plane, in latent units."""
+
+    left: Number
+    right: Number
+    bottom: Number
+    top: Number
+
+    def of_chart(self) -> ChartWindow:
+        """The same for a chart.
+
+        Raises:
+            UserError: it is empty.
+        """
+        if not (self.left < self.right and self.bottom < self.top):
+            raise UserError("the window is empty; left is to be less than right, and bottom less than top")
+        return ChartWindow(self.left, self.right, self.bottom, self.top)
+
+
+class Plane(_Asked):
+    """A plane in Z and what to read off the map on it."""
+
+    kind: Literal["principal", "through", "attributes", "given"] = Field(
+        "principal",
+        description="The plane in which codes vary most; that through three codes; that of two attributes; or a given "
+        "one.",
+    )
+    codes: Annotated[list[Code], Field(max_length=3)] | None = Field(None, description="through: the three codes.")
+    attributes: Names | None = Field(None, description="attributes: the two names.")
+    origin: Code | None = Field(None, description="given: a code of the plane; attributes: where to look.")
+    axes: Annotated[list[Code], Field(max_length=2)] | None = Field(None, description="given: two directions.")
+    window: Window | None = Field(None, description="What to show; by default what holds the codes.")
+    level: float = Field(
+        0.0, ge=0, le=1.3, allow_inf_nan=False, description="Angle in radians of the noise level; 0 is sharp."
+    )
+    resolution: int = Field(256, ge=2, le=LIMITS.resolution, description="Pixels along each side.")
+    arrows: int = Field(0, ge=0, le=LIMITS.arrows, description="Arrows of the score along each side.")
+
+
+class Points(_Asked):
+    """Where real codes are on a plane."""
+
+    origin: Code
+    axes: Annotated[list[Code], Field(min_length=2, max_length=2)]
+    part: Part = "train"
+    offset: int = Field(0, ge=0, le=2**40, description="The first code.")
+    count: int = Field(LIMITS.rows, ge=1, le=LIMITS.rows, description="How many codes.")
+
+
+class Decode(_Asked):
+    """Codes to decode."""
+
+    codes: Codes
+
+
+class Travel(_Asked):
+    """A journey by one or several planners."""
+
+    stops: Annotated[list[Code], Field(min_length=2, max_length=LIMITS.stops)]
+    planners: Names = Field(["geodesic"], min_length=1)
+    frames: Frames = 17
+    closed: bool = Field(False, description="Whether to return to the first stop.")
+    preserve: Names = Field([], description="Attributes of the first stop to keep.")
+    pace: Literal["latent", "perceived"] = "latent"
+    options: dict[str, dict[str, Option]] = Field(
+        {}, max_length=8, description="Settings by planner and name; integers up to four times their default."
+    )
+
+
+class _FromOne(_Asked):
+    start: Code
+    frames: Frames = 17
+
+
+class Along(_FromOne):
+    """A journey from one code along an attribute."""
+
+    attribute: str | Code = Field(description="Its name, or a direction.")
+    by: Number | None = Field(None, description="How much more of it, negative for less.")
+    to: Number | None = Field(None, description="The value to reach, instead.")
+    keep: Names = []
+    within: Annotated[float, Field(gt=0, le=MOST)] = Field(0.1, description="How far what is kept may move.")
+    steps: int = Field(4, ge=1, le=16, description="Of the curve from frame to frame.")
+
+
+class Explore(_FromOne):
+    """A random walk through the population around one code."""
+
+    stride: int = Field(10, ge=1, le=40, description="Steps of the walk from frame to frame.")
+    width: float = Field(0.0, ge=0, le=3, description="Of the blur it walks on: the wider, the further it roams.")
+    tuning: int = Field(200, ge=10, le=400, description="Steps of the trial walk that sets the step.")
+    seed: Seed = 0
+
+
+class Repair(_Asked):
+    """The way of one code back into the population."""
+
+    start: Code
+    share: float = Field(
+        0.05, ge=0.001, le=0.999, description="Of real codes that is less likely than the place to reach; 0.5: typical."
+    )
+
+
+class Sample(_Asked):
+    """New codes from where the population is."""
+
+    n: int = Field(16, ge=1, le=LIMITS.samples)
+    sampler: str = Field("auto", max_length=40)
+    temperature: float = Field(1.0, gt=0, le=10, description="Below 1 keeps to the peaks.")
+    near: Code | None = Field(None, description="A code to draw near to.")
+    width: Annotated[float, Field(gt=0, le=MOST)] | None = Field(None, description="How near.")
+    where: dict[str, str | tuple[Number | None, Number | None]] = Field(
+        {}, max_length=8, description="Class name, or a range whose ends may be null, by attribute."
+    )
+    seed: Seed = 0
+
+    def wishes(self) -> dict[str, str | tuple[float, float]]:
+        """What `Atlas.draw` takes as `where`."""
+        return {name: wish if isinstance(wish, str) else _range(*wish) for name, wish in self.where.items()}
+
+
+class Neighbours(_Asked):
+    """Real codes near some codes."""
+
+    codes: Codes
+    k: int = Field(8, ge=1, le=LIMITS.neighbours)
+    part: Part = "train"
+
+
+class Export(_Asked):
+    """A journey as a file."""
+
+    points: Annotated[list[Code], Field(min_length=1, max_length=LIMITS.frames)]
+    format: Literal["gif", "mp4", "png", "npz", "json"]
+    seconds: float = Field(4.0, ge=0.1, le=60, description="How long it plays, there.")
+    bounce: bool = Field(True, description="Whether a film goes there and back.")
+    name: str = Field("journey", max_length=80, description="What a film strip is called.")
+
+
+def _range(low: float | None, high: float | None) -> tuple[float, float]:
+    return -math.inf if low is None else low, math.inf if high is None else high

@@ -1,0 +1,103 @@
+"""The real codes: what they are, what they decode to, and which are near."""
+
+import io
+import math
+from typing import Annotated
+
+import torch
+from fastapi import APIRouter, Query, Response
+from PIL import Image
+
+from latent_atlas.errors import UserError
+from latent_atlas.pictures.tiles import grid, tile
+from latent_atlas.web import asked
+from latent_atlas.web.asked import tensor
+from latent_atlas.web.explorer import Asking
+from latent_atlas.web.known import Known
+from latent_atlas.web.limits import LIMITS
+from latent_atlas.web.wire import ARRAYS, Arrays
+
+__all__ = ["routes"]
+
+routes = APIRouter()
+PIECE = 65_536  # codes compared with at a time
+PNG = {200: {"description": "A picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}}
+
+
+@routes.get("/codes", responses=ARRAYS, response_class=Arrays)
+async def codes(
+    asking: Asking,
+    part: asked.Part = "train",
+    offset: Annotated[int, Query(ge=0, le=2**40)] = 0,
+    count: Annotated[int, Query(ge=1, le=LIMITS.rows)] = 10_000,
+) -> Arrays:
+    """Real codes: arrays means (n, d), labels (n), -1 where there is none, and, where the map is a density, log_prob
+    (n) in nats and typicality (n). Facts: total, all codes there are.
+    """
+
+    def work(known: Known) -> Arrays:
+        some = known.parts[part]
+        rows = slice(min(offset, len(some.means)), min(offset + count, len(some.means)))
+        arrays = {"means": some.means[rows], "labels": some.labels[rows]}
+        if known.has_log_prob:
+            arrays["log_prob"], arrays["typicality"] = some.judged(rows)
+        return Arrays(arrays, {"total": len(some.means)})
+
+    return await asking.of(work)
+
+
+@routes.get("/thumbnails", responses={**PNG}, response_class=Response)
+async def thumbnails(
+    asking: Asking,
+    indices: Annotated[str, Query(max_length=4_000, description="Numbers of codes, between commas: 256 at most.")],
+    part: asked.Part = "train",
+    size: Annotated[int, Query(ge=4, le=256, description="Width of each in pixels.")] = 32,
+) -> Response:
+    """What real codes decode to, as one picture: row by row, with ceil(sqrt(n)) columns and nothing between them."""
+
+    def work(known: Known) -> Response:
+        means = known.parts[part].means
+        numbers = _numbers(indices, len(means))
+        images = known.atlas.decode(means[numbers]).cpu().numpy()
+        columns = math.isqrt(len(numbers) - 1) + 1
+        file = io.BytesIO()
+        Image.fromarray(grid(tile(images, size), columns, 0)).save(file, "PNG", compress_level=1)
+        return Response(file.getvalue(), media_type="image/png")
+
+    return await asking.of(work)
+
+
+@routes.post("/neighbours", responses=ARRAYS, response_class=Arrays)
+async def neighbours(body: asked.Neighbours, asking: Asking) -> Arrays:
+    """The real codes nearest to some codes: arrays indices (n, k) and distances (n, k), the nearest first."""
+
+    def work(known: Known) -> Arrays:
+        means = known.parts[body.part].means
+        z, k = tensor(body.codes, known.atlas), min(body.k, len(means))
+        distances, indices = z.new_empty(len(z), 0), torch.empty(len(z), 0, dtype=torch.long, device=z.device)
+        for start in range(0, len(means), PIECE):
+            known.check()
+            near = torch.cdist(z, means[start : start + PIECE], compute_mode="donot_use_mm_for_euclid_dist")
+            found = near.topk(min(k, near.shape[1]), dim=1, largest=False)
+            distances = torch.cat([distances, found.values], dim=1)
+            indices = torch.cat([indices, start + found.indices], dim=1)
+            distances, order = distances.topk(min(k, distances.shape[1]), dim=1, largest=False)
+            indices = indices.gather(1, order)
+        return Arrays({"indices": indices, "distances": distances})
+
+    return await asking.of(work)
+
+
+def _numbers(words: str, total: int) -> list[int]:
+    """The numbers written between commas.
+
+    Raises:
+        UserError: they are none, too many, or not there.
+    """
+    parts = words.split(",")
+    if len(parts) > LIMITS.thumbnails:
+        raise UserError(f"{len(parts)} thumbnails were asked for; ask for {LIMITS.thumbnails} at a time")
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and int(part) < total]
+    if len(numbers) < len(parts):
+        raise UserError(f"indices are numbers from 0 to {total - 1} between commas, such as 0,5,2")
+    return numbers

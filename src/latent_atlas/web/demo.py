@@ -1,0 +1,71 @@
+"""A synthetic atlas, made in seconds: a population whose density is known, a decoder that draws, a map that is learned.
+
+Its colours are saturated and its shapes are stars, circles or squares: between two hues, and between two kinds, the
+straight line leads through what does not occur, grey shapes and shapes of no kind.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from latent_atlas.adapter import Autoencoder
+from latent_atlas.atlas import Atlas
+from latent_atlas.codes import Codes
+from latent_atlas.config import Config, MapConfig
+from latent_atlas.latentmap import LatentMap
+from latent_atlas.shapes import Latents
+from latent_atlas.toys import GaussianMixture
+from latent_atlas.web.drawing import DIMENSION, SIDE, draw, recognise
+
+__all__ = ["KINDS", "demo_atlas", "population"]
+
+KINDS = ("star", "circle", "square")
+HUES = 12
+SATURATION = 1.7  # distance from the middle of the colour circle
+TRAIN, HELD_OUT = 5_000, 400
+NOISE = 0.02  # of the pixels of the held-out images
+SETTINGS = MapConfig(width=64, depth=2, steps=450, batch_size=256, patience=4)
+
+
+def population() -> GaussianMixture:
+    """The exact density of the codes: a ring of colours times three kinds, wide in size and place."""
+    hues = torch.arange(HUES) * (2 * math.pi / HUES)
+    means, scales = [], []
+    for kind in (-1.7, 0.0, 1.7):
+        for hue in hues.tolist():
+            # Squares are large and low, stars small and high: what is seen together belongs together.
+            means.append([SATURATION * math.cos(hue), SATURATION * math.sin(hue), kind, 0.5 * kind, 0.0, -0.4 * kind])
+            scales.append([0.3, 0.3, 0.22, 0.6, 0.9, 0.7])
+    return GaussianMixture(torch.full((len(means),), 1 / len(means)), torch.tensor(means), torch.tensor(scales))
+
+
+def demo_atlas(*, device: torch.device | str = "cpu", steps: int = SETTINGS.steps) -> Atlas:
+    """The synthetic atlas, the same every time.
+
+    Arguments:
+        device: Where it is to live.
+        steps: Of learning the map, at most.
+    """
+    generator = torch.Generator(device).manual_seed(0)
+    train, held_out = (population().sample(count, generator=generator) for count in (TRAIN, HELD_OUT))
+    settings = replace(SETTINGS, steps=steps)
+    latent_map = LatentMap.fit(train, config=settings, held_out=Codes(held_out), generator=generator, warn=False)
+    model = Autoencoder(recognise, draw, (3, SIDE, SIDE), (DIMENSION,), device=latent_map.device)
+    noise = NOISE * torch.randn(HELD_OUT, 3, SIDE, SIDE, generator=generator, device=generator.device)
+    images = (draw(held_out) + noise).clamp(0, 1)
+    return Atlas(
+        model,
+        latent_map,
+        {"train": Codes(train), "held_out": Codes(held_out)},
+        Config(map=settings),
+        labels={"train": _kinds(train), "held_out": _kinds(held_out)},
+        label_names=KINDS,
+        errors=(draw(held_out) - images).square().flatten(1).mean(dim=1),
+    )
+
+
+def _kinds(latents: Latents) -> Tensor:
+    """The class of each code: the kind that its shape is nearest to."""
+    return (latents[:, 2:3] - torch.tensor([-1.7, 0.0, 1.7], device=latents.device)).abs().argmin(dim=1)

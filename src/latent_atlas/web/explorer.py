@@ -1,0 +1,105 @@
+"""What the server holds: an atlas or the run it will come from, what is known of it, and the queue of work."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.checkpoint import Run
+from latent_atlas.errors import UserError
+from latent_atlas.web.known import Known
+from latent_atlas.web.limits import Limits
+from latent_atlas.web.queue import WorkQueue
+
+__all__ = ["Asking", "Explorer", "Unfinished"]
+
+T = TypeVar("T")
+
+
+class Unfinished(UserError):
+    """The run has no map yet."""
+
+
+class Explorer:
+    """An atlas that is at hand, or a run that may still be training.
+
+    Attributes:
+        run: The run folder, if there is one.
+        demo: Whether the atlas is a synthetic one.
+        limits: What requests may ask for.
+        queue: Where all computing is done.
+    """
+
+    def __init__(self, atlas: Atlas | None, run: Path | None, *, device: str, demo: bool, limits: Limits) -> None:
+        """Arguments: an atlas; or None, and the run that it comes from once that has finished, and its device."""
+        self.run = None if run is None else Run(run)
+        self.demo = demo
+        self.limits = limits
+        self.queue = WorkQueue(limits.waiting, limits.seconds)
+        self._device = device
+        self._known: Known | None = None
+        self._unhook: Callable[[], None] = lambda: None
+        if atlas is not None:
+            self._hold(atlas)
+
+    @property
+    def training(self) -> bool:
+        """Whether there is no atlas yet."""
+        return self._known is None and not self._finished()
+
+    def known(self) -> Known:
+        """The atlas and what is known of it; it is loaded here where its run has just finished.
+
+        Raises:
+            Unfinished: the run has no map yet.
+        """
+        if self._known is None:
+            if not self._finished():
+                raise Unfinished("this run is still training and has no map yet; watch its losses until it has")
+            assert self.run is not None
+            self._hold(Atlas.load(self.run.path, device=self._device))
+        assert self._known is not None
+        return self._known
+
+    def close(self) -> None:
+        """Stop working, and leave the atlas as it was."""
+        self.queue.close()
+        self._unhook()
+
+    def _finished(self) -> bool:
+        """Whether the run's last file is there."""
+        return self.run is not None and self.run.file("map.safetensors").is_file()
+
+    def _hold(self, atlas: Atlas) -> None:
+        """Take the atlas, and begin to find out what the first looks ask for.
+
+        Everything that takes long looks at the map again and again; so that is where work learns that it should stop.
+        """
+        hook = atlas.map.network.register_forward_pre_hook(lambda *_: self.queue.check())
+        self._unhook = hook.remove
+        self._known = Known(atlas, self.queue.check)
+        self.queue.meanwhile(self._known.pieces())
+
+
+class Asked:
+    """A request, and the explorer that it asks."""
+
+    def __init__(self, request: Request) -> None:
+        """Arguments: the request."""
+        self.request = request
+        self.explorer: Explorer = request.app.state.explorer
+        self.limits = self.explorer.limits
+
+    async def of(self, work: Callable[[Known], T]) -> T:
+        """What the work makes of the atlas, in its turn."""
+        return await self.explorer.queue.do(lambda: work(self.explorer.known()), self.request)
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Work that needs no atlas, in its turn."""
+        return await self.explorer.queue.do(work, self.request)
+
+
+Asking = Annotated[Asked, Depends(Asked)]
+"""What a route is given to ask the atlas by."""

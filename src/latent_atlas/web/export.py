@@ -1,0 +1,95 @@
+"""Journeys as files: in motion, as a film strip, or as numbers."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from fastapi import APIRouter, Response
+from torch import Tensor
+
+from latent_atlas.pictures import Strip, animation, png, save_animation, strips_picture
+from latent_atlas.web import asked
+from latent_atlas.web.asked import tensor
+from latent_atlas.web.explorer import Asking
+from latent_atlas.web.images import decoded
+from latent_atlas.web.known import Known
+from latent_atlas.web.wire import finite
+
+__all__ = ["routes"]
+
+routes = APIRouter()
+
+KINDS = {
+    "gif": "image/gif",
+    "mp4": "video/mp4",
+    "png": "image/png",
+    "npz": "application/zip",
+    "json": "application/json",
+}
+FILE = {200: {"description": "The file.", "content": {kind: {} for kind in KINDS.values()}}}
+"""How the answer is documented."""
+
+
+@routes.post("/export", responses={**FILE}, response_class=Response)
+async def export(body: asked.Export, asking: Asking) -> Response:
+    """A journey as a file: a film .gif or .mp4, a film strip .png with its log-densities, or its numbers .npz or .json.
+
+    The .npz has the arrays points (f, d), images (f, c, h, w) in [0, 1] and log_prob (f), the .json the first and last
+    of them.
+    """
+
+    def work(known: Known) -> Response:
+        content = WRITERS[body.format](known, tensor(body.points, known.atlas), body)
+        named = f'attachment; filename="journey.{body.format}"'
+        return Response(content, media_type=KINDS[body.format], headers={"content-disposition": named})
+
+    return await asking.of(work)
+
+
+def _film(known: Known, points: Tensor, body: asked.Export) -> bytes:
+    """The frames in motion; what writes films needs a file to write to."""
+    images = known.atlas.decode(points).cpu().numpy()
+    moving = animation(images, fps=len(points) / body.seconds, bounce=body.bounce)
+    with tempfile.TemporaryDirectory() as folder:
+        return save_animation(moving, Path(folder) / f"film.{body.format}").read_bytes()
+
+
+def _strip(known: Known, points: Tensor, body: asked.Export) -> bytes:
+    images = known.atlas.decode(points).cpu().numpy()
+    log_prob = decoded(known, points)["log_prob"].cpu().numpy()
+    edge = known.edge or 0.0
+    return png(strips_picture([Strip(body.name, images, log_prob, log_prob < edge)], edge))
+
+
+def _arrays(known: Known, points: Tensor) -> dict[str, np.ndarray]:
+    """Codes, and log-densities and images as far as there are any."""
+    shown = decoded(known, points)
+    arrays = {"points": points.unflatten(1, known.atlas.map.shape)}
+    arrays |= {"log_prob": shown["log_prob"]} if "log_prob" in shown else {}
+    arrays |= {"images": known.atlas.decode(points)} if "images" in shown else {}
+    return {name: array.cpu().numpy() for name, array in arrays.items()}
+
+
+def _numbers(known: Known, points: Tensor, body: asked.Export) -> bytes:
+    del body
+    with tempfile.TemporaryFile() as file:
+        np.savez(file, **_arrays(known, points))  # pyright: ignore[reportArgumentType] - none is called allow_pickle
+        file.seek(0)
+        return file.read()
+
+
+def _text(known: Known, points: Tensor, body: asked.Export) -> bytes:
+    del body
+    arrays = {name: array.tolist() for name, array in _arrays(known, points).items() if name != "images"}
+    return json.dumps(finite(arrays), indent=2).encode()
+
+
+WRITERS: dict[str, Callable[[Known, Tensor, asked.Export], bytes]] = {
+    "gif": _film,
+    "mp4": _film,
+    "png": _strip,
+    "npz": _numbers,
+    "json": _text,
+}

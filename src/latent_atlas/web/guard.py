@@ -1,0 +1,135 @@
+"""Who may ask: host, origin and token; and what browsers are told with every answer."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["LOOPBACK", "Guard", "hosts_for"]
+
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+ANY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+def hosts_for(address: str) -> frozenset[str] | None:
+    """The names by which a server bound to this address is called, or None if it may be called by any.
+
+    A name that is not checked lets a foreign page point its own name at 127.0.0.1 and read the answers (DNS rebinding).
+    Where any name will do, the token keeps it out: the cookie belongs to the name it was given under.
+    """
+    if address in ANY_ADDRESS:
+        return None
+    return LOOPBACK if address in LOOPBACK else LOOPBACK | {address}
+
+
+class Guard:
+    """ASGI middleware in front of everything."""
+
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None) -> None:
+        """Arguments: names this server has, None for any; the token to ask for, if any."""
+        self.app = app
+        self.hosts = None if hosts is None else frozenset(hosts)
+        self.token = token
+        # Cookies know no ports: servers beside each other need different names.
+        self.cookie = f"latent-atlas-{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse, or pass on."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await self.app(scope, receive, send)
+            return
+        api = scope["path"].startswith("/api/")
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                more = HEADERS | ({"cache-control": "no-store"} if api else {})
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
+            await send(message)
+
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(headers, api=api)
+        if refusal is not None:
+            await _say(told, *refusal)
+            return
+        if self.token is not None and not self._holds_token(headers):
+            await self._exchange(scope, told)
+            return
+        await self.app(scope, receive, told)
+
+    def _refusal(self, headers: dict[str, str], *, api: bool) -> tuple[int, str] | None:
+        """Status and sentence for a request that comes from elsewhere."""
+        host = headers.get("host", "")
+        if self.hosts is not None and _name(host) not in self.hosts:
+            return 421, "this server does not answer to that name; open it at the address that it has printed"
+        origin = headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc != host
+        if foreign or (api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")):
+            return 403, "a page from elsewhere asked for this, and only the explorer's own page may"
+        return None
+
+    def _holds_token(self, headers: dict[str, str]) -> bool:
+        """Whether the token is in the header or in the cookie."""
+        assert self.token is not None
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return secrets.compare_digest(given.strip().encode("latin-1", "replace"), self.token.encode())
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
+        except CookieError:
+            return False
+        return cookie is not None and secrets.compare_digest(cookie.value.encode(), self.token.encode())
+
+    async def _exchange(self, scope: Scope, send: Send) -> None:
+        """Take the token from the address and give it back as a cookie, or say that it is missing or wrong.
+
+        The page that does so moves on by itself: after a redirect that began elsewhere, browsers would hold back a
+        strict cookie.
+        """
+        assert self.token is not None
+        query = parse_qsl(scope["query_string"].decode("latin-1"))
+        given = dict(query).get("token")
+        if given is None or not secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode()):
+            wrong = "the token is wrong" if given is not None else "this server asks for a token"
+            await _say(send, 401, f"{wrong}; open the whole address that `latent-atlas serve` has printed")
+            return
+        rest = urlencode([(name, value) for name, value in query if name != "token"])
+        onwards = f"?{rest}" if rest else "."
+        cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
+        page = f'<!doctype html><title>Latent Atlas</title><meta http-equiv="refresh" content="0; url={onwards}">'
+        await _answer(send, 200, page.encode(), "text/html; charset=utf-8", [(b"set-cookie", cookie.encode())])
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without its port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+async def _say(send: Send, status: int, sentence: str) -> None:
+    await _answer(send, status, json.dumps({"detail": sentence}).encode(), "application/json", [])
+
+
+async def _answer(send: Send, status: int, body: bytes, kind: str, more: list[tuple[bytes, bytes]]) -> None:
+    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,143 @@
+"""What is found out once about an atlas and asked for again and again: a plane to begin with, the codes' densities."""
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.charts import Plane, Window, fit_window
+from latent_atlas.density import Membership
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import Labels, Latents, Values
+from latent_atlas.travel import OUTSIDE_SHARE, principal_components
+
+__all__ = ["Known", "Part", "Range", "window_of"]
+
+PIECE = 4_096  # codes judged at a time
+COMPONENTS = 16  # principal components that are offered as attributes
+EXTENT = 0.005  # share of the codes that a window leaves out at either side
+MARGIN = 0.08  # of a window around the codes
+
+
+class Range(NamedTuple):
+    """Between which values an attribute of real codes lies, but for a hundredth at either end."""
+
+    low: float
+    high: float
+
+
+class Part:
+    """The real codes of one part, with their log-densities as far as these are known."""
+
+    def __init__(self, density: Membership, means: Latents, labels: Labels | None) -> None:
+        """Arguments: the map, the codes, and their class numbers where there are any."""
+        self.means = means
+        self.labels = torch.full((len(means),), -1) if labels is None else labels
+        self._density = density
+        self._log_prob = means.new_zeros(len(means))
+        self._typicality = means.new_zeros(len(means))
+        self._known = [False] * (-(-len(means) // PIECE))
+
+    def judged(self, rows: slice) -> tuple[Values, Values]:
+        """log q and typicality of some codes, shape (n,) each; what is not known yet is found out."""
+        for piece in range(rows.start // PIECE, -(-rows.stop // PIECE)):
+            self.judge(piece)
+        return self._log_prob[rows], self._typicality[rows]
+
+    @torch.no_grad()
+    def judge(self, piece: int) -> None:
+        """Find out the densities of one piece of the codes."""
+        if not self._known[piece]:
+            rows = slice(piece * PIECE, (piece + 1) * PIECE)
+            self._log_prob[rows] = self._density.log_prob(self.means[rows])
+            self._typicality[rows] = self._density.typicality(self.means[rows])  # pyright: ignore[reportAttributeAccessIssue]
+            self._known[piece] = True
+
+    def unknown(self) -> Iterator[int]:
+        """The pieces that nobody has judged."""
+        return (piece for piece, known in enumerate(self._known) if not known)
+
+
+class Known:
+    """An atlas, and what was found out about it. Used by the thread that computes, and by no other."""
+
+    def __init__(self, atlas: Atlas, check: Callable[[], None]) -> None:
+        """Arguments: the atlas, and what to call now and then in long work that does not look at the map."""
+        self.atlas = atlas
+        self.check = check
+        self.parts = {name: Part(atlas.map, codes.means, atlas.labels.get(name)) for name, codes in atlas.codes.items()}
+
+    @cached_property
+    def has_log_prob(self) -> bool:
+        """Whether the map is a density, and not only a ratio to a boundary that has none."""
+        try:
+            self.atlas.map.log_prob(self.parts["train"].means[:1])
+        except UserError:
+            return False
+        return True
+
+    @cached_property
+    def edge(self) -> float | None:
+        """The log-density in nats below which a place is outside the population; None without a density."""
+        return self.atlas.map.floor(OUTSIDE_SHARE) if self.has_log_prob else None
+
+    @cached_property
+    def spread(self) -> float:
+        """Root mean square deviation of the codes along their coordinates."""
+        return self.atlas.codes["train"].moments()[1].diagonal().mean().sqrt().item()
+
+    @cached_property
+    def principal(self) -> tuple[Plane, Window]:
+        """The plane in which codes vary most, through their mean.
+
+        Raises:
+            UserError: codes on a line span no plane.
+        """
+        if self.atlas.map.dimension < 2:
+            raise UserError("these codes have one coordinate, so they span no plane; there is nothing to draw")
+        means = self.parts["train"].means
+        plane = Plane(means.mean(dim=0), self._components[:2])
+        return plane, window_of(plane, means)
+
+    @cached_property
+    def ranges(self) -> dict[str, Range]:
+        """Of the first principal components, by attribute."""
+        values = self.parts["train"].means @ self._components[:COMPONENTS].T
+        low, high = (_quantiles(values, share) for share in (0.01, 0.99))
+        pairs = zip(low.tolist(), high.tolist(), strict=True)
+        return {f"component:{number}": Range(*pair) for number, pair in enumerate(pairs)}
+
+    def outside(self, log_prob: Values) -> Tensor:
+        """Which places are outside the population."""
+        return log_prob < (float("-inf") if self.edge is None else self.edge)
+
+    def pieces(self) -> Iterator[None]:
+        """Find everything out, a little at a time: what the first look asks for before what later ones do."""
+        _ = self.edge, self.spread, self.ranges
+        yield
+        if self.atlas.map.dimension > 1:
+            _ = self.principal
+            yield
+        for part in self.parts.values() if self.has_log_prob else ():
+            for piece in part.unknown():
+                part.judge(piece)
+                yield
+
+    @cached_property
+    def _components(self) -> Tensor:
+        return principal_components(self.parts["train"].means, self.atlas.map.dimension)[0]
+
+
+def window_of(plane: Plane, codes: Latents) -> Window:
+    """The window of a plane that shows nearly all of the codes."""
+    places = plane.project(codes)
+    corners = torch.stack([_quantiles(places, EXTENT), _quantiles(places, 1 - EXTENT)])
+    return fit_window(corners, MARGIN)
+
+
+def _quantiles(values: Tensor, share: float) -> Tensor:
+    """A quantile of each column; torch's own refuses more than 16 million numbers."""
+    return values.sort(dim=0).values[round(share * (len(values) - 1))]

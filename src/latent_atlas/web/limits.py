@@ -1,0 +1,39 @@
+"""How much one request may ask for, so that every answer is bounded in time and memory."""
+
+from dataclasses import dataclass
+
+__all__ = ["LIMITS", "Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for, and how many may wait."""
+
+    bytes: int = 32 * 2**20
+    """Of a request's body."""
+    pixels: int = 50_000_000
+    """Of an image, before it is decoded."""
+    codes: int = 1_024
+    """In a request that lists codes."""
+    rows: int = 100_000
+    """Real codes in one answer."""
+    frames: int = 129
+    stops: int = 16
+    planners: int = 8
+    """Journeys of one request."""
+    resolution: int = 512
+    """Pixels along each side of a plane."""
+    arrows: int = 32
+    """Arrows along each side of a plane."""
+    thumbnails: int = 256
+    samples: int = 256
+    neighbours: int = 64
+    coordinate: float = 1e4
+    """Largest absolute value of a coordinate: codes are of order one."""
+    seconds: float = 30.0
+    """Of computation for one request, after which it is stopped."""
+    waiting: int = 64
+    """Requests in the queue; the next is told to come back."""
+
+
+LIMITS = Limits()

@@ -1,0 +1,129 @@
+"""Planes through Z: the map on every pixel, the score as arrows, and where real codes are."""
+
+from typing import Any
+
+import torch
+from fastapi import APIRouter
+from torch import Tensor
+
+from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
+from latent_atlas.errors import UserError
+from latent_atlas.latentmap import LatentMap
+from latent_atlas.travel import OUTSIDE_SHARE
+from latent_atlas.web import asked
+from latent_atlas.web.asked import tensor
+from latent_atlas.web.explorer import Asking
+from latent_atlas.web.known import Known, window_of
+from latent_atlas.web.wire import ARRAYS, Arrays
+
+__all__ = ["routes"]
+
+routes = APIRouter()
+MEASURED = 2_000  # codes over which the slope of an attribute is averaged
+LEAST = 1e-3  # sine of the angle between two directions that span a plane
+
+
+@routes.post("/plane", responses=ARRAYS, response_class=Arrays)
+async def plane(body: asked.Plane, asking: Asking) -> Arrays:
+    """The map on a plane.
+
+    Arrays log_prob (nats; missing where the map has no density), realness and confusion (bits), each (resolution,
+    resolution), bottom row first; arrows (k, k, 2), the score in the plane's axes at the centres of equal cells, bottom
+    row first; origin (d) and axes (2, d), orthonormal. Facts: window, and edge, the log-density under which a place is
+    outside the population at this level.
+    """
+    return await asking.of(lambda known: _plane(known, body))
+
+
+@routes.post("/points", responses=ARRAYS, response_class=Arrays)
+async def points(body: asked.Points, asking: Asking) -> Arrays:
+    """Where real codes are on a plane: arrays xy (n, 2), and distance (n) from it. Facts: total, codes there are."""
+
+    def work(known: Known) -> Arrays:
+        one = _given(known, body.origin, body.axes)
+        means = known.parts[body.part].means
+        some = means[body.offset : body.offset + body.count]
+        return Arrays({"xy": one.project(some), "distance": one.distance(some)}, {"total": len(means)})
+
+    return await asking.of(work)
+
+
+def _plane(known: Known, body: asked.Plane) -> Arrays:
+    one, usual = _chosen(known, body)
+    window = usual if body.window is None else body.window.of_chart()
+    level = known.atlas.map if body.level == 0 else known.atlas.map.blurred(float(torch.tensor(body.level).tan()))
+    fields = chart(level, one, window, body.resolution).fields
+    arrays: dict[str, Tensor] = {**fields, "origin": one.origin, "axes": one.axes}
+    if body.arrows and known.has_log_prob:
+        arrays["arrows"] = _arrows(level, one, window, body.arrows)
+    edge = level.floor(OUTSIDE_SHARE) if known.has_log_prob else None
+    return Arrays(arrays, {"window": vars(window), "edge": edge})
+
+
+def _chosen(known: Known, body: asked.Plane) -> tuple[Plane, Window]:
+    """The plane that is asked for, and what is shown of it unless asked otherwise.
+
+    Raises:
+        UserError: something is missing to say which plane, or what is there spans none.
+    """
+    if body.kind == "principal":
+        return known.principal
+    if body.kind == "through":
+        if body.codes is None or len(body.codes) != 3:
+            raise UserError(f"a plane goes through three codes; {len(body.codes or [])} were given")
+        corners = tensor(body.codes, known.atlas)
+        one = plane_through(corners[0], corners[1], corners[2])
+        return one, fit_window(one.project(corners))
+    if body.kind == "attributes":
+        one = _of_attributes(known, body)
+    elif body.origin is None or body.axes is None:
+        raise UserError("a given plane is an origin and two axes; send both")
+    else:
+        one = _given(known, body.origin, body.axes)
+    return one, window_of(one, known.parts["train"].means)
+
+
+def _of_attributes(known: Known, body: asked.Plane) -> Plane:
+    """The plane through the codes' mean, or a given code, in the directions in which two attributes rise."""
+    names = body.attributes or []
+    if len(names) != 2:
+        raise UserError(f"a plane of attributes takes two of them; {len(names)} were given")
+    means = known.parts["train"].means
+    some = means[:: max(1, len(means) // MEASURED)]
+    directions = []
+    for name in names:
+        slopes = known.atlas.properties[name].slopes(some)
+        if slopes.shape[1] != 1:
+            raise UserError(f"'{name}' has several values, so it has no one direction; name one of its classes")
+        directions.append(slopes[:, 0].mean(dim=0))
+    origin = means.mean(dim=0) if body.origin is None else tensor([body.origin], known.atlas)[0]
+    return _spanned(origin, *directions)
+
+
+def _given(known: Known, origin: list[float], axes: list[list[float]]) -> Plane:
+    if len(axes) != 2:
+        raise UserError(f"a plane has two axes; {len(axes)} were given")
+    return _spanned(*tensor([origin, *axes], known.atlas))
+
+
+def _spanned(origin: Tensor, first: Tensor, second: Tensor) -> Plane:
+    """The plane of two directions, brought to length 1 and a right angle.
+
+    Raises:
+        UserError: they are zero or parallel.
+    """
+    tiny = torch.finfo(first.dtype).tiny
+    x, y = first / first.norm().clamp_min(tiny), second / second.norm().clamp_min(tiny)
+    across = y - (y @ x) * x
+    if x.norm() < 0.5 or across.norm() < LEAST:
+        raise UserError("the two directions are parallel or zero, so they span no plane; choose others")
+    return Plane(origin, torch.stack([x, across / across.norm()]))
+
+
+def _arrows(level: LatentMap, one: Plane, window: Window, count: int) -> Any:
+    """The score at the centres of count x count cells, in the plane's axes, shape (count, count, 2)."""
+    half_x = (window.right - window.left) / count / 2
+    half_y = (window.top - window.bottom) / count / 2
+    centres = Window(window.left + half_x, window.right - half_x, window.bottom + half_y, window.top - half_y)
+    places = one.lift(centres.grid(count, count, one.origin.device))
+    return (level.score(places) @ one.axes.T).unflatten(0, (count, count))

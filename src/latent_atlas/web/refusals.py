@@ -1,0 +1,72 @@
+"""Every error as one sentence: what was wrong, what was seen, what to do."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from latent_atlas.errors import UserError
+from latent_atlas.web.explorer import Unfinished
+from latent_atlas.web.limits import LIMITS
+from latent_atlas.web.queue import Busy, Gone
+
+__all__ = ["Refusal", "add_refusals", "refusal"]
+
+WORDS = {
+    404: "there is nothing at this address",
+    405: "this address takes other requests than that",
+    413: f"the request has more than {LIMITS.bytes // 2**20} MiB; send less",
+}
+
+
+class Refusal(BaseModel):
+    """Why a request was refused."""
+
+    detail: str
+
+
+def refusal(status: int, sentence: str, **headers: str) -> Response:
+    """The answer that says why there is none."""
+    return JSONResponse({"detail": sentence}, status, headers)
+
+
+def add_refusals(app: FastAPI) -> None:
+    """Answer every error with a status and a sentence."""
+
+    @app.exception_handler(UserError)
+    async def mistaken(_: Request, error: UserError) -> Response:
+        return refusal(409 if isinstance(error, Unfinished) else 400, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return refusal(422, _sentence(error.errors()))
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, __: Busy) -> Response:
+        return refusal(503, "too many requests are waiting; ask again in a second", **{"retry-after": "1"})
+
+    @app.exception_handler(Gone)
+    async def gone(_: Request, __: Gone) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
+    @app.exception_handler(HTTPException)
+    async def elsewhere(_: Request, error: HTTPException) -> Response:
+        return refusal(error.status_code, WORDS.get(error.status_code, str(error.detail)), **(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
+        return refusal(500, "this is a fault of the server; what it printed is what a bug report should say")
+
+
+def _sentence(errors: Sequence[Any]) -> str:
+    """The first thing that is wrong with a request, and how many more there are."""
+    first = errors[0]
+    place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+    return f"{place[:200]}: {first['msg'][:300]}{more}"
