@@ -18,8 +18,11 @@ export interface Option {
 
 export interface Attribute {
   readonly name: string;
-  readonly low: number;
-  readonly high: number;
+  /** A coordinate; the log-odds of one class; or those of all classes together, which has no one direction. */
+  readonly kind: "component" | "class" | "classes";
+  /** Between which values nearly all codes lie; null where that has not been learned. */
+  readonly low: number | null;
+  readonly high: number | null;
 }
 
 /** What there is to explore. */

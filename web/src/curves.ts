@@ -40,7 +40,6 @@ export class Curves {
     const y = (value: number) => PAD + ((high - value) / Math.max(high - low, 1e-6)) * (HEIGHT - 2 * PAD);
     this.ground(low, high, edge, y);
     for (const row of rows) this.curve(row, y);
-    this.element.append(svg("text", { class: "unit", x: this.width - 4, y: 11, "text-anchor": "end" }, "log-density, nats"));
     this.element.append(this.needle);
     this.element.setAttribute("aria-label", this.words(rows, edge));
     this.mark();

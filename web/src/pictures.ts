@@ -2,7 +2,7 @@
 
 import type { Backend, Code } from "./backend";
 import { keyOf } from "./app";
-import { Memory } from "./latest";
+import { Memory, Signal } from "./latest";
 import { floats } from "./wire";
 import type { Arrays } from "./wire";
 
@@ -21,6 +21,8 @@ export interface Bytes {
 }
 
 export class Pictures {
+  /** Told whenever places have been decoded that were unknown. */
+  readonly news = new Signal(0);
   private readonly places = new Memory<Place>(2_000);
 
   constructor(private readonly backend: Backend) {}
@@ -34,6 +36,7 @@ export class Pictures {
     if (missing.length) {
       const places = unfold(await this.backend.decode(missing, signal), missing.length);
       places.forEach((place, k) => this.places.set(keyOf(missing[k]!), place));
+      this.news.set(this.news.value + 1);
     }
     return codes.map((code) => this.known(code)!);
   }

@@ -16,10 +16,11 @@ export class Player {
   readonly exporting: HTMLElement;
   readonly scrubber = h("input", { type: "range", min: "0", max: "1", step: "any", className: "scrub", aria: { label: "Frame" } });
   private readonly play = button("▶", () => this.toggle(), { className: "play", title: "Play (p)", aria: { label: "Play", pressed: "false" } });
-  private readonly which = select("Save", [], () => {});
+  private readonly which = select("Save", [], () => (this.picked = true));
   private readonly format = select("as", FORMATS, () => {});
   private readonly told = h("span");
   private playing = false;
+  private picked = false; // by hand: until then it is the last journey
 
   constructor(private readonly app: App) {
     this.scrubber.addEventListener("input", () => this.seek(this.scrubber.valueAsNumber));
@@ -79,7 +80,7 @@ export class Player {
     const before = [...this.which.input.options].map((option) => option.value).join();
     if (before !== options.map((option) => option.value).join()) {
       this.which.input.replaceChildren(...options);
-      this.which.input.value = options.some((option) => option.value === chosen) ? chosen : (options.at(-1)?.value ?? "");
+      this.which.input.value = this.picked && options.some((option) => option.value === chosen) ? chosen : (options.at(-1)?.value ?? "");
     }
     this.mark();
   }

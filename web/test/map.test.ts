@@ -3,6 +3,8 @@ import { inPixels } from "../src/map/arrows";
 import { around, Camera, fitted, niceStep, ticks } from "../src/map/camera";
 import { finer, read } from "../src/map/grid";
 import type { Grid } from "../src/map/grid";
+import { chooseThumbnails } from "../src/map/showing";
+import { THUMBNAIL } from "../src/map/thumbnails";
 
 const window = { left: -2, right: 2, bottom: -1, top: 3 };
 
@@ -74,4 +76,18 @@ it("arrows point along the score and are never longer than a cell", () => {
   expect(lengths[3]).toBeLessThan(-19);
   expect(Math.abs(lengths[3]!)).toBeLessThanOrEqual(20);
   expect([lengths[1], lengths[4], lengths[5]]).toEqual([0, 0, 0]);
+});
+
+it("pictures lie within the view, do not cover each other, and are of the codes nearest to the plane", () => {
+  const camera = new Camera(window, { width: 400, height: 400 });
+  const places = Float32Array.from({ length: 4_000 }, (_, k) => -3 + 6 * ((k * 0.618033) % 1));
+  const distance = Float32Array.from({ length: 2_000 }, (_, k) => (k * 0.414) % 1);
+  const chosen = chooseThumbnails({ places, distance }, camera).map((k) => camera.toPixels([places[2 * k]!, places[2 * k + 1]!]));
+  expect(chosen.length).toBeGreaterThan(20);
+  chosen.forEach((a, k) => {
+    expect(Math.min(...a)).toBeGreaterThanOrEqual(0);
+    for (const b of chosen.slice(k + 1)) expect(Math.max(Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1]))).toBeGreaterThan(THUMBNAIL);
+  });
+  const two = { places: Float32Array.of(0, 0, 0.05, 0), distance: Float32Array.of(0.9, 0.1) };
+  expect(chooseThumbnails(two, camera)).toEqual([1]);
 });

@@ -92,8 +92,8 @@ function mix(knots: readonly Knot[], at: number): Rgb {
 
 /** Colours of classes: hues in golden steps at three lightnesses, so that neighbours differ in both. */
 export function categories(count: number, theme: Theme): Rgb[] {
-  const levels = theme === "dark" ? [0.86, 0.72, 0.93] : [0.42, 0.58, 0.3];
-  return Array.from({ length: count }, (_, k) => oklch(levels[k % 3]!, 0.15, (25 + 137.508 * k) % 360));
+  const levels = theme === "dark" ? [0.8, 0.68, 0.9] : [0.45, 0.6, 0.33];
+  return Array.from({ length: count }, (_, k) => oklch(levels[k % 3]!, 0.19, (25 + 137.508 * k) % 360));
 }
 
 /** How a route is drawn: colour-blind-safe colours after Okabe and Ito 2008, and dashes that tell them apart without. */

@@ -64,7 +64,9 @@ void main() {
   // light from the north-west, on slopes measured in contours
   vec2 tilt = slope / max(lines.y, 1e-6) * 22.0;
   float lit = dot(normalize(vec3(-tilt, 1.0)), normalize(vec3(-0.55, 0.6, 1.0))) - 0.774;
-  c *= 1.0 + 0.38 * look.x * lit;
+  // the sea is flat
+  float land = lines.z < 0.5 ? 1.0 : smoothstep(lines.x - lines.y, lines.x + 0.5 * lines.y, value.y);
+  c *= 1.0 + (look.z > 0.5 ? 0.36 : 0.24) * look.x * land * lit;
   float inkDark = look.z > 0.5 ? 1.0 : 0.0;
   vec3 ink = mix(vec3(0.05, 0.1, 0.2), vec3(1.0), inkDark);
   float level = (value.y - lines.x) / lines.y;

@@ -28,14 +28,14 @@ export class Loupe {
     this.wanted = null;
     if (!pixel || !plane || !camera) return;
     const place = camera.toPlane(pixel);
-    const left = pixel[0] > camera.size.width - 170;
+    const left = pixel[0] > camera.size.width - 140;
     const up = pixel[1] > camera.size.height - 150;
     this.element.style.transform = `translate(${pixel[0] + (left ? -18 : 18)}px, ${pixel[1] + (up ? -14 : 14)}px) translate(${left ? "-100%" : "0"}, ${up ? "-100%" : "0"})`;
     const logProb = plane.grids.log_prob && read(plane.grids.log_prob, place);
     const realness = plane.grids.realness && read(plane.grids.realness, place);
     const outside = logProb != null && plane.edge !== null && logProb < plane.edge;
     const parts = [logProb != null ? `log q ${number(logProb)}` : "", realness != null ? `realness ${number(realness, 2)}` : ""];
-    this.words.replaceChildren(parts.filter(Boolean).join(" · "), ...(outside ? [h("strong", {}, " outside")] : []));
+    this.words.replaceChildren(...parts.filter(Boolean).map((part) => h("span", {}, part)), ...(outside ? [h("strong", {}, "outside")] : []));
     this.element.classList.toggle("outside", outside);
     if (!this.app.about.image) return;
     const code = chart.lift(place);

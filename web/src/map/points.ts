@@ -27,7 +27,7 @@ void main() {
   float far = length(gl_PointCoord - 0.5) * size;
   float body = 1.0 - smoothstep(0.5 * size - 1.7, 0.5 * size - 0.8, far);
   float all = 1.0 - smoothstep(0.5 * size - 0.9, 0.5 * size, far);
-  colour = vec4(mix(halo, tint.rgb, body), tint.a * mix(0.55, 1.0, body) * all);
+  colour = vec4(mix(halo, tint.rgb, body), tint.a * mix(0.4, 1.0, body) * all);
 }`;
 
 const WHOLE = `

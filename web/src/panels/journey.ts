@@ -28,6 +28,7 @@ export async function showTelling(app: App): Promise<void> {
 function stops(app: App): HTMLElement {
   const { store } = app;
   const list = h("ol", { className: "stops" });
+  let unknown = true; // whether a stop has not been decoded yet
   const file = h("input", { type: "file", accept: "image/*", hidden: true, multiple: true, aria: { label: "Photos to travel between" } });
   file.addEventListener("change", async () => {
     for (const one of file.files ?? []) await usePhoto(app, one);
@@ -40,8 +41,15 @@ function stops(app: App): HTMLElement {
     list.replaceChildren(...store.state.stops.map((_, index) => stop(app, index)));
     clear.hidden = !store.state.stops.length;
   };
-  store.listen((now, before) => (now.stops !== before.stops || now.chosen !== before.chosen) && show());
-  app.journeys.rows.listen(show); // by then the stops have been decoded
+  store.listen((now, before) => {
+    if (now.stops === before.stops && now.chosen === before.chosen) return;
+    unknown = true;
+    show();
+  });
+  app.pictures.news.listen(() => {
+    if (unknown) show();
+    unknown = store.state.stops.some((code) => !app.pictures.known(code));
+  });
   show();
   return h("div", {}, list, h("div", { className: "buttons" }, telling, app.about.image ? add : null, clear), file);
 }
@@ -97,17 +105,17 @@ function walking(app: App): HTMLElement {
   const { store } = app;
   const power = (value: number) => 10 ** value;
   const set = (key: "alpha" | "gamma", value: number) => ({ walk: { ...store.state.walk, [key]: Number(power(value).toPrecision(3)) } });
-  const alpha = slider("α, push of the map", { min: -3, max: 0, step: 0.05, value: -1 }, (v) => power(v).toPrecision(2), {
+  const alpha = slider("α, push", { min: -3, max: 0, step: 0.05, value: -1 }, (v) => power(v).toPrecision(2), {
     input: (v) => store.drag(set("alpha", v)),
     change: (v) => store.change(set("alpha", v)),
   });
-  const gamma = slider("γ, pull of B", { min: -3, max: 0, step: 0.05, value: -1.7 }, (v) => power(v).toPrecision(2), {
+  const gamma = slider("γ, pull", { min: -3, max: 0, step: 0.05, value: -1.7 }, (v) => power(v).toPrecision(2), {
     input: (v) => store.drag(set("gamma", v)),
     change: (v) => store.change(set("gamma", v)),
   });
-  const arrive = checkbox("Arrive: fade the push, so that it ends at B", (on) => store.change({ walk: { ...store.state.walk, arrive: on } }));
+  const arrive = checkbox("Fade the push, to arrive at B", (on) => store.change({ walk: { ...store.state.walk, arrive: on } }));
   const left = h("p", { className: "note", role: "status" });
-  const element = h("fieldset", { className: "walk" }, h("legend", {}, "z′ = z + α ∇ log D(z) + γ (B − z)"), alpha.element, gamma.element, arrive.element, left);
+  const element = h("fieldset", { className: "walk" }, h("legend", {}, "z′ = z + α ∇ log D(z) + γ (B − z)"), h("div", { className: "pair" }, alpha.element, gamma.element), arrive.element, left);
   const show = () => {
     const { walk, planners } = store.state;
     element.hidden = !planners.includes("walk");
@@ -124,12 +132,14 @@ function walking(app: App): HTMLElement {
   return element;
 }
 
+/** Names of the attributes, the class first: that is what people want to keep. */
+const kinds = (all: App["about"]["attributes"]): string[] => [...all.filter((one) => one.kind === "classes"), ...all.filter((one) => one.kind !== "classes")].map((one) => one.name);
+
 function pacing(app: App): HTMLElement {
   const { store, about } = app;
   const frames = slider("Frames", { min: 3, max: Math.min(65, about.limits.frames), step: 2, value: 17 }, (n) => `${n}`, { change: (n) => store.change({ frames: n }) });
   const pace = select("at equal steps of", [["latent", "the latent space"], ["perceived", "the picture"]], (value) => store.change({ pace: value }));
-  const names = about.classes.length ? ["class"] : [];
-  const keep = select("Keep", [["", "nothing"], ...[...names, ...about.attributes.map((one) => one.name)].filter((name, k, all) => all.indexOf(name) === k).map((name) => [name, `${name} of A`] as const)], (name) => store.change({ preserve: name ? [name] : [] }));
+  const keep = select("Keep", [["", "nothing"], ...kinds(about.attributes).map((name) => [name, `${name} of A`] as const)], (name) => store.change({ preserve: name ? [name] : [] }));
   const show = () => {
     frames.set(store.state.frames);
     pace.set(store.state.pace);

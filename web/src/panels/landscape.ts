@@ -50,9 +50,9 @@ const angle = (app: App, k: number) => {
 /** The choice of a plane: the widest one, the one of the journey, or that of two attributes. */
 function planes(app: App): HTMLElement {
   const { store } = app;
+  const names = app.about.attributes.filter((one) => one.kind !== "classes").map((one) => [one.name, one.name] as const);
   const kinds: [string, string][] = [["principal", "of largest variance"], ["through", "through A, B and the route"], ["attributes", "of two attributes"], ["embedding", "PaCMAP, no inverse"]];
-  const kind = select("Plane", kinds.filter(([value]) => value !== "attributes" || app.about.attributes.length > 1), (value) => choose(value as PlaneKind["kind"]));
-  const names = app.about.attributes.map((one) => [one.name, one.name] as const);
+  const kind = select("Plane", kinds.filter(([value]) => value !== "attributes" || names.length > 1), (value) => choose(value as PlaneKind["kind"]));
   const first = select("across", names, () => choose("attributes"));
   const second = select("up", names, () => choose("attributes"));
   if (names[1]) second.set(names[1][0]);

@@ -2,6 +2,7 @@
 
 import { attempt, keyOf, letter, number } from "../app";
 import type { App, Selection } from "../app";
+import type { Attribute } from "../backend";
 import { button, h, picture, select, slider } from "../dom";
 import { Settled } from "../latest";
 import type { Bytes, Place } from "../pictures";
@@ -121,19 +122,23 @@ function wandering(app: App): HTMLElement {
 
 const short = (selection: Selection) => (selection.stop === undefined ? "here" : letter(selection.stop));
 
-/** More or less of an attribute, with others kept. */
+/** How far an attribute goes each way: the range of the codes, or, for the log-odds of a class, some nats. */
+const reach = ({ low, high }: Attribute): number => (low === null || high === null ? 8 : high - low);
+
+/** More or less of an attribute, with another kept. */
 function changing(app: App): HTMLElement {
   const { about, store } = app;
-  if (!about.attributes.length) return h("div", { hidden: true });
-  const range = () => about.attributes.find((one) => one.name === which.input.value) ?? about.attributes[0]!;
-  const which = select("Change", about.attributes.map((one) => [one.name, one.name]), () => {});
-  const amount = slider("by", { min: -1, max: 1, step: 0.05, value: 0.5 }, (v) => `${number(v * (range().high - range().low), 2)} (${Math.round(100 * v)} % of its range)`, { change: () => {} });
-  which.input.addEventListener("change", () => amount.set(amount.input.valueAsNumber));
-  const kept = select("keeping", [["", "nothing"], ...(about.classes.length ? [["class", "class"] as const] : []), ...about.attributes.map((one) => [one.name, one.name] as const)], () => {});
+  const followed = about.attributes.filter((one) => one.kind !== "classes");
+  if (!followed.length) return h("div", { hidden: true });
+  const chosen = () => followed.find((one) => one.name === which.input.value) ?? followed[0]!;
+  const which = select("Change", followed.map((one) => [one.name, one.name]), () => amount.set(amount.input.valueAsNumber));
+  const words = (v: number) => `${v > 0 ? "+" : ""}${number(v * reach(chosen()), 1)}${chosen().kind === "class" ? " nats" : ""}`;
+  const amount = slider("by", { min: -1, max: 1, step: 0.05, value: 0.5 }, words, { change: () => {} });
+  const kept = select("keeping", [["", "nothing"], ...about.attributes.map((one) => [one.name, one.name] as const)], () => {});
   const go = button("Go", () => {
     const { selection } = app;
-    const { name, low, high } = range();
-    const by = amount.input.valueAsNumber * (high - low);
+    const { name } = chosen();
+    const by = amount.input.valueAsNumber * reach(chosen());
     if (!selection.value || by === 0) return;
     const keep = kept.input.value && kept.input.value !== name ? [kept.input.value] : [];
     const wishes = { start: selection.value.code, attribute: name, by, keep, frames: Math.min(store.state.frames, 17) };
