@@ -67,7 +67,8 @@ export interface PlaneRequest {
 }
 
 export interface Progress {
-  readonly records: readonly Readonly<Record<string, number>>[];
+  /** Of the log: phase, step and steps, and losses by name. */
+  readonly records: readonly Readonly<Record<string, number | string | null>>[];
   readonly training: boolean;
   readonly picture: number | null;
 }

@@ -101,7 +101,7 @@ export class Chart {
     const { state } = this.store;
     if (state.plane.kind === "embedding" || serial < this.shown) return;
     const key = keyOf(state, this.about);
-    const window = this.home.value ? enlarged(this.view()) : state.window;
+    const window = this.home.value ? enlarged(this.view()) : null; // the first answer tells the whole plane
     const level = this.about.levels[state.level] ?? 0;
     const request = { plane: state.plane, window, level, resolution, arrows: state.arrows ? ARROWS : 0 };
     const answer = await attempt(this.trouble, () => this.backend.plane(request, signal));

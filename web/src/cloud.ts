@@ -56,15 +56,19 @@ export class Cloud {
     await this.learn(part, signal);
   }
 
-  /** Places that a projection without an inverse gives. */
-  async embed(): Promise<void> {
-    if (this.wanted === "embedding") return;
+  /** Places that a projection without an inverse gives; false where there is none. */
+  async embed(): Promise<boolean> {
+    if (this.wanted === "embedding") return true;
     const signal = this.begin("embedding");
     const answer = await attempt(this.trouble, () => this.backend.embedding(signal));
-    if (!answer) return this.forget("embedding");
+    if (!answer) {
+      this.forget("embedding");
+      return false;
+    }
     const places = floats(answer, "xy");
     this.codes.set({ part: "train", places, distance: new Float32Array(places.length / 2) });
-    await this.learn("train", signal);
+    void this.learn("train", signal);
+    return true;
   }
 
   /** Index of the code nearest to a pixel, among those within some pixels of it. */

@@ -79,7 +79,7 @@ function explore(backend: Backend, about: About, connection: Connection, message
     app.journeys.refresh();
   });
   app.journeys.refresh();
-  if (store.state.plane.kind === "embedding") void app.cloud.embed();
+  if (store.state.plane.kind === "embedding") void map.embed();
   const first = store.state.stops[store.state.chosen];
   if (first) app.selection.set({ code: first, title: `Stop ${letter(store.state.chosen)}`, stop: store.state.chosen });
   Object.assign(window, { atlas: { app, map } }); // for the console, and for timing frames

@@ -8,6 +8,8 @@ import type { Arrays } from "./wire";
 const TRIES = 4; // at a server that is busy: it says when to come back
 
 export class ServerBackend implements Backend {
+  private records: Progress["records"] = []; // of a run in training, as far as they have come
+
   constructor(private readonly root = "api") {}
 
   async about(signal?: AbortSignal): Promise<About> {
@@ -56,7 +58,9 @@ export class ServerBackend implements Backend {
   }
 
   async progress(signal?: AbortSignal): Promise<Progress> {
-    return (await this.get("progress", signal)).json();
+    const newer: Progress = await (await this.get(`progress?since=${this.records.length}`, signal)).json();
+    this.records = [...this.records, ...newer.records];
+    return { ...newer, records: this.records };
   }
 
   picture(number: number): string {

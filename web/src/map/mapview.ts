@@ -107,13 +107,19 @@ export class MapView {
     app.journeys.rows.listen(() => this.draw());
     app.store.listen((now, before) => {
       if (now.view !== before.view && app.chart.plane.value) this.scene?.show(fieldOf(app.chart.plane.value, now.view));
-      if (now.plane !== before.plane && now.plane.kind === "embedding") void app.cloud.embed();
+      if (now.plane !== before.plane && now.plane.kind === "embedding") void this.embed();
       if (now.part !== before.part && app.chart.plane.value) void app.cloud.place(app.chart.plane.value.axes, now.part);
       if (now.points !== before.points) this.repaint();
       this.dress();
       this.draw();
     });
     this.dress();
+  }
+
+  /** Show the projection, or the plane again where there is none. */
+  async embed(): Promise<void> {
+    const { store, cloud } = this.app;
+    if (!(await cloud.embed()) && store.state.plane.kind === "embedding") store.look({ plane: { kind: "principal" } });
   }
 
   private resize(): void {
@@ -173,6 +179,7 @@ export class MapView {
     const { pictures, points } = app.store.state;
     if (!app.about.image || !codes || !near || !pictures || points === "none") {
       if (scene.thumbnails.shown) scene.thumbnails.show(null), scene.ask();
+      delete this.element.dataset["pictures"];
       return;
     }
     const chosen = chooseThumbnails(codes, camera);
@@ -180,6 +187,7 @@ export class MapView {
     const image = await attempt(app, () => app.backend.thumbnails(codes.part, chosen, 64, signal));
     if (!image || signal.aborted) return;
     scene.thumbnails.show({ image, places: Float32Array.from(chosen.flatMap((k) => [codes.places[2 * k]!, codes.places[2 * k + 1]!])) });
+    this.element.dataset["pictures"] = `${chosen.length}`;
     scene.ask();
   }
 

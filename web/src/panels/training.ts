@@ -38,23 +38,46 @@ export class Training {
 
   private show({ records, picture }: Progress): void {
     const last = records.at(-1);
-    this.words.textContent = last ? `Step ${(last["step"] ?? records.length).toLocaleString("en")}. The map follows once the networks have learned.` : "Nothing has been recorded yet.";
-    const names = [...new Set(records.flatMap((record) => Object.keys(record)))].filter((name) => !["step", "time", "seconds", "epoch"].includes(name));
-    this.charts.replaceChildren(...names.slice(0, 12).map((name) => chart(name, records)));
+    const counted = (value: unknown) => Number(value ?? 0).toLocaleString("en");
+    this.words.textContent = last
+      ? `Learning the ${last["phase"] ?? "networks"}: step ${counted(last["step"])}${last["steps"] ? ` of ${counted(last["steps"])}` : ""}. This page becomes the map once that is learned.`
+      : "Nothing has been recorded yet.";
+    this.charts.replaceChildren(...series(records).map(chart));
     if (picture === null || picture === this.shown) return;
     this.shown = picture;
     this.sheet.src = this.backend.picture(picture);
   }
 }
 
-function chart(name: string, records: Progress["records"]): HTMLElement {
-  const seen = records.map((record, k) => [record["step"] ?? k, record[name]] as const).filter((pair): pair is readonly [number, number] => Number.isFinite(pair[1]));
+interface Series {
+  readonly name: string;
+  readonly seen: readonly (readonly [step: number, value: number])[];
+}
+
+const COUNTS = ["phase", "step", "steps"];
+
+/** The losses of each phase, which count their steps from the beginning; the newest phase first. */
+export function series(records: Progress["records"]): Series[] {
+  const found = new Map<string, [number, number][]>();
+  for (const record of records) {
+    for (const [name, value] of Object.entries(record)) {
+      if (COUNTS.includes(name) || typeof value !== "number" || !Number.isFinite(value)) continue;
+      const key = `${record["phase"] ?? ""}: ${name.replaceAll("_", " ")}`;
+      if (!found.has(key)) found.set(key, []);
+      found.get(key)!.push([Number(record["step"] ?? 0), value]);
+    }
+  }
+  const phase = records.at(-1)?.["phase"] ?? "";
+  const all = [...found].map(([name, seen]) => ({ name, seen }));
+  return [...all.filter(({ name }) => name.startsWith(`${phase}:`)), ...all.filter(({ name }) => !name.startsWith(`${phase}:`))];
+}
+
+function chart({ name, seen }: Series): HTMLElement {
   const values = seen.map(([, value]) => value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const [first, last] = [seen[0]?.[0] ?? 0, seen.at(-1)?.[0] ?? 1];
+  const [first, last] = [seen[0]![0], seen.at(-1)![0]];
   const points = seen.map(([step, value]) => `${((step - first) / Math.max(last - first, 1)) * WIDTH},${4 + ((high - value) / Math.max(high - low, 1e-12)) * (HEIGHT - 8)}`).join(" ");
-  const now = values.at(-1);
-  const says = `${name.replaceAll("_", " ")}: ${now === undefined ? "none" : now.toPrecision(3)}`;
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${says}, from ${high.toPrecision(3)} to ${low.toPrecision(3)}`, preserveAspectRatio: "none" }, svg("polyline", { points }));
+  const says = `${name} ${values.at(-1)!.toPrecision(3)}`;
+  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${says}, between ${low.toPrecision(3)} and ${high.toPrecision(3)}`, preserveAspectRatio: "none" }, svg("polyline", { points }));
   return h("figure", {}, h("figcaption", {}, says), drawing as unknown as HTMLElement);
 }
