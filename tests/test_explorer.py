@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import ROOT, Served, Visits, at_rest
 from PIL import Image
+
+from browser import ROOT, Served, Visits, at_rest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
 expect = playwright.expect
@@ -20,7 +21,8 @@ DROP = """async ([selector, bytes]) => {
   const files = new DataTransfer();
   files.items.add(new File([new Uint8Array(bytes)], "photo.png", { type: "image/png" }));
   for (const kind of ["dragenter", "dragover", "drop"]) {
-    document.querySelector(selector).dispatchEvent(new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
+    const event = new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true });
+    document.querySelector(selector).dispatchEvent(event);
   }
 }"""
 
@@ -219,7 +221,10 @@ def test_at_phone_width(visits: Visits) -> None:
 
 
 def test_without_webgl(visits: Visits) -> None:
-    blind = "const get = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = function (kind, ...more) { return kind === 'webgl2' ? null : get.call(this, kind, ...more) }"
+    blind = """const get = HTMLCanvasElement.prototype.getContext;
+    HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+      return kind === "webgl2" ? null : get.call(this, kind, ...more);
+    };"""
     page = visits.open(script=blind)
     expect(page.locator(".map .missing")).to_contain_text("has no WebGL 2")
     set_two(page)

@@ -109,11 +109,11 @@ export class Chart {
     if (serial === this.shown && resolution === COARSE) return; // the fine one was faster
     this.shown = serial;
     const plane = understood(answer, key, this.plane.value);
-    if (serial === this.asked && resolution === FINE) this.busy.set(false);
     const first = !this.home.value;
     if (first) this.home.set(plane.window);
     this.plane.set(plane);
     if (first) this.refresh();
+    else if (serial === this.asked && resolution === FINE) this.busy.set(false);
   }
 }
 
