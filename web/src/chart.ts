@@ -105,6 +105,7 @@ export class Chart {
     const level = this.about.levels[state.level] ?? 0;
     const request = { plane: state.plane, window, level, resolution, arrows: state.arrows ? ARROWS : 0 };
     const answer = await attempt(this.trouble, () => this.backend.plane(request, signal));
+    if (!answer && serial === this.asked) this.busy.set(false); // refused: nothing more is coming
     if (!answer || serial < this.shown || key !== keyOf(this.store.state, this.about)) return;
     if (serial === this.shown && resolution === COARSE) return; // the fine one was faster
     this.shown = serial;

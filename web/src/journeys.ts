@@ -160,6 +160,9 @@ function numbersOf(value: unknown): Record<string, number> {
   return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, number] => typeof entry[1] === "number"));
 }
 
+/** Share of the way to B, from which on a journey is said to stop short of it. */
+export const SHORT = 0.005;
+
 /** A journey in a few words: how many frames are outside, how long it is, how far from B it ends. */
 export function inWords(row: Row): string {
   const { film } = row;
@@ -168,7 +171,7 @@ export function inWords(row: Row): string {
   const off = Array.from(film.outside).filter(Boolean).length;
   const words = [off ? `${off} of ${film.points.length} outside` : "none outside"];
   if (row.verb === "travel" && ratio !== undefined && ratio < 1e3) words.push(`${ratio.toFixed(2)} × straight`);
-  if (left !== undefined && left > 5e-4 && row.verb === "travel") words.push(`stops ${Math.round(100 * left)} % short`);
+  if (left !== undefined && left >= SHORT && row.verb === "travel") words.push(`stops ${Math.round(100 * left)} % short`);
   if (reached !== undefined && reached < 0.995) words.push(`${Math.round(100 * reached)} % of the change`);
   return words.join(" · ");
 }

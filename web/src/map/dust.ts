@@ -6,6 +6,8 @@
 
 import type { Window } from "../backend";
 
+const DENSEST = 0.7; // opacity
+
 export class Dust {
   private sums = new Float32Array(0); // red, green, blue times opacity, and opacity
   private bytes = new Uint8Array(0);
@@ -14,7 +16,8 @@ export class Dust {
   /**
    * Premultiplied RGBA bytes of width x height pixels, the top row last, of points `side` pixels wide.
    *
-   * n points of opacity a in a pixel let (1 - a)^n through: about exp(-n a), of which the sum n a is kept.
+   * n points of opacity a in a pixel let (1 - a)^n through: about exp(-n a), of which the sum n a is kept. Even the
+   * densest dust lets something of the land through.
    */
   settle(places: Float32Array, paints: Uint8Array, view: Window, width: number, height: number, side: number): Uint8Array {
     this.clear(width * height);
@@ -42,7 +45,7 @@ export class Dust {
     for (let k = 0; k < count; k++) {
       const at = touched[k]!;
       const opacity = sums[at + 3]!;
-      const seen = 1 - Math.exp(-opacity / 255);
+      const seen = DENSEST * (1 - Math.exp(-opacity / 255));
       const share = seen / opacity;
       bytes[at] = sums[at]! * share;
       bytes[at + 1] = sums[at + 1]! * share;

@@ -3,6 +3,7 @@
 import { letter, number } from "../app";
 import type { App } from "../app";
 import { button, checkbox, h, picture, select, slider } from "../dom";
+import { SHORT } from "../journeys";
 import { removeStop } from "../map/mapview";
 import { usePhoto } from "../photos";
 import { tellingPair } from "../stops";
@@ -124,7 +125,7 @@ function walking(app: App): HTMLElement {
     arrive.set(walk.arrive);
     const film = app.journeys.rows.value.find((row) => row.id === "walk")?.film;
     const short = film?.metrics["distance_left"];
-    left.textContent = short === undefined ? "" : short > 5e-4 ? `It stops short of B with ${Math.round(100 * short)} % of the way left: there the push and the pull cancel.` : "It arrives at B.";
+    left.textContent = short === undefined ? "" : short >= SHORT ? `It stops short of B with ${Math.round(100 * short)} % of the way left: there the push and the pull cancel.` : "It arrives at B.";
   };
   store.listen(show);
   app.journeys.rows.listen(show);
