@@ -1,0 +1,188 @@
+"""What the explorer's page can do from a place, every view of it, and a run that is still training.
+
+EXPLORER_PICTURES=FOLDER keeps a picture of every view there, to be looked at.
+"""
+
+import io
+import json
+import os
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browser import Visits, at_rest
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
+expect = playwright.expect
+Page = playwright.Page
+
+pytestmark = pytest.mark.xdist_group("browser")  # one browser and one synthetic atlas
+
+# Codes of the synthetic atlas: circles of opposite colours, and a place where nothing is.
+ONE, OTHER, NOWHERE = [-1.7, 0.0, 0.0, 0.0, 0.0, 0.0], [1.7, 0.0, 0.0, 0.0, 0.0, 0.0], [3.0, 3.0, 0.0, 0.0, 0.0, 0.0]
+THROUGH = {"kind": "through", "codes": [ONE, OTHER, [0.0, 1.7, 0.0, 0.0, 0.0, 0.0]]}
+VIEWS = {
+    "first": {},
+    "journey": {"stops": [ONE, OTHER], "plane": THROUGH, "frame": 0.4},
+    "confusion": {"view": "confusion", "points": "label"},
+    "realness": {"view": "realness", "arrows": True, "points": "none", "plane": THROUGH},
+    "energy": {"view": "energy", "points": "typicality", "level": 3},
+    "near": {"window": {"left": -1, "right": 1, "bottom": -1, "top": 1}},
+    "attributes": {"plane": {"kind": "attributes", "attributes": ["star", "component:0"]}, "stops": [ONE, OTHER]},
+}
+
+
+def hashed(url: str, state: dict) -> str:
+    """The address of a state."""
+    return f"{url}#{urlencode({key: json.dumps(value) for key, value in state.items()})}"
+
+
+def stops(page: Page) -> np.ndarray:
+    """The codes of the stops."""
+    return np.array(page.evaluate("atlas.app.store.state.stops"))
+
+
+def log_density(page: Page) -> float:
+    """log q of the place that is looked at, as the page says it."""
+    return float(page.locator(".portrait dd").first.inner_text().split()[0].replace("−", "-"))
+
+
+def keep(page: Page, name: str) -> np.ndarray:
+    """The page as pixels, kept where EXPLORER_PICTURES says."""
+    picture = page.screenshot()
+    if folder := os.environ.get("EXPLORER_PICTURES"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{name}.png").write_bytes(picture)
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_every_view_is_drawn(visits: Visits, scheme: str) -> None:
+    page = visits.open(color_scheme=scheme)
+    at_rest(page)
+    for name, state in VIEWS.items():
+        page.goto("about:blank")
+        page.goto(hashed(visits.url, state))
+        at_rest(page)
+        if name == "near":
+            expect(page.locator(".map[data-pictures]")).to_be_visible()  # of real codes, decoded
+        pixels = keep(page, f"{name}-{scheme}")
+        for _ in range(30):  # until the frame is there that is asked for
+            if len(np.unique(pixels[100:300, 400:700].reshape(-1, 3), axis=0)) > 50:
+                break
+            pixels = keep(page, f"{name}-{scheme}")
+        else:
+            pytest.fail(f"the view '{name}' stays blank")
+        header = np.median(pixels[:40])
+        assert header < 60 if scheme == "dark" else header > 200
+    page.keyboard.press("?")
+    keep(page, f"help-{scheme}")
+
+
+def test_from_a_place(visits: Visits) -> None:
+    page = visits.open(hashed(visits.url, {"stops": [NOWHERE], "plane": THROUGH}))
+    at_rest(page)
+    expect(page.locator(".portrait dd").first).to_contain_text("nats")
+
+    before, start = log_density(page), stops(page)[0]
+    page.locator(".map").focus()
+    page.keyboard.down("u")
+    expect(page.locator(".portrait dd.outside")).to_have_count(0)
+    page.keyboard.up("u")
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    assert log_density(page) > before + 1
+    assert not np.allclose(stops(page)[0], start)
+    page.keyboard.press("Control+z")
+    np.testing.assert_allclose(stops(page)[0], start, atol=1e-6)  # the slide is one thing to undo
+
+    page.get_by_role("button", name="Wander from here").click()
+    expect(page.locator(".strip .frame")).to_have_count(17)
+    page.locator(".along select").first.select_option("component:1")
+    page.get_by_role("button", name="Go", exact=True).click()
+    expect(page.locator(".strip")).to_have_count(2)
+    page.locator("summary", has_text="New images").click()
+    page.get_by_role("button", name="Draw", exact=True).click()
+    expect(page.locator(".frames.sheet .frame")).to_have_count(16)
+    at_rest(page)
+    keep(page, "from-a-place")
+    page.locator(".frames.sheet .frame").nth(2).click()
+    expect(page.locator(".portrait figcaption")).to_have_text("draw 3")
+    page.get_by_role("button", name="Add as next stop").click()
+    expect(page.locator(".stops li")).to_have_count(2)
+    page.get_by_role("button", name="Close drawn").click()
+    expect(page.locator(".frames.sheet")).to_have_count(0)
+
+
+def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:
+    page = visits.open(hashed(visits.url, {"stops": [ONE, OTHER], "plane": THROUGH}))
+    at_rest(page)
+    before = page.locator(".strip[data-row=linear] canvas").nth(8)
+    grey = before.evaluate("canvas => canvas.toDataURL()")
+    pin = page.get_by_role("button", name="Stop B,").locator(".disc").bounding_box()
+    assert pin
+    x, y = pin["x"] + pin["width"] / 2, pin["y"] + pin["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y - 60, steps=6)
+    page.mouse.up()
+    at_rest(page)
+    assert not np.allclose(stops(page)[1], OTHER)
+    assert page.locator(".strip[data-row=linear] canvas").nth(8).evaluate("canvas => canvas.toDataURL()") != grey
+    page.get_by_role("button", name="Undo").click()
+    np.testing.assert_allclose(stops(page)[1], OTHER, atol=1e-6)
+
+
+def test_the_walk_says_how_far_short_it_stops(visits: Visits) -> None:
+    state = {"stops": [ONE, OTHER], "planners": ["walk"], "walk": {"alpha": 0.3, "gamma": 0.01, "arrive": False}}
+    page = visits.open(hashed(visits.url, state))
+    at_rest(page)
+    expect(page.locator(".walk .note")).to_contain_text("stops short of B")
+    page.get_by_role("checkbox", name="Fade the push, to arrive at B").check()
+    expect(page.locator(".walk .note")).to_have_text("It arrives at B.")
+
+
+def test_a_telling_journey_lies_in_its_plane(visits: Visits) -> None:
+    page = visits.open()
+    at_rest(page)
+    page.get_by_role("button", name="Show a telling journey").click()
+    expect(page.locator(".pin")).to_have_count(2)
+    expect(page.locator(".planes select").first).to_have_value("through")
+    at_rest(page)
+    expect(page.locator(".pin.afloat")).to_have_count(0)
+
+
+def test_a_refusal_is_one_sentence(visits: Visits) -> None:
+    page = visits.open()
+    at_rest(page)
+    page.locator("input[type=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
+    expect(page.locator(".message.trouble")).to_contain_text("image")
+    expect(page.locator(".stops li")).to_have_count(0)
+    visits.complaints[:] = [line for line in visits.complaints if "400" not in line]
+
+
+def test_a_run_in_training_shows_its_losses(visits: Visits) -> None:
+    page = visits.open("about:blank")
+    about = json.loads(page.request.get(f"{visits.url}api/atlas").text()) | {"training": True, "name": "photos"}
+    log = [{"phase": "model", "step": k, "steps": 90, "kl": 9.0 / k, "reconstruction": 0.1} for k in range(1, 61)]
+    page.route("**/api/atlas", lambda route: route.fulfill(json=about))
+
+    def tell(route: playwright.Route) -> None:
+        records = log if route.request.url.endswith("=0") else []
+        route.fulfill(json={"training": True, "records": records, "total": len(log), "picture": 7})
+
+    page.route("**/api/progress?since=*", tell)
+    sheet = io.BytesIO()
+    Image.new("RGB", (64, 32), (200, 90, 40)).save(sheet, "PNG")
+    page.route("**/api/progress/picture*", lambda route: route.fulfill(body=sheet.getvalue(), content_type="image/png"))
+    page.goto(visits.url)
+    expect(page.locator(".training .note")).to_contain_text("step 60 of 90")
+    expect(page.locator(".training figure")).to_have_count(2)
+    expect(page.locator(".training figcaption").first).to_have_text("model: kl 0.150")
+    expect(page.locator(".training .sheet")).to_be_visible()
+    keep(page, "training")
+    page.unroute("**/api/atlas")
+    page.unroute("**/api/progress?since=*")
+    page.locator(".map").wait_for()  # the run has finished: the page becomes its map

@@ -1,0 +1,110 @@
+/** What the page asks of whoever answers: the server, or one day a folder of files with the networks in the browser. */
+
+import type { Arrays } from "./wire";
+
+export type Code = readonly number[];
+
+export interface Window {
+  readonly left: number;
+  readonly right: number;
+  readonly bottom: number;
+  readonly top: number;
+}
+
+export interface Option {
+  readonly name: string;
+  readonly default: unknown;
+}
+
+export interface Attribute {
+  readonly name: string;
+  /** A coordinate; the log-odds of one class; or those of all classes together, which has no one direction. */
+  readonly kind: "component" | "class" | "classes";
+  /** Between which values nearly all codes lie; null where that has not been learned. */
+  readonly low: number | null;
+  readonly high: number | null;
+}
+
+/** What there is to explore. */
+export interface About {
+  readonly name: string;
+  readonly version: string;
+  readonly dimension: number;
+  readonly image: { readonly channels: number; readonly height: number; readonly width: number } | null;
+  readonly classes: readonly string[];
+  readonly attributes: readonly Attribute[];
+  readonly levels: readonly number[];
+  readonly planners: readonly { readonly name: string; readonly options: readonly Option[] }[];
+  readonly samplers: readonly string[];
+  readonly counts: { readonly train: number; readonly held_out: number };
+  readonly has_log_prob: boolean;
+  readonly edge: number | null;
+  readonly spread: number;
+  readonly limits: Readonly<Record<"pixels" | "bytes" | "frames" | "stops" | "codes", number>>;
+  readonly training: boolean;
+  readonly demo: boolean;
+}
+
+export type Part = "train" | "held_out";
+
+export type PlaneKind =
+  | { readonly kind: "principal" }
+  | { readonly kind: "through"; readonly codes: readonly Code[] }
+  | { readonly kind: "attributes"; readonly attributes: readonly [string, string] }
+  | { readonly kind: "embedding" };
+
+export interface Axes {
+  readonly origin: Code;
+  readonly axes: readonly [Code, Code];
+}
+
+export interface PlaneRequest {
+  readonly plane: PlaneKind;
+  readonly window: Window | null;
+  readonly level: number;
+  readonly resolution: number;
+  readonly arrows: number;
+}
+
+export interface Progress {
+  /** Of the log: phase, step and steps, and losses by name. */
+  readonly records: readonly Readonly<Record<string, number | string | null>>[];
+  readonly training: boolean;
+  readonly picture: number | null;
+}
+
+/** Arguments of a journey or a draw, as the protocol names them. */
+export type Wishes = Readonly<Record<string, unknown>>;
+export type Verb = "travel" | "along" | "explore" | "repair" | "sample";
+export type Format = "gif" | "mp4" | "png" | "npz" | "json";
+
+/** Every verb may be cancelled by its signal. */
+export interface Backend {
+  about(signal?: AbortSignal): Promise<About>;
+  plane(request: PlaneRequest, signal?: AbortSignal): Promise<Arrays>;
+  points(axes: Axes, part: Part, offset: number, count: number, signal?: AbortSignal): Promise<Arrays>;
+  codes(part: Part, offset: number, count: number, fields: string, signal?: AbortSignal): Promise<Arrays>;
+  thumbnails(part: Part, indices: readonly number[], size: number, signal?: AbortSignal): Promise<ImageBitmap>;
+  encode(photo: Blob, signal?: AbortSignal): Promise<Arrays>;
+  decode(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays>;
+  journey(verb: Verb, wishes: Wishes, signal?: AbortSignal): Promise<Arrays>;
+  neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays>;
+  export(points: readonly Code[], format: Format, seconds: number, signal?: AbortSignal): Promise<Blob>;
+  progress(signal?: AbortSignal): Promise<Progress>;
+  /** Where the newest sheet of a run in training is; the number makes the browser ask for a new one. */
+  picture(number: number): string;
+  embedding(signal?: AbortSignal): Promise<Arrays>;
+}
+
+/** A refusal in one sentence. */
+export class Refusal extends Error {
+  constructor(
+    sentence: string,
+    readonly status: number,
+  ) {
+    super(sentence);
+  }
+}
+
+/** Nobody answers. */
+export class Gone extends Error {}

@@ -1,0 +1,115 @@
+/** Opens the page: asks the server what there is, reads the address, and puts everything together. */
+
+import "./style/page.css";
+import "./style/map.css";
+import "./style/panels.css";
+import type { App, Selection } from "./app";
+import { letter } from "./app";
+import type { About, Backend } from "./backend";
+import { Gone, Refusal } from "./backend";
+import { Chart } from "./chart";
+import { Cloud } from "./cloud";
+import { Connection } from "./connection";
+import { h } from "./dom";
+import { Journeys } from "./journeys";
+import { Settled, Signal } from "./latest";
+import { MapView } from "./map/mapview";
+import { Messages } from "./messages";
+import { lay } from "./page";
+import { Training } from "./panels/training";
+import { Pictures } from "./pictures";
+import { ServerBackend } from "./server";
+import { fromHash, toHash } from "./state";
+import { Store } from "./store";
+import { makeTheme, themeSwitch } from "./theme";
+
+const root = document.getElementById("page")!;
+const theme = makeTheme();
+
+async function open(backend: Backend): Promise<void> {
+  const connection = new Connection(backend);
+  const messages = new Messages();
+  document.body.append(connection.element, messages.element);
+  let about: About;
+  try {
+    about = await backend.about();
+  } catch (error) {
+    if (error instanceof Gone) {
+      connection.onReturn(() => location.reload());
+      connection.lost();
+    }
+    return refuse(error instanceof Refusal ? error.message : "The server does not answer.");
+  }
+  document.title = `${about.name} · Latent Atlas`;
+  if (about.training) return watch(backend, about, connection);
+  explore(backend, about, connection, messages);
+}
+
+/** A run in training has no map yet: its progress is shown, and the map when it is there. */
+function watch(backend: Backend, about: About, connection: Connection): void {
+  connection.onReturn(() => location.reload());
+  const training = new Training(backend, () => location.reload(), () => connection.lost());
+  const nav = h("nav", { aria: { label: "Page" } }, themeSwitch(theme));
+  root.replaceChildren(h("header", { className: "top" }, h("h1", {}, "Latent Atlas"), h("p", { className: "run" }, h("b", {}, about.name)), nav), h("main", { className: "alone" }, training.element));
+}
+
+function explore(backend: Backend, about: About, connection: Connection, messages: Messages): void {
+  const store = new Store(fromHash(location.hash, about.dimension));
+  const trouble = { say: (sentence: string, kind?: "news" | "trouble") => messages.say(sentence, kind), lost: () => connection.lost() };
+  let map: MapView | null = null;
+  const app: App = {
+    backend,
+    about,
+    store,
+    ...trouble,
+    chart: new Chart(backend, about, store, trouble, () => map?.view() ?? null),
+    cloud: new Cloud(backend, about, trouble),
+    journeys: new Journeys(backend, about, store, trouble.lost),
+    pictures: new Pictures(backend),
+    photos: new Map(),
+    selection: new Signal<Selection | null>(null),
+    theme,
+  };
+  map = new MapView(app);
+  lay(app, map, root);
+  keepAddress(app);
+  connection.onReturn(() => {
+    app.say("The server is back.");
+    app.chart.refresh();
+    app.journeys.refresh();
+  });
+  app.journeys.refresh();
+  if (store.state.plane.kind === "embedding") void map.embed();
+  const first = store.state.stops[store.state.chosen];
+  if (first) app.selection.set({ code: first, title: `Stop ${letter(store.state.chosen)}`, stop: store.state.chosen });
+  Object.assign(window, { atlas: { app, map } }); // for the console, and for timing frames
+}
+
+/** The address follows the state, and the state an address that is typed or gone back to. */
+function keepAddress(app: App): void {
+  const settled = new Settled(120);
+  let written = location.hash.slice(1);
+  app.store.listen((state) =>
+    settled.run(() => {
+      written = toHash(state);
+      history.replaceState(null, "", written ? `#${written}` : location.pathname + location.search);
+    }),
+  );
+  addEventListener("hashchange", () => {
+    if (location.hash.slice(1) !== written) app.store.replace(fromHash(location.hash, app.about.dimension));
+  });
+  app.store.listen((now, before) => {
+    if (now.stops === before.stops) return;
+    const selected = app.selection.value;
+    if (selected?.stop === undefined) return;
+    const code = now.stops[selected.stop];
+    if (!code) app.selection.set(null);
+    else if (code !== selected.code) app.selection.set({ code, title: selected.title, stop: selected.stop });
+  });
+}
+
+function refuse(sentence: string): void {
+  root.replaceChildren(h("main", { className: "alone" }, h("h1", {}, "Latent Atlas"), h("p", { className: "note" }, sentence)));
+}
+
+void open(new ServerBackend());

@@ -1,0 +1,85 @@
+/**
+ * The landscape and its points kept as a picture while it moves. Without a graphics card one drawing takes too long for
+ * every frame of a drag, so the picture of a little more than the view is moved and stretched, and drawn anew at rest.
+ */
+
+import type { Window } from "../backend";
+import { box } from "./density";
+import { Program, texture, TO_CLIP } from "./gl";
+
+const MARGIN = 0.08; // of each side of the view
+const BLURRED = 1.6; // times that the picture may be stretched or shrunk before it is drawn anew
+
+const VERTICES = `${TO_CLIP}
+uniform vec4 held;
+out vec2 at;
+void main() {
+  at = vec2(gl_VertexID & 1, gl_VertexID >> 1);
+  gl_Position = vec4(toClip(held.xy + at * held.zw), 0.0, 1.0);
+}`;
+
+const FRAGMENTS = `
+uniform sampler2D ground;
+in vec2 at;
+out vec4 colour;
+void main() { colour = texture(ground, at); }`;
+
+type Paint = (window: Window, width: number, height: number) => void;
+
+export class Ground {
+  private readonly program: Program;
+  private readonly image: WebGLTexture;
+  private readonly target: WebGLFramebuffer;
+  private held: Window | null = null;
+  private size = "";
+
+  constructor(private readonly gl: WebGL2RenderingContext) {
+    this.program = new Program(gl, VERTICES, FRAGMENTS);
+    this.image = texture(gl, "linear");
+    this.target = gl.createFramebuffer();
+  }
+
+  forget(): void {
+    this.held = null;
+  }
+
+  /** Draw the view from the picture; `paint` draws a window into a new one where the old will not do. */
+  draw(view: Window, width: number, height: number, exact: boolean, paint: Paint): void {
+    const { gl } = this;
+    if (!this.held || !this.fits(view, exact)) this.renew(view, width, height, paint);
+    gl.disable(gl.BLEND);
+    this.program.use().texture("ground", 0, this.image).set("view", ...box(view)).set("held", ...box(this.held!));
+    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+  }
+
+  private fits(view: Window, exact: boolean): boolean {
+    const { left, right } = this.held!;
+    const stretched = ((right - left) / (view.right - view.left)) / (1 + 2 * MARGIN);
+    if (exact) return Math.abs(stretched - 1) < 1e-3 && this.covers(view);
+    return stretched < BLURRED && stretched > 1 / BLURRED && (this.covers(view) || stretched < 1);
+  }
+
+  private covers(view: Window): boolean {
+    const { left, right, bottom, top } = this.held!;
+    return view.left >= left && view.right <= right && view.bottom >= bottom && view.top <= top;
+  }
+
+  private renew(view: Window, width: number, height: number, paint: Paint): void {
+    const { gl } = this;
+    const [x, y] = [MARGIN * (view.right - view.left), MARGIN * (view.top - view.bottom)];
+    this.held = { left: view.left - x, right: view.right + x, bottom: view.bottom - y, top: view.top + y };
+    const [w, h] = [Math.round(width * (1 + 2 * MARGIN)), Math.round(height * (1 + 2 * MARGIN))];
+    gl.bindTexture(gl.TEXTURE_2D, this.image);
+    if (this.size !== `${w}x${h}`) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, w, h, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+      this.size = `${w}x${h}`;
+    }
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.target);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, this.image, 0);
+    gl.viewport(0, 0, w, h);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    paint(this.held, w, h);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(0, 0, width, height);
+  }
+}

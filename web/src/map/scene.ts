@@ -1,0 +1,167 @@
+/** The canvas: what lies on it, from the bottom up, and drawing it when something has changed. */
+
+import type { Window } from "../backend";
+import { table } from "../colour/tables";
+import type { Theme } from "../colour/tables";
+import type { View } from "../state";
+import { Arrows } from "./arrows";
+import { Density } from "./density";
+import type { Field, Look } from "./density";
+import { Ground } from "./ground";
+import { Points } from "./points";
+import { Thumbnails } from "./thumbnails";
+
+const PAPER: Record<Theme, [number, number, number]> = { dark: [0.06, 0.075, 0.105], light: [0.955, 0.955, 0.945] };
+const FINEST = 2; // device pixels a CSS pixel: more cannot be told apart
+const SLOW = 14; // milliseconds for the landscape, above which it is kept as a picture while it moves
+const REST = 160; // milliseconds without a move
+
+export class Scene {
+  private readonly density: Density;
+  private readonly points: Points;
+  readonly arrows: Arrows;
+  readonly thumbnails: Thumbnails;
+  private view: Window = { left: -1, right: 1, bottom: -1, top: 1 };
+  private look: Look = { contours: true, relief: true, muted: false, dark: true };
+  private withPoints = true;
+  private dressed = "";
+  private waiting = false;
+  private readonly ground: Ground;
+  private slow: boolean | null = null;
+  private moving = false;
+  private resting: ReturnType<typeof setTimeout> | undefined;
+
+  private constructor(
+    private readonly canvas: HTMLCanvasElement,
+    private readonly gl: WebGL2RenderingContext,
+  ) {
+    this.density = new Density(gl);
+    this.ground = new Ground(gl);
+    this.points = new Points(gl);
+    this.arrows = new Arrows(gl);
+    this.thumbnails = new Thumbnails(gl);
+    gl.bindVertexArray(gl.createVertexArray());
+  }
+
+  /** On this canvas; null where there is no WebGL 2. */
+  static on(canvas: HTMLCanvasElement): Scene | null {
+    const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: false });
+    return gl ? new Scene(canvas, gl) : null;
+  }
+
+  show(field: Field | null): void {
+    this.density.show(field);
+    this.ground.forget();
+    this.ask();
+  }
+
+  /** Put points on the landscape: places (n, 2), and colours (n, 4) as bytes. */
+  scatter(places: Float32Array, paints: Uint8Array): void {
+    this.points.show(places, paints);
+    this.ground.forget();
+    this.ask();
+  }
+
+  paint(paints: Uint8Array): void {
+    this.points.paint(paints);
+    this.ground.forget();
+    this.ask();
+  }
+
+  dress(view: View, theme: Theme, look: Omit<Look, "dark">, withPoints: boolean): void {
+    const dressed = JSON.stringify([view, theme, look]);
+    if (dressed !== this.dressed) {
+      this.dressed = dressed;
+      this.density.colour(table(view, theme));
+      this.ground.forget();
+    }
+    this.look = { ...look, dark: theme === "dark" };
+    if (withPoints !== this.withPoints) this.ground.forget();
+    this.withPoints = withPoints;
+    this.ask();
+  }
+
+  lookAt(view: Window): void {
+    if (JSON.stringify(view) !== JSON.stringify(this.view)) this.move();
+    this.view = view;
+    this.ask();
+  }
+
+  resize(width: number, height: number): void {
+    const ratio = this.ratio;
+    this.ground.forget();
+    this.canvas.width = Math.max(1, Math.round(width * ratio));
+    this.canvas.height = Math.max(1, Math.round(height * ratio));
+    this.draw();
+  }
+
+  /** Draw before the next frame is shown. */
+  ask(): void {
+    if (this.waiting) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.draw();
+    });
+  }
+
+  /** Milliseconds that one frame takes, its last pixel included: of a view moved to, or, `anew`, at rest. */
+  time(view = this.view, anew = false): number {
+    this.lookAt(view);
+    if (anew) this.ground.forget();
+    const begun = performance.now();
+    this.draw();
+    this.finish();
+    return performance.now() - begun;
+  }
+
+  /** Whether the landscape takes too long to be drawn anew for each frame; measured once there is one. */
+  private isSlow(): boolean {
+    if (this.slow !== null) return this.slow;
+    if (!this.density.shown) return false;
+    const begun = performance.now();
+    this.density.draw(this.view, this.look, PAPER[this.theme]);
+    this.finish();
+    this.slow = performance.now() - begun > SLOW;
+    return this.slow;
+  }
+
+  private move(): void {
+    this.moving = true;
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      this.moving = false;
+      this.ask();
+    }, REST);
+  }
+
+  /** Wait for the last pixel. */
+  private finish(): void {
+    this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));
+  }
+
+  private get ratio(): number {
+    return this.slow ? 1 : Math.min(devicePixelRatio || 1, FINEST);
+  }
+
+  private get theme(): Theme {
+    return this.look.dark ? "dark" : "light";
+  }
+
+  private landscape(window: Window, width: number, height: number): void {
+    this.density.draw(window, this.look, PAPER[this.theme]);
+    if (this.withPoints) this.points.draw(window, width, height, this.ratio, this.look.dark);
+  }
+
+  private draw(): void {
+    const { gl, look, ratio, view } = this;
+    const { width, height } = this.canvas;
+    gl.viewport(0, 0, width, height);
+    gl.clearColor(...PAPER[this.theme], 1);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    if (this.isSlow()) this.ground.draw(view, width, height, !this.moving, (window, w, h) => this.landscape(window, w, h));
+    else this.landscape(view, width, height);
+    this.arrows.draw(view, width, height, ratio, look.dark);
+    this.thumbnails.draw(view, width, height, ratio, look.dark);
+  }
+}

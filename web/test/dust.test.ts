@@ -1,0 +1,30 @@
+import { describe, expect, it } from "vitest";
+import { Dust } from "../src/map/dust";
+
+const view = { left: 0, right: 4, bottom: 0, top: 4 };
+
+describe("dust", () => {
+  it("lays a point where it is, and nothing elsewhere", () => {
+    const bytes = new Dust().settle(Float32Array.of(1.5, 2.5), Uint8Array.of(255, 0, 0, 255), view, 4, 4, 1);
+    const at = 4 * (2 * 4 + 1);
+    expect(bytes[at + 3]).toBe(Math.floor(255 * 0.7 * (1 - Math.exp(-1))));
+    expect(bytes[at]).toBe(bytes[at + 3]);
+    expect(bytes.reduce((sum, value) => sum + value, 0)).toBe(bytes[at]! + bytes[at + 3]!);
+  });
+
+  it("is the denser the more points there are, and mixes their colours", () => {
+    const places = Float32Array.of(0.5, 0.5, 0.5, 0.5, 0.5, 0.5);
+    const paints = Uint8Array.of(255, 0, 0, 60, 0, 255, 0, 60, 0, 0, 255, 60);
+    const one = new Dust().settle(places.subarray(0, 2), paints.subarray(0, 4), view, 4, 4, 1)[3]!;
+    const all = new Dust().settle(places, paints, view, 4, 4, 1).slice(0, 4);
+    expect(all[3]).toBe(Math.floor(255 * 0.7 * (1 - Math.exp(-180 / 255))));
+    expect(all[3]).toBeGreaterThan(2 * one);
+    expect(all[0]).toBe(all[1]);
+  });
+
+  it("leaves nothing of the frame before", () => {
+    const dust = new Dust();
+    dust.settle(Float32Array.of(1, 1), Uint8Array.of(9, 9, 9, 255), view, 4, 4, 1);
+    expect(dust.settle(Float32Array.of(9, 9), Uint8Array.of(9, 9, 9, 255), view, 4, 4, 1).every((value) => value === 0)).toBe(true);
+  });
+});
