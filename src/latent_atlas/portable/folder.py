@@ -108,9 +108,12 @@ def _save(title: str, network: Network, path: Path) -> None:
     try:
         save_graph(network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs)
     except Exception as error:  # whatever a stranger's decoder may be made of
-        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise UserError(
-            f"{title} of this atlas cannot be written as ONNX ({reason[0][:200]}); `latent-atlas serve` explores it"
+            f"{title} of this atlas cannot be written as ONNX ({reason[:200]}); `latent-atlas serve` explores it"
         ) from error
 
 

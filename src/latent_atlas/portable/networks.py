@@ -17,8 +17,6 @@ from latent_atlas.shapes import Latents
 
 __all__ = ["Network", "networks"]
 
-ROWS = 3  # of the examples: more than one, so that any number is meant
-
 
 @dataclass(frozen=True)
 class Network:
@@ -49,7 +47,7 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
     log_prob and score are left out where the boundary has no density, decode and encode where there is no model, and
     encode where it is no network but a search.
     """
-    latents = torch.zeros(ROWS, atlas.map.dimension, device=atlas.device)
+    latents = _example(atlas, (atlas.map.dimension,))
     where = (latents, torch.zeros(1, device=atlas.device))
     read = _reading(atlas.map)
     values = ("logit", "log_prob") if log_density(atlas.map.boundary) is not None else ("logit",)
@@ -62,9 +60,15 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
     if model is not None:
         found["decode"] = Network(model.differentiable, (latents,), ("latents",), ("images",))
         if model.has_encoder:
-            images = torch.zeros(ROWS, *model.image_shape, device=atlas.device)
+            images = _example(atlas, model.image_shape)
             found["encode"] = Network(model.encode, (images,), ("images",), ("latents",))
     return found
+
+
+def _example(atlas: Atlas, shape: tuple[int, ...]) -> Tensor:
+    """Some rows, as many as nothing else has: a trace takes what has the same size to be the same."""
+    rows = next(n for n in range(2, 8) if n not in shape)
+    return torch.zeros(rows, *shape, device=atlas.device)
 
 
 def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:

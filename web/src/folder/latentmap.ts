@@ -7,7 +7,7 @@ import type { Facts, Level } from "./facts";
 import type { Inputs, Networks, Outputs } from "./networks";
 import { flat, quantile, unflat } from "./vectors";
 
-const PIECE = 1_024; // codes at a time: the graphs of some boundaries take no more, and activations stay in the cache
+const PIECE = 512; // codes at a time: the graphs take no more, and their activations stay in the cache
 const SAME = 1e-6; // radians
 
 export class LatentMap implements Density, Membership {

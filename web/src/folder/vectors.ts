@@ -61,5 +61,5 @@ export function quantile(sorted: readonly number[], share: number): number {
   const place = Math.min(Math.max(share, 0), 1) * (sorted.length - 1);
   const below = Math.min(Math.floor(place), sorted.length - 2);
   const [low, high] = [sorted[Math.max(below, 0)]!, sorted[Math.min(below + 1, sorted.length - 1)]!];
-  return place === below ? low : low + (place - below) * (high - low);
+  return low === high || place === below ? low : low + (place - below) * (high - low); // also where both are infinite
 }
