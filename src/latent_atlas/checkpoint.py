@@ -38,8 +38,15 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
     _replace(partial, path)
 
 
-def read_tensors(path: Path, *, device: torch.device | str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(
+    path: Path, *, device: torch.device | str = "cpu", prefix: str | None = ""
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read what `write_tensors` wrote: the tensors, and the metadata.
+
+    Arguments:
+        path: The file.
+        device: Where the tensors are to be.
+        prefix: Read those only whose names begin so; None reads the metadata alone.
 
     Raises:
         UserError: there is no such file, or it is damaged.
@@ -48,7 +55,8 @@ def read_tensors(path: Path, *, device: torch.device | str = "cpu") -> tuple[dic
         raise UserError(f"{path} does not exist; `latent-atlas train` makes a run, and --resume finishes one")
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            names = [] if prefix is None else [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); restore it or make it again") from None
 

@@ -59,6 +59,7 @@ def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool 
         log(entry)
 
     learning, held_out = images.train, images.test
+    _keep_examples(held_out, run)
     model = train_model(learning.images, config, run, log=record, resume=resume)
     codes = {"train": encode_all(model, learning.images), "held_out": encode_all(model, held_out.images)}
     _keep_codes(codes, learning, held_out, squared_errors(model.decode, held_out.images, codes["held_out"].means), run)
@@ -268,8 +269,14 @@ def _same_images(images: ImageSet, run: Run) -> None:
     run.write_json("manifest.json", manifest)
 
 
+def _keep_examples(held_out: ImageSet, run: Run) -> None:
+    """Write some held-out images into the run folder, so that it can be seen early what becomes of them."""
+    count = min(EXAMPLES, max(16, EXAMPLE_BYTES // held_out.images[0].numel()))
+    write_tensors(run.file("examples.safetensors"), {"images": held_out.images[:count]})
+
+
 def _keep_codes(codes: dict[str, Codes], learning: ImageSet, held_out: ImageSet, errors: Values, run: Run) -> None:
-    """Write the codes of all images, and some held-out images with the errors of all, into the run folder."""
+    """Write the codes of all images, and the errors of those held out, into the run folder."""
     tensors = {}
     for part, image_set in (("train", learning), ("held_out", held_out)):
         tensors[f"{part}.means"] = codes[part].means
@@ -278,8 +285,6 @@ def _keep_codes(codes: dict[str, Codes], learning: ImageSet, held_out: ImageSet,
             tensors[f"{part}.labels"] = image_set.labels
     tensors["held_out.errors"] = errors
     write_tensors(run.file("codes.safetensors"), tensors)
-    count = min(EXAMPLES, max(16, EXAMPLE_BYTES // held_out.images[0].numel()))
-    write_tensors(run.file("examples.safetensors"), {"images": held_out.images[:count]})
 
 
 def _as_float(images: ByteImages, device: torch.device) -> Images:

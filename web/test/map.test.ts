@@ -80,7 +80,7 @@ it("arrows point along the score and are never longer than a cell", () => {
 
 it("pictures lie within the view, do not cover each other, and are of the codes nearest to the plane", () => {
   const camera = new Camera(window, { width: 400, height: 400 });
-  const places = Float32Array.from({ length: 4_000 }, (_, k) => -3 + 6 * ((k * 0.618033) % 1));
+  const places = Float32Array.from({ length: 4_000 }, (_, k) => -3 + 6 * ((Math.floor(k / 2) * (k % 2 ? 0.5698403 : 0.7548777)) % 1)); // spread evenly
   const distance = Float32Array.from({ length: 2_000 }, (_, k) => (k * 0.414) % 1);
   const chosen = chooseThumbnails({ places, distance }, camera).map((k) => camera.toPixels([places[2 * k]!, places[2 * k + 1]!]));
   expect(chosen.length).toBeGreaterThan(20);

@@ -15,13 +15,12 @@ from latent_atlas.web.asked import tensor
 from latent_atlas.web.explorer import Asking
 from latent_atlas.web.known import Known
 from latent_atlas.web.limits import LIMITS
-from latent_atlas.web.wire import ARRAYS, Arrays
+from latent_atlas.web.wire import ARRAYS, PNG, Arrays
 
 __all__ = ["routes"]
 
 routes = APIRouter()
 PIECE = 65_536  # codes compared with at a time
-PNG = {200: {"description": "A picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @routes.get("/codes", responses=ARRAYS, response_class=Arrays)
@@ -46,7 +45,7 @@ async def codes(
     return await asking.of(work)
 
 
-@routes.get("/thumbnails", responses={**PNG}, response_class=Response)
+@routes.get("/thumbnails", responses=PNG, response_class=Response)
 async def thumbnails(
     asking: Asking,
     indices: Annotated[str, Query(max_length=4_000, description="Numbers of codes, between commas: 256 at most.")],

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latent_atlas.shapes import Images
 
-__all__ = ["ARRAYS", "Arrays", "finite", "pixels"]
+__all__ = ["ARRAYS", "PNG", "Arrays", "finite", "pixels"]
 
 MEDIA_TYPE = "application/x-safetensors"
 
@@ -27,6 +27,11 @@ ARRAYS: dict[int | str, dict[str, Any]] = {
     }
 }
 """How an answer of arrays is documented."""
+
+PNG: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
+"""How a picture is documented."""
 
 TYPES = {"f": np.float32, "i": np.int32, "b": np.uint8}
 

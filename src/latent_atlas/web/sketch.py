@@ -1,0 +1,49 @@
+"""What a run that still trains makes of images, as its last checkpoint has it."""
+
+import torch
+from torch import Tensor
+
+from latent_atlas.checkpoint import Run, read_tensors
+from latent_atlas.model import Model
+from latent_atlas.pictures import comparison_sheet, png
+
+__all__ = ["newest", "sketch"]
+
+SHOWN = 16  # images of each kind
+STATE = "state.safetensors"
+
+
+def newest(run: Run) -> int | None:
+    """The step of the last checkpoint; None where there is none yet."""
+    if not run.file(STATE).is_file():
+        return None
+    return int(read_tensors(run.file(STATE), prefix=None)[1]["step"])
+
+
+@torch.no_grad()
+def sketch(run: Run) -> bytes:
+    """Held-out images, what E and G make of them, and what G makes of draws from the prior, as a PNG file.
+
+    The draws are the same whenever it is drawn: the same places of Z are seen to become images.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    config = run.config()
+    tensors, about = read_tensors(run.file(STATE), prefix="average/")
+    model = Model(config.model, config.map).eval()
+    for name in ("encoder", "decoder"):
+        getattr(model, name).load_state_dict(_of(tensors, f"average/{name}."))
+    rows: dict[str, Tensor] = {}
+    if run.file("examples.safetensors").is_file():
+        originals = read_tensors(run.file("examples.safetensors"))[0]["images"][:SHOWN].float() / 255
+        rows = {"held out": originals, "decoded": model.reconstruct(originals)}
+    draws = torch.randn(SHOWN, model.dimension, generator=torch.Generator().manual_seed(0))
+    rows["from the prior"] = model.decode(draws)
+    images = {name: some.clamp(0, 1).numpy() for name, some in rows.items()}
+    return png(comparison_sheet(images, f"after {int(about['step']):,} steps"))
+
+
+def _of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The weights of one network."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
