@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+pytest_plugins = ["browser"]  # fixtures of the tests in a real browser
+
 torch.set_num_threads(1)
 
 

@@ -6,6 +6,7 @@ import sys
 import threading
 import webbrowser
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,14 @@ def serve(given: Namespace, console: Console) -> None:
     console.result({"url": url}, f"the explorer is at {url}\nCtrl-C ends it")
     if sys.stdout.isatty() and given.browser and not given.json:
         threading.Timer(0.5, webbrowser.open, [url]).start()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False))
-    server.run(sockets=[listening])
+    settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
+    with suppress(KeyboardInterrupt):  # which is how it is ended
+        uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
 
 
 def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     """The application, for a finished run, one that is training, or the synthetic atlas."""
+    from latent_atlas.atlas import Atlas
     from latent_atlas.checkpoint import Run
     from latent_atlas.engine import pick_device
     from latent_atlas.web import demo_atlas, make_app
@@ -57,7 +60,10 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
         return make_app(demo_atlas(device=pick_device(device)), token=token, address=given.host, demo=True)
     run = Run(Path(given.folder))
     run.config()  # a folder that holds no run is said before the server starts
-    return make_app(None, run=run.path, token=token, address=given.host, device=device)
+    atlas = Atlas.load(run.path, device=device) if run.file("map.safetensors").is_file() else None
+    if atlas is None:
+        console.say(f"{run.path} has no map yet, so its training is shown; the map appears when it is there")
+    return make_app(atlas, run=run.path, token=token, address=given.host, device=device)
 
 
 def _listen(host: str, port: int) -> "socket.socket":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from fastapi import APIRouter, Response
 from torch import Tensor
 
@@ -13,7 +14,6 @@ from latent_atlas.pictures import Strip, animation, png, save_animation, strips_
 from latent_atlas.web import asked
 from latent_atlas.web.asked import tensor
 from latent_atlas.web.explorer import Asking
-from latent_atlas.web.images import decoded
 from latent_atlas.web.known import Known
 from latent_atlas.web.wire import finite
 
@@ -40,6 +40,7 @@ async def export(body: asked.Export, asking: Asking) -> Response:
     of them.
     """
 
+    @torch.no_grad()
     def work(known: Known) -> Response:
         content = WRITERS[body.format](known, tensor(body.points, known.atlas), body)
         named = f'attachment; filename="journey.{body.format}"'
@@ -57,18 +58,17 @@ def _film(known: Known, points: Tensor, body: asked.Export) -> bytes:
 
 
 def _strip(known: Known, points: Tensor, body: asked.Export) -> bytes:
+    log_prob = known.atlas.map.log_prob(points).cpu().numpy()
+    assert known.edge is not None  # there is a density
     images = known.atlas.decode(points).cpu().numpy()
-    log_prob = decoded(known, points)["log_prob"].cpu().numpy()
-    edge = known.edge or 0.0
-    return png(strips_picture([Strip(body.name, images, log_prob, log_prob < edge)], edge))
+    return png(strips_picture([Strip(body.name, images, log_prob, log_prob < known.edge)], known.edge))
 
 
 def _arrays(known: Known, points: Tensor) -> dict[str, np.ndarray]:
     """Codes, and log-densities and images as far as there are any."""
-    shown = decoded(known, points)
     arrays = {"points": points.unflatten(1, known.atlas.map.shape)}
-    arrays |= {"log_prob": shown["log_prob"]} if "log_prob" in shown else {}
-    arrays |= {"images": known.atlas.decode(points)} if "images" in shown else {}
+    arrays |= {"log_prob": known.atlas.map.log_prob(points)} if known.has_log_prob else {}
+    arrays |= {"images": known.atlas.decode(points)} if known.atlas.model is not None else {}
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 

@@ -39,6 +39,7 @@ async def encode(asking: Asking) -> Arrays:
     score, how odd the image is and why, or null where that is not known; note, why not; about, how to read it; and
     outside, whether the code is outside the population.
     """
+    asking.explorer.queue.admit()  # before a body is taken in that would only wait
     content = await asking.request.body()
     return await asking.of(lambda known: _encoded(known, content))
 

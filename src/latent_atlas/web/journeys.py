@@ -83,6 +83,7 @@ async def repair(body: asked.Repair, asking: Asking) -> Arrays:
 
 
 def _between(known: Known, body: asked.Travel, stops: list[Tensor], planner: str) -> Path:
+    decoder = {"decode": known.differentiable} if planner == "pullback" and known.atlas.model is not None else {}
     return known.atlas.travel(
         stops,
         None,
@@ -92,6 +93,7 @@ def _between(known: Known, body: asked.Travel, stops: list[Tensor], planner: str
         preserve=body.preserve,
         pace=body.pace,
         **settings(planner, body.options.get(planner, {})),
+        **decoder,
     )
 
 

@@ -11,7 +11,7 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.charts import Plane, Window, fit_window
 from latent_atlas.density import Membership
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Labels, Latents, Values
+from latent_atlas.shapes import Images, Labels, Latents, Values
 from latent_atlas.travel import OUTSIDE_SHARE, principal_components
 
 __all__ = ["Known", "Part", "Range", "window_of"]
@@ -109,6 +109,12 @@ class Known:
         low, high = (_quantiles(values, share) for share in (0.01, 0.99))
         pairs = zip(low.tolist(), high.tolist(), strict=True)
         return {f"component:{number}": Range(*pair) for number, pair in enumerate(pairs)}
+
+    def differentiable(self, latents: Latents) -> Images:
+        """G(z) with a gradient, for long work that looks at the decoder and not at the map."""
+        self.check()
+        assert self.atlas.model is not None
+        return self.atlas.model.differentiable(latents).to(latents.device)
 
     def outside(self, log_prob: Values) -> Tensor:
         """Which places are outside the population."""

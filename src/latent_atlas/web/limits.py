@@ -9,7 +9,7 @@ __all__ = ["LIMITS", "Limits"]
 class Limits:
     """What one request may ask for, and how many may wait."""
 
-    bytes: int = 32 * 2**20
+    bytes: int = 16 * 2**20
     """Of a request's body."""
     pixels: int = 50_000_000
     """Of an image, before it is decoded."""

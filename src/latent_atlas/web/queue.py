@@ -59,8 +59,18 @@ class WorkQueue:
         self._most = waiting
         self._seconds = seconds
         self._waiting = 0
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, "atlas")
         self._current = threading.local()
+
+    def admit(self) -> None:
+        """Refuse more work than may wait.
+
+        Raises:
+            Busy: as much waits as may.
+        """
+        if self._waiting >= self._most:
+            raise Busy
 
     async def do(self, work: Callable[[], T], request: Request) -> T:
         """Do the work in its turn and return what it returns.
@@ -69,8 +79,7 @@ class WorkQueue:
             Busy: too many wait.
             Gone: the client has left before it was done.
         """
-        if self._waiting >= self._most:
-            raise Busy
+        self.admit()
         job = _Job(self._seconds)
         self._waiting += 1
         future = self._thread.submit(self._run, job, work)
@@ -90,6 +99,8 @@ class WorkQueue:
 
     def check(self) -> None:
         """Called now and then by long work: it stops there if nobody waits for it, or if it has taken too long."""
+        if self._closed:
+            raise Gone
         job = getattr(self._current, "job", None)
         if job is not None:
             job.check()
@@ -105,7 +116,8 @@ class WorkQueue:
             self._thread.submit(one)
 
     def close(self) -> None:
-        """Drop what has not begun."""
+        """Drop what has not begun, and stop what has."""
+        self._closed = True
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, job: _Job, work: Callable[[], T]) -> T:
