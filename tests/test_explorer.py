@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import ROOT, Served, Visits, at_rest
 from PIL import Image
+
+from browser import ROOT, Served, Visits, at_rest
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
 expect = playwright.expect

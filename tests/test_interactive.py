@@ -242,7 +242,7 @@ def test_the_page_works_from_a_host_of_files_alone(
     at_rest(page)
     for planner in ("linear", "walk", "geodesic"):
         expect(page.locator(f'.strip[data-row="{planner}"] canvas')).to_have_count(17)
-    page.get_by_label("as", exact=True).select_option("json")
+    page.get_by_role("combobox", name="as", exact=True).select_option("json")
     with page.expect_download() as saved:
         page.get_by_role("button", name="Export").click()
     saved.value.save_as(tmp_path / "geodesic.json")

@@ -49,6 +49,7 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...]) -> dict[str, Any]:
         "edge": atlas.map.floor(OUTSIDE_SHARE) if has_log_prob else None,
         "spread": atlas.codes["train"].moments()[1].diagonal().mean().sqrt().item(),
         "limits": LIMITS,
+        "lacks": _lacks(atlas, networks),
         "training": False,
         "demo": False,
         "notes": [*atlas.map.notes, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
@@ -61,6 +62,13 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...]) -> dict[str, Any]:
             "outside_share": OUTSIDE_SHARE,
         },
     }
+
+
+def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
+    """What the page would offer with a server, and cannot do here."""
+    photos = [] if "encode" in networks else ["photos"]
+    pictures = [] if atlas.model is not None else ["png"]
+    return ["keep", "pace", "along", "embedding", "gif", "mp4", "npz", *photos, *pictures]
 
 
 def _planner(name: str) -> dict[str, Any]:
