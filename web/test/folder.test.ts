@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Code } from "../src/backend";
+import { along } from "../src/folder/along";
 import { mala, stateAt, tuned } from "../src/folder/chains";
 import { nearest } from "../src/folder/codes";
 import type { Density, Membership, Slopes } from "../src/folder/density";
@@ -119,6 +120,32 @@ describe("uphill", () => {
     expect(converged).toBe(true);
     expect(point[0]).toBeCloseTo(2.6539, 3);
     expect(await uphill(clusters, [2, 0], -2)).toEqual({ point: [2, 0], moved: 0, converged: true });
+  });
+});
+
+describe("along a direction", () => {
+  it("goes in equal steps, keeps what is to be kept, and never leaves the population", async () => {
+    // within one cluster: along(two_clusters(2, 4.0), (2, 0), (0, 1), by=0.5) is the straight line
+    const { points, reached } = await along(clusters, [2, 0], [0, 1], 0.5, [[1, 0]], -2, 3);
+    expect(points).toEqual([[2, 0], [2, 0.25], [2, 0.5]]);
+    expect(reached).toBeCloseTo(1, 12);
+    const floor = -2;
+    const far = await along(clusters, [2, 0.3], [0, 1], 3, [], floor, 13);
+    // the highest place of a cluster with log q = -2: log(1 / 2) - log(2 π / 4) - y² / (2 / 4) = -2
+    const highest = Math.sqrt(0.5 * (2 - Math.log(Math.PI)));
+    expect(far.points.at(-1)![1]).toBeLessThanOrEqual(highest + 1e-6);
+    expect(far.points.at(-1)![1]).toBeGreaterThan(highest - 0.07); // a step is 1 / 16
+    for (const value of await clusters.logProb(far.points)) expect(value).toBeGreaterThanOrEqual(floor);
+  });
+
+  it("slides along the edge where the way leads out, and is refused where nothing is free", async () => {
+    const arc = new Mixture(arcOf(9), 0.35);
+    const { points, reached } = await along(arc, [2, 0], [0, 1], 1.6, [], -2.6, 9);
+    expect(reached).toBeCloseTo(1, 6);
+    // along(toys.arc(), (2, 0), (0, 1), by=1.6, floor=-2.6) in Python; the straight line would have stayed at 2
+    expect(Math.abs(points.at(-1)![0]! - 1.817)).toBeLessThan(0.01);
+    for (const value of await arc.logProb(points)) expect(value).toBeGreaterThanOrEqual(-2.6);
+    await expect(along(arc, [2, 0], [0, 1], 1, [[0, 2]], -3, 9)).rejects.toThrow("leaves nothing to change");
   });
 });
 

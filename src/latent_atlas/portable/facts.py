@@ -68,7 +68,8 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
     """What the page would offer with a server, and cannot do here."""
     photos = [] if "encode" in networks else ["photos"]
     pictures = [] if atlas.model is not None else ["png"]
-    return ["keep", "pace", "along", "embedding", "gif", "mp4", "npz", *photos, *pictures]
+    along = [] if log_density(atlas.map.boundary) is not None else ["along"]
+    return ["keep", "pace", "embedding", "gif", "mp4", "npz", *along, *photos, *pictures]
 
 
 def _planner(name: str) -> dict[str, Any]:

@@ -41,6 +41,13 @@ export class StillAtlas {
     return floats(await this.codes(part), "means");
   }
 
+  /** The direction of an attribute. */
+  direction(name: string): Code {
+    const found = this.facts.folder.components[this.facts.attributes.findIndex((attribute) => attribute.name === name)];
+    if (!found) throw new Refusal(`this folder has no attribute '${name}'`, 400);
+    return found;
+  }
+
   /** Codes of a request, of the right length. */
   checked(codes: readonly Code[]): readonly Code[] {
     const d = this.facts.dimension;

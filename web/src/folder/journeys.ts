@@ -5,6 +5,7 @@ import { Refusal } from "../backend";
 import { floats } from "../wire";
 import type { Arrays, Tensor } from "../wire";
 import { answer, tensor } from "./answers";
+import { along } from "./along";
 import type { StillAtlas } from "./atlas";
 import { mala, stateAt, tuned } from "./chains";
 import type { Target } from "./chains";
@@ -38,7 +39,7 @@ export function journey(atlas: StillAtlas, verb: Verb, wishes: Wishes, signal: A
   if (verb === "explore") return explore(atlas, asked, signal);
   if (verb === "repair") return repair(atlas, asked, signal);
   if (verb === "sample") return sample(atlas, asked, signal);
-  throw new Refusal("journeys along an attribute need the server; open the run with latent-atlas serve", 400);
+  return follow(atlas, asked, signal);
 }
 
 interface Travel {
@@ -134,6 +135,26 @@ async function one(atlas: StillAtlas, name: string, found: Leg, signal: AbortSig
   const ends = [found.points[0]!, found.points[found.points.length - 1]!];
   const { tensors, facts } = await describe(atlas, name, found, ends, (performance.now() - began) / 1000, signal);
   return answer(tensors, { [name]: { ...facts, metrics: { ...facts.metrics, ...more } } });
+}
+
+interface Along {
+  readonly start: Code;
+  readonly attribute: string | Code;
+  readonly by?: number;
+  readonly keep?: readonly string[];
+  readonly frames?: number;
+}
+
+/** A journey from one code along an attribute, others left alone. */
+async function follow(atlas: StillAtlas, { start, attribute, by, keep = [], frames = 17 }: Along, signal: AbortSignal): Promise<Arrays> {
+  const began = performance.now();
+  const map = dense(atlas, signal);
+  const u = typeof attribute === "string" ? atlas.direction(attribute) : atlas.checked([attribute])[0]!;
+  if (!by) throw new Refusal(`'${String(attribute)}' would not change; say by how much it is to`, 400);
+  const unit = scaled(u, 1 / Math.sqrt(dot(u, u)));
+  const kept = keep.map((name) => atlas.direction(name));
+  const { points, reached } = await along(map, atlas.checked([start])[0]!, unit, by, kept, map.floor(atlas.facts.folder.outside_share), frames);
+  return one(atlas, "along", { points, converged: null }, signal, began, { reached });
 }
 
 /** One code brought back into the population: where it was, and where it is. */

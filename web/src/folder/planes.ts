@@ -73,15 +73,9 @@ export class Planes {
       if (!a || !b || !c) throw new Refusal(`a plane goes through three codes; ${plane.codes.length} were given`, 400);
       return { origin: a, axes: spanned(subtract(b, a), subtract(c, a), "the three codes lie on one line, so they span no plane; choose a third one off it") };
     }
-    const [x, y] = plane.kind === "attributes" ? plane.attributes.map((name) => this.direction(name)) : components;
+    const [x, y] = plane.kind === "attributes" ? plane.attributes.map((name) => this.atlas.direction(name)) : components;
     if (!x || !y) throw new Refusal("these codes have one coordinate, so they span no plane; there is nothing to draw", 400);
     return { origin: mean, axes: spanned(x, y, "the two directions are parallel, so they span no plane; choose others") };
-  }
-
-  private direction(name: string): Code {
-    const found = this.atlas.facts.folder.components[this.atlas.facts.attributes.findIndex((one) => one.name === name)];
-    if (!found) throw new Refusal(`this folder has no attribute '${name}'`, 400);
-    return found;
   }
 
   /** The window that shows what the plane is through, or nearly all of the codes. */
