@@ -25,6 +25,7 @@ from latent_atlas.latentmap import LatentMap
 from latent_atlas.model import Model
 from latent_atlas.portable import codes as portable_codes
 from latent_atlas.portable import networks, write_folder
+from latent_atlas.portable.facts import facts
 from latent_atlas.portable.folder import PAGE as BUILT
 from latent_atlas.portable.graph import save_graph
 from latent_atlas.toys import two_clusters
@@ -124,12 +125,6 @@ def test_densities_of_other_boundaries_are_written_too(
         np.testing.assert_allclose(found["score"], density.score(z).numpy(), atol=CLOSE, rtol=CLOSE)
 
 
-def test_a_boundary_without_a_density_leaves_log_prob_out() -> None:
-    found = networks(small_atlas("density", 1))
-    assert found["map"].outputs == ("logit",)
-    assert found["slopes"].outputs == ("logit", "logit_slope")
-
-
 def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
     told = json.loads((folder / "atlas.json").read_text())
     assert (told["name"], told["dimension"], told["classes"]) == ("small", DIMENSION, ["left", "right"])
@@ -141,6 +136,21 @@ def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
         quantiles = widths[width]["quantiles"]
         assert quantiles[len(quantiles) // 2] == pytest.approx(atlas.map.blurred(width).floor(0.5), abs=1e-4)
     assert {round(float(np.tan(angle)), 6) for angle in told["levels"]} <= widths.keys()
+
+
+def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(atlas: Atlas) -> None:
+    alone = facts(Atlas(None, atlas.map, atlas.codes, atlas.config), "codes", ("map", "slopes"))
+    assert alone["image"] is None
+    assert {"photos", "png"} <= set(alone["lacks"])
+    assert not {"photos", "png", "along"} & set(facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"])
+    closed = small_atlas("density", 1)
+    assert (networks(closed)["map"].outputs, networks(closed)["slopes"].outputs) == (
+        ("logit",),
+        ("logit", "logit_slope"),
+    )
+    told = facts(closed, "closed", ())
+    assert ([one["name"] for one in told["planners"]], told["samplers"]) == (["linear", "slerp", "walk"], [])
+    assert (told["edge"], told["has_log_prob"], "along" in told["lacks"]) == (None, False, True)
 
 
 def test_the_codes_are_real_ones_with_their_densities(

@@ -126,7 +126,7 @@ def _without_server(index: str) -> str:
 
 def _missing(atlas: Atlas, functions: Mapping[str, Network]) -> tuple[str, ...]:
     """What the page can do with a server and not here."""
-    found = ["planners that search over codes or decode on their way, preserved attributes and films need the server"]
+    found = ["the page there has four planners and two kinds of files, and keeps no attributes; `serve` has them all"]
     if atlas.model is not None and "encode" not in functions:
         found.append("this atlas encodes by a search and not by a network, so no photo can be dropped on the page")
     return tuple(found)
