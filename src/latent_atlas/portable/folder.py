@@ -13,7 +13,7 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.errors import UserError
 from latent_atlas.portable.codes import save_codes
 from latent_atlas.portable.facts import facts
-from latent_atlas.portable.graph import save_graph
+from latent_atlas.portable.graph import save_graph, save_part
 from latent_atlas.portable.networks import Network, networks
 
 __all__ = ["Written", "check", "write_folder"]
@@ -83,12 +83,13 @@ def write_folder(
     try:
         shutil.copytree(page, partial)
         functions = networks(atlas)
+        written = tuple(graph for title, one in functions.items() for graph in (title, *one.parts))
         for number, (title, network) in enumerate(functions.items(), 1):
             say(f"writing {title} as ONNX ({number} of {len(functions)})")
-            _save(title, network, partial / f"{title}.onnx")
+            _save(title, network, partial)
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors")
-        (partial / FACTS).write_text(json.dumps(_finite(facts(atlas, name, tuple(functions))), allow_nan=False))
+        (partial / FACTS).write_text(json.dumps(_finite(facts(atlas, name, written)), allow_nan=False))
         index = partial / "index.html"
         index.write_text(_without_server(index.read_text()))
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,14 +100,17 @@ def write_folder(
     return Written(folder, files, _missing(atlas, functions))
 
 
-def _save(title: str, network: Network, path: Path) -> None:
-    """Write one network.
+def _save(title: str, network: Network, folder: Path) -> None:
+    """Write one network and its parts.
 
     Raises:
         UserError: it does something that ONNX has no word for.
     """
+    path = folder / f"{title}.onnx"
     try:
         save_graph(network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs)
+        for part, outputs in network.parts.items():
+            save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
     except Exception as error:  # whatever a stranger's decoder may be made of
         cause: BaseException = error
         while cause.__cause__ is not None:

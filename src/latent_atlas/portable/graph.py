@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-__all__ = ["save_graph"]
+__all__ = ["save_graph", "save_part"]
 
 MOST_ROWS = 512  # of one call: where a function works in pieces, one piece is traced, which has as many or more
 SHIFTED = 8  # steps up from x before Stirling's series: exact in single precision from x = 1/2 on
@@ -53,6 +53,13 @@ def save_graph(
         )
         assert program is not None
         program.save(path, external_data=False)
+
+
+def save_part(whole: Path, path: Path, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Write what of a written graph some of its outputs need: a trace of its own would take as long as the first."""
+    import onnx.utils
+
+    onnx.utils.extract_model(str(whole), str(path), list(inputs), list(outputs))
 
 
 def _in_one_piece(traced: fx.GraphModule) -> fx.GraphModule:

@@ -1,7 +1,7 @@
 """What of an atlas is computed anywhere: the map at every level, its slopes, the decoder and the encoder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,12 +26,14 @@ class Network:
         function: What it computes.
         examples: Arguments of it; the first has rows.
         inputs, outputs: Names of its arguments and of what it returns.
+        parts: Graphs that give some of the outputs alone, by name.
     """
 
     function: Traced
     examples: tuple[Tensor, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def networks(atlas: Atlas) -> Mapping[str, Network]:
@@ -39,23 +41,20 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
 
     | name | from | to |
     |---|---|---|
-    | map | latents (n, d), angle (1,) | logit (n,), log_prob (n,) of the map blurred by tan(angle) |
-    | slopes | the same | logit, log_prob, and their gradients logit_slope, score (n, d) |
+    | slopes | latents (n, d), angle (1,) | logit, log_prob (n,) of the map blurred by tan(angle); logit_slope, score |
     | decode | latents (n, d) | images (n, c, h, w) in [0, 1] |
     | encode | images (n, c, h, w) in [0, 1] | latents (n, d) |
 
     log_prob and score are left out where the boundary has no density, decode and encode where there is no model, and
-    encode where it is no network but a search.
+    encode where it is no network but a search. Part of slopes is `map`, the values without their gradients (n, d).
     """
     latents = _example(atlas, (atlas.map.dimension,))
     where = (latents, torch.zeros(1, device=atlas.device))
     read = _reading(atlas.map)
     values = ("logit", "log_prob") if log_density(atlas.map.boundary) is not None else ("logit",)
     slopes = tuple({"logit": "logit_slope", "log_prob": "score"}[name] for name in values)
-    found = {
-        "map": Network(read, where, ("latents", "angle"), values),
-        "slopes": Network(_with_slopes(read, len(values)), where, ("latents", "angle"), values + slopes),
-    }
+    steep = _with_slopes(read, len(values))
+    found = {"slopes": Network(steep, where, ("latents", "angle"), values + slopes, {"map": values})}
     model = atlas.model
     if model is not None:
         found["decode"] = Network(model.differentiable, (latents,), ("latents",), ("images",))
