@@ -121,7 +121,7 @@ class Visits:
 
     def open(self, address: str = "", *, script: str | None = None, **context: object) -> "Page":
         """A fresh visitor's page, with what a browser context can be told; `script` runs before the page's own."""
-        settings = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "dark", **context}
+        settings = {"viewport": {"width": 1200, "height": 760}, "color_scheme": "dark", **context}
         self.contexts.append(self.browser.new_context(**settings))  # type: ignore[arg-type]
         self.contexts[-1].set_default_timeout(PATIENCE)
         if script:

@@ -42,7 +42,7 @@ interface Wanted extends Omit<Row, "film" | "error" | "pending"> {
 export class Journeys {
   readonly rows = new Signal<readonly Row[]>([]);
   private readonly films = new Memory<Film | string>(120);
-  private readonly lines = new Map<string, Following>();
+  private readonly line = new Following();
   private readonly latest = new Map<string, Film>(); // by row, shown until the next one is there
 
   constructor(
@@ -57,12 +57,17 @@ export class Journeys {
   }
 
   refresh(): void {
-    for (const row of this.wanted()) {
-      if (this.films.get(keyOf(row)) !== undefined) continue;
-      if (!this.lines.has(row.id)) this.lines.set(row.id, new Following());
-      this.lines.get(row.id)!.run(() => this.plan(row));
-    }
+    const rows = this.wanted();
+    if (rows.some((row) => this.films.get(keyOf(row)) === undefined)) this.line.run(() => this.inTurn(rows));
     this.tell();
+  }
+
+  /** One after the other, the quick planners first: a server computes one thing at a time, and a walk's steps are many. */
+  private async inTurn(rows: readonly Wanted[]): Promise<void> {
+    for (const row of [...rows].sort((a, b) => patience(a) - patience(b))) {
+      const wanted = this.wanted().some((one) => keyOf(one) === keyOf(row));
+      if (wanted) await this.plan(row); // else the stops have been dragged on meanwhile
+    }
   }
 
   private wanted(): Wanted[] {
@@ -94,6 +99,11 @@ export class Journeys {
     );
   }
 }
+
+const QUICK = ["linear", "slerp", "geodesic"];
+
+/** How late in turn a row is planned. */
+const patience = (row: Wanted): number => (QUICK.includes(row.id) ? QUICK.indexOf(row.id) : row.id === "walk" ? QUICK.length + 1 : QUICK.length);
 
 const keyOf = (row: Wanted) => JSON.stringify([row.verb, row.wishes]);
 

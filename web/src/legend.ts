@@ -59,7 +59,7 @@ export class Legend {
     let last = -Infinity;
     for (const value of ticks(low, high, 5)) {
       const x = at(value) * WIDTH;
-      if (x - last < 30) continue;
+      if (x - last < 36) continue;
       last = x;
       const tick = h("span", {}, number(value, high - low < 3 ? 1 : 0));
       tick.style.left = `${(100 * x) / WIDTH}%`;

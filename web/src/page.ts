@@ -24,7 +24,7 @@ export function lay(app: App, map: MapView, root: HTMLElement): void {
   const player = new Player(app);
   const strips = new Strips(app, (row, frame, chosen) => see(app, player, row, frame, chosen));
   const curves = new Curves(app, (share) => player.seek(share));
-  const drawer = h("section", { className: "drawer", aria: { label: "Journeys" } }, player.element, strips.element, h("div", { className: "plot" }, h("div", {}, h("p", {}, "log-density, nats"), player.exporting), curves.element as unknown as HTMLElement));
+  const drawer = h("section", { className: "drawer", aria: { label: "Journeys" } }, h("h2", { className: "quiet" }, "Journeys"), player.element, strips.element, h("div", { className: "plot" }, h("div", {}, h("p", {}, "log-density, nats"), player.exporting), curves.element as unknown as HTMLElement));
   const theme = themeSwitch(app.theme);
   const stage = h("section", { className: "stage", aria: { label: "Landscape" } }, map.element, views(app), zooms(map), new Legend(app).element, hint(app));
   const side = h("aside", { className: "side", aria: { label: "Controls" } }, journey(app), place(app), landscape(app), draw(app));

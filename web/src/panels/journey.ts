@@ -62,8 +62,8 @@ function stop(app: App, index: number): HTMLElement {
   const choose = button("", () => {
     app.store.look({ chosen: index });
     app.selection.set({ code, title: `Stop ${letter(index)}`, stop: index });
-  }, { className: "choose", aria: { pressed: `${app.store.state.chosen === index}`, label: `Look at stop ${letter(index)}` } });
-  choose.append(h("b", {}, letter(index)));
+  }, { className: "choose", title: `Look at stop ${letter(index)}`, aria: { pressed: `${app.store.state.chosen === index}` } });
+  choose.append(h("span", { className: "quiet" }, "Stop "), h("b", {}, letter(index)));
   if (image) {
     const canvas = picture(image.bytes, image.height, image.width, image.channels, "");
     canvas.setAttribute("aria-hidden", "true");

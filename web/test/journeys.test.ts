@@ -1,0 +1,69 @@
+import { expect, it } from "vitest";
+import type { About, Backend } from "../src/backend";
+import { Refusal } from "../src/backend";
+import { Journeys } from "../src/journeys";
+import { DEFAULTS } from "../src/state";
+import { Store } from "../src/store";
+import type { Arrays } from "../src/wire";
+
+const about = { planners: ["walk", "geodesic", "linear"].map((name) => ({ name, options: [] })) } as unknown as About;
+
+/** A journey of two frames, whose first lies where it starts. */
+function film(name: string, start: readonly number[]): Arrays {
+  const points = { shape: [2, 2], data: Float32Array.of(...start, 1, 1) };
+  return { tensors: new Map([[`${name}/points`, points]]), about: { [name]: { metrics: { length_ratio: 1 } } } };
+}
+
+/** A backend that answers when it is told to, and the planners it was asked for. */
+function backend() {
+  const asked: string[] = [];
+  let answer = () => {};
+  const journey = (_: string, wishes: Record<string, unknown>) =>
+    new Promise<Arrays>((resolve, reject) => {
+      const name = (wishes["planners"] as string[])[0]!;
+      asked.push(name);
+      const fails = name === "geodesic" && (wishes["stops"] as number[][])[0]![0] === 9;
+      answer = () => (fails ? reject(new Refusal("no way", 400)) : resolve(film(name, (wishes["stops"] as number[][])[0]!)));
+    });
+  const settle = async () => {
+    answer();
+    await new Promise((resolve) => setTimeout(resolve));
+  };
+  return { asked, settle, journey: { journey } as unknown as Backend };
+}
+
+it("plans the quick journeys first, and each only once", async () => {
+  const { asked, settle, journey } = backend();
+  const store = new Store({ ...DEFAULTS, planners: ["walk", "geodesic", "linear"] });
+  const journeys = new Journeys(journey, about, store, () => {});
+  store.change({ stops: [[0, 0], [1, 1]] });
+  for (let k = 0; k < 4; k++) await settle();
+  expect(asked).toEqual(["linear", "geodesic", "walk"]);
+  expect(journeys.rows.value.map((row) => [row.id, row.pending, row.film?.points.length])).toEqual([["walk", false, 2], ["geodesic", false, 2], ["linear", false, 2]]);
+  store.change({ stops: [] });
+  store.undo();
+  await settle();
+  expect(asked.length).toBe(3);
+});
+
+it("skips journeys of stops that have been dragged on, and shows the last ones meanwhile", async () => {
+  const { asked, settle, journey } = backend();
+  const store = new Store({ ...DEFAULTS, planners: ["geodesic", "linear"] });
+  const journeys = new Journeys(journey, about, store, () => {});
+  store.change({ stops: [[0, 0], [1, 1]] });
+  await settle(); // linear of the first stops; the geodesic is on its way
+  for (const x of [2, 3, 4]) store.drag({ stops: [[x, 0], [1, 1]] });
+  expect(journeys.rows.value.find((row) => row.id === "linear")).toMatchObject({ pending: true, film: { points: [[0, 0], [1, 1]] } });
+  for (let k = 0; k < 4; k++) await settle();
+  expect(asked).toEqual(["linear", "geodesic", "linear", "geodesic"]);
+  expect(journeys.rows.value.every((row) => !row.pending && row.film?.points[0]![0] === 4)).toBe(true);
+});
+
+it("says in the row why there is no journey", async () => {
+  const { settle, journey } = backend();
+  const store = new Store({ ...DEFAULTS, planners: ["geodesic"] });
+  const journeys = new Journeys(journey, about, store, () => {});
+  store.change({ stops: [[9, 0], [1, 1]] });
+  await settle();
+  expect(journeys.rows.value[0]).toMatchObject({ error: "no way", pending: false, film: null });
+});
