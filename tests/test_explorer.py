@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from browser import ROOT, Served, Visits, at_rest
+from PIL import Image
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
 expect = playwright.expect
