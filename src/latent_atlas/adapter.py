@@ -80,6 +80,11 @@ class Autoencoder:
         spreads = [spread for _, spread in parts if spread is not None]
         return torch.cat([means for means, _ in parts]), torch.cat(spreads) if spreads else None
 
+    @property
+    def has_encoder(self) -> bool:
+        """Whether encode is one pass through a network, and not a function of another kind, such as a search."""
+        return _module_of(self._encode) is not None
+
     def encode(self, images: Tensor) -> Latents:
         """Means of q(z|x), shape (n, d), for images as those of `posterior`."""
         return self.posterior(images)[0].flatten(1)

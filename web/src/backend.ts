@@ -43,7 +43,13 @@ export interface About {
   readonly limits: Readonly<Record<"pixels" | "bytes" | "frames" | "stops" | "codes", number>>;
   readonly training: boolean;
   readonly demo: boolean;
+  /** What this backend cannot do, so that the page does not offer it; a server can do it all. */
+  readonly lacks?: readonly Ability[];
 }
+
+export type Ability = "photos" | "keep" | "pace" | "along" | "embedding" | Format;
+
+export const offers = (about: About, ability: Ability): boolean => !about.lacks?.includes(ability);
 
 export type Part = "train" | "held_out";
 

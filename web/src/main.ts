@@ -112,4 +112,12 @@ function refuse(sentence: string): void {
   root.replaceChildren(h("main", { className: "alone" }, h("h1", {}, "Latent Atlas"), h("p", { className: "note" }, sentence)));
 }
 
-void open(new ServerBackend());
+/** A server answers, or, where the page says so, the folder that it lies in. */
+async function answering(): Promise<Backend> {
+  const folder = document.querySelector<HTMLMetaElement>('meta[name="atlas-folder"]')?.content;
+  if (folder === undefined) return new ServerBackend();
+  const { FolderBackend } = await import("./folder/backend");
+  return new FolderBackend(folder);
+}
+
+void answering().then(open);

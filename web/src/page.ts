@@ -1,6 +1,7 @@
 /** The page's parts put in their places. */
 
 import type { App } from "./app";
+import { offers } from "./backend";
 import { button, h } from "./dom";
 import { Curves } from "./curves";
 import { makeHelp } from "./help";
@@ -107,7 +108,7 @@ function hint(app: App): HTMLElement {
   const show = () => {
     const { length } = app.store.state.stops;
     element.hidden = length >= 2 || app.store.state.extras.length > 0;
-    const photo = app.about.image ? ", or drop a photo" : "";
+    const photo = app.about.image && offers(app.about, "photos") ? ", or drop a photo" : "";
     words.textContent = length ? `Now click where to go: B${photo}.` : `Click the map to set A${photo}.`;
     telling.hidden = length > 0;
   };

@@ -2,6 +2,7 @@
 
 import { attempt, keyOf, letter } from "./app";
 import type { App } from "./app";
+import { offers } from "./backend";
 import type { Code } from "./backend";
 import { imagesOf } from "./pictures";
 import type { Bytes } from "./pictures";
@@ -17,6 +18,7 @@ export interface Photo {
 }
 
 export async function usePhoto(app: App, file: Blob, index?: number): Promise<void> {
+  if (!offers(app.about, "photos")) return app.say("There is no encoder here, so a photo finds no place on the map.", "trouble");
   const most = app.about.limits.bytes;
   if (file.size > most) return app.say(`This file has ${(file.size / 1e6).toFixed(1)} MB; at most ${(most / 1e6).toFixed(0)} MB can be read.`, "trouble");
   app.say("Reading the photo …");

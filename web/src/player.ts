@@ -2,6 +2,7 @@
 
 import { attempt } from "./app";
 import type { App } from "./app";
+import { offers } from "./backend";
 import type { Format } from "./backend";
 import { button, h, select } from "./dom";
 import { inWords } from "./journeys";
@@ -17,12 +18,13 @@ export class Player {
   readonly scrubber = h("input", { type: "range", min: "0", max: "1", step: "any", className: "scrub", aria: { label: "Frame" } });
   private readonly play = button("▶", () => this.toggle(), { className: "play", title: "Play (p)", aria: { label: "Play", pressed: "false" } });
   private readonly which = select("Save", [], () => (this.picked = true));
-  private readonly format = select("as", FORMATS, () => {});
+  private readonly format: ReturnType<typeof select>;
   private readonly told = h("span");
   private playing = false;
   private picked = false; // by hand: until then it is the last journey
 
   constructor(private readonly app: App) {
+    this.format = select("as", FORMATS.filter(([format]) => offers(app.about, format)), () => {});
     this.scrubber.addEventListener("input", () => this.seek(this.scrubber.valueAsNumber));
     const save = button("Export", () => void this.save(), { className: "save" });
     this.element = h("div", { className: "player" }, h("div", { className: "lead" }, this.play, this.told), this.scrubber);

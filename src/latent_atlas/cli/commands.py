@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.cli.evaluating import evaluate
+from latent_atlas.cli.exporting import write_interactive
 from latent_atlas.cli.fitting import fit
 from latent_atlas.cli.places import code_at, file_to_write, load_atlas, preset_of
 from latent_atlas.cli.sampling import sample
@@ -113,7 +114,12 @@ def map(given: Namespace, console: Console) -> None:
 
 
 def report(given: Namespace, console: Console) -> None:
-    """Draw all pictures again and write the page."""
+    """Draw all pictures again and write the page; or write the explorer as a folder."""
+    if given.interactive:
+        write_interactive(given, console)
+        return
+    if given.out is not None:
+        raise UserError("--out is the folder of an interactive report; add --interactive, or leave it out")
     _show(Path(given.folder), given.device or "auto", console)
 
 

@@ -248,6 +248,8 @@ def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(chosen, "report", commands.report, "draw all pictures and numbers of a run and write its page")
     p.add_argument("folder", metavar="RUN", help="run folder")
+    p.add_argument("--interactive", action="store_true", help="write the explorer, as a folder for any web host")
+    p.add_argument("--out", metavar="FOLDER", help="for --interactive (default: RUN/interactive)")
     _add_device(p)
 
 

@@ -2,6 +2,7 @@
 
 import { letter, number } from "../app";
 import type { App } from "../app";
+import { offers } from "../backend";
 import { button, checkbox, h, picture, select, slider } from "../dom";
 import { SHORT } from "../journeys";
 import { removeStop } from "../map/mapview";
@@ -52,7 +53,7 @@ function stops(app: App): HTMLElement {
     unknown = store.state.stops.some((code) => !app.pictures.known(code));
   });
   show();
-  return h("div", {}, list, h("div", { className: "buttons" }, telling, app.about.image ? add : null, clear), file);
+  return h("div", {}, list, h("div", { className: "buttons" }, telling, app.about.image && offers(app.about, "photos") ? add : null, clear), file);
 }
 
 function stop(app: App, index: number): HTMLElement {
@@ -148,5 +149,5 @@ function pacing(app: App): HTMLElement {
   };
   store.listen(show);
   show();
-  return h("div", {}, frames.element, h("div", { className: "pair" }, about.image ? pace.element : null, keep.element));
+  return h("div", {}, frames.element, h("div", { className: "pair" }, about.image && offers(about, "pace") ? pace.element : null, offers(about, "keep") ? keep.element : null));
 }

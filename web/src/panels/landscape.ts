@@ -2,6 +2,7 @@
 
 import { number } from "../app";
 import type { App } from "../app";
+import { offers } from "../backend";
 import type { PlaneKind } from "../backend";
 import { button, checkbox, h, select, slider } from "../dom";
 import type { Colouring } from "../state";
@@ -52,7 +53,7 @@ function planes(app: App): HTMLElement {
   const { store } = app;
   const names = app.about.attributes.filter((one) => one.kind !== "classes").map((one) => [one.name, one.name] as const);
   const kinds: [string, string][] = [["principal", "of largest variance"], ["through", "through A, B and the route"], ["attributes", "of two attributes"], ["embedding", "PaCMAP, no inverse"]];
-  const kind = select("Plane", kinds.filter(([value]) => value !== "attributes" || names.length > 1), (value) => choose(value as PlaneKind["kind"]));
+  const kind = select("Plane", kinds.filter(([value]) => (value !== "attributes" || names.length > 1) && (value !== "embedding" || offers(app.about, "embedding"))), (value) => choose(value as PlaneKind["kind"]));
   const first = select("across", names, () => choose("attributes"));
   const second = select("up", names, () => choose("attributes"));
   if (names[1]) second.set(names[1][0]);

@@ -2,6 +2,7 @@
 
 import { attempt, keyOf, letter, number } from "../app";
 import type { App, Selection } from "../app";
+import { offers } from "../backend";
 import type { Attribute } from "../backend";
 import { button, h, picture, select, slider } from "../dom";
 import { Settled } from "../latest";
@@ -129,7 +130,7 @@ const reach = ({ low, high }: Attribute): number => (low === null || high === nu
 function changing(app: App): HTMLElement {
   const { about, store } = app;
   const followed = about.attributes.filter((one) => one.kind !== "classes");
-  if (!followed.length) return h("div", { hidden: true });
+  if (!followed.length || !offers(about, "along")) return h("div", { hidden: true });
   const chosen = () => followed.find((one) => one.name === which.input.value) ?? followed[0]!;
   const which = select("Change", followed.map((one) => [one.name, one.name]), () => amount.set(amount.input.valueAsNumber));
   const words = (v: number) => `${v > 0 ? "+" : ""}${number(v * reach(chosen()), 1)}${chosen().kind === "class" ? " nats" : ""}`;

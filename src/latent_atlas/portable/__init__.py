@@ -1,0 +1,6 @@
+"""An atlas that needs no server: its networks as ONNX, its codes as arrays, and the explorer's page beside them."""
+
+from latent_atlas.portable.folder import Written, check, write_folder
+from latent_atlas.portable.networks import networks
+
+__all__ = ["Written", "check", "networks", "write_folder"]

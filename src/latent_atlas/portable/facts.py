@@ -1,0 +1,117 @@
+"""What the page has to know of an atlas besides its networks and its codes."""
+
+import math
+from typing import Any
+
+import torch
+
+from latent_atlas import __version__
+from latent_atlas.atlas import Atlas
+from latent_atlas.calibration import log_density
+from latent_atlas.portable.codes import kept
+from latent_atlas.travel import OUTSIDE_SHARE, PLANNERS, principal_components
+
+__all__ = ["facts"]
+
+COMPONENTS = 16  # principal components that can be followed
+OFFERED = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # widths of the blurs that can be looked at
+PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # and of those that journeys and climbs go by
+SHARES = 200  # equal ones, at whose ends the quantiles of log q are known
+TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
+"""Planners that the page knows itself, and whether they need a density."""
+
+LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "stops": 16, "codes": 256}
+
+
+def facts(atlas: Atlas, name: str, networks: tuple[str, ...]) -> dict[str, Any]:
+    """What is there, in the words of the explorer's server; and under `folder` what only the page itself computes with.
+
+    Arguments:
+        atlas: What is explored.
+        name: What it is called.
+        networks: Names of the networks that were written.
+    """
+    has_log_prob = log_density(atlas.map.boundary) is not None
+    channels, height, width = atlas.image_shape if atlas.model is not None else (0, 0, 0)
+    parts = {part: kept(codes) for part, codes in atlas.codes.items()}
+    return {
+        "name": name,
+        "version": __version__,
+        "dimension": atlas.map.dimension,
+        "image": {"channels": channels, "height": height, "width": width} if channels else None,
+        "classes": list(_classes(atlas)),
+        "attributes": _attributes(atlas),
+        "levels": [math.atan(width) for width in (OFFERED if atlas.map.blurs else OFFERED[:1])],
+        "planners": [_planner(name) for name, needs in TRAVELS.items() if has_log_prob or not needs],
+        "samplers": ["mala"] if has_log_prob else [],
+        "counts": {part: len(rows) for part, rows in parts.items()},
+        "has_log_prob": has_log_prob,
+        "edge": atlas.map.floor(OUTSIDE_SHARE) if has_log_prob else None,
+        "spread": atlas.codes["train"].moments()[1].diagonal().mean().sqrt().item(),
+        "limits": LIMITS,
+        "lacks": _lacks(atlas, networks),
+        "training": False,
+        "demo": False,
+        "notes": [*atlas.map.notes, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
+        "folder": {
+            "networks": list(networks),
+            "calibration": {"scale": atlas.map.calibration.scale, "shift": atlas.map.calibration.shift},
+            "components": _components(atlas).tolist(),
+            "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
+            "levels": _levels(atlas),
+            "outside_share": OUTSIDE_SHARE,
+        },
+    }
+
+
+def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
+    """What the page would offer with a server, and cannot do here."""
+    photos = [] if "encode" in networks else ["photos"]
+    pictures = [] if atlas.model is not None else ["png"]
+    along = [] if log_density(atlas.map.boundary) is not None else ["along"]
+    return ["keep", "pace", "embedding", "gif", "mp4", "npz", *along, *photos, *pictures]
+
+
+def _planner(name: str) -> dict[str, Any]:
+    options = PLANNERS[name].options
+    return {"name": name, "options": [{"name": option, "default": default} for option, default in options.items()]}
+
+
+def _classes(atlas: Atlas) -> tuple[str, ...]:
+    """Names of the classes, as `Properties` has them."""
+    return tuple(name for name in atlas.properties.names if not name.startswith("component:") and name != "class")
+
+
+def _components(atlas: Atlas) -> torch.Tensor:
+    count = min(COMPONENTS, atlas.map.dimension)
+    return principal_components(atlas.codes["train"].means, count)[0]
+
+
+def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
+    """The principal components, and between which values the codes lie but for a hundredth at either end."""
+    values = (atlas.codes["train"].means @ _components(atlas).T).sort(dim=0).values
+    low, high = (values[round(share * (len(values) - 1))].tolist() for share in (0.01, 0.99))
+    return [
+        {"name": f"component:{number}", "kind": "component", "low": low[number], "high": high[number]}
+        for number in range(len(low))
+    ]
+
+
+def _levels(atlas: Atlas) -> list[dict[str, Any]]:
+    """For each level its angle, and the quantiles of held-out codes' log-density, or logit, at equal shares."""
+    widths = sorted({*OFFERED, *PLANNED}) if atlas.map.blurs else [0.0]
+    found = []
+    for width in widths:
+        level = atlas.map.blurred(width) if width else atlas.map
+        quantiles = [level.floor(k / SHARES) for k in range(SHARES + 1)]
+        found.append({"angle": math.atan(width), "quantiles": quantiles})
+    return found
+
+
+def _left_out(atlas: Atlas, parts: dict[str, torch.Tensor]) -> list[str]:
+    """A sentence for each part whose codes are not all there."""
+    return [
+        f"{len(rows):,} of {len(atlas.codes[part]):,} {part.replace('_', '-')} codes are in this folder, chosen evenly"
+        for part, rows in parts.items()
+        if len(rows) < len(atlas.codes[part])
+    ]

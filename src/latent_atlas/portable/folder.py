@@ -1,0 +1,145 @@
+"""The folder: the explorer's page with everything that it needs beside it, for any host of static files."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.errors import UserError
+from latent_atlas.portable.codes import save_codes
+from latent_atlas.portable.facts import facts
+from latent_atlas.portable.graph import save_graph, save_part
+from latent_atlas.portable.networks import Network, networks
+
+__all__ = ["Written", "check", "write_folder"]
+
+PAGE = Path(__file__).parents[1] / "web" / "static"  # where the page is built
+NEEDED = ("onnx", "onnxscript")
+FACTS = "atlas.json"
+POLICY = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        path: The folder.
+        files: Bytes of each file, by its place in the folder.
+        left_out: Sentences on what the page cannot do there.
+    """
+
+    path: Path
+    files: Mapping[str, int]
+    left_out: tuple[str, ...]
+
+
+def check(folder: Path, page: Path = PAGE) -> None:
+    """See that a folder can be written, before anything is computed.
+
+    Raises:
+        UserError: the page is not built, a package is missing, or the folder holds other things.
+    """
+    missing = [package for package in NEEDED if find_spec(package) is None]
+    if missing:
+        raise UserError(f"an interactive report needs {' and '.join(missing)}; pip install latent-atlas[onnx]")
+    if not (page / "index.html").is_file():
+        raise UserError("the explorer's page is not built in this checkout; `make page` builds it (it needs Node 20)")
+    if folder.exists() and not (folder / FACTS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} holds something else; choose another --out")
+
+
+def write_folder(
+    atlas: Atlas, folder: Path, *, name: str, page: Path = PAGE, say: Callable[[str], None] = lambda _: None
+) -> Written:
+    """Write an atlas as a folder that works from any host of static files, with no server of its own.
+
+    The page computes the map, its journeys and its images in the browser, by the networks in the folder. What is there
+    appears whole: it is written beside its place and then put there.
+
+    Arguments:
+        atlas: What to explore; on the CPU.
+        folder: Where; a folder that was written before is replaced.
+        name: What the page calls the atlas.
+        page: The built page.
+        say: Called with a sentence on what is being done.
+
+    Raises:
+        UserError: the page is not built, a package is missing, the folder holds other things, or a network of this
+            atlas cannot be written as ONNX.
+    """
+    check(folder, page)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        shutil.copytree(page, partial)
+        functions = networks(atlas)
+        written = tuple(graph for title, one in functions.items() for graph in (title, *one.parts))
+        for number, (title, network) in enumerate(functions.items(), 1):
+            say(f"writing {title} as ONNX ({number} of {len(functions)})")
+            _save(title, network, partial)
+        for part in atlas.codes:
+            save_codes(atlas, part, partial / f"{part}.safetensors")
+        (partial / FACTS).write_text(json.dumps(_finite(facts(atlas, name, written)), allow_nan=False))
+        index = partial / "index.html"
+        index.write_text(_without_server(index.read_text()))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    files = {str(file.relative_to(folder)): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
+    return Written(folder, files, _missing(atlas, functions))
+
+
+def _save(title: str, network: Network, folder: Path) -> None:
+    """Write one network and its parts.
+
+    Raises:
+        UserError: it does something that ONNX has no word for.
+    """
+    path = folder / f"{title}.onnx"
+    try:
+        save_graph(network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs)
+        for part, outputs in network.parts.items():
+            save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
+    except Exception as error:  # whatever a stranger's decoder may be made of
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise UserError(
+            f"{title} of this atlas cannot be written as ONNX ({reason[:200]}); `latent-atlas serve` explores it"
+        ) from error
+
+
+def _without_server(index: str) -> str:
+    """The page, told where its atlas is and that it may load nothing from elsewhere."""
+    told = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}" />'
+    told += f'\n    <meta name="atlas-folder" content="{FACTS}" />'
+    return index.replace("<head>", f"<head>\n    {told}", 1)
+
+
+def _missing(atlas: Atlas, functions: Mapping[str, Network]) -> tuple[str, ...]:
+    """What the page can do with a server and not here."""
+    found = ["the page there has four planners and two kinds of files, and keeps no attributes; `serve` has them all"]
+    if atlas.model is not None and "encode" not in functions:
+        found.append("this atlas encodes by a search and not by a network, so no photo can be dropped on the page")
+    return tuple(found)
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

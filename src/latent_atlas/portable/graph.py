@@ -1,0 +1,135 @@
+"""Functions of tensors as ONNX graphs, their gradients among them.
+
+A function is traced into single operations, whatever it is made of, closures and gradients included; only then it is
+translated. So one definition of the map serves here as everywhere else.
+"""
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+
+__all__ = ["save_graph", "save_part"]
+
+MOST_ROWS = 512  # of one call: where a function works in pieces, one piece is traced, which has as many or more
+SHIFTED = 8  # steps up from x before Stirling's series: exact in single precision from x = 1/2 on
+
+Traced = Callable[..., Tensor | tuple[Tensor, ...]]
+
+
+def save_graph(
+    function: Traced, examples: Sequence[Tensor], path: Path, *, inputs: Sequence[str], outputs: Sequence[str]
+) -> None:
+    """Write a function as an ONNX file that takes 1 to 512 rows at a time.
+
+    Arguments:
+        function: From tensors to one or several, without branches that depend on their values.
+        examples: What to trace it with; the first has rows, two or more, the others are of fixed shape.
+        path: The file.
+        inputs, outputs: Their names in the file, in order.
+    """
+    with _quietly(), torch.inference_mode(False):
+        tracing = make_fx(
+            lambda *given: function(*given),  # which would not take a method
+            decomposition_table=DECOMPOSED,
+            tracing_mode="symbolic",
+            _allow_non_fake_inputs=True,  # the weights
+        )
+        rows = {0: torch.export.Dim("n", max=MOST_ROWS)}
+        program = torch.onnx.export(
+            _in_one_piece(tracing(*examples)).eval(),
+            tuple(examples),
+            dynamo=True,
+            dynamic_shapes=(rows, *(None for _ in examples[1:])),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            verbose=False,
+        )
+        assert program is not None
+        program.save(path, external_data=False)
+
+
+def save_part(whole: Path, path: Path, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Write what of a written graph some of its outputs need: a trace of its own would take as long as the first."""
+    import onnx.utils
+
+    onnx.utils.extract_model(str(whole), str(path), list(inputs), list(outputs))
+
+
+def _in_one_piece(traced: fx.GraphModule) -> fx.GraphModule:
+    """The same without the splits that gave one piece: the examples were one, and so is every call.
+
+    Where they stay, their number of pieces ties the whole graph to the examples' number of rows.
+    """
+    for node in list(traced.graph.nodes):
+        if node.target is torch.ops.aten.split.Tensor and len(node.meta["val"]) == 1:
+            for piece in list(node.users):
+                piece.replace_all_uses_with(node.args[0])
+                traced.graph.erase_node(piece)
+            traced.graph.erase_node(node)
+    traced.recompile()
+    return traced
+
+
+def _log_gamma(x: Tensor) -> Tensor:
+    """log Γ(x) for x of 1/2 or more, which ONNX does not know: Stirling's series at x + 8, brought back to x."""
+    y = x.double() + SHIFTED
+    series = (y - 0.5) * y.log() - y + 0.5 * math.log(2 * math.pi) + 1 / (12 * y) - 1 / (360 * y**3)
+    below = torch.stack([(x.double() + k).log() for k in range(SHIFTED)]).sum(dim=0)
+    return (series - below).to(x)
+
+
+def _silu_slope(outer: Tensor, x: Tensor) -> Tensor:
+    """The gradient of x sigmoid(x), times the outer one."""
+    share = torch.sigmoid(x)
+    return outer * share * (1 + x * (1 - share))
+
+
+def _solve_triangular(
+    factor: Tensor, given: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X with A X = B for a triangular A (..., d, d), row by row: exact where an inverse would not be."""
+    if not left:
+        transposed = _solve_triangular(factor.mT, given.mT, upper=not upper, unitriangular=unitriangular)
+        return transposed.mT
+    d = factor.shape[-1]
+    rows: list[Tensor] = []
+    for done, i in enumerate(reversed(range(d)) if upper else range(d)):
+        rest = given[..., i : i + 1, :]
+        if done:
+            known = torch.cat(rows[::-1] if upper else rows, dim=-2)
+            rest = (
+                rest - factor[..., i : i + 1, d - done :] @ known
+                if upper
+                else rest - factor[..., i : i + 1, :i] @ known
+            )
+        rows.append(rest if unitriangular else rest / factor[..., i : i + 1, i : i + 1])
+    return torch.cat(rows[::-1] if upper else rows, dim=-2)
+
+
+DECOMPOSED: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {
+    torch.ops.aten.lgamma.default: _log_gamma,
+    torch.ops.aten.silu_backward.default: _silu_slope,
+    torch.ops.aten.linalg_solve_triangular.default: _solve_triangular,
+}
+"""Operations that have no counterpart in ONNX."""
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the translation says about itself: of optional packages, and of its own deprecations."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)

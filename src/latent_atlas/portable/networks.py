@@ -1,0 +1,105 @@
+"""What of an atlas is computed anywhere: the map at every level, its slopes, the decoder and the encoder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.boundary import AffineBoundary
+from latent_atlas.calibration import log_density
+from latent_atlas.density import StandardNormal
+from latent_atlas.latentmap import LatentMap
+from latent_atlas.noise import whitened
+from latent_atlas.portable.graph import Traced
+from latent_atlas.shapes import Latents
+
+__all__ = ["Network", "networks"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A function to be written as a graph.
+
+    Attributes:
+        function: What it computes.
+        examples: Arguments of it; the first has rows.
+        inputs, outputs: Names of its arguments and of what it returns.
+        parts: Graphs that give some of the outputs alone, by name.
+    """
+
+    function: Traced
+    examples: tuple[Tensor, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def networks(atlas: Atlas) -> Mapping[str, Network]:
+    """The functions of an atlas by name, each of rows.
+
+    | name | from | to |
+    |---|---|---|
+    | slopes | latents (n, d), angle (1,) | logit, log_prob (n,) of the map blurred by tan(angle); logit_slope, score |
+    | decode | latents (n, d) | images (n, c, h, w) in [0, 1] |
+    | encode | images (n, c, h, w) in [0, 1] | latents (n, d) |
+
+    log_prob and score are left out where the boundary has no density, decode and encode where there is no model, and
+    encode where it is no network but a search. Part of slopes is `map`, the values without their gradients (n, d).
+    """
+    latents = _example(atlas, (atlas.map.dimension,))
+    where = (latents, torch.zeros(1, device=atlas.device))
+    read = _reading(atlas.map)
+    values = ("logit", "log_prob") if log_density(atlas.map.boundary) is not None else ("logit",)
+    slopes = tuple({"logit": "logit_slope", "log_prob": "score"}[name] for name in values)
+    steep = _with_slopes(read, len(values))
+    found = {"slopes": Network(steep, where, ("latents", "angle"), values + slopes, {"map": values})}
+    model = atlas.model
+    if model is not None:
+        found["decode"] = Network(model.differentiable, (latents,), ("latents",), ("images",))
+        if model.has_encoder:
+            images = _example(atlas, model.image_shape)
+            found["encode"] = Network(model.encode, (images,), ("images",), ("latents",))
+    return found
+
+
+def _example(atlas: Atlas, shape: tuple[int, ...]) -> Tensor:
+    """Some rows, as many as nothing else has: a trace takes what has the same size to be the same."""
+    rows = next(n for n in range(2, 8) if n not in shape)
+    return torch.zeros(rows, *shape, device=atlas.device)
+
+
+def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
+    """l(z) and log q(z) of the map blurred by tan(t), as `LatentMap.blurred` has them, with t an argument of the graph.
+
+    z is seen at w cos(t), w being its place in the boundary's coordinates, and the density of w is that of w cos(t)
+    times the volume cos(t)^d.
+    """
+    boundary, density = latent_map.boundary, log_density(latent_map.boundary)
+    standard = StandardNormal(latent_map.dimension)
+
+    def read(latents: Latents, angle: Tensor) -> tuple[Tensor, ...]:
+        w = angle.cos() * whitened(boundary, latents)
+        logit = latent_map.network(w, angle)
+        if density is None:
+            return (logit,)
+        if isinstance(boundary, AffineBoundary):
+            log_r = standard.log_prob(w) - boundary.log_scale + latent_map.dimension * angle.cos().log()
+        else:
+            log_r = density.log_prob(latents)
+        return logit, logit + log_r
+
+    return read
+
+
+def _with_slopes(read: Callable[..., tuple[Tensor, ...]], count: int) -> Traced:
+    """Values, and the gradient of each with respect to its code."""
+
+    def both(latents: Tensor, angle: Tensor) -> tuple[Tensor, ...]:
+        values, pull = torch.func.vjp(lambda z: read(z, angle), latents)[:2]
+        ones, none = torch.ones_like(values[0]), torch.zeros_like(values[0])
+        slopes = (pull(tuple(ones if i == k else none for i in range(count)))[0] for k in range(count))
+        return (*values, *slopes)
+
+    return both

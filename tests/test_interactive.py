@@ -1,0 +1,263 @@
+"""The explorer without a server: its networks against the library's, and the folder in a real browser."""
+
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from browser import Visits, at_rest
+from command_line import latent_atlas
+from latent_atlas.adapter import Autoencoder
+from latent_atlas.atlas import Atlas
+from latent_atlas.boundary import fit_boundary
+from latent_atlas.checkpoint import read_tensors
+from latent_atlas.codes import Codes
+from latent_atlas.config import Config, MapConfig, ModelConfig
+from latent_atlas.errors import UserError
+from latent_atlas.latentmap import LatentMap
+from latent_atlas.model import Model
+from latent_atlas.portable import codes as portable_codes
+from latent_atlas.portable import networks, write_folder
+from latent_atlas.portable.facts import facts
+from latent_atlas.portable.folder import PAGE as BUILT
+from latent_atlas.portable.graph import save_graph
+from latent_atlas.toys import two_clusters
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+runtime = pytest.importorskip("onnxruntime", reason="the graphs are checked with onnxruntime")
+
+SIDE, DIMENSION = 8, 3
+ANGLES = (0.0, 0.4636476, 1.1902899)  # of the blurs 0, 0.5 and 2.5
+CLOSE = 1e-4
+
+
+def small_atlas(boundary: str = "prior", levels: int = 4) -> Atlas:
+    """Two clusters of codes, a map that has learned a little, and networks that have learned nothing."""
+    generator = torch.Generator().manual_seed(0)
+    settings = MapConfig(boundary=boundary, levels=levels, width=16, depth=1, steps=60, batch_size=64)
+    train, held_out = (two_clusters(DIMENSION, 3.0).sample(n, generator=generator) for n in (300, 60))
+    latent_map = LatentMap.fit(train, config=settings, held_out=Codes(held_out), generator=generator, warn=False)
+    model = Model(ModelConfig(image_size=SIDE, channels=1, latent_dim=DIMENSION, width=4, depth=1), settings)
+    model.requires_grad_(False)
+    wrapped = Autoencoder(model.encoder, model.decode, (1, SIDE, SIDE), (DIMENSION,), device=latent_map.device)
+    labels = {"train": (train[:, 0] > 0).long(), "held_out": (held_out[:, 0] > 0).long()}
+    codes = {"train": Codes(train), "held_out": Codes(held_out)}
+    return Atlas(wrapped, latent_map, codes, Config(map=settings), labels=labels, label_names=("left", "right"))
+
+
+@pytest.fixture(scope="module")
+def atlas() -> Atlas:
+    return small_atlas()
+
+
+@pytest.fixture(scope="module")
+def folder(atlas: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The atlas as a folder, with the built page where there is one."""
+    place = tmp_path_factory.mktemp("interactive")
+    page = BUILT
+    if not (BUILT / "index.html").is_file():
+        page = place / "page"
+        page.mkdir()
+        (page / "index.html").write_text("<!doctype html><html><head><title>a page</title></head></html>")
+    return write_folder(atlas, place / "atlas", name="small", page=page).path
+
+
+def run(folder: Path, name: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    session = runtime.InferenceSession(folder / f"{name}.onnx")
+    outputs = [output.name for output in session.get_outputs()]
+    return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+
+
+@pytest.mark.parametrize("angle", ANGLES)
+@pytest.mark.parametrize("rows", [1, 11])
+def test_the_map_and_its_slopes_are_the_librarys_at_every_level(
+    atlas: Atlas, folder: Path, angle: float, rows: int, generator: torch.Generator
+) -> None:
+    z = 2 * torch.randn(rows, DIMENSION, generator=generator)
+    level = atlas.map.blurred(float(np.tan(angle))) if angle else atlas.map
+    place = {"latents": z.numpy(), "angle": np.array([angle], np.float32)}
+    seen, steep = run(folder, "map", **place), run(folder, "slopes", **place)
+    for found in (seen, steep):
+        np.testing.assert_allclose(found["logit"], level.logit(z).numpy(), atol=CLOSE, rtol=CLOSE)
+        np.testing.assert_allclose(found["log_prob"], level.log_prob(z).numpy(), atol=CLOSE, rtol=CLOSE)
+    np.testing.assert_allclose(steep["score"], level.score(z).numpy(), atol=CLOSE, rtol=CLOSE)
+    if angle == 0:  # grad log D = (1 - D) a grad l, with the calibration that the facts tell
+        calibration = json.loads((folder / "atlas.json").read_text())["folder"]["calibration"]
+        unreal = torch.sigmoid(-(calibration["scale"] * level.logit(z) + calibration["shift"]))
+        walked = unreal[:, None].numpy() * calibration["scale"] * steep["logit_slope"]
+        np.testing.assert_allclose(walked, level.log_realness_gradient(z).numpy(), atol=CLOSE, rtol=CLOSE)
+
+
+def test_the_decoder_and_the_encoder_are_the_models(atlas: Atlas, folder: Path, generator: torch.Generator) -> None:
+    z = torch.randn(5, DIMENSION, generator=generator)
+    images = torch.rand(4, 1, SIDE, SIDE, generator=generator)
+    decoded, encoded = run(folder, "decode", latents=z.numpy()), run(folder, "encode", images=images.numpy())
+    np.testing.assert_allclose(decoded["images"], atlas.decode(z).numpy(), atol=CLOSE)
+    np.testing.assert_allclose(encoded["latents"], atlas.encode(images).numpy(), atol=CLOSE, rtol=CLOSE)
+
+
+@pytest.mark.parametrize("boundary", ["gaussian-mixture", "radius"])
+def test_densities_of_other_boundaries_are_written_too(
+    boundary: str, tmp_path: Path, generator: torch.Generator
+) -> None:
+    """They solve triangular systems, or work in pieces: neither exists in ONNX."""
+    density = fit_boundary(boundary, two_clusters(2, 4.0).sample(200, generator=generator), generator=generator).density
+    assert density is not None
+
+    def with_score(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values, pull = torch.func.vjp(density.log_prob, latents)[:2]
+        return values, pull(torch.ones_like(values))[0]
+
+    save_graph(with_score, (torch.zeros(3, 2),), tmp_path / "r.onnx", inputs=("z",), outputs=("log_prob", "score"))
+    for rows in (1, 13):
+        z = 2 * torch.randn(rows, 2, generator=generator)
+        found = run(tmp_path, "r", z=z.numpy())
+        np.testing.assert_allclose(found["log_prob"], density.log_prob(z).numpy(), atol=CLOSE, rtol=CLOSE)
+        np.testing.assert_allclose(found["score"], density.score(z).numpy(), atol=CLOSE, rtol=CLOSE)
+
+
+def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
+    told = json.loads((folder / "atlas.json").read_text())
+    assert (told["name"], told["dimension"], told["classes"]) == ("small", DIMENSION, ["left", "right"])
+    assert told["edge"] == pytest.approx(atlas.map.floor(0.05))
+    assert {planner["name"] for planner in told["planners"]} == {"linear", "slerp", "walk", "geodesic"}
+    widths = {round(float(np.tan(level["angle"])), 6): level for level in told["folder"]["levels"]}
+    assert {0.0, 0.6, 0.3} <= widths.keys()
+    for width in (0.0, 0.6):  # the middle of the quantiles is the median of held-out codes at that level
+        quantiles = widths[width]["quantiles"]
+        assert quantiles[len(quantiles) // 2] == pytest.approx(atlas.map.blurred(width).floor(0.5), abs=1e-4)
+    assert {round(float(np.tan(angle)), 6) for angle in told["levels"]} <= widths.keys()
+
+
+def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(atlas: Atlas) -> None:
+    alone = facts(Atlas(None, atlas.map, atlas.codes, atlas.config), "codes", ("map", "slopes"))
+    assert alone["image"] is None
+    assert {"photos", "png"} <= set(alone["lacks"])
+    assert not {"photos", "png", "along"} & set(facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"])
+    closed = small_atlas("density", 1)
+    assert networks(closed)["slopes"].outputs == ("logit", "logit_slope")
+    told = facts(closed, "closed", ())
+    assert ([one["name"] for one in told["planners"]], told["samplers"]) == (["linear", "slerp", "walk"], [])
+    assert (told["edge"], told["has_log_prob"], "along" in told["lacks"]) == (None, False, True)
+
+
+def test_the_codes_are_real_ones_with_their_densities(
+    atlas: Atlas, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tensors, _ = read_tensors(folder / "train.safetensors")
+    torch.testing.assert_close(tensors["means"], atlas.codes["train"].means)
+    torch.testing.assert_close(tensors["log_prob"], atlas.map.log_prob(tensors["means"]))
+    assert tensors["labels"].tolist() == atlas.labels["train"].tolist()
+    monkeypatch.setattr(portable_codes, "MOST", 7)
+    portable_codes.save_codes(atlas, "train", tmp_path / "few.safetensors")
+    few, _ = read_tensors(tmp_path / "few.safetensors")
+    rows = portable_codes.kept(atlas.codes["train"])
+    assert len(few["means"]) == 7
+    assert int(rows[-1]) > 250  # from all of the codes, not the first of them
+    torch.testing.assert_close(few["typicality"], atlas.map.typicality(atlas.codes["train"].means[rows]))
+
+
+def test_the_page_may_load_nothing_from_elsewhere_and_knows_where_its_atlas_is(folder: Path) -> None:
+    index = (folder / "index.html").read_text()
+    assert "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'" in index
+    assert '<meta name="atlas-folder" content="atlas.json" />' in index
+    assert "://" not in index
+
+
+def test_what_cannot_be_written_is_refused_in_one_sentence(
+    atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="make page"):
+        write_folder(atlas, tmp_path / "out", name="x", page=tmp_path)
+    (tmp_path / "index.html").write_text("<head></head>")
+    with pytest.raises(UserError, match="holds something else"):
+        write_folder(atlas, tmp_path, name="x", page=tmp_path)
+    assert latent_atlas("report", str(tmp_path / "none"), "--interactive") == 2
+    assert "holds no run" in capsys.readouterr().err
+    assert latent_atlas("report", str(tmp_path), "--out", "somewhere") == 2
+    assert "--interactive" in capsys.readouterr().err
+    monkeypatch.setattr("latent_atlas.portable.folder.NEEDED", ("onnx", "a_package_that_is_nowhere"))
+    with pytest.raises(UserError, match=r"a_package_that_is_nowhere; pip install latent-atlas\[onnx\]"):
+        write_folder(atlas, tmp_path / "out", name="x", page=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(atlas: Atlas, tmp_path: Path) -> None:
+    def odd(latents: torch.Tensor) -> torch.Tensor:
+        return torch.special.bessel_j0(latents[:, :1]).abs().reshape(-1, 1, 1, 1).expand(-1, 1, SIDE, SIDE)
+
+    model = Autoencoder(lambda images: images.flatten(1)[:, :DIMENSION], odd, (1, SIDE, SIDE), (DIMENSION,),
+                        device=torch.device("cpu"))  # fmt: skip
+    strange = Atlas(model, atlas.map, atlas.codes, atlas.config)
+    assert "encode" not in networks(strange)  # a function of another kind than a network
+    monkey = {name: network for name, network in networks(strange).items() if name == "decode"}
+    (tmp_path / "index.html").write_text("<head></head>")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("latent_atlas.portable.folder.networks", lambda _: monkey)
+        with pytest.raises(UserError, match=r"decode of this atlas cannot be written as ONNX .*bessel"):
+            write_folder(strange, tmp_path / "out", name="x", page=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    """Any host of static files: the standard library's."""
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """Where the folder is served, by a server that knows nothing of it."""
+    host = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
+    thread = threading.Thread(target=host.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{host.server_port}/"
+    host.shutdown()
+    host.server_close()
+    thread.join()
+
+
+@pytest.mark.xdist_group("browser")
+def test_the_page_works_from_a_host_of_files_alone(
+    chromium: "Browser", address: str, atlas: Atlas, tmp_path: Path
+) -> None:
+    """Two clicks, three journeys, and one saved: its numbers are what the library says of its places."""
+    from playwright.sync_api import expect
+
+    visits = Visits(chromium, address)
+    page = visits.open("about:blank")
+    foreign: list[str] = []
+    page.on("request", lambda asked: asked.url.startswith((address, "blob:", "data:")) or foreign.append(asked.url))
+    page.goto(address)
+    at_rest(page)
+    box = page.locator(".map").bounding_box()
+    assert box
+    for stops, across in enumerate((0.35, 0.65), 1):
+        page.mouse.click(box["x"] + across * box["width"], box["y"] + 0.4 * box["height"])
+        expect(page.locator(".stops li")).to_have_count(stops)
+    expect(page.locator(".strip")).to_have_count(3)
+    at_rest(page)
+    for planner in ("linear", "walk", "geodesic"):
+        expect(page.locator(f'.strip[data-row="{planner}"] canvas')).to_have_count(17)
+    page.get_by_role("combobox", name="as", exact=True).select_option("json")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export").click()
+    saved.value.save_as(tmp_path / "geodesic.json")
+    numbers = json.loads((tmp_path / "geodesic.json").read_text())
+    points, log_prob = torch.tensor(numbers["points"]), torch.tensor(numbers["log_prob"])
+    torch.testing.assert_close(log_prob, atlas.map.log_prob(points), atol=1e-3, rtol=1e-4)
+    planned = atlas.travel(points[0], points[-1], "geodesic", frames=17)
+    torch.testing.assert_close(points, planned.points[:, 0], atol=0.05, rtol=0)
+    for context in visits.contexts:
+        context.close()
+    assert (visits.complaints, foreign) == ([], [])

@@ -1,0 +1,197 @@
+import { describe, expect, it } from "vitest";
+import type { Code } from "../src/backend";
+import { along } from "../src/folder/along";
+import { mala, stateAt, tuned } from "../src/folder/chains";
+import { nearest } from "../src/folder/codes";
+import type { Density, Membership, Slopes } from "../src/folder/density";
+import { geodesic } from "../src/folder/geodesic";
+import { Random } from "../src/folder/random";
+import { linear, slerp } from "../src/folder/straight";
+import { joined } from "../src/folder/tour";
+import { uphill } from "../src/folder/uphill";
+import { arcLengths, norm, quantile, resample } from "../src/folder/vectors";
+import { walk } from "../src/folder/walk";
+
+/** Equal Gaussians in the plane: a density in closed form, judged against N(0, I) where a discriminator is asked. */
+class Mixture implements Density, Membership {
+  readonly blurs = true;
+
+  constructor(
+    private readonly means: readonly Code[],
+    private readonly scale: number,
+    private readonly floors: Readonly<Record<number, number>> = {},
+    private readonly width = 0,
+  ) {}
+
+  blurred(width: number): Mixture {
+    return new Mixture(this.means, Math.hypot(this.scale, width), this.floors, width);
+  }
+
+  floor(): number {
+    return this.floors[this.width]!;
+  }
+
+  async logProb(codes: readonly Code[]): Promise<Float64Array> {
+    return Float64Array.from(codes, (z) => this.at(z).value);
+  }
+
+  async slopes(codes: readonly Code[]): Promise<Slopes> {
+    return { logProb: await this.logProb(codes), score: codes.map((z) => this.at(z).slope) };
+  }
+
+  async logit(z: Code): Promise<{ value: number; slope: Code }> {
+    const { value, slope } = this.at(z);
+    const prior = -(z[0]! ** 2 + z[1]! ** 2) / 2 - Math.log(2 * Math.PI);
+    return { value: value - prior, slope: slope.map((x, i) => x + z[i]!) };
+  }
+
+  private at(z: Code): { value: number; slope: Code } {
+    const parts = this.means.map((m) => -((z[0]! - m[0]!) ** 2 + (z[1]! - m[1]!) ** 2) / (2 * this.scale ** 2));
+    const top = Math.max(...parts);
+    const weights = parts.map((part) => Math.exp(part - top));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const value = top + Math.log(total / this.means.length) - Math.log(2 * Math.PI * this.scale ** 2);
+    const slope = z.map((x, i) => this.means.reduce((sum, m, k) => sum + (weights[k]! / total) * (m[i]! - x), 0) / this.scale ** 2);
+    return { value, slope };
+  }
+}
+
+const clusters = new Mixture([[-2, 0], [2, 0]], 0.5); // toys.two_clusters(2, 4.0)
+const arcOf = (count: number) => Array.from({ length: count }, (_, k) => [2 * Math.cos((Math.PI * k) / (count - 1)), 2 * Math.sin((Math.PI * k) / (count - 1))]);
+
+describe("straight journeys", () => {
+  it("have equal steps, the straight line in length and the great circle in angle", () => {
+    expect(linear([0, 0], [4, 2], 3)).toEqual([[0, 0], [2, 1], [4, 2]]);
+    const arc = slerp([1, 0], [0, 3], 3);
+    expect(norm(arc[1]!)).toBeCloseTo(2, 12);
+    expect(arc[1]![0]).toBeCloseTo(arc[1]![1]!, 12);
+    expect(slerp([1, 0], [-1, 0], 3)).toEqual(linear([1, 0], [-1, 0], 3));
+  });
+});
+
+describe("the walk", () => {
+  const how = { rule: 2, alpha: 0.1, beta: -0.1, gamma: 0.02, arrive: false, steps: 400, tolerance: 1e-4 };
+
+  it("goes where the library's goes, and stops as far short", async () => {
+    // plan(two_clusters(2, 4.0), (-2, 0.5), (2, 0), "walk", frames=5) in Python
+    const { points, converged } = await walk(clusters, [-2, 0.5], [2, 0], how);
+    expect([points.length, converged]).toEqual([77, true]);
+    const frames = resample(points, 5);
+    [[-2, 0.5], [-1.82543, 0.428163], [-1.663789, 0.331314], [-1.546719, 0.185713], [-1.513862, 0.001082]].forEach((place, k) => {
+      expect(frames[k]![0]).toBeCloseTo(place[0]!, 4);
+      expect(frames[k]![1]).toBeCloseTo(place[1]!, 4);
+    });
+    const first = await walk(clusters, [-2, 0.5], [2, 0], { ...how, rule: 1 });
+    expect(first.points.length).toBe(81);
+    expect(first.points.at(-1)![0]).toBeCloseTo(-1.44028, 4);
+  });
+
+  it("arrives where it is to, and is refused where it cannot be taken", async () => {
+    const { points, converged } = await walk(clusters, [-2, 0.5], [2, 0], { ...how, arrive: true });
+    expect(points.at(-1)).toEqual([2, 0]);
+    expect(converged).toBe(true);
+    await expect(walk(clusters, [0, 0], [1, 1], { ...how, gamma: 2 })).rejects.toThrow("gamma is 2");
+    await expect(walk(clusters, [0, 0], [1, 1], { ...how, rule: 3 })).rejects.toThrow("choose 1 or 2");
+  });
+});
+
+describe("the geodesic", () => {
+  // geodesic(toys.arc(), ...) in Python, with these floors at its three widths
+  const arc = new Mixture(arcOf(9), 0.35, { 0.6: -3.59, 0.3: -3.108, 0: -2.769 });
+  const how = { share: 0.2, widths: null, nodes: 17, iterations: 300, tolerance: 0.02 };
+
+  it.each([[3, 141.535, 1.8136], [1, 60.137, 1.6802]])("has the library's energy at strength %d", async (strength, energy, height) => {
+    const found = await geodesic(arc, [[2, 0], [-2, 0]], { ...how, strength }, 17);
+    expect(found.converged).toBe(true);
+    expect(Math.abs(found.energy / energy - 1)).toBeLessThan(0.01);
+    expect(found.points[8]![1]).toBeCloseTo(height, 1);
+    expect([found.points[0], found.points[16]]).toEqual([[2, 0], [-2, 0]]);
+  });
+
+  it("is the straight line where nothing is dear", async () => {
+    const found = await geodesic(arc, [[2, 0], [-2, 0]], { ...how, strength: 0 }, 5);
+    expect(arcLengths(found.points).at(-1)).toBeCloseTo(4, 6);
+  });
+});
+
+describe("uphill", () => {
+  it("ends where log q is the target, as the library's example does", async () => {
+    const { point, converged } = await uphill(clusters, [9, 0], -2);
+    expect(converged).toBe(true);
+    expect(point[0]).toBeCloseTo(2.6539, 3);
+    expect(await uphill(clusters, [2, 0], -2)).toEqual({ point: [2, 0], moved: 0, converged: true });
+  });
+});
+
+describe("along a direction", () => {
+  it("goes in equal steps, keeps what is to be kept, and never leaves the population", async () => {
+    // within one cluster: along(two_clusters(2, 4.0), (2, 0), (0, 1), by=0.5) is the straight line
+    const { points, reached } = await along(clusters, [2, 0], [0, 1], 0.5, [[1, 0]], -2, 3);
+    expect(points).toEqual([[2, 0], [2, 0.25], [2, 0.5]]);
+    expect(reached).toBeCloseTo(1, 12);
+    const floor = -2;
+    const far = await along(clusters, [2, 0.3], [0, 1], 3, [], floor, 13);
+    // the highest place of a cluster with log q = -2: log(1 / 2) - log(2 π / 4) - y² / (2 / 4) = -2
+    const highest = Math.sqrt(0.5 * (2 - Math.log(Math.PI)));
+    expect(far.points.at(-1)![1]).toBeLessThanOrEqual(highest + 1e-6);
+    expect(far.points.at(-1)![1]).toBeGreaterThan(highest - 0.07); // a step is 1 / 16
+    for (const value of await clusters.logProb(far.points)) expect(value).toBeGreaterThanOrEqual(floor);
+  });
+
+  it("slides along the edge where the way leads out, and is refused where nothing is free", async () => {
+    const arc = new Mixture(arcOf(9), 0.35);
+    const { points, reached } = await along(arc, [2, 0], [0, 1], 1.6, [], -2.6, 9);
+    expect(reached).toBeCloseTo(1, 6);
+    // along(toys.arc(), (2, 0), (0, 1), by=1.6, floor=-2.6) in Python; the straight line would have stayed at 2
+    expect(Math.abs(points.at(-1)![0]! - 1.817)).toBeLessThan(0.01);
+    for (const value of await arc.logProb(points)) expect(value).toBeGreaterThanOrEqual(-2.6);
+    await expect(along(arc, [2, 0], [0, 1], 1, [[0, 2]], -3, 9)).rejects.toThrow("leaves nothing to change");
+  });
+});
+
+describe("tours", () => {
+  it("share the frames by length, and every stop is a frame", () => {
+    const stops = [[0, 0], [1, 0], [1, 3], [-1, 3]];
+    const legs = stops.slice(1).map((stop, k) => linear(stops[k]!, stop, 10));
+    const { points, stops: numbers } = joined(legs, 11);
+    expect(numbers).toEqual([0, 2, 7, 10]);
+    numbers.forEach((number, k) => expect(points[number]).toEqual(stops[k]));
+    expect(points[3]![1]).toBeCloseTo(0.6, 6);
+    expect(points[8]![0]).toBeCloseTo(1 / 3, 6);
+  });
+});
+
+describe("chains", () => {
+  it("leave the law of a cluster as it is, and one seed gives one answer", async () => {
+    const single = new Mixture([[1, -1]], 0.5);
+    const run = async () => {
+      const random = new Random(3);
+      const target = (codes: readonly Code[]) => single.slopes(codes);
+      let { state, steps } = await tuned(target, await stateAt(target, Array.from({ length: 200 }, () => [1, -1])), 60, random);
+      for (let k = 0; k < 40; k++) state = (await mala(target, state, steps, random)).state;
+      return state.codes;
+    };
+    const codes = await run();
+    const [mean, second] = [0, 1].map((power) => codes.reduce((sum, z) => sum + (power ? (z[0]! - 1) ** 2 : z[0]!), 0) / 200) as [number, number];
+    expect(Math.abs(mean - 1)).toBeLessThan(0.15);
+    expect(Math.abs(Math.sqrt(second) - 0.5)).toBeLessThan(0.1);
+    expect(await run()).toEqual(codes);
+  });
+
+  it("draw numbers of N(0, 1)", () => {
+    const random = new Random(0);
+    const draws = Array.from({ length: 4000 }, () => random.normal(1)[0]!);
+    const mean = draws.reduce((sum, x) => sum + x, 0) / 4000;
+    const variance = draws.reduce((sum, x) => sum + x * x, 0) / 4000;
+    expect(Math.abs(mean)).toBeLessThan(0.06);
+    expect(Math.abs(variance - 1)).toBeLessThan(0.09);
+  });
+});
+
+it("finds the nearest rows, and quantiles between the known ones", () => {
+  const means = Float32Array.of(0, 0, 3, 4, 1, 0, 1, 0);
+  expect(nearest(means, [1, 0], 3)).toEqual({ indices: [2, 3, 0], distances: [0, 0, 1] });
+  expect(nearest(means, [0, 0], 9).indices).toEqual([0, 2, 3, 1]);
+  expect([0, 0.25, 1].map((share) => quantile([-4, 0, 2], share))).toEqual([-4, -2, 2]);
+  expect(quantile([-Infinity, -Infinity, 2], 0.25)).toBe(-Infinity);
+});
