@@ -15,7 +15,10 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is 
 expect = playwright.expect
 Page = playwright.Page
 
-pytestmark = pytest.mark.xdist_group("browser")  # one browser and one synthetic atlas
+pytestmark = [
+    pytest.mark.xdist_group("browser"),  # one browser and one synthetic atlas
+    pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
+]
 
 DROP = """async ([selector, bytes]) => {
   const files = new DataTransfer();

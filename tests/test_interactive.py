@@ -228,6 +228,7 @@ def address(folder: Path) -> Iterator[str]:
 
 
 @pytest.mark.xdist_group("browser")
+@pytest.mark.flaky(reruns=2)  # as in test_explorer.py
 def test_the_page_works_from_a_host_of_files_alone(
     chromium: "Browser", address: str, atlas: Atlas, tmp_path: Path
 ) -> None:
