@@ -107,7 +107,6 @@ class Asked:
         """Arguments: the request."""
         self.request = request
         self.explorer: Explorer = request.app.state.explorer
-        self.limits = self.explorer.limits
 
     async def of(self, work: Callable[[Known], T]) -> T:
         """What the work makes of the atlas, in its turn."""
