@@ -167,6 +167,8 @@ def test_pictures_of_usual_kinds_and_odd_shapes_are_taken(client: TestClient, ki
         ({"host": "[::1]:8765"}, 200),
         ({"origin": "https://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"origin": "http://["}, 403),
+        ({"origin": "127.0.0.1:8765"}, 403),
         ({"origin": "http://127.0.0.1:9999"}, 403),
         ({"origin": "http://127.0.0.1:8765"}, 200),
         ({"sec-fetch-site": "cross-site"}, 403),
@@ -196,6 +198,8 @@ def test_the_token_is_asked_for_everywhere_and_exchanged_once() -> None:
                 assert client.get(address, headers=given).status_code == 401
         assert client.get("/?token=wrong").status_code == 401
         assert client.get("/?token=%ff%00").status_code == 401
+        assert client.get("/api/atlas?token=s3cret").status_code == 401
+        assert client.post("/?token=s3cret").status_code == 401
         assert client.get("/api/atlas", headers={"cookie": "latent-atlas=s3cret; ;=;\x7f"}).status_code == 401
         assert client.get("/api/atlas", headers={"authorization": "Bearer s3cret"}).status_code == 200
         given = client.get("/?token=s3cret&plane=a")

@@ -113,8 +113,12 @@ class LatentMap(Membership):
 
     def typicality(self, latents: Located) -> Values:
         """Share of held-out real codes that are less likely than each code, in [0, 1], shape (n,)."""
+        return self.rank(self.log_prob(latents))
+
+    def rank(self, log_prob: Values) -> Values:
+        """Share of held-out real codes that are less likely than codes of such log-densities, in [0, 1], shape (n,)."""
         known = self._log_prob_held_out()
-        return torch.searchsorted(known, self.log_prob(latents).contiguous()) / len(known)
+        return torch.searchsorted(known, log_prob.contiguous()) / len(known)
 
     def floor(self, share: float) -> float:
         """The log-density in nats below which the given share of held-out real codes lies."""

@@ -9,7 +9,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from latent_atlas import __version__
 from latent_atlas.atlas import Atlas
-from latent_atlas.web import about, codes, export, images, journeys, planes, progress
+from latent_atlas.web import about, codes, embedding, export, images, journeys, planes, progress
 from latent_atlas.web.explorer import Explorer
 from latent_atlas.web.guard import Guard, hosts_for
 from latent_atlas.web.limits import LIMITS, Limits
@@ -18,7 +18,7 @@ from latent_atlas.web.refusals import add_refusals, refused
 
 __all__ = ["make_app"]
 
-SUBJECTS = (about, planes, codes, images, journeys, export, progress)
+SUBJECTS = (about, planes, codes, images, journeys, export, embedding, progress)
 REFUSED = {
     400: "The request asks for something that cannot be; the sentence says what.",
     401: "The token is missing or wrong.",

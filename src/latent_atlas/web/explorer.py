@@ -1,8 +1,10 @@
 """What the server holds: an atlas or the run it will come from, what is known of it, and the queue of work."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
@@ -40,6 +42,7 @@ class Explorer:
         self.queue = WorkQueue(limits.waiting, limits.seconds)
         self._device = device
         self._known: Known | None = None
+        self._once: dict[str, Future[Any]] = {}
         self._unhook: Callable[[], None] = lambda: None
         if atlas is not None:
             self._hold(atlas)
@@ -62,6 +65,20 @@ class Explorer:
             self._hold(Atlas.load(self.run.path, device=self._device))
         assert self._known is not None
         return self._known
+
+    def once(self, name: str, work: Callable[[], Any]) -> "Future[Any]":
+        """What takes minutes and is done once, in a thread of its own, which does not hold up the end."""
+        if name not in self._once:
+            self._once[name] = future = Future[Any]()
+
+            def run() -> None:
+                try:
+                    future.set_result(work())
+                except Exception as error:
+                    future.set_exception(error)
+
+            threading.Thread(target=run, daemon=True).start()
+        return self._once[name]
 
     def close(self) -> None:
         """Stop working, and leave the atlas as it was."""
@@ -90,7 +107,6 @@ class Asked:
         """Arguments: the request."""
         self.request = request
         self.explorer: Explorer = request.app.state.explorer
-        self.limits = self.explorer.limits
 
     async def of(self, work: Callable[[Known], T]) -> T:
         """What the work makes of the atlas, in its turn."""

@@ -36,7 +36,7 @@ def hosts_for(address: str) -> frozenset[str] | None:
     """
     if address in ANY_ADDRESS:
         return None
-    return LOOPBACK if address in LOOPBACK else LOOPBACK | {address}
+    return LOOPBACK | {address.lower()}
 
 
 class Guard:
@@ -82,9 +82,8 @@ class Guard:
         host = headers.get("host", "")
         if self.hosts is not None and _name(host) not in self.hosts:
             return 421, "this server does not answer to that name; open it at the address that it has printed"
-        origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc != host
-        if foreign or (api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")):
+        foreign = api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+        if foreign or headers.get("origin", f"://{host}").partition("://")[2] != host:
             return 403, "a page from elsewhere asked for this, and only the explorer's own page may"
         length = headers.get("content-length", "")
         if length.isdecimal() and (len(length) > DIGITS or int(length) > self.most):
@@ -110,7 +109,8 @@ class Guard:
         strict cookie.
         """
         assert self.token is not None
-        query = parse_qsl(scope["query_string"].decode("latin-1"))
+        looks = scope["method"] == "GET" and not scope["path"].startswith("/api/")
+        query = parse_qsl(scope["query_string"].decode("latin-1")) if looks else []
         given = dict(query).get("token")
         if given is None or not secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode()):
             wrong = "the token is wrong" if given is not None else "this server asks for a token"

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.charts import Plane, Window, fit_window
-from latent_atlas.density import Membership
 from latent_atlas.errors import UserError
+from latent_atlas.latentmap import LatentMap
 from latent_atlas.shapes import Images, Labels, Latents, Values
 from latent_atlas.travel import OUTSIDE_SHARE, principal_components
 
@@ -32,11 +32,11 @@ class Range(NamedTuple):
 class Part:
     """The real codes of one part, with their log-densities as far as these are known."""
 
-    def __init__(self, density: Membership, means: Latents, labels: Labels | None) -> None:
+    def __init__(self, map: LatentMap, means: Latents, labels: Labels | None) -> None:
         """Arguments: the map, the codes, and their class numbers where there are any."""
         self.means = means
         self.labels = torch.full((len(means),), -1) if labels is None else labels
-        self._density = density
+        self._map = map
         self._log_prob = means.new_zeros(len(means))
         self._typicality = means.new_zeros(len(means))
         self._known = [False] * (-(-len(means) // PIECE))
@@ -52,8 +52,8 @@ class Part:
         """Find out the densities of one piece of the codes."""
         if not self._known[piece]:
             rows = slice(piece * PIECE, (piece + 1) * PIECE)
-            self._log_prob[rows] = self._density.log_prob(self.means[rows])
-            self._typicality[rows] = self._density.typicality(self.means[rows])  # pyright: ignore[reportAttributeAccessIssue]
+            self._log_prob[rows] = self._map.log_prob(self.means[rows])
+            self._typicality[rows] = self._map.rank(self._log_prob[rows])
             self._known[piece] = True
 
     def unknown(self) -> Iterator[int]:

@@ -73,7 +73,10 @@ class WorkQueue:
 
         Raises:
             Busy: as much waits as may.
+            Gone: the server ends.
         """
+        if self._closed:
+            raise Gone
         if self._waiting >= self._most:
             raise Busy
 

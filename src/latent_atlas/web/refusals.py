@@ -1,6 +1,5 @@
 """Every error as one sentence: what was wrong, what was seen, what to do."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,8 +58,7 @@ def add_refusals(app: FastAPI) -> None:
         return refusal(error.status_code, WORDS.get(error.status_code, str(error.detail)), **(error.headers or {}))
 
     @app.exception_handler(Exception)
-    async def broken(request: Request, error: Exception) -> Response:
-        logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
+    async def broken(_: Request, __: Exception) -> Response:  # which the server prints
         return refusal(500, "this is a fault of the server; what it printed is what a bug report should say")
 
 

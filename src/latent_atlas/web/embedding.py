@@ -1,0 +1,48 @@
+"""The codes laid out in two dimensions by PaCMAP: who is near stays near, but no place between them is a code."""
+
+import asyncio
+import importlib.util
+
+import numpy as np
+from fastapi import APIRouter, Response
+from jaxtyping import Float
+
+from latent_atlas.errors import UserError
+from latent_atlas.web.explorer import Asking
+from latent_atlas.web.refusals import refusal, refused
+from latent_atlas.web.wire import ARRAYS, Arrays
+
+__all__ = ["routes"]
+
+routes = APIRouter()
+FEWEST, MOST = 50, 200_000  # codes
+MISSING = "the layout of codes needs PaCMAP, which is missing here; pip install latent-atlas[embedding]"
+
+
+@routes.get("/embedding", responses=ARRAYS | refused({404: "PaCMAP is not installed."}), response_class=Arrays)
+async def embedding(asking: Asking) -> Response:
+    """Where the codes learned from are in a layout without an inverse: array xy (n, 2), in the order of the codes.
+
+    It takes up to minutes the first time, and is the same every time.
+    """
+    if importlib.util.find_spec("pacmap") is None:
+        return refusal(404, MISSING)
+    codes = await asking.of(lambda known: known.parts["train"].means.cpu().numpy())
+    layout = asking.explorer.once("embedding", lambda: laid_out(codes))
+    return Arrays({"xy": await asyncio.shield(asyncio.wrap_future(layout))})  # others may wait for it as well
+
+
+def laid_out(codes: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
+    """The layout of codes.
+
+    References:
+        Understanding How Dimension Reduction Tools Work, Wang, Huang, Rudin and Shaposhnik 2021.
+
+    Raises:
+        UserError: the codes are too few, or too many for minutes.
+    """
+    if not FEWEST <= len(codes) <= MOST:
+        raise UserError(f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a plane")
+    import pacmap  # pyright: ignore[reportMissingImports] - an extra, which takes seconds to import
+
+    return pacmap.PaCMAP(n_components=2, random_state=0).fit_transform(codes, init="pca")
