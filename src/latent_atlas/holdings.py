@@ -72,12 +72,14 @@ class Holdings:
         """Codes of some images by an autoencoder, and the map that they give; see `Atlas.wrap`."""
         model = adapt(autoencoder, images, device=generator.device, **adapter)
         collection = collect(*model.posterior(images), labels, label_names)
+        for note in collection.notes:
+            warnings.warn(note, stacklevel=3)  # points at the caller of `Atlas.wrap`
         train, held_out = collection.split(HELD_OUT, generator=generator)
         latent_map = LatentMap.fit(
             *train.arrays(), config=config, held_out=held_out.codes, generator=generator, log=log, warn=False
         )
-        for note in (*collection.notes, *latent_map.notes):
-            warnings.warn(note, stacklevel=3)  # points at the caller of `Atlas.wrap`
+        for note in latent_map.notes:
+            warnings.warn(note, stacklevel=3)
         parts, device = {"train": train, "held_out": held_out}, latent_map.device
         codes = {part: some.codes.to(device) for part, some in parts.items()}
         rebuilt = Coding(model, latent_map.shape, device)
