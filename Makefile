@@ -50,8 +50,7 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) $(PAGE)
-	$(BIN)/pytest -n 2 --ignore-glob='*/tests/test_web_*' --ignore tests/test_serving.py
-	$(BIN)/pytest tests/test_web_*.py tests/test_serving.py  # apart: a server in the process changes what SIGTERM does
+	$(BIN)/pytest -n 2
 
 # The explorer in Chromium, one page after the other: its own process, since a browser keeps an event loop in it.
 browser: $(STAMP) $(PAGE)
