@@ -37,7 +37,7 @@ $(PAGE): $(PACKAGES) web/index.html web/tsconfig.json web/vite.config.ts $(shell
 demo: $(STAMP)
 	$(BIN)/latent-atlas demo --out runs/demo
 
-test: lint types contract unit examples
+test: lint types contract unit browser examples
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -50,11 +50,11 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) $(PAGE)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m 'not browser'
 
-# The explorer in Chromium, one page after the other: its own process, since a browser keeps an event loop in it.
+# The explorer in Chromium, where there is one: by itself, since it draws in software.
 browser: $(STAMP) $(PAGE)
-	REQUIRE_BROWSER=1 $(BIN)/pytest tests/test_explorer.py tests/test_explorer_tools.py tests/test_interactive.py
+	$(BIN)/pytest -rs -m browser tests/test_explorer.py tests/test_explorer_tools.py tests/test_interactive.py
 
 examples: $(STAMP)
 	set -e; for script in examples/*.py; do echo "$$script"; $(BIN)/python "$$script"; done

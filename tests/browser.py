@@ -44,8 +44,6 @@ def missing(what: str) -> NoReturn:
 @pytest.fixture(scope="module")
 def chromium() -> "Iterator[Browser]":
     """Headless Chromium, drawing in software; ended with the module, since it keeps an event loop in this thread."""
-    if os.environ.get("REQUIRE_BROWSER") != "1":
-        pytest.skip("browser tests take minutes; make browser runs them")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         missing("there is no Chromium on this machine; install the package chromium")

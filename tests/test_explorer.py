@@ -16,7 +16,7 @@ expect = playwright.expect
 Page = playwright.Page
 
 pytestmark = [
-    pytest.mark.xdist_group("browser"),  # one browser and one synthetic atlas
+    pytest.mark.browser,
     pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
 ]
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 runtime = pytest.importorskip("onnxruntime", reason="the graphs are checked with onnxruntime")
 
+pytestmark = pytest.mark.browser  # all of them, so that one export serves them
+
 SIDE, DIMENSION = 8, 3
 ANGLES = (0.0, 0.4636476, 1.1902899)  # of the blurs 0, 0.5 and 2.5
 CLOSE = 1e-4
@@ -227,7 +229,6 @@ def address(folder: Path) -> Iterator[str]:
     thread.join()
 
 
-@pytest.mark.xdist_group("browser")
 @pytest.mark.flaky(reruns=2)  # as in test_explorer.py
 def test_the_page_works_from_a_host_of_files_alone(
     chromium: "Browser", address: str, atlas: Atlas, tmp_path: Path
