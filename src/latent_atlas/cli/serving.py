@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["listen", "serve", "url_of"]
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NEEDED = ("fastapi", "uvicorn")
 
 
@@ -52,6 +51,8 @@ def _token(given: Namespace) -> str | None:
     Raises:
         UserError: it is too short, or cannot be written in an address.
     """
+    from latent_atlas.web.guard import LOOPBACK
+
     if given.token is None:
         return None if given.host in LOOPBACK else secrets.token_urlsafe(24)
     if not re.fullmatch(r"[\w-]{8,200}", given.token, re.ASCII):
