@@ -6,9 +6,10 @@ real codes, decoded? Precision and recall are both told, so that sharp draws of 
 
 The held-out images are halved. One half is what draws are compared with: the images themselves (`frechet`), and their
 decoded codes (`frechet to decoded`, which leaves out what the decoder loses in any case; precision and recall are by
-these). The bound is the codes of the other half, decoded. Every row has as many images, for a Fréchet distance is the
+these). The bound is real codes, decoded: those of the images that D_z and the baselines have learned from, each once.
+The codes of the other half, each twice, are told beside it. Every row has as many images, for a Fréchet distance is the
 larger the fewer there are; the features are a classifier's, trained here on the collection. Codes are drawn from
-q(z|x), never means. The baselines learn the codes of the images that D_z has learned from.
+q(z|x), never means.
 
     latent-atlas train fashion-mnist --out runs/fashion-16
     python benchmarks/sampling.py runs/fashion-16 [RUN ...]             # about 25 minutes a run on one CPU core
@@ -49,7 +50,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "annealed, flow alone": ("annealed", {"moves": 0}),
     "annealed, churn": ("annealed", {"churn": 1.0, "moves": 0}),
 }
-BOUND = "real codes"
+BOUND, HELD_OUT = "real codes", "real codes, held out"
 MANIFOLD = 5_000  # images of each side by which precision and recall are told: all distances between them are taken
 
 
@@ -65,7 +66,7 @@ def main() -> None:
     for run in given.runs:
         atlas = Atlas.load(run, device="cpu")
         classifier = make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
-        seen = {name: [] for name in (BOUND, *given.samplers)}
+        seen = {name: [] for name in (BOUND, HELD_OUT, *given.samplers)}
         for seed in range(given.seeds):
             for name, numbers in one_seed(atlas, classifier.features, given, seed):
                 print(run, f"seed {seed}", name, numbers, flush=True)
@@ -79,7 +80,7 @@ def main() -> None:
 def one_seed(
     atlas: Atlas, features_of: Callable[[Tensor], Tensor], given: argparse.Namespace, seed: int
 ) -> "list[tuple[str, dict[str, Any]]]":
-    """Every row's numbers, the bound's first; all are compared with the same half."""
+    """Every row's numbers, real codes first; all are compared with the same half."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(atlas.codes["held_out"]), generator=generator)
     mine, others = order.chunk(2)
@@ -92,7 +93,12 @@ def one_seed(
     originals = features_of(images[mine]).numpy()
     decoded = seen(drawn_from(held_out[mine], len(mine), generator))
     judge = {"originals": originals, "decoded": decoded, "manifold": manifold_of(decoded[:MANIFOLD])}
-    rows = [(BOUND, judged(seen(drawn_from(held_out[others], given.draws, generator)), **judge))]
+    train = atlas.codes["train"]
+    train = train[torch.randperm(len(train), generator=generator)]
+    real = {BOUND: train, HELD_OUT: held_out[others]}
+    rows: list[tuple[str, dict[str, Any]]] = [
+        (name, judged(seen(drawn_from(codes, given.draws, generator)), **judge)) for name, codes in real.items()
+    ]
     for name in given.samplers:
         sampler, options = ROWS[name]
         start = time.perf_counter()
