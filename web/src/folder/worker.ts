@@ -59,6 +59,7 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
     case "export":
       return fileOf(atlas, ...(given.slice(0, 2) as [Code[], Format]), signal); // there are no films, so no seconds
     case "progress":
+    case "growth":
     case "embedding":
       throw new Refusal("this needs the server; open the run with latent-atlas serve", 404);
   }
