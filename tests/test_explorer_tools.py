@@ -9,6 +9,7 @@ import os
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import numpy as np
@@ -16,6 +17,9 @@ import pytest
 from PIL import Image
 
 from browser import ROOT, Served, Visits, at_rest
+
+if TYPE_CHECKING:
+    from latent_atlas.atlas import Atlas
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
 expect = playwright.expect
@@ -128,6 +132,28 @@ def test_from_a_place(visits: Visits) -> None:
     expect(page.locator(".stops li")).to_have_count(2)
     page.get_by_role("button", name="Close drawn").click()
     expect(page.locator(".frames.sheet")).to_have_count(0)
+
+
+def test_a_slide_begins_where_the_stop_is(visits: Visits, demo: "Atlas") -> None:
+    means = demo.codes["held_out"].means
+    typicality = demo.map.typicality(means)
+    middling, typical = (means[(typicality - share).abs().argmin()].tolist() for share in (0.27, 0.7))
+    page = visits.open(hashed(visits.url, {"stops": [middling, typical]}))
+    at_rest(page)
+    shares = []
+    page.on("request", lambda asked: asked.url.endswith("/repair") and shares.append(asked.post_data_json["share"]))
+    page.locator(".map").focus()
+    page.keyboard.down("u")
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    page.keyboard.up("u")
+    np.testing.assert_allclose(shares, [0.28, 0.32, 0.36, 0.4, 0.44, 0.48, 0.5][: len(shares)])
+    assert shares
+    page.locator(".stops li").nth(1).get_by_role("button").first.click()
+    page.locator(".map").focus()
+    asked = len(shares)
+    page.keyboard.press("u", delay=300)
+    expect(page.locator(".message.news")).to_contain_text("Stop B is typical already")
+    assert len(shares) == asked
 
 
 def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:

@@ -258,6 +258,9 @@ def test_the_page_works_from_a_host_of_files_alone(
     numbers = json.loads((tmp_path / "geodesic.json").read_text())
     points, log_prob = torch.tensor(numbers["points"]), torch.tensor(numbers["log_prob"])
     torch.testing.assert_close(log_prob, atlas.map.log_prob(points), atol=1e-3, rtol=1e-4)
+    decoded = "async (codes) => [...(await atlas.app.backend.decode(codes)).tensors.get('typicality').data]"
+    typicality = torch.tensor(page.evaluate(decoded, points.tolist()))
+    torch.testing.assert_close(typicality, atlas.map.typicality(points), atol=0.01, rtol=0)
     planned = atlas.travel(points[0], points[-1], "geodesic", frames=17)
     torch.testing.assert_close(points, planned.points[:, 0], atol=0.05, rtol=0)
     for context in visits.contexts:

@@ -9,7 +9,7 @@ import { Random } from "../src/folder/random";
 import { linear, slerp } from "../src/folder/straight";
 import { joined } from "../src/folder/tour";
 import { uphill } from "../src/folder/uphill";
-import { arcLengths, norm, quantile, resample } from "../src/folder/vectors";
+import { arcLengths, norm, quantile, resample, shareBelow } from "../src/folder/vectors";
 import { walk } from "../src/folder/walk";
 
 /** Equal Gaussians in the plane: a density in closed form, judged against N(0, I) where a discriminator is asked. */
@@ -193,5 +193,7 @@ it("finds the nearest rows, and quantiles between the known ones", () => {
   expect(nearest(means, [1, 0], 3)).toEqual({ indices: [2, 3, 0], distances: [0, 0, 1] });
   expect(nearest(means, [0, 0], 9).indices).toEqual([0, 2, 3, 1]);
   expect([0, 0.25, 1].map((share) => quantile([-4, 0, 2], share))).toEqual([-4, -2, 2]);
+  expect([-5, -4, -2, 0, 1, 2, 3].map((value) => shareBelow([-4, 0, 2], value))).toEqual([0, 0, 0.25, 0.5, 0.75, 1, 1]);
+  expect([-9, -3, 0].map((value) => shareBelow([-Infinity, -Infinity, -3], value))).toEqual([0.5, 1, 1]);
   expect(quantile([-Infinity, -Infinity, 2], 0.25)).toBe(-Infinity);
 });

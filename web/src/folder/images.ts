@@ -30,11 +30,14 @@ export async function pixels(atlas: StillAtlas, places: readonly Code[], signal:
   return tensor(bytes, places.length, height, width, channels);
 }
 
-/** Images of codes, if there is a decoder, and whether they are in the population, if there is a density. */
+/** Images of codes, if there is a decoder, and how they stand in the population, if there is a density. */
 export async function decode(atlas: StillAtlas, places: readonly Code[], signal: AbortSignal): Promise<Arrays> {
   atlas.checked(places);
   const images = await pixels(atlas, places, signal);
-  return answer({ images, ...(await judged(atlas, places, signal)) });
+  const judgement = await judged(atlas, places, signal);
+  const map = atlas.map(signal);
+  const typicality = judgement.log_prob && tensor(Float32Array.from(judgement.log_prob.data, (value) => map.rank(value)), places.length);
+  return answer({ images, ...judgement, typicality });
 }
 
 /** log q of places, and which are outside of the population; nothing where there is no density. */
