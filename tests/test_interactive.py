@@ -1,5 +1,6 @@
 """The explorer without a server: its networks against the library's, and the folder in a real browser."""
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from browser import Visits, at_rest
 from command_line import latent_atlas
@@ -28,6 +30,7 @@ from latent_atlas.portable import networks, write_folder
 from latent_atlas.portable.facts import facts
 from latent_atlas.portable.folder import PAGE as BUILT
 from latent_atlas.portable.graph import save_graph
+from latent_atlas.portable.oddness import scorer_of
 from latent_atlas.toys import two_clusters
 
 if TYPE_CHECKING:
@@ -52,8 +55,10 @@ def small_atlas(boundary: str = "prior", levels: int = 4) -> Atlas:
     model.requires_grad_(False)
     wrapped = Autoencoder(model.encoder, model.decode, (1, SIDE, SIDE), (DIMENSION,), device=latent_map.device)
     labels = {"train": (train[:, 0] > 0).long(), "held_out": (held_out[:, 0] > 0).long()}
-    codes = {"train": Codes(train), "held_out": Codes(held_out)}
-    return Atlas(wrapped, latent_map, codes, Config(map=settings), labels=labels, label_names=("left", "right"))
+    codes = {part: Codes(means, torch.randn(means.shape, generator=generator)) for part, means in
+             {"train": train, "held_out": held_out}.items()}  # fmt: skip
+    settings, names, errors = Config(map=settings), ("left", "right"), torch.rand(60, generator=generator)
+    return Atlas(wrapped, latent_map, codes, settings, labels=labels, label_names=names, errors=errors)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,20 @@ def test_the_decoder_and_the_encoder_are_the_models(atlas: Atlas, folder: Path, 
     decoded, encoded = run(folder, "decode", latents=z.numpy()), run(folder, "encode", images=images.numpy())
     np.testing.assert_allclose(decoded["images"], atlas.decode(z).numpy(), atol=CLOSE)
     np.testing.assert_allclose(encoded["latents"], atlas.encode(images).numpy(), atol=CLOSE, rtol=CLOSE)
+    np.testing.assert_allclose(encoded["width"], atlas.score(images).width, atol=CLOSE, rtol=CLOSE)
+
+
+def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
+    atlas: Atlas, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, _ = read_tensors(folder / "scorer.safetensors")
+    assert json.loads((folder / "atlas.json").read_text())["folder"]["unscored"] is None
+    for name, known in atlas.scorer.known().items():
+        np.testing.assert_allclose(written[name].numpy(), known, rtol=1e-6)
+    forgetful = Atlas(atlas.model, atlas.map, atlas.codes, atlas.config)  # of the errors of held-out images
+    assert "does not know how well" in str(scorer_of(forgetful))
+    monkeypatch.setattr("latent_atlas.portable.oddness.MOST_NUMBERS", 100)
+    assert "too many for a page" in str(scorer_of(atlas))
 
 
 @pytest.mark.parametrize("boundary", ["gaussian-mixture", "radius"])
@@ -261,6 +280,13 @@ def test_the_page_works_from_a_host_of_files_alone(
     decoded = "async (codes) => [...(await atlas.app.backend.decode(codes)).tensors.get('typicality').data]"
     typicality = torch.tensor(page.evaluate(decoded, points.tolist()))
     torch.testing.assert_close(typicality, atlas.map.typicality(points), atol=0.01, rtol=0)
+    photo = np.random.default_rng(0).integers(256, size=(SIDE, SIDE), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "PNG")
+    encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.score"
+    (wanted,) = atlas.score(torch.from_numpy(photo)[None, None].float() / 255).rows()
+    del wanted["name"]
+    assert page.evaluate(encode, list(file.getvalue())) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     planned = atlas.travel(points[0], points[-1], "geodesic", frames=17)
     torch.testing.assert_close(points, planned.points[:, 0], atol=0.05, rtol=0)
     for context in visits.contexts:
