@@ -69,9 +69,9 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
 def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
     """What the page would offer with a server, and cannot do here."""
     photos = [] if "encode" in networks else ["photos"]
-    pictures = [] if atlas.model is not None else ["png"]
+    pictures = [] if atlas.model is not None else ["png", "gif"]
     along = [] if log_density(atlas.map.boundary) is not None else ["along"]
-    return ["keep", "pace", "embedding", "gif", "mp4", "npz", *along, *photos, *pictures]
+    return ["keep", "pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
 
 
 def _planner(name: str) -> dict[str, Any]:

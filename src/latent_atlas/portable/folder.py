@@ -95,6 +95,8 @@ def write_folder(
         (partial / FACTS).write_text(json.dumps(_finite(told), allow_nan=False))
         index = partial / "index.html"
         index.write_text(_without_server(index.read_text()))
+        for arrays in partial.glob("*.safetensors"):
+            shutil.copymode(index, arrays)  # they are made for their owner alone, and a host may be somebody else
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
@@ -142,7 +144,7 @@ def _without_server(index: str) -> str:
 
 def _missing(atlas: Atlas, functions: Mapping[str, Network], unscored: str | None) -> tuple[str, ...]:
     """What the page can do with a server and not here."""
-    found = ["the page there has four planners and two kinds of files, and keeps no attributes; `serve` has them all"]
+    found = ["the page there has four planners and three kinds of files, and keeps no attributes; `serve` has them all"]
     if atlas.model is not None and "encode" not in functions:
         found.append("this atlas encodes by a search and not by a network, so no photo can be dropped on the page")
     if unscored:
