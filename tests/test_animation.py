@@ -163,6 +163,13 @@ class TestMp4:
             save_animation(animation(films), tmp_path / "a.mp4")
         assert not (tmp_path / "a.mp4").exists()
 
+    def test_without_the_encoder_too(self, films: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        av = pytest.importorskip("av")
+        monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+        with pytest.raises(UserError, match=r"libx264.* or write a \.gif"):
+            save_animation(animation(films), tmp_path / "a.mp4")
+        assert not (tmp_path / "a.mp4").exists()
+
 
 def test_other_names_are_refused(films: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ends in \.gif or \.mp4"):

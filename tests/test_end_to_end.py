@@ -150,15 +150,18 @@ def test_a_dry_run_tells_and_makes_nothing(tmp_path: Path, capsys: pytest.Captur
     assert not out.exists()
 
 
-def test_help_imports_no_torch() -> None:
+@pytest.mark.parametrize("command", ["train", "serve", "report"])
+def test_help_imports_no_torch(command: str) -> None:
     code = (
         "import sys; from latent_atlas.cli import main\n"
-        "try: main(['train', '--help'])\n"
+        f"try: main(['{command}', '--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'matplotlib'} & set(sys.modules); sys.exit(repr(heavy) if heavy else 0)"
+        "heavy = {'torch', 'numpy', 'matplotlib', 'fastapi', 'uvicorn', 'onnx'} & set(sys.modules)\n"
+        "sys.exit(repr(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: latent-atlas {command}")
 
 
 def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -> None:

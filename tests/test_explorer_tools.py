@@ -6,14 +6,20 @@ EXPLORER_PICTURES=FOLDER keeps a picture of every view there, to be looked at.
 import io
 import json
 import os
+import re
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from browser import Visits, at_rest
+from browser import ROOT, Served, Visits, at_rest
+
+if TYPE_CHECKING:
+    from latent_atlas.atlas import Atlas
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
 expect = playwright.expect
@@ -60,6 +66,15 @@ def keep(page: Page, name: str) -> np.ndarray:
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.png").write_bytes(picture)
     return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+
+
+def drawn(canvas: playwright.Locator) -> np.ndarray:
+    """A canvas as pixels, once there is something on it."""
+    for _ in range(30):
+        pixels = np.asarray(Image.open(io.BytesIO(canvas.screenshot())).convert("RGB"))
+        if len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20:
+            return pixels
+    pytest.fail("the canvas stays blank")
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
@@ -119,6 +134,28 @@ def test_from_a_place(visits: Visits) -> None:
     expect(page.locator(".frames.sheet")).to_have_count(0)
 
 
+def test_a_slide_begins_where_the_stop_is(visits: Visits, demo: "Atlas") -> None:
+    means = demo.codes["held_out"].means
+    typicality = demo.map.typicality(means)
+    middling, typical = (means[(typicality - share).abs().argmin()].tolist() for share in (0.27, 0.7))
+    page = visits.open(hashed(visits.url, {"stops": [middling, typical]}))
+    at_rest(page)
+    shares = []
+    page.on("request", lambda asked: asked.url.endswith("/repair") and shares.append(asked.post_data_json["share"]))
+    page.locator(".map").focus()
+    page.keyboard.down("u")
+    expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+    page.keyboard.up("u")
+    np.testing.assert_allclose(shares, [0.28, 0.32, 0.36, 0.4, 0.44, 0.48, 0.5][: len(shares)])
+    assert shares
+    page.locator(".stops li").nth(1).get_by_role("button").first.click()
+    page.locator(".map").focus()
+    asked = len(shares)
+    page.keyboard.press("u", delay=300)
+    expect(page.locator(".message.news")).to_contain_text("Stop B is typical already")
+    assert len(shares) == asked
+
+
 def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:
     page = visits.open(hashed(visits.url, {"stops": [ONE, OTHER], "plane": THROUGH}))
     at_rest(page)
@@ -174,7 +211,7 @@ def test_a_run_in_training_shows_its_losses(visits: Visits) -> None:
 
     def tell(route: playwright.Route) -> None:
         records = log if route.request.url.endswith("=0") else []
-        route.fulfill(json={"training": True, "records": records, "total": len(log), "picture": 7})
+        route.fulfill(json={"training": True, "records": records, "total": len(log), "picture": 7, "map": None})
 
     page.route("**/api/progress?since=*", tell)
     sheet = io.BytesIO()
@@ -182,10 +219,46 @@ def test_a_run_in_training_shows_its_losses(visits: Visits) -> None:
     page.route("**/api/progress/picture*", lambda route: route.fulfill(body=sheet.getvalue(), content_type="image/png"))
     page.goto(visits.url)
     expect(page.locator(".training .note")).to_contain_text("step 60 of 90")
-    expect(page.locator(".training figure")).to_have_count(2)
-    expect(page.locator(".training figcaption").first).to_have_text("model: kl 0.150")
+    expect(page.locator(".charts figure")).to_have_count(2)
+    expect(page.locator(".charts figcaption").first).to_have_text("model: kl 0.150")
     expect(page.locator(".training .sheet")).to_be_visible()
     keep(page, "training")
     page.unroute("**/api/atlas")
     page.unroute("**/api/progress?since=*")
     page.locator(".map").wait_for()  # the run has finished: the page becomes its map
+
+
+def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> None:
+    from latent_atlas.web import make_app
+    from web_run import begun, checkpointed, finish, mapping
+
+    run = begun(tmp_path / "run", arm="online")
+    watched = Served(lambda: make_app(run=run.path, device="cpu"))
+    page = visits.open(watched.url)
+    growing = page.locator(".growing canvas")
+    expect(page.locator(".training .note")).to_contain_text("Nothing has been recorded yet")
+    expect(growing).to_be_hidden()
+    seen = []
+    for step in (1_000, 2_000):
+        checkpointed(run, step)
+        run.log({"phase": "model", "step": step, "steps": 3_000, "kl": 1.0 / step})
+        expect(growing).to_have_attribute("aria-label", re.compile(f"20 held-out images after {step:,} steps"))
+        expect(page.locator(".growing .classes li")).to_have_text(["even", "odd"])
+        seen.append((growing.get_attribute("aria-label"), drawn(growing)))
+    mapping(run)
+    expect(growing).to_have_attribute("aria-label", re.compile("as far as D_z .* [0-9]+ % of it lie inside"))
+    seen.append((growing.get_attribute("aria-label"), drawn(growing)))
+    keep(page, "growing-dark")
+    page.get_by_role("button", name="Light theme").click()
+    light = drawn(growing)
+    keep(page, "growing-light")
+    assert np.median(light) > np.median(seen[-1][1]) + 60
+    for (words, picture), (later, other) in pairwise(seen):
+        assert words != later
+        assert (picture != other).mean() > 0.02
+    violations = "async () => (await axe.run()).violations.map((one) => [one.id, one.help])"
+    page.evaluate((ROOT / "web/node_modules/axe-core/axe.min.js").read_text())
+    assert page.evaluate(violations) == []
+    finish(run)
+    page.locator(".map").wait_for()
+    watched.stop()

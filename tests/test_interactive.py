@@ -1,5 +1,6 @@
 """The explorer without a server: its networks against the library's, and the folder in a real browser."""
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageSequence
 
 from browser import Visits, at_rest
 from command_line import latent_atlas
@@ -28,6 +30,7 @@ from latent_atlas.portable import networks, write_folder
 from latent_atlas.portable.facts import facts
 from latent_atlas.portable.folder import PAGE as BUILT
 from latent_atlas.portable.graph import save_graph
+from latent_atlas.portable.oddness import scorer_of
 from latent_atlas.toys import two_clusters
 
 if TYPE_CHECKING:
@@ -52,8 +55,10 @@ def small_atlas(boundary: str = "prior", levels: int = 4) -> Atlas:
     model.requires_grad_(False)
     wrapped = Autoencoder(model.encoder, model.decode, (1, SIDE, SIDE), (DIMENSION,), device=latent_map.device)
     labels = {"train": (train[:, 0] > 0).long(), "held_out": (held_out[:, 0] > 0).long()}
-    codes = {"train": Codes(train), "held_out": Codes(held_out)}
-    return Atlas(wrapped, latent_map, codes, Config(map=settings), labels=labels, label_names=("left", "right"))
+    codes = {part: Codes(means, torch.randn(means.shape, generator=generator)) for part, means in
+             {"train": train, "held_out": held_out}.items()}  # fmt: skip
+    settings, names, errors = Config(map=settings), ("left", "right"), torch.rand(60, generator=generator)
+    return Atlas(wrapped, latent_map, codes, settings, labels=labels, label_names=names, errors=errors)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,20 @@ def test_the_decoder_and_the_encoder_are_the_models(atlas: Atlas, folder: Path, 
     decoded, encoded = run(folder, "decode", latents=z.numpy()), run(folder, "encode", images=images.numpy())
     np.testing.assert_allclose(decoded["images"], atlas.decode(z).numpy(), atol=CLOSE)
     np.testing.assert_allclose(encoded["latents"], atlas.encode(images).numpy(), atol=CLOSE, rtol=CLOSE)
+    np.testing.assert_allclose(encoded["width"], atlas.score(images).width, atol=CLOSE, rtol=CLOSE)
+
+
+def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
+    atlas: Atlas, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, _ = read_tensors(folder / "scorer.safetensors")
+    assert json.loads((folder / "atlas.json").read_text())["folder"]["unscored"] is None
+    for name, known in atlas.scorer.known().items():
+        np.testing.assert_allclose(written[name].numpy(), known, rtol=1e-6)
+    forgetful = Atlas(atlas.model, atlas.map, atlas.codes, atlas.config)  # of the errors of held-out images
+    assert "does not know how well" in str(scorer_of(forgetful))
+    monkeypatch.setattr("latent_atlas.portable.oddness.MOST_NUMBERS", 100)
+    assert "too many for a page" in str(scorer_of(atlas))
 
 
 @pytest.mark.parametrize("boundary", ["gaussian-mixture", "radius"])
@@ -143,8 +162,10 @@ def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
 def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(atlas: Atlas) -> None:
     alone = facts(Atlas(None, atlas.map, atlas.codes, atlas.config), "codes", ("map", "slopes"))
     assert alone["image"] is None
-    assert {"photos", "png"} <= set(alone["lacks"])
-    assert not {"photos", "png", "along"} & set(facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"])
+    assert {"photos", "png", "gif"} <= set(alone["lacks"])
+    assert not {"photos", "png", "gif", "along"} & set(
+        facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"]
+    )
     closed = small_atlas("density", 1)
     assert networks(closed)["slopes"].outputs == ("logit", "logit_slope")
     told = facts(closed, "closed", ())
@@ -166,6 +187,12 @@ def test_the_codes_are_real_ones_with_their_densities(
     assert len(few["means"]) == 7
     assert int(rows[-1]) > 250  # from all of the codes, not the first of them
     torch.testing.assert_close(few["typicality"], atlas.map.typicality(atlas.codes["train"].means[rows]))
+
+
+def test_who_may_read_the_page_may_read_all_of_it(folder: Path) -> None:
+    assert {file.stat().st_mode for file in folder.iterdir() if file.is_file()} == {
+        (folder / "index.html").stat().st_mode
+    }
 
 
 def test_the_page_may_load_nothing_from_elsewhere_and_knows_where_its_atlas_is(folder: Path) -> None:
@@ -229,6 +256,23 @@ def address(folder: Path) -> Iterator[str]:
     thread.join()
 
 
+def there_and_back(images: torch.Tensor) -> np.ndarray:
+    """The frames of a film (n, h, w) as grey bytes."""
+    grey = (255 * images[:, 0]).numpy()
+    return np.concatenate([grey, grey[-2:0:-1]])
+
+
+def frames_of(path: Path) -> np.ndarray:
+    """The same of a GIF, one pixel of each square that it enlarged a pixel to."""
+    with Image.open(path) as film:
+        assert (film.info["loop"], film.n_frames, film.size) == (0, 32, (256, 256))  # type: ignore[attr-defined]
+        frames = [np.asarray(frame.convert("L")).astype(float) for frame in ImageSequence.Iterator(film)]
+        assert film.info["duration"] == 180  # milliseconds: 17 frames in 3 seconds, by hundredths
+    step = 256 // SIDE
+    assert (np.stack(frames)[:, 1:step, 1:step] == np.stack(frames)[:, :1, :1]).all()
+    return np.stack(frames)[:, step // 2 :: step, step // 2 :: step]
+
+
 @pytest.mark.flaky(reruns=2)  # as in test_explorer.py
 def test_the_page_works_from_a_host_of_files_alone(
     chromium: "Browser", address: str, atlas: Atlas, tmp_path: Path
@@ -255,9 +299,24 @@ def test_the_page_works_from_a_host_of_files_alone(
     with page.expect_download() as saved:
         page.get_by_role("button", name="Export").click()
     saved.value.save_as(tmp_path / "geodesic.json")
+    page.get_by_role("combobox", name="as", exact=True).select_option("gif")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Export").click()
+    saved.value.save_as(tmp_path / "geodesic.gif")
     numbers = json.loads((tmp_path / "geodesic.json").read_text())
     points, log_prob = torch.tensor(numbers["points"]), torch.tensor(numbers["log_prob"])
     torch.testing.assert_close(log_prob, atlas.map.log_prob(points), atol=1e-3, rtol=1e-4)
+    assert frames_of(tmp_path / "geodesic.gif") == pytest.approx(there_and_back(atlas.decode(points)), abs=8)
+    decoded = "async (codes) => [...(await atlas.app.backend.decode(codes)).tensors.get('typicality').data]"
+    typicality = torch.tensor(page.evaluate(decoded, points.tolist()))
+    torch.testing.assert_close(typicality, atlas.map.typicality(points), atol=0.01, rtol=0)
+    photo = np.random.default_rng(0).integers(256, size=(SIDE, SIDE), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "PNG")
+    encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.score"
+    (wanted,) = atlas.score(torch.from_numpy(photo)[None, None].float() / 255).rows()
+    del wanted["name"]
+    assert page.evaluate(encode, list(file.getvalue())) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     planned = atlas.travel(points[0], points[-1], "geodesic", frames=17)
     torch.testing.assert_close(points, planned.points[:, 0], atol=0.05, rtol=0)
     for context in visits.contexts:

@@ -98,6 +98,33 @@ def test_fit_is_the_same_under_the_same_generator() -> None:
     assert torch.equal(fit(codes, steps=60).log_prob(z), fit(codes, steps=60).log_prob(z))
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_map_that_is_watched_is_the_same_and_was_seen_before(members: int, places: torch.Tensor) -> None:
+    """Seen at the check whose weights are kept, the last member's, the map lacks nothing but its constant."""
+    codes = WORLD.sample(600, generator=torch.Generator().manual_seed(1))
+    config = replace(TINY, check_every=20, members=members)
+    steps, losses, seen = [], [], []
+
+    def log(entry: dict[str, float]) -> None:
+        steps.append(entry["step"])
+        losses.append(entry["held_out_loss"])
+
+    def watch(so_far: LatentMap) -> None:
+        assert len(seen) == len(steps)  # before it is told of
+        seen.append(so_far.log_prob(places))
+
+    alone, watched = (
+        LatentMap.fit(codes, config=config, generator=torch.Generator().manual_seed(3), **options)
+        for options in ({}, {"log": log, "watch": watch})
+    )
+    assert torch.equal(watched.log_prob(places), alone.log_prob(places))
+    assert steps == [20, 40, 60] * members
+    best = min(range(len(losses) - 3, len(losses)), key=losses.__getitem__)
+    differences = watched.log_prob(places) - seen[best]
+    torch.testing.assert_close(differences, differences.mean().expand(len(places)), atol=1e-4, rtol=0)
+    assert (seen[-1] - seen[-2]).std() > 1e-3  # it grows
+
+
 def test_the_middle_of_a_hollow_population_is_known_to_be_empty(generator: torch.Generator) -> None:
     world = Shell(8, radius=2.2, width=0.3)
     hollow = fit(world.sample(6_000, generator=generator))

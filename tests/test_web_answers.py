@@ -1,8 +1,10 @@
 """What the explorer's server answers is what the atlas itself says."""
 
+import importlib.util
 import io
 import json
 import math
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -40,6 +42,8 @@ def test_what_is_explored(client: TestClient) -> None:
     assert [one["name"] for one in told["attributes"]] == [*atlas.properties.names]
     assert told["counts"] == {"train": 600, "held_out": 200}
     assert told["edge"] == pytest.approx(atlas.map.floor(OUTSIDE_SHARE), rel=1e-6)
+    assert "mp4" not in told["lacks"]
+    assert ("embedding" in told["lacks"]) == (importlib.util.find_spec("pacmap") is None)
     assert told["levels"][0] == 0.0
     assert sorted(told["levels"]) == told["levels"]
 
@@ -144,6 +148,7 @@ def test_decoded_places_are_the_atlases(client: TestClient) -> None:
     assert (given["images"] == bytes_of(atlas.decode(torch.tensor([LEFT, far])))).all()
     close(given["log_prob"], atlas.map.log_prob(torch.tensor([LEFT, far])).detach())
     assert given["outside"].tolist() == [0, 1]
+    close(given["typicality"], atlas.map.typicality(torch.tensor([LEFT, far])))
 
 
 def test_an_image_is_encoded_decoded_and_scored(client: TestClient) -> None:
@@ -231,6 +236,31 @@ def test_journeys_are_exported(client: TestClient, kind: str) -> None:
         picture = Image.open(io.BytesIO(answer.content))
         assert picture.format == kind.upper()
         assert getattr(picture, "n_frames", 1) == (3 if kind == "gif" else 1)
+
+
+def test_a_film_can_be_played(client: TestClient) -> None:
+    """There and back: its third frame is the end, its second and its last the middle."""
+    av = pytest.importorskip("av")
+    body = {"points": [LEFT, [0.0, 0.0, 0.0], RIGHT], "format": "mp4", "seconds": 1.5}
+    answer = client.post("/api/export", json=body)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
+    with av.open(io.BytesIO(answer.content)) as film:
+        stream = film.streams.video[0]
+        assert (stream.codec_context.name, stream.average_rate, film.duration / av.time_base) == ("h264", 2, 2.0)
+        frames = [frame.to_ndarray(format="gray").astype(float) for frame in film.decode(stream)]
+    assert len(frames) == 4
+    there, middle, end, back = frames
+    assert np.abs(middle - back).mean() < 2 < np.abs(there - end).mean()
+
+
+def test_without_an_encoder_a_film_is_refused_in_a_sentence(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert "mp4" in client.get("/api/atlas").json()["lacks"]
+    answer = client.post("/api/export", json={"points": [LEFT, RIGHT], "format": "mp4"})
+    assert answer.status_code == 400
+    assert "pip install latent-atlas[video], or write a .gif" in answer.json()["detail"]
 
 
 def test_the_page_and_its_policy(client: TestClient) -> None:

@@ -18,6 +18,7 @@ def test_without_pacmap_it_is_said() -> None:
         answer = client.get("/api/embedding")
         assert answer.status_code == 404
         assert "latent-atlas[embedding]" in answer.json()["detail"]
+        assert "embedding" in client.get("/api/atlas").json()["lacks"]
 
 
 def test_it_is_made_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,6 +38,7 @@ def test_it_is_made_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(double, "PaCMAP", Layout, raising=False)
     monkeypatch.setitem(sys.modules, "pacmap", double)
     with client_of(tiny_atlas()) as client, ThreadPoolExecutor(4) as crowd:
+        assert "embedding" not in client.get("/api/atlas").json()["lacks"]
         for given in crowd.map(lambda _: arrays(client.get("/api/embedding"))["xy"], range(4)):
             assert (given == tiny_atlas().codes["train"].means[:, :2].numpy()).all()
     assert made == [{"n_components": 2, "random_state": 0}]

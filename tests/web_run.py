@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,32 +12,46 @@ from latent_atlas.engine import Engine
 from latent_atlas.learner import Learner
 from web_server import tiny_atlas
 
-__all__ = ["begun", "checkpointed", "finish"]
+__all__ = ["begun", "checkpointed", "finish", "mapping"]
 
 SMALL = replace(
     Config(), model=ModelConfig(image_size=8, channels=1, latent_dim=3, width=4, depth=1, discriminator_width=4)
 )
 
 
-def begun(folder: Path) -> Run:
-    """A run that has begun."""
+def begun(folder: Path, **training: Any) -> Run:
+    """A run that has begun, of settings of training, with 20 examples of two classes."""
     run = Run(folder)
     run.claim()
-    run.begin(SMALL)
+    run.begin(replace(SMALL, train=replace(SMALL.train, **training)))
+    images = torch.randint(256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    write_tensors(run.file("examples.safetensors"), {"images": images, "labels": torch.arange(20) % 2})
+    run.write_json("manifest.json", {"label_names": ["even", "odd"]})
     return run
 
 
-def checkpointed(run: Run, step: int, lift: float = 0.0) -> None:
-    """Write the checkpoint of a step, the averaged decoder's last bias lifted."""
-    learner = Learner(SMALL, Engine("cpu", "32", compile=False))
+def checkpointed(run: Run, step: int, lift: float = 0.0) -> Learner:
+    """Write the checkpoint of a step: E and D_z somewhere, the averaged decoder's last bias lifted."""
+    learner = Learner(run.config(), Engine("cpu", "32", compile=False))
+    generator = torch.Generator().manual_seed(step)
     with torch.no_grad():
         [*learner.average["decoder"].parameters()][-1].add_(lift)
+        for network in (learner.average["encoder"], learner.model.latent_discriminator):
+            for weight in network.parameters():
+                weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     write_tensors(run.file("state.safetensors"), learner.tensors(), {"step": str(step)})
+    return learner
+
+
+def mapping(run: Run) -> None:
+    """Write what there is while D_z learns: the codes, and the map so far."""
+    atlas = tiny_atlas()
+    codes = {f"{part}.means": some.means for part, some in atlas.codes.items()}
+    write_tensors(run.file("codes.safetensors"), codes)
+    atlas.map.save(run.file("growing.safetensors"))
 
 
 def finish(run: Run) -> None:
     """Write what the run's end writes, of codes alone."""
-    atlas = tiny_atlas()
-    codes = {f"{part}.means": some.means for part, some in atlas.codes.items()}
-    write_tensors(run.file("codes.safetensors"), codes)
-    atlas.map.save(run.file("map.safetensors"))
+    mapping(run)
+    run.file("growing.safetensors").rename(run.file("map.safetensors"))

@@ -19,7 +19,7 @@ from latent_atlas.geometry import measure as measure_geometry
 from latent_atlas.holdings import Holdings
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import BASELINES, Draws, draw, options_of
-from latent_atlas.scoring import FALSE_ALARM, Scores, Scoring
+from latent_atlas.scoring import FALSE_ALARM, Scorer, Scores, Scoring
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
 from latent_atlas.travel.metrics import measure
@@ -320,6 +320,11 @@ class Atlas:
             UserError: there is nothing to calibrate by, or these are no images of this model; see `Scorer`.
         """
         return self._scoring.score(images, false_alarm=false_alarm, held_out=held_out, names=names)
+
+    @property
+    def scorer(self) -> Scorer:
+        """What `score` scores images by; errors as for it."""
+        return self._scoring.by_images
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.

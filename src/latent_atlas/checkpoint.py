@@ -8,8 +8,9 @@
 | state.safetensors | all that resuming needs: networks, averages, optimisers, step |
 | model.safetensors | the finished E, G and D_x, and D_z if it learned beside them; none in a run of codes alone |
 | map.safetensors | the finished D_z, its boundary and calibration |
+| growing.safetensors | the map while it is learned, as it was at the last check |
 | codes.safetensors | means, log-variances and labels of all images, as far as there are any; errors of held-out ones |
-| examples.safetensors | some held-out images, for the pictures |
+| examples.safetensors | some held-out images and their labels, for the pictures |
 
 Every file is replaced whole: a run that is killed at any moment leaves the last complete one.
 """

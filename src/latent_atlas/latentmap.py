@@ -168,6 +168,7 @@ class LatentMap(Membership):
         held_out: float | Codes = 0.1,
         generator: torch.Generator,
         log: Callable[[dict[str, float]], None] | None = None,
+        watch: "Callable[[LatentMap], None] | None" = None,
         warn: bool = True,
     ) -> "LatentMap":
         """Learn the map of codes from anywhere.
@@ -183,6 +184,8 @@ class LatentMap(Membership):
             held_out: Share of the codes kept for early stopping and calibration, or such codes themselves.
             generator: Source of all randomness; its device is where the map lives.
             log: Called with a record of the losses now and then.
+            watch: Called before it with the map as it is by then, whose constant is not set yet; learning goes on to
+                change it.
             warn: Whether each of the map's `notes` is a UserWarning as well.
 
         Raises:
@@ -192,11 +195,13 @@ class LatentMap(Membership):
         config = replace(config or MapConfig(), **{name: value for name, value in given.items() if value is not None})
         codes, notes = as_codes(means, log_variances)
         train, test = _parts(codes.to(generator.device), held_out, generator)
-        found = survey(train, test, config, generator=generator, log=log)
+        shape = tuple(means.shape[1:])
+        look = None if watch is None else lambda so_far: watch(cls(*so_far, shape=shape))
+        found = survey(train, test, config, generator=generator, log=log, watch=look)
         notes += [found.boundary.note] if found.boundary.note else []
         for note in notes if warn else []:
             warnings.warn(note, stacklevel=2)
-        return cls(*found, shape=tuple(means.shape[1:]), notes=tuple(notes))
+        return cls(*found, shape=shape, notes=tuple(notes))
 
     @classmethod
     def from_network(cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator) -> "LatentMap":

@@ -127,6 +127,7 @@ def fit_ratio(
     score_weight: float,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
+    watch: Callable[[LatentDiscriminator], None] | None = None,
 ) -> Fit:
     """Train D_z in place until its held-out loss stops falling, and keep the best weights.
 
@@ -142,6 +143,7 @@ def fit_ratio(
         score_weight: Weight of score matching beside the cross-entropies; 0 leaves it out.
         generator: Source of all randomness.
         log: Called with a record at each check.
+        watch: Called before it with the averaged weights, which learning goes on to change.
 
     Raises:
         UserError: the loss was never finite.
@@ -173,6 +175,8 @@ def fit_ratio(
             continue
         with torch.no_grad():
             on_train, on_held_out = (loss_of(average, ends).item() for ends in checks)
+        if watch is not None:
+            watch(average)
         if log is not None:
             log({"step": step, "loss": on_train, "held_out_loss": on_held_out})
         if on_held_out < best.held_out_loss:

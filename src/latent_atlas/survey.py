@@ -1,12 +1,13 @@
 """From codes to a D_z that has learned against its boundary and been measured."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 
 from latent_atlas.boundary import AffineBoundary, Boundary, Gaussians, fit_boundary, fit_gaussians
-from latent_atlas.calibration import UNMEASURED, Calibration, calibrate
+from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, measure
 from latent_atlas.codes import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.errors import UserError
@@ -14,15 +15,16 @@ from latent_atlas.mass import log_mean_ratio, meetings
 from latent_atlas.nn.initial import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.noise import choose_levels, measured_kl, whitened
-from latent_atlas.ratio import Fit, fit_ratio
+from latent_atlas.ratio import Fit, batched_logits, fit_ratio
 from latent_atlas.shapes import Latents
 
-__all__ = ["Survey", "measured", "survey"]
+__all__ = ["Survey", "glance", "measured", "survey"]
 
 FAR, FAR_WEIGHT = 20.0, 10.0  # nats of KL(q || r) from which the gradient's loss has ten times the weight
 MANY = 16  # dimensions; in fewer that loss, a sum over them, has more weight, or a thin ridge would be learned last
 DRAWS = 20_000  # from the population, for its outline
 KEPT = 5_000  # held-out codes that tell what is typical
+GLANCED = 1_000  # the same of a map that is still learned
 
 
 class Survey(NamedTuple):
@@ -48,6 +50,7 @@ def survey(
     *,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
+    watch: Callable[[Survey], None] | None = None,
 ) -> Survey:
     """Fit the boundary, measure how far it is, choose the levels, teach D_z, set its constant, and calibrate it.
 
@@ -57,6 +60,7 @@ def survey(
         config: Network, boundary and optimisation.
         generator: Source of all randomness.
         log: Called with a record of the losses now and then.
+        watch: Called before it with what has been learned by then, of a glance.
 
     Raises:
         UserError: levels were asked for that the boundary does not have, or D_z diverged.
@@ -67,13 +71,19 @@ def survey(
     distance = measured_kl(train, boundary, generator=generator)
     levels, score_weight = _plan(config, boundary, distance)
     population = _outline(train, boundary, generator)
-    members, fits = [], []
+    members: list[LatentDiscriminator] = []
+    fits: list[Fit] = []
+
+    def look(average: LatentDiscriminator) -> None:
+        if watch is not None:
+            watch(glance(Ensemble([*members, average]), test, boundary, levels=levels))
+
     for _ in range(config.members):
         # A seed of its own: the generator's would repeat the random numbers of the split.
         with initial_weights(int(torch.randint(2**62, (), generator=generator, device=generator.device))):
             network = LatentDiscriminator(boundary.dimension, width=config.width, depth=config.depth)
         network.to(generator.device)
-        settings = {"levels": levels, "score_weight": score_weight, "generator": generator, "log": log}
+        settings = {"levels": levels, "score_weight": score_weight, "generator": generator, "log": log, "watch": look}
         fits.append(fit_ratio(network, train, test, boundary, config, **settings))
         members.append(network)
     ensemble = Ensemble(members)
@@ -101,6 +111,14 @@ def measured(
     about = {"levels": levels, "fit": fit, "distance": distance}
     calibration, drawn = calibrate(network, test, boundary, population, **about, generator=generator)
     return Survey(network, boundary, drawn[:KEPT], calibration)
+
+
+def glance(network: Ensemble, test: Codes, boundary: Boundary, *, levels: int = 1) -> Survey:
+    """Measure a D_z that still learns, by a few draws: the same at each glance, and none that teaching would miss."""
+    generator = torch.Generator(test.means.device).manual_seed(0)
+    real, fake = test.sample(GLANCED, generator=generator), boundary.sample(GLANCED, generator=generator)
+    logits = (batched_logits(network, whitened(boundary, some)) for some in (real, fake))
+    return Survey(network, boundary, real, replace(measure(*logits), levels=levels))
 
 
 def _outline(codes: Codes, boundary: Boundary, generator: torch.Generator) -> Gaussians:

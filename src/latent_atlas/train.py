@@ -63,7 +63,11 @@ def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool 
     model = train_model(learning.images, config, run, log=record, resume=resume)
     codes = {"train": encode_all(model, learning.images), "held_out": encode_all(model, held_out.images)}
     _keep_codes(codes, learning, held_out, squared_errors(model.decode, held_out.images, codes["held_out"].means), run)
-    latent_map = fit_map(model, codes["train"], codes["held_out"], config, log=record)
+    growing = run.file("growing.safetensors")
+    latent_map = fit_map(
+        model, codes["train"], codes["held_out"], config, log=record, watch=lambda so_far: so_far.save(growing)
+    )
+    growing.unlink(missing_ok=True)
     latent_map.save(run.file("map.safetensors"))
     return latent_map
 
@@ -144,7 +148,15 @@ def encode_all(model: Model, images: ByteImages, batch: int = 512) -> Codes:
     return Codes(torch.cat([means for means, _ in parts]), torch.cat([spread for _, spread in parts]))
 
 
-def fit_map(model: Model, codes: Codes, held_out: Codes, config: Config, *, log: Log) -> LatentMap:
+def fit_map(
+    model: Model,
+    codes: Codes,
+    held_out: Codes,
+    config: Config,
+    *,
+    log: Log,
+    watch: Callable[[LatentMap], None] | None = None,
+) -> LatentMap:
     """Learn D_z on the finished codes (arm separate), or take the D_z that learned beside the encoder.
 
     The latter has seen the codes of the running encoder, the map is of the averaged one: they meet where the learning
@@ -163,6 +175,7 @@ def fit_map(model: Model, codes: Codes, held_out: Codes, config: Config, *, log:
         generator=generator,
         warn=False,
         log=lambda entry: log({"phase": "map", "steps": config.map.steps, **entry}),
+        watch=watch,
     )
 
 
@@ -272,7 +285,8 @@ def _same_images(images: ImageSet, run: Run) -> None:
 def _keep_examples(held_out: ImageSet, run: Run) -> None:
     """Write some held-out images into the run folder, so that it can be seen early what becomes of them."""
     count = min(EXAMPLES, max(16, EXAMPLE_BYTES // held_out.images[0].numel()))
-    write_tensors(run.file("examples.safetensors"), {"images": held_out.images[:count]})
+    labels = {} if held_out.labels is None else {"labels": held_out.labels[:count]}
+    write_tensors(run.file("examples.safetensors"), {"images": held_out.images[:count], **labels})
 
 
 def _keep_codes(codes: dict[str, Codes], learning: ImageSet, held_out: ImageSet, errors: Values, run: Run) -> None:

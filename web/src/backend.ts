@@ -43,7 +43,7 @@ export interface About {
   readonly limits: Readonly<Record<"pixels" | "bytes" | "frames" | "stops" | "codes", number>>;
   readonly training: boolean;
   readonly demo: boolean;
-  /** What this backend cannot do, so that the page does not offer it; a server can do it all. */
+  /** What this backend cannot do, so that the page does not offer it. */
   readonly lacks?: readonly Ability[];
 }
 
@@ -77,6 +77,8 @@ export interface Progress {
   readonly records: readonly Readonly<Record<string, number | string | null>>[];
   readonly training: boolean;
   readonly picture: number | null;
+  /** Likewise of the map. */
+  readonly map: number | null;
 }
 
 /** Arguments of a journey or a draw, as the protocol names them. */
@@ -99,6 +101,8 @@ export interface Backend {
   progress(signal?: AbortSignal): Promise<Progress>;
   /** Where the newest sheet of a run in training is; the number makes the browser ask for a new one. */
   picture(number: number): string;
+  /** The map of a run in training, as far as it has grown. */
+  growth(signal?: AbortSignal): Promise<Arrays>;
   embedding(signal?: AbortSignal): Promise<Arrays>;
 }
 

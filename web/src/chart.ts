@@ -128,7 +128,8 @@ function enlarged(window: Window | null): Window | null {
   return { left: left - x, right: right + x, bottom: bottom - y, top: top + y };
 }
 
-function understood(answer: Arrays, key: string, before: Plane | null): Plane {
+/** A plane as it is answered. */
+export function understood(answer: Arrays, key: string, before: Plane | null): Plane {
   const window = answer.about["window"] as Window;
   const edge = (answer.about["edge"] as number | null | undefined) ?? null;
   const grids: Partial<Record<"log_prob" | "realness" | "confusion", Grid>> = {};

@@ -9,6 +9,7 @@ import { shareOf, strideOf } from "./strips";
 
 const HEIGHT = 96;
 const PAD = 8;
+const ROOM = 13; // for the number of a line
 
 export class Curves {
   readonly element = svg("svg", { class: "curves", role: "img", height: HEIGHT }) as SVGSVGElement;
@@ -47,7 +48,8 @@ export class Curves {
 
   private ground(low: number, high: number, edge: number | null, y: (value: number) => number): void {
     for (const value of ticks(low, high, 3)) {
-      this.element.append(svg("line", { class: "tick", x1: 0, x2: this.width, y1: y(value), y2: y(value) }), svg("text", { class: "tick", x: 2, y: y(value) - 3 }, number(value, 0)));
+      const at = y(value) < ROOM ? y(value) + ROOM - 3 : y(value) - 3; // over its line, or under it at the very top
+      this.element.append(svg("line", { class: "tick", x1: 0, x2: this.width, y1: y(value), y2: y(value) }), svg("text", { class: "tick", x: 2, y: at }, number(value, 0)));
     }
     if (edge === null) return;
     this.element.append(

@@ -4,6 +4,7 @@ import { number } from "./app";
 import type { App } from "./app";
 import { fieldOf } from "./chart";
 import { categories, css, table } from "./colour/tables";
+import type { Theme } from "./colour/tables";
 import { h } from "./dom";
 import { ticks } from "./map/camera";
 import type { View } from "./state";
@@ -37,7 +38,7 @@ export class Legend {
       parts.push(h("figcaption", {}, h("b", {}, name), h("span", {}, unit)), this.bar(view), this.scale(field));
       if (contours && plane.grids.log_prob) parts.push(h("p", {}, field.spacing === 1 ? "a contour a nat" : `contours every ${number(field.spacing, field.spacing < 1 ? 1 : 0)} nats`, ...(field.edge === null ? [] : [h("span", { className: "edge-key" }), "edge of the population"])));
     }
-    if (points === "label" && app.about.classes.length) parts.push(this.classes());
+    if (points === "label" && app.about.classes.length) parts.push(classKey(app.about.classes, app.theme.value));
     this.element.replaceChildren(...parts);
     this.element.hidden = !parts.length;
   }
@@ -62,20 +63,21 @@ export class Legend {
       if (x - last < 36) continue;
       last = x;
       const tick = h("span", {}, number(value, high - low < 3 ? 1 : 0));
-      tick.style.left = `${(100 * x) / WIDTH}%`;
+      const half = `${tick.textContent.length / 2}ch`; // a number is centred under its place, as far as the bar has room
+      tick.style.left = `clamp(${half}, ${(100 * x) / WIDTH}%, 100% - ${half})`;
       scale.append(tick);
     }
     return scale;
   }
+}
 
-  private classes(): HTMLElement {
-    const { classes } = this.app.about;
-    const colours = categories(classes.length, this.app.theme.value);
-    const items = classes.slice(0, 24).map((name, k) => {
-      const dot = h("i");
-      dot.style.background = css(colours[k]!);
-      return h("li", {}, dot, name);
-    });
-    return h("ul", { className: "classes" }, ...items);
-  }
+/** The colours of classes, as many as there is room for. */
+export function classKey(classes: readonly string[], theme: Theme): HTMLElement {
+  const colours = categories(classes.length, theme);
+  const items = classes.slice(0, 24).map((name, k) => {
+    const dot = h("i");
+    dot.style.background = css(colours[k]!);
+    return h("li", {}, dot, name);
+  });
+  return h("ul", { className: "classes" }, ...items);
 }

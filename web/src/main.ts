@@ -6,7 +6,7 @@ import "./style/panels.css";
 import type { App, Selection } from "./app";
 import { letter } from "./app";
 import type { About, Backend } from "./backend";
-import { Gone, Refusal } from "./backend";
+import { Gone, offers, Refusal } from "./backend";
 import { Chart } from "./chart";
 import { Cloud } from "./cloud";
 import { Connection } from "./connection";
@@ -20,6 +20,7 @@ import { Training } from "./panels/training";
 import { Pictures } from "./pictures";
 import { ServerBackend } from "./server";
 import { fromHash, toHash } from "./state";
+import type { State } from "./state";
 import { Store } from "./store";
 import { makeTheme, themeSwitch } from "./theme";
 
@@ -48,13 +49,13 @@ async function open(backend: Backend): Promise<void> {
 /** A run in training has no map yet: its progress is shown, and the map when it is there. */
 function watch(backend: Backend, about: About, connection: Connection): void {
   connection.onReturn(() => location.reload());
-  const training = new Training(backend, () => location.reload(), () => connection.lost());
+  const training = new Training(backend, () => location.reload(), () => connection.lost(), theme);
   const nav = h("nav", { aria: { label: "Page" } }, themeSwitch(theme));
-  root.replaceChildren(h("header", { className: "top" }, h("h1", {}, "Latent Atlas"), h("p", { className: "run" }, h("b", {}, about.name)), nav), h("main", { className: "alone" }, training.element));
+  root.replaceChildren(h("header", { className: "top" }, h("h1", {}, "Latent Atlas"), h("p", { className: "run" }, h("b", {}, about.name)), nav), h("main", { className: "alone", tabIndex: 0 }, training.element));
 }
 
 function explore(backend: Backend, about: About, connection: Connection, messages: Messages): void {
-  const store = new Store(fromHash(location.hash, about.dimension));
+  const store = new Store(addressed(about));
   const trouble = { say: (sentence: string, kind?: "news" | "trouble") => messages.say(sentence, kind), lost: () => connection.lost() };
   let map: MapView | null = null;
   const app: App = {
@@ -85,6 +86,12 @@ function explore(backend: Backend, about: About, connection: Connection, message
   Object.assign(window, { atlas: { app, map } }); // for the console, and for timing frames
 }
 
+/** The state of the address, as far as it can be had here. */
+function addressed(about: About): State {
+  const state = fromHash(location.hash, about.dimension);
+  return state.plane.kind === "embedding" && !offers(about, "embedding") ? { ...state, plane: { kind: "principal" } } : state;
+}
+
 /** The address follows the state, and the state an address that is typed or gone back to. */
 function keepAddress(app: App): void {
   const settled = new Settled(120);
@@ -96,7 +103,7 @@ function keepAddress(app: App): void {
     }),
   );
   addEventListener("hashchange", () => {
-    if (location.hash.slice(1) !== written) app.store.replace(fromHash(location.hash, app.about.dimension));
+    if (location.hash.slice(1) !== written) app.store.replace(addressed(app.about));
   });
   app.store.listen((now, before) => {
     if (now.stops === before.stops) return;

@@ -10,6 +10,8 @@ export interface Place {
   readonly image: Bytes | null;
   readonly logProb: number | null;
   readonly outside: boolean;
+  /** Share of held-out codes that are less likely, where the answer has it. */
+  readonly typicality: number | null;
 }
 
 /** One image, (height, width, channels) bytes. */
@@ -42,15 +44,17 @@ export class Pictures {
   }
 }
 
-/** Image, log-density and side of the edge of each of n places, from the arrays of an answer under a prefix. */
+/** Image, log-density, side of the edge and typicality of each of n places, from the arrays of an answer under a prefix. */
 export function unfold(arrays: Arrays, count: number, prefix = ""): Place[] {
   const images = imagesOf(arrays, `${prefix}images`);
   const logProb = arrays.tensors.has(`${prefix}log_prob`) ? floats(arrays, `${prefix}log_prob`) : null;
   const outside = arrays.tensors.get(`${prefix}outside`)?.data;
+  const typicality = arrays.tensors.get(`${prefix}typicality`)?.data;
   return Array.from({ length: count }, (_, k) => ({
     image: images[k] ?? null,
     logProb: logProb?.[k] ?? null,
     outside: !!outside?.[k],
+    typicality: typicality?.[k] ?? null,
   }));
 }
 

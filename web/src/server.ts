@@ -67,6 +67,10 @@ export class ServerBackend implements Backend {
     return `${this.root}/progress/picture?number=${number}`;
   }
 
+  async growth(signal?: AbortSignal): Promise<Arrays> {
+    return readArrays(await (await this.get("progress/map", signal)).arrayBuffer());
+  }
+
   async embedding(signal?: AbortSignal): Promise<Arrays> {
     return readArrays(await (await this.get("embedding", signal)).arrayBuffer());
   }

@@ -5,11 +5,12 @@ import { mala, stateAt, tuned } from "../src/folder/chains";
 import { nearest } from "../src/folder/codes";
 import type { Density, Membership, Slopes } from "../src/folder/density";
 import { geodesic } from "../src/folder/geodesic";
+import { scored } from "../src/folder/oddness";
 import { Random } from "../src/folder/random";
 import { linear, slerp } from "../src/folder/straight";
 import { joined } from "../src/folder/tour";
 import { uphill } from "../src/folder/uphill";
-import { arcLengths, norm, quantile, resample } from "../src/folder/vectors";
+import { arcLengths, norm, quantile, resample, shareBelow } from "../src/folder/vectors";
 import { walk } from "../src/folder/walk";
 
 /** Equal Gaussians in the plane: a density in closed form, judged against N(0, I) where a discriminator is asked. */
@@ -193,5 +194,20 @@ it("finds the nearest rows, and quantiles between the known ones", () => {
   expect(nearest(means, [1, 0], 3)).toEqual({ indices: [2, 3, 0], distances: [0, 0, 1] });
   expect(nearest(means, [0, 0], 9).indices).toEqual([0, 2, 3, 1]);
   expect([0, 0.25, 1].map((share) => quantile([-4, 0, 2], share))).toEqual([-4, -2, 2]);
+  expect([-5, -4, -2, 0, 1, 2, 3].map((value) => shareBelow([-4, 0, 2], value))).toEqual([0, 0, 0.25, 0.5, 0.75, 1, 1]);
+  expect([-9, -3, 0].map((value) => shareBelow([-Infinity, -Infinity, -3], value))).toEqual([0.5, 1, 1]);
   expect(quantile([-Infinity, -Infinity, 2], 0.25)).toBe(-Infinity);
+});
+
+it("a photo is ranked by the length of its surprises, and what is better than usual counts half", () => {
+  const arrays = { means: [0, 0, 10, 0], error: [Math.log(0.1), Math.log(0.5)], centre: [1, 0], scale: [2, 1], ranked: [0.1, 0.5, 2], log_prob: [-3, -1], neighbours: [1] };
+  const tensors = new Map(Object.entries(arrays).map(([name, data]) => [name, { shape: [data.length], data: Float32Array.from(data) }]));
+  const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, width: null };
+  const row = scored(photo, { tensors, about: {} });
+  expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2, which counts as -1
+  expect(row["excess_error"]).toBeCloseTo(1); // beside its nearest neighbour
+  expect(row["distance"]).toBeCloseTo(Math.SQRT2);
+  expect(row).toMatchObject({ typicality: 1, oddness: 0.5, odd: false });
+  expect(row).not.toHaveProperty("excess_width");
+  expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({ oddness: 0.75 });
 });

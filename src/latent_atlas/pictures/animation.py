@@ -21,6 +21,7 @@ GAP = 12  # pixels between neighbours
 CAPTION = 44  # pixels of height that a caption takes
 CAPTION_SIZE = 9  # points
 FASTEST_GIF = 50  # frames a second: browsers slow a GIF down whose frames last less than 2/100 s
+ENCODER = "libx264"
 QUALITY = "16"  # constant rate factor of H.264, at which no block shows in flat colours
 BT709 = 1  # the colours of high definition, by their number in H.264; untagged, every player guesses its own
 
@@ -153,14 +154,19 @@ def _write_mp4(moving: Animation, path: Path) -> None:
     """H.264 with colour at half resolution, which every browser plays; its index first, so that it starts at once.
 
     Raises:
-        UserError: PyAV is missing.
+        UserError: PyAV is missing, or was built without the encoder.
     """
     try:
         import av  # an extra, and slow to import
     except ImportError:
         raise UserError("MP4 needs PyAV, which is missing; pip install latent-atlas[video], or write a .gif") from None
+    if ENCODER not in av.codecs_available:
+        raise UserError(
+            f"MP4 needs the encoder {ENCODER}, which this PyAV was built without; pip install --force-reinstall "
+            "--only-binary av av, or write a .gif"
+        )
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=Fraction(moving.fps).limit_denominator(1000))
+        stream = container.add_stream(ENCODER, rate=Fraction(moving.fps).limit_denominator(1000))
         stream.height, stream.width = moving.pixels.shape[1:3]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": QUALITY}
         context = stream.codec_context

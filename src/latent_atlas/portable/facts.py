@@ -23,13 +23,14 @@ TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
 LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "stops": 16, "codes": 256}
 
 
-def facts(atlas: Atlas, name: str, networks: tuple[str, ...]) -> dict[str, Any]:
+def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str | None = None) -> dict[str, Any]:
     """What is there, in the words of the explorer's server; and under `folder` what only the page itself computes with.
 
     Arguments:
         atlas: What is explored.
         name: What it is called.
         networks: Names of the networks that were written.
+        unscored: Why photos cannot be scored there; None where they can.
     """
     has_log_prob = log_density(atlas.map.boundary) is not None
     channels, height, width = atlas.image_shape if atlas.model is not None else (0, 0, 0)
@@ -56,6 +57,7 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...]) -> dict[str, Any]:
         "folder": {
             "networks": list(networks),
             "calibration": {"scale": atlas.map.calibration.scale, "shift": atlas.map.calibration.shift},
+            "unscored": unscored,
             "components": _components(atlas).tolist(),
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
             "levels": _levels(atlas),
@@ -67,9 +69,9 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...]) -> dict[str, Any]:
 def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
     """What the page would offer with a server, and cannot do here."""
     photos = [] if "encode" in networks else ["photos"]
-    pictures = [] if atlas.model is not None else ["png"]
+    pictures = [] if atlas.model is not None else ["png", "gif"]
     along = [] if log_density(atlas.map.boundary) is not None else ["along"]
-    return ["keep", "pace", "embedding", "gif", "mp4", "npz", *along, *photos, *pictures]
+    return ["keep", "pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
 
 
 def _planner(name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from latent_atlas.portable.codes import save_codes
 from latent_atlas.portable.facts import facts
 from latent_atlas.portable.graph import save_graph, save_part
 from latent_atlas.portable.networks import Network, networks
+from latent_atlas.portable.oddness import save_scorer, scorer_of
 
 __all__ = ["Written", "check", "write_folder"]
 
@@ -89,15 +90,28 @@ def write_folder(
             _save(title, network, partial)
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors")
-        (partial / FACTS).write_text(json.dumps(_finite(facts(atlas, name, written)), allow_nan=False))
+        unscored = _save_scorer(atlas, partial) if "encode" in functions else None
+        told = facts(atlas, name, written, unscored=unscored)
+        (partial / FACTS).write_text(json.dumps(_finite(told), allow_nan=False))
         index = partial / "index.html"
         index.write_text(_without_server(index.read_text()))
+        for arrays in partial.glob("*.safetensors"):
+            shutil.copymode(index, arrays)  # they are made for their owner alone, and a host may be somebody else
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     files = {str(file.relative_to(folder)): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
-    return Written(folder, files, _missing(atlas, functions))
+    return Written(folder, files, _missing(atlas, functions, unscored))
+
+
+def _save_scorer(atlas: Atlas, folder: Path) -> str | None:
+    """Write what photos are scored by; or return why they cannot be."""
+    scorer = scorer_of(atlas)
+    if isinstance(scorer, str):
+        return scorer
+    save_scorer(scorer, folder / "scorer.safetensors")
+    return None
 
 
 def _save(title: str, network: Network, folder: Path) -> None:
@@ -128,11 +142,13 @@ def _without_server(index: str) -> str:
     return index.replace("<head>", f"<head>\n    {told}", 1)
 
 
-def _missing(atlas: Atlas, functions: Mapping[str, Network]) -> tuple[str, ...]:
+def _missing(atlas: Atlas, functions: Mapping[str, Network], unscored: str | None) -> tuple[str, ...]:
     """What the page can do with a server and not here."""
-    found = ["the page there has four planners and two kinds of files, and keeps no attributes; `serve` has them all"]
+    found = ["the page there has four planners and three kinds of files, and keeps no attributes; `serve` has them all"]
     if atlas.model is not None and "encode" not in functions:
         found.append("this atlas encodes by a search and not by a network, so no photo can be dropped on the page")
+    if unscored:
+        found.append(f"the page there does not say how odd a photo is: {unscored}")
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary import AffineBoundary
 from latent_atlas.calibration import log_density
@@ -13,7 +14,7 @@ from latent_atlas.density import StandardNormal
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.noise import whitened
 from latent_atlas.portable.graph import Traced
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Network", "networks"]
 
@@ -43,10 +44,11 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
     |---|---|---|
     | slopes | latents (n, d), angle (1,) | logit, log_prob (n,) of the map blurred by tan(angle); logit_slope, score |
     | decode | latents (n, d) | images (n, c, h, w) in [0, 1] |
-    | encode | images (n, c, h, w) in [0, 1] | latents (n, d) |
+    | encode | images (n, c, h, w) in [0, 1] | latents (n, d), and width (n,), the geometric mean of sigma |
 
-    log_prob and score are left out where the boundary has no density, decode and encode where there is no model, and
-    encode where it is no network but a search. Part of slopes is `map`, the values without their gradients (n, d).
+    log_prob and score are left out where the boundary has no density, decode and encode where there is no model, encode
+    where it is no network but a search, and width where an image is one point. Part of slopes is `map`, the values
+    without their gradients (n, d).
     """
     latents = _example(atlas, (atlas.map.dimension,))
     where = (latents, torch.zeros(1, device=atlas.device))
@@ -60,7 +62,8 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
         found["decode"] = Network(model.differentiable, (latents,), ("latents",), ("images",))
         if model.has_encoder:
             images = _example(atlas, model.image_shape)
-            found["encode"] = Network(model.encode, (images,), ("images",), ("latents",))
+            outputs = ("latents",) if model.posterior(images)[1] is None else ("latents", "width")
+            found["encode"] = Network(_posterior(model), (images,), ("images",), outputs)
     return found
 
 
@@ -68,6 +71,18 @@ def _example(atlas: Atlas, shape: tuple[int, ...]) -> Tensor:
     """Some rows, as many as nothing else has: a trace takes what has the same size to be the same."""
     rows = next(n for n in range(2, 8) if n not in shape)
     return torch.zeros(rows, *shape, device=atlas.device)
+
+
+def _posterior(model: Autoencoder) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """mu(x), and the geometric mean of sigma(x) if it has one."""
+
+    def posterior(images: Images) -> tuple[Tensor, ...]:
+        means, log_variances = model.posterior(images)
+        if log_variances is None:
+            return (means.flatten(1),)
+        return means.flatten(1), (log_variances.flatten(1).mean(dim=1) / 2).exp()
+
+    return posterior
 
 
 def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:

@@ -120,6 +120,24 @@ class Scorer:
             calibrated_on=self.calibrated_on,
         )
 
+    def known(self) -> dict[str, np.ndarray]:
+        """All that it knows of real images, for whoever scores with other means.
+
+        Of those that are usual means (h, d), log error and log width (h,), as far as there are any; centre and scale
+        (k,) of the surprises; ranked, the distances of the others (m,), and log_prob of all (n,), in ascending order;
+        and how many neighbours are compared with, shape (1,).
+        """
+        usual = {kind: np.log(getattr(self._usual, kind) + TINY) for kind in self._kinds[1:]}
+        return {
+            "means": self._usual.means,
+            **usual,
+            "centre": np.asarray(self._centre),
+            "scale": np.asarray(self._scale),
+            "ranked": self._ranked,
+            "log_prob": self._known,
+            "neighbours": np.array([self._neighbours.n_neighbors], dtype=float),  # pyright: ignore[reportAttributeAccessIssue]
+        }
+
     @property
     def _kinds(self) -> tuple[str, ...]:
         """Columns that the surprises are about, in their order."""

@@ -40,7 +40,7 @@ class Scoring:
         if held_out is not None:
             scorer = _scorer(self._evidence(held_out))
         else:
-            scorer = self._by_codes if evidence.error is None else self._by_images
+            scorer = self._by_codes if evidence.error is None else self.by_images
         return scorer.score(evidence, false_alarm=false_alarm, names=names)
 
     def _evidence(self, places: Tensor) -> Evidence:
@@ -51,7 +51,12 @@ class Scoring:
         return gather(self._density, codes, self._coding.errors(places, codes.means))
 
     @cached_property
-    def _by_images(self) -> Scorer:
+    def by_images(self) -> Scorer:
+        """What scores images, by those that were held out.
+
+        Raises:
+            UserError: it is not known how well these are reconstructed.
+        """
         if self._errors is None:
             raise UserError(
                 "this atlas does not know how well its held-out images are reconstructed, as runs of older versions do "

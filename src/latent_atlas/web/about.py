@@ -1,5 +1,6 @@
 """What is being explored: the first thing that the page asks."""
 
+import importlib.util
 import math
 from typing import Any, Literal
 
@@ -7,6 +8,8 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from latent_atlas import __version__
+from latent_atlas.atlas import Atlas
+from latent_atlas.web.embedding import possible
 from latent_atlas.web.explorer import Asking, Explorer
 from latent_atlas.web.images import EXPLORED
 from latent_atlas.web.known import Known
@@ -78,6 +81,7 @@ class AtlasFacts(BaseModel):
     has_log_prob: bool = False
     edge: float | None = Field(default=None, description="Log-density in nats below which a place is outside.")
     spread: float | None = Field(default=None, description="Root mean square deviation of the codes.")
+    lacks: list[str] = Field(default=[], description="What cannot be had here: embedding, mp4.")
     notes: list[str] = Field(default=[], description="What should be known of the map, in sentences.")
 
 
@@ -113,9 +117,16 @@ def _whole(known: Known, facts: AtlasFacts) -> AtlasFacts:
             "has_log_prob": known.has_log_prob,
             "edge": known.edge,
             "spread": known.spread,
+            "lacks": _lacks(held),
             "notes": [*held.map.notes, held.map.calibration.verdict()],
         }
     )
+
+
+def _lacks(held: Atlas) -> list[str]:
+    """What needs packages that are not installed, or other numbers of codes."""
+    can = {"embedding": possible(len(held.codes["train"])), "mp4": importlib.util.find_spec("av") is not None}
+    return [name for name, there in can.items() if not there]
 
 
 def _name(explorer: Explorer) -> str:

@@ -12,11 +12,16 @@ from latent_atlas.web.explorer import Asking
 from latent_atlas.web.refusals import refusal, refused
 from latent_atlas.web.wire import ARRAYS, Arrays
 
-__all__ = ["routes"]
+__all__ = ["possible", "routes"]
 
 routes = APIRouter()
 FEWEST, MOST = 50, 200_000  # codes
 MISSING = "the layout of codes needs PaCMAP, which is missing here; pip install latent-atlas[embedding]"
+
+
+def possible(codes: int) -> bool:
+    """Whether so many codes can be laid out here."""
+    return importlib.util.find_spec("pacmap") is not None and FEWEST <= codes <= MOST
 
 
 @routes.get("/embedding", responses=ARRAYS | refused({404: "PaCMAP is not installed."}), response_class=Arrays)

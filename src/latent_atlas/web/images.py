@@ -46,8 +46,10 @@ async def encode(asking: Asking) -> Arrays:
 
 @routes.post("/decode", responses=ARRAYS, response_class=Arrays)
 async def decode(body: asked.Decode, asking: Asking) -> Arrays:
-    """Codes to images: arrays images (n, h, w, c) in bytes, log_prob (n) in nats, and outside (n), 1 or 0."""
-    return await asking.of(lambda known: Arrays(decoded(known, tensor(body.codes, known.atlas))))
+    """Codes to images: arrays images (n, h, w, c) in bytes, log_prob (n) in nats, outside (n), 1 or 0, and typicality
+    (n), the share of held-out codes that are less likely.
+    """
+    return await asking.of(lambda known: Arrays(_judged(known, tensor(body.codes, known.atlas))))
 
 
 @routes.post("/sample", responses=ARRAYS, response_class=Arrays)
@@ -67,6 +69,13 @@ def decoded(known: Known, latents: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             arrays["log_prob"] = known.atlas.map.log_prob(latents)
         arrays["outside"] = known.outside(arrays["log_prob"])
+    return arrays
+
+
+def _judged(known: Known, latents: Tensor) -> dict[str, Tensor]:
+    arrays = decoded(known, latents)
+    if "log_prob" in arrays:
+        arrays["typicality"] = known.atlas.map.rank(arrays["log_prob"])
     return arrays
 
 

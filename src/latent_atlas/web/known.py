@@ -137,11 +137,11 @@ class Known:
         return principal_components(self.parts["train"].means, self.atlas.map.dimension)[0]
 
 
-def window_of(plane: Plane, codes: Latents) -> Window:
-    """The window of a plane that shows nearly all of the codes."""
+def window_of(plane: Plane, codes: Latents, margin: float = MARGIN) -> Window:
+    """The window of a plane that shows nearly all of the codes, and a margin around them, as a share of their side."""
     places = plane.project(codes)
     corners = torch.stack([_quantiles(places, EXTENT), _quantiles(places, 1 - EXTENT)])
-    return fit_window(corners, MARGIN)
+    return fit_window(corners, margin)
 
 
 def _quantiles(values: Tensor, share: float) -> Tensor:

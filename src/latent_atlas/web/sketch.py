@@ -7,7 +7,7 @@ from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.model import Model
 from latent_atlas.pictures import comparison_sheet, png
 
-__all__ = ["newest", "sketch"]
+__all__ = ["STATE", "newest", "sketch", "weights_of"]
 
 SHOWN = 16  # images of each kind
 STATE = "state.safetensors"
@@ -33,7 +33,7 @@ def sketch(run: Run) -> bytes:
     tensors, about = read_tensors(run.file(STATE), prefix="average/")
     model = Model(config.model, config.map).eval()
     for name in ("encoder", "decoder"):
-        getattr(model, name).load_state_dict(_of(tensors, f"average/{name}."))
+        getattr(model, name).load_state_dict(weights_of(tensors, f"average/{name}."))
     rows: dict[str, Tensor] = {}
     if run.file("examples.safetensors").is_file():
         originals = read_tensors(run.file("examples.safetensors"))[0]["images"][:SHOWN].float() / 255
@@ -44,6 +44,6 @@ def sketch(run: Run) -> bytes:
     return png(comparison_sheet(images, f"after {int(about['step']):,} steps"))
 
 
-def _of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def weights_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The weights of one network."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

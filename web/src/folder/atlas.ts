@@ -9,7 +9,7 @@ import { LatentMap } from "./latentmap";
 import { Networks } from "./networks";
 
 export class StillAtlas {
-  private readonly parts = new Map<Part, Promise<Arrays>>();
+  private readonly files = new Map<string, Promise<Arrays>>();
 
   private constructor(
     private readonly folder: URL,
@@ -29,12 +29,12 @@ export class StillAtlas {
 
   /** Means (n, d), labels, and log_prob and typicality where there are any. */
   codes(part: Part): Promise<Arrays> {
-    const known = this.parts.get(part);
-    if (known) return known;
-    const read = got(new URL(`${part}.safetensors`, this.folder).href).then(async (answer) => readArrays(await answer.arrayBuffer()));
-    this.parts.set(part, read);
-    read.catch(() => this.parts.delete(part));
-    return read;
+    return this.file(part);
+  }
+
+  /** What photos are scored by; see `Scorer.known`. */
+  scorer(): Promise<Arrays> {
+    return this.file("scorer");
   }
 
   async means(part: Part): Promise<Float32Array> {
@@ -46,6 +46,16 @@ export class StillAtlas {
     const found = this.facts.folder.components[this.facts.attributes.findIndex((attribute) => attribute.name === name)];
     if (!found) throw new Refusal(`this folder has no attribute '${name}'`, 400);
     return found;
+  }
+
+  /** A file of arrays, fetched when it is first asked for. */
+  private file(name: string): Promise<Arrays> {
+    const known = this.files.get(name);
+    if (known) return known;
+    const read = got(new URL(`${name}.safetensors`, this.folder).href).then(async (answer) => readArrays(await answer.arrayBuffer()));
+    this.files.set(name, read);
+    read.catch(() => this.files.delete(name));
+    return read;
   }
 
   /** Codes of a request, of the right length. */

@@ -70,6 +70,10 @@ export class FolderBackend implements Backend {
     return ""; // a folder is of a finished run, and has no progress
   }
 
+  growth(signal?: AbortSignal): Promise<Arrays> {
+    return this.ask("growth", [], signal);
+  }
+
   embedding(signal?: AbortSignal): Promise<Arrays> {
     return this.ask("embedding", [], signal);
   }

@@ -12,6 +12,8 @@ export interface Facts extends About {
   readonly folder: {
     readonly networks: readonly string[];
     readonly calibration: { readonly scale: number; readonly shift: number };
+    /** Why photos are not scored here; null where they are. */
+    readonly unscored: string | null;
     readonly components: readonly (readonly number[])[];
     readonly mean: readonly number[];
     readonly levels: readonly Level[];

@@ -1,8 +1,9 @@
-/** A journey as a file: its numbers as JSON, or a film strip with its log-densities as PNG. */
+/** A journey as a file: its numbers as JSON, a film strip with its log-densities as PNG, or a film as GIF. */
 
 import type { Code, Format } from "../backend";
 import { Refusal } from "../backend";
 import type { StillAtlas } from "./atlas";
+import { film } from "./film";
 import { canvasOf, judged, pixels } from "./images";
 
 const LEAST = 64; // pixels of a frame
@@ -10,16 +11,17 @@ const GAP = 6;
 const CURVE = 90; // pixels of the curve's height
 const INK = { paper: "#ffffff", line: "#1f3b73", edge: "#8a8f98", outside: "#c2410c" };
 
-export async function fileOf(atlas: StillAtlas, points: readonly Code[], format: Format, signal: AbortSignal): Promise<Blob> {
+export async function fileOf(atlas: StillAtlas, points: readonly Code[], format: Format, seconds: number, signal: AbortSignal): Promise<Blob> {
   const { log_prob: logProb, outside } = await judged(atlas, atlas.checked(points), signal);
   if (format === "json") {
     const numbers = { points, ...(logProb ? { log_prob: Array.from(logProb.data, (value) => (Number.isFinite(value) ? value : null)) } : {}) };
     return new Blob([JSON.stringify(numbers, null, 2)], { type: "application/json" });
   }
-  if (format !== "png") throw new Refusal(`a .${format} needs the server; choose PNG or JSON here, or open the run with latent-atlas serve`, 400);
+  if (format !== "png" && format !== "gif") throw new Refusal(`a .${format} needs the server; choose GIF, PNG or JSON here, or open the run with latent-atlas serve`, 400);
   const images = await pixels(atlas, points, signal);
   if (!images) throw new Refusal("this atlas has codes and no decoder, so there is nothing to picture; choose JSON", 400);
   const frames = points.map((_, k) => canvasOf(images, k));
+  if (format === "gif") return film(frames, seconds);
   return strip(frames, logProb?.data, outside?.data, atlas.facts.edge).convertToBlob({ type: "image/png" });
 }
 

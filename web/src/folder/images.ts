@@ -5,6 +5,7 @@ import { Refusal } from "../backend";
 import type { Arrays, Tensor } from "../wire";
 import { answer, tensor } from "./answers";
 import type { StillAtlas } from "./atlas";
+import { scored } from "./oddness";
 import { flat, unflat } from "./vectors";
 
 const PIECE = 32; // images at a time
@@ -30,11 +31,14 @@ export async function pixels(atlas: StillAtlas, places: readonly Code[], signal:
   return tensor(bytes, places.length, height, width, channels);
 }
 
-/** Images of codes, if there is a decoder, and whether they are in the population, if there is a density. */
+/** Images of codes, if there is a decoder, and how they stand in the population, if there is a density. */
 export async function decode(atlas: StillAtlas, places: readonly Code[], signal: AbortSignal): Promise<Arrays> {
   atlas.checked(places);
   const images = await pixels(atlas, places, signal);
-  return answer({ images, ...(await judged(atlas, places, signal)) });
+  const judgement = await judged(atlas, places, signal);
+  const map = atlas.map(signal);
+  const typicality = judgement.log_prob && tensor(Float32Array.from(judgement.log_prob.data, (value) => map.rank(value)), places.length);
+  return answer({ images, ...judgement, typicality });
 }
 
 /** log q of places, and which are outside of the population; nothing where there is no density. */
@@ -73,7 +77,7 @@ export function canvasOf(images: Tensor, k: number): OffscreenCanvas {
   return canvas;
 }
 
-/** An image file to its code: the middle square of it, at the model's size. */
+/** An image file to its code, and how odd it is: the middle square of it, at the model's size. */
 export async function encode(atlas: StillAtlas, photo: Blob, signal: AbortSignal): Promise<Arrays> {
   const shape = atlas.facts.image;
   if (!shape || !atlas.networks.has("encode")) throw new Refusal("this folder holds no encoder, so photos find no place on its map; open the run with latent-atlas serve", 400);
@@ -86,6 +90,8 @@ export async function encode(atlas: StillAtlas, photo: Blob, signal: AbortSignal
   const found = await atlas.networks.run("encode", { images: { data: planes, shape: [1, channels, height, width] } }, signal);
   const code = unflat(found.get("latents")!, atlas.facts.dimension)[0]!;
   const { outside } = await judged(atlas, [code], signal);
+  const note = atlas.facts.folder.unscored;
+  const score = note === null ? await oddness(atlas, code, planes, found.get("width")?.[0] ?? null, signal) : null;
   const reconstruction = (await pixels(atlas, [code], signal))!;
   return answer(
     {
@@ -93,8 +99,19 @@ export async function encode(atlas: StillAtlas, photo: Blob, signal: AbortSignal
       image: { ...image, shape: image.shape.slice(1) },
       reconstruction: { ...reconstruction, shape: reconstruction.shape.slice(1) },
     },
-    { score: null, note: "how odd a photo is, is told by latent-atlas serve", outside: outside ? !!outside.data[0] : null },
+    { score, note, outside: outside ? !!outside.data[0] : null },
   );
+}
+
+/** The row of a photo's score: its pixels are planes (c, h, w) in [0, 1]. */
+async function oddness(atlas: StillAtlas, code: Code, planes: Float32Array, width: number | null, signal: AbortSignal): Promise<Record<string, unknown>> {
+  const latents = { data: Float32Array.from(code), shape: [1, code.length] };
+  const decoded = (await atlas.networks.run("decode", { latents }, signal)).get("images")!;
+  const error = planes.reduce((sum, pixel, at) => sum + (decoded[at]! - pixel) ** 2, 0) / planes.length;
+  const map = atlas.map(signal);
+  const { logit, logProb } = await map.read(latents.data);
+  const realness = 1 / (1 + Math.exp(-map.calibrated(logit[0]!)));
+  return scored({ code, logProb: logProb![0]!, realness, error, width }, await atlas.scorer());
 }
 
 /** Bytes (h, w, c) of the middle square of a photo; grey where there is one channel. */

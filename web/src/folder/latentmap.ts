@@ -5,7 +5,7 @@ import { Refusal } from "../backend";
 import type { Density, Membership, Slopes } from "./density";
 import type { Facts, Level } from "./facts";
 import type { Inputs, Networks, Outputs } from "./networks";
-import { flat, quantile, unflat } from "./vectors";
+import { flat, quantile, shareBelow, unflat } from "./vectors";
 
 const PIECE = 512; // codes at a time: the graphs take no more, and their activations stay in the cache
 const SAME = 1e-6; // radians
@@ -36,6 +36,11 @@ export class LatentMap implements Density, Membership {
 
   floor(share: number): number {
     return quantile(this.level.quantiles.map((value) => value ?? -Infinity), share);
+  }
+
+  /** The share of held-out codes that are less likely than codes of such a log-density. */
+  rank(logProb: number): number {
+    return shareBelow(this.level.quantiles.map((value) => value ?? -Infinity), logProb);
   }
 
   /** The log-density under which a place is outside the population at this level. */

@@ -63,3 +63,13 @@ export function quantile(sorted: readonly number[], share: number): number {
   const [low, high] = [sorted[Math.max(below, 0)]!, sorted[Math.min(below + 1, sorted.length - 1)]!];
   return low === high || place === below ? low : low + (place - below) * (high - low); // also where both are infinite
 }
+
+/** The share at which a value is the quantile of sorted numbers: what `quantile` undoes. */
+export function shareBelow(sorted: readonly number[], value: number): number {
+  const above = sorted.findIndex((one) => one >= value);
+  if (above < 0) return 1;
+  if (above === 0) return 0;
+  const [low, high] = [sorted[above - 1]!, sorted[above]!];
+  const between = low === -Infinity ? Number(value === high) : (value - low) / (high - low);
+  return (above - 1 + between) / (sorted.length - 1);
+}

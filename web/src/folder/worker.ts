@@ -57,8 +57,9 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
     case "neighbours":
       return neighbours(atlas, ...(given as [Code[], number, Part]));
     case "export":
-      return fileOf(atlas, ...(given.slice(0, 2) as [Code[], Format]), signal); // there are no films, so no seconds
+      return fileOf(atlas, ...(given as [Code[], Format, number]), signal);
     case "progress":
+    case "growth":
     case "embedding":
       throw new Refusal("this needs the server; open the run with latent-atlas serve", 404);
   }

@@ -1,8 +1,11 @@
-/** A run that is still training: its losses as they fall, and the newest sheet of pictures. */
+/** A run that is still training: its losses as they fall, its map as it grows, and the newest sheet of pictures. */
 
 import type { Backend, Progress } from "../backend";
 import { Gone } from "../backend";
+import type { Theme } from "../colour/tables";
 import { h, svg } from "../dom";
+import type { Signal } from "../latest";
+import { Growing } from "./growing";
 
 const EVERY = 2_000; // milliseconds
 const [WIDTH, HEIGHT] = [220, 72];
@@ -12,15 +15,19 @@ export class Training {
   private readonly charts = h("div", { className: "charts" });
   private readonly sheet = h("img", { className: "sheet", alt: "Newest pictures of the run: images, reconstructions and draws", hidden: true });
   private readonly words = h("p", { className: "note" });
+  private readonly growing: Growing;
   private shown = -1;
+  private grown = -1;
 
   constructor(
     private readonly backend: Backend,
     private readonly finished: () => void,
     private readonly lost: () => void,
+    theme: Signal<Theme>,
   ) {
+    this.growing = new Growing(theme);
     this.words.setAttribute("role", "status");
-    this.element.append(h("h2", {}, "This run is still training"), this.words, this.charts, this.sheet);
+    this.element.append(h("h2", {}, "This run is still training"), this.words, this.growing.element, this.charts, this.sheet);
     this.sheet.addEventListener("load", () => (this.sheet.hidden = false));
     void this.watch();
   }
@@ -30,6 +37,10 @@ export class Training {
       const progress = await this.backend.progress();
       this.show(progress);
       if (!progress.training) return this.finished();
+      if (progress.map !== null && progress.map !== this.grown) {
+        this.growing.show(await this.backend.growth());
+        this.grown = progress.map;
+      }
     } catch (error) {
       if (error instanceof Gone) this.lost();
     }

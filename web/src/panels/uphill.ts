@@ -8,6 +8,9 @@ import { rows } from "../wire";
 const STEP = 0.04; // of the population, from one share to the next
 const TYPICAL = 0.5;
 
+/** The first share to slide to from a place of some typicality. */
+export const shareAbove = (typicality: number): number => STEP * (Math.floor(typicality / STEP + 1e-9) + 1);
+
 export class Uphill {
   readonly element: HTMLElement;
   private held = false;
@@ -38,19 +41,21 @@ export class Uphill {
     this.held = true;
     let code = app.store.state.stops[index]!;
     let moved = false;
-    for (let share = STEP; this.held && share <= TYPICAL + 1e-9; share += STEP) {
+    const here = (await attempt(app, () => app.pictures.at([code])))?.[0]?.typicality ?? null;
+    if (here === null) return this.release();
+    for (let share = shareAbove(here); this.held && here < TYPICAL && share < TYPICAL + STEP; share += STEP) {
       const answer = await attempt(app, () => app.backend.journey("repair", { start: code, share: Math.min(share, TYPICAL) }));
       if (!answer) break;
       const name = answer.tensors.has("repair/points") ? "repair/points" : "points";
       const next = rows(answer, name).at(-1)!;
-      if (next.every((v, i) => v === code[i])) continue; // it is as typical as that already
+      if (next.every((v, i) => v === code[i])) break; // it is at a top
       code = next;
       moved = true;
       app.store.drag({ stops: app.store.state.stops.map((stop, k) => (k === index ? code : stop)), chosen: index });
       app.selection.set({ code, title: `Stop ${letter(index)}`, stop: index });
     }
     if (moved) app.store.change({});
-    if (!moved && this.held) app.say(`Stop ${letter(index)} is typical already: half of the real images are less likely.`);
+    if (!moved && this.held) app.say(here < TYPICAL ? `Stop ${letter(index)} is at the top of where it is: all around it is less likely.` : `Stop ${letter(index)} is typical already: half of the real images are less likely.`);
     this.held = false;
   }
 }

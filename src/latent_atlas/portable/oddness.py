@@ -1,0 +1,31 @@
+"""What the page scores photos by: that which the library's scorer knows of held-out images."""
+
+from pathlib import Path
+
+import torch
+
+from latent_atlas.atlas import Atlas
+from latent_atlas.checkpoint import write_tensors
+from latent_atlas.errors import UserError
+from latent_atlas.scoring import Scorer
+
+__all__ = ["save_scorer", "scorer_of"]
+
+MOST_NUMBERS = 2**22  # that it knows: 16 MiB
+
+
+def scorer_of(atlas: Atlas) -> Scorer | str:
+    """What scores images of the atlas, small enough for a page to load; or, in a sentence, why there is none."""
+    try:
+        atlas.score(torch.zeros(1, *atlas.image_shape))
+    except UserError as reason:
+        return str(reason)
+    numbers = sum(array.size for array in atlas.scorer.known().values())
+    if numbers > MOST_NUMBERS:
+        return f"oddness is a rank among {numbers:,} numbers, too many for a page to load"
+    return atlas.scorer
+
+
+def save_scorer(scorer: Scorer, path: Path) -> None:
+    """Write `Scorer.known` in single precision."""
+    write_tensors(path, {name: torch.from_numpy(array).float() for name, array in scorer.known().items()})

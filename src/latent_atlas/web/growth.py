@@ -1,0 +1,97 @@
+"""The map of a run that still trains, as far as it has grown."""
+
+from typing import Any
+
+import torch
+
+from latent_atlas.boundary import PriorBoundary
+from latent_atlas.charts import Plane, chart
+from latent_atlas.checkpoint import Run, read_tensors
+from latent_atlas.codes import Codes
+from latent_atlas.latentmap import LatentMap
+from latent_atlas.model import Model
+from latent_atlas.nn.latent_discriminator import Ensemble
+from latent_atlas.shapes import ByteImages, Latents
+from latent_atlas.survey import glance
+from latent_atlas.travel import OUTSIDE_SHARE, principal_components
+from latent_atlas.web.known import window_of
+from latent_atlas.web.sketch import STATE, weights_of
+from latent_atlas.web.wire import Arrays
+
+__all__ = ["grown", "growth"]
+
+GROWING, EXAMPLES = "growing.safetensors", "examples.safetensors"
+RESOLUTION = 96  # pixels along each side
+AROUND = 0.25  # of the side of the codes, where the density falls off
+BATCH = 32  # images encoded at a time
+
+
+def grown(run: Run) -> int | None:
+    """When the map last grew, in milliseconds; None where nothing is to be seen of it yet."""
+    files = [run.file(name) for name in (STATE, GROWING)]
+    if not (files[0].is_file() and run.file(EXAMPLES).is_file() and run.config().model.latent_dim > 1):
+        return None
+    return max(file.stat().st_mtime_ns // 10**6 for file in files if file.is_file())
+
+
+@torch.no_grad()
+def growth(run: Run) -> Arrays:
+    """The run's held-out examples on the plane in which their codes vary most, and the map there as far as D_z has it.
+
+    While E learns, that is as the last checkpoint has them; D_z is in it if it learns beside E. Later, it is D_z at its
+    last check.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    kept, _ = read_tensors(run.file(EXAMPLES))
+    if run.file(GROWING).is_file():
+        learned, _ = read_tensors(run.file("codes.safetensors"), prefix="held_out.means")
+        step, codes = None, learned["held_out.means"][: len(kept["images"])]
+        so_far = LatentMap.load(run.file(GROWING))
+    else:
+        step, codes, so_far = _at_checkpoint(run, kept["images"])
+    plane = _plane(codes, kept["images"])
+    window = window_of(plane, codes, AROUND)
+    arrays = {"xy": plane.project(codes), "origin": plane.origin, "axes": plane.axes}
+    arrays |= {"labels": kept["labels"]} if "labels" in kept else {}
+    names = (run.read_json("manifest.json") or {}).get("label_names", [])
+    facts: dict[str, Any] = {"step": step, "window": vars(window), "edge": None, "classes": names}
+    if so_far is not None:
+        fields = chart(so_far, plane, window, RESOLUTION).fields
+        arrays |= fields
+        facts["edge"] = so_far.floor(OUTSIDE_SHARE) if "log_prob" in fields else None
+    return Arrays(arrays, facts)
+
+
+def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMap | None]:
+    """A step, the codes of the images by the averaged encoder, and the map by D_z, if it learns beside it."""
+    config = run.config()
+    tensors, about = read_tensors(run.file(STATE), prefix="average/encoder.")
+    model = Model(config.model, config.map).eval()
+    model.encoder.load_state_dict(weights_of(tensors, "average/encoder."))
+    parts = [model.encoder(some.float() / 255) for some in images.split(BATCH)]
+    codes = Codes(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    if config.train.arm == "separate":
+        return int(about["step"]), codes.means, None
+    tensors, _ = read_tensors(run.file(STATE), prefix="model/latent_discriminator.")
+    model.latent_discriminator.load_state_dict(weights_of(tensors, "model/latent_discriminator."))
+    judged = codes.points() if config.map.z_real == "means" else codes
+    so_far = glance(Ensemble([model.latent_discriminator]), judged, PriorBoundary(model.dimension))
+    return int(about["step"]), codes.means, LatentMap(*so_far)
+
+
+def _plane(codes: Latents, images: ByteImages) -> Plane:
+    """The plane in which the codes vary most, turned as the images lie in theirs.
+
+    While E learns, the codes' components change their order and signs from one checkpoint to the next. Those of the
+    images stay; so the axes are turned, or mirrored, to agree with them as well as they can.
+
+    References:
+        A generalized solution of the orthogonal Procrustes problem, Schönemann 1966.
+    """
+    plane = Plane(codes.mean(dim=0), principal_components(codes, 2)[0])
+    pixels = images.flatten(1).float()
+    fixed = (pixels - pixels.mean(dim=0)) @ principal_components(pixels, 2)[0].T
+    u, _, v = torch.linalg.svd(fixed.T @ plane.project(codes))
+    return Plane(plane.origin, u @ v @ plane.axes)
