@@ -62,9 +62,15 @@ export class Journeys {
     this.tell();
   }
 
-  /** One after the other, the quick planners first: a server computes one thing at a time, and a walk's steps are many. */
+  /**
+   * The quick planners first, and these at once, so that the server need not wait for the page; the others one after
+   * the other, since a walk's steps are many. While something is dragged all are: it may be elsewhere by then.
+   */
   private async inTurn(rows: readonly Wanted[]): Promise<void> {
-    for (const row of [...rows].sort((a, b) => patience(a) - patience(b))) {
+    const sorted = [...rows].sort((a, b) => patience(a) - patience(b));
+    const atOnce = this.store.dragging ? 0 : sorted.filter((row) => patience(row) < QUICK.length).length;
+    await Promise.all(sorted.slice(0, atOnce).map((row) => this.plan(row)));
+    for (const row of sorted.slice(atOnce)) {
       const wanted = this.wanted().some((one) => keyOf(one) === keyOf(row));
       if (wanted) await this.plan(row); // else the stops have been dragged on meanwhile
     }

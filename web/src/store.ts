@@ -27,6 +27,11 @@ export class Store {
     return this.future.length > 0;
   }
 
+  /** Whether a gesture is under way. */
+  get dragging(): boolean {
+    return this.begun !== null;
+  }
+
   listen(listener: Listener): () => void {
     this.listeners.add(listener);
     return () => this.listeners.delete(listener);

@@ -14,29 +14,30 @@ function film(name: string, start: readonly number[]): Arrays {
   return { tensors: new Map([[`${name}/points`, points]]), about: { [name]: { metrics: { length_ratio: 1 } } } };
 }
 
-/** A backend that answers when it is told to, and the planners it was asked for. */
+/** A backend that answers in order, one each time it is told to, and the planners it was asked for. */
 function backend() {
   const asked: string[] = [];
-  let answer = () => {};
+  const answers: (() => void)[] = [];
   const journey = (_: string, wishes: Record<string, unknown>) =>
     new Promise<Arrays>((resolve, reject) => {
       const name = (wishes["planners"] as string[])[0]!;
       asked.push(name);
       const fails = name === "geodesic" && (wishes["stops"] as number[][])[0]![0] === 9;
-      answer = () => (fails ? reject(new Refusal("no way", 400)) : resolve(film(name, (wishes["stops"] as number[][])[0]!)));
+      answers.push(() => (fails ? reject(new Refusal("no way", 400)) : resolve(film(name, (wishes["stops"] as number[][])[0]!))));
     });
   const settle = async () => {
-    answer();
+    answers.shift()?.();
     await new Promise((resolve) => setTimeout(resolve));
   };
   return { asked, settle, journey: { journey } as unknown as Backend };
 }
 
-it("plans the quick journeys first, and each only once", async () => {
+it("plans the quick journeys first and at once, and each only once", async () => {
   const { asked, settle, journey } = backend();
   const store = new Store({ ...DEFAULTS, planners: ["walk", "geodesic", "linear"] });
   const journeys = new Journeys(journey, about, store, () => {});
   store.change({ stops: [[0, 0], [1, 1]] });
+  expect(asked).toEqual(["linear", "geodesic"]);
   for (let k = 0; k < 4; k++) await settle();
   expect(asked).toEqual(["linear", "geodesic", "walk"]);
   expect(journeys.rows.value.map((row) => [row.id, row.pending, row.film?.points.length])).toEqual([["walk", false, 2], ["geodesic", false, 2], ["linear", false, 2]]);
@@ -53,6 +54,8 @@ it("skips journeys of stops that have been dragged on, and shows the last ones m
   store.change({ stops: [[0, 0], [1, 1]] });
   await settle(); // linear of the first stops; the geodesic is on its way
   for (const x of [2, 3, 4]) store.drag({ stops: [[x, 0], [1, 1]] });
+  await settle(); // that geodesic: from here on one after the other, since a gesture is under way
+  expect(asked).toEqual(["linear", "geodesic", "linear"]);
   expect(journeys.rows.value.find((row) => row.id === "linear")).toMatchObject({ pending: true, film: { points: [[0, 0], [1, 1]] } });
   for (let k = 0; k < 4; k++) await settle();
   expect(asked).toEqual(["linear", "geodesic", "linear", "geodesic"]);
