@@ -105,5 +105,6 @@ def _read_model(run: Run, device: torch.device) -> Autoencoder:
             f"{run.file('model.safetensors')} was written by another version of latent-atlas; train the run again"
         ) from error
     model.to(device).requires_grad_(False)
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - as in Engine.prepare
     image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
     return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)

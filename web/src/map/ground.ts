@@ -31,6 +31,7 @@ export class Ground {
   private readonly image: WebGLTexture;
   private readonly target: WebGLFramebuffer;
   private held: Window | null = null;
+  private fineness = 1; // pixels of the picture in one unit of the plane
   private size = "";
 
   constructor(private readonly gl: WebGL2RenderingContext) {
@@ -46,15 +47,14 @@ export class Ground {
   /** Draw the view from the picture; `paint` draws a window into a new one where the old will not do. */
   draw(view: Window, width: number, height: number, exact: boolean, paint: Paint): void {
     const { gl } = this;
-    if (!this.held || !this.fits(view, exact)) this.renew(view, width, height, paint);
+    if (!this.held || !this.fits(view, width, exact)) this.renew(view, width, height, paint);
     gl.disable(gl.BLEND);
     this.program.use().texture("ground", 0, this.image).set("view", ...box(view)).set("held", ...box(this.held!));
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
-  private fits(view: Window, exact: boolean): boolean {
-    const { left, right } = this.held!;
-    const stretched = ((right - left) / (view.right - view.left)) / (1 + 2 * MARGIN);
+  private fits(view: Window, width: number, exact: boolean): boolean {
+    const stretched = width / (view.right - view.left) / this.fineness;
     if (exact) return Math.abs(stretched - 1) < 1e-3 && this.covers(view);
     return stretched < BLURRED && stretched > 1 / BLURRED && (this.covers(view) || stretched < 1);
   }
@@ -68,6 +68,7 @@ export class Ground {
     const { gl } = this;
     const [x, y] = [MARGIN * (view.right - view.left), MARGIN * (view.top - view.bottom)];
     this.held = { left: view.left - x, right: view.right + x, bottom: view.bottom - y, top: view.top + y };
+    this.fineness = width / (view.right - view.left);
     const [w, h] = [Math.round(width * (1 + 2 * MARGIN)), Math.round(height * (1 + 2 * MARGIN))];
     gl.bindTexture(gl.TEXTURE_2D, this.image);
     if (this.size !== `${w}x${h}`) {

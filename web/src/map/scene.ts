@@ -89,7 +89,7 @@ export class Scene {
 
   resize(width: number, height: number): void {
     const ratio = this.ratio;
-    this.ground.forget();
+    this.move();
     this.canvas.width = Math.max(1, Math.round(width * ratio));
     this.canvas.height = Math.max(1, Math.round(height * ratio));
     this.draw();
