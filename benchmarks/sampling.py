@@ -74,7 +74,7 @@ def main() -> None:
         rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
         compare_with_bound(rows)
         results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {"features": classifier.name, "rows": rows}
-    record("sampling", results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
+        record("sampling", results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
 
 
 def one_seed(
