@@ -135,7 +135,7 @@ def over_seeds(numbers: "list[dict[str, Any]]") -> dict[str, Any]:
     if "refused" in numbers[0]:
         return numbers[0]
     row: dict[str, Any] = {name: float(np.mean([one[name] for one in numbers])) for name in numbers[0]}
-    for name in ("frechet", "frechet to decoded", "precision", "recall"):
+    for name in ("frechet", "frechet to decoded", "precision", "recall") if len(numbers) > 1 else ():
         row[f"{name}, spread"] = float(np.std([one[name] for one in numbers]))
     return row
 
