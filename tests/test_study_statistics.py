@@ -7,8 +7,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from latent_atlas.config import Config
 from latent_atlas.study.contest import Criterion, contest, number_at
+from latent_atlas.study.design import Cell, Design, Effort, Grid
 from latent_atlas.study.question import more_would, verdict
+from latent_atlas.study.spaces import spaces
 from latent_atlas.study.statistics import auroc, holm, needed, paired, pairwise, reached, spread
 
 SCORE = Criterion("score", ("score",), "higher", "nats")
@@ -165,3 +168,13 @@ def test_a_verdict_recommends_who_leads_and_nobody_where_none_does() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "word", {}])
 def test_what_is_no_number_is_none(value: object) -> None:
     assert number_at({"a": {"b": value}}, ("a", "b")) is None
+
+
+def test_spaces_are_told_by_what_was_measured_only() -> None:
+    design = Design(Config(), Effort(sizes=()), Grid(arms=("separate",)), images=100)
+    seen = {
+        Cell("sizes", seed, size=100): {"z": {"auroc": {"noise": 0.9 + 0.01 * seed}}, "x": {"auroc": {"noise": 0.5}}}
+        for seed in range(3)
+    }
+    answer = spaces(design, seen).answer[0]
+    assert answer == "With all real images D_z is settled better on 1 and D_x on 0 of 1 tests."

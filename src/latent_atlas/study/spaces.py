@@ -95,13 +95,21 @@ def _verdict(told: Sequence[Contest], maps: Sequence[Contest]) -> tuple[str, str
     if not tested([*told, *maps]):
         return f"Nothing is settled: there are fewer than {FEWEST} repetitions to test by.", None
     wins = {name: sum(one.leaders == (name,) for one in tested(told)) for name in SPACES}
-    ahead = sum(one.leaders == ("D_z",) for one in tested(maps))
-    behind = sum("D_z" not in one.leaders for one in tested(maps))
-    sentence = (
-        f"With all real images D_z is settled better on {wins['D_z']} and D_x on {wins['D_x']} of {len(tested(told))} "
-        f"tests; as a map of Z, D_z is settled best on {ahead} of {len(tested(maps))} measures, and settled worse "
-        f"than D_x pulled back through the decoder on {behind}."
-    )
+    parts = []
+    if tested(told):
+        parts.append(
+            f"with all real images D_z is settled better on {wins['D_z']} and D_x on {wins['D_x']} of "
+            f"{len(tested(told))} tests"
+        )
+    if tested(maps):
+        ahead = sum(one.leaders == ("D_z",) for one in tested(maps))
+        behind = sum("D_z" not in one.leaders for one in tested(maps))
+        parts.append(
+            f"as a map of Z, D_z is settled best on {ahead} of {len(tested(maps))} measures, and settled worse than "
+            f"D_x pulled back through the decoder on {behind}"
+        )
+    whole = "; ".join(parts)
+    sentence = f"{whole[0].upper()}{whole[1:]}."
     better = max(wins, key=lambda name: wins[name])
     unsettled = wins["D_z"] == wins["D_x"]
     return sentence, None if unsettled else {"D_z": "Z", "D_x": "X"}[better]
