@@ -47,8 +47,9 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "mala": ("mala", {}),
     "hmc": ("hmc", {"warmup": 50, "thin": 1}),
     "annealed": ("annealed", {}),
-    "annealed, flow alone": ("annealed", {"moves": 0}),
-    "annealed, churn": ("annealed", {"churn": 1.0, "moves": 0}),
+    "annealed, unmatched": ("annealed", {"codes": None}),
+    "annealed, churn": ("annealed", {"codes": None, "churn": 1.0}),
+    "annealed, moved": ("annealed", {"codes": None, "moves": 20}),
 }
 BOUND, HELD_OUT = "real codes", "real codes, held out"
 MANIFOLD = 5_000  # images of each side by which precision and recall are told: all distances between them are taken

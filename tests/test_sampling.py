@@ -13,6 +13,7 @@ from latent_atlas.density import Density, ExactMembership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import SAMPLERS, Draws, draw, options_of
+from latent_atlas.sampling.moments import matching
 from latent_atlas.toys import GaussianMixture, World, correlated_gaussian, two_clusters, two_moons
 
 CLUSTERS = two_clusters(2, distance=2.4, scale=0.4)
@@ -97,7 +98,7 @@ def far() -> tuple[Tensor, LatentMap]:
     return codes, LatentMap.fit(codes, config=config, generator=seeded())
 
 
-@pytest.mark.parametrize(("sampler", "options"), [("importance", {}), ("annealed", {}), ("annealed", {"moves": 0})])
+@pytest.mark.parametrize(("sampler", "options"), [("importance", {}), ("annealed", {}), ("annealed", {"moves": 20})])
 def test_a_map_is_drawn_from_where_its_boundary_is(
     sampler: str, options: dict[str, int], far: tuple[Tensor, LatentMap], generator: torch.Generator
 ) -> None:
@@ -125,6 +126,43 @@ def test_with_churn_a_code_is_not_its_noise_s_and_the_law_is_the_same(churn: flo
     assert standard_errors(points, two_moons(2).sample(100_000, generator=generator)).abs().max() < 4
     still = draw(two_moons(2), N, "annealed", steps=128, moves=0, generator=seeded()).points
     assert (points[:100] - still[:100]).norm(dim=1).mean() > 0.5
+
+
+class TestMatching:
+    """Draws brought to the mean and the covariance of real codes."""
+
+    def test_the_weights_are_the_ratio_of_two_gaussians(self, generator: torch.Generator) -> None:
+        # The least tilt from N(0, I) to the moments of N(m, S) is their ratio, which is of this family.
+        wanted = GaussianMixture(torch.ones(1), torch.tensor([[0.3, -0.2]]), torch.tensor([[0.8, 1.1]]))
+        points = torch.randn(40_000, 2, generator=generator)
+        found = matching(points, wanted.sample(400_000, generator=generator))
+        assert found is not None
+        exact = wanted.log_prob(points) - StandardNormal(2).log_prob(points)
+        inside = points.norm(dim=1) < 2
+        torch.testing.assert_close(
+            (found - exact)[inside] - (found - exact)[inside].mean(), 0 * found[inside], atol=0.1, rtol=0
+        )
+
+    def test_draws_have_the_moments_of_the_codes(self, generator: torch.Generator) -> None:
+        codes = CLUSTERS.sample(20_000, generator=generator) * torch.tensor([1.1, 0.9]) + 0.1
+        draws = draw(CLUSTERS, N, "annealed", codes=codes, generator=generator)
+        assert standard_errors(draws.points, codes).abs().max() < 3
+        assert len(draws.points.unique(dim=0)) > 0.95 * N
+        unmatched = draw(CLUSTERS, N, "annealed", generator=generator).points
+        assert standard_errors(unmatched, codes).abs().max() > 5
+
+    def test_few_draws_and_wishes_are_not_matched(self) -> None:
+        codes = CLUSTERS.sample(20_000, generator=seeded()) + 0.5
+        for n, wishes in ((10, {}), (100, {"temperature": 0.5})):
+            with_codes, without = (
+                draw(CLUSTERS, n, "annealed", generator=seeded(), **given, **wishes).points
+                for given in ({"codes": codes}, {})
+            )
+            assert torch.equal(with_codes, without)
+
+    def test_moments_out_of_reach_are_said_to_be_so(self, generator: torch.Generator) -> None:
+        with pytest.warns(UserWarning, match="no weights bring their mean"):
+            draw(CLUSTERS, N, "annealed", codes=50 + torch.randn(500, 2), generator=generator)
 
 
 class TestWishes:

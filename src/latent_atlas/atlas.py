@@ -18,7 +18,7 @@ from latent_atlas.geometry import Geometry
 from latent_atlas.geometry import measure as measure_geometry
 from latent_atlas.holdings import Holdings
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.sampling import BASELINES, Draws, draw, options_of
+from latent_atlas.sampling import CHAINS, Draws, chosen, draw, options_of
 from latent_atlas.scoring import FALSE_ALARM, Scorer, Scores, Scoring
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
@@ -263,14 +263,17 @@ class Atlas:
         """Draw `n` new codes from where the population is, with what the sampler says of its work.
 
         Arguments:
-            n, sampler, **options: As for `sampling.draw`; `temperature` and `width` are among the options. Baselines
-                are fitted to codes of the images that the map has learned from; chains start there if it has no levels.
+            n, sampler, **options: As for `sampling.draw`; `temperature` and `width` are among the options. Codes
+                of the images that the map has learned from are what baselines are fitted to, what annealed draws are
+                matched with, and where chains start if the map has no levels.
             near: An image or a code to draw near to; the width is by default half of the codes' standard deviation.
             where: What draws should be, by names in `properties`: {"class": "Bag"} or {"component:0": (1.0, 2.0)}.
             generator: Source of all randomness; by default another one each time.
         """
         generator, train = self._given(generator), self.codes["train"]
-        if "codes" in options_of(sampler) and (sampler in BASELINES or not self.map.blurs):
+        sampler = chosen(self.map, sampler, near=near is not None)
+        starts = sampler in CHAINS and self.map.blurs  # chains have a better start there than real codes
+        if "codes" in options_of(sampler) and not starts:
             options = {"codes": train.sample_each(generator=generator)} | options
         if near is not None:
             spread = train.moments()[1].diagonal().mean().sqrt().item()

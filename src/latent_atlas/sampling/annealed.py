@@ -17,13 +17,16 @@ from latent_atlas.errors import UserError
 from latent_atlas.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.normaliser import worth
 from latent_atlas.sampling.importance import resampled
+from latent_atlas.sampling.moments import Codes, enough, matching
 from latent_atlas.sampling.target import PIECE, Draws, Target, Whitened, round_coordinates
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Latents, Values
 
 __all__ = ["angles_down", "annealed"]
 
 START = 1e-3  # radians from π/2, where q_t and N(0, I) can no longer be told apart
 WASTED = 10  # draws of the population for each draw that something is asked of
+SPARE = 2  # draws of the population for each draw that is matched with codes, so that hardly any repeats
+PARTING = 20  # moves that part repeated draws
 
 
 def angles_down(steps: int) -> list[float]:
@@ -33,14 +36,25 @@ def angles_down(steps: int) -> list[float]:
 
 @torch.no_grad()
 def annealed(
-    target: Target, n: int, *, steps: int = 64, churn: float = 0.0, moves: int = 20, generator: torch.Generator
+    target: Target,
+    n: int,
+    *,
+    steps: int = 32,
+    churn: float = 0.0,
+    moves: int | None = None,
+    codes: Codes | None = None,
+    generator: torch.Generator,
 ) -> Draws:
-    """Follow the levels of the density down from N(0, I), then move by MALA on the target itself.
+    """Follow the levels of the density down from N(0, I).
 
     The flow is integrated by Heun's method. With `churn` it is stochastic: before each step the codes are noised up by
-    so many steps, which is exact and forgets errors made before. Where something is asked of the draws, ten times as
-    many are resampled by how well they serve. MALA at the end mends what the steps missed, and parts repeated draws;
-    without moves and churn, a code depends on its noise alone.
+    so many steps, which is exact and forgets errors made before. Without churn, codes and moves, a code depends on its
+    noise alone.
+
+    A learned density is better at telling one code from another than at the mean and the covariance of all. So with
+    real codes twice as many are drawn, and n of them kept so that these moments are those of the codes, where n tells
+    them from chance (`moments.enough`). Where something else is asked of the draws, ten times as many are resampled by
+    how well they serve, and moved by MALA on the target, which parts repeated draws.
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations, Song et al. 2021, for the flow;
@@ -53,29 +67,30 @@ def annealed(
         n: How many draws.
         steps: From level to level, 1 or more; two scores each.
         churn: Steps by which codes are noised before each, 0 or more; 0 is deterministic.
-        moves: Of MALA, 0 or more; half of them tune its step.
+        moves: Of MALA at the end, 0 or more; half of them tune its step. None is 20 where something is asked, else 0.
+        codes: Real ones, shape (m, d), whose mean and covariance draws of the whole population are to have.
         generator: Source of all randomness.
 
     Returns:
-        Draws. Their info has the `levels` used; the `acceptance` of the moves, if there are any; and, where something
-        is asked of them, the `effective_share` and the `effective_samples` before these moves.
+        Draws. Their info has the `levels` used; the `acceptance` of the moves, if there are any; and, where draws were
+        resampled, the `effective_share` and the `effective_samples` before the moves.
 
     Raises:
         UserError: the density has no levels, or a setting is too small.
     """
+    moves = (0 if target.plain else PARTING) if moves is None else moves
     _check(target, steps, churn, moves)
-    count = n if target.plain else WASTED * n
+    model = codes if target.plain and enough(SPARE * n, target.dimension) else None
+    count = n * (WASTED if not target.plain else 1 if model is None else SPARE)
     level = round_coordinates(target.density, generator.device)
     w = torch.randn(count, target.dimension, generator=generator, device=generator.device)
     points = level.back(_flowed(level, w, steps, churn, generator))
     info, notes = {"levels": float(steps)}, ()
-    if not target.plain:
-        log_weights = torch.cat([target.log_weight(part) for part in points.split(PIECE)])
-        log_weights = log_weights.nan_to_num(-math.inf, None, -math.inf)
-        points = points[resampled(log_weights, n, generator=generator)]
+    if count > n:
+        log_weights, notes = _wished(target, points, n) if model is None else _matched(points, model)
         effective = worth(log_weights)
         info |= {"effective_share": effective / count, "effective_samples": effective}
-        notes = () if effective >= 0.1 * n else (_few(effective, n),)
+        points = points[resampled(log_weights, n, generator=generator)]
     if moves:
         sharp = Whitened(target, level.mean, level.factor)
         state, acceptance = _moved(sharp, level.there(points), moves, generator)
@@ -132,9 +147,25 @@ def _check(target: Target, steps: int, churn: float, moves: int) -> None:
             raise UserError(f"{name} is {value}; choose {least} or more")
 
 
-def _few(effective: float, n: int) -> str:
-    """A sentence where hardly any draw of the population is what is asked for."""
-    return (
+def _wished(target: Target, points: Latents, n: int) -> tuple[Values, tuple[str, ...]]:
+    """How well draws of the population serve, in nats, and a sentence where hardly any of them do."""
+    log_weights = torch.cat([target.log_weight(part) for part in points.split(PIECE)])
+    log_weights = log_weights.nan_to_num(-math.inf, None, -math.inf)
+    effective = worth(log_weights)
+    few = (
         f"what is asked for is rare: the population's draws were worth {effective:.0f} of the {n} asked for before "
         "they were moved apart, so some resemble each other; ask for fewer, or for something wider"
     )
+    return log_weights, () if effective >= 0.1 * n else (few,)
+
+
+def _matched(points: Latents, codes: Codes) -> tuple[Values, tuple[str, ...]]:
+    """Log-weights that match the moments of codes, and a sentence where none do."""
+    log_weights = matching(points, codes)
+    if log_weights is not None:
+        return log_weights, ()
+    note = (
+        "the draws are as the map has them: no weights bring their mean and covariance to those of the real codes, so "
+        "the map is far from these; train it longer"
+    )
+    return points.new_zeros(len(points)), (note,)

@@ -17,7 +17,7 @@ from latent_atlas.sampling.chains import HMC, MALA, ULA, chains
 from latent_atlas.sampling.importance import importance, rejection
 from latent_atlas.sampling.target import Draws, LogWeight, Target
 
-__all__ = ["BASELINES", "SAMPLERS", "Draws", "draw", "options_of"]
+__all__ = ["BASELINES", "CHAINS", "SAMPLERS", "Draws", "chosen", "draw", "options_of"]
 
 SAMPLERS: dict[str, Callable[..., Draws]] = {
     "annealed": annealed,
@@ -34,6 +34,9 @@ SAMPLERS: dict[str, Callable[..., Draws]] = {
 
 BASELINES = ("prior", "mixture", "flow")
 """Those that do not look at the density."""
+
+CHAINS = ("ula", "mala", "hmc")
+"""Those that need a start."""
 
 
 @torch.no_grad()
@@ -57,7 +60,7 @@ def draw(
     | `rejection` | the same proposals, refused | yes, where it can be afforded |
     | `mala`, `hmc` | many Markov chains | as they grow long, in every cluster that they start in |
     | `ula` | a chain that refuses nothing | no: its step spreads the draws a little |
-    | `annealed` | the levels of a map as a diffusion, then MALA | as steps and moves grow many |
+    | `annealed` | the levels of a map as a diffusion, matched with `codes` | as steps grow many |
     | `prior`, `mixture`, `flow` | N(0, I), or fitted to real `codes` | baselines: they do not look at q |
 
     Arguments:
@@ -89,8 +92,7 @@ def draw(
     if n < 1:
         raise UserError(f"{n} samples were asked for; choose 1 or more")
     target = Target(density, temperature, near, width, where)
-    if sampler == "auto":
-        sampler = "mala" if near is not None else "annealed" if density.blurs else "importance"
+    sampler = chosen(density, sampler, near=near is not None)
     _check_options(sampler, options)
     if sampler in BASELINES and not target.plain:
         raise UserError(
@@ -101,6 +103,13 @@ def draw(
     for note in draws.notes:
         warnings.warn(note, stacklevel=2)
     return draws
+
+
+def chosen(density: Density, sampler: str = "auto", *, near: bool = False) -> str:
+    """The sampler that auto stands for; any other is itself."""
+    if sampler != "auto":
+        return sampler
+    return "mala" if near else "annealed" if density.blurs else "importance"
 
 
 def options_of(sampler: str) -> dict[str, Any]:
