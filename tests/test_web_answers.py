@@ -166,6 +166,16 @@ def test_an_image_is_encoded_decoded_and_scored(client: TestClient) -> None:
     assert told["outside"] is False
 
 
+def test_a_route_comes_without_its_frames_where_they_are_not_wanted(client: TestClient) -> None:
+    body = {"stops": [LEFT, RIGHT], "planners": ["geodesic"], "frames": 5}
+    bare, whole = (arrays(client.post("/api/travel", json=body | {"images": images})) for images in (False, True))
+    images = whole.pop("geodesic/images")
+    assert bare.keys() == whole.keys()
+    assert all((bare[name] == whole[name]).all() for name in bare)
+    decoded = client.post("/api/decode", json={"codes": bare["geodesic/points"].tolist()})
+    assert (arrays(decoded)["images"] == images).all()
+
+
 def test_journeys_are_the_atlases(client: TestClient) -> None:
     body = {"stops": [LEFT, RIGHT], "planners": ["linear", "geodesic"], "frames": 9}
     answer = client.post("/api/travel", json=body)

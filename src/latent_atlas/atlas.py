@@ -166,6 +166,7 @@ class Atlas:
         preserve: Attribute | str | Sequence[Attribute | str] = (),
         pace: str = "latent",
         features: Function | None = None,
+        images: bool = True,
         generator: torch.Generator | None = None,
         **options: Any,
     ) -> Path:
@@ -180,6 +181,7 @@ class Atlas:
                 says how far it may move, as for `travel.preserve`.
             pace: "latent", frames at equal distances in Z, or "perceived", at equal distances in features.
             features: Of images, (n, c, h, w) to (n, f), for the pace; by default their pixels.
+            images: Whether to decode the frames; without, a route is there sooner.
             generator: Of planners that draw; by default one that always draws the same.
 
         Raises:
@@ -197,7 +199,7 @@ class Atlas:
             generator=generator or torch.Generator(self.device).manual_seed(0),
             **(understood(planner, have) | options),
         )
-        return self._decoded(path)
+        return self._decoded(path) if images else path
 
     def along(
         self,

@@ -30,9 +30,11 @@ export class Curves {
 
   private draw(): void {
     this.width = this.element.getBoundingClientRect().width;
-    const rows = this.app.journeys.rows.value.filter((row) => row.film?.logProb && row.verb !== "sample");
+    const { rows: all } = this.app.journeys;
+    const rows = all.value.filter((row) => row.film?.logProb && row.verb !== "sample");
     this.element.replaceChildren();
-    this.element.classList.toggle("empty", !rows.length);
+    // its room is kept while journeys are planned, so that the map need not change its size for it
+    this.element.classList.toggle("empty", !rows.length && !(this.app.about.has_log_prob && all.value.some((row) => row.waiting || row.pending)));
     if (!rows.length || !this.width) return;
     this.frames = Math.max(...rows.map((row) => row.film!.points.length));
     const edge = this.app.chart.plane.value?.edge ?? this.app.about.edge;

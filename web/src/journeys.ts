@@ -6,7 +6,7 @@ import { stroke } from "./colour/tables";
 import type { Stroke } from "./colour/tables";
 import { Following, Memory, Signal } from "./latest";
 import { imagesOf } from "./pictures";
-import type { Bytes } from "./pictures";
+import type { Bytes, Pictures } from "./pictures";
 import type { State } from "./state";
 import type { Store } from "./store";
 import { floats, rows } from "./wire";
@@ -15,6 +15,7 @@ import type { Arrays } from "./wire";
 /** What a journey turned out to be. */
 export interface Film {
   readonly points: readonly Code[];
+  /** None where there is no decoder, and none yet while the frames are being decoded. */
   readonly images: readonly Bytes[];
   readonly logProb: Float32Array | null;
   readonly outside: ArrayLike<number>;
@@ -30,11 +31,12 @@ export interface Row {
   readonly stroke: Stroke;
   readonly film: Film | null;
   readonly error: string | null;
-  readonly pending: boolean;
+  readonly pending: boolean; // not planned yet
+  readonly waiting: boolean; // for B
   readonly extra: number | null; // place among the state's extras
 }
 
-interface Wanted extends Omit<Row, "film" | "error" | "pending"> {
+interface Wanted extends Omit<Row, "film" | "error" | "pending" | "waiting"> {
   readonly name: string; // under which the arrays come
   readonly wishes: Wishes;
 }
@@ -49,16 +51,18 @@ export class Journeys {
     private readonly backend: Backend,
     private readonly about: About,
     private readonly store: Store,
+    private readonly pictures: Pick<Pictures, "at">,
     private readonly lost: () => void,
   ) {
     store.listen((now, before) => {
-      if (now !== before && wishesOf(now, about) !== wishesOf(before, about)) this.refresh();
+      if (wishesOf(now, about) !== wishesOf(before, about)) this.refresh();
+      else if (now.stops.length !== before.stops.length) this.tell();
     });
   }
 
   refresh(): void {
     const rows = this.wanted();
-    if (rows.some((row) => this.films.get(keyOf(row)) === undefined)) this.line.run(() => this.inTurn(rows));
+    if (rows.some((row) => !this.done(row))) this.line.run(() => this.inTurn(rows));
     this.tell();
   }
 
@@ -70,41 +74,63 @@ export class Journeys {
     const sorted = [...rows].sort((a, b) => patience(a) - patience(b));
     const atOnce = this.store.dragging ? 0 : sorted.filter((row) => patience(row) < QUICK.length).length;
     await Promise.all(sorted.slice(0, atOnce).map((row) => this.plan(row)));
-    for (const row of sorted.slice(atOnce)) {
-      const wanted = this.wanted().some((one) => keyOf(one) === keyOf(row));
-      if (wanted) await this.plan(row); // else the stops have been dragged on meanwhile
-    }
+    for (const row of sorted.slice(atOnce)) if (this.stillWanted(row)) await this.plan(row); // else the stops have been dragged on
   }
 
   private wanted(): Wanted[] {
     return [...travels(this.store.state, this.about), ...extras(this.store.state)];
   }
 
+  /** The route first, which is told at once, and then its frames, unless these have come with it. */
   private async plan(row: Wanted): Promise<void> {
     const key = keyOf(row);
-    if (this.films.get(key) !== undefined) return this.tell();
     try {
-      const film = understood(await this.backend.journey(row.verb, row.wishes), row.name);
-      this.films.set(key, film);
-      if (typeof film !== "string") this.latest.set(row.id, film);
+      if (this.films.get(key) === undefined) this.keep(row, understood(await this.backend.journey(row.verb, row.wishes), row.name));
+      const route = this.films.get(key);
+      if (typeof route === "object" && !this.done(row) && this.stillWanted(row)) {
+        const places = await this.pictures.at(route.points);
+        this.keep(row, { ...route, images: places.flatMap((place) => place.image ?? []) });
+      }
     } catch (error) {
       if (error instanceof Gone) return this.lost();
-      this.films.set(key, error instanceof Error ? error.message : String(error));
+      this.keep(row, error instanceof Error ? error.message : String(error));
     }
+  }
+
+  private keep(row: Wanted, film: Film | string): void {
+    this.films.set(keyOf(row), film);
+    if (typeof film !== "string") this.latest.set(row.id, film);
     this.tell();
   }
 
+  /** Whether there is nothing more to ask for. */
+  private done(row: Wanted): boolean {
+    const film = this.films.get(keyOf(row));
+    return typeof film === "string" || (film !== undefined && developed(film, this.about));
+  }
+
+  private stillWanted(row: Wanted): boolean {
+    return this.wanted().some((one) => keyOf(one) === keyOf(row));
+  }
+
   private tell(): void {
-    this.rows.set(
-      this.wanted().map(({ wishes, name, ...row }) => {
+    const { state } = this.store;
+    const awaited = state.stops.length === 1 && !state.extras.length ? travels({ ...state, stops: [...state.stops, state.stops[0]!] }, this.about) : [];
+    const nothing = { film: null, error: null, pending: false, waiting: true };
+    this.rows.set([
+      ...awaited.map(({ wishes, name, ...row }) => ({ ...row, ...nothing })),
+      ...this.wanted().map(({ wishes, name, ...row }) => {
         const found = this.films.get(keyOf({ ...row, wishes, name }));
         const film = typeof found === "object" ? found : found === undefined ? (this.latest.get(row.id) ?? null) : null;
         if (typeof found === "object") this.latest.set(row.id, found);
-        return { ...row, film, error: typeof found === "string" ? found : null, pending: found === undefined };
+        return { ...row, film, error: typeof found === "string" ? found : null, pending: found === undefined, waiting: false };
       }),
-    );
+    ]);
   }
 }
+
+/** Whether a film has all the pictures that it will have. */
+export const developed = (film: Film, about: Pick<About, "image">): boolean => !about.image || film.images.length === film.points.length;
 
 const QUICK = ["linear", "slerp", "geodesic"];
 
@@ -128,7 +154,7 @@ function travels(state: State, about: About): Wanted[] {
       verb: "travel" as const,
       stroke: stroke(planner),
       extra: null,
-      wishes: { stops, planners: [planner], frames, closed, preserve, pace, options: planner === "walk" ? { walk: state.walk } : {} },
+      wishes: { stops, planners: [planner], frames, closed, preserve, pace, images: false, options: planner === "walk" ? { walk: state.walk } : {} },
     }));
 }
 

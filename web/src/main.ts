@@ -57,6 +57,7 @@ function watch(backend: Backend, about: About, connection: Connection): void {
 function explore(backend: Backend, about: About, connection: Connection, messages: Messages): void {
   const store = new Store(addressed(about));
   const trouble = { say: (sentence: string, kind?: "news" | "trouble") => messages.say(sentence, kind), lost: () => connection.lost() };
+  const pictures = new Pictures(backend);
   let map: MapView | null = null;
   const app: App = {
     backend,
@@ -65,8 +66,8 @@ function explore(backend: Backend, about: About, connection: Connection, message
     ...trouble,
     chart: new Chart(backend, about, store, trouble, () => map?.view() ?? null),
     cloud: new Cloud(backend, about, trouble),
-    journeys: new Journeys(backend, about, store, trouble.lost),
-    pictures: new Pictures(backend),
+    journeys: new Journeys(backend, about, store, pictures, trouble.lost),
+    pictures,
     photos: new Map(),
     selection: new Signal<Selection | null>(null),
     theme,

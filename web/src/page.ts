@@ -30,7 +30,7 @@ export function lay(app: App, map: MapView, root: HTMLElement): void {
   const side = h("aside", { className: "side", aria: { label: "Controls" } }, journey(app), place(app), landscape(app), draw(app));
   root.replaceChildren(header(app, theme, help), h("main", {}, stage, drawer, side), help);
   app.chart.busy.listen((busy) => stage.setAttribute("aria-busy", `${busy}`));
-  const show = (rows: readonly Row[]) => drawer.classList.toggle("empty", !rows.length);
+  const show = (rows: readonly Row[]) => drawer.classList.toggle("empty", !rows.length); // from A on, so that B moves nothing
   app.journeys.rows.listen(show);
   show([]);
   acceptPhotos(app, document.body);

@@ -26,6 +26,7 @@ export class Pictures {
   /** Told whenever places have been decoded that were unknown. */
   readonly news = new Signal(0);
   private readonly places = new Memory<Place>(2_000);
+  private readonly coming = new Map<string, Promise<Map<string, Place>>>();
 
   constructor(private readonly backend: Backend) {}
 
@@ -33,14 +34,27 @@ export class Pictures {
     return this.places.get(keyOf(code));
   }
 
+  /** Each is decoded once: what is known or on its way, such as the ends that journeys share, is not asked for again. */
   async at(codes: readonly Code[], signal?: AbortSignal): Promise<Place[]> {
-    const missing = codes.filter((code) => !this.known(code));
-    if (missing.length) {
-      const places = unfold(await this.backend.decode(missing, signal), missing.length);
-      places.forEach((place, k) => this.places.set(keyOf(missing[k]!), place));
+    const keys = codes.map(keyOf);
+    const held = keys.map((key) => this.places.get(key) ?? this.coming.get(key));
+    const missing = codes.filter((_, k) => !held[k]);
+    const decoding = missing.length ? this.decode(missing, signal) : new Map<string, Place>();
+    const found = await Promise.all(held.map((place) => place ?? decoding));
+    return found.map((place, k) => (place instanceof Map ? place.get(keys[k]!)! : place));
+  }
+
+  private decode(codes: readonly Code[], signal?: AbortSignal): Promise<Map<string, Place>> {
+    const keys = codes.map(keyOf);
+    const decoding = this.backend.decode(codes, signal).then((answer) => {
+      const found = new Map(unfold(answer, codes.length).map((place, k) => [keys[k]!, place]));
+      for (const [key, place] of found) this.places.set(key, place);
       this.news.set(this.news.value + 1);
-    }
-    return codes.map((code) => this.known(code)!);
+      return found;
+    });
+    if (signal) return decoding; // whoever asks may think better of it, and nobody else is to wait for that
+    for (const key of keys) this.coming.set(key, decoding);
+    return decoding.finally(() => keys.forEach((key) => this.coming.delete(key)));
   }
 }
 

@@ -63,7 +63,8 @@ export class Player {
   }
 
   private frames(): number {
-    return Math.max(2, ...this.app.journeys.rows.value.map((row) => row.film?.points.length ?? 0));
+    const { journeys, store } = this.app;
+    return Math.max(2, ...journeys.rows.value.map((row) => row.film?.points.length ?? (row.verb === "sample" ? 0 : store.state.frames)));
   }
 
   private mark(): void {

@@ -3,7 +3,7 @@
 import { number } from "./app";
 import type { App } from "./app";
 import { button, h, picture } from "./dom";
-import { inWords } from "./journeys";
+import { developed, inWords } from "./journeys";
 import type { Film, Row } from "./journeys";
 
 const NARROWEST = 26; // pixels a frame, below which every second one is left out
@@ -12,7 +12,7 @@ interface Strip {
   readonly element: HTMLElement;
   readonly words: HTMLElement;
   readonly frames: HTMLElement;
-  film: Film | null;
+  shown: Film | number | null; // a film, or how many frames there will be
   width: number;
 }
 
@@ -30,6 +30,8 @@ export class Strips {
     private readonly app: App,
     private readonly see: (row: Row, frame: number, chosen: boolean) => void,
   ) {
+    const { image } = app.about;
+    if (image) this.element.style.setProperty("--shape", `${image.width} / ${image.height}`);
     app.journeys.rows.listen((rows) => this.draw(rows));
     app.store.listen((now, before) => now.frame !== before.frame && this.mark());
     new ResizeObserver(() => this.draw(app.journeys.rows.value)).observe(this.element);
@@ -37,16 +39,20 @@ export class Strips {
 
   private draw(rows: readonly Row[]): void {
     const ids = new Set(rows.map((row) => row.id));
+    let width = 0; // of all: they are as wide
     for (const [id, strip] of this.strips) if (!ids.has(id)) strip.element.remove(), this.strips.delete(id);
     rows.forEach((row, place) => {
       const strip = this.strips.get(row.id) ?? this.made(row);
       if (this.element.children[place] !== strip.element) this.element.insertBefore(strip.element, this.element.children[place] ?? null);
-      strip.element.classList.toggle("pending", row.pending);
-      strip.element.setAttribute("aria-busy", `${row.pending}`);
-      strip.words.textContent = row.error ?? (row.film ? inWords(row) : "planning …");
+      const whole = !!row.film && developed(row.film, this.app.about);
+      const busy = row.pending || (!!row.film && !whole);
+      strip.element.classList.toggle("pending", busy);
+      strip.element.setAttribute("aria-busy", `${busy}`);
+      strip.words.textContent = row.error ?? (row.film ? inWords(row) : row.waiting ? "waits for B" : "planning …");
       strip.words.classList.toggle("trouble", !!row.error);
-      const { width } = strip.frames.getBoundingClientRect();
-      if (strip.film !== row.film || Math.abs(strip.width - width) > 8) this.fill(strip, row, width);
+      width ||= strip.frames.getBoundingClientRect().width;
+      const shown = this.shown(row, whole, strip.shown);
+      if (strip.shown !== shown || Math.abs(strip.width - width) > 8) this.fill(strip, row, shown, width);
     });
     this.mark();
   }
@@ -60,16 +66,27 @@ export class Strips {
     const head = h("header", {}, swatch, h("h3", {}, row.title), words);
     if (row.extra !== null) head.append(button("×", () => this.close(row), { className: "close", title: "Close", aria: { label: `Close ${row.title}` } }));
     const element = h("section", { className: "strip", data: { row: row.id }, aria: { label: row.title } }, head, frames);
-    const strip: Strip = { element, words, frames, film: null, width: 0 };
+    const strip: Strip = { element, words, frames, shown: null, width: 0 };
     this.strips.set(row.id, strip);
     return strip;
   }
 
-  private fill(strip: Strip, row: Row, width: number): void {
-    strip.film = row.film;
+  /** The film, once it is whole; until then the last one; and before there is any, as many blanks. */
+  private shown(row: Row, whole: boolean, before: Strip["shown"]): Strip["shown"] {
+    if (row.error) return null;
+    if (row.film && (whole || typeof before !== "object" || !before)) return row.film;
+    if (row.film) return before;
+    return row.verb === "sample" ? null : this.app.store.state.frames;
+  }
+
+  private fill(strip: Strip, row: Row, film: Strip["shown"], width: number): void {
+    strip.shown = film;
     strip.width = width;
-    const { film } = row;
-    if (!film) return strip.frames.replaceChildren();
+    if (film === null) return strip.frames.replaceChildren();
+    if (typeof film === "number") {
+      const count = Math.ceil(film / strideOf(film, width));
+      return strip.frames.replaceChildren(...Array.from({ length: count }, () => h("li", { className: "blank" })));
+    }
     const stride = row.verb === "sample" ? 1 : strideOf(film.points.length, width);
     const items: HTMLElement[] = [];
     for (let k = 0; k < film.points.length; k += stride) items.push(this.frame(row, film, k));
@@ -92,8 +109,8 @@ export class Strips {
     const share = this.app.store.state.frame;
     for (const row of this.app.journeys.rows.value) {
       const strip = this.strips.get(row.id);
-      if (!strip?.film || row.verb === "sample") continue;
-      const now = Math.round(share * (strip.film.points.length - 1));
+      if (!strip || strip.shown === null || typeof strip.shown === "number" || row.verb === "sample") continue;
+      const now = Math.round(share * (strip.shown.points.length - 1));
       let nearest: Element | null = null;
       for (const item of strip.frames.children) {
         const k = Number((item.firstElementChild as HTMLElement).dataset["frame"]);

@@ -1,11 +1,13 @@
 import { expect, it } from "vitest";
-import type { About, Backend } from "../src/backend";
+import type { About, Backend, Code } from "../src/backend";
 import { Refusal } from "../src/backend";
 import { Journeys } from "../src/journeys";
+import type { Place } from "../src/pictures";
 import { DEFAULTS } from "../src/state";
 import { Store } from "../src/store";
 import type { Arrays } from "../src/wire";
 
+const pictures = { at: () => Promise.reject(new Error("there is no decoder to ask")) };
 const about = { planners: ["walk", "geodesic", "linear"].map((name) => ({ name, options: [] })) } as unknown as About;
 
 /** A journey of two frames, whose first lies where it starts. */
@@ -35,7 +37,7 @@ function backend() {
 it("plans the quick journeys first and at once, and each only once", async () => {
   const { asked, settle, journey } = backend();
   const store = new Store({ ...DEFAULTS, planners: ["walk", "geodesic", "linear"] });
-  const journeys = new Journeys(journey, about, store, () => {});
+  const journeys = new Journeys(journey, about, store, pictures, () => {});
   store.change({ stops: [[0, 0], [1, 1]] });
   expect(asked).toEqual(["linear", "geodesic"]);
   for (let k = 0; k < 4; k++) await settle();
@@ -50,7 +52,7 @@ it("plans the quick journeys first and at once, and each only once", async () =>
 it("skips journeys of stops that have been dragged on, and shows the last ones meanwhile", async () => {
   const { asked, settle, journey } = backend();
   const store = new Store({ ...DEFAULTS, planners: ["geodesic", "linear"] });
-  const journeys = new Journeys(journey, about, store, () => {});
+  const journeys = new Journeys(journey, about, store, pictures, () => {});
   store.change({ stops: [[0, 0], [1, 1]] });
   await settle(); // linear of the first stops; the geodesic is on its way
   for (const x of [2, 3, 4]) store.drag({ stops: [[x, 0], [1, 1]] });
@@ -65,8 +67,32 @@ it("skips journeys of stops that have been dragged on, and shows the last ones m
 it("says in the row why there is no journey", async () => {
   const { settle, journey } = backend();
   const store = new Store({ ...DEFAULTS, planners: ["geodesic"] });
-  const journeys = new Journeys(journey, about, store, () => {});
+  const journeys = new Journeys(journey, about, store, pictures, () => {});
   store.change({ stops: [[9, 0], [1, 1]] });
   await settle();
   expect(journeys.rows.value[0]).toMatchObject({ error: "no way", pending: false, film: null });
+});
+
+it("shows a route before its frames, and decodes these once", async () => {
+  const { settle, journey } = backend();
+  const decoded: Code[][] = [];
+  const answers: (() => void)[] = [];
+  const image = { bytes: Uint8Array.of(7), height: 1, width: 1, channels: 1 };
+  const at = (codes: readonly Code[]) =>
+    new Promise<Place[]>((resolve) => {
+      decoded.push([...codes]);
+      answers.push(() => resolve(codes.map(() => ({ image, logProb: 0, outside: false, typicality: null }))));
+    });
+  const store = new Store({ ...DEFAULTS, planners: ["linear"] });
+  const journeys = new Journeys(journey, { ...about, image: { channels: 1, height: 1, width: 1 } }, store, { at }, () => {});
+  store.change({ stops: [[0, 0]] });
+  expect(journeys.rows.value[0]).toMatchObject({ id: "linear", waiting: true, pending: false, film: null });
+  store.change({ stops: [[0, 0], [1, 1]] });
+  await settle();
+  expect(journeys.rows.value[0]).toMatchObject({ waiting: false, pending: false, film: { points: [[0, 0], [1, 1]], images: [] } });
+  answers.shift()!();
+  await settle();
+  expect(journeys.rows.value[0]!.film!.images).toEqual([image, image]);
+  journeys.refresh();
+  expect(decoded).toEqual([[[0, 0], [1, 1]]]);
 });

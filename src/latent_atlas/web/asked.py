@@ -125,6 +125,7 @@ class Travel(_Asked):
     closed: bool = Field(False, description="Whether to return to the first stop.")
     preserve: Names = Field([], description="Attributes of the first stop to keep.")
     pace: Literal["latent", "perceived"] = "latent"
+    images: bool = Field(True, description="Whether to decode the frames; without, a route is there sooner.")
     options: dict[str, dict[str, Option]] = Field(
         {}, max_length=8, description="Settings by planner and name; integers up to four times their default."
     )

@@ -27,9 +27,9 @@ routes = APIRouter()
 async def travel(body: asked.Travel, asking: Asking) -> Arrays:
     """A journey by each planner, from stop to stop.
 
-    For each planner P arrays P/points (f, d), P/images (f, h, w, c) in bytes, P/log_prob (f) in nats and P/outside
-    (f), 1 or 0. Facts by planner: metrics, converged (null where nothing has to), seconds and notes; or error, a
-    sentence, where this planner cannot go there.
+    For each planner P arrays P/points (f, d), P/images (f, h, w, c) in bytes unless they are not wanted, P/log_prob (f)
+    in nats and P/outside (f), 1 or 0. Facts by planner: metrics, converged (null where nothing has to), seconds and
+    notes; or error, a sentence, where this planner cannot go there.
     """
 
     def work(known: Known) -> Arrays:
@@ -94,6 +94,7 @@ def _between(known: Known, body: asked.Travel, stops: list[Tensor], planner: str
         closed=body.closed,
         preserve=body.preserve,
         pace=body.pace,
+        images=body.images,
         **options,
     )
 

@@ -31,6 +31,8 @@ const NEAR = 0.5; // of the codes' spread: how near a draw is to a place, where 
 interface Leg {
   readonly points: Path;
   readonly converged: boolean | null;
+  /** Whether its frames are left for the page to ask for. */
+  readonly bare?: boolean;
 }
 
 export function journey(atlas: StillAtlas, verb: Verb, wishes: Wishes, signal: AbortSignal): Promise<Arrays> {
@@ -49,6 +51,7 @@ interface Travel {
   readonly closed: boolean;
   readonly preserve?: readonly string[];
   readonly pace?: string;
+  readonly images?: boolean;
   readonly options?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
@@ -65,7 +68,7 @@ async function travel(atlas: StillAtlas, asked: Travel, signal: AbortSignal): Pr
   for (const planner of asked.planners) {
     try {
       const began = performance.now();
-      const found = await planned(atlas, planner, visited, asked, signal);
+      const found = { ...(await planned(atlas, planner, visited, asked, signal)), bare: asked.images === false };
       const told = await describe(atlas, planner, found, visited, (performance.now() - began) / 1000, signal);
       Object.assign(tensors, told.tensors);
       about[planner] = told.facts;
@@ -106,7 +109,7 @@ async function leg(map: LatentMap, planner: string, start: Code, end: Code, fram
 }
 
 /** What is told of a journey: its frames, and the numbers of `travel.metrics.measure`. */
-async function describe(atlas: StillAtlas, name: string, { points, converged }: Leg, visited: readonly Code[], seconds: number, signal: AbortSignal) {
+async function describe(atlas: StillAtlas, name: string, { points, converged, bare = false }: Leg, visited: readonly Code[], seconds: number, signal: AbortSignal) {
   const frames = points.map(rounded);
   const d = atlas.facts.dimension;
   const { log_prob: logProb, outside } = await judged(atlas, frames, signal);
@@ -124,7 +127,7 @@ async function describe(atlas: StillAtlas, name: string, { points, converged }: 
   const notes = converged === false ? ["this journey had not come to rest; give more iterations, or a larger tolerance"] : [];
   const tensors = {
     [`${name}/points`]: tensor(flat(frames, d), frames.length, d),
-    [`${name}/images`]: await pixels(atlas, frames, signal),
+    [`${name}/images`]: bare ? null : await pixels(atlas, frames, signal),
     [`${name}/log_prob`]: logProb,
     [`${name}/outside`]: outside,
   };

@@ -12,6 +12,7 @@ export class Overlay {
   readonly element = svg("svg", { class: "overlay", "aria-hidden": "true" });
   private readonly grid = svg("g", { class: "graticule" });
   private readonly routes = svg("g", { class: "routes" });
+  private ruled = ""; // window and size that the graticule is of
 
   constructor() {
     this.element.append(this.grid, this.routes);
@@ -19,6 +20,9 @@ export class Overlay {
 
   graticule(camera: Camera): void {
     const { window, size } = camera;
+    const ruled = JSON.stringify([window, size]);
+    if (ruled === this.ruled) return;
+    this.ruled = ruled;
     this.grid.replaceChildren();
     for (const x of ticks(window.left, window.right, size.width / DEGREE)) {
       const [px] = camera.toPixels([x, 0]);
@@ -56,7 +60,7 @@ export class Overlay {
     const dash = row.stroke.dash ? { "stroke-dasharray": row.stroke.dash } : {};
     this.routes.append(
       svg("polyline", { class: "casing", points }),
-      svg("polyline", { class: row.pending ? "route pending" : "route", points, stroke: row.stroke.colour, ...dash }),
+      svg("polyline", { class: row.pending ? "route pending" : "route", points, stroke: row.stroke.colour, "data-row": row.id, ...dash }),
     );
   }
 }
