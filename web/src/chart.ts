@@ -171,6 +171,5 @@ export function fieldOf(plane: Plane, view: View): Field {
     return { shown, low: 0, middle: 0.5, share: 0.5, high: 1, ...around };
   }
   if (view === "log_prob") return { shown: heights, low: range.low, middle: edge ?? (range.low + range.high) / 2, share: edge === null ? 0.5 : SHORE, high: range.high, ...around };
-  const shown = { ...heights, values: heights.values.map((value) => -value) };
-  return { shown, low: -range.high, middle: -(range.low + range.high) / 2, share: 0.5, high: -range.low, ...around };
+  return { shown: "minus heights", low: -range.high, middle: -(range.low + range.high) / 2, share: 0.5, high: -range.low, ...around };
 }

@@ -2,12 +2,12 @@
 
 import type { Window } from "../backend";
 import { Program, texture } from "./gl";
-import { finer } from "./grid";
+import { cornersOf, finer } from "./grid";
 import type { Grid } from "./grid";
 
 /** What is drawn, and how its values lie on the colour table: low at 0, middle at `share`, high at 1. */
 export interface Field {
-  readonly shown: Grid;
+  readonly shown: Grid | "minus heights";
   readonly heights: Grid; // of which contours are drawn
   readonly low: number;
   readonly middle: number;
@@ -26,7 +26,9 @@ export interface Look {
 
 const FINER = 3;
 const FRAGMENTS = `
-uniform sampler2D field;   // shown value, height
+uniform sampler2D heights; // of each cell, its four corners
+uniform sampler2D shown;
+uniform float turned;      // 0: what is shown has a texture of its own; 1 or -1: it is this times the height
 uniform sampler2D table;
 uniform vec4 window;       // left, bottom, width, height of the field
 uniform vec4 scale;        // low, middle, share, high
@@ -36,14 +38,9 @@ uniform vec3 paper;
 in vec2 place;
 out vec4 colour;
 
-vec2 node(ivec2 at) { return texelFetch(field, at, 0).rg; }
-
-vec2 between(vec2 at) {
-  ivec2 corner = ivec2(clamp(floor(at), vec2(0.0), vec2(look.w - 2.0)));
-  vec2 share = at - vec2(corner);
-  vec2 below = mix(node(corner), node(corner + ivec2(1, 0)), share.x);
-  vec2 above = mix(node(corner + ivec2(0, 1)), node(corner + ivec2(1, 1)), share.x);
-  return mix(below, above, share.y);
+float between(vec4 corners, vec2 share) {
+  vec2 rows = mix(corners.xz, corners.yw, share.x);
+  return mix(rows.x, rows.y, share.y);
 }
 
 float onTable(float value) {
@@ -54,9 +51,12 @@ float onTable(float value) {
 
 void main() {
   vec2 at = (place - window.xy) / window.zw * (look.w - 1.0);
-  vec2 value = between(clamp(at, vec2(0.0), vec2(look.w - 1.0)));
-  float t = onTable(value.x);
-  vec2 slope = vec2(dFdx(value.y), dFdy(value.y));
+  vec2 within = clamp(at, vec2(0.0), vec2(look.w - 1.0));
+  vec2 cell = min(floor(within), vec2(look.w - 2.0));
+  float height = between(texelFetch(heights, ivec2(cell), 0), within - cell);
+  float value = turned != 0.0 ? turned * height : between(texelFetch(shown, ivec2(cell), 0), within - cell);
+  float t = onTable(value);
+  vec2 slope = vec2(dFdx(height), dFdy(height));
   float steep = max(length(slope), 1e-9); // nats a pixel
   vec3 c = texture(table, vec2((t * 255.0 + 0.5) / 256.0, 0.5)).rgb;
   vec3 grey = vec3(dot(c, vec3(0.3, 0.59, 0.11)));
@@ -65,18 +65,18 @@ void main() {
   vec2 tilt = slope / max(lines.y, 1e-6) * 22.0;
   float lit = dot(normalize(vec3(-tilt, 1.0)), normalize(vec3(-0.55, 0.6, 1.0))) - 0.774;
   // the sea is flat
-  float land = lines.z < 0.5 ? 1.0 : smoothstep(lines.x - lines.y, lines.x + 0.5 * lines.y, value.y);
+  float land = lines.z < 0.5 ? 1.0 : smoothstep(lines.x - lines.y, lines.x + 0.5 * lines.y, height);
   c *= 1.0 + (look.z > 0.5 ? 0.36 : 0.24) * look.x * land * lit;
   float inkDark = look.z > 0.5 ? 1.0 : 0.0;
   vec3 ink = mix(vec3(0.05, 0.1, 0.2), vec3(1.0), inkDark);
-  float level = (value.y - lines.x) / lines.y;
+  float level = (height - lines.x) / lines.y;
   float near = abs(level - floor(level + 0.5)) * lines.y / steep; // pixels to the nearest contour
   float crowd = 1.0 - smoothstep(0.12, 0.3, steep / lines.y);     // contours closer than a few pixels are left out
   // at sea lines are fainter, and gone where it is deep
-  float inside = lines.z < 0.5 || value.y > lines.x ? 1.0 : 0.5 * smoothstep(scale.x - (scale.y - scale.x), scale.y, value.y);
+  float inside = lines.z < 0.5 || height > lines.x ? 1.0 : 0.5 * smoothstep(scale.x - (scale.y - scale.x), scale.y, height);
   c = mix(c, ink, lines.w * 0.26 * inside * crowd * (1.0 - smoothstep(0.4, 1.2, near)));
   if (lines.z > 0.5) {
-    float far = abs(value.y - lines.x) / steep;
+    float far = abs(height - lines.x) / steep;
     c = mix(c, mix(vec3(1.0), vec3(0.02, 0.03, 0.06), inkDark), 0.5 * (1.0 - smoothstep(1.8, 3.0, far)));
     c = mix(c, mix(vec3(0.1, 0.16, 0.3), vec3(1.0, 0.98, 0.93), inkDark), 1.0 - smoothstep(0.7, 1.5, far));
   }
@@ -96,6 +96,7 @@ void main() {
 
 export class Density {
   private readonly program: Program;
+  private readonly heights: WebGLTexture;
   private readonly values: WebGLTexture;
   private readonly colours: WebGLTexture;
   private field: Field | null = null;
@@ -103,6 +104,7 @@ export class Density {
 
   constructor(private readonly gl: WebGL2RenderingContext) {
     this.program = new Program(gl, VERTICES, FRAGMENTS);
+    this.heights = texture(gl, "nearest");
     this.values = texture(gl, "nearest");
     this.colours = texture(gl, "linear");
   }
@@ -114,17 +116,17 @@ export class Density {
   show(field: Field | null): void {
     this.field = field;
     if (!field) return;
-    const shown = finer(field.shown, FINER);
-    const heights = field.heights === field.shown ? shown : finer(field.heights, FINER);
-    const pairs = new Float32Array(2 * shown.values.length);
-    for (let k = 0; k < shown.values.length; k++) {
-      pairs[2 * k] = shown.values[k]!;
-      pairs[2 * k + 1] = heights.values[k]!;
-    }
+    this.side = this.fill(this.heights, field.heights);
+    if (typeof field.shown !== "string" && field.shown !== field.heights) this.fill(this.values, field.shown);
+  }
+
+  /** A texel holds the corners of its cell, so that the shader reads one a pixel: without a graphics card each takes its time. */
+  private fill(into: WebGLTexture, grid: Grid): number {
     const { gl } = this;
-    this.side = shown.side;
-    gl.bindTexture(gl.TEXTURE_2D, this.values);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RG32F, this.side, this.side, 0, gl.RG, gl.FLOAT, pairs);
+    const fine = finer(grid, FINER);
+    gl.bindTexture(gl.TEXTURE_2D, into);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, fine.side - 1, fine.side - 1, 0, gl.RGBA, gl.FLOAT, cornersOf(fine));
+    return fine.side;
   }
 
   /** 256 x 3 bytes. */
@@ -138,15 +140,17 @@ export class Density {
   draw(view: Window, look: Look, paper: readonly [number, number, number]): void {
     const { gl, field } = this;
     if (!field) return;
-    const window = field.shown.window;
+    const turned = field.shown === "minus heights" ? -1 : field.shown === field.heights ? 1 : 0;
     const edge = field.edge ?? field.low;
     gl.disable(gl.BLEND);
     this.program
       .use()
-      .texture("field", 0, this.values)
-      .texture("table", 1, this.colours)
+      .texture("heights", 0, this.heights)
+      .texture("shown", 1, turned === 0 ? this.values : this.heights)
+      .texture("table", 2, this.colours)
+      .set("turned", turned)
       .set("view", ...box(view))
-      .set("window", ...box(window))
+      .set("window", ...box(field.heights.window))
       .set("scale", field.low, field.middle, field.share, field.high)
       .set("lines", edge, field.spacing, field.edge === null ? 0 : 1, look.contours ? 1 : 0)
       .set("look", look.relief ? 1 : 0, look.muted ? 1 : 0, look.dark ? 1 : 0, this.side)

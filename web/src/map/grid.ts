@@ -26,7 +26,7 @@ export function read(grid: Grid, [x, y]: Place): number | null {
 
 /**
  * The same grid with `factor` - 1 nodes between neighbours, by Catmull-Rom splines: they pass through every value, and
- * contours of them have no corners. Done once for each grid, so that the shader reads no more than four texels a pixel.
+ * contours of them have no corners. Done once for each grid, so that the shader need not.
  *
  * Reference: A Class of Local Interpolating Splines, Catmull and Rom 1974.
  */
@@ -38,6 +38,20 @@ export function finer(grid: Grid, factor: number): Grid {
   const both = new Float32Array(fine * fine);
   for (let column = 0; column < fine; column++) stretch(wide, column, fine, side, both, column, fine, factor);
   return { values: both, side: fine, window };
+}
+
+/** Of each cell its corners: below left and right, above left and right. */
+export function cornersOf({ values, side }: Grid): Float32Array {
+  const corners = new Float32Array(4 * (side - 1) ** 2);
+  for (let row = 0, at = 0; row < side - 1; row++) {
+    for (let k = row * side; k < (row + 1) * side - 1; k++, at += 4) {
+      corners[at] = values[k]!;
+      corners[at + 1] = values[k + 1]!;
+      corners[at + 2] = values[k + side]!;
+      corners[at + 3] = values[k + side + 1]!;
+    }
+  }
+  return corners;
 }
 
 function stretch(from: Float32Array, begin: number, stride: number, count: number, to: Float32Array, first: number, step: number, factor: number): void {

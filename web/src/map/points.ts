@@ -30,22 +30,20 @@ void main() {
   colour = vec4(mix(halo, tint.rgb, body), tint.a * mix(0.4, 1.0, body) * all);
 }`;
 
-const WHOLE = `
-out vec2 at;
+const ACROSS = `
+uniform vec2 rows; // in clip coordinates
 void main() {
-  at = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0;
-  gl_Position = vec4(at * 2.0 - 1.0, 0.0, 1.0);
+  gl_Position = vec4(float(gl_VertexID & 1) * 2.0 - 1.0, (gl_VertexID >> 1) == 0 ? rows.x : rows.y, 0.0, 1.0);
 }`;
 
 const DUST = `
 uniform sampler2D dust;
-in vec2 at;
 out vec4 colour;
-void main() { colour = texture(dust, at); }`;
+void main() { colour = texelFetch(dust, ivec2(gl_FragCoord.xy), 0); }`;
 
 export class Points {
   private readonly round: Program;
-  private readonly whole: Program;
+  private readonly across: Program;
   private readonly placed: WebGLBuffer;
   private readonly painted: WebGLBuffer;
   private readonly settled: WebGLTexture;
@@ -53,10 +51,11 @@ export class Points {
   private places: Float32Array = new Float32Array(0);
   private paints: Uint8Array = new Uint8Array(0);
   private drawn = ""; // view and size that the dust was settled for
+  private size = ""; // of its texture
 
   constructor(private readonly gl: WebGL2RenderingContext) {
     this.round = new Program(gl, VERTICES, ROUND);
-    this.whole = new Program(gl, WHOLE, DUST);
+    this.across = new Program(gl, ACROSS, DUST);
     this.placed = gl.createBuffer();
     this.painted = gl.createBuffer();
     this.settled = texture(gl, "nearest");
@@ -105,12 +104,23 @@ export class Points {
     if (key !== this.drawn) {
       const side = this.places.length > 800_000 ? ratio : 2 * ratio;
       const bytes = this.dust.settle(this.places, this.paints, view, width, height, Math.max(1, Math.round(side)));
-      gl.pixelStorei(gl.UNPACK_ALIGNMENT, 4);
-      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, bytes);
+      this.upload(bytes, width, height);
       this.drawn = key;
     }
+    const [first, last] = this.dust.rows;
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    this.whole.use().texture("dust", 0, this.settled);
-    gl.drawArrays(gl.TRIANGLES, 0, 3);
+    this.across.use().texture("dust", 0, this.settled).set("rows", (2 * first) / height - 1, (2 * last) / height - 1);
+    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+  }
+
+  /** The rows that have dust: of the others nothing is drawn. */
+  private upload(bytes: Uint8Array, width: number, height: number): void {
+    const { gl } = this;
+    const [first, last] = this.dust.rows;
+    if (this.size !== `${width}x${height}`) gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+    this.size = `${width}x${height}`;
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 4);
+    const rows = bytes.subarray(4 * width * first, 4 * width * last);
+    if (rows.length) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, first, width, last - first, gl.RGBA, gl.UNSIGNED_BYTE, rows);
   }
 }

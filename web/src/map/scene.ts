@@ -30,6 +30,7 @@ export class Scene {
   private slow: boolean | null = null;
   private moving = false;
   private resting: ReturnType<typeof setTimeout> | undefined;
+  private surrounding: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -69,20 +70,19 @@ export class Scene {
   }
 
   dress(view: View, theme: Theme, look: Omit<Look, "dark">, withPoints: boolean): void {
-    const dressed = JSON.stringify([view, theme, look]);
-    if (dressed !== this.dressed) {
-      this.dressed = dressed;
-      this.density.colour(table(view, theme));
-      this.ground.forget();
-    }
+    const dressed = JSON.stringify([view, theme, look, withPoints]);
+    if (dressed === this.dressed) return;
+    this.dressed = dressed;
+    this.density.colour(table(view, theme));
     this.look = { ...look, dark: theme === "dark" };
-    if (withPoints !== this.withPoints) this.ground.forget();
     this.withPoints = withPoints;
+    this.ground.forget();
     this.ask();
   }
 
   lookAt(view: Window): void {
-    if (JSON.stringify(view) !== JSON.stringify(this.view)) this.move();
+    if (JSON.stringify(view) === JSON.stringify(this.view)) return;
+    this.move();
     this.view = view;
     this.ask();
   }
@@ -148,9 +148,15 @@ export class Scene {
     return this.look.dark ? "dark" : "light";
   }
 
-  private landscape(window: Window, width: number, height: number): void {
+  private readonly landscape = (window: Window, width: number, height: number): void => {
     this.density.draw(window, this.look, PAPER[this.theme]);
     if (this.withPoints) this.points.draw(window, width, height, this.ratio, this.look.dark);
+  };
+
+  /** Once nothing has changed for a while, have around the view ready what a drag will show. */
+  private surround(): void {
+    clearTimeout(this.surrounding);
+    this.surrounding = setTimeout(() => this.ground.surround(this.landscape), REST);
   }
 
   private draw(): void {
@@ -159,8 +165,10 @@ export class Scene {
     gl.viewport(0, 0, width, height);
     gl.clearColor(...PAPER[this.theme], 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    if (this.isSlow()) this.ground.draw(view, width, height, !this.moving, (window, w, h) => this.landscape(window, w, h));
-    else this.landscape(view, width, height);
+    if (this.isSlow()) {
+      this.ground.draw(view, width, height, !this.moving, this.landscape);
+      if (!this.moving) this.surround();
+    } else this.landscape(view, width, height);
     this.arrows.draw(view, width, height, ratio, look.dark);
     this.thumbnails.draw(view, width, height, ratio, look.dark);
   }
