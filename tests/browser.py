@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from latent_atlas.atlas import Atlas
 
-__all__ = ["Served", "Visits", "at_rest"]
+__all__ = ["IN_BROWSER", "Served", "Visits", "at_rest", "driver"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "src/latent_atlas/web/static/index.html"
@@ -32,6 +33,16 @@ ARGUMENTS = (
 )
 PATIENCE = 20_000  # milliseconds for one condition: tests run beside others
 MAP_STEPS = 60  # enough for a landscape with an edge
+IN_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
+]
+"""Marks of a module whose every test opens the page."""
+
+
+def driver() -> ModuleType:
+    """Playwright's API; a module that asks for it is skipped where it is not installed."""
+    return pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
 
 
 def missing(what: str) -> NoReturn:
@@ -127,6 +138,12 @@ class Visits:
         if script:
             self.contexts[-1].add_init_script(script)
         return self.tab(address)
+
+    def at_rest(self, address: str = "", **context: object) -> "Page":
+        """The same, once it is at rest."""
+        page = self.open(address, **context)
+        at_rest(page)
+        return page
 
     def tab(self, address: str = "") -> "Page":
         """Another page of the last visitor."""

@@ -9,16 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import ROOT, Served, Visits, at_rest
+from browser import IN_BROWSER, ROOT, Served, Visits, at_rest, driver
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
-expect = playwright.expect
-Page = playwright.Page
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
-]
+playwright = driver()
+expect, Page = playwright.expect, playwright.Page
+pytestmark = IN_BROWSER
 
 DROP = """async ([selector, bytes]) => {
   const files = new DataTransfer();
@@ -121,8 +116,7 @@ def test_a_journey_is_saved(visits: Visits, tmp_path: Path) -> None:
 
 
 def test_by_keys_alone(visits: Visits) -> None:
-    page = visits.open()
-    at_rest(page)
+    page = visits.at_rest()
     press = page.keyboard.press
     for _ in range(30):
         press("Tab")
@@ -211,8 +205,7 @@ def test_two_tabs_are_two_places(visits: Visits) -> None:
 
 
 def test_at_phone_width(visits: Visits) -> None:
-    page = visits.open(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
-    at_rest(page)
+    page = visits.at_rest(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
     box = page.locator(".map").bounding_box()
     assert box
     for x, y in ((0.3, 0.5), (0.7, 0.45)):

@@ -16,19 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import ROOT, Served, Visits, at_rest
+from browser import IN_BROWSER, ROOT, Served, Visits, at_rest, driver
 
 if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
-expect = playwright.expect
-Page = playwright.Page
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
-]
+playwright = driver()
+expect, Page = playwright.expect, playwright.Page
+pytestmark = IN_BROWSER
 
 # Codes of the synthetic atlas: circles of opposite colours, and a place where nothing is.
 ONE, OTHER, NOWHERE = [-1.7, 0.0, 0.0, 0.0, 0.0, 0.0], [1.7, 0.0, 0.0, 0.0, 0.0, 0.0], [5.0, 5.0, 0.0, 0.0, 0.0, 0.0]
@@ -79,8 +74,7 @@ def drawn(canvas: playwright.Locator) -> np.ndarray:
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_every_view_is_drawn(visits: Visits, scheme: str) -> None:
-    page = visits.open(color_scheme=scheme)
-    at_rest(page)
+    page = visits.at_rest(color_scheme=scheme)
     for name, state in VIEWS.items():
         page.goto("about:blank")
         page.goto(hashed(visits.url, state))
@@ -101,8 +95,7 @@ def test_every_view_is_drawn(visits: Visits, scheme: str) -> None:
 
 
 def test_from_a_place(visits: Visits) -> None:
-    page = visits.open(hashed(visits.url, {"stops": [NOWHERE], "plane": THROUGH}))
-    at_rest(page)
+    page = visits.at_rest(hashed(visits.url, {"stops": [NOWHERE], "plane": THROUGH}))
     expect(page.locator(".portrait dd.outside")).to_have_count(1)
 
     before, start = log_density(page), stops(page)[0]
@@ -138,8 +131,7 @@ def test_a_slide_begins_where_the_stop_is(visits: Visits, demo: "Atlas") -> None
     means = demo.codes["held_out"].means
     typicality = demo.map.typicality(means)
     middling, typical = (means[(typicality - share).abs().argmin()].tolist() for share in (0.27, 0.7))
-    page = visits.open(hashed(visits.url, {"stops": [middling, typical]}))
-    at_rest(page)
+    page = visits.at_rest(hashed(visits.url, {"stops": [middling, typical]}))
     shares = []
     page.on("request", lambda asked: asked.url.endswith("/repair") and shares.append(asked.post_data_json["share"]))
     page.locator(".map").focus()
@@ -157,8 +149,7 @@ def test_a_slide_begins_where_the_stop_is(visits: Visits, demo: "Atlas") -> None
 
 
 def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:
-    page = visits.open(hashed(visits.url, {"stops": [ONE, OTHER], "plane": THROUGH}))
-    at_rest(page)
+    page = visits.at_rest(hashed(visits.url, {"stops": [ONE, OTHER], "plane": THROUGH}))
     before = page.locator(".strip[data-row=linear] canvas").nth(8)
     grey = before.evaluate("canvas => canvas.toDataURL()")
     pin = page.get_by_role("button", name="Stop B,").locator(".disc").bounding_box()
@@ -177,16 +168,14 @@ def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:
 
 def test_the_walk_says_how_far_short_it_stops(visits: Visits) -> None:
     state = {"stops": [ONE, OTHER], "planners": ["walk"], "walk": {"alpha": 0.3, "gamma": 0.01, "arrive": False}}
-    page = visits.open(hashed(visits.url, state))
-    at_rest(page)
+    page = visits.at_rest(hashed(visits.url, state))
     expect(page.locator(".walk .note")).to_contain_text("stops short of B")
     page.get_by_role("checkbox", name="Fade the push, to arrive at B").check()
     expect(page.locator(".walk .note")).to_have_text("It arrives at B.")
 
 
 def test_a_telling_journey_lies_in_its_plane(visits: Visits) -> None:
-    page = visits.open()
-    at_rest(page)
+    page = visits.at_rest()
     page.get_by_role("button", name="Show a telling journey").click()
     expect(page.locator(".pin")).to_have_count(2)
     expect(page.locator(".planes select").first).to_have_value("through")
@@ -195,8 +184,7 @@ def test_a_telling_journey_lies_in_its_plane(visits: Visits) -> None:
 
 
 def test_a_refusal_is_one_sentence(visits: Visits) -> None:
-    page = visits.open()
-    at_rest(page)
+    page = visits.at_rest()
     page.locator("input[type=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
     expect(page.locator(".message.trouble")).to_contain_text("image")
     expect(page.locator(".stops li")).to_have_count(0)
