@@ -47,10 +47,10 @@ async function corrected(density: Density, code: Code, fixed: readonly Code[], f
   return null;
 }
 
-const projected = (v: Code, basis: readonly Code[]): Code => basis.reduce<Code>((rest, b) => add(rest, b, -dot(rest, b)), v);
+export const projected = (v: Code, basis: readonly Code[]): Code => basis.reduce<Code>((rest, b) => add(rest, b, -dot(rest, b)), v);
 
 /** A basis of what some directions span, by Gram and Schmidt. */
-function orthonormal(directions: readonly Code[]): Code[] {
+export function orthonormal(directions: readonly Code[]): Code[] {
   const basis: Code[] = [];
   for (const direction of directions) {
     const rest = projected(direction, basis);

@@ -12,6 +12,7 @@ const SAME = 1e-6; // radians
 
 export class LatentMap implements Density, Membership {
   readonly blurs: boolean;
+  readonly sharpness: number;
   private readonly level: Level;
 
   constructor(
@@ -23,6 +24,7 @@ export class LatentMap implements Density, Membership {
     const level = facts.folder.levels.find((one) => Math.abs(one.angle - angle) < SAME);
     if (!level) throw new Refusal(`this folder knows nothing of the noise level at ${angle.toFixed(3)} radians; open the run with latent-atlas serve`, 400);
     this.level = level;
+    this.sharpness = angle > 0 ? 1 : facts.folder.calibration.scale;
     this.blurs = facts.folder.levels.length > 1;
   }
 
@@ -84,8 +86,7 @@ export class LatentMap implements Density, Membership {
 
   async logit(code: Code): Promise<{ value: number; slope: Code }> {
     const found = await this.run("slopes", flat([code], this.facts.dimension));
-    const scale = this.angle > 0 ? 1 : this.facts.folder.calibration.scale;
-    return { value: this.calibrated(found.get("logit")![0]!), slope: Array.from(found.get("logit_slope")!, (x) => scale * x) };
+    return { value: this.calibrated(found.get("logit")![0]!), slope: Array.from(found.get("logit_slope")!, (x) => this.sharpness * x) };
   }
 
   private run(name: string, codes: Float32Array): Promise<Outputs> {
