@@ -7,6 +7,7 @@ import { ticks } from "./camera";
 import type { Camera, Place } from "./camera";
 
 const DEGREE = 130; // pixels between lines of the graticule, about
+const ZOOMS = 136; // pixels from the top down that the buttons at the right cover
 
 export class Overlay {
   readonly element = svg("svg", { class: "overlay", "aria-hidden": "true" });
@@ -31,7 +32,8 @@ export class Overlay {
     for (const y of ticks(window.bottom, window.top, size.height / DEGREE)) {
       const [, py] = camera.toPixels([0, y]);
       if (py > size.height - 24) continue; // the corner belongs to the other axis
-      this.grid.append(svg("line", { x1: 0, x2: size.width, y1: py, y2: py }), svg("text", { x: size.width - 6, y: py - 4, "text-anchor": "end" }, words(y)));
+      this.grid.append(svg("line", { x1: 0, x2: size.width, y1: py, y2: py }));
+      if (py > ZOOMS) this.grid.append(svg("text", { x: size.width - 6, y: py - 4, "text-anchor": "end" }, words(y)));
     }
   }
 
