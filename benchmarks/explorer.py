@@ -86,7 +86,7 @@ PATHS = f"""() => {{ {UNTIL}
   }});
 }}"""
 
-# Frames of a drag, and frames drawn anew, of n points scattered like a population.
+# Frames of a drag, and frames drawn anew, of n points scattered like a population and of one colour, as by default.
 FRAMES = """([n, repeats]) => {
   const { scene } = window.atlas.map, view = window.atlas.map.view();
   const side = (view.right - view.left) / 6;

@@ -27,4 +27,15 @@ describe("dust", () => {
     dust.settle(Float32Array.of(1, 1), Uint8Array.of(9, 9, 9, 255), view, 4, 4, 1);
     expect(dust.settle(Float32Array.of(9, 9), Uint8Array.of(9, 9, 9, 255), view, 4, 4, 1).every((value) => value === 0)).toBe(true);
   });
+
+  it("looks the same of one colour as of several, and forgets neither", () => {
+    const places = Float32Array.from({ length: 200 }, (_, k) => (k * 0.37) % 4);
+    const paints = Uint8Array.from({ length: 400 }, (_, k) => (k % 4 === 3 ? 30 + (k % 90) : 50 * (k % 4)));
+    const other = Uint8Array.of(...paints.subarray(0, 396), 1, 2, 3, 0); // a last point of another colour, unseen
+    const dust = new Dust();
+    const one = dust.settle(places, paints, view, 4, 4, 2).slice();
+    const several = dust.settle(places, other, view, 4, 4, 2).slice();
+    several.forEach((value, k) => expect(Math.abs(value - one[k]!)).toBeLessThanOrEqual(4)); // the last point's share
+    expect(dust.settle(places, paints, view, 4, 4, 2)).toEqual(one);
+  });
 });

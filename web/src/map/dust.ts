@@ -16,9 +16,11 @@ const SHARE = SEEN.map((seen, sum) => (sum ? seen / 255 / sum : 0));
 export class Dust {
   /** Rows of the picture that have dust, from the bottom: the first, and the first after the last. */
   rows: readonly [number, number] = [0, 0];
-  private sums = new Float32Array(0); // red, green, blue times opacity, and opacity
+  private opacities = new Float32Array(0);
+  private colours = new Float32Array(0); // red, green and blue times opacity, where points have several colours
   private bytes = new Uint8Array(0);
-  private touched = new Int32Array(0);
+  private several = false;
+  private size = "";
 
   /**
    * Premultiplied RGBA bytes of width x height pixels, the top row last, of points `side` pixels wide.
@@ -28,52 +30,87 @@ export class Dust {
    */
   settle(places: Float32Array, paints: Uint8Array, view: Window, width: number, height: number, side: number): Uint8Array {
     this.clear(width, height);
-    const { sums, touched, bytes } = this;
+    this.several = areSeveral(paints);
+    if (this.several && this.colours.length !== 3 * width * height) this.colours = new Float32Array(3 * width * height);
+    this.rows = this.gather(places, paints, view, width, height, side);
+    const [from, to] = this.rows.map((row) => row * width) as [number, number];
+    if (this.several) this.mix(from, to);
+    else this.tint(from, to, paints);
+    return this.bytes;
+  }
+
+  /** Sum up the points in each pixel, and return the rows that have some. */
+  private gather(places: Float32Array, paints: Uint8Array, view: Window, width: number, height: number, side: number): [number, number] {
+    const { opacities, colours, several } = this;
     const scaleX = width / (view.right - view.left);
     const scaleY = height / (view.top - view.bottom);
     const [left, bottom] = [0.5 * (side - 1) + view.left * scaleX, 0.5 * (side - 1) + view.bottom * scaleY];
-    let [count, first, last] = [0, height, 0];
+    let [first, last] = [height, 0];
     for (let k = 0; k < places.length; k += 2) {
       const x = Math.floor(places[k]! * scaleX - left);
       const y = Math.floor(places[k + 1]! * scaleY - bottom);
-      if (x < 0 || y < 0 || x + side > width || y + side > height) continue;
-      const opacity = paints[2 * k + 3]!;
-      const [red, green, blue] = [paints[2 * k]! * opacity, paints[2 * k + 1]! * opacity, paints[2 * k + 2]! * opacity];
+      if (!(x >= 0 && y >= 0 && x + side <= width && y + side <= height)) continue;
       if (y < first) first = y;
       if (y + side > last) last = y + side;
+      const opacity = paints[2 * k + 3]!;
       for (let j = 0; j < side; j++) {
-        for (let i = 0; i < side; i++) {
-          const at = 4 * ((y + j) * width + x + i);
-          if (sums[at + 3] === 0) touched[count++] = at;
-          sums[at]! += red;
-          sums[at + 1]! += green;
-          sums[at + 2]! += blue;
-          sums[at + 3]! += opacity;
+        const row = (y + j) * width + x;
+        for (let at = row; at < row + side; at++) {
+          opacities[at]! += opacity;
+          if (!several) continue;
+          colours[3 * at]! += opacity * paints[2 * k]!;
+          colours[3 * at + 1]! += opacity * paints[2 * k + 1]!;
+          colours[3 * at + 2]! += opacity * paints[2 * k + 2]!;
         }
       }
     }
-    for (let k = 0; k < count; k++) {
-      const at = touched[k]!;
-      const opacity = sums[at + 3]!;
+    return [Math.min(first, last), last];
+  }
+
+  private mix(from: number, to: number): void {
+    const { opacities, colours } = this;
+    const pixels = new Uint32Array(this.bytes.buffer);
+    for (let at = from; at < to; at++) {
+      const opacity = opacities[at]!;
+      if (opacity === 0) continue;
       const share = opacity < OPAQUE ? SHARE[opacity]! : DENSEST / opacity;
-      bytes[at] = sums[at]! * share;
-      bytes[at + 1] = sums[at + 1]! * share;
-      bytes[at + 2] = sums[at + 2]! * share;
-      bytes[at + 3] = SEEN[Math.min(opacity, OPAQUE)]!;
+      pixels[at] = packed(colours[3 * at]! * share, colours[3 * at + 1]! * share, colours[3 * at + 2]! * share, SEEN[Math.min(opacity, OPAQUE)]!);
     }
-    this.rows = [Math.min(first, last), last];
-    return bytes;
+  }
+
+  private tint(from: number, to: number, [red = 0, green = 0, blue = 0]: Uint8Array): void {
+    const { opacities } = this;
+    const pixels = new Uint32Array(this.bytes.buffer);
+    for (let at = from; at < to; at++) {
+      const opacity = opacities[at]!;
+      if (opacity === 0) continue;
+      const seen = SEEN[Math.min(opacity, OPAQUE)]!;
+      pixels[at] = packed((red * seen) / 255, (green * seen) / 255, (blue * seen) / 255, seen);
+    }
   }
 
   private clear(width: number, height: number): void {
-    if (this.touched.length !== width * height) {
-      this.sums = new Float32Array(4 * width * height);
+    if (this.size !== `${width}x${height}`) {
+      this.size = `${width}x${height}`;
+      this.opacities = new Float32Array(width * height);
+      this.colours = new Float32Array(0);
       this.bytes = new Uint8Array(4 * width * height);
-      this.touched = new Int32Array(width * height);
       return;
     }
-    const [first, last] = this.rows.map((row) => 4 * row * width) as [number, number];
-    this.sums.fill(0, first, last);
-    this.bytes.fill(0, first, last);
+    const [first, last] = this.rows.map((row) => row * width) as [number, number];
+    this.opacities.fill(0, first, last);
+    if (this.several) this.colours.fill(0, 3 * first, 3 * last);
+    this.bytes.fill(0, 4 * first, 4 * last);
   }
+}
+
+/** Four bytes as one number, the red one lowest. */
+const packed = (red: number, green: number, blue: number, opacity: number) => red | (green << 8) | (blue << 16) | (opacity << 24);
+
+/** Whether the points differ in more than their opacity: else one sum a pixel will do. */
+function areSeveral(paints: Uint8Array): boolean {
+  for (let k = 4; k < paints.length; k += 4) {
+    if (paints[k] !== paints[0] || paints[k + 1] !== paints[1] || paints[k + 2] !== paints[2]) return true;
+  }
+  return false;
 }

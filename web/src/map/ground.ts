@@ -1,7 +1,7 @@
 /**
  * The landscape and its points kept as a picture while it moves. Without a graphics card one drawing takes too long for
- * every frame of a drag, so the picture of a little more than the view is moved and stretched, and drawn anew at rest:
- * first what is seen, and what lies around it in a frame of its own.
+ * every frame of a drag, so the picture of a little more than the view is moved and stretched. At rest the view itself is
+ * drawn anew, and the picture for the next drag once nothing else is to be done.
  */
 
 import type { Window } from "../backend";
@@ -27,17 +27,13 @@ void main() { colour = texture(ground, at); }`;
 
 type Paint = (window: Window, width: number, height: number) => void;
 
-type Box = readonly [left: number, bottom: number, width: number, height: number]; // in pixels
-
 export class Ground {
   private readonly program: Program;
   private readonly image: WebGLTexture;
   private readonly target: WebGLFramebuffer;
-  private held: Window | null = null; // what the picture is of
-  private seen: Window | null = null; // of it what was the view when it was drawn
-  private whole = false; // or only what was seen is drawn yet
+  private held: Window | null = null;
   private fineness = 1; // pixels of the picture in one unit of the plane
-  private size = { width: 0, height: 0 }; // of the view when the picture was drawn
+  private size = "";
 
   constructor(private readonly gl: WebGL2RenderingContext) {
     this.program = new Program(gl, VERTICES, FRAGMENTS);
@@ -49,87 +45,53 @@ export class Ground {
     this.held = null;
   }
 
-  /** Draw the view from the picture; `paint` draws a window into a new one where the old will not do. */
-  draw(view: Window, width: number, height: number, exact: boolean, paint: Paint): void {
+  /**
+   * Draw the view from the picture, or, where that will not do: a view at rest itself, and of one that moves a new
+   * picture. `paint` draws a window. Returns whether there is a picture of it.
+   */
+  draw(view: Window, width: number, height: number, rests: boolean, paint: Paint): boolean {
     const { gl } = this;
-    if (this.held && this.fits(this.held, view, width, exact)) {
-      if (!covers(this.seen!, view)) this.surround(paint);
-    } else this.renew(view, width, height, paint);
-    if (same(view, this.seen!) && width === this.size.width && height === this.size.height) return this.copy();
+    if (!this.fits(view, width, rests)) {
+      if (rests) {
+        paint(view, width, height);
+        return false;
+      }
+      this.renew(view, width, height, paint);
+    }
     gl.disable(gl.BLEND);
     this.program.use().texture("ground", 0, this.image).set("view", ...box(view)).set("held", ...box(this.held!));
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+    return true;
   }
 
-  /** Draw what lies around the view as well, so that a drag finds it there. */
-  surround(paint: Paint): void {
-    if (!this.held || this.whole) return;
-    const { width, height } = this.size;
-    const [x, y] = margins(this.size);
-    const across = width + 2 * x;
-    const boxes: Box[] = [[0, 0, across, y], [0, y + height, across, y], [0, y, x, height], [x + width, y, x, height]];
-    this.paint(boxes, paint);
-    this.gl.viewport(0, 0, this.gl.drawingBufferWidth, this.gl.drawingBufferHeight);
-    this.whole = true;
-  }
-
-  private fits(held: Window, view: Window, width: number, exact: boolean): boolean {
-    const stretched = width / (view.right - view.left) / this.fineness;
-    if (exact) return Math.abs(stretched - 1) < 1e-3 && covers(held, view);
-    return stretched < BLURRED && stretched > 1 / BLURRED && (covers(held, view) || stretched < 1);
-  }
-
-  private renew(view: Window, width: number, height: number, paint: Paint): void {
-    const [x, y] = margins({ width, height });
-    this.resize(width, height);
+  /** A new picture, of the view and what lies around it. */
+  renew(view: Window, width: number, height: number, paint: Paint): void {
+    const { gl } = this;
+    const [x, y] = [Math.round(MARGIN * width), Math.round(MARGIN * height)];
     this.fineness = width / (view.right - view.left);
     const [right, up] = [x / this.fineness, (y * (view.top - view.bottom)) / height];
     this.held = { left: view.left - right, right: view.right + right, bottom: view.bottom - up, top: view.top + up };
-    this.seen = view;
-    this.whole = false;
-    this.paint([[x, y, width, height]], paint);
-    this.gl.viewport(0, 0, width, height);
-  }
-
-  private resize(width: number, height: number): void {
-    if (width === this.size.width && height === this.size.height) return;
-    const { gl } = this;
-    const [x, y] = margins({ width, height });
+    const [w, h] = [width + 2 * x, height + 2 * y];
     gl.bindTexture(gl.TEXTURE_2D, this.image);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width + 2 * x, height + 2 * y, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
-    this.size = { width, height };
-  }
-
-  private paint(boxes: readonly Box[], paint: Paint): void {
-    const { gl } = this;
-    const [x, y] = margins(this.size);
-    const [w, h] = [this.size.width + 2 * x, this.size.height + 2 * y];
+    if (this.size !== `${w}x${h}`) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, w, h, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+      this.size = `${w}x${h}`;
+    }
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.target);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, this.image, 0);
     gl.viewport(0, 0, w, h);
-    gl.enable(gl.SCISSOR_TEST);
-    for (const part of boxes) {
-      gl.scissor(...part);
-      gl.clear(gl.COLOR_BUFFER_BIT);
-      paint(this.held!, w, h);
-    }
-    gl.disable(gl.SCISSOR_TEST);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    paint(this.held, w, h);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    gl.viewport(0, 0, width, height);
   }
 
-  /** Pixel by pixel, where the view is what it was when the picture was drawn. */
-  private copy(): void {
-    const { gl } = this;
-    const { width, height } = this.size;
-    const [x, y] = margins(this.size);
-    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, this.target);
-    gl.blitFramebuffer(x, y, x + width, y + height, 0, 0, width, height, gl.COLOR_BUFFER_BIT, gl.NEAREST);
-    gl.bindFramebuffer(gl.READ_FRAMEBUFFER, null);
+  private fits(view: Window, width: number, exact: boolean): boolean {
+    if (!this.held) return false;
+    const stretched = width / (view.right - view.left) / this.fineness;
+    if (exact) return Math.abs(stretched - 1) < 1e-3 && covers(this.held, view);
+    return stretched < BLURRED && stretched > 1 / BLURRED && (covers(this.held, view) || stretched < 1);
   }
 }
 
-const margins = ({ width, height }: { width: number; height: number }) => [Math.round(MARGIN * width), Math.round(MARGIN * height)] as const;
-
 const covers = (held: Window, view: Window) => view.left >= held.left && view.right <= held.right && view.bottom >= held.bottom && view.top <= held.top;
-
-const same = (one: Window, other: Window) => one.left === other.left && one.right === other.right && one.bottom === other.bottom && one.top === other.top;

@@ -30,7 +30,7 @@ export class Scene {
   private slow: boolean | null = null;
   private moving = false;
   private resting: ReturnType<typeof setTimeout> | undefined;
-  private surrounding: ReturnType<typeof setTimeout> | undefined;
+  private preparing: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -108,7 +108,10 @@ export class Scene {
   /** Milliseconds that one frame takes, its last pixel included: of a view moved to, or, `anew`, at rest. */
   time(view = this.view, anew = false): number {
     this.lookAt(view);
-    if (anew) this.ground.forget();
+    if (anew) {
+      this.ground.forget();
+      this.rest();
+    }
     const begun = performance.now();
     this.draw();
     this.finish();
@@ -130,9 +133,14 @@ export class Scene {
     this.moving = true;
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
-      this.moving = false;
+      this.rest();
       this.ask();
     }, REST);
+  }
+
+  private rest(): void {
+    clearTimeout(this.resting);
+    this.moving = false;
   }
 
   /** Wait for the last pixel. */
@@ -153,10 +161,10 @@ export class Scene {
     if (this.withPoints) this.points.draw(window, width, height, this.ratio, this.look.dark);
   };
 
-  /** Once nothing has changed for a while, have around the view ready what a drag will show. */
-  private surround(): void {
-    clearTimeout(this.surrounding);
-    this.surrounding = setTimeout(() => this.ground.surround(this.landscape), REST);
+  /** Once nothing has changed for a while, make the picture that the next drag will move. */
+  private prepare(): void {
+    clearTimeout(this.preparing);
+    this.preparing = setTimeout(() => this.moving || this.ground.renew(this.view, this.canvas.width, this.canvas.height, this.landscape), REST);
   }
 
   private draw(): void {
@@ -165,10 +173,8 @@ export class Scene {
     gl.viewport(0, 0, width, height);
     gl.clearColor(...PAPER[this.theme], 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    if (this.isSlow()) {
-      this.ground.draw(view, width, height, !this.moving, this.landscape);
-      if (!this.moving) this.surround();
-    } else this.landscape(view, width, height);
+    if (!this.isSlow()) this.landscape(view, width, height);
+    else if (!this.ground.draw(view, width, height, !this.moving, this.landscape)) this.prepare();
     this.arrows.draw(view, width, height, ratio, look.dark);
     this.thumbnails.draw(view, width, height, ratio, look.dark);
   }
