@@ -8,8 +8,10 @@ path shows what lies between them, however real.
 The held-out images are halved. One half gives the pairs, the reconstructions that frames are compared with, and the 5 %
 quantile of each judge: journeys go from mean to mean, so it is that of means. The other half gives the codes that the
 judges, a neural spline flow and a Gaussian mixture, learn from: they share no image with D_z's training, though D_z
-stopped and was calibrated by both halves. Features are those of a classifier trained here. The row of real codes is the
-other half decoded: what an ideal planner could reach.
+stopped and was calibrated by both halves. Features are those of a classifier trained here. Two rows are no journeys:
+real codes, the other half decoded; and those nearest to the line, where each frame of the straight line is replaced by
+the real code next to it. Such frames are real, all of them: their distance to the reconstructions is what being on the
+way between two others costs, and no planner that goes a short way can be expected to have less.
 
     latent-atlas train fashion-mnist --out runs/fashion-16 --steps 3500 --batch-size 64 --set model.width=12
     # the same with --set model.discriminator_width=12, train.adversarial_weight=0.004, train.kl_weight=0.0003
@@ -57,6 +59,7 @@ from latent_atlas.model import Model
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.toys import World, clusters, ring, two_moons
 from latent_atlas.travel.path import resample
+from latent_atlas.travel.straight import linear
 from opponents import Fitted, fit_flow, fit_gaussian_mixture
 from record import record
 
@@ -67,7 +70,7 @@ ROWS = {
     "string, temperature 1": ("string", {"temperature": 1.0}),
     "pullback": ("pullback", {}),
 }
-REAL = "real codes"
+REAL, ON_THE_WAY = "real codes", "real codes nearest to the line"
 JUDGES: dict[str, Callable[..., Fitted]] = {"flow": fit_flow, "mixture": fit_gaussian_mixture}
 DRAWS = 100_000  # codes that each judge learns from, drawn from the posteriors of its half
 EXACT_DIMENSIONS = (2, 8, 32)
@@ -126,9 +129,13 @@ def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.N
     rows = {row: ROWS[row] for row in given.rows}
     have = {"codes": atlas.codes["train"].means, "decode": decode}
     paths = plan_rows(atlas.map, start, end, rows, frames=given.frames, generator=generator, **have)
-    real = features(atlas.decode(theirs.means))
-    precision = manifold_of(reconstructions).contains(real).mean()
-    table = {REAL: {"frechet": frechet_distance(real, reconstructions), "precision": float(precision)}}
+    manifold = manifold_of(reconstructions)
+    inner = linear(start, end, given.frames)[1:-1].flatten(0, 1)
+    table = {}
+    for row, codes in {REAL: theirs.means, ON_THE_WAY: nearest(inner, atlas.codes["train"].means)}.items():
+        seen = features(atlas.decode(codes))
+        precision = float(manifold.contains(seen).mean())
+        table[row] = {"frechet": frechet_distance(seen, reconstructions), "precision": precision}
     settings = {"judges": judges, "decode": atlas.decode, "features": features, "reconstructions": reconstructions}
     table |= travel_table(paths, **settings)
     show(f"d = {atlas.map.dimension}", table)
@@ -137,6 +144,11 @@ def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.N
         for name, density in fitted.items()
     }
     return {"features": classifier.name, "codes of each half": len(mine), "judges": about, "rows": table}
+
+
+def nearest(latents: Latents, codes: Tensor) -> Latents:
+    """The code next to each of `latents`, shape (n, d)."""
+    return codes[torch.cat([torch.cdist(part, codes).argmin(dim=1) for part in latents.split(500)])]
 
 
 def decoder(run: Path) -> Callable[[Tensor], Tensor]:
