@@ -80,14 +80,14 @@ def annealed(
     """
     moves = (0 if target.plain else PARTING) if moves is None else moves
     _check(target, steps, churn, moves)
-    model = codes if target.plain and enough(SPARE * n, target.dimension) else None
-    count = n * (WASTED if not target.plain else 1 if model is None else SPARE)
+    real = codes if target.plain and enough(SPARE * n, target.dimension) else None
+    count = n * (WASTED if not target.plain else 1 if real is None else SPARE)
     level = round_coordinates(target.density, generator.device)
     w = torch.randn(count, target.dimension, generator=generator, device=generator.device)
     points = level.back(_flowed(level, w, steps, churn, generator))
     info, notes = {"levels": float(steps)}, ()
     if count > n:
-        log_weights, notes = _wished(target, points, n) if model is None else _matched(points, model)
+        log_weights, notes = _wished(target, points, n) if real is None else _matched(points, real)
         effective = worth(log_weights)
         info |= {"effective_share": effective / count, "effective_samples": effective}
         points = points[resampled(log_weights, n, generator=generator)]
