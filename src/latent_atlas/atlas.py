@@ -265,17 +265,15 @@ class Atlas:
         """Draw `n` new codes from where the population is, with what the sampler says of its work.
 
         Arguments:
-            n, sampler, **options: As for `sampling.draw`; `temperature` and `width` are among the options. Codes
-                of the images that the map has learned from are what baselines are fitted to, what annealed draws are
-                matched with, and where chains start if the map has no levels.
+            n, sampler, **options: As for `sampling.draw`, `temperature` and `width` included. Codes learned from are
+                what baselines are fitted to and annealed draws matched with; without levels, chains start there.
             near: An image or a code to draw near to; the width is by default half of the codes' standard deviation.
             where: What draws should be, by names in `properties`: {"class": "Bag"} or {"component:0": (1.0, 2.0)}.
             generator: Source of all randomness; by default another one each time.
         """
         generator, train = self._given(generator), self.codes["train"]
         sampler = chosen(self.map, sampler, near=near is not None)
-        starts = sampler in CHAINS and self.map.blurs  # chains have a better start there than real codes
-        if "codes" in options_of(sampler) and not starts:
+        if "codes" in options_of(sampler) and not (sampler in CHAINS and self.map.blurs):
             options = {"codes": train.sample_each(generator=generator)} | options
         if near is not None:
             spread = train.moments()[1].diagonal().mean().sqrt().item()
