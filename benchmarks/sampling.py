@@ -9,7 +9,7 @@ decoded codes (`frechet to decoded`, which leaves out what the decoder loses in 
 these). The bound is real codes, decoded: those of the images that D_z and the baselines have learned from, each once.
 The codes of the other half, each twice, are told beside it. Every row has as many images, for a Fréchet distance is the
 larger the fewer there are; the features are a classifier's, trained here on the collection. Codes are drawn from
-q(z|x), never means.
+q(z|x), never means. `results/sampling-faces.json` is of faces, from before annealed draws were matched with real codes.
 
     latent-atlas train fashion-mnist --out runs/fashion-16
     python benchmarks/sampling.py runs/fashion-16 [RUN ...]             # about 25 minutes a run on one CPU core

@@ -40,8 +40,8 @@ def matching(points: Latents, codes: Codes) -> Values | None:
         codes: Real ones, shape (m, d).
 
     Returns:
-        The log-weights up to a constant; or None where no weights do it, as where some moment of the codes is beyond
-        that of every draw.
+        The log-weights up to a constant, on the draws' device; or None where no weights do it, as where some moment of
+        the codes is beyond that of every draw.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -50,15 +50,16 @@ def matching(points: Latents, codes: Codes) -> Values | None:
         >>> bool(((shares @ draws - codes.mean(dim=0)).abs() < 1e-4).all())
         True
     """
-    scale, mean = torch.std_mean(codes.double(), dim=0)
-    seen, wanted = (_moments((z.double() - mean) / scale.clamp_min(1e-12)) for z in (points, codes))
+    draws, real = (z.cpu().double() for z in (points, codes))  # not every device has double precision
+    scale, mean = torch.std_mean(real, dim=0)
+    seen, wanted = (_moments((z - mean) / scale.clamp_min(1e-12)) for z in (draws, real))
     away = seen - wanted.mean(dim=0)
     tilt = away.new_zeros(away.shape[1])
     for _ in range(NEWTON):
         shares = (away @ tilt).softmax(dim=0)
         slope = shares @ away
         if slope.abs().max() < EXACT:
-            return (away @ tilt).to(points.dtype)
+            return (away @ tilt).to(points)
         curvature = (away * shares[:, None]).T @ away - torch.outer(slope, slope)
         direction, failed = torch.linalg.solve_ex(curvature, slope)
         if failed or not direction.isfinite().all():
@@ -69,7 +70,7 @@ def matching(points: Latents, codes: Codes) -> Values | None:
 
 def _moments(standard: Latents) -> Moments:
     """φ(z): coordinates and their products, each once, shape (n, d + d (d + 1) / 2)."""
-    i, j = torch.triu_indices(standard.shape[1], standard.shape[1], device=standard.device)
+    i, j = torch.triu_indices(standard.shape[1], standard.shape[1])
     return torch.cat([standard, standard[:, i] * standard[:, j]], dim=1)
 
 
