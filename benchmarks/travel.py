@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument("--seconds", type=float, default=300.0, help="for each judging density")
-    parser.add_argument("--epochs", type=int, default=3, help="of the judging classifier")
+    parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
     parser.add_argument("--steps", type=int, default=0, help="of D_z with --exact; 0 plans on the true density")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

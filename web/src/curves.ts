@@ -10,6 +10,7 @@ import { shareOf, strideOf } from "./strips";
 const HEIGHT = 96;
 const PAD = 8;
 const ROOM = 13; // for the number of a line
+const NARROW = 480; // pixels under which the long word would lie on the curves
 
 export class Curves {
   readonly element = svg("svg", { class: "curves", role: "img", height: HEIGHT }) as SVGSVGElement;
@@ -41,24 +42,27 @@ export class Curves {
     const values = rows.flatMap((row) => [...row.film!.logProb!]).concat(edge ?? []);
     const [low, high] = [Math.min(...values), Math.max(...values)];
     const y = (value: number) => PAD + ((high - value) / Math.max(high - low, 1e-6)) * (HEIGHT - 2 * PAD);
-    this.ground(low, high, edge, y);
+    const words = this.ground(low, high, edge, y);
     for (const row of rows) this.curve(row, y);
-    this.element.append(this.needle);
+    this.element.append(...words, this.needle);
     this.element.setAttribute("aria-label", this.words(rows, edge));
     this.mark();
   }
 
-  private ground(low: number, high: number, edge: number | null, y: (value: number) => number): void {
-    for (const value of ticks(low, high, 3)) {
+  /** The lines and the region outside; what they are called is given back, since it belongs above the curves. */
+  private ground(low: number, high: number, edge: number | null, y: (value: number) => number): SVGElement[] {
+    const words = ticks(low, high, 3).map((value) => {
+      this.element.append(svg("line", { class: "tick", x1: 0, x2: this.width, y1: y(value), y2: y(value) }));
       const at = y(value) < ROOM ? y(value) + ROOM - 3 : y(value) - 3; // over its line, or under it at the very top
-      this.element.append(svg("line", { class: "tick", x1: 0, x2: this.width, y1: y(value), y2: y(value) }), svg("text", { class: "tick", x: 2, y: at }, number(value, 0)));
-    }
-    if (edge === null) return;
+      return svg("text", { class: "tick", x: 2, y: at }, number(value, 0));
+    });
+    if (edge === null) return words;
     this.element.append(
       svg("rect", { class: "outside", x: 0, width: this.width, y: y(edge), height: Math.max(0, HEIGHT - y(edge)) }),
       svg("line", { class: "edge", x1: 0, x2: this.width, y1: y(edge), y2: y(edge) }),
-      svg("text", { class: "edge", x: this.width - 4, y: Math.min(y(edge) + 12, HEIGHT - 2), "text-anchor": "end" }, "outside the population"),
     );
+    const [name, at] = [this.width < NARROW ? "outside" : "outside the population", Math.min(y(edge) + 12, HEIGHT - 2)];
+    return [...words, svg("text", { class: "edge", x: this.width - 4, y: at, "text-anchor": "end" }, name)];
   }
 
   private curve(row: Row, y: (value: number) => number): void {

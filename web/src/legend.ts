@@ -17,6 +17,8 @@ const NAMES: Record<View, readonly [string, string]> = {
 };
 
 const WIDTH = 236; // pixels, as in the style sheet
+const APART = 36; // pixels from number to number
+const APART_ON_PHONES = 58; // the same where the bar is 150 pixels wide
 
 export class Legend {
   readonly element = h("figure", { className: "legend" });
@@ -57,13 +59,15 @@ export class Legend {
     const { low, middle, share, high } = field;
     const at = (value: number) => (value < middle ? (share * (value - low)) / (middle - low) : share + ((1 - share) * (value - middle)) / (high - middle));
     const scale = h("div", { className: "scale" });
-    let last = -Infinity;
+    let [last, lastOnPhones] = [-Infinity, -Infinity];
     for (const value of ticks(low, high, 5)) {
       const x = at(value) * WIDTH;
-      if (x - last < 36) continue;
+      if (x - last < APART) continue;
       last = x;
       const tick = h("span", {}, number(value, high - low < 3 ? 1 : 0));
       const half = `${tick.textContent.length / 2}ch`; // a number is centred under its place, as far as the bar has room
+      if (x - lastOnPhones < APART_ON_PHONES) tick.className = "close";
+      else lastOnPhones = x;
       tick.style.left = `clamp(${half}, ${(100 * x) / WIDTH}%, 100% - ${half})`;
       scale.append(tick);
     }

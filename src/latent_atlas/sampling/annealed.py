@@ -12,6 +12,7 @@ import math
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from latent_atlas.errors import UserError
 from latent_atlas.kernels import MALA_ACCEPTED, State, mala, tuned
@@ -26,7 +27,6 @@ __all__ = ["angles_down", "annealed"]
 START = 1e-3  # radians from π/2, where q_t and N(0, I) can no longer be told apart
 WASTED = 10  # draws of the population for each draw that something is asked of
 SPARE = 2  # draws of the population for each draw that is matched with codes, so that hardly any repeats
-PARTING = 20  # moves that part repeated draws
 
 
 def angles_down(steps: int) -> list[float]:
@@ -41,20 +41,20 @@ def annealed(
     *,
     steps: int = 32,
     churn: float = 0.0,
-    moves: int | None = None,
+    moves: int = 20,
     codes: Codes | None = None,
     generator: torch.Generator,
 ) -> Draws:
     """Follow the levels of the density down from N(0, I).
 
     The flow is integrated by Heun's method. With `churn` it is stochastic: before each step the codes are noised up by
-    so many steps, which is exact and forgets errors made before. Without churn, codes and moves, a code depends on its
-    noise alone.
+    so many steps, which is exact and forgets errors made before. The levels lead next to the target, and moves of MALA
+    on it the rest of the way. Without churn, moves and codes, a code depends on its noise alone.
 
     A learned density is better at telling one code from another than at the mean and the covariance of all. So with
     real codes twice as many are drawn, and n of them kept so that these moments are those of the codes, where n tells
-    them from chance (`moments.enough`). Where something else is asked of the draws, ten times as many are resampled by
-    how well they serve, and moved by MALA on the target, which parts repeated draws.
+    them from chance (`moments.enough`). Where something else is asked of the draws, ten times as many come down the
+    levels and are resampled by how well they serve; the moves then part those that repeat.
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations, Song et al. 2021, for the flow;
@@ -67,18 +67,17 @@ def annealed(
         n: How many draws.
         steps: From level to level, 1 or more; two scores each.
         churn: Steps by which codes are noised before each, 0 or more; 0 is deterministic.
-        moves: Of MALA at the end, 0 or more; half of them tune its step. None is 20 where something is asked, else 0.
+        moves: Of MALA on the target itself, 0 or more; half of them tune its step.
         codes: Real ones, shape (m, d), whose mean and covariance draws of the whole population are to have.
         generator: Source of all randomness.
 
     Returns:
         Draws. Their info has the `levels` used; the `acceptance` of the moves, if there are any; and, where draws were
-        resampled, the `effective_share` and the `effective_samples` before the moves.
+        resampled, the `effective_share` and the `effective_samples` that they were worth.
 
     Raises:
         UserError: the density has no levels, or a setting is too small.
     """
-    moves = (0 if target.plain else PARTING) if moves is None else moves
     _check(target, steps, churn, moves)
     real = codes if target.plain and enough(SPARE * n, target.dimension) else None
     count = n * (WASTED if not target.plain else 1 if real is None else SPARE)
@@ -86,16 +85,26 @@ def annealed(
     w = torch.randn(count, target.dimension, generator=generator, device=generator.device)
     points = level.back(_flowed(level, w, steps, churn, generator))
     info, notes = {"levels": float(steps)}, ()
-    if count > n:
-        log_weights, notes = _wished(target, points, n) if real is None else _matched(points, real)
-        effective = worth(log_weights)
-        info |= {"effective_share": effective / count, "effective_samples": effective}
-        points = points[resampled(log_weights, n, generator=generator)]
+    if not target.plain:
+        log_weights, notes = _wished(target, points, n)
+        points, told = _kept(points, log_weights, n, generator)
+        info |= told
     if moves:
         sharp = Whitened(target, level.mean, level.factor)
-        state, acceptance = _moved(sharp, level.there(points), moves, generator)
-        points, info["acceptance"] = sharp.back(state.latents), acceptance
+        state, info["acceptance"] = _moved(sharp, level.there(points), moves, generator)
+        points = sharp.back(state.latents)
+    if real is not None:
+        log_weights, notes = _matched(points, real)
+        points, told = _kept(points, log_weights, n, generator)
+        info |= told
     return Draws(points, info, notes)
+
+
+def _kept(points: Latents, log_weights: Values, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+    """The n draws that are kept by their weights, and how many all of them are worth."""
+    effective = worth(log_weights)
+    kept = points[resampled(log_weights, n, generator=generator)]
+    return kept, {"effective_share": effective / len(points), "effective_samples": effective}
 
 
 def _flowed(level: Whitened, w: Latents, steps: int, churn: float, generator: torch.Generator) -> Latents:

@@ -60,7 +60,7 @@ def draw(
     | `rejection` | the same proposals, refused | yes, where it can be afforded |
     | `mala`, `hmc` | many Markov chains | as they grow long, in every cluster that they start in |
     | `ula` | a chain that refuses nothing | no: its step spreads the draws a little |
-    | `annealed` | the levels of a map as a diffusion, matched with `codes` | as steps grow many |
+    | `annealed` | the levels of a map as a diffusion, then MALA; matched with `codes` | as steps and moves grow many |
     | `prior`, `mixture`, `flow` | N(0, I), or fitted to real `codes` | baselines: they do not look at q |
 
     Arguments:
