@@ -100,7 +100,7 @@ def main() -> None:
         for run in given.runs:
             atlas = Atlas.load(run, device="cpu")
             results[f"d = {atlas.map.dimension}"] = on_codes(atlas, decoder(run), given)
-        record("travel", results, seconds=given.seconds, epochs=given.epochs, **common)
+            record("travel", results, seconds=given.seconds, epochs=given.epochs, **common)
     if given.exact:
         worlds = []
         for dimension in EXACT_DIMENSIONS:
