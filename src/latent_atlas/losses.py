@@ -125,7 +125,7 @@ def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: 
         latents: Where, shape (n, d).
         directions: v, of unit length, one for each code, shape (n, d).
 
-    Example:
+    Examples:
         >>> unit = torch.eye(2)
         >>> isometry(lambda z: 3 * z, unit, unit), isometry(lambda z: z * torch.tensor([3.0, 1.0]), unit, unit)
         (tensor(0.), tensor(0.6400))

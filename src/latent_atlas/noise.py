@@ -91,7 +91,7 @@ def measured_kl(codes: Codes, boundary: Boundary, *, generator: torch.Generator)
 def choose_levels(kl: float) -> int:
     """How many levels a divergence of `kl` nats is telescoped over, so that none has to bridge more than a few nats.
 
-    Example:
+    Examples:
         >>> choose_levels(1.0), choose_levels(61.0)
         (4, 16)
     """

@@ -64,7 +64,7 @@ def log_normaliser(density: Density, *, n: int = 1_000, steps: int = 100, genera
     Raises:
         UserError: there are too few chains or steps, or no weight is above 0.
 
-    Example:
+    Examples:
         >>> from latent_atlas.toys import two_clusters
         >>> found = log_normaliser(two_clusters(2, 3.0), steps=20, generator=torch.Generator().manual_seed(0))
         >>> abs(found.nats) < 3 * found.error

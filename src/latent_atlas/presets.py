@@ -8,7 +8,7 @@ __all__ = ["PRESETS", "preset_for_size"]
 def preset_for_size(image_size: int) -> str:
     """Name of the generic preset for square images of `image_size` pixels.
 
-    Example:
+    Examples:
         >>> preset_for_size(48)
         '64px'
     """

@@ -19,7 +19,7 @@ HOPELESS = 20.0  # nats of KL(q || r) above which a single classifier's loss is 
 class Uniform(Density):
     """r(z) = 1 / V inside the box low <= z <= high of volume V, 0 outside.
 
-    Example:
+    Examples:
         >>> Uniform(torch.zeros(2), torch.full((2,), 4.0)).log_prob(torch.tensor([[1.0, 1.0], [5.0, 1.0]]))
         tensor([-2.7726,    -inf])
     """

@@ -26,7 +26,7 @@ def fit_boundary(settings: MapConfig | str, real: Tensor, *, generator: torch.Ge
         UserError: there is no such boundary, or the codes are not finite, not of shape (n, d), too few or all equal, or
             so distributed that the boundary cannot be drawn from.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> boundary = fit_boundary("gaussian", 5 + torch.randn(500, 2, generator=generator), generator=generator)
         >>> boundary.sample(3, generator=generator).shape

@@ -88,7 +88,7 @@ class DiagonalBoundary(AffineBoundary):
 class GaussianBoundary(AffineBoundary):
     """r(z) = N(m, L Lᵀ), with the mean and the covariance of the codes.
 
-    Example:
+    Examples:
         >>> boundary = GaussianBoundary(torch.tensor([3.0, 0.0]), torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
         >>> boundary.whiten(torch.tensor([[5.0, 1.0]]))
         tensor([[1., 0.]])

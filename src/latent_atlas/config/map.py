@@ -75,7 +75,7 @@ def mixture_parts(text: str) -> dict[str, float]:
     Raises:
         UserError: a part is no boundary, a mixture itself or named twice, or its weight is not positive.
 
-    Example:
+    Examples:
         >>> mixture_parts("prior 1, box 3")
         {'prior': 0.25, 'box': 0.75}
     """

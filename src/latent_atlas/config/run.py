@@ -201,7 +201,7 @@ def with_settings(config: Config, settings: list[str]) -> Config:
     Raises:
         UserError: a setting is misspelt, or its value has the wrong type.
 
-    Example:
+    Examples:
         >>> with_settings(Config(), ["train.steps=5000", "train.reconstruction=l1"]).train.steps
         5000
     """

@@ -69,7 +69,7 @@ def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
     Raises:
         UndecodableError: the content is no image that can be decoded.
 
-    Example:
+    Examples:
         >>> decode(np.full((2, 2, 1), 7, np.uint8), Square(1, 3)).flatten().tolist()
         [7, 7, 7]
     """

@@ -122,7 +122,7 @@ def probe_source(source: str) -> tuple[int, int]:
     Raises:
         UserError: there is no such source, or its first images cannot be decoded.
 
-    Example:
+    Examples:
         >>> probe_source("digits")
         (8, 1)
     """

@@ -60,7 +60,7 @@ def label_by_folder(items: list[Item]) -> Source:
     Arguments:
         items: With slashes in their names; without labels.
 
-    Example:
+    Examples:
         >>> found = [Item(name, bytes) for name in ("cats/2.png", "cats/1.png", "dogs/1.png", "odd.png")]
         >>> [(item.name, item.label) for item in label_by_folder(found).items]
         [('cats/1.png', 0), ('cats/2.png', 0), ('dogs/1.png', 1), ('odd.png', -1)]

@@ -47,7 +47,7 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
     Raises:
         UserError: there are too few images to have k neighbours each.
 
-    Example:
+    Examples:
         >>> manifold_of(np.array([[0.0], [1.0], [3.0]]), k=1).radii
         array([1., 1., 2.])
     """

@@ -30,7 +30,7 @@ class Number:
     def __str__(self) -> str:
         """The value to as many places as two digits of its error have, or to three digits.
 
-        Example:
+        Examples:
             >>> print(Number(1.23456, 0.0456), Number(612.3, 41.2), Number(3.0), sep=", ")
             1.235 ± 0.046, 612 ± 41, 3
             >>> print(Number(1.0, 1e-8))
@@ -45,7 +45,7 @@ class Number:
 def mean_of(values: Float[np.ndarray, " n"]) -> Number:
     """The mean of independent values, and its standard error.
 
-    Example:
+    Examples:
         >>> mean_of(np.array([1.0, 3.0]))
         Number(value=2.0, error=1.0)
     """

@@ -37,7 +37,7 @@ def as_bytes(images: Images) -> ByteImages:
 def as_rgb(images: Tensor) -> Tensor:
     """Three channels of 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); alpha is left out.
 
-    Example:
+    Examples:
         >>> as_rgb(torch.zeros(5, 2, 8, 8)).shape
         torch.Size([5, 3, 8, 8])
     """

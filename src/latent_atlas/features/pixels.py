@@ -21,7 +21,7 @@ class Pixels(Extractor):
     def features(self, images: ByteImages) -> Features:
         """The means, cell by cell, shape (n, c · cells²).
 
-        Example:
+        Examples:
             >>> Pixels(1).features(torch.full((1, 1, 4, 4), 51, dtype=torch.uint8))
             tensor([[0.2000]])
         """

@@ -15,7 +15,7 @@ PIECE = 4_096  # codes judged at a time
 def kl_per_image(means: Latents, log_variances: Latents) -> float:
     """Mean over images of KL(q(z|x) || p(z)) in nats, p = N(0, I): what a code says of its image.
 
-    Example:
+    Examples:
         >>> kl_per_image(torch.ones(3, 4), torch.zeros(3, 4))
         2.0
     """
@@ -28,7 +28,7 @@ def active_units(means: Latents) -> int:
     References:
         Importance Weighted Autoencoders, Burda et al. 2016, section 5.1.
 
-    Example:
+    Examples:
         >>> active_units(torch.tensor([[1.0, 0.05], [-1.0, -0.05]]))
         1
     """

@@ -78,7 +78,7 @@ def distances_by_radius(
 def correlations(one: Values, other: Values) -> tuple[float, float]:
     """Pearson's correlation of two quantities and Spearman's, that of their ranks; 0 where one is constant.
 
-    Example:
+    Examples:
         >>> correlations(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 4.0, 9.0]))
         (0.9897..., 1.0)
     """

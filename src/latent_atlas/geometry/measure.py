@@ -135,7 +135,7 @@ def measure(
     Raises:
         UserError: there are no two different codes, too few samples, or the decoder has no derivative.
 
-    Example:
+    Examples:
         >>> from latent_atlas.density import StandardNormal
         >>> codes = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
         >>> easy = measure(StandardNormal(2), lambda z: 3 * z, codes, floor=-4.8, generator=torch.Generator())

@@ -10,7 +10,7 @@ __all__ = ["ChannelNorm", "Down", "ResidualBlock", "Up", "resolutions", "stage_w
 def resolutions(image_size: int) -> list[int]:
     """Sides of the feature maps from the image down to the smallest, each half the last, rounded up.
 
-    Example:
+    Examples:
         >>> resolutions(28), resolutions(8)
         ([28, 14, 7, 4], [8, 4])
     """
@@ -23,7 +23,7 @@ def resolutions(image_size: int) -> list[int]:
 def stage_widths(width: int, stages: int) -> list[int]:
     """Channels at each resolution: doubled at each halving, up to four times `width`.
 
-    Example:
+    Examples:
         >>> stage_widths(32, 4)
         [32, 64, 128, 128]
     """

@@ -19,7 +19,7 @@ SHORTEST = 0.01  # of a squared length, per coordinate: at the very centre a log
 def place_of(angles: Tensor) -> Tensor:
     """τ(t) = log(1 + sin t / FINEST) / log(1 + 1 / FINEST): where a noise angle stands between sharp, 0, and smooth, 1.
 
-    Example:
+    Examples:
         >>> place_of(angle_of(torch.tensor([0.0, 0.25, 1.0])))
         tensor([0.0000, 0.2500, 1.0000])
     """

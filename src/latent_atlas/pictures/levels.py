@@ -100,7 +100,7 @@ def arrows(slopes: Float[np.ndarray, "k 2"], longest: float) -> Float[np.ndarray
         slopes: Finite.
         longest: Length of the longest arrow.
 
-    Example:
+    Examples:
         >>> arrows(np.array([[0.0, 1.0], [0.0, 0.0], [-9.0, 0.0]]), longest=2.0).round(2)
         array([[ 0.  ,  0.35],
                [ 0.  ,  0.  ],

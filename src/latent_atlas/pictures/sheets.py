@@ -102,7 +102,7 @@ def _same_shape(rows: Mapping[str, Float[np.ndarray, "_ _ _ _"]]) -> list[np.nda
 def _columns_for(count: int) -> int:
     """Columns of a grid about 1.6 times as wide as high, preferring full last rows.
 
-    Example:
+    Examples:
         >>> _columns_for(64), _columns_for(24), _columns_for(7)
         (8, 6, 4)
     """

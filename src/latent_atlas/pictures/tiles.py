@@ -29,7 +29,7 @@ def width_for(width: int, room: int | float) -> int:
     From twice the size on it is a multiple, so that every pixel comes out as a square of one colour. Below that
     neither repeating nor dropping pixels gives an even picture: the whole room is used and pixels are averaged.
 
-    Example:
+    Examples:
         >>> width_for(8, 100), width_for(64, 100), width_for(256, 100)
         (96, 100, 100)
     """

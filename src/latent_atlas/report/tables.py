@@ -83,7 +83,7 @@ def meaning_of(name: str) -> Meaning:
 def shown(value: Any, unit: str = "") -> str:
     """A value as escaped text.
 
-    Example:
+    Examples:
         >>> shown(0.0471, "share"), shown(-12.3456), shown(180.0), shown(None), shown("<b>"), shown(["a", 1])
         ('4.7 %', '−12.3', '180', '–', '&lt;b&gt;', 'a, 1')
     """
@@ -115,7 +115,7 @@ def _number(value: int | float, unit: str) -> str:
 def _with_error(number: Number, unit: str) -> str:
     """A value with its error, in its unit.
 
-    Example:
+    Examples:
         >>> _with_error(Number(-0.5, 0.02), ""), _with_error(Number(0.5, 0.02), "share")
         ('−0.500 ± 0.020', '50.0 ± 2.0 %')
     """

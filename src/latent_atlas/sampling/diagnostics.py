@@ -36,7 +36,7 @@ def split_r_hat(trace: Chains) -> PerCoordinate:
     Raises:
         UserError: there are fewer steps.
 
-    Example:
+    Examples:
         >>> still = torch.arange(3.0)[None, :, None] + 0.1 * torch.rand(20, 3, 1)
         >>> bool(split_r_hat(still) > 2)  # three chains in three places
         True

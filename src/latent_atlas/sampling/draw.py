@@ -83,7 +83,7 @@ def draw(
     Warns:
         UserWarning: for each of the draws' notes: weights collapse, chains do not mix, a bound does not hold.
 
-    Example:
+    Examples:
         >>> from latent_atlas.toys import two_clusters
         >>> generator = torch.Generator().manual_seed(0)
         >>> draw(two_clusters(2, 4.0), 100, near=torch.tensor([2.0, 0.0]), generator=generator).points.shape

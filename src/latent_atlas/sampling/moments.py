@@ -43,7 +43,7 @@ def matching(points: Latents, codes: Codes) -> Values | None:
         The log-weights up to a constant, on the draws' device; or None where no weights do it, as where some moment of
         the codes is beyond that of every draw.
 
-    Example:
+    Examples:
         >>> generator = torch.Generator().manual_seed(0)
         >>> draws, codes = (torch.randn(4_000, 2, generator=generator) + shift for shift in (0.0, 0.3))
         >>> shares = matching(draws, codes).softmax(0)

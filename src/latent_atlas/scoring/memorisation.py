@@ -85,7 +85,7 @@ def memorisation(samples: Features, train: Features, held_out: Features) -> Memo
     Raises:
         UserError: there is too little to compare, or the features differ in number.
 
-    Example:
+    Examples:
         >>> train, held_out = np.arange(0.0, 200, 2)[:, None], np.arange(1.0, 200, 2)[:, None]
         >>> found = memorisation(train[:30], train, held_out)
         >>> found.copies, found.share, found.nearer

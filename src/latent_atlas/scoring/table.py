@@ -124,7 +124,7 @@ def _finite(value: Any) -> Any:
 def fewest(false_alarm: float) -> int:
     """How many images it takes to rank among before one can be odd at all: p is at least 1 / (m + 1).
 
-    Example:
+    Examples:
         >>> fewest(0.05), fewest(0.01)
         (19, 99)
     """

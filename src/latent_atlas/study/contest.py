@@ -141,7 +141,7 @@ def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
 def number_at(numbers: Mapping[str, Any] | None, path: Iterable[str]) -> float | None:
     """The number at a path through nested objects; None where there is none.
 
-    Example:
+    Examples:
         >>> number_at({"travel": {"geodesic": {"precision": 0.5}}}, ("travel", "geodesic", "precision"))
         0.5
     """

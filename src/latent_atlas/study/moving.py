@@ -67,7 +67,7 @@ def optimal(log_q: Values, log_r: Values) -> Values:
 def crossing(steps: tuple[float, ...], curve: list[float], level: float) -> float | None:
     """Where a curve first falls through a level, by linear interpolation; None where it does not.
 
-    Example:
+    Examples:
         >>> crossing((0.0, 1.0, 2.0), [0.9, 0.6, 0.4], 0.5)
         1.5
     """

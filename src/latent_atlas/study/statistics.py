@@ -58,7 +58,7 @@ class Paired:
 def spread(values: Sequence[float]) -> Spread:
     """Mean and standard deviation.
 
-    Example:
+    Examples:
         >>> spread([1.0, 2.0, 3.0])
         Spread(mean=2.0, deviation=1.0, n=3)
     """
@@ -94,7 +94,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     References:
         A Simple Sequentially Rejective Multiple Test Procedure, Holm 1979.
 
-    Example:
+    Examples:
         >>> holm([0.01, 0.04, 0.03])
         [0.03, 0.06, 0.06]
     """
@@ -142,7 +142,7 @@ def auroc(higher: Numbers, lower: Numbers) -> float:
     References:
         The Meaning and Use of the Area under a Receiver Operating Characteristic Curve, Hanley and McNeil 1982.
 
-    Example:
+    Examples:
         >>> auroc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
         0.875
     """
@@ -155,7 +155,7 @@ def reached(sizes: Sequence[int], values: Sequence[float], target: float) -> flo
     Returns:
         The first size itself where its value is there already; None where no value is.
 
-    Example:
+    Examples:
         >>> reached([10, 1000], [0.5, 0.9], 0.7), reached([10, 1000], [0.5, 0.9], 0.95)
         (100.0, None)
     """

@@ -37,7 +37,7 @@ def clusters(
     Raises:
         UserError: there are more clusters than directions.
 
-    Example:
+    Examples:
         >>> world = clusters(8, generator=torch.Generator().manual_seed(0))
         >>> world.means.norm(dim=1)
         tensor([2.0000, 2.0000, 2.0000, 2.0000])

@@ -15,7 +15,7 @@ __all__ = ["GaussianMixture"]
 class GaussianMixture(World):
     r"""q(z) = Σ_k w_k N(z; m_k, diag s_k²).
 
-    Example:
+    Examples:
         >>> means = torch.tensor([[-2.0, 0.0], [2.0, 0.0]])
         >>> world = GaussianMixture(torch.tensor([0.5, 0.5]), means, torch.tensor([0.5, 0.5]))
         >>> world.log_prob(torch.tensor([[2.0, 0.0]])).exp()  # on a centre: half of 1 / 2π s²

@@ -14,7 +14,7 @@ __all__ = ["CorrelatedGaussian", "Spiralled", "correlated_gaussian"]
 class CorrelatedGaussian(World):
     """Independent pairs (x, y) ~ N(0, [[1, ρ], [ρ, 1]]): every coordinate alone looks like the prior's.
 
-    Example:
+    Examples:
         >>> world = CorrelatedGaussian(2, correlation=0.6)
         >>> world.log_prob(torch.zeros(1, 2)).exp()  # 1 / 2π sqrt(1 - ρ²)
         tensor([0.1989])
@@ -70,7 +70,7 @@ def correlated_gaussian(dimension: int, mutual_information: float) -> Correlated
     Raises:
         UserError: the dimension is odd or the information negative.
 
-    Example:
+    Examples:
         >>> world = correlated_gaussian(8, mutual_information=3.0)
         >>> round(world.kl_to_prior(generator=torch.Generator()).nats, 6)
         3.0
@@ -87,7 +87,7 @@ class Spiralled(World):
     f maps N(0, I) to itself, so log q(z) = log q_0(f⁻¹(z)), and the divergence from N(0, I) stays what it was
     while a Gaussian q_0 ceases to be one.
 
-    Example:
+    Examples:
         >>> stirred = Spiralled(correlated_gaussian(2, mutual_information=1.0), turn=0.5)
         >>> stirred.kl_to_prior(generator=torch.Generator()).exact
         True

@@ -23,7 +23,7 @@ class Shell(World):
     At m = d, which is R = sqrt(d - 1) and w = 1 / sqrt(2), the shell is N(0, I); the width may not go beyond
     m = d, where the hollow would become a pole.
 
-    Example:
+    Examples:
         >>> world = Shell(2, radius=2.0, width=0.3)
         >>> world.log_prob(torch.tensor([[0.5, 0.0], [2.0, 0.0], [3.5, 0.0]]))
         tensor([-21.2458,  -2.2422, -13.2826])
@@ -92,7 +92,7 @@ class StudentT(World):
     References:
         Multivariate t Distributions and Their Applications, Kotz and Nadarajah 2004.
 
-    Example:
+    Examples:
         >>> StudentT(2, freedom=4.0).log_prob(torch.zeros(1, 2)).exp()  # ν / 2π a
         tensor([0.3183])
     """

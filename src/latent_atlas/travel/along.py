@@ -66,7 +66,7 @@ def along(
     Raises:
         UserError: the attribute has several values, or there is no change to make.
 
-    Example:
+    Examples:
         >>> from latent_atlas.density import StandardNormal
         >>> path = along(StandardNormal(2), torch.zeros(2), torch.tensor([0.0, 1.0]), by=1.0, frames=3, floor=-9.0)
         >>> path.points[:, 0, 1]

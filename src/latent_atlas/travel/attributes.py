@@ -63,7 +63,7 @@ class Attribute(ABC):
 class Direction(Attribute):
     """a(z) = <z, u>: the coordinate along a direction.
 
-    Example:
+    Examples:
         >>> Direction(torch.tensor([0.0, 2.0])).values(torch.tensor([[3.0, 5.0]]))  # u has length 1
         tensor([[5.]])
     """
@@ -104,7 +104,7 @@ class Direction(Attribute):
 class Function(Attribute):
     """The user's own function of z.
 
-    Example:
+    Examples:
         >>> radius = Function(lambda z: z.norm(dim=1), "radius")
         >>> radius.values(torch.tensor([[3.0, 4.0]])), radius.slopes(torch.tensor([[3.0, 4.0]]))
         (tensor([[5.]]), tensor([[[0.6000, 0.8000]]]))

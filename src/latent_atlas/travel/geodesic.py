@@ -116,7 +116,7 @@ def geodesic(
         Paths of `how.nodes` or `frames` points, with the energies at the last width as their `history` and the
         iterations of all widths. Both ends are where they were, bit for bit.
 
-    Example:
+    Examples:
         >>> from latent_atlas.toys import arc
         >>> ends = torch.tensor([[[2.0, 0.0]], [[-2.0, 0.0]]])
         >>> over = geodesic(arc(), ends, Geodesic(strength=3.0)).points[8, 0]  # the arc's highest place is (0, 2)

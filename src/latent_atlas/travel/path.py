@@ -79,7 +79,7 @@ def interpolate(
 ) -> Float[Tensor, "frames n d"]:
     """The places on each polyline at which `travelled`, which never falls on the way, has the `wanted` values.
 
-    Example:
+    Examples:
         >>> line = torch.tensor([[[0.0]], [[1.0]], [[4.0]]])
         >>> interpolate(line, torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([[1.0], [3.0]])).flatten()
         tensor([0.5000, 2.5000])
@@ -96,7 +96,7 @@ def interpolate(
 def resample(points: Trace, frames: int) -> Points:
     """Place `frames` points at equal distances along each polyline; both ends stay where they are.
 
-    Example:
+    Examples:
         >>> resample(torch.tensor([[[0.0]], [[1.0]], [[4.0]]]), 3).flatten()
         tensor([0., 2., 4.])
     """

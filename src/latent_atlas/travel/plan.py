@@ -56,7 +56,7 @@ def plan(
         UserError: the codes do not match or are not finite, the planner or an option is unknown or missing, frames < 2,
             or the planner follows a score that the density does not have.
 
-    Example:
+    Examples:
         >>> from latent_atlas.toys import two_clusters
         >>> a, b = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 0.0])
         >>> plan(two_clusters(2, 4.0), a, b, "linear", frames=3).points[:, 0, 0]

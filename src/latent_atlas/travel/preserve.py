@@ -60,7 +60,7 @@ def preserve(
     Raises:
         UserError: as for `plan` and `Constraint.around`.
 
-    Example:
+    Examples:
         >>> from latent_atlas.density import StandardNormal
         >>> from latent_atlas.travel.attributes import Direction
         >>> a, b = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 1.0])

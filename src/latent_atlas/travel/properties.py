@@ -28,7 +28,7 @@ class Properties:
     The name of a class: its own log-odds against all others, in nats.
     component:0 to component:d-1: the coordinate along a principal component of the codes, from the largest on.
 
-    Example:
+    Examples:
         >>> Properties(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))["component:0"].values(torch.ones(1, 2))
         tensor([[1.]])
     """
@@ -76,7 +76,7 @@ class Properties:
         Raises:
             UserError: there is no such attribute or class, or a range is none.
 
-        Example:
+        Examples:
             >>> known = Properties(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))
             >>> known.log_weight({"component:0": (0.0, 2.0)})(torch.tensor([[0.0, 1.0], [0.0, 5.0]]))
             tensor([0., -inf])

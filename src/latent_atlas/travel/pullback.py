@@ -76,7 +76,7 @@ def pullback(decode: Decode, initial: Trace, how: Pullback | None = None, *, fra
     Raises:
         UserError: the decoder is not differentiable.
 
-    Example:
+    Examples:
         >>> import torch
         >>> ends = torch.tensor([[[0.0, 0.0]], [[1.0, 1.0]]])
         >>> pullback(lambda z: 3 * z, ends).points[8]  # a linear decoder bends nothing

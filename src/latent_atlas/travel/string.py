@@ -91,7 +91,7 @@ def string(
     Raises:
         UserError: T > 0, and there is no generator.
 
-    Example:
+    Examples:
         >>> from latent_atlas.toys import arc
         >>> bent = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[-2.0, 0.0]]])
         >>> string(arc(), bent).points[8, 0, 1].round(decimals=1)  # the ridge passes (0, 2)

@@ -57,7 +57,7 @@ def tour(
         UserError: there are fewer than 2 stops, or more than frames; two neighbouring stops are the same; or the
             planner does not arrive, or refuses.
 
-    Example:
+    Examples:
         >>> from latent_atlas.toys import arc
         >>> corners = torch.tensor([[-1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
         >>> round_trip = tour(arc(), corners, "linear", frames=7, closed=True)

@@ -73,7 +73,7 @@ def uphill(
     Raises:
         UserError: the codes are not of the density or not finite, or the widths do not fall from wide to narrow.
 
-    Example:
+    Examples:
         >>> from latent_atlas.toys import two_clusters
         >>> lost = torch.tensor([[9.0, 0.0]])
         >>> uphill(two_clusters(2, distance=4.0), lost, target=-2.0).points

@@ -57,7 +57,7 @@ def pixels(images: Images) -> Tensor:
 def finite(value: Any) -> Any:
     """The same with null for numbers that JSON does not know.
 
-    Example:
+    Examples:
         >>> finite({"residual": [1.0, float("nan")]})
         {'residual': [1.0, None]}
     """
