@@ -49,5 +49,12 @@ def test_the_blocks_of_a_page_run(page: Path, elsewhere: Path, monkeypatch: pyte
         exec(compile(block, page.name, "exec"), reader)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_readme_s_atlas_does_what_it_says(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(elsewhere)
+    first, *_ = BLOCK.findall((ROOT / "README.md").read_text())
+    exec(compile(first, "README.md", "exec"), {})
+
+
 def test_there_are_pages() -> None:
     assert {page.stem for page in PAGES} >= {"codes", "draws", "journeys", "map"}
