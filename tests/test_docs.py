@@ -1,6 +1,7 @@
 """The guide's Python runs as it is written: every page, from its first block to its last."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,11 @@ def test_the_readme_s_atlas_does_what_it_says(elsewhere: Path, monkeypatch: pyte
     monkeypatch.chdir(elsewhere)
     first, *_ = BLOCK.findall((ROOT / "README.md").read_text())
     exec(compile(first, "README.md", "exec"), {})
+
+
+def test_the_figures_are_those_of_the_results() -> None:
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+    assert (ROOT / "docs" / "measured.md").read_text() == tables["page"](), "run python benchmarks/tables.py"
 
 
 def test_there_are_pages() -> None:

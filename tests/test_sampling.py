@@ -13,7 +13,7 @@ from latent_atlas.density import Density, ExactMembership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import SAMPLERS, Draws, draw, options_of
-from latent_atlas.sampling.moments import matching
+from latent_atlas.sampling.matching import matching
 from latent_atlas.toys import GaussianMixture, World, correlated_gaussian, two_clusters, two_moons
 
 CLUSTERS = two_clusters(2, distance=2.4, scale=0.4)
@@ -135,7 +135,7 @@ class TestMatching:
         # The least tilt from N(0, I) to the moments of N(m, S) is their ratio, which is of this family.
         wanted = GaussianMixture(torch.ones(1), torch.tensor([[0.3, -0.2]]), torch.tensor([[0.8, 1.1]]))
         points = torch.randn(40_000, 2, generator=generator)
-        found = matching(points, wanted.sample(400_000, generator=generator))
+        found = matching(points, wanted.sample(400_000, generator=generator), cells=1, generator=generator)
         assert found is not None
         exact = wanted.log_prob(points) - StandardNormal(2).log_prob(points)
         inside = points.norm(dim=1) < 2
@@ -150,6 +150,25 @@ class TestMatching:
         assert len(draws.points.unique(dim=0)) > 0.95 * N
         unmatched = draw(CLUSTERS, N, "annealed", generator=generator).points
         assert standard_errors(unmatched, codes).abs().max() > 5
+
+    def test_draws_have_the_shares_of_the_codes_where_moments_do_not_tell_them(
+        self, generator: torch.Generator
+    ) -> None:
+        # Four clusters in a row: no quadratic tilt makes every other one rare.
+        means = torch.tensor([[-3.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [3.0, 0.0]])
+        even, uneven = (
+            GaussianMixture(torch.tensor(shares), means, torch.full((4, 2), 0.2))
+            for shares in ([0.25, 0.25, 0.25, 0.25], [0.1, 0.4, 0.1, 0.4])
+        )
+        codes = uneven.sample(20_000, generator=generator)
+        points = draw(even, N, "annealed", codes=codes, generator=generator).points
+        shares = torch.cdist(points, means).argmin(dim=1).bincount(minlength=4) / N
+        torch.testing.assert_close(shares, torch.tensor([0.1, 0.4, 0.1, 0.4]), atol=0.03, rtol=0)
+
+    def test_a_cell_without_draws_is_left_out(self, generator: torch.Generator) -> None:
+        points, codes = torch.randn(4_000, 2, generator=generator), torch.randn(8_000, 2, generator=generator)
+        codes[:20] += 9
+        assert matching(points, codes, cells=20, generator=generator) is not None
 
     def test_few_draws_and_wishes_are_not_matched(self) -> None:
         codes = CLUSTERS.sample(20_000, generator=seeded()) + 0.5

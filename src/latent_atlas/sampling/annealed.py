@@ -18,7 +18,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.normaliser import worth
 from latent_atlas.sampling.importance import resampled
-from latent_atlas.sampling.moments import Codes, enough, matching
+from latent_atlas.sampling.matching import Codes, enough, matching
 from latent_atlas.sampling.target import PIECE, Draws, Target, Whitened, round_coordinates
 from latent_atlas.shapes import Latents, Values
 
@@ -51,10 +51,10 @@ def annealed(
     so many steps, which is exact and forgets errors made before. The levels lead next to the target, and moves of MALA
     on it the rest of the way. Without churn, moves and codes, a code depends on its noise alone.
 
-    A learned density is better at telling one code from another than at the mean and the covariance of all. So with
-    real codes twice as many are drawn, and n of them kept so that these moments are those of the codes, where n tells
-    them from chance (`moments.enough`). Where something else is asked of the draws, ten times as many come down the
-    levels and are resampled by how well they serve; the moves then part those that repeat.
+    A learned density is better at telling one code from another than at how much lies where. So with real codes twice
+    as many are drawn, and n of them kept so that their mean, their covariance and their shares of regions are those of
+    the codes (`matching`), where n is enough to tell these from chance. Where something else is asked of the draws, ten
+    times as many come down the levels and are resampled by how well they serve; the moves then part those that repeat.
 
     References:
         Score-Based Generative Modeling through Stochastic Differential Equations, Song et al. 2021, for the flow;
@@ -68,7 +68,7 @@ def annealed(
         steps: From level to level, 1 or more; two scores each.
         churn: Steps by which codes are noised before each, 0 or more; 0 is deterministic.
         moves: Of MALA on the target itself, 0 or more; half of them tune its step.
-        codes: Real ones, shape (m, d), whose mean and covariance draws of the whole population are to have.
+        codes: Real ones, shape (m, d), which draws of the whole population are to match.
         generator: Source of all randomness.
 
     Returns:
@@ -79,7 +79,7 @@ def annealed(
         UserError: the density has no levels, or a setting is too small.
     """
     _check(target, steps, churn, moves)
-    real = codes if target.plain and enough(SPARE * n, target.dimension) else None
+    real = codes if target.plain and codes is not None and enough(SPARE * n, codes) else None
     count = n * (WASTED if not target.plain else 1 if real is None else SPARE)
     level = round_coordinates(target.density, generator.device)
     w = torch.randn(count, target.dimension, generator=generator, device=generator.device)
@@ -94,7 +94,7 @@ def annealed(
         state, info["acceptance"] = _moved(sharp, level.there(points), moves, generator)
         points = sharp.back(state.latents)
     if real is not None:
-        log_weights, notes = _matched(points, real)
+        log_weights, notes = _matched(points, real, generator)
         points, told = _kept(points, log_weights, n, generator)
         info |= told
     return Draws(points, info, notes)
@@ -168,9 +168,9 @@ def _wished(target: Target, points: Latents, n: int) -> tuple[Values, tuple[str,
     return log_weights, () if effective >= 0.1 * n else (few,)
 
 
-def _matched(points: Latents, codes: Codes) -> tuple[Values, tuple[str, ...]]:
-    """Log-weights that match the moments of codes, and a sentence where none do."""
-    log_weights = matching(points, codes)
+def _matched(points: Latents, codes: Codes, generator: torch.Generator) -> tuple[Values, tuple[str, ...]]:
+    """Log-weights that match what is known of codes, and a sentence where none do."""
+    log_weights = matching(points, codes, generator=generator)
     if log_weights is not None:
         return log_weights, ()
     note = (

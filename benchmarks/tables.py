@@ -1,0 +1,263 @@
+"""The measured figures as a page: `docs/measured.md`, written from what lies in `results/` and from nothing else.
+
+python benchmarks/tables.py            # after a benchmark; a test holds page and results together
+"""
+
+import json
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "measured.md"
+
+Row = dict[str, Any]
+
+HEAD = """# Measured
+
+Every figure has a script in `benchmarks/`, its result in `benchmarks/results/`, and opponents that were run in the same
+harness on the same data. This page is written from these results by `benchmarks/tables.py`. Fréchet distances are in
+the features named beside them, and comparable within a table only.
+"""
+
+
+def main() -> None:
+    PAGE.write_text(page())
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    sections = (
+        journeys,
+        exact_journeys,
+        kept,
+        draws,
+        exact_draws,
+        oddness,
+        densities,
+        worlds,
+        ratios,
+        networks,
+        peers,
+        speed,
+    )
+    return "\n".join([HEAD, *(section() for section in sections)])
+
+
+def journeys() -> str:
+    """Planners between held-out images, by judges that did not plan."""
+    columns = {
+        "off_population flow": "off the population: flow",
+        "off_population mixture": "mixture",
+        "precision": "precision",
+        "frechet": "Fréchet",
+        "feature_jump": "largest jump",
+        "length_ratio": "length / straight",
+        "distance_left": "left to go",
+        "seconds_per_path": "seconds a path",
+    }
+    found = read("travel")
+    parts = [
+        table("planner", numbers["rows"], columns, caption=f"{name}; {numbers['features']}")
+        for name, numbers in found["results"].items()
+    ]
+    about = (
+        "Journeys between random held-out images, their frames judged by a flow and a Gaussian mixture fitted to other "
+        "codes, and by a classifier's features of the decoded frames beside reconstructions. Two rows are no journeys: "
+        "other real codes, and for each frame of the straight line the real code nearest to it."
+    )
+    return section("Journeys", about, parts, found)
+
+
+def exact_journeys() -> str:
+    """The least likely place of each journey on worlds whose density is known."""
+    found = read("travel_exact")
+    rows: dict[str, Row] = {}
+    for world in found["results"]["worlds"]:
+        for planner, numbers in world["rows"].items():
+            rows.setdefault(planner, {})[f"{world['world']}, {world['d']}"] = numbers["nats under the best"]
+    about = "Nats by which a journey's least likely place is under that of the best possible journey; world and d."
+    return section("Journeys where the best is known", about, [table("planner", rows, named(rows))], found)
+
+
+def kept() -> str:
+    """What `preserve` keeps, by a classifier of images."""
+    columns = {
+        "frames of A's class": "frames of A's kind",
+        "last frames of A's class": "last frames",
+        "progress": "rest of the way gone",
+        "outside": "outside",
+        "length_ratio": "length / straight",
+    }
+    parts = []
+    for name in ("preserve", "preserve-faces"):
+        for data, attributes in read(name)["results"].items():
+            for attribute, numbers in attributes.items():
+                caption = f"{data}: {attribute}, {numbers['journeys']} journeys; {numbers['judge']}"
+                parts.append(table("planner", numbers["rows"], columns, caption=caption))
+    about = (
+        "Journeys with and without `preserve`, judged by a classifier of images that neither map nor probe has seen."
+    )
+    return section("Keeping something", about, parts, read("preserve"))
+
+
+def draws() -> str:
+    """Samplers and what one would use instead."""
+    columns = {
+        "frechet": "Fréchet to images",
+        "frechet, spread": "±",
+        "above the bound": "above real codes",
+        "frechet to decoded": "Fréchet to decoded",
+        "frechet to decoded, spread": "±",
+        "precision": "precision",
+        "recall": "recall",
+        "seconds": "seconds",
+    }
+    found = read("sampling")
+    parts = [
+        table("draws", answered(numbers["rows"]), columns, caption=f"{name}; {numbers['features']}")
+        for name, numbers in found["results"].items()
+    ]
+    about = (
+        "Decoded draws against held-out images, and against these images' own codes, decoded. `real codes`, of other "
+        "images, are the bound; ± is the standard deviation over seeds."
+    )
+    return section("New images", about, parts, found)
+
+
+def exact_draws() -> str:
+    """Two-sample tests where the density is known."""
+    found = read("samplers_exact")
+    rows: dict[str, Row] = {}
+    for sampler, runs in grouped(found["results"]["rows"], "sampler"):
+        for world, seeds in grouped(runs, "world"):
+            passed = sum(run.get("passes", False) for run in seeds)
+            rows.setdefault(sampler, {})[world] = "refused" if "refused" in seeds[0] else f"{passed} of {len(seeds)}"
+    inside = [one["within"] for one in found["results"]["normalisers"]]
+    about = (
+        "Seeds in which no two-sample test rejects 20,000 draws. The constant of an energy by annealed importance "
+        f"sampling is within three of its errors of the exact one in {sum(inside)} of {len(inside)} cases."
+    )
+    return section("Draws where the density is known", about, [table("sampler", rows, named(rows))], found)
+
+
+def oddness() -> str:
+    """AUROC by score and kind of odd image."""
+    found, rows = read("oddness"), {}
+    for model, numbers in found["results"].items():
+        for kind, told in numbers["odd"].items():
+            rows[f"{model}: {kind}"] = {judge: one["value"] for judge, one in told["auroc"].items()}
+    alarms = ", ".join(f"{model} {100 * one['false alarms']:.1f} %" for model, one in found["results"].items())
+    about = (
+        f"AUROC of telling odd images from real ones with nothing learned of the odd. False alarms at 5 %: {alarms}."
+    )
+    return section("Odd images", about, [table("real: odd", rows, named(rows))], found)
+
+
+def densities() -> str:
+    """Held-out log-density of real codes."""
+    found, rows = read("latent_density"), {}
+    for space, numbers in found["results"].items():
+        for name, one in numbers["estimators"].items():
+            rows.setdefault(name, {})[space] = one["log q"]
+            if "E_r[exp l]" in one:
+                rows[name][f"E_r[exp l], {space}"] = f"{one['E_r[exp l]']:.2f} ± {one['its error']:.2f}"
+    about = "Mean log-density of held-out Fashion-MNIST codes in nats; a map is normalised where E_r[exp l] is 1."
+    return section("The density of real codes", about, [table("estimator", rows, named(rows))], found)
+
+
+def worlds() -> str:
+    """Ranks and scores where the density is known."""
+    found, rows = read("exact_worlds"), {}
+    for estimator, all_of_it in grouped(found["results"]["rows"], "estimator"):
+        for d, those in grouped(all_of_it, "d"):
+            for name in ("rank", "cosine of the score", "nats lost"):
+                rows.setdefault(estimator, {})[f"{name}, d = {d}"] = median(one[name] for one in those)
+    about = "Medians over six worlds: rank correlation with the exact log-density, direction of the score, nats lost."
+    return section("The density where it is known", about, [table("estimator", rows, named(rows))], found)
+
+
+def ratios() -> str:
+    """Log-ratios of many nats."""
+    found, rows = read("density_ratio"), {}
+    for one in found["results"]["rows"]:
+        rows.setdefault(one["arm"], {})[f"{one['true nats']:g} nats, d = {one['d']}"] = one["nats"]
+    about = "KL(q ‖ p) of correlated Gaussians as D_z measures it, by what it is built of."
+    return section("Many nats apart", about, [table("D_z", rows, named(rows))], found)
+
+
+def networks() -> str:
+    """Reconstructions with D_x and without."""
+    found = read("reconstruction-28px")
+    rows = found["results"]["arms"]
+    about = f"Equal networks, steps and data; {found['results']['judge']}."
+    return section("Reconstruction", about, [table("arm", rows, named(rows))], found)
+
+
+def peers() -> str:
+    """The best of ours and of pythae, row by row."""
+    found, rows = read("peers"), {}
+    for name, best in found["results"]["best"].items():
+        (our_arm, ours), (their_arm, theirs) = best["ours"], best["pythae"]
+        rows[name] = {"ours": ours, "our arm": our_arm, "pythae": theirs, "its arm": their_arm.removeprefix("pythae ")}
+    about = "The best of our arms and of pythae 0.1.2's in each row: same networks, data, epochs and judge, one run."
+    return section("Beside pythae", about, [table("", rows, named(rows))], found)
+
+
+def speed() -> str:
+    """Paths per second."""
+    found = read("travel_speed")
+    parts = [table("planner", rows, named(rows), caption=name) for name, rows in found["results"].items()]
+    return section("Speed", "Paths of 17 frames, planned in batches of 1, 32 and 500.", parts, found)
+
+
+def read(name: str) -> dict[str, Any]:
+    """A result with its command and machine."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def section(title: str, about: str, parts: list[str], found: dict[str, Any]) -> str:
+    """A heading, what was asked, the tables, and how they came to be."""
+    settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items() if value is not None)
+    source = f"`{found['command']}` on {found['machine']['device']}" + (f" ({settings})." if settings else ".")
+    return "\n\n".join([f"## {title}", about, *parts, source]) + "\n"
+
+
+def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: str = "") -> str:
+    """A Markdown table; what a row lacks stays empty, and so does a column that all lack."""
+    present = {key: name for key, name in columns.items() if any(key in row for row in rows.values())}
+    lines = [f"| {title} | {' | '.join(present.values())} |", "|---" * (1 + len(present)) + "|"]
+    lines += [f"| {name} | {' | '.join(shown(row.get(key)) for key in present)} |" for name, row in rows.items()]
+    return "\n".join(([f"{caption}:", ""] if caption else []) + lines)
+
+
+def shown(value: Any) -> str:
+    """Three digits of a number, or four where it begins with 0.9: what matters there is how far from 1 it is."""
+    if isinstance(value, float):
+        return f"{value:.4f}" if 0.9 <= value < 1 else f"{value:.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+    return "" if value is None else str(value)
+
+
+def named(rows: dict[str, Row]) -> dict[str, str]:
+    """All columns under their own names."""
+    return {key: key for row in rows.values() for key in row}
+
+
+def answered(rows: dict[str, Row]) -> dict[str, Row]:
+    """The rows that are numbers: a sampler may have refused."""
+    return {name: row for name, row in rows.items() if "refused" not in row}
+
+
+def grouped(rows: Iterable[Row], key: str) -> list[tuple[Any, list[Row]]]:
+    """Rows by what they have under a key, in the order of its first appearance."""
+    order = list(dict.fromkeys(row[key] for row in rows))
+    return [
+        (value, list(those))
+        for value, those in groupby(sorted(rows, key=lambda row: order.index(row[key])), lambda row: row[key])
+    ]
+
+
+if __name__ == "__main__":
+    main()
