@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10_000, help="images of each row")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
+    parser.add_argument("--name", default="sampling", help="of the result, which replaces one of that name")
     given = parser.parse_args()
     results = {}
     for run in given.runs:
@@ -74,7 +75,7 @@ def main() -> None:
         rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
         compare_with_bound(rows)
         results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {"features": classifier.name, "rows": rows}
-        record("sampling", results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
+        record(given.name, results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
 
 
 def one_seed(

@@ -91,6 +91,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
     parser.add_argument("--steps", type=int, default=0, help="of D_z with --exact; 0 plans on the true density")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--name", default="travel", help="of the result, which replaces one of that name")
     given = parser.parse_args()
     if not given.runs and not given.exact:
         parser.error("give a run folder, or --exact")
@@ -100,7 +101,7 @@ def main() -> None:
         for run in given.runs:
             atlas = Atlas.load(run, device="cpu")
             results[f"d = {atlas.map.dimension}"] = on_codes(atlas, decoder(run), given)
-            record("travel", results, seconds=given.seconds, epochs=given.epochs, **common)
+            record(given.name, results, seconds=given.seconds, epochs=given.epochs, **common)
     if given.exact:
         worlds = []
         for dimension in EXACT_DIMENSIONS:
