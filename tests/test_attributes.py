@@ -17,6 +17,10 @@ from latent_atlas.travel.probes import ClassProbe, ValueProbe
 WORLD = two_clusters(3, distance=2.0, scale=0.7)
 
 
+def seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
 def labelled(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Codes of two Gaussians, N(±1, 0.49) along the first axis, with the number of their own."""
     z = WORLD.sample(n, generator=generator)
@@ -123,13 +127,32 @@ def test_codes_without_a_label_are_left_out(generator: torch.Generator) -> None:
     assert ClassProbe.fit(*lost, steps=5, generator=generator).values(z).isfinite().all()
 
 
+def test_what_is_surely_a_class_is_well_inside_it_where_classes_are_far_apart(generator: torch.Generator) -> None:
+    # 8 apart, where each is 1 wide: a little noise makes nearly every place on the way surely one or the other.
+    labels = torch.arange(2_000) % 2
+    z = torch.randn(2_000, 16, generator=generator) + (2 * labels - 1)[:, None]
+    little, fitting = (ClassProbe.fit(z, labels, noise=noise, steps=400, generator=seeded()) for noise in (0.5, None))
+    halfway, centre = torch.full((1, 16), 0.5), torch.ones(1, 16)
+    assert little.values(halfway)[0, 1] > little.margin
+    assert fitting.values(halfway)[0, 1] < fitting.margin < fitting.values(centre)[0, 1]
+
+
+def test_where_few_codes_are_sure_of_their_class_a_fifth_reaches_its_margin(generator: torch.Generator) -> None:
+    z = torch.randn(3_000, 2, generator=generator)
+    labels = torch.bernoulli(torch.sigmoid(z[:, 0]), generator=generator).long()
+    probe = ClassProbe.fit(z, labels, steps=200, generator=generator)
+    own = probe.values(z).gather(1, labels[:, None])
+    assert 0 < probe.margin < math.log(99)
+    assert (own >= probe.margin).float().mean().item() == pytest.approx(0.2, abs=0.06)
+
+
 def test_a_class_is_kept_by_a_bound_on_its_own_log_odds(probe: ClassProbe) -> None:
     start = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
     lower, upper = probe.keeping(margin=2.0).bounds(start, 0.1)
     assert lower.tolist() == [[2, -math.inf], [-math.inf, 2]]
     assert upper.isinf().all()
     assert probe.keeping(torch.tensor([1, 1])).bounds(start, 0.1)[0][0].tolist() == pytest.approx(
-        [-math.inf, math.log(99)]
+        [-math.inf, probe.margin]
     )
 
 

@@ -11,7 +11,6 @@ from latent_atlas.calibration import log_density
 from latent_atlas.portable.codes import kept
 from latent_atlas.portable.keeping import probe_of
 from latent_atlas.travel import OUTSIDE_SHARE, PLANNERS, ClassProbe, principal_components
-from latent_atlas.travel.probes import MARGIN
 
 __all__ = ["facts"]
 
@@ -65,7 +64,7 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
             "levels": _levels(atlas),
             "outside_share": OUTSIDE_SHARE,
-            "margin": MARGIN,
+            "margin": probe.margin if isinstance(probe := probe_of(atlas), ClassProbe) else None,
         },
     }
 

@@ -55,7 +55,7 @@ export class StillAtlas {
     const kind = this.facts.keeps?.find((one) => one.name === name)?.kind;
     if (!kind) throw new Refusal(`this folder keeps no attribute '${name}'`, 400);
     if (kind === "component") return new Direction(this.direction(name), name);
-    const all = new ClassOdds(networkOf(await this.file("classes")), this.facts.folder.margin);
+    const all = new ClassOdds(networkOf(await this.file("classes")), this.facts.folder.margin!);
     return kind === "classes" ? all : new OneClass(all, this.facts.classes.indexOf(name), name);
   }
 

@@ -19,6 +19,6 @@ export interface Facts extends About {
     readonly levels: readonly Level[];
     readonly outside_share: number;
     /** Log-odds that a class is to have where it is kept. */
-    readonly margin: number;
+    readonly margin: number | null;
   };
 }
