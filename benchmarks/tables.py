@@ -58,17 +58,18 @@ def journeys() -> str:
         "distance_left": "left to go",
         "seconds_per_path": "seconds a path",
     }
-    found = read("travel")
+    found = every("travel", "travel-64")
     parts = [
         table("planner", numbers["rows"], columns, caption=f"{name}; {numbers['features']}")
-        for name, numbers in found["results"].items()
+        for one in found
+        for name, numbers in one["results"].items()
     ]
     about = (
         "Journeys between random held-out images, their frames judged by a flow and a Gaussian mixture fitted to other "
         "codes, and by a classifier's features of the decoded frames beside reconstructions. Two rows are no journeys: "
         "other real codes, and for each frame of the straight line the real code nearest to it."
     )
-    return section("Journeys", about, parts, found)
+    return section("Journeys", about, parts, *found)
 
 
 def exact_journeys() -> str:
@@ -91,16 +92,16 @@ def kept() -> str:
         "outside": "outside",
         "length_ratio": "length / straight",
     }
-    parts = []
-    for name in ("preserve", "preserve-faces"):
-        for data, attributes in read(name)["results"].items():
+    parts, found = [], every("preserve", "preserve-faces")
+    for one in found:
+        for data, attributes in one["results"].items():
             for attribute, numbers in attributes.items():
                 caption = f"{data}: {attribute}, {numbers['journeys']} journeys; {numbers['judge']}"
                 parts.append(table("planner", numbers["rows"], columns, caption=caption))
     about = (
         "Journeys with and without `preserve`, judged by a classifier of images that neither map nor probe has seen."
     )
-    return section("Keeping something", about, parts, read("preserve"))
+    return section("Keeping something", about, parts, *found)
 
 
 def draws() -> str:
@@ -115,16 +116,17 @@ def draws() -> str:
         "recall": "recall",
         "seconds": "seconds",
     }
-    found = read("sampling")
+    found = every("sampling", "sampling-64", "sampling-faces")
     parts = [
         table("draws", answered(numbers["rows"]), columns, caption=f"{name}; {numbers['features']}")
-        for name, numbers in found["results"].items()
+        for one in found
+        for name, numbers in one["results"].items()
     ]
     about = (
         "Decoded draws against held-out images, and against these images' own codes, decoded. `real codes`, of other "
         "images, are the bound; ± is the standard deviation over seeds."
     )
-    return section("New images", about, parts, found)
+    return section("New images", about, parts, *found)
 
 
 def exact_draws() -> str:
@@ -218,11 +220,20 @@ def read(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
-def section(title: str, about: str, parts: list[str], found: dict[str, Any]) -> str:
+def every(*names: str) -> list[dict[str, Any]]:
+    """Those of the results that are there."""
+    return [read(name) for name in names if (RESULTS / f"{name}.json").exists()]
+
+
+def section(title: str, about: str, parts: list[str], *found: dict[str, Any]) -> str:
     """A heading, what was asked, the tables, and how they came to be."""
+    return "\n\n".join([f"## {title}", about, *parts, *map(source, found)]) + "\n"
+
+
+def source(found: dict[str, Any]) -> str:
+    """The command, its settings and the machine."""
     settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items() if value is not None)
-    source = f"`{found['command']}` on {found['machine']['device']}" + (f" ({settings})." if settings else ".")
-    return "\n\n".join([f"## {title}", about, *parts, source]) + "\n"
+    return f"`{found['command']}` on {found['machine']['device']}" + (f" ({settings})." if settings else ".")
 
 
 def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: str = "") -> str:

@@ -127,7 +127,7 @@ def test_a_planner_s_options_are_told_apart(planner: str) -> None:
         "linear": set(),
         "slerp": set(),
         "walk": {"alpha"},
-        "geodesic": {"strength"},
+        "geodesic": {"codes", "strength"},
         "string": set(),
         "graph": {"codes", "strength", "neighbours"},
         "pullback": {"decode"},
@@ -136,3 +136,19 @@ def test_a_planner_s_options_are_told_apart(planner: str) -> None:
     assert set(understood(planner, every)) == expected[planner]
     assert understood("teleport", every) == {}
     assert PLANNERS["graph"].options["neighbours"] == Graph().neighbours
+
+
+def test_the_floor_is_that_of_the_codes_that_are_travelled_between(generator: torch.Generator) -> None:
+    # Means lie in the plane of the ring; the density is of draws around them, which in 64 dimensions are all so much
+    # less likely that by their measure even the middle of the ring is inside.
+    world = ring(64)
+    means = world.sample(500, generator=generator)
+    means[:, 2:] = 0
+    start, end = torch.zeros(2, 64)
+    start[0], end[0] = 1.5, -1.5
+    by_draws, by_means = (
+        plan(world, start, end, generator=generator, **given).metrics["length_ratio"].item()
+        for given in ({}, {"codes": means})
+    )
+    assert by_draws < 1.1
+    assert by_means > 1.3

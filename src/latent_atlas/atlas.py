@@ -23,6 +23,7 @@ from latent_atlas.scoring import FALSE_ALARM, Scorer, Scores, Scoring
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
 from latent_atlas.travel.metrics import measure
+from latent_atlas.travel.planners import MEANS_SHARE
 from latent_atlas.travel.properties import Wishes
 
 __all__ = ["Atlas"]
@@ -187,7 +188,7 @@ class Atlas:
         Raises:
             UserError: there is no such journey, or no model to perceive it by.
         """
-        have = {"codes": self.codes["train"].means, "decode": self._coding.differentiable}
+        have = {"codes": self.codes["train"].means, "share": MEANS_SHARE, "decode": self._coding.differentiable}
         path = journey(
             self.map,
             self._coding.stops(start, end),

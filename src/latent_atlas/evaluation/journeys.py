@@ -16,7 +16,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.manifolds import manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
-from latent_atlas.travel import OUTSIDE_SHARE, Path, plan, understood
+from latent_atlas.travel import MEANS_SHARE, OUTSIDE_SHARE, Path, plan, understood
 from latent_atlas.travel.metrics import frame_log_probs
 
 __all__ = ["JOURNEYS", "Judge", "drift", "plan_rows", "travel_numbers", "travel_table"]
@@ -98,7 +98,8 @@ def plan_rows(
     Arguments:
         density, start, end, frames, generator: As for `travel.plan`.
         rows: Planner and settings by the name of the row.
-        **have: What some of the planners need besides: `codes`, real ones, for graphs; `decode` for a pullback.
+        **have: What some of the planners take besides: `codes`, real ones, and the `share` of them under the floor;
+            `decode` for a pullback.
 
     Returns:
         By row, the path; its `info` has the wall-clock `seconds` that all its journeys took together.
@@ -181,7 +182,7 @@ def travel_numbers(
     )
     apart = (start - end).norm(dim=1) > 0
     codes = atlas.codes["train"].means
-    paths = plan_rows(atlas.map, start[apart], end[apart], rows, generator=generator, codes=codes)
+    paths = plan_rows(atlas.map, start[apart], end[apart], rows, generator=generator, codes=codes, share=MEANS_SHARE)
     return {row: {name: path.metrics[name].mean().item() for name in MEASURED} for row, path in paths.items()}
 
 

@@ -19,6 +19,7 @@ from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
 from latent_atlas.evaluation.uncertainty import Number, mean_of
 from latent_atlas.sampling import BASELINES
 from latent_atlas.shapes import Images
+from latent_atlas.travel import MEANS_SHARE
 
 __all__ = ["QUESTIONS"]
 
@@ -138,7 +139,8 @@ def travel(given: Material) -> Section:
     start, end = (given.codes(images).means for images in (given.reference, given.others))
     judge = Judge.on(given.mixture, torch.cat([start, end]))
     rows = {row: JOURNEYS[row] for row in PLANNERS}
-    paths = plan_rows(atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator)
+    have = {"codes": atlas.codes["train"].means, "share": MEANS_SHARE}
+    paths = plan_rows(atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator, **have)
     table = travel_table(
         paths,
         judges={"mixture": judge},

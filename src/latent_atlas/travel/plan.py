@@ -44,7 +44,8 @@ def plan(
             graphs that leave codes out.
         **options: Settings of the planner, those of `Walk`, `Geodesic`, `String`, `Pullback`, or of both `Graph` and
             `Geodesic`. A graph is also given `codes` (m, d), real ones, and with `refine=False` the route over them
-            is the path; auto takes `codes` too, and has no graph without them. A pullback is given `decode`, from codes
+            is the path; auto takes `codes` too, and has no graph without them. Of `codes`, which a geodesic takes as
+            well, `share` are under the floor of its cost. A pullback is given `decode`, from codes
             (n, d) to images, differentiable.
 
     Returns:

@@ -18,10 +18,12 @@ from latent_atlas.travel.straight import linear, slerp
 from latent_atlas.travel.string import String, string
 from latent_atlas.travel.walk import Walk, walk
 
-__all__ = ["PLANNERS", "Planned", "Planner", "Request", "understood"]
+__all__ = ["MEANS_SHARE", "PLANNERS", "Planned", "Planner", "Request", "understood"]
 
 DEAREST = 1e6  # cost of a place where the density is 0, so that a route is the sum of finite edges
 BETWEEN = 8  # pieces that a candidate's steps are judged in: between its nodes a path may leap over a gap
+MEANS_SHARE = 0.1  # of encoder means that lie under τ; q is of draws around them, of which twice as many do at d = 16
+POLLED = 2_000  # codes that are asked for a floor
 AS_GOOD = 0.01  # share by which an action may exceed the least for a simpler path to be preferred
 
 
@@ -43,9 +45,10 @@ class Request:
 
     @torch.no_grad()
     def with_floor(self, share: float, codes: Codes | None) -> "Request":
-        """The same with a floor in nats: the one given, or the one under which this share of the population lies.
+        """The same with a floor in nats: the one given, or the one under which this share of the codes lies.
 
-        Where `population_floor` knows no more than the ends of each journey, it is the quantile of the codes.
+        Without codes it is what `population_floor` knows. Codes know better, where they are what is travelled between:
+        means, say, on the map of draws around them, which in many dimensions are all far less likely.
 
         Raises:
             UserError: the codes are not of the journeys' space.
@@ -54,10 +57,10 @@ class Request:
             check_codes(codes, self.start)
         if self.floor is not None:
             return self
-        floor = population_floor(self.density, self.start, self.end, self.generator, share)
-        if isinstance(floor, Tensor) and codes is not None:
-            floor = torch.quantile(self.density.log_prob(codes.to(self.start)), share).item()
-        return replace(self, floor=floor)
+        if codes is None:
+            return replace(self, floor=population_floor(self.density, self.start, self.end, self.generator, share))
+        some = codes[:: max(len(codes) // POLLED, 1)].to(self.start)
+        return replace(self, floor=torch.quantile(self.density.log_prob(some), share).item())
 
 
 Planned = tuple[Points, dict[str, float | bool], dict[str, Values]]
@@ -112,8 +115,8 @@ def _walk(asked: Request, how: Walk) -> Planned:
     return resample(trace, asked.frames), info, {}
 
 
-def _geodesic(asked: Request, how: Geodesic) -> Planned:
-    return _shortened(asked, asked.ends, how)
+def _geodesic(asked: Request, how: Geodesic, *, codes: Codes | None) -> Planned:
+    return _shortened(asked if codes is None else asked.with_floor(how.share, codes), asked.ends, how)
 
 
 def _shortened(asked: Request, initial: Trace, how: Geodesic) -> Planned:
@@ -152,7 +155,7 @@ def _auto(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes | None) 
     over real codes is shortened to where there are codes.
     """
     fine = replace(asked, frames=max(asked.frames, how.nodes)).with_floor(how.share, codes)
-    candidates = {"linear": PLANNERS["linear"].run(fine), "geodesic": _geodesic(fine, how)}
+    candidates = {"linear": PLANNERS["linear"].run(fine), "geodesic": _geodesic(fine, how, codes=None)}
     if codes is not None:
         candidates["graph"] = _graph(fine, joined, how, codes=codes, refine=True)
     points, info, numbers = _best(candidates, fine, how.strength)
@@ -192,7 +195,7 @@ PLANNERS: dict[str, Planner] = {
     "linear": Planner(_straight(linear), follows=False),
     "slerp": Planner(_straight(slerp), follows=False),
     "walk": Planner(_walk, (Walk,)),
-    "geodesic": Planner(_geodesic, (Geodesic,)),
+    "geodesic": Planner(_geodesic, (Geodesic,), takes={"codes": None}),
     "string": Planner(_string, (String,)),
     "graph": Planner(_graph, (Graph, Geodesic), needs=("codes",), takes={"refine": True}),
     "pullback": Planner(_pullback, (Pullback,), needs=("decode",), follows=False),
