@@ -58,7 +58,7 @@ def journeys() -> str:
         "distance_left": "left to go",
         "seconds_per_path": "seconds a path",
     }
-    found = every("travel", "travel-64")
+    found = every("travel", "travel-slow")
     parts = [
         table("planner", numbers["rows"], columns, caption=f"{name}; {numbers['features']}")
         for one in found

@@ -179,7 +179,7 @@ def test_metrics_report_the_distance_left() -> None:
         ({"rule": 1, "alpha": 10.0, "beta": -1.0}, "pull 20 of the way"),
         ({"rule": 1, "alpha": 5.0, "beta": 9.0}, "ran away"),
         ({"planner": "linear", "alpha": 1.0}, "no settings"),
-        ({"planner": "geodesic", "alpha": 1.0}, "planner 'geodesic' has no setting 'alpha'; it has strength"),
+        ({"planner": "geodesic", "alpha": 1.0}, "planner 'geodesic' has no setting 'alpha'; it has codes, strength"),
         ({"planner": "pullback"}, "planner 'pullback' was given no decode"),
         ({"planner": "graph"}, "planner 'graph' was given no codes"),
         ({"planner": "graph", "codes": CODES, "alpha": 1.0}, "no setting 'alpha'; it has codes, refine, neighbours"),

@@ -78,8 +78,9 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
 
 
 def _planner(name: str) -> dict[str, Any]:
-    options = PLANNERS[name].options
-    return {"name": name, "options": [{"name": option, "default": default} for option, default in options.items()]}
+    options = PLANNERS[name].options.items()
+    written = [{"name": option, "default": default} for option, default in options if option != "codes"]
+    return {"name": name, "options": written}
 
 
 def _classes(atlas: Atlas) -> tuple[str, ...]:
