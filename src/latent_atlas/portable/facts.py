@@ -10,7 +10,8 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.calibration import log_density
 from latent_atlas.portable.codes import kept
 from latent_atlas.portable.keeping import probe_of
-from latent_atlas.travel import OUTSIDE_SHARE, PLANNERS, ClassProbe, principal_components
+from latent_atlas.travel import MEANS_SHARE, OUTSIDE_SHARE, PLANNERS, ClassProbe, principal_components
+from latent_atlas.travel.planners import floor_of
 
 __all__ = ["facts"]
 
@@ -45,7 +46,7 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
         "attributes": _attributes(atlas),
         "keeps": _keeps(atlas),
         "levels": [math.atan(width) for width in (OFFERED if atlas.map.blurs else OFFERED[:1])],
-        "planners": [_planner(name) for name, needs in TRAVELS.items() if has_log_prob or not needs],
+        "planners": [_planner(name, atlas) for name, needs in TRAVELS.items() if has_log_prob or not needs],
         "samplers": ["mala"] if has_log_prob else [],
         "counts": {part: len(rows) for part, rows in parts.items()},
         "has_log_prob": has_log_prob,
@@ -77,10 +78,14 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
     return ["pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
 
 
-def _planner(name: str) -> dict[str, Any]:
-    options = PLANNERS[name].options.items()
-    written = [{"name": option, "default": default} for option, default in options if option != "codes"]
-    return {"name": name, "options": written}
+def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
+    """A planner's options; of a geodesic as the atlas plans it, with the floor of its codes in place of the codes."""
+    options = PLANNERS[name].options
+    if "codes" in options:
+        del options["codes"]
+        options["share"] = MEANS_SHARE
+        options["floor"] = floor_of(atlas.map, atlas.codes["train"].means, MEANS_SHARE)
+    return {"name": name, "options": [{"name": option, "default": default} for option, default in options.items()]}
 
 
 def _classes(atlas: Atlas) -> tuple[str, ...]:

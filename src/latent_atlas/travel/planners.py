@@ -14,11 +14,12 @@ from latent_atlas.travel.graph import Codes, Graph, check_codes, graph
 from latent_atlas.travel.metrics import population_floor
 from latent_atlas.travel.path import Relaxed, resample
 from latent_atlas.travel.pullback import Decode, Pullback, pullback
+from latent_atlas.travel.restricted import Restricted
 from latent_atlas.travel.straight import linear, slerp
 from latent_atlas.travel.string import String, string
 from latent_atlas.travel.walk import Walk, walk
 
-__all__ = ["MEANS_SHARE", "PLANNERS", "Planned", "Planner", "Request", "understood"]
+__all__ = ["MEANS_SHARE", "PLANNERS", "Planned", "Planner", "Request", "floor_of", "understood"]
 
 DEAREST = 1e6  # cost of a place where the density is 0, so that a route is the sum of finite edges
 BETWEEN = 8  # pieces that a candidate's steps are judged in: between its nodes a path may leap over a gap
@@ -59,8 +60,15 @@ class Request:
             return self
         if codes is None:
             return replace(self, floor=population_floor(self.density, self.start, self.end, self.generator, share))
-        some = codes[:: max(len(codes) // POLLED, 1)].to(self.start)
-        return replace(self, floor=torch.quantile(self.density.log_prob(some), share).item())
+        return replace(self, floor=floor_of(self.density, codes.to(self.start), share))
+
+
+@torch.no_grad()
+def floor_of(density: Density, codes: Codes, share: float) -> float:
+    """The log-density in nats under which a share of codes lies; what restricts a density does not count."""
+    density = density.density if isinstance(density, Restricted) else density
+    some = codes[:: max(len(codes) // POLLED, 1)]
+    return torch.quantile(density.log_prob(some), share).item()
 
 
 Planned = tuple[Points, dict[str, float | bool], dict[str, Values]]

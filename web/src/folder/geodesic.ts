@@ -13,6 +13,8 @@ const LOOSER = 10; // times the tolerance at the coarser widths, whose path is o
 export interface Geodesic {
   readonly strength: number;
   readonly share: number;
+  /** τ on the sharp map, of the codes that are travelled between; without it, of the map's own. */
+  readonly floor?: number;
   readonly widths: readonly number[] | null;
   readonly nodes: number;
   readonly iterations: number;
@@ -51,7 +53,7 @@ export async function geodesic(density: Density, ends: Path, how: Geodesic, fram
   for (const [number, width] of widths.entries()) {
     const last = number === widths.length - 1;
     const seen = width ? density.blurred(width) : density;
-    const energy = action(seen, seen.floor(how.share), how.strength);
+    const energy = action(seen, width ? seen.floor(how.share) : (how.floor ?? seen.floor(how.share)), how.strength);
     // a blur can close the way that the sharp density leaves open, so a path that was never blurred runs beside
     const starts = last && points !== ends ? [points, ends] : [points];
     const found: Relaxed[] = [];
