@@ -41,6 +41,7 @@ class Properties:
         if labels is not None and not self._classes:
             self._classes = tuple(str(number) for number in range(int(labels.max()) + 1))
         self._known: dict[str, Attribute] = {}
+        self._odds: ClassProbe | None = None  # p(c|z), which draws of a class are weighed by
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,12 +87,15 @@ class Properties:
 
     def _one_weight(self, name: str, wish: str | tuple[float, float]) -> Callable[[Latents], Values]:
         """`log_weight` of a single wish."""
-        attribute = self[name]
-        if name == CLASS:
+        if name == CLASS and self._classes:
             if wish not in self._classes:
                 raise UserError(f"no class '{wish}'; choose {', '.join(self._classes)}")
             number = self._classes.index(str(wish))
-            return lambda latents: F.logsigmoid(attribute.values(latents)[:, number])
+            if self._odds is None:
+                self._odds = self._probe(noise=0.0)  # more, and p(c|z) is that of noised codes
+            odds = self._odds
+            return lambda latents: F.logsigmoid(odds.values(latents)[:, number])
+        attribute = self[name]
         if isinstance(wish, str) or not wish[0] < wish[1]:
             raise UserError(f"attribute '{name}' is wished to be {wish}; give a range, its lower end first")
         low, high = wish
@@ -108,8 +112,12 @@ class Properties:
             number = int(name.removeprefix(COMPONENT))
             return Direction(principal_components(self._latents, number + 1)[0][number], name)
         if name == CLASS:
-            assert self._labels is not None
-            generator = torch.Generator(self._latents.device).manual_seed(0)
-            return ClassProbe.fit(self._latents, self._labels, self._classes, generator=generator)
+            return self._probe()
         probe, number = self[CLASS], self._classes.index(name)
         return Function(lambda z: probe.values(z)[:, number], name)
+
+    def _probe(self, noise: float | None = None) -> ClassProbe:
+        """The classes learned from the codes, by default with as much noise as they bear."""
+        assert self._labels is not None
+        generator = torch.Generator(self._latents.device).manual_seed(0)
+        return ClassProbe.fit(self._latents, self._labels, self._classes, noise=noise, generator=generator)
