@@ -138,7 +138,9 @@ class ClassProbe(Attribute):
         network, learned = Network.initial(latents[train], classes, generator=generator), None
         data = _Data(latents, labels, train, stop, F.cross_entropy)
         for level in NOISES if noise is None else (noise,):
-            network = _learn(network, data, steps if learned is None else steps // AGAIN, generator, noise=level)
+            network = _learn(
+                network, data, steps if learned is None else max(steps // AGAIN, 1), generator, noise=level
+            )
             with torch.no_grad():
                 surest = _log_odds(network(latents[stop])).gather(1, labels[stop, None]).quantile(1 - SURE).item()
             if learned is not None and surest < MARGIN:
