@@ -11,7 +11,7 @@ Every row has as many images, for a Fréchet distance is the larger the fewer th
 trained here on the collection. Codes are drawn from q(z|x), never means. `results/sampling-faces.json` is of faces,
 from before annealed draws were moved and matched with real codes.
 
-    latent-atlas train fashion-mnist --out runs/fashion-16
+    latent-atlas train fashion-mnist --out runs/fashion-16 --steps 1200 --batch-size 64 --set model.width=12
     python benchmarks/sampling.py runs/fashion-16 [RUN ...]             # about 25 minutes a run on one CPU core
     python benchmarks/sampling.py runs/fashion-16 --draws 500 --seeds 1 --epochs 1 --samplers annealed prior
 """

@@ -59,11 +59,7 @@ def journeys() -> str:
         "seconds_per_path": "seconds a path",
     }
     found = every("travel", "travel-slow")
-    parts = [
-        table("planner", numbers["rows"], columns, caption=f"{name}; {numbers['features']}")
-        for one in found
-        for name, numbers in one["results"].items()
-    ]
+    parts = seen_by_features("planner", found, columns)
     about = (
         "Journeys between random held-out images, their frames judged by a flow and a Gaussian mixture fitted to other "
         "codes, and by a classifier's features of the decoded frames beside reconstructions. Two rows are no journeys: "
@@ -117,11 +113,7 @@ def draws() -> str:
         "seconds": "seconds",
     }
     found = every("sampling", "sampling-64", "sampling-faces")
-    parts = [
-        table("draws", answered(numbers["rows"]), columns, caption=f"{name}; {numbers['features']}")
-        for one in found
-        for name, numbers in one["results"].items()
-    ]
+    parts = seen_by_features("draws", found, columns)
     about = (
         "Decoded draws against held-out images, and against these images' own codes, decoded. `real codes`, of other "
         "images, are the bound; ± is the standard deviation over seeds."
@@ -234,6 +226,15 @@ def source(found: dict[str, Any]) -> str:
     """The command, its settings and the machine."""
     settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items() if value is not None)
     return f"`{found['command']}` on {found['machine']['device']}" + (f" ({settings})." if settings else ".")
+
+
+def seen_by_features(title: str, found: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
+    """A table for each run of each result, which says what its images were seen by."""
+    return [
+        table(title, answered(numbers["rows"]), columns, caption=f"{name}; {numbers['features']}")
+        for one in found
+        for name, numbers in one["results"].items()
+    ]
 
 
 def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: str = "") -> str:
