@@ -64,17 +64,20 @@ def main() -> None:
     chosen = dict(model.partition("=")[::2] for model in given.models)
     results: dict[str, Any] = {}
     for name, folder in chosen.items():
-        images = load(name, given)
-        case = case_of(images, name, Path(folder) if folder else given.runs / name, given)
-        others = load(AGAINST[name], given, like=case.atlas)
+        run = Run(Path(folder) if folder else given.runs / name)
+        config = run.config() if folder else settings_of(name, given)
+        images = load_images(config.data, config.model.image_size, config.model.channels)
+        case = case_of(images, config, run, given)
+        others = brought_to(case.atlas, AGAINST[name], given)
         odd = {AGAINST[name]: others.images[spread(len(others), given.images)], **altered(case.real)}
         results[name] = compare(case, odd, given)
     for name in (name for name in LEFT_OUT if name in chosen):
-        images = load(name, given)
+        config = settings_of(name, given)
+        images = load_images(config.data, config.model.image_size, config.model.channels)
         assert images.labels is not None
         for kind in given.left_out:
             rest = images.select(images.labels != kind)
-            case = case_of(rest, name, given.runs / f"{name}-without-{kind}", given)
+            case = case_of(rest, config, Run(given.runs / f"{name}-without-{kind}"), given)
             odd = {f"class {kind}": images.select((images.labels == kind) & images.held_out).images}
             results[f"{name} without {kind}"] = compare(case, odd, given)
     settings = {n: v for n, v in vars(given).items() if isinstance(v, int | float) or v is None}
@@ -114,28 +117,23 @@ def settings_of(name: str, given: argparse.Namespace) -> Config:
     return with_settings(PRESETS[name], [f"{place}={value}" for place, value in set_to.items() if value is not None])
 
 
-def load(name: str, given: argparse.Namespace, like: Atlas | None = None) -> ImageSet:
-    """A named set, at its own size or at that of a model that it is odd to."""
-    config = settings_of(name, given)
-    if like is None:
-        return load_images(config.data, config.model.image_size, config.model.channels)
-    channels, side, _ = like.image_shape
+def brought_to(atlas: Atlas, name: str, given: argparse.Namespace) -> ImageSet:
+    """A named set at the size of the images of a model that it is odd to."""
+    channels, side, _ = atlas.image_shape
     return load_images(DataConfig(source=name, limit=2 * given.images), side, channels)
 
 
-def case_of(images: ImageSet, name: str, folder: Path, given: argparse.Namespace) -> Case:
+def case_of(images: ImageSet, config: Config, run: Run, given: argparse.Namespace) -> Case:
     """The model of a run folder, trained now if there is none."""
-    run = Run(folder)
     if not run.file("map.safetensors").is_file():
-        config = settings_of(name, given)
         run.claim()
         run.begin(config)
         train(images, config, run, log=lambda entry: None)
-        print(f"trained {folder}", flush=True)
+        print(f"trained {run.path}", flush=True)
     test = images.test.images
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(given.seed))[: 2 * given.images]
     half = len(order) // 2
-    return Case(Atlas.load(folder), test[order[:half]], test[order[half:]])
+    return Case(Atlas.load(run.path), test[order[:half]], test[order[half:]])
 
 
 def altered(images: Tensor) -> dict[str, Tensor]:
