@@ -52,6 +52,7 @@ def journeys() -> str:
         "off_population flow": "off the population: flow",
         "off_population mixture": "mixture",
         "precision": "precision",
+        "recall": "recall",
         "frechet": "Fréchet",
         "feature_jump": "largest jump",
         "length_ratio": "length / straight",

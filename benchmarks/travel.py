@@ -49,7 +49,7 @@ from latent_atlas.density import Density
 from latent_atlas.evaluation import (
     JOURNEYS,
     Judge,
-    frechet_distance,
+    frame_numbers,
     manifold_of,
     plan_rows,
     travel_table,
@@ -135,9 +135,7 @@ def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.N
     inner = linear(start, end, given.frames)[1:-1].flatten(0, 1)
     table = {}
     for row, codes in {REAL: theirs.means, ON_THE_WAY: nearest(inner, atlas.codes["train"].means)}.items():
-        seen = features(atlas.decode(codes))
-        precision = float(manifold.contains(seen).mean())
-        table[row] = {"frechet": frechet_distance(seen, reconstructions), "precision": precision}
+        table[row] = frame_numbers(features(atlas.decode(codes)), manifold)
     settings = {"judges": judges, "decode": atlas.decode, "features": features, "reconstructions": reconstructions}
     table |= travel_table(paths, **settings)
     show(f"d = {atlas.map.dimension}", table)

@@ -148,21 +148,27 @@ class TestTable:
         )
 
     def test_numbers_follow_their_definitions(self) -> None:
-        path = path_of(0.0, 0.1, 0.5, 0.6, 1.0).with_metrics({"length_ratio": torch.tensor([1.25])})
+        path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0).with_metrics({"length_ratio": torch.tensor([1.25])})
         row = self.table(there=path)["there"]
-        assert row["off_population normal"] == pytest.approx(2 / 3)
+        assert row["off_population normal"] == 0.5
         assert row["precision"] == 1
         assert row["feature_jump"] == pytest.approx(4 * np.sqrt(2), rel=1e-5)
         assert row["length_ratio"] == 1.25
         assert row["drift place"] == 1
         assert row["frechet"] == pytest.approx(
-            frechet_distance(np.array([[1.0, 1.0], [5.0, 5.0], [6.0, 6.0]]), self.reconstructions), rel=1e-4
+            frechet_distance(np.array([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0], [6.0, 6.0]]), self.reconstructions), rel=1e-4
         )
         assert "seconds_per_path" not in row
 
     def test_frames_that_nothing_real_resembles_cost_precision(self) -> None:
-        row = self.table(away=path_of(0.0, 0.5, 7.0, 8.0, 1.0))["away"]
-        assert row["precision"] == pytest.approx(1 / 3)
+        row = self.table(away=path_of(0.0, 0.5, 7.0, 8.0, 9.0, 1.0))["away"]
+        assert row["precision"] == 0.25
+
+    def test_frames_that_are_all_alike_cost_recall(self) -> None:
+        spread, alike = (path_of(0.0, *frames, 1.0) for frames in ((0.1, 0.4, 0.6, 0.9), (0.41, 0.45, 0.55, 0.59)))
+        table = self.table(spread=spread, alike=alike)
+        assert table["spread"]["recall"] == 1
+        assert table["alike"]["recall"] == pytest.approx(5 / 11)  # from 0.41 - 0.18 to 0.59 + 0.18
 
     def test_seconds_are_shared_by_the_journeys(self) -> None:
         path = path_of(0.0, 0.5, 1.0, 0.5)

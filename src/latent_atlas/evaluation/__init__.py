@@ -4,7 +4,15 @@ from latent_atlas.evaluation.comparison import collection_numbers, frechet_dista
 from latent_atlas.evaluation.evaluate import evaluate
 from latent_atlas.evaluation.evaluation import Evaluation, Section
 from latent_atlas.evaluation.images import feature_distance, reconstruction_numbers
-from latent_atlas.evaluation.journeys import JOURNEYS, Judge, drift, plan_rows, travel_numbers, travel_table
+from latent_atlas.evaluation.journeys import (
+    JOURNEYS,
+    Judge,
+    drift,
+    frame_numbers,
+    plan_rows,
+    travel_numbers,
+    travel_table,
+)
 from latent_atlas.evaluation.manifolds import Manifold, manifold_of, overlap
 from latent_atlas.evaluation.uncertainty import Number, half_sampled, mean_of
 
@@ -19,6 +27,7 @@ __all__ = [
     "drift",
     "evaluate",
     "feature_distance",
+    "frame_numbers",
     "frechet_distance",
     "half_sampled",
     "kernel_distance",

@@ -14,12 +14,12 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.density import Density
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
-from latent_atlas.evaluation.manifolds import manifold_of
+from latent_atlas.evaluation.manifolds import Manifold, manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
 from latent_atlas.travel import MEANS_SHARE, OUTSIDE_SHARE, Path, plan, understood
 from latent_atlas.travel.metrics import frame_log_probs
 
-__all__ = ["JOURNEYS", "Judge", "drift", "plan_rows", "travel_numbers", "travel_table"]
+__all__ = ["JOURNEYS", "Judge", "drift", "frame_numbers", "plan_rows", "travel_numbers", "travel_table"]
 
 Rows = Mapping[str, tuple[str, Mapping[str, Any]]]
 """Planner and settings by the name of their row."""
@@ -134,13 +134,13 @@ def travel_table(
         attributes: By name, as for `drift`.
 
     Returns:
-        By row, means over journeys: off_population by each judge; frechet: distance of the frames to the
-        reconstructions; precision: share of the frames in their manifold; feature_jump: largest distance of features
-        between neighbouring frames; drift of each attribute; seconds_per_path, where the path knows its `seconds`;
-        and what `travel.metrics.measure` says by the density that planned.
+        By row, means over journeys: off_population by each judge; what `frame_numbers` says of all frames together;
+        feature_jump: largest distance of features between neighbouring frames; drift of each attribute;
+        seconds_per_path, where the path knows its `seconds`; and what `travel.metrics.measure` says by the density
+        that planned.
 
     Raises:
-        UserError: a path has no inner frames.
+        UserError: a path has no inner frames, or there are too few for a manifold.
     """
     real = manifold_of(reconstructions)
     table = {}
@@ -148,8 +148,7 @@ def travel_table(
         seen = features(decode(path.points.flatten(0, 1))).reshape(*path.points.shape[:2], -1)
         inner = _inner(seen).reshape(-1, seen.shape[-1])
         numbers = {f"off_population {name}": j.off_population(path.points).mean().item() for name, j in judges.items()}
-        numbers["frechet"] = frechet_distance(inner, reconstructions)
-        numbers["precision"] = float(real.contains(inner).mean())
+        numbers |= frame_numbers(inner, real)
         numbers["feature_jump"] = float(np.linalg.norm(np.diff(seen, axis=0), axis=2).max(axis=0).mean())
         numbers |= {name: values.mean().item() for name, values in path.metrics.items()}
         for name, attribute in (attributes or {}).items():
@@ -158,6 +157,28 @@ def travel_table(
             numbers["seconds_per_path"] = path.info["seconds"] / path.points.shape[1]
         table[row] = numbers
     return table
+
+
+def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str, float]:
+    """How frames of many journeys, together, are like real images.
+
+    Arguments:
+        frames: Their features.
+        real: The manifold of real images, in the same features.
+
+    Returns:
+        frechet: distance to the real images; precision: share of the frames in their manifold; recall: share of the
+        real images in the manifold of the frames, of as many at most as there are real images.
+
+    Raises:
+        UserError: there are too few frames for a manifold.
+    """
+    spread = np.linspace(0, len(frames) - 1, min(len(frames), len(real.features))).round().astype(int)
+    return {
+        "frechet": frechet_distance(frames, real.features),
+        "precision": float(real.contains(frames).mean()),
+        "recall": float(manifold_of(frames[spread]).contains(real.features).mean()),
+    }
 
 
 def travel_numbers(

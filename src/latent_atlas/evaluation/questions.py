@@ -25,7 +25,16 @@ __all__ = ["QUESTIONS"]
 
 SAMPLERS = {"the map": "auto", "Gaussian mixture": "mixture", "prior": "prior"}
 PLANNERS = ("linear", "slerp", "walk, arriving", "geodesic")
-TOLD = ("off_population mixture", "outside", "frechet", "precision", "feature_jump", "length_ratio", "distance_left")
+TOLD = (
+    "off_population mixture",
+    "outside",
+    "frechet",
+    "precision",
+    "recall",
+    "feature_jump",
+    "length_ratio",
+    "distance_left",
+)
 FRAMES = 9
 SHOWN = 16  # images of each row in a picture
 
@@ -156,8 +165,8 @@ def travel(given: Material) -> Section:
     return Section(
         "Do journeys stay where images are?",
         "The same journeys by each planner. A Gaussian mixture of the codes, which planned nothing, says which frames "
-        "are off the population, where real codes are in 5 % of all cases; the Fréchet distance compares frames with "
-        "reconstructions of held-out images.",
+        "are off the population, where real codes are in 5 % of all cases; the Fréchet distance, precision and recall "
+        "compare all frames with reconstructions of held-out images.",
         judged,
         f"{len(start[:pairs])} journeys of {FRAMES} frames between held-out images",
         given.seed,
