@@ -13,7 +13,7 @@ from latent_atlas.config import (
 )
 from latent_atlas.errors import UserError
 from latent_atlas.model import footprint
-from latent_atlas.presets import PRESETS, preset_for_size
+from latent_atlas.presets import PRESETS, preset_for_size, quick
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -105,6 +105,17 @@ def test_a_damaged_or_newer_file_is_refused() -> None:
 
 def test_sizes_choose_the_generic_preset_that_holds_them() -> None:
     assert [preset_for_size(size) for size in (8, 16, 17, 64, 200)] == ["16px", "16px", "32px", "64px", "256px"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_quick_makes_every_preset_smaller_and_nothing_else_of_it(name: str) -> None:
+    config = PRESETS[name]
+    small = quick(config)
+    assert small.train.steps <= 1_200
+    assert small.train.adversarial_start < small.train.steps
+    assert small.model.image_size == min(config.model.image_size, 32)
+    assert (small.data, small.model.channels, small.train.arm) == (config.data, config.model.channels, config.train.arm)
+    assert quick(small) == small
 
 
 def test_configurations_are_frozen() -> None:

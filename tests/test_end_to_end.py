@@ -16,6 +16,7 @@ from latent_atlas import Atlas
 from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import JOURNEYS
+from latent_atlas.presets import PRESETS
 
 PICTURES = ("reconstructions.png", "samples.png", "map.png", "travel.png", "geometry.png")
 SMALL = (
@@ -147,6 +148,18 @@ def test_a_dry_run_tells_and_makes_nothing(tmp_path: Path, capsys: pytest.Captur
     assert set(told["parameters"]) == {"encoder", "decoder", "image_discriminator", "latent_discriminator"}
     assert told["training_bytes"] > 0
     assert not out.exists()
+
+
+def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_smaller_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (120, 100), "red").save(tmp_path / "photo.png")
+    models = []
+    for flags in ((), ("--quick",)):
+        assert latent_atlas("train", str(tmp_path), "--out", str(tmp_path / "run"), "--dry-run", "--json", *flags) == 0
+        models.append(json.loads(capsys.readouterr().out)["config"]["model"])
+    assert (models[0]["image_size"], models[0]["latent_dim"]) == (64, PRESETS["64px"].model.latent_dim)
+    assert (models[1]["image_size"], models[1]["width"]) == (32, 12)
 
 
 @pytest.mark.parametrize("command", ["train", "serve", "report"])

@@ -1,8 +1,10 @@
 """Named starting points; every setting can be overridden with `--set section.name=value`."""
 
+from dataclasses import replace
+
 from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
 
-__all__ = ["PRESETS", "preset_for_size"]
+__all__ = ["PRESETS", "preset_for_size", "quick"]
 
 
 def preset_for_size(image_size: int) -> str:
@@ -16,6 +18,35 @@ def preset_for_size(image_size: int) -> str:
         if image_size <= size:
             return f"{size}px"
     return "256px"
+
+
+def quick(config: Config) -> Config:
+    """A smaller model of the same kind, to look around in: on two CPU cores, about a quarter of an hour.
+
+    Examples:
+        >>> quick(PRESETS["64px"]).model.image_size
+        32
+    """
+    model, train = config.model, config.train
+    steps = min(train.steps, 1_200)
+    return replace(
+        config,
+        model=replace(
+            model,
+            image_size=min(model.image_size, 32),
+            latent_dim=min(model.latent_dim, 32),
+            width=min(model.width, 12),
+            discriminator_width=min(model.discriminator_width, 12),
+        ),
+        train=replace(
+            train,
+            steps=steps,
+            batch_size=min(train.batch_size, 64),
+            kl_warmup=min(train.kl_warmup, steps // 3),
+            adversarial_start=min(train.adversarial_start, steps // 3),
+        ),
+        map=replace(config.map, steps=min(config.map.steps, 2_500)),
+    )
 
 
 def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:

@@ -23,7 +23,7 @@ from latent_atlas.cli.studying import study
 from latent_atlas.cli.travelling import travel
 from latent_atlas.config import BOUNDARIES, Config, with_settings
 from latent_atlas.errors import UserError
-from latent_atlas.presets import PRESETS
+from latent_atlas.presets import PRESETS, quick
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +68,7 @@ def train(given: Namespace, console: Console) -> None:
     """Train, map, draw and report."""
     if given.resume:
         refused = [flag for flags in TRAIN_FLAGS.values() for flag in flags if getattr(given, flag) is not None]
-        refused += [flag for flag in ("preset", "settings", "dry_run") if getattr(given, flag)]
+        refused += [flag for flag in ("preset", "quick", "settings", "dry_run") if getattr(given, flag)]
         if refused:
             raise UserError(f"--resume takes every setting from the run; leave out --{refused[0].replace('_', '-')}")
         _train_and_show(None, Path(given.out), console, resume=True)
@@ -152,6 +152,7 @@ def doctor(given: Namespace, console: Console) -> None:
 def _chosen_config(given: Namespace) -> Config:
     """The preset for the source, with the flags and then the settings of the command line applied."""
     config = preset_of(given.source, given.preset)
+    config = quick(config) if given.quick else config
     flags = {f"{section}.{flag}": getattr(given, flag) for section, names in TRAIN_FLAGS.items() for flag in names}
     flags["data.source"] = given.source
     settings = [f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None]
@@ -191,7 +192,9 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     from latent_atlas.engine import pick_device
     from latent_atlas.train import train as train_run
 
-    pick_device(config.train.device)  # a device that is not there is better said before the images are read
+    device = pick_device(config.train.device)  # one that is not there is better said before the images are read
+    if device.type == "cpu" and config.train.steps > quick(config).train.steps:
+        console.say("on a CPU this can take hours or days; --quick trains a smaller model in a quarter of an hour")
     phases = {"model": "networks", "map": "map"}
     with console.progress() as advance:
         images = load_images(

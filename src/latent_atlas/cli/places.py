@@ -79,8 +79,9 @@ def preset_of(source: str, name: str | None) -> Config:
     name = name or (source if source in PRESETS else None)
     if name is None:
         size, channels = probe_source(source)
-        config = PRESETS[preset_for_size(size)]
-        return replace(config, model=replace(config.model, image_size=_usual_size(size), channels=channels))
+        side = _usual_size(size)
+        config = PRESETS[preset_for_size(side)]
+        return replace(config, model=replace(config.model, image_size=side, channels=channels))
     if name not in PRESETS:
         raise UserError(f"no preset '{name}'; choose {', '.join(PRESETS)}")
     return PRESETS[name]
