@@ -63,6 +63,12 @@ def main() -> None:
     given = arguments()
     chosen = dict(model.partition("=")[::2] for model in given.models)
     results: dict[str, Any] = {}
+    settings = {n: v for n, v in vars(given).items() if isinstance(v, int | float) or v is None}
+
+    def add(name: str, case: Case, odd: dict[str, Tensor]) -> None:
+        results[name] = compare(case, odd, given)
+        record("oddness", results, false_alarm=FALSE_ALARM, **settings)
+
     for name, folder in chosen.items():
         run = Run(Path(folder) if folder else given.runs / name)
         config = run.config() if folder else settings_of(name, given)
@@ -70,7 +76,7 @@ def main() -> None:
         case = case_of(images, config, run, given)
         others = brought_to(case.atlas, AGAINST[name], given)
         odd = {AGAINST[name]: others.images[spread(len(others), given.images)], **altered(case.real)}
-        results[name] = compare(case, odd, given)
+        add(name, case, odd)
     for name in (name for name in LEFT_OUT if name in chosen):
         config = settings_of(name, given)
         images = load_images(config.data, config.model.image_size, config.model.channels)
@@ -79,9 +85,7 @@ def main() -> None:
             rest = images.select(images.labels != kind)
             case = case_of(rest, config, Run(given.runs / f"{name}-without-{kind}"), given)
             odd = {f"class {kind}": images.select((images.labels == kind) & images.held_out).images}
-            results[f"{name} without {kind}"] = compare(case, odd, given)
-    settings = {n: v for n, v in vars(given).items() if isinstance(v, int | float) or v is None}
-    record("oddness", results, false_alarm=FALSE_ALARM, **settings)
+            add(f"{name} without {kind}", case, odd)
 
 
 def arguments() -> argparse.Namespace:

@@ -58,7 +58,7 @@ from latent_atlas.features import Classifier, train_classifier
 from latent_atlas.model import Model
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.toys import World, clusters, ring, two_moons
-from latent_atlas.travel import MEANS_SHARE
+from latent_atlas.travel import between_means
 from latent_atlas.travel.path import resample
 from latent_atlas.travel.straight import linear
 from opponents import Fitted, fit_flow, fit_gaussian_mixture
@@ -129,8 +129,8 @@ def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.N
     reconstructions = features(atlas.decode(mine.means))
     start, end = mine.means[: 2 * given.pairs].chunk(2)  # the halves are in random order
     rows = {row: ROWS[row] for row in given.rows}
-    have = {"codes": atlas.codes["train"].means, "share": MEANS_SHARE, "decode": decode}
-    paths = plan_rows(atlas.map, start, end, rows, frames=given.frames, generator=generator, **have)
+    have = between_means(atlas.codes["train"].means, held_out.means)
+    paths = plan_rows(atlas.map, start, end, rows, frames=given.frames, generator=generator, decode=decode, **have)
     manifold = manifold_of(reconstructions)
     inner = linear(start, end, given.frames)[1:-1].flatten(0, 1)
     table = {}

@@ -103,6 +103,11 @@ def test_without_a_floor_the_codes_say_where_the_population_ends(generator: torc
         bare = plan(Bare(), start, end, planner, codes=known)
         told = plan(Bare(), start, end, planner, codes=known, floor=floor)
         torch.testing.assert_close(bare.points, told.points)
+        others = known + torch.tensor([0.0, 0.5])
+        floor_of_others = torch.quantile(RING.log_prob(others), 0.2).item()
+        bare = plan(Bare(), start, end, planner, codes=known, population=others)
+        told = plan(Bare(), start, end, planner, codes=known, floor=floor_of_others)
+        torch.testing.assert_close(bare.points, told.points)
 
 
 def test_codes_where_the_density_is_zero_are_gone_round() -> None:
@@ -122,16 +127,16 @@ def test_codes_where_the_density_is_zero_are_gone_round() -> None:
 
 @pytest.mark.parametrize("planner", PLANNERS)
 def test_a_planner_s_options_are_told_apart(planner: str) -> None:
-    every = {"alpha": 1.0, "strength": 2.0, "codes": None, "decode": None, "neighbours": 3}
+    every = {"alpha": 1.0, "strength": 2.0, "codes": None, "population": None, "decode": None, "neighbours": 3}
     expected = {
         "linear": set(),
         "slerp": set(),
         "walk": {"alpha"},
-        "geodesic": {"codes", "strength"},
+        "geodesic": {"population", "strength"},
         "string": set(),
-        "graph": {"codes", "strength", "neighbours"},
+        "graph": {"codes", "population", "strength", "neighbours"},
         "pullback": {"decode"},
-        "auto": {"codes", "strength", "neighbours"},
+        "auto": {"codes", "population", "strength", "neighbours"},
     }
     assert set(understood(planner, every)) == expected[planner]
     assert understood("teleport", every) == {}
@@ -148,7 +153,7 @@ def test_the_floor_is_that_of_the_codes_that_are_travelled_between(generator: to
     start[0], end[0] = 1.5, -1.5
     by_draws, by_means = (
         plan(world, start, end, generator=generator, **given).metrics["length_ratio"].item()
-        for given in ({}, {"codes": means})
+        for given in ({}, {"population": means})
     )
     assert by_draws < 1.1
     assert by_means > 1.3

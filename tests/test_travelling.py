@@ -62,8 +62,9 @@ class TestAtlas:
 
     def test_graphs_have_its_codes_and_pull_backs_its_decoder(self, atlas: Atlas, places: Tensor) -> None:
         path = atlas.travel(places[0], places[1], "graph", refine=False, neighbours=5)
-        codes = atlas.codes["train"].means
-        mine = plan(atlas.map, places[0], places[1], "graph", codes=codes, refine=False, neighbours=5)
+        codes, held_out = (atlas.codes[part].means for part in ("train", "held_out"))
+        given = {"codes": codes, "population": held_out, "share": 0.1}
+        mine = plan(atlas.map, places[0], places[1], "graph", refine=False, neighbours=5, **given)
         torch.testing.assert_close(path.points, mine.points)
         assert "by_graph" in atlas.travel(places[0], places[1], "auto").metrics
         few = atlas.travel(places[0], places[1], "graph", codes=codes[:20])

@@ -23,7 +23,7 @@ from latent_atlas.scoring import FALSE_ALARM, Scorer, Scores, Scoring
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
 from latent_atlas.travel.metrics import measure
-from latent_atlas.travel.planners import MEANS_SHARE
+from latent_atlas.travel.planners import between_means
 from latent_atlas.travel.properties import Wishes
 
 __all__ = ["Atlas"]
@@ -188,7 +188,7 @@ class Atlas:
         Raises:
             UserError: there is no such journey, or no model to perceive it by.
         """
-        have = {"codes": self.codes["train"].means, "share": MEANS_SHARE, "decode": self._coding.differentiable}
+        have = between_means(*(self.codes[part].means for part in ("train", "held_out")))
         path = journey(
             self.map,
             self._coding.stops(start, end),
@@ -198,7 +198,7 @@ class Atlas:
             keep=self.properties.chosen(preserve),
             features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
-            **(understood(planner, have) | options),
+            **(understood(planner, have | {"decode": self._coding.differentiable}) | options),
         )
         return self._decoded(path) if images else path
 

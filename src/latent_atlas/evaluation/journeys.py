@@ -16,7 +16,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.manifolds import Manifold, manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
-from latent_atlas.travel import MEANS_SHARE, OUTSIDE_SHARE, Path, plan, understood
+from latent_atlas.travel import OUTSIDE_SHARE, Path, between_means, plan, understood
 from latent_atlas.travel.metrics import frame_log_probs
 
 __all__ = ["JOURNEYS", "Judge", "drift", "frame_numbers", "plan_rows", "travel_numbers", "travel_table"]
@@ -98,8 +98,7 @@ def plan_rows(
     Arguments:
         density, start, end, frames, generator: As for `travel.plan`.
         rows: Planner and settings by the name of the row.
-        **have: What some of the planners take besides: `codes`, real ones, and the `share` of them under the floor;
-            `decode` for a pullback.
+        **have: What some of the planners take besides, such as what `travel.between_means` gives.
 
     Returns:
         By row, the path; its `info` has the wall-clock `seconds` that all its journeys took together.
@@ -202,8 +201,8 @@ def travel_numbers(
         means[torch.randint(len(means), (pairs,), generator=generator, device=generator.device)] for _ in range(2)
     )
     apart = (start - end).norm(dim=1) > 0
-    codes = atlas.codes["train"].means
-    paths = plan_rows(atlas.map, start[apart], end[apart], rows, generator=generator, codes=codes, share=MEANS_SHARE)
+    have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
+    paths = plan_rows(atlas.map, start[apart], end[apart], rows, generator=generator, **have)
     return {row: {name: path.metrics[name].mean().item() for name in MEASURED} for row, path in paths.items()}
 
 

@@ -19,7 +19,7 @@ from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
 from latent_atlas.evaluation.uncertainty import Number, mean_of
 from latent_atlas.sampling import BASELINES
 from latent_atlas.shapes import Images
-from latent_atlas.travel import MEANS_SHARE
+from latent_atlas.travel import between_means
 
 __all__ = ["QUESTIONS"]
 
@@ -148,7 +148,7 @@ def travel(given: Material) -> Section:
     start, end = (given.codes(images).means for images in (given.reference, given.others))
     judge = Judge.on(given.mixture, torch.cat([start, end]))
     rows = {row: JOURNEYS[row] for row in PLANNERS}
-    have = {"codes": atlas.codes["train"].means, "share": MEANS_SHARE}
+    have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
     paths = plan_rows(atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator, **have)
     table = travel_table(
         paths,

@@ -10,8 +10,8 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.calibration import log_density
 from latent_atlas.portable.codes import kept
 from latent_atlas.portable.keeping import probe_of
-from latent_atlas.travel import MEANS_SHARE, OUTSIDE_SHARE, PLANNERS, ClassProbe, principal_components
-from latent_atlas.travel.planners import floor_of
+from latent_atlas.travel import OUTSIDE_SHARE, PLANNERS, ClassProbe, principal_components
+from latent_atlas.travel.planners import MEANS_SHARE, floor_of
 
 __all__ = ["facts"]
 
@@ -79,12 +79,13 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
-    """A planner's options; of a geodesic as the atlas plans it, with the floor of its codes in place of the codes."""
+    """A planner's options; of a geodesic as the atlas plans it, with the population's floor in its place."""
     options = PLANNERS[name].options
-    if "codes" in options:
-        del options["codes"]
+    options.pop("codes", None)
+    if "population" in options:
+        del options["population"]
         options["share"] = MEANS_SHARE
-        options["floor"] = floor_of(atlas.map, atlas.codes["train"].means, MEANS_SHARE)
+        options["floor"] = floor_of(atlas.map, atlas.codes["held_out"].means, MEANS_SHARE)
     return {"name": name, "options": [{"name": option, "default": default} for option, default in options.items()]}
 
 

@@ -11,7 +11,7 @@ from latent_atlas.travel.journey import journey, paced
 from latent_atlas.travel.pace import pace
 from latent_atlas.travel.path import Path
 from latent_atlas.travel.plan import OUTSIDE_SHARE, PLANNERS, plan, population_floor
-from latent_atlas.travel.planners import MEANS_SHARE, understood
+from latent_atlas.travel.planners import between_means, understood
 from latent_atlas.travel.preserve import preserve
 from latent_atlas.travel.probes import ClassProbe, ValueProbe
 from latent_atlas.travel.properties import Properties, Wishes
@@ -23,7 +23,6 @@ from latent_atlas.travel.uphill import Climb, uphill
 from latent_atlas.travel.walk import Walk
 
 __all__ = [
-    "MEANS_SHARE",
     "OUTSIDE_SHARE",
     "PLANNERS",
     "Attribute",
@@ -44,6 +43,7 @@ __all__ = [
     "Walk",
     "Wishes",
     "along",
+    "between_means",
     "decoder_directions",
     "entanglement",
     "explore",

@@ -44,9 +44,10 @@ def plan(
             graphs that leave codes out.
         **options: Settings of the planner, those of `Walk`, `Geodesic`, `String`, `Pullback`, or of both `Graph` and
             `Geodesic`. A graph is also given `codes` (m, d), real ones, and with `refine=False` the route over them
-            is the path; auto takes `codes` too, and has no graph without them. Of `codes`, which a geodesic takes as
-            well, `share` are under the floor of its cost. A pullback is given `decode`, from codes
-            (n, d) to images, differentiable.
+            is the path; auto takes `codes` too, and has no graph without them. All three take a `population` (m, d), of
+            which `share` are under the floor of the cost: such codes as are travelled between, that the density has
+            not learned from; by default those of the graph. A pullback is given `decode`, from codes (n, d) to images,
+            differentiable.
 
     Returns:
         The path with its metrics, those of `travel.metrics.measure` and for whole paths `converged`, 1 or 0; of auto

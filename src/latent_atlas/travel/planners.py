@@ -19,11 +19,11 @@ from latent_atlas.travel.straight import linear, slerp
 from latent_atlas.travel.string import String, string
 from latent_atlas.travel.walk import Walk, walk
 
-__all__ = ["MEANS_SHARE", "PLANNERS", "Planned", "Planner", "Request", "floor_of", "understood"]
+__all__ = ["MEANS_SHARE", "PLANNERS", "Planned", "Planner", "Request", "between_means", "floor_of", "understood"]
 
 DEAREST = 1e6  # cost of a place where the density is 0, so that a route is the sum of finite edges
 BETWEEN = 8  # pieces that a candidate's steps are judged in: between its nodes a path may leap over a gap
-MEANS_SHARE = 0.1  # of encoder means that lie under τ; q is of draws around them, of which twice as many do at d = 16
+MEANS_SHARE = 0.1  # of held-out means that lie under τ; q is of draws around means: twice as many of those do at d = 16
 POLLED = 2_000  # codes that are asked for a floor
 AS_GOOD = 0.01  # share by which an action may exceed the least for a simpler path to be preferred
 
@@ -45,22 +45,30 @@ class Request:
         return torch.stack([self.start, self.end])
 
     @torch.no_grad()
-    def with_floor(self, share: float, codes: Codes | None) -> "Request":
-        """The same with a floor in nats: the one given, or the one under which this share of the codes lies.
+    def with_floor(self, share: float, population: Tensor | None) -> "Request":
+        """The same with a floor in nats: the one given, or the one under which this share of the population lies.
 
-        Without codes it is what `population_floor` knows. Codes know better, where they are what is travelled between:
-        means, say, on the map of draws around them, which in many dimensions are all far less likely.
+        Without a population it is what `population_floor` knows. Codes know better, where they are such as are
+        travelled between: means, say, on the map of draws around them, which in many dimensions are far less likely.
 
         Raises:
             UserError: the codes are not of the journeys' space.
         """
-        if codes is not None:
-            check_codes(codes, self.start)
+        if population is not None:
+            check_codes(population, self.start)
         if self.floor is not None:
             return self
-        if codes is None:
+        if population is None:
             return replace(self, floor=population_floor(self.density, self.start, self.end, self.generator, share))
-        return replace(self, floor=floor_of(self.density, codes.to(self.start), share))
+        return replace(self, floor=floor_of(self.density, population.to(self.start), share))
+
+
+def between_means(learned: Tensor, held_out: Tensor) -> dict[str, Any]:
+    """What planners are given where journeys go between encoder means (m, d), and the map is of draws around them.
+
+    The graph is of the means that the map has learned from; the floor is of others, which it has not learned by heart.
+    """
+    return {"codes": learned, "population": held_out, "share": MEANS_SHARE}
 
 
 @torch.no_grad()
@@ -123,8 +131,8 @@ def _walk(asked: Request, how: Walk) -> Planned:
     return resample(trace, asked.frames), info, {}
 
 
-def _geodesic(asked: Request, how: Geodesic, *, codes: Codes | None) -> Planned:
-    return _shortened(asked if codes is None else asked.with_floor(how.share, codes), asked.ends, how)
+def _geodesic(asked: Request, how: Geodesic, *, population: Tensor | None) -> Planned:
+    return _shortened(asked if population is None else asked.with_floor(how.share, population), asked.ends, how)
 
 
 def _shortened(asked: Request, initial: Trace, how: Geodesic) -> Planned:
@@ -142,9 +150,11 @@ def _pullback(asked: Request, how: Pullback, *, decode: Decode) -> Planned:
     return _at_rest(pullback(decode, asked.ends, how, frames=asked.frames), asked.frames)
 
 
-def _graph(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes, refine: bool) -> Planned:
+def _graph(
+    asked: Request, joined: Graph, how: Geodesic, *, codes: Codes, population: Tensor | None, refine: bool
+) -> Planned:
     """The route over real codes that is shortest by the geodesic's cost, and the geodesic that it is shortened to."""
-    asked = asked.with_floor(how.share, codes)
+    asked = asked.with_floor(how.share, codes if population is None else population)
 
     def dear(latents: Tensor) -> Tensor:
         assert asked.floor is not None
@@ -158,14 +168,16 @@ def _graph(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes, refine
     return points, facts | info, numbers
 
 
-def _auto(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes | None) -> Planned:
+def _auto(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes | None, population: Tensor | None) -> Planned:
     """The best, for each journey, of the straight line, the geodesic that it is shortened to, and the one that a route
     over real codes is shortened to where there are codes.
     """
-    fine = replace(asked, frames=max(asked.frames, how.nodes)).with_floor(how.share, codes)
-    candidates = {"linear": PLANNERS["linear"].run(fine), "geodesic": _geodesic(fine, how, codes=None)}
+    fine = replace(asked, frames=max(asked.frames, how.nodes)).with_floor(
+        how.share, codes if population is None else population
+    )
+    candidates = {"linear": PLANNERS["linear"].run(fine), "geodesic": _geodesic(fine, how, population=None)}
     if codes is not None:
-        candidates["graph"] = _graph(fine, joined, how, codes=codes, refine=True)
+        candidates["graph"] = _graph(fine, joined, how, codes=codes, population=None, refine=True)
     points, info, numbers = _best(candidates, fine, how.strength)
     return points if fine.frames == asked.frames else resample(points, asked.frames), info, numbers
 
@@ -203,11 +215,11 @@ PLANNERS: dict[str, Planner] = {
     "linear": Planner(_straight(linear), follows=False),
     "slerp": Planner(_straight(slerp), follows=False),
     "walk": Planner(_walk, (Walk,)),
-    "geodesic": Planner(_geodesic, (Geodesic,), takes={"codes": None}),
+    "geodesic": Planner(_geodesic, (Geodesic,), takes={"population": None}),
     "string": Planner(_string, (String,)),
-    "graph": Planner(_graph, (Graph, Geodesic), needs=("codes",), takes={"refine": True}),
+    "graph": Planner(_graph, (Graph, Geodesic), needs=("codes",), takes={"population": None, "refine": True}),
     "pullback": Planner(_pullback, (Pullback,), needs=("decode",), follows=False),
-    "auto": Planner(_auto, (Graph, Geodesic), takes={"codes": None}),
+    "auto": Planner(_auto, (Graph, Geodesic), takes={"codes": None, "population": None}),
 }
 
 

@@ -9,7 +9,7 @@ from latent_atlas.web.asked import MOST, Option
 
 __all__ = ["offered", "settings"]
 
-UNWRITTEN = ("codes", "decode")  # options that are no numbers; the atlas has them
+UNWRITTEN = ("codes", "decode", "population")  # options that are no numbers; the atlas has them
 BEYOND = 4  # times its default that a whole number may be: it says how much is to be done
 SEVERAL = 8  # numbers in a list
 
