@@ -70,9 +70,11 @@ def _remarks(given: Namespace, atlas: "Atlas", journeys: "Journeys") -> list[str
     remarks = []
     probe = atlas.properties["class"] if "class" in given.preserve else None
     if isinstance(probe, ClassProbe):
+        labels = atlas.labels["train"]
+        guessed = labels.bincount().max().item() / len(labels)
         remarks.append(
-            f"the class is read by a probe that is right on {100 * probe.accuracy:.0f} % of codes held out, and "
-            f"kept at {100 / (1 + math.exp(-probe.margin)):.0f} % or more"
+            f"the class is read by a probe that is right on {100 * probe.accuracy:.0f} % of codes held out, where the "
+            f"commonest class is {100 * guessed:.0f} %, and kept at {100 / (1 + math.exp(-probe.margin)):.0f} % or more"
         )
     for note in dict.fromkeys(note for path in journeys.values() for note in path.notes):
         remarks.append(f"{', '.join(name for name, path in journeys.items() if note in path.notes)}: {note}")

@@ -55,7 +55,7 @@ def chains(
     *,
     chains: int | None = None,
     warmup: int = 100,
-    thin: int = 5,
+    thin: int | None = None,
     codes: Tensor | None = None,
     generator: torch.Generator,
 ) -> Draws:
@@ -71,7 +71,8 @@ def chains(
         n: How many draws.
         chains: How many; by default n, from 4 to 10,000: chains that do not mix are worth one draw each.
         warmup: Steps that tune the step and are forgotten, 10 or more.
-        thin: Steps from one kept state to the next, 1 or more.
+        thin: Steps from one kept state to the next, 1 or more; by default 5, and 20 near a code, where the proposals
+            that the chains start from are often worth few draws.
         codes: Real codes to start from, shape (m, d).
         generator: Source of all randomness.
 
@@ -85,6 +86,7 @@ def chains(
         UserError: a setting is too small, or the codes are not the density's.
     """
     count = min(max(n, FEWEST), MOST) if chains is None else chains
+    thin = (5 if target.near is None else 20) if thin is None else thin
     for name, value, least in (("chains", count, 1), ("warmup", warmup, 10), ("thin", thin, 1)):
         if value < least:
             raise UserError(f"{name} is {value}; choose {least} or more")
@@ -105,7 +107,7 @@ def chains(
     points = density.back(_evenly(trace[..., :-1], n, each, generator))
     info = {"acceptance": torch.stack(chances).mean().item(), "step": step.mean().item(), **_judged(trace, n)}
     # Chains that have mixed have forgotten where they started.
-    return Draws(points, info, () if info["converged"] else (*notes, _unmixed(info["r_hat"])))
+    return Draws(points, info, () if info["converged"] else (*notes, _unmixed(info["r_hat"], target)))
 
 
 def _starts(
@@ -147,9 +149,10 @@ def _judged(trace: Tensor, n: int) -> dict[str, float]:
     }
 
 
-def _unmixed(r_hat: float) -> str:
+def _unmixed(r_hat: float, target: Target) -> str:
     """A sentence where chains in different places do not visit the same places."""
+    otherwise = "choose annealed" if target.near is None else "choose a smaller width"
     return (
         f"the chains have not mixed (R-hat {r_hat:.2f}, above {MIXED}): each stays near its start, so the shares of "
-        "separate clusters are those of the starts; thin more, or choose annealed"
+        f"separate clusters are those of the starts; thin more, or {otherwise}"
     )
