@@ -34,6 +34,7 @@ from latent_atlas.presets import PRESETS
 from latent_atlas.train import train
 from opponents import fit_flow, fit_gaussian_mixture
 from record import record
+from tables import read
 
 AGAINST = {"fashion-mnist": "mnist", "mnist": "fashion-mnist", "faces": "fashion-mnist", "digits": "mnist"}
 LEFT_OUT = ("fashion-mnist", "digits")
@@ -62,7 +63,7 @@ class Case:
 def main() -> None:
     given = arguments()
     chosen = dict(model.partition("=")[::2] for model in given.models)
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = read("oddness")["results"] if given.add else {}
     settings = {n: v for n, v in vars(given).items() if isinstance(v, int | float) or v is None}
 
     def add(name: str, case: Case, odd: dict[str, Tensor]) -> None:
@@ -102,6 +103,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=5_000, help="of each kind at most")
     parser.add_argument("--seconds", type=float, default=60.0, help="for the mixture, and for the flow")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--add", action="store_true", help="to the results that are there, instead of replacing them")
     return parser.parse_args()
 
 
