@@ -33,7 +33,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation import Manifold, frechet_distance, manifold_of
 from latent_atlas.shapes import Latents
 from record import record
-from travel import make_classifier
+from travel import EYES, make_eyes
 
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "prior": ("prior", {}),
@@ -60,21 +60,24 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     parser.add_argument("--draws", type=int, default=10_000, help="images of each row")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--features", default="classifier", choices=EYES, help="what sees images (default: %(default)s)"
+    )
     parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
     parser.add_argument("--name", default="sampling", help="of the result, which replaces one of that name")
     given = parser.parse_args()
     results = {}
     for run in given.runs:
         atlas = Atlas.load(run, device="cpu")
-        classifier = make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
+        eyes = make_eyes(atlas, given)
         seen = {name: [] for name in (BOUND, *given.samplers)}
         for seed in range(given.seeds):
-            for name, numbers in one_seed(atlas, classifier.features, given, seed):
+            for name, numbers in one_seed(atlas, eyes.features, given, seed):
                 print(run, f"seed {seed}", name, numbers, flush=True)
                 seen[name].append(numbers)
         rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
         compare_with_bound(rows)
-        results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {"features": classifier.name, "rows": rows}
+        results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {"features": eyes.name, "rows": rows}
         record(given.name, results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
 
 

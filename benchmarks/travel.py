@@ -54,7 +54,7 @@ from latent_atlas.evaluation import (
     plan_rows,
     travel_table,
 )
-from latent_atlas.features import Classifier, train_classifier
+from latent_atlas.features import Classifier, Extractor, efficientnet, train_classifier
 from latent_atlas.model import Model
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.toys import World, clusters, ring, two_moons
@@ -71,6 +71,7 @@ ROWS = {
     "string, temperature 1": ("string", {"temperature": 1.0}),
     "pullback": ("pullback", {}),
 }
+EYES = ("classifier", "efficientnet")
 REAL, ON_THE_WAY = "real codes", "real codes nearest to the line"
 JUDGES: dict[str, Callable[..., Fitted]] = {"flow": fit_flow, "mixture": fit_gaussian_mixture}
 DRAWS = 100_000  # codes that each judge learns from, drawn from the posteriors of its half
@@ -89,6 +90,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument("--seconds", type=float, default=300.0, help="for each judging density")
+    parser.add_argument(
+        "--features", default="classifier", choices=EYES, help="what sees images (default: %(default)s)"
+    )
     parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
     parser.add_argument("--steps", type=int, default=0, help="of D_z with --exact; 0 plans on the true density")
     parser.add_argument("--seed", type=int, default=0)
@@ -121,10 +125,10 @@ def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.N
         raise SystemExit(f"{len(held_out)} held-out codes give at most {len(mine) // 2} pairs, not {given.pairs}")
     fitted = fit_judges(theirs, given.seconds, generator)
     judges = {name: Judge.on(density, mine.means) for name, density in fitted.items()}
-    classifier = make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
+    eyes = make_eyes(atlas, given)
 
     def features(images: Tensor) -> np.ndarray:
-        return classifier.features((images * 255).round().to(torch.uint8)).numpy()
+        return eyes.features((images * 255).round().to(torch.uint8)).numpy()
 
     reconstructions = features(atlas.decode(mine.means))
     start, end = mine.means[: 2 * given.pairs].chunk(2)  # the halves are in random order
@@ -143,7 +147,7 @@ def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.N
         name: {"log q": both_halves(density, mine, theirs, generator), **density.about}
         for name, density in fitted.items()
     }
-    return {"features": classifier.name, "codes of each half": len(mine), "judges": about, "rows": table}
+    return {"features": eyes.name, "codes of each half": len(mine), "judges": about, "rows": table}
 
 
 def nearest(latents: Latents, codes: Tensor) -> Latents:
@@ -165,6 +169,13 @@ def fit_judges(codes: Codes, seconds: float, generator: torch.Generator) -> dict
     learn, check = codes.split(0.1, generator=generator)
     train, held_out = learn.sample(DRAWS, generator=generator), check.sample(5_000, generator=generator)
     return {name: fit(train, held_out, seconds=seconds, generator=generator) for name, fit in JUDGES.items()}
+
+
+def make_eyes(atlas: Atlas, given: argparse.Namespace) -> Extractor:
+    """What sees images: a classifier of the collection, or where its labels say little, a network of ImageNet."""
+    if given.features == "efficientnet":
+        return efficientnet()
+    return make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
 
 
 @cache
