@@ -54,6 +54,7 @@ def journeys() -> str:
         "precision": "precision",
         "recall": "recall",
         "frechet": "Fréchet",
+        "contrast": "contrast",
         "feature_jump": "largest jump",
         "length_ratio": "length / straight",
         "distance_left": "left to go",
