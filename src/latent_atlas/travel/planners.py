@@ -45,8 +45,8 @@ class Request:
         return torch.stack([self.start, self.end])
 
     @torch.no_grad()
-    def with_floor(self, share: float, population: Tensor | None) -> "Request":
-        """The same with a floor in nats: the one given, or the one under which this share of the population lies.
+    def with_floor(self, share: float, *populations: Tensor | None) -> "Request":
+        """The same with a floor in nats: the one given, or that of a share of the first population that there is.
 
         Without a population it is what `population_floor` knows. Codes know better, where they are such as are
         travelled between: means, say, on the map of draws around them, which in many dimensions are far less likely.
@@ -54,6 +54,7 @@ class Request:
         Raises:
             UserError: the codes are not of the journeys' space.
         """
+        population = next((codes for codes in populations if codes is not None), None)
         if population is not None:
             check_codes(population, self.start)
         if self.floor is not None:
@@ -154,7 +155,7 @@ def _graph(
     asked: Request, joined: Graph, how: Geodesic, *, codes: Codes, population: Tensor | None, refine: bool
 ) -> Planned:
     """The route over real codes that is shortest by the geodesic's cost, and the geodesic that it is shortened to."""
-    asked = asked.with_floor(how.share, codes if population is None else population)
+    asked = asked.with_floor(how.share, population, codes)
 
     def dear(latents: Tensor) -> Tensor:
         assert asked.floor is not None
@@ -172,9 +173,7 @@ def _auto(asked: Request, joined: Graph, how: Geodesic, *, codes: Codes | None, 
     """The best, for each journey, of the straight line, the geodesic that it is shortened to, and the one that a route
     over real codes is shortened to where there are codes.
     """
-    fine = replace(asked, frames=max(asked.frames, how.nodes)).with_floor(
-        how.share, codes if population is None else population
-    )
+    fine = replace(asked, frames=max(asked.frames, how.nodes)).with_floor(how.share, population, codes)
     candidates = {"linear": PLANNERS["linear"].run(fine), "geodesic": _geodesic(fine, how, population=None)}
     if codes is not None:
         candidates["graph"] = _graph(fine, joined, how, codes=codes, population=None, refine=True)
