@@ -60,7 +60,7 @@ def journeys() -> str:
         "distance_left": "left to go",
         "seconds_per_path": "seconds a path",
     }
-    found = every("travel", "travel-slow")
+    found = every("travel", "travel-faces", "travel-slow")
     parts = seen_by_features("planner", found, columns)
     about = (
         "Journeys between random held-out images, their frames judged by a flow and a Gaussian mixture fitted to other "

@@ -105,7 +105,7 @@ def main() -> None:
         results = {}
         for run in given.runs:
             atlas = Atlas.load(run, device="cpu")
-            results[f"d = {atlas.map.dimension}"] = on_codes(atlas, decoder(run), given)
+            results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = on_codes(atlas, decoder(run), given)
             record(given.name, results, seconds=given.seconds, epochs=given.epochs, **common)
     if given.exact:
         worlds = []
