@@ -148,7 +148,8 @@ def oddness() -> str:
     alarms = [100 * one["false alarms"] for one in found["results"].values()]
     about = (
         "AUROC of telling odd images from real ones with nothing learned of the odd. Where 5 % of false alarms were "
-        f"asked for, there were {median(alarms):.1f} % (median of {len(alarms)} models; {min(alarms):.1f} to {max(alarms):.1f} %)."
+        f"asked for, there were {median(alarms):.1f} %, the median of {len(alarms)} models, and {min(alarms):.1f} to "
+        f"{max(alarms):.1f} % of single ones."
     )
     return section("Odd images", about, [table("real: odd", rows, named(rows))], found)
 
