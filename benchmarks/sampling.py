@@ -8,11 +8,12 @@ Draws are compared with all held-out images: with the images themselves (`freche
 (`frechet to decoded`, which leaves out what the decoder loses in any case; precision and recall are by these). The
 bound is real codes, decoded: those of other images, which D_z and the baselines have learned from, each image once.
 Every row has as many images, for a Fréchet distance is the larger the fewer there are; the features are a classifier's,
-trained here on the collection. Codes are drawn from q(z|x), never means. `results/sampling-faces.json` is of faces,
-from before annealed draws were moved and matched with real codes.
+trained here on the collection. Codes are drawn from q(z|x), never means. Faces, of which there are few and whose one
+label is whether they wear glasses, are seen by a network of ImageNet.
 
     latent-atlas train fashion-mnist --out runs/fashion-16 --steps 1200 --batch-size 64 --set model.width=12
     python benchmarks/sampling.py runs/fashion-16 [RUN ...]             # about 25 minutes a run on one CPU core
+    python benchmarks/sampling.py runs/faces-32 --features efficientnet --draws 2000 --name sampling-faces # see travel.py
     python benchmarks/sampling.py runs/fashion-16 --draws 500 --seeds 1 --epochs 1 --samplers annealed prior
 """
 

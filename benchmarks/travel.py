@@ -17,6 +17,10 @@ way between two others costs, and no planner that goes a short way can be expect
     # with --set map.steps=2500 as well; and for d = 64 --set model.latent_dim=64
     python benchmarks/travel.py runs/fashion-16 [RUN ...]                     # an hour a run on 2 CPU cores
     python benchmarks/travel.py runs/fashion-16 --pairs 50 --rows linear geodesic --seconds 20
+    latent-atlas train faces --preset 32px --out runs/faces-32 --steps 1000 --batch-size 64 --set model.width=12
+    # with --set model.discriminator_width=12, model.latent_dim=32, train.adversarial_start=300, map.steps=1500 and
+    # data.held_out=0.3
+    python benchmarks/travel.py runs/faces-32 --features efficientnet --pairs 150 --name travel-faces
 
 The pull-back through the decoder takes up to three seconds a path there, and a string at a temperature as long: most of
 the hour. Journeys of an atlas are planned with the floor of encoder means, as `Atlas.travel` plans them.
