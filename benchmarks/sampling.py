@@ -13,7 +13,7 @@ label is whether they wear glasses, are seen by a network of ImageNet.
 
     latent-atlas train fashion-mnist --out runs/fashion-16 --steps 1200 --batch-size 64 --set model.width=12
     python benchmarks/sampling.py runs/fashion-16 [RUN ...]             # about 25 minutes a run on one CPU core
-    python benchmarks/sampling.py runs/faces-32 --features efficientnet --draws 2000 --name sampling-faces # see travel.py
+    python benchmarks/sampling.py runs/faces-32 --features efficientnet --draws 2000 --name sampling-faces
     python benchmarks/sampling.py runs/fashion-16 --draws 500 --seeds 1 --epochs 1 --samplers annealed prior
 """
 

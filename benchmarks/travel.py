@@ -23,7 +23,7 @@ way between two others costs, and no planner that goes a short way can be expect
     python benchmarks/travel.py runs/faces-32 --features efficientnet --pairs 150 --name travel-faces
 
 The pull-back through the decoder takes up to three seconds a path there, and a string at a temperature as long: most of
-the hour. Journeys of an atlas are planned with the floor of encoder means, as `Atlas.travel` plans them.
+the hour. Journeys of an atlas are planned with the floor of held-out means, as `Atlas.travel` plans them.
 
 With --exact the density is known, plans, and judges: the least likely place of each journey against the best that any
 journey could do, in `EXACT_DIMENSIONS` dimensions. With --steps a learned map plans instead.
