@@ -21,7 +21,7 @@ def preset_for_size(image_size: int) -> str:
 
 
 def quick(config: Config) -> Config:
-    """A smaller model of the same kind, to look around in: on two CPU cores, about a quarter of an hour.
+    """A smaller model of the same kind, to look around in: some minutes on two CPU cores.
 
     Examples:
         >>> quick(PRESETS["64px"]).model.image_size

@@ -89,7 +89,7 @@ def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     )
     p.add_argument("--out", metavar="RUN", required=True, help="run folder to make")
     p.add_argument("--preset", metavar="P", help=f"{', '.join(PRESETS)} (default: by source, else by image size)")
-    p.add_argument("--quick", action="store_true", help="a smaller model: a quarter of an hour on two CPU cores")
+    p.add_argument("--quick", action="store_true", help="a smaller model, in minutes on two CPU cores")
     p.add_argument("--arm", metavar="A", help="how D_z learns: separate (default), online or adversarial")
     p.add_argument("--resume", action="store_true", help="continue the run in --out, with its own settings")
     p.add_argument("--dry-run", action="store_true", help="show settings, parameters and memory, and do nothing")
