@@ -193,7 +193,7 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     from latent_atlas.train import train as train_run
 
     device = pick_device(config.train.device)  # one that is not there is better said before the images are read
-    if device.type == "cpu" and config.train.steps > quick(config).train.steps:
+    if not resume and device.type == "cpu" and config.train.steps > quick(config).train.steps:
         console.say("on a CPU this can take hours or days; --quick trains a smaller model in minutes")
     phases = {"model": "networks", "map": "map"}
     with console.progress() as advance:

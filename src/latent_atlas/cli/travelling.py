@@ -27,14 +27,7 @@ WALK_FLAGS = ("rule", "alpha", "beta", "gamma", "arrive")
 STILL, MOVING, CODES = (".png",), (".gif", ".mp4"), (".npy", ".npz", ".json")
 FRAMES, FRAMES_MOVING = 17, 49
 FPS = 12  # frames a second
-UNWRITTEN = {
-    "codes",
-    "decode",
-    "population",
-    "frames",
-    "by",
-    "to",
-}  # no words, or have a flag of their own
+UNWRITTEN = {"codes", "decode", "population", "frames", "by", "to"}  # no words, or have a flag of their own
 
 
 def travel(given: Namespace, console: Console) -> None:
