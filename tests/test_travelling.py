@@ -48,6 +48,15 @@ class TestAtlas:
         assert torch.equal(path.points[-1], places[1:2])
         torch.testing.assert_close(path.strip()[0], atlas.decode(places[0])[0])
 
+    def test_it_plans_with_the_floor_of_held_out_means(self, atlas: Atlas, places: Tensor) -> None:
+        mine = atlas.travel(places[0], places[1], strength=20.0, frames=17, images=False)
+        held_out, learned = (
+            plan(atlas.map, places[0], places[1], population=atlas.codes[part].means, share=0.1, strength=20.0)
+            for part in ("held_out", "train")
+        )
+        torch.testing.assert_close(mine.points, held_out.points)
+        assert (mine.points - learned.points).abs().max() > 1e-4
+
     def test_it_travels_by_several_stops_of_images_or_codes_and_back(self, atlas: Atlas, places: Tensor) -> None:
         by_codes = atlas.travel(list(places[:3]), frames=10, closed=True)
         assert by_codes.info["legs"] == 3

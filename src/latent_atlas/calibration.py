@@ -114,8 +114,7 @@ class Calibration:
     def verdict(self) -> str:
         """One sentence a user can act on."""
         z = math.exp(min(self.log_normaliser, 700.0))
-        kl = round(self.kl, 1) + 0.0  # no minus before a zero
-        measured = f"KL(q || r) about {kl:.1f} nats, E_r[exp l] = {z:.2f}"
+        measured = f"KL(q || r) about {self.kl:z.1f} nats, E_r[exp l] = {z:.2f}"
         if not all(map(math.isfinite, self.numbers().values())):
             return "the fit failed: its numbers are not finite; lower map.learning_rate"
         if self.levels == 1 and (self.kl > CHASM or self.cross_entropy < SATURATED):

@@ -41,7 +41,7 @@ def fit(given: Namespace, console: Console) -> None:
     measured = latent_map.calibration
     lines = [
         f"map  E_r[exp l] = {math.exp(min(measured.log_normaliser, 700.0)):.2f}, "
-        f"KL(q || {latent_map.boundary.name}) about {measured.kl:.1f} nats, "
+        f"KL(q || {latent_map.boundary.name}) about {measured.kl:z.1f} nats, "
         f"{measured.levels} level{'s' if measured.levels > 1 else ''}",
         measured.verdict(),
         f"look at {picture}" if picture else f"the run is {run.path}",
