@@ -11,20 +11,29 @@ from torch import Tensor
 from latent_atlas.adapter import Autoencoder, Function
 from latent_atlas.codes import Codes
 from latent_atlas.coding import Coding
-from latent_atlas.config import Config, MapConfig
+from latent_atlas.config.map import MapConfig
+from latent_atlas.config.run import Config
 from latent_atlas.engine import pick_device
 from latent_atlas.errors import UserError
-from latent_atlas.geometry import Geometry
-from latent_atlas.geometry import measure as measure_geometry
+from latent_atlas.geometry.measure import Geometry
+from latent_atlas.geometry.measure import measure as measure_geometry
 from latent_atlas.holdings import Holdings
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.sampling import CHAINS, Draws, chosen, draw, options_of
-from latent_atlas.scoring import FALSE_ALARM, Scorer, Scores, Scoring
+from latent_atlas.sampling.draw import CHAINS, chosen, draw, options_of
+from latent_atlas.sampling.target import Draws
+from latent_atlas.scoring.scorer import FALSE_ALARM, Scorer
+from latent_atlas.scoring.scoring import Scoring
+from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Images, Latents
-from latent_atlas.travel import OUTSIDE_SHARE, Attribute, Path, Properties, along, explore, journey, understood, uphill
-from latent_atlas.travel.metrics import measure
-from latent_atlas.travel.planners import between_means
-from latent_atlas.travel.properties import Wishes
+from latent_atlas.travel.along import along
+from latent_atlas.travel.attributes import Attribute
+from latent_atlas.travel.explore import explore
+from latent_atlas.travel.journey import journey
+from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure
+from latent_atlas.travel.path import Path
+from latent_atlas.travel.planners import between_means, understood
+from latent_atlas.travel.properties import Properties, Wishes
+from latent_atlas.travel.uphill import uphill
 
 __all__ = ["Atlas"]
 

@@ -26,7 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from latent_atlas.config import Config
+from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 
 __all__ = ["Run", "optimizer_tensors", "read_tensors", "restore_optimizer", "write_tensors"]

@@ -8,7 +8,7 @@ import torch
 
 from latent_atlas.checkpoint import Run, write_tensors
 from latent_atlas.collection import Collection
-from latent_atlas.config import Config
+from latent_atlas.config.run import Config
 from latent_atlas.engine import pick_device
 from latent_atlas.latentmap import LatentMap
 

@@ -13,25 +13,21 @@ from torch import Tensor
 from latent_atlas.atlas import Atlas
 from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.checkpoint import Run, read_tensors
-from latent_atlas.evaluation import JOURNEYS, reconstruction_numbers, travel_numbers
-from latent_atlas.geometry import Geometry
-from latent_atlas.pictures import (
-    Field,
-    Kind,
-    Space,
-    Strip,
-    comparison_sheet,
-    map_picture,
-    save,
-    sheet,
-    spaces_picture,
-    strips_picture,
-)
+from latent_atlas.evaluation.images import reconstruction_numbers
+from latent_atlas.evaluation.journeys import JOURNEYS, travel_numbers
+from latent_atlas.geometry.measure import Geometry
+from latent_atlas.pictures.drawing import save
+from latent_atlas.pictures.fields import Field, Kind
+from latent_atlas.pictures.maps import map_picture
+from latent_atlas.pictures.sheets import comparison_sheet, sheet
+from latent_atlas.pictures.spaces import Space, spaces_picture
+from latent_atlas.pictures.strips import Strip, strips_picture
 from latent_atlas.plates import NEAR, draw_reliability
-from latent_atlas.scoring import Scores
+from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Images
-from latent_atlas.travel import OUTSIDE_SHARE, Path, plan
-from latent_atlas.travel.metrics import frame_log_probs
+from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs
+from latent_atlas.travel.path import Path
+from latent_atlas.travel.plan import plan
 
 __all__ = [
     "draw_extremes",

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary import AffineBoundary, Boundary, PriorBoundary, load_boundary
+from latent_atlas.boundary.boundary import AffineBoundary, Boundary
+from latent_atlas.boundary.fit import load_boundary
+from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.calibration import Calibration, log_density
 from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.codes import Codes, as_codes
-from latent_atlas.config import MapConfig
+from latent_atlas.config.map import MapConfig
 from latent_atlas.density import Membership, StandardNormal, blur_width
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator

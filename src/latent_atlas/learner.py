@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latent_atlas import losses
-from latent_atlas.boundary import PriorBoundary
+from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.checkpoint import optimizer_tensors, restore_optimizer
-from latent_atlas.config import Config, TrainConfig
+from latent_atlas.config.run import Config, TrainConfig
 from latent_atlas.engine import Engine
 from latent_atlas.model import Model, reparameterise
 from latent_atlas.shapes import Images, Latents

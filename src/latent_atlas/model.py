@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.config import Config, MapConfig, ModelConfig
+from latent_atlas.config.map import MapConfig
+from latent_atlas.config.run import Config, ModelConfig
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.initial import initial_weights

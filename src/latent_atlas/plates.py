@@ -12,16 +12,11 @@ from torch import Tensor
 from latent_atlas.calibration import Calibration, measure
 from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.codes import Codes
-from latent_atlas.config import MapConfig
+from latent_atlas.config.map import MapConfig
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.pictures import (
-    Against,
-    Groups,
-    Level,
-    boundaries_picture,
-    levels_picture,
-    reliability_picture,
-)
+from latent_atlas.pictures.boundaries import Against, boundaries_picture
+from latent_atlas.pictures.levels import Level, levels_picture
+from latent_atlas.pictures.reliability import Groups, reliability_picture
 
 __all__ = ["NEAR", "draw_boundaries", "draw_levels", "draw_reliability", "fit_against"]
 

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
+from latent_atlas.config.map import MapConfig
+from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
 
 __all__ = ["PRESETS", "preset_for_size", "quick"]
 

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import torch
 
-from latent_atlas.boundary import AffineBoundary, Boundary, Gaussians, fit_boundary, fit_gaussians
+from latent_atlas.boundary.boundary import AffineBoundary, Boundary
+from latent_atlas.boundary.fit import fit_boundary
+from latent_atlas.boundary.gaussians import Gaussians, fit_gaussians
 from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, measure
 from latent_atlas.codes import Codes
-from latent_atlas.config import MapConfig
+from latent_atlas.config.map import MapConfig
 from latent_atlas.errors import UserError
 from latent_atlas.mass import log_mean_ratio, meetings
 from latent_atlas.nn.initial import initial_weights

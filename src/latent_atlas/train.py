@@ -11,8 +11,8 @@ from torch import Tensor
 from latent_atlas.checkpoint import Run, read_tensors, write_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.coding import squared_errors
-from latent_atlas.config import Config, TrainConfig
-from latent_atlas.data import ImageSet
+from latent_atlas.config.run import Config, TrainConfig
+from latent_atlas.data.imageset import ImageSet
 from latent_atlas.engine import Engine, stop_request
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.latentmap import LatentMap

@@ -21,7 +21,8 @@ from latent_atlas.cli.scoring import score
 from latent_atlas.cli.serving import serve
 from latent_atlas.cli.studying import study
 from latent_atlas.cli.travelling import travel
-from latent_atlas.config import BOUNDARIES, Config, with_settings
+from latent_atlas.config.map import BOUNDARIES
+from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 from latent_atlas.presets import PRESETS, quick
 
@@ -87,9 +88,9 @@ def map(given: Namespace, console: Console) -> None:
     import torch
 
     from latent_atlas.gallery import draw_map, telling_triple
-    from latent_atlas.pictures import save
+    from latent_atlas.pictures.drawing import save
     from latent_atlas.plates import draw_levels
-    from latent_atlas.travel import plan
+    from latent_atlas.travel.plan import plan
 
     if given.steps is not None and given.boundaries is None:
         raise UserError("--steps says how long to learn against each boundary; add --boundaries")
@@ -188,7 +189,7 @@ def _train_and_show(config: Config | None, out: Path, console: Console, *, resum
 
 def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
     """Load the images and train, with progress."""
-    from latent_atlas.data import load_images
+    from latent_atlas.data.load import load_images
     from latent_atlas.engine import pick_device
     from latent_atlas.train import train as train_run
 
@@ -222,7 +223,7 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
 def _show(run: Path, device: str, console: Console) -> None:
     """Draw a run's pictures, write its page, and tell its numbers."""
     from latent_atlas.gallery import fill_gallery
-    from latent_atlas.report import write_report
+    from latent_atlas.report.page import write_report
 
     metrics = fill_gallery(run, device=device)
     page = write_report(run)
@@ -258,7 +259,7 @@ def _compare(given: Namespace, atlas: "Atlas", names: list[str], anchors: "list[
     """Learn a map against each boundary, draw them side by side, and tell what each is worth."""
     import torch
 
-    from latent_atlas.pictures import save
+    from latent_atlas.pictures.drawing import save
     from latent_atlas.plates import draw_boundaries, fit_against
 
     out = file_to_write(given, "boundaries.png")  # a place that is not there is better said before the maps are learned

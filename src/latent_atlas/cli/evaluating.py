@@ -12,16 +12,16 @@ from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
-    from latent_atlas.data import ImageSet
-    from latent_atlas.evaluation import Section
+    from latent_atlas.data.imageset import ImageSet
+    from latent_atlas.evaluation.evaluation import Section
 
 __all__ = ["evaluate"]
 
 
 def evaluate(given: Namespace, console: Console) -> None:
     """Judge a run by its held-out images."""
-    from latent_atlas.evaluation import evaluate as judged
-    from latent_atlas.report import write_evaluation
+    from latent_atlas.evaluation.evaluate import evaluate as judged
+    from latent_atlas.report.evaluated import write_evaluation
 
     out = _folder(given)
     atlas = load_atlas(given)
@@ -65,7 +65,7 @@ def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...
         UserError: it is no longer where it was.
     """
     from latent_atlas.checkpoint import Run
-    from latent_atlas.data import load_images
+    from latent_atlas.data.load import load_images
 
     channels, side, _ = atlas.image_shape
     data = replace(atlas.config.data, source=given.source or atlas.config.data.source)

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from latent_atlas.cli.console import Console, losses_in_words
-from latent_atlas.config import Config, DataConfig, with_settings
+from latent_atlas.config.run import Config, DataConfig, with_settings
 from latent_atlas.errors import UserError
 
 __all__ = ["fit"]
@@ -67,8 +67,8 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
 
     from latent_atlas.atlas import Atlas
     from latent_atlas.gallery import draw_map, telling_triple
-    from latent_atlas.pictures import save
-    from latent_atlas.travel import plan
+    from latent_atlas.pictures.drawing import save
+    from latent_atlas.travel.plan import plan
 
     atlas = Atlas.load(run, device=device)
     try:

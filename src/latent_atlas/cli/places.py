@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.config import Config
+from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 from latent_atlas.presets import PRESETS, preset_for_size
 
@@ -31,7 +31,7 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
     Raises:
         UserError: there is no such image, or the atlas has no encoder.
     """
-    from latent_atlas.data import open_image
+    from latent_atlas.data.decode import open_image
 
     if place.startswith("test:") and not Path(place).exists():
         means = atlas.codes["held_out"].means
@@ -74,7 +74,7 @@ def preset_of(source: str, name: str | None) -> Config:
     Raises:
         UserError: there is no such preset, or no such source.
     """
-    from latent_atlas.data import probe_source
+    from latent_atlas.data.load import probe_source
 
     name = name or (source if source in PRESETS else None)
     if name is None:

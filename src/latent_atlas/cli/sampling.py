@@ -11,7 +11,7 @@ from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
-    from latent_atlas.sampling import Draws
+    from latent_atlas.sampling.target import Draws
 
 __all__ = ["sample"]
 
@@ -33,7 +33,7 @@ NO_NUMBERS = ("codes", "generator", "near", "temperature", "where", "width")  # 
 def sample(given: Namespace, console: Console) -> None:
     """Draw new images, or new codes."""
     from latent_atlas.gallery import draw_samples
-    from latent_atlas.pictures import save
+    from latent_atlas.pictures.drawing import save
 
     atlas = load_atlas(given)
     out = file_to_write(given, "samples.png", (".png", ".npy"))

@@ -10,8 +10,8 @@ from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
-    from latent_atlas.data import ImageSet
-    from latent_atlas.scoring import Scores
+    from latent_atlas.data.imageset import ImageSet
+    from latent_atlas.scoring.table import Scores
     from latent_atlas.shapes import ByteImages
 
 __all__ = ["score"]
@@ -44,7 +44,7 @@ def score(given: Namespace, console: Console) -> None:
 def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
     """Read, score and draw images."""
     from latent_atlas.gallery import draw_extremes
-    from latent_atlas.pictures import save
+    from latent_atlas.pictures.drawing import save
 
     images = _read(given.images, atlas, console)
     for reject in images.rejects[:TOLD]:
@@ -88,7 +88,8 @@ def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> To
     import torch
 
     from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
-    from latent_atlas.pictures import comparison_sheet, save
+    from latent_atlas.pictures.drawing import save
+    from latent_atlas.pictures.sheets import comparison_sheet
 
     _ = atlas.image_shape  # that there is no decoder is better said before images are read
     train = _source_again(given, atlas, console).train.images
@@ -115,7 +116,8 @@ def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteIma
 
 def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
     """Images at some places, as the model takes them."""
-    from latent_atlas.data import Square, read_images
+    from latent_atlas.data.decode import Square
+    from latent_atlas.data.given import read_images
 
     channels, side, _ = atlas.image_shape
     with console.progress() as advance:
@@ -133,7 +135,7 @@ def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageS
         UserError: they are not there any more, or others are.
     """
     from latent_atlas.checkpoint import Run
-    from latent_atlas.data import load_images
+    from latent_atlas.data.load import load_images
 
     config = atlas.config
     with console.progress() as advance:

@@ -65,7 +65,8 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     from latent_atlas.atlas import Atlas
     from latent_atlas.checkpoint import Run
     from latent_atlas.engine import pick_device
-    from latent_atlas.web import demo_atlas, make_app
+    from latent_atlas.web.app import make_app
+    from latent_atlas.web.demo import demo_atlas
 
     device = given.device or "auto"
     if given.folder is None:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console
 from latent_atlas.cli.places import preset_of
-from latent_atlas.config import with_settings
+from latent_atlas.config.run import with_settings
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_atlas.study import Cell, Conclusion, Design, Estimate, Ledger
+    from latent_atlas.study.conduct import Conclusion
+    from latent_atlas.study.design import Cell, Design
+    from latent_atlas.study.ledger import Ledger
+    from latent_atlas.study.timing import Estimate
 
 __all__ = ["study"]
 
@@ -25,7 +28,9 @@ WORDS = {
 
 def study(given: Namespace, console: Console) -> None:
     """Do whatever is left of a study, and answer its questions."""
-    from latent_atlas.study import Ledger, carry_out, conclude, crew_of
+    from latent_atlas.study.conduct import conclude
+    from latent_atlas.study.ledger import Ledger
+    from latent_atlas.study.pool import carry_out, crew_of
 
     crew = crew_of(given.device or "auto", given.workers)
     design = _design(given)
@@ -56,7 +61,8 @@ def study(given: Namespace, console: Console) -> None:
 
 def _design(given: Namespace) -> "Design":
     """What the command line asks for."""
-    from latent_atlas.study import Grid, budgeted, designed
+    from latent_atlas.study.conduct import designed
+    from latent_atlas.study.design import Grid, budgeted
 
     config, effort = budgeted(preset_of(given.source, given.preset), given.budget)
     flags = {"data.source": given.source, "data.limit": given.limit}
@@ -74,7 +80,7 @@ def _estimated(design: "Design", ledger: "Ledger", left: "list[Cell]", crew: lis
     """By cells that are done where there are some of every kind that is left, else by a rehearsal."""
     import torch
 
-    from latent_atlas.study import estimate, rehearse
+    from latent_atlas.study.timing import estimate, rehearse
 
     known: dict[str, list[float]] = {}
     for cell, numbers in ledger.results(design.cells()).items():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latent_atlas.atlas import Atlas
-    from latent_atlas.travel import Path
+    from latent_atlas.travel.path import Path
 
     Journeys = dict[str, Path]
 
@@ -58,7 +58,7 @@ def travel(given: Namespace, console: Console) -> None:
 
 def _remarks(given: Namespace, atlas: "Atlas", journeys: "Journeys") -> list[str]:
     """What should be known before the journeys are believed."""
-    from latent_atlas.travel import ClassProbe
+    from latent_atlas.travel.probes import ClassProbe
 
     remarks = []
     probe = atlas.properties["class"] if "class" in given.preserve else None
@@ -109,7 +109,8 @@ def _places(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor":
 
 def _from_one(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int) -> "Journeys":
     """The journey from one place: around it, along an attribute, or back into the population."""
-    from latent_atlas.travel import along, explore
+    from latent_atlas.travel.along import along
+    from latent_atlas.travel.explore import explore
 
     if given.explore:
         settings = _settings(given.settings, _defaults(explore))
@@ -122,7 +123,8 @@ def _from_one(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int) -
 
 def _between(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int, *, beside: bool) -> "Journeys":
     """The journey by every planner that was named, and if so wished beside them the straight line, keeping nothing."""
-    from latent_atlas.travel import PLANNERS, preserve, understood
+    from latent_atlas.travel.planners import PLANNERS, understood
+    from latent_atlas.travel.preserve import preserve
 
     flags = {name: value for name in WALK_FLAGS if (value := getattr(given, name)) is not None}
     words = given.planners or (["walk"] if flags else ["geodesic"])
@@ -195,7 +197,8 @@ def _write(out: FilePath, journeys: "Journeys", numbers: Mapping[str, Any], give
     import torch
 
     from latent_atlas.gallery import draw_travel
-    from latent_atlas.pictures import animation, save, save_animation
+    from latent_atlas.pictures.animation import animation, save_animation
+    from latent_atlas.pictures.drawing import save
 
     suffix = out.suffix.lower()
     if suffix in STILL:

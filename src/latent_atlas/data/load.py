@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latent_atlas.config import DataConfig
+from latent_atlas.config.run import DataConfig
 from latent_atlas.data.arrays import array_source
 from latent_atlas.data.decode import Square, plain
 from latent_atlas.data.files import folder_source, tar_source, zip_source

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import torch
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.data import ImageSet
+from latent_atlas.data.imageset import ImageSet
 from latent_atlas.evaluation.evaluation import Evaluation
 from latent_atlas.evaluation.material import material_of
 from latent_atlas.evaluation.questions import QUESTIONS
-from latent_atlas.features import extractor_for
+from latent_atlas.features.choose import extractor_for
 
 __all__ = ["evaluate"]
 

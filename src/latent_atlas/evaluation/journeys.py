@@ -16,8 +16,10 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.manifolds import Manifold, manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
-from latent_atlas.travel import OUTSIDE_SHARE, Path, between_means, plan, understood
-from latent_atlas.travel.metrics import frame_log_probs
+from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs
+from latent_atlas.travel.path import Path
+from latent_atlas.travel.plan import plan
+from latent_atlas.travel.planners import between_means, understood
 
 __all__ = ["JOURNEYS", "Judge", "drift", "frame_numbers", "plan_rows", "travel_numbers", "travel_table"]
 

@@ -9,14 +9,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.boundary import fit_gaussians
+from latent_atlas.boundary.gaussians import fit_gaussians
 from latent_atlas.codes import Codes
-from latent_atlas.data import ImageSet
+from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density import Density
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.manifolds import NEIGHBOURS
-from latent_atlas.features import Extractor
-from latent_atlas.features.extractor import as_bytes
+from latent_atlas.features.extractor import Extractor, as_bytes
 from latent_atlas.shapes import ByteImages, Images
 
 __all__ = ["FEWEST", "Material", "material_of"]

@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_atlas.data import ImageSet
+from latent_atlas.data.imageset import ImageSet
 from latent_atlas.errors import UserError
 from latent_atlas.features.classifier import train_classifier
 from latent_atlas.features.extractor import Extractor

@@ -18,7 +18,7 @@ from latent_atlas.portable.graph import save_graph, save_part
 from latent_atlas.portable.keeping import probe_of, save_probe
 from latent_atlas.portable.networks import Network, networks
 from latent_atlas.portable.oddness import save_scorer, scorer_of
-from latent_atlas.travel import ClassProbe
+from latent_atlas.travel.probes import ClassProbe
 
 __all__ = ["Written", "check", "write_folder"]
 

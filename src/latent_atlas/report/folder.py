@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.config import Config
+from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 
 __all__ = ["Folder"]

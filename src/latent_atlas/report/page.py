@@ -4,8 +4,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.config import ModelConfig
-from latent_atlas.pictures import curves_picture, png
+from latent_atlas.config.run import ModelConfig
+from latent_atlas.pictures.curves import curves_picture
+from latent_atlas.pictures.drawing import png
 from latent_atlas.report.folder import Folder
 from latent_atlas.report.frame import figure, framed, section
 from latent_atlas.report.progress import progress

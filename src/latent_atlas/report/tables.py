@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any, NamedTuple
 
-from latent_atlas.evaluation import Number
+from latent_atlas.evaluation.uncertainty import Number
 
 __all__ = ["Meaning", "meaning_of", "shown", "table"]
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from latent_atlas.engine import device_name
-from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
+from latent_atlas.evaluation.comparison import frechet_distance
+from latent_atlas.evaluation.images import reconstruction_numbers
 from latent_atlas.geometry.dense import active_units, kl_per_image
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.study.against import compare_sizes, pulled_back

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from latent_atlas.config import BOUNDARIES, Config, with_settings
+from latent_atlas.config.map import BOUNDARIES
+from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 
 __all__ = ["ARMS", "BUDGETS", "STUDIED", "Z_REAL", "Cell", "Design", "Effort", "Grid", "budgeted"]

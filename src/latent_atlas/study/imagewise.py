@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from latent_atlas import losses
-from latent_atlas.config import Config
+from latent_atlas.config.run import Config
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.initial import initial_weights
 from latent_atlas.ratio import follow

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.config import Config, DataConfig
-from latent_atlas.data import ImageSet, load_images
-from latent_atlas.data.load import open_source
+from latent_atlas.config.run import Config, DataConfig
+from latent_atlas.data.imageset import ImageSet
+from latent_atlas.data.load import load_images, open_source
 from latent_atlas.errors import UserError
-from latent_atlas.features import Extractor, extractor_for
-from latent_atlas.features.extractor import as_bytes
+from latent_atlas.features.choose import extractor_for
+from latent_atlas.features.extractor import Extractor, as_bytes
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.ledger import Ledger
 

@@ -12,9 +12,10 @@ import torch
 from latent_atlas.calibration import log_density, measure
 from latent_atlas.density import Membership, StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation import frechet_distance, plan_rows, travel_table
+from latent_atlas.evaluation.comparison import frechet_distance
+from latent_atlas.evaluation.journeys import plan_rows, travel_table
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.sampling import draw
+from latent_atlas.sampling.draw import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
 from latent_atlas.study.subject import Subject

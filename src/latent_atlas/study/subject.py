@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.boundary import fit_gaussians
+from latent_atlas.boundary.gaussians import fit_gaussians
 from latent_atlas.codes import Codes
 from latent_atlas.engine import pick_device
-from latent_atlas.evaluation import Judge
+from latent_atlas.evaluation.journeys import Judge
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.travel import Path
+from latent_atlas.travel.path import Path
 from latent_atlas.web import asked
 from latent_atlas.web.asked import tensor
 from latent_atlas.web.explorer import Asking

@@ -12,7 +12,8 @@ from latent_atlas.charts import Plane, Window, fit_window
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.shapes import Images, Labels, Latents, Values
-from latent_atlas.travel import OUTSIDE_SHARE, principal_components
+from latent_atlas.travel.directions import principal_components
+from latent_atlas.travel.metrics import OUTSIDE_SHARE
 
 __all__ = ["Known", "Part", "Range", "window_of"]
 

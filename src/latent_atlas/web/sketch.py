@@ -5,7 +5,8 @@ from torch import Tensor
 
 from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.model import Model
-from latent_atlas.pictures import comparison_sheet, png
+from latent_atlas.pictures.drawing import png
+from latent_atlas.pictures.sheets import comparison_sheet
 
 __all__ = ["STATE", "newest", "sketch", "weights_of"]
 
