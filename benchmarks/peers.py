@@ -41,10 +41,10 @@ import torch
 from contestants import train_ours
 from cost import Cost
 from latent_atlas.config import Config, with_settings
+from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, manifold_of, reconstruction_numbers
 from latent_atlas.features import Classifier
-from latent_atlas.presets import PRESETS
 from reconstruction import as_bytes, earlier_rows, make_judge
 from record import record
 

@@ -11,9 +11,9 @@ from latent_atlas.config import (
     mixture_parts,
     with_settings,
 )
+from latent_atlas.config.presets import PRESETS, preset_for_size, quick
 from latent_atlas.errors import UserError
 from latent_atlas.model import footprint
-from latent_atlas.presets import PRESETS, preset_for_size, quick
 
 
 @pytest.mark.parametrize("name", PRESETS)

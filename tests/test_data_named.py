@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from latent_atlas.config import DataConfig
+from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, huggingface, load_images, named, probe_source
 from latent_atlas.errors import UserError
-from latent_atlas.presets import PRESETS
 
 
 def loaded(name: str, size: int = 28, channels: int = 1, **settings: Any) -> ImageSet:

@@ -17,10 +17,10 @@ from latent_atlas import Atlas
 from latent_atlas.checkpoint import Run
 from latent_atlas.collection import collect
 from latent_atlas.config import Config, MapConfig, TrainConfig, with_settings
+from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import Square, load_images, read_images
 from latent_atlas.errors import UserError
 from latent_atlas.fit import fit
-from latent_atlas.presets import PRESETS
 from latent_atlas.train import train
 
 SMALL = (

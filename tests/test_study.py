@@ -17,8 +17,8 @@ import pytest
 
 from latent_atlas.cli import main
 from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
+from latent_atlas.config.presets import PRESETS
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.presets import PRESETS
 from latent_atlas.study import (
     BUDGETS,
     Cell,

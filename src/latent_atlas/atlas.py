@@ -11,7 +11,7 @@ from torch import Tensor
 from latent_atlas.adapter import Autoencoder, Function
 from latent_atlas.codes import Codes
 from latent_atlas.coding import Coding
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.engine import pick_device
 from latent_atlas.errors import UserError

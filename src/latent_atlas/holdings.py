@@ -14,7 +14,7 @@ from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.coding import Coding
 from latent_atlas.collection import collect
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap

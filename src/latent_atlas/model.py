@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config, ModelConfig
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator

@@ -11,7 +11,7 @@ from latent_atlas.boundary.fit import fit_boundary
 from latent_atlas.boundary.gaussians import Gaussians, fit_gaussians
 from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, measure
 from latent_atlas.codes import Codes
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.errors import UserError
 from latent_atlas.mass import log_mean_ratio, meetings
 from latent_atlas.nn.initial import initial_weights

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from latent_atlas.boundary.boundary import Boundary
 from latent_atlas.boundary.mixture import PARTS, MixtureBoundary
-from latent_atlas.config.map import BOUNDARIES, MapConfig
+from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
 

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from latent_atlas.boundary.boundary import AffineBoundary, AffineNormal
 from latent_atlas.boundary.moments import cholesky, extent
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density import StandardNormal
 from latent_atlas.shapes import Latents
 

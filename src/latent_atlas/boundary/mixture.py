@@ -9,7 +9,7 @@ from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, P
 from latent_atlas.boundary.gaussians import GaussiansBoundary
 from latent_atlas.boundary.outskirts import OutskirtsBoundary
 from latent_atlas.boundary.radius import RadiusBoundary
-from latent_atlas.config.map import MapConfig, mixture_parts
+from latent_atlas.config.density_ratio import MapConfig, mixture_parts
 from latent_atlas.density import Density
 from latent_atlas.shapes import Latents, Values
 

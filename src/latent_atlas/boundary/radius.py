@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.boundary.boundary import Boundary
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values

@@ -21,10 +21,10 @@ from latent_atlas.cli.scoring import score
 from latent_atlas.cli.serving import serve
 from latent_atlas.cli.studying import study
 from latent_atlas.cli.travelling import travel
-from latent_atlas.config.map import BOUNDARIES
+from latent_atlas.config.density_ratio import BOUNDARIES
+from latent_atlas.config.presets import PRESETS, quick
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
-from latent_atlas.presets import PRESETS, quick
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ from typing import NoReturn
 from latent_atlas import __version__
 from latent_atlas.cli import commands
 from latent_atlas.cli.console import Console
-from latent_atlas.config.map import BOUNDARIES
+from latent_atlas.config.density_ratio import BOUNDARIES
+from latent_atlas.config.presets import PRESETS
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.presets import PRESETS
 
 __all__ = ["main"]
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latent_atlas.config.presets import PRESETS, preset_for_size
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
-from latent_atlas.presets import PRESETS, preset_for_size
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from latent_atlas.config.map import MapConfig
-from latent_atlas.config.require import require
+from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.parse import require
 from latent_atlas.errors import UserError
 
 __all__ = ["Config", "DataConfig", "ModelConfig", "TrainConfig", "with_settings"]

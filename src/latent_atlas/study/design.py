@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from latent_atlas.config.map import BOUNDARIES
+from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
 from latent_atlas.codes import Codes
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.shapes import Latents

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from latent_atlas.config.map import MapConfig
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
 
 __all__ = ["PRESETS", "preset_for_size", "quick"]
