@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 
 from latent_atlas import LatentMap
 from latent_atlas.config import MapConfig
-from latent_atlas.density import StandardNormal
-from latent_atlas.toys import World, correlated_gaussian
+from latent_atlas.density.base import Source, StandardNormal
+from latent_atlas.density.toys import correlated_gaussian
 from record import record
 
 NATS_PER_DIMENSION = 0.25
@@ -51,7 +51,7 @@ def main() -> None:
     plot(rows, out.with_suffix(".png"))
 
 
-def measure(world: World, config: MapConfig, given: argparse.Namespace) -> dict[str, float | None]:
+def measure(world: Source, config: MapConfig, given: argparse.Namespace) -> dict[str, float | None]:
     """Fit one map and compare its log-ratio with the exact one on codes it has not seen."""
     generator = torch.Generator(given.device).manual_seed(given.seed)
     codes, fresh = (world.sample(n, generator=generator) for n in (given.samples, 10_000))

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from latent_atlas import LatentMap
 from latent_atlas.config import MapConfig
-from latent_atlas.density import Density
-from latent_atlas.toys import World, catalogue
+from latent_atlas.density.base import Density, Source
+from latent_atlas.density.toys import catalogue
 from opponents import fit_flow, fit_gaussian_mixture, fit_kde
 from record import record
 
@@ -74,7 +74,7 @@ def earlier_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return before["results"]["rows"] if before.get("settings") == settings else []
 
 
-def measure(world: World, estimator: str, given: argparse.Namespace) -> dict[str, Any]:
+def measure(world: Source, estimator: str, given: argparse.Namespace) -> dict[str, Any]:
     """Fit one estimator and judge it at places it has not seen."""
     generator = torch.Generator().manual_seed(given.seed)
     codes, held_out, real = (world.sample(n, generator=generator) for n in (given.codes, 5_000, 4_000))
@@ -96,7 +96,7 @@ def measure(world: World, estimator: str, given: argparse.Namespace) -> dict[str
     return {"rank": everywhere, **ranks, **cosines, "nats lost": lost, "seconds": seconds}
 
 
-def cosines_blurred(density: Density, world: World, real: Tensor, generator: torch.Generator) -> dict[str, float]:
+def cosines_blurred(density: Density, world: Source, real: Tensor, generator: torch.Generator) -> dict[str, float]:
     """Mean cosine of the score with the exact one, both of the population seen through noise, on codes with it."""
     cosines = {}
     for width in WIDTHS:
@@ -106,7 +106,7 @@ def cosines_blurred(density: Density, world: World, real: Tensor, generator: tor
     return cosines
 
 
-def spearman(density: Density, world: World, latents: Tensor) -> float:
+def spearman(density: Density, world: Source, latents: Tensor) -> float:
     """Rank correlation of the estimated and the exact log-density."""
     return float(spearmanr(density.log_prob(latents).detach(), world.log_prob(latents)).statistic)
 

@@ -15,7 +15,7 @@ import torch
 from latent_atlas import LatentMap
 from latent_atlas.charts import Window, chart, plane_through
 from latent_atlas.config import MapConfig
-from latent_atlas.toys import clusters
+from latent_atlas.density.toys import clusters
 from record import record
 
 DIMENSION, CODES = 16, 60_000

@@ -23,10 +23,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
+from latent_atlas.density.toys import two_clusters
 from latent_atlas.nn.initial import initial_weights
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.toys import two_clusters
 
 __all__ = ["Fitted", "Flow", "Kernels", "Mixture", "fit_flow", "fit_gaussian_mixture", "fit_kde"]
 

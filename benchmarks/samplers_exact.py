@@ -19,10 +19,11 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
+from latent_atlas.density.base import Source
+from latent_atlas.density.toys import GaussianMixture, Shell, clusters, correlated_gaussian, two_moons
 from latent_atlas.errors import UserError
 from latent_atlas.sampling import draw, log_normaliser
 from latent_atlas.shapes import Latents
-from latent_atlas.toys import GaussianMixture, Shell, World, clusters, correlated_gaussian, two_moons
 from record import record
 
 LEVEL = 0.01  # of a row's tests together
@@ -31,7 +32,7 @@ PERMUTATIONS = 500
 EXACT = "exact draws"
 
 
-def worlds() -> dict[str, World]:
+def worlds() -> dict[str, Source]:
     """Worlds in 2 and in 8 dimensions; the last has a Gaussian's levels, which `correlated` lacks."""
     scales = torch.linspace(0.4, 1.2, 8)
     return {
@@ -83,7 +84,7 @@ def main() -> None:
     record("samplers_exact", {"rows": rows, "normalisers": normalisers}, **settings)
 
 
-def normaliser(world: World, generator: torch.Generator) -> dict[str, Any]:
+def normaliser(world: Source, generator: torch.Generator) -> dict[str, Any]:
     """log Z of a density that is normalised, and how many standard errors from 0 it is."""
     start = time.perf_counter()
     found = log_normaliser(world, generator=generator)
@@ -91,7 +92,7 @@ def normaliser(world: World, generator: torch.Generator) -> dict[str, Any]:
     return {**numbers, "effective_share": found.effective_share, "seconds": time.perf_counter() - start}
 
 
-def judged(world: World, sampler: str, options: dict[str, Any], n: int, generator: torch.Generator) -> dict[str, Any]:
+def judged(world: Source, sampler: str, options: dict[str, Any], n: int, generator: torch.Generator) -> dict[str, Any]:
     """The p-values of one row; its verdict is whether the smallest, times the number of tests, is over the level."""
     real = world.sample(n, generator=generator)
     start, info = time.perf_counter(), {}

@@ -49,7 +49,8 @@ from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.config import DataConfig
 from latent_atlas.data import load_images
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density, Source
+from latent_atlas.density.toys import clusters, ring, two_moons
 from latent_atlas.evaluation import (
     JOURNEYS,
     Judge,
@@ -61,7 +62,6 @@ from latent_atlas.evaluation import (
 from latent_atlas.features import Classifier, Extractor, efficientnet, train_classifier
 from latent_atlas.model import Model
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.toys import World, clusters, ring, two_moons
 from latent_atlas.travel import between_means
 from latent_atlas.travel.path import resample
 from latent_atlas.travel.straight import linear
@@ -213,7 +213,7 @@ def both_halves(density: Density, mine: Codes, theirs: Codes, generator: torch.G
     }
 
 
-def staged(dimension: int) -> dict[str, tuple[World, Plane]]:
+def staged(dimension: int) -> dict[str, tuple[Source, Plane]]:
     """Worlds, each with a plane towards which its density nowhere falls: the best journey is in it but for its ends.
 
     Along the normals of the plane all Gaussians of a world have the same centre and, each, a single width.
@@ -228,7 +228,7 @@ def staged(dimension: int) -> dict[str, tuple[World, Plane]]:
     }
 
 
-def on_world(world: World, plane: Plane, given: argparse.Namespace) -> dict[str, Any]:
+def on_world(world: Source, plane: Plane, given: argparse.Namespace) -> dict[str, Any]:
     """Each planner's least likely place against the best possible, by the true density."""
     generator = torch.Generator().manual_seed(given.seed)
     start, end = world.sample(2 * given.pairs, generator=generator).chunk(2)
@@ -261,7 +261,7 @@ def on_world(world: World, plane: Plane, given: argparse.Namespace) -> dict[str,
 
 
 @torch.no_grad()
-def best_possible(world: World, plane: Plane, start: Latents, end: Latents) -> Values:
+def best_possible(world: Source, plane: Plane, start: Latents, end: Latents) -> Values:
     """The log-density in nats under which any journey from `start` to `end` must fall, shape (n,).
 
     min(log q(z_A), log q(z_B), the highest level over which their shadows on the plane hang together).

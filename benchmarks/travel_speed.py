@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from latent_atlas import LatentMap
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density, Source
+from latent_atlas.density.toys import clusters, two_moons
 from latent_atlas.evaluation import Judge
 from latent_atlas.shapes import Points, Values
-from latent_atlas.toys import World, clusters, two_moons
 from latent_atlas.travel import plan
 from latent_atlas.travel.geodesic import Geodesic, cost, geodesic
 from latent_atlas.travel.path import resample
@@ -95,7 +95,7 @@ def on_the_plane(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     return table
 
 
-def speeds(row: str, planner: Planner, world: World, given: argparse.Namespace) -> dict[str, float]:
+def speeds(row: str, planner: Planner, world: Source, given: argparse.Namespace) -> dict[str, float]:
     """Paths per second by batch, from the median time."""
     numbers = {}
     for batch in given.batches:
@@ -111,7 +111,7 @@ def speeds(row: str, planner: Planner, world: World, given: argparse.Namespace) 
     return numbers
 
 
-def ends(world: World, batch: int, seed: int) -> tuple[Tensor, Tensor]:
+def ends(world: Source, batch: int, seed: int) -> tuple[Tensor, Tensor]:
     """Where the journeys start and where they end, (batch, d) each."""
     drawn = world.sample(2 * batch, generator=torch.Generator().manual_seed(seed + 1))
     return drawn[:batch], drawn[batch:]

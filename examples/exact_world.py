@@ -8,8 +8,8 @@ import math
 
 import torch
 
-from latent_atlas.density import ExactMembership, StandardNormal
-from latent_atlas.toys import arc
+from latent_atlas.density.base import ExactMembership, StandardNormal
+from latent_atlas.density.toys import arc
 from latent_atlas.travel import plan
 
 world = arc()

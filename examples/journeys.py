@@ -6,7 +6,7 @@ round with the least detour, whether it starts from the straight line or from a 
 
 import torch
 
-from latent_atlas.toys import two_moons
+from latent_atlas.density.toys import two_moons
 from latent_atlas.travel import plan, tour, uphill
 
 world = two_moons(2)

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
-from latent_atlas.toys import arc
 from latent_atlas.travel.along import along
 from latent_atlas.travel.attributes import Direction, Function
 

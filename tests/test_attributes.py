@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.toys import GaussianMixture, two_clusters
 from latent_atlas.travel.attributes import Attribute, Direction, Function, LogDensity
 from latent_atlas.travel.directions import decoder_directions, entanglement, principal_components
 from latent_atlas.travel.probes import ClassProbe, ValueProbe

@@ -21,9 +21,9 @@ from latent_atlas.boundary import (
     load_boundary,
 )
 from latent_atlas.config import BOUNDARIES, MapConfig
-from latent_atlas.density import Density, gradient
+from latent_atlas.density.base import Density, gradient
+from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.toys import GaussianMixture, two_clusters
 
 WORLD = two_clusters(2, distance=3.0)
 PARTS = "prior 1, box 2, density 1, gaussian-mixture 2"

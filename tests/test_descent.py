@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.toys import arc
+from latent_atlas.density.toys import arc
 from latent_atlas.travel.descent import minimise
 from latent_atlas.travel.geodesic import action
 from latent_atlas.travel.path import resample

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import (
     JOURNEYS,
@@ -17,7 +18,6 @@ from latent_atlas.evaluation import (
     travel_table,
 )
 from latent_atlas.features import train_classifier
-from latent_atlas.toys import two_clusters
 from latent_atlas.travel import Path
 
 

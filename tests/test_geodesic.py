@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density, StandardNormal
+from latent_atlas.density.base import Density, StandardNormal
+from latent_atlas.density.toys import GaussianMixture, Shell, arc, ring
 from latent_atlas.errors import UserError
-from latent_atlas.toys import GaussianMixture, Shell, arc, ring
 from latent_atlas.travel import plan
 from latent_atlas.travel.geodesic import Geodesic, action, cost, geodesic
 from latent_atlas.travel.path import arc_lengths, resample

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from latent_atlas import losses
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.toys import GaussianMixture
 from latent_atlas.errors import UserError
 from latent_atlas.geometry import (
     Geometry,
@@ -26,7 +27,6 @@ from latent_atlas.geometry import (
     prior_inside,
     spectrum,
 )
-from latent_atlas.toys import GaussianMixture
 
 
 def normal(*shape: int, seed: int = 1) -> Tensor:

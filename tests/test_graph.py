@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.toys import two_clusters
 from latent_atlas.travel.graph import Graph, graph
 from latent_atlas.travel.path import arc_lengths
 

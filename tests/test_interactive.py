@@ -22,6 +22,7 @@ from latent_atlas.boundary import fit_boundary
 from latent_atlas.checkpoint import read_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.config import Config, MapConfig, ModelConfig
+from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.model import Model
@@ -31,7 +32,6 @@ from latent_atlas.portable.facts import facts
 from latent_atlas.portable.folder import PAGE as BUILT
 from latent_atlas.portable.graph import save_graph
 from latent_atlas.portable.oddness import scorer_of
-from latent_atlas.toys import two_clusters
 from latent_atlas.travel.constraint import Constraint
 
 if TYPE_CHECKING:

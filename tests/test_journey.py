@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
-from latent_atlas.toys import arc
 from latent_atlas.travel import Direction, journey, plan, preserve, tour
 
 NORMAL = StandardNormal(3)

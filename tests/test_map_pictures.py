@@ -16,7 +16,8 @@ from latent_atlas.boundary import PriorBoundary
 from latent_atlas.charts import Plane, Window, chart
 from latent_atlas.codes import Codes
 from latent_atlas.config import MapConfig
-from latent_atlas.density import Membership, StandardNormal
+from latent_atlas.density.base import Membership, StandardNormal
+from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.pictures import (
@@ -31,7 +32,6 @@ from latent_atlas.pictures import (
 from latent_atlas.pictures.levels import arrows
 from latent_atlas.plates import NEAR, draw_boundaries, draw_levels, draw_reliability, fit_against
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.toys import arc
 
 EXTENT = (-3.0, 3.0, -2.0, 4.0)
 QUICK = MapConfig(width=16, depth=1, steps=40, check_every=20)

@@ -7,10 +7,10 @@ import torch
 
 from latent_atlas.boundary import DiagonalBoundary, GaussianBoundary, PriorBoundary
 from latent_atlas.codes import Codes
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.toys import GaussianMixture, correlated_gaussian
 from latent_atlas.nn.latent_discriminator import angle_of, place_of
 from latent_atlas.noise import choose_levels, measured_kl, noised, whitened
-from latent_atlas.toys import GaussianMixture, correlated_gaussian
 
 
 def test_places_and_angles_are_inverse_to_each_other() -> None:

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density, ExactMembership
+from latent_atlas.density.base import Density, ExactMembership, Source
+from latent_atlas.density.toys import GaussianMixture, correlated_gaussian, two_clusters, two_moons
 from latent_atlas.errors import UserError
 from latent_atlas.sampling import log_normaliser
-from latent_atlas.toys import GaussianMixture, World, correlated_gaussian, two_clusters, two_moons
 
 
 class Unnormalised(Density):
     """exp(-E) = c q for a known density q."""
 
-    def __init__(self, world: World, nats: float) -> None:
+    def __init__(self, world: Source, nats: float) -> None:
         self.world, self.nats, self.dimension = world, nats, world.dimension
 
     def log_prob(self, latents: Tensor) -> Tensor:

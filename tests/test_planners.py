@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
-from latent_atlas.toys import GaussianMixture, arc, ring, two_clusters
+from latent_atlas.density.base import Density
+from latent_atlas.density.toys import GaussianMixture, arc, ring, two_clusters
 from latent_atlas.travel import PLANNERS, plan, understood
 from latent_atlas.travel.geodesic import Geodesic, action
 from latent_atlas.travel.graph import Graph

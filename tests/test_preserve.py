@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density, ExactMembership, StandardNormal
+from latent_atlas.density.base import Density, ExactMembership, StandardNormal
+from latent_atlas.density.toys import GaussianMixture, arc, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.toys import GaussianMixture, arc, two_clusters
 from latent_atlas.travel.attributes import Attribute, Direction, Function
 from latent_atlas.travel.constraint import Constraint, nearest, retract, tangent
 from latent_atlas.travel.preserve import preserve

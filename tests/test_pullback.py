@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.travel import plan
 from latent_atlas.travel.path import resample

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from latent_atlas.config import MapConfig
-from latent_atlas.density import Density, ExactMembership, StandardNormal
+from latent_atlas.density.base import Density, ExactMembership, Source, StandardNormal
+from latent_atlas.density.toys import GaussianMixture, correlated_gaussian, two_clusters, two_moons
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import SAMPLERS, Draws, draw, options_of
 from latent_atlas.sampling.matching import matching
-from latent_atlas.toys import GaussianMixture, World, correlated_gaussian, two_clusters, two_moons
 
 CLUSTERS = two_clusters(2, distance=2.4, scale=0.4)
 WIDE = GaussianMixture(torch.ones(1), torch.linspace(-0.5, 0.5, 8)[None], torch.linspace(0.4, 1.2, 8)[None])
-WORLDS: dict[str, World] = {
+WORLDS: dict[str, Source] = {
     "clusters": CLUSTERS,
     "moons": two_moons(2),
     "correlated": correlated_gaussian(8, mutual_information=1.0),

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.toys import Shell, arc, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.toys import Shell, arc, two_clusters
 from latent_atlas.travel import plan
 from latent_atlas.travel.path import resample
 from latent_atlas.travel.string import String, string

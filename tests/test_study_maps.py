@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
-from latent_atlas.density import ExactMembership, StandardNormal
+from latent_atlas.density.base import ExactMembership, StandardNormal
+from latent_atlas.density.toys import two_clusters
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.study.imagewise import fit_imagewise
 from latent_atlas.study.material import CORRUPTIONS, corrupted
 from latent_atlas.study.measures import calibrated
 from latent_atlas.study.moving import STEPS, crossing, moved, optimal, profile
 from latent_atlas.study.pullback import PulledBack
-from latent_atlas.toys import two_clusters
 
 QUICK = MapConfig(width=32, depth=1, steps=400, batch_size=256, check_every=50)
 

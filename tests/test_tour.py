@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
+from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
-from latent_atlas.toys import arc
 from latent_atlas.travel import Path, plan
 from latent_atlas.travel.path import arc_lengths
 from latent_atlas.travel.tour import tour

@@ -10,15 +10,13 @@ from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from latent_atlas.density import ExactMembership, StandardNormal, gradient
-from latent_atlas.errors import UserError
-from latent_atlas.toys import (
+from latent_atlas.density.base import ExactMembership, Source, StandardNormal, gradient
+from latent_atlas.density.toys import (
     CorrelatedGaussian,
     GaussianMixture,
     Shell,
     Spiralled,
     StudentT,
-    World,
     arc,
     catalogue,
     clusters,
@@ -27,10 +25,11 @@ from latent_atlas.toys import (
     two_clusters,
     two_moons,
 )
+from latent_atlas.errors import UserError
 
 PLANE = catalogue(2) | {"two_clusters": two_clusters(2, distance=3.0), "arc": arc(), "ring": ring()}
 KINDS = list(catalogue(2))
-EXACT: dict[str, Callable[[int], World]] = {
+EXACT: dict[str, Callable[[int], Source]] = {
     "shell": lambda d: Shell(d, radius=0.7 * math.sqrt(d), width=0.4),
     "correlated": lambda d: correlated_gaussian(d, mutual_information=0.2 * d),
     "spiral": lambda d: Spiralled(correlated_gaussian(d, mutual_information=0.2 * d), turn=0.5),
@@ -57,7 +56,7 @@ def random_mixture(dimension: int, count: int, *, diagonal: bool) -> GaussianMix
 
 @pytest.mark.parametrize("world", PLANE.values(), ids=PLANE)
 def test_a_world_integrates_to_one_samples_itself_and_knows_its_divergence(
-    world: World, generator: torch.Generator
+    world: Source, generator: torch.Generator
 ) -> None:
     grid = lattice()
     log_prob = world.log_prob(grid)
@@ -89,11 +88,11 @@ def test_score_is_the_slope_of_log_prob(name: str, dimension: int, generator: to
 @pytest.mark.parametrize("dimension", [2, 64])
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
 def test_an_exact_divergence_is_what_sampling_estimates(
-    make: Callable[[int], World], dimension: int, generator: torch.Generator
+    make: Callable[[int], Source], dimension: int, generator: torch.Generator
 ) -> None:
     world = make(dimension)
     told = world.kl_to_prior(generator=generator)
-    estimate = World.kl_to_prior(world, generator=generator, samples=20_000)
+    estimate = Source.kl_to_prior(world, generator=generator, samples=20_000)
     assert told.exact
     assert not estimate.exact
     assert estimate.error < 0.05 * told.nats + 0.02
@@ -223,7 +222,7 @@ def test_other_coordinates_are_independent_normals(
     torch.testing.assert_close(make(6).log_prob(z), apart)
 
 
-def radial_law(world: World, furthest: float) -> tuple[Tensor, Tensor]:
+def radial_law(world: Source, furthest: float) -> tuple[Tensor, Tensor]:
     """A grid of radii and the log-density of |z| there, read off the world's along a diagonal."""
     d = world.dimension
     radii = torch.linspace(0, furthest, 100_001, dtype=torch.float64)[1:]
@@ -241,7 +240,7 @@ RADIAL = {
 
 
 @pytest.mark.parametrize(("world", "furthest", "n"), RADIAL.values(), ids=RADIAL)
-def test_radii_are_drawn_from_the_density(world: World, furthest: float, n: int, generator: torch.Generator) -> None:
+def test_radii_are_drawn_from_the_density(world: Source, furthest: float, n: int, generator: torch.Generator) -> None:
     radii, log_density = radial_law(world, furthest)
     cumulative = torch.cumulative_trapezoid(log_density.exp(), radii)
     assert cumulative[-1].item() == pytest.approx(1, abs=1e-5)
@@ -346,7 +345,7 @@ def test_stirring_keeps_volume_and_the_prior_and_can_be_undone(dimension: int, g
         (lambda: ring(1), "2 dimensions or more"),
     ],
 )
-def test_an_impossible_world_is_refused_with_the_reason(wrong: Callable[[], World], sentence: str) -> None:
+def test_an_impossible_world_is_refused_with_the_reason(wrong: Callable[[], Source], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         wrong()
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.toys import two_clusters
 from latent_atlas.travel import PLANNERS, plan
 from latent_atlas.travel.path import Path, arc_lengths, resample
 from latent_atlas.travel.straight import slerp

@@ -11,7 +11,7 @@ from torch import nn
 from latent_atlas.boundary.boundary import Boundary
 from latent_atlas.boundary.gaussians import Gaussians
 from latent_atlas.codes import Codes
-from latent_atlas.density import Density, gradient
+from latent_atlas.density.base import Density, gradient
 from latent_atlas.mass import log_mean_exp, log_mean_ratio, meetings
 from latent_atlas.nn.latent_discriminator import angle_of
 from latent_atlas.noise import noised, whitened

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.density import Membership, entropy
+from latent_atlas.density.base import Membership, entropy
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 

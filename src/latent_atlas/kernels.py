@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Mask, Values
 
 __all__ = ["MALA_ACCEPTED", "Kernel", "State", "hmc", "mala", "tuned", "ula"]

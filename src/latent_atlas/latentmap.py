@@ -19,7 +19,7 @@ from latent_atlas.calibration import Calibration, log_density
 from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.codes import Codes, as_codes
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density import Membership, StandardNormal, blur_width
+from latent_atlas.density.base import Membership, StandardNormal, blur_width
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.noise import whitened

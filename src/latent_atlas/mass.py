@@ -8,7 +8,7 @@ from torch import nn
 from latent_atlas.boundary.boundary import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussians import Gaussians
 from latent_atlas.codes import Codes
-from latent_atlas.density import Density, ExactMembership, StandardNormal
+from latent_atlas.density.base import Density, ExactMembership, StandardNormal
 from latent_atlas.noise import whitened
 from latent_atlas.normaliser import log_normaliser
 from latent_atlas.ratio import batched_logits

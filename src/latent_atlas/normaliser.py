@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.kernels import State, hmc
 from latent_atlas.shapes import Latents, Values
@@ -65,7 +65,7 @@ def log_normaliser(density: Density, *, n: int = 1_000, steps: int = 100, genera
         UserError: there are too few chains or steps, or no weight is above 0.
 
     Examples:
-        >>> from latent_atlas.toys import two_clusters
+        >>> from latent_atlas.density.toys import two_clusters
         >>> found = log_normaliser(two_clusters(2, 3.0), steps=20, generator=torch.Generator().manual_seed(0))
         >>> abs(found.nats) < 3 * found.error
         True

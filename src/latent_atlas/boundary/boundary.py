@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density import Density, StandardNormal
+from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["AffineBoundary", "AffineNormal", "Boundary"]

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from latent_atlas.boundary.boundary import Boundary
-from latent_atlas.boundary.moments import cholesky, extent
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
+from latent_atlas.density.moments import cholesky, extent
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["BoxBoundary", "Uniform"]

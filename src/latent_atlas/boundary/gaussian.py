@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from latent_atlas.boundary.boundary import AffineBoundary, AffineNormal
-from latent_atlas.boundary.moments import cholesky, extent
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.moments import cholesky, extent
 from latent_atlas.shapes import Latents
 
 __all__ = ["DiagonalBoundary", "GaussianBoundary", "PriorBoundary"]

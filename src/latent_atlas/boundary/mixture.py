@@ -10,7 +10,7 @@ from latent_atlas.boundary.gaussians import GaussiansBoundary
 from latent_atlas.boundary.outskirts import OutskirtsBoundary
 from latent_atlas.boundary.radius import RadiusBoundary
 from latent_atlas.config.density_ratio import MapConfig, mixture_parts
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["PARTS", "Mixed", "MixtureBoundary"]

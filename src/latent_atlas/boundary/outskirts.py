@@ -9,7 +9,7 @@ from latent_atlas.boundary.boundary import AffineNormal, Boundary
 from latent_atlas.boundary.gaussian import GaussianBoundary
 from latent_atlas.boundary.gaussians import Gaussians, fit_gaussians
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Mask, Values
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latent_atlas.boundary.boundary import Boundary
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.manifolds import Manifold, manifold_of

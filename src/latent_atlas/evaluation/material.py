@@ -12,7 +12,7 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.boundary.gaussians import fit_gaussians
 from latent_atlas.codes import Codes
 from latent_atlas.data.imageset import ImageSet
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.manifolds import NEIGHBOURS
 from latent_atlas.features.extractor import Extractor, as_bytes

@@ -8,7 +8,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from latent_atlas.density import Density, StandardNormal
+from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import collection_numbers
 from latent_atlas.evaluation.evaluation import Section

@@ -3,7 +3,7 @@
 import torch
 
 from latent_atlas import losses
-from latent_atlas.density import Density, StandardNormal
+from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.shapes import Latents
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.continuous import distances, largest_steps, path_lengths
 from latent_atlas.geometry.dense import active_units, kl_per_image, prior_inside
@@ -136,7 +136,7 @@ def measure(
         UserError: there are no two different codes, too few samples, or the decoder has no derivative.
 
     Examples:
-        >>> from latent_atlas.density import StandardNormal
+        >>> from latent_atlas.density.base import StandardNormal
         >>> codes = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
         >>> easy = measure(StandardNormal(2), lambda z: 3 * z, codes, floor=-4.8, generator=torch.Generator())
         >>> round(easy.condition.value, 3), round(easy.pearson.value, 3), round(easy.relative_path_length.value, 1)

@@ -10,7 +10,7 @@ from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary.boundary import AffineBoundary
 from latent_atlas.calibration import log_density
-from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import StandardNormal
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.noise import whitened
 from latent_atlas.portable.graph import Traced

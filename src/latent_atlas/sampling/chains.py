@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.moments import cholesky
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
+from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import UserError
 from latent_atlas.kernels import MALA_ACCEPTED, State, hmc, mala, tuned, ula
 from latent_atlas.sampling.annealed import annealed

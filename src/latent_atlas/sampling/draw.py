@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.annealed import annealed
 from latent_atlas.sampling.baselines import flow, mixture, prior
@@ -84,7 +84,7 @@ def draw(
         UserWarning: for each of the draws' notes: weights collapse, chains do not mix, a bound does not hold.
 
     Examples:
-        >>> from latent_atlas.toys import two_clusters
+        >>> from latent_atlas.density.toys import two_clusters
         >>> generator = torch.Generator().manual_seed(0)
         >>> draw(two_clusters(2, 4.0), 100, near=torch.tensor([2.0, 0.0]), generator=generator).points.shape
         torch.Size([100, 2])

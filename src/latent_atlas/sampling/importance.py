@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from latent_atlas.density import gradient
+from latent_atlas.density.base import gradient
 from latent_atlas.errors import UserError
 from latent_atlas.normaliser import worth
 from latent_atlas.sampling.target import Draws, Target

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latent_atlas.codes import Codes
 from latent_atlas.coding import Coding
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.scoring.evidence import Evidence, gather
 from latent_atlas.scoring.scorer import FALSE_ALARM, Scorer

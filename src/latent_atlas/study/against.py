@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.checkpoint import read_tensors
-from latent_atlas.density import Membership
+from latent_atlas.density.base import Membership
 from latent_atlas.features.extractor import as_bytes
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.mass import log_mean_exp

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from latent_atlas.calibration import log_density, measure
-from latent_atlas.density import Membership, StandardNormal
+from latent_atlas.density.base import Membership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.journeys import plan_rows, travel_table

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.shapes import Latents, Values
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Membership, StandardNormal
+from latent_atlas.density.base import Membership, StandardNormal
 from latent_atlas.shapes import Images, Latents, Values
 
 __all__ = ["PulledBack"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel.attributes import Attribute, Direction, LogDensity
@@ -67,7 +67,7 @@ def along(
         UserError: the attribute has several values, or there is no change to make.
 
     Examples:
-        >>> from latent_atlas.density import StandardNormal
+        >>> from latent_atlas.density.base import StandardNormal
         >>> path = along(StandardNormal(2), torch.zeros(2), torch.tensor([0.0, 1.0]), by=1.0, frames=3, floor=-9.0)
         >>> path.points[:, 0, 1]
         tensor([0.0000, 0.5000, 1.0000])

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.density import Density, gradient
+from latent_atlas.density.base import Density, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
 

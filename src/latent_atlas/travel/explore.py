@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import Latents, Values

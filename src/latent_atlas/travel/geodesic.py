@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Trace, Values
 from latent_atlas.travel.coarse_to_fine import check_widths, coarse_to_fine
@@ -117,7 +117,7 @@ def geodesic(
         iterations of all widths. Both ends are where they were, bit for bit.
 
     Examples:
-        >>> from latent_atlas.toys import arc
+        >>> from latent_atlas.density.toys import arc
         >>> ends = torch.tensor([[[2.0, 0.0]], [[-2.0, 0.0]]])
         >>> over = geodesic(arc(), ends, Geodesic(strength=3.0)).points[8, 0]  # the arc's highest place is (0, 2)
         >>> bool(over[1] > 1.4)

@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Points, Values
 from latent_atlas.travel.path import Path, arc_lengths
 

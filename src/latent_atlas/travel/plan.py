@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density, gradient
+from latent_atlas.density.base import Density, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure, population_floor
@@ -59,7 +59,7 @@ def plan(
             or the planner follows a score that the density does not have.
 
     Examples:
-        >>> from latent_atlas.toys import two_clusters
+        >>> from latent_atlas.density.toys import two_clusters
         >>> a, b = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 0.0])
         >>> plan(two_clusters(2, 4.0), a, b, "linear", frames=3).points[:, 0, 0]
         tensor([-2.,  0.,  2.])

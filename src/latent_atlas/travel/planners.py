@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.geodesic import Geodesic, action, cost, geodesic
 from latent_atlas.travel.graph import Codes, Graph, check_codes, graph

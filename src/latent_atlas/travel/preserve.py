@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Mask, Points, Values
 from latent_atlas.travel.attributes import Attribute, LogDensity
 from latent_atlas.travel.constraint import Constraint, Retraction, nearest, retract, tangent
@@ -61,7 +61,7 @@ def preserve(
         UserError: as for `plan` and `Constraint.around`.
 
     Examples:
-        >>> from latent_atlas.density import StandardNormal
+        >>> from latent_atlas.density.base import StandardNormal
         >>> from latent_atlas.travel.attributes import Direction
         >>> a, b = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 1.0])
         >>> path = preserve(StandardNormal(2), a, b, [Direction(torch.tensor([0.0, 1.0]))], 0.25, planner="linear")

@@ -2,7 +2,7 @@
 
 import torch
 
-from latent_atlas.density import Density, Membership, gradient
+from latent_atlas.density.base import Density, Membership, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel.constraint import Constraint

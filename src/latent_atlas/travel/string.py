@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Trace, Values
 from latent_atlas.travel.coarse_to_fine import check_widths, coarse_to_fine
@@ -92,7 +92,7 @@ def string(
         UserError: T > 0, and there is no generator.
 
     Examples:
-        >>> from latent_atlas.toys import arc
+        >>> from latent_atlas.density.toys import arc
         >>> bent = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[-2.0, 0.0]]])
         >>> string(arc(), bent).points[8, 0, 1].round(decimals=1)  # the ridge passes (0, 2)
         tensor(2.)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Points, Trace
 from latent_atlas.travel.metrics import measure, population_floor
@@ -58,7 +58,7 @@ def tour(
             planner does not arrive, or refuses.
 
     Examples:
-        >>> from latent_atlas.toys import arc
+        >>> from latent_atlas.density.toys import arc
         >>> corners = torch.tensor([[-1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
         >>> round_trip = tour(arc(), corners, "linear", frames=7, closed=True)
         >>> [int(round_trip.metrics[f"frame_of_stop_{k}"]) for k in range(4)]

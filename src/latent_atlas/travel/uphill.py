@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density import Density
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Mask, Values
 
@@ -74,7 +74,7 @@ def uphill(
         UserError: the codes are not of the density or not finite, or the widths do not fall from wide to narrow.
 
     Examples:
-        >>> from latent_atlas.toys import two_clusters
+        >>> from latent_atlas.density.toys import two_clusters
         >>> lost = torch.tensor([[9.0, 0.0]])
         >>> uphill(two_clusters(2, distance=4.0), lost, target=-2.0).points
         tensor([[2.6539, 0.0000]])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density import Membership
+from latent_atlas.density.base import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Trace
 

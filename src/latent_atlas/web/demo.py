@@ -15,9 +15,9 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.codes import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
+from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.shapes import Latents
-from latent_atlas.toys.mixture import GaussianMixture
 from latent_atlas.web.drawing import DIMENSION, SIDE, draw, recognise
 
 __all__ = ["KINDS", "demo_atlas", "population"]

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
+from latent_atlas.density.base import Divergence, Source
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.toys.world import Divergence, World
 
 __all__ = ["Shell", "StudentT"]
 
 
-class Shell(World):
+class Shell(Source):
     r"""A hollow shell: the radius |z| is about R, give or take w, and the direction is uniform.
 
     |z| / s follows the chi law of m degrees of freedom, with s² = 2 w² and m = 1 + R² / s², so
@@ -84,7 +84,7 @@ class Shell(World):
         return Divergence(log_world - log_prior)
 
 
-class StudentT(World):
+class StudentT(Source):
     r"""Student's multivariate t with ν degrees of freedom and covariance v I: heavy tails.
 
     q(z) ∝ (1 + |z|² / a)^(-(ν + d) / 2) with a = (ν - 2) v.

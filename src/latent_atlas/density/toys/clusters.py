@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
-from latent_atlas.toys.mixture import GaussianMixture
 
 __all__ = ["arc", "clusters", "ring", "two_clusters", "two_moons"]
 

@@ -4,21 +4,18 @@ A learned map is compared with these before it is believed, and journeys are tes
 in sight. Each follows its inputs: codes of either precision on any device are answered in kind.
 """
 
-from latent_atlas.toys.arrangements import arc, clusters, ring, two_clusters, two_moons
-from latent_atlas.toys.catalogue import catalogue
-from latent_atlas.toys.mixture import GaussianMixture
-from latent_atlas.toys.pairs import CorrelatedGaussian, Spiralled, correlated_gaussian
-from latent_atlas.toys.radial import Shell, StudentT
-from latent_atlas.toys.world import Divergence, World
+from latent_atlas.density.gaussian_mixture import GaussianMixture
+from latent_atlas.density.toys.clusters import arc, clusters, ring, two_clusters, two_moons
+from latent_atlas.density.toys.correlated import CorrelatedGaussian, Spiralled, correlated_gaussian
+from latent_atlas.density.toys.radial import Shell, StudentT
+from latent_atlas.density.toys.suite import catalogue
 
 __all__ = [
     "CorrelatedGaussian",
-    "Divergence",
     "GaussianMixture",
     "Shell",
     "Spiralled",
     "StudentT",
-    "World",
     "arc",
     "catalogue",
     "clusters",

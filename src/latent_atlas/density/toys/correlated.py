@@ -4,14 +4,14 @@ import math
 
 import torch
 
+from latent_atlas.density.base import Divergence, Source
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.toys.world import Divergence, World
 
 __all__ = ["CorrelatedGaussian", "Spiralled", "correlated_gaussian"]
 
 
-class CorrelatedGaussian(World):
+class CorrelatedGaussian(Source):
     """Independent pairs (x, y) ~ N(0, [[1, ρ], [ρ, 1]]): every coordinate alone looks like the prior's.
 
     Examples:
@@ -80,7 +80,7 @@ def correlated_gaussian(dimension: int, mutual_information: float) -> Correlated
     return CorrelatedGaussian(dimension, math.sqrt(-math.expm1(-4 * mutual_information / dimension)))
 
 
-class Spiralled(World):
+class Spiralled(Source):
     r"""The image of a world under f(z) = R(t |z_i|²) z_i for each pair z_i, R(a) being the rotation by a.
 
     Each pair is turned by an angle that grows with its squared radius, as stirred coffee is. |det Df| = 1 and
@@ -93,7 +93,7 @@ class Spiralled(World):
         True
     """
 
-    def __init__(self, world: World, turn: float) -> None:
+    def __init__(self, world: Source, turn: float) -> None:
         """Arguments: world has an even dimension; turn, t, is in radians per unit of squared radius.
 
         Raises:

@@ -5,14 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from latent_atlas.density import blur_width
+from latent_atlas.density.base import Source, blur_width
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.toys.world import World
 
 __all__ = ["GaussianMixture"]
 
 
-class GaussianMixture(World):
+class GaussianMixture(Source):
     r"""q(z) = Σ_k w_k N(z; m_k, diag s_k²).
 
     Examples:

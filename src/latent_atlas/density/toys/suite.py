@@ -4,15 +4,15 @@ import math
 
 import torch
 
-from latent_atlas.toys.arrangements import clusters, ring, two_moons
-from latent_atlas.toys.pairs import Spiralled, correlated_gaussian
-from latent_atlas.toys.radial import Shell, StudentT
-from latent_atlas.toys.world import World
+from latent_atlas.density.base import Source
+from latent_atlas.density.toys.clusters import clusters, ring, two_moons
+from latent_atlas.density.toys.correlated import Spiralled, correlated_gaussian
+from latent_atlas.density.toys.radial import Shell, StudentT
 
 __all__ = ["catalogue"]
 
 
-def catalogue(dimension: int) -> dict[str, World]:
+def catalogue(dimension: int) -> dict[str, Source]:
     """One world of each kind, the same ones every time, each of order one in every coordinate.
 
     | name | what is hard about it |
