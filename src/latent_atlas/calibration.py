@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from latent_atlas.boundary.boundary import Boundary
-from latent_atlas.boundary.gaussians import Gaussians
+from latent_atlas.boundary.base import Boundary
+from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.codes import Codes
 from latent_atlas.density.base import Density, gradient
 from latent_atlas.mass import log_mean_exp, log_mean_ratio, meetings

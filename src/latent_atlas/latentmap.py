@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import AffineBoundary, Boundary
-from latent_atlas.boundary.fit import load_boundary
+from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian import PriorBoundary
+from latent_atlas.boundary.registry import load_boundary
 from latent_atlas.calibration import Calibration, log_density
 from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.codes import Codes, as_codes

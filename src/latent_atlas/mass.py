@@ -5,8 +5,8 @@ import math
 import torch
 from torch import nn
 
-from latent_atlas.boundary.boundary import AffineBoundary, Boundary
-from latent_atlas.boundary.gaussians import Gaussians
+from latent_atlas.boundary.base import AffineBoundary, Boundary
+from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.codes import Codes
 from latent_atlas.density.base import Density, ExactMembership, StandardNormal
 from latent_atlas.noise import whitened

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import AffineBoundary, Boundary
+from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.codes import Codes
 from latent_atlas.shapes import Latents, Values
 

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas import losses
-from latent_atlas.boundary.boundary import Boundary
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.errors import UserError

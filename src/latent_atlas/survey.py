@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from latent_atlas.boundary.boundary import AffineBoundary, Boundary
-from latent_atlas.boundary.fit import fit_boundary
-from latent_atlas.boundary.gaussians import Gaussians, fit_gaussians
+from latent_atlas.boundary.base import AffineBoundary, Boundary
+from latent_atlas.boundary.gaussian_mixture import Gaussians, fit_gaussians
+from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, measure
 from latent_atlas.codes import Codes
 from latent_atlas.config.density_ratio import MapConfig

@@ -13,14 +13,14 @@ density. A boundary whose log-density is unknown still trains a D_z; only `log_p
 | `gaussian-diagonal`, `gaussian`, `gaussian-mixture` | fitted to the codes | exact |
 """
 
-from latent_atlas.boundary.boundary import AffineBoundary, Boundary
+from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.box import BoxBoundary
-from latent_atlas.boundary.fit import fit_boundary, load_boundary
 from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, PriorBoundary
-from latent_atlas.boundary.gaussians import Gaussians, GaussiansBoundary, fit_gaussians
+from latent_atlas.boundary.gaussian_mixture import Gaussians, GaussiansBoundary, fit_gaussians
+from latent_atlas.boundary.kernel import RadiusBoundary
+from latent_atlas.boundary.low_density import OutskirtsBoundary
 from latent_atlas.boundary.mixture import MixtureBoundary
-from latent_atlas.boundary.outskirts import OutskirtsBoundary
-from latent_atlas.boundary.radius import RadiusBoundary
+from latent_atlas.boundary.registry import fit_boundary, load_boundary
 
 __all__ = [
     "AffineBoundary",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import AffineBoundary, AffineNormal
+from latent_atlas.boundary.base import AffineBoundary, AffineNormal
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.moments import cholesky, extent

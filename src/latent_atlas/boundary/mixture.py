@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import Boundary
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.box import BoxBoundary
 from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, PriorBoundary
-from latent_atlas.boundary.gaussians import GaussiansBoundary
-from latent_atlas.boundary.outskirts import OutskirtsBoundary
-from latent_atlas.boundary.radius import RadiusBoundary
+from latent_atlas.boundary.gaussian_mixture import GaussiansBoundary
+from latent_atlas.boundary.kernel import RadiusBoundary
+from latent_atlas.boundary.low_density import OutskirtsBoundary
 from latent_atlas.config.density_ratio import MapConfig, mixture_parts
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Values

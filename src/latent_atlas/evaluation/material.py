@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.boundary.gaussians import fit_gaussians
+from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes import Codes
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density.base import Density

@@ -11,7 +11,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.boundary.gaussians import Gaussians
+from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.target import Draws, Target
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import AffineBoundary
-from latent_atlas.boundary.gaussians import Gaussians
+from latent_atlas.boundary.base import AffineBoundary
+from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values

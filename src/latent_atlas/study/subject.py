@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.boundary.gaussians import fit_gaussians
+from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes import Codes
 from latent_atlas.engine import pick_device
 from latent_atlas.evaluation.journeys import Judge

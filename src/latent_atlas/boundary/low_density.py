@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import AffineNormal, Boundary
+from latent_atlas.boundary.base import AffineNormal, Boundary
 from latent_atlas.boundary.gaussian import GaussianBoundary
-from latent_atlas.boundary.gaussians import Gaussians, fit_gaussians
+from latent_atlas.boundary.gaussian_mixture import Gaussians, fit_gaussians
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import Boundary
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError

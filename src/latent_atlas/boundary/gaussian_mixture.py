@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import Boundary
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Source
 from latent_atlas.density.moments import cholesky, extent

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.boundary import Boundary
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.mixture import PARTS, MixtureBoundary
 from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
 from latent_atlas.errors import UserError
