@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.toys import two_clusters
-from latent_atlas.nn.initial import initial_weights
+from latent_atlas.nn.init import initial_weights
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Fitted", "Flow", "Kernels", "Mixture", "fit_flow", "fit_gaussian_mixture", "fit_kde"]

@@ -48,9 +48,9 @@ from contestants import Trained
 from cost import Meter
 from latent_atlas.config import Config
 from latent_atlas.data import ImageSet
-from latent_atlas.model import Model
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
+from latent_atlas.nn.vaegan import Model
 
 __all__ = ["train_peer"]
 

@@ -60,7 +60,7 @@ from latent_atlas.evaluation import (
     travel_table,
 )
 from latent_atlas.features import Classifier, Extractor, efficientnet, train_classifier
-from latent_atlas.model import Model
+from latent_atlas.nn.vaegan import Model
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel import between_means
 from latent_atlas.travel.path import resample

@@ -25,7 +25,7 @@ from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.model import Model
+from latent_atlas.nn.vaegan import Model
 from latent_atlas.portable import codes as portable_codes
 from latent_atlas.portable import networks, write_folder
 from latent_atlas.portable.facts import facts

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.model import reparameterise
+from latent_atlas.nn.vaegan import reparameterise
 from latent_atlas.shapes import Latents
 
 __all__ = ["Codes", "as_codes"]

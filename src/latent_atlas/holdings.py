@@ -18,7 +18,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.model import Model
+from latent_atlas.nn.vaegan import Model
 
 __all__ = ["Holdings"]
 

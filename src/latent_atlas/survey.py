@@ -14,7 +14,7 @@ from latent_atlas.codes import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.errors import UserError
 from latent_atlas.mass import log_mean_ratio, meetings
-from latent_atlas.nn.initial import initial_weights
+from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.noise import choose_levels, measured_kl, whitened
 from latent_atlas.ratio import Fit, batched_logits, fit_ratio

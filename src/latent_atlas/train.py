@@ -17,7 +17,7 @@ from latent_atlas.engine import Engine, stop_request
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.learner import Batch, Learner
-from latent_atlas.model import Model
+from latent_atlas.nn.vaegan import Model
 from latent_atlas.shapes import ByteImages, Images, Values
 
 __all__ = ["Diverged", "train"]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
 from latent_atlas.features.extractor import Extractor, Features
-from latent_atlas.nn.initial import initial_weights
+from latent_atlas.nn.init import initial_weights
 from latent_atlas.shapes import ByteImages, Labels
 
 __all__ = ["Classifier", "train_classifier"]

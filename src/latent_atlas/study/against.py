@@ -15,8 +15,8 @@ from latent_atlas.density.base import Membership
 from latent_atlas.features.extractor import as_bytes
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.mass import log_mean_exp
-from latent_atlas.model import Model
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
+from latent_atlas.nn.vaegan import Model
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.design import Cell
 from latent_atlas.study.imagewise import Imagewise, fit_imagewise

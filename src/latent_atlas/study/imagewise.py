@@ -11,7 +11,7 @@ import torch
 from latent_atlas import losses
 from latent_atlas.config.run import Config
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
-from latent_atlas.nn.initial import initial_weights
+from latent_atlas.nn.init import initial_weights
 from latent_atlas.ratio import follow
 from latent_atlas.shapes import ByteImages, Images, Values
 

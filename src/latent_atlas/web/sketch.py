@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.checkpoint import Run, read_tensors
-from latent_atlas.model import Model
+from latent_atlas.nn.vaegan import Model
 from latent_atlas.pictures.drawing import png
 from latent_atlas.pictures.sheets import comparison_sheet
 

@@ -9,7 +9,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config, ModelConfig
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
-from latent_atlas.nn.initial import initial_weights
+from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.shapes import Images, Latents
 
