@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cost import Cost, Meter
 from latent_atlas import Atlas
-from latent_atlas.checkpoint import Run
 from latent_atlas.config import Config
 from latent_atlas.data import ImageSet
+from latent_atlas.runs import Run
 from latent_atlas.train import train
 
 __all__ = ["Trained", "train_ours"]

@@ -18,7 +18,6 @@ import time
 from pathlib import Path
 
 from latent_atlas import Atlas
-from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
@@ -26,6 +25,7 @@ from latent_atlas.evaluation import reconstruction_numbers
 from latent_atlas.gallery import draw_geometry
 from latent_atlas.geometry import Geometry
 from latent_atlas.pictures import save
+from latent_atlas.runs import Run, read_tensors
 from latent_atlas.train import train
 from record import record
 

@@ -28,10 +28,10 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.checkpoint import Run
 from latent_atlas.config import Config, DataConfig, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
+from latent_atlas.runs import Run
 from latent_atlas.train import train
 from opponents import fit_flow, fit_gaussian_mixture
 from record import record

@@ -45,7 +45,6 @@ from torch import Tensor
 
 from latent_atlas import Atlas, LatentMap
 from latent_atlas.charts import Plane, fit_window, plane_through
-from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.config import DataConfig
 from latent_atlas.data import load_images
@@ -61,6 +60,7 @@ from latent_atlas.evaluation import (
 )
 from latent_atlas.features import Classifier, Extractor, efficientnet, train_classifier
 from latent_atlas.nn.vaegan import Model
+from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel import between_means
 from latent_atlas.travel.path import resample

@@ -13,10 +13,10 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import JOURNEYS
+from latent_atlas.runs import read_tensors, write_tensors
 
 PICTURES = ("reconstructions.png", "samples.png", "map.png", "travel.png", "geometry.png")
 SMALL = (

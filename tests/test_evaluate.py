@@ -12,7 +12,6 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.checkpoint import Run
 from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import UserError
@@ -21,6 +20,7 @@ from latent_atlas.evaluation.material import material_of
 from latent_atlas.evaluation.questions import QUESTIONS
 from latent_atlas.features import Pixels
 from latent_atlas.report import write_evaluation
+from latent_atlas.runs import Run
 from latent_atlas.train import train
 
 SMALL = (

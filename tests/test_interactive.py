@@ -19,7 +19,6 @@ from command_line import latent_atlas
 from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary import fit_boundary
-from latent_atlas.checkpoint import read_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.density.toys import two_clusters
@@ -32,6 +31,7 @@ from latent_atlas.portable.facts import facts
 from latent_atlas.portable.folder import PAGE as BUILT
 from latent_atlas.portable.graph import save_graph
 from latent_atlas.portable.oddness import scorer_of
+from latent_atlas.runs import read_tensors
 from latent_atlas.travel.constraint import Constraint
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from latent_atlas import LatentMap
-from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, Shell, two_clusters
 from latent_atlas.errors import UserError
+from latent_atlas.runs import read_tensors, write_tensors
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
 SMALL = MapConfig(width=64, depth=2, steps=500, batch_size=256, learning_rate=2e-3, weight_decay=1e-3, ema=0.99)

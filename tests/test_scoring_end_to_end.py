@@ -14,13 +14,13 @@ from torch import Tensor
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.checkpoint import Run
 from latent_atlas.collection import collect
 from latent_atlas.config import Config, MapConfig, TrainConfig, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import Square, load_images, read_images
 from latent_atlas.errors import UserError
 from latent_atlas.fit import fit
+from latent_atlas.runs import Run
 from latent_atlas.train import train
 
 SMALL = (

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from latent_atlas.checkpoint import Run, read_tensors, write_tensors
 from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import Interrupted, UserError
+from latent_atlas.runs import Run, read_tensors, write_tensors
 from latent_atlas.train import Diverged, train
 
 TINY = Config(

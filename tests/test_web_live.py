@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latent_atlas.checkpoint import read_tensors, write_tensors
 from latent_atlas.config import MapConfig
 from latent_atlas.data import ImageSet
 from latent_atlas.latentmap import LatentMap
+from latent_atlas.runs import read_tensors, write_tensors
 from latent_atlas.train import train
 from web_run import begun, checkpointed, finish
 from web_server import arrays, client_of, facts

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from latent_atlas.checkpoint import Run, write_tensors
 from latent_atlas.config import Config, ModelConfig
 from latent_atlas.engine import Engine
 from latent_atlas.learner import Learner
+from latent_atlas.runs import Run, write_tensors
 from web_server import tiny_atlas
 
 __all__ = ["begun", "checkpointed", "finish", "mapping"]

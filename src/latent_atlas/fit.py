@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from latent_atlas.checkpoint import Run, write_tensors
 from latent_atlas.collection import Collection
 from latent_atlas.config.run import Config
 from latent_atlas.engine import pick_device
 from latent_atlas.latentmap import LatentMap
+from latent_atlas.runs import Run, write_tensors
 
 __all__ = ["fit"]
 

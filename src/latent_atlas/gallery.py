@@ -12,7 +12,6 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
-from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.evaluation.images import reconstruction_numbers
 from latent_atlas.evaluation.journeys import JOURNEYS, travel_numbers
 from latent_atlas.geometry.measure import Geometry
@@ -23,6 +22,7 @@ from latent_atlas.pictures.sheets import comparison_sheet, sheet
 from latent_atlas.pictures.spaces import Space, spaces_picture
 from latent_atlas.pictures.strips import Strip, strips_picture
 from latent_atlas.plates import NEAR, draw_reliability
+from latent_atlas.runs import Run, read_tensors
 from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Images
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs

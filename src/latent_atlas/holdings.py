@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from latent_atlas.adapter import Autoencoder, adapt
-from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.coding import Coding
 from latent_atlas.collection import collect
@@ -19,6 +18,7 @@ from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.nn.vaegan import Model
+from latent_atlas.runs import Run, read_tensors
 
 __all__ = ["Holdings"]
 

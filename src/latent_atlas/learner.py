@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from latent_atlas import losses
 from latent_atlas.boundary.gaussian import PriorBoundary
-from latent_atlas.checkpoint import optimizer_tensors, restore_optimizer
 from latent_atlas.config.run import Config, TrainConfig
 from latent_atlas.engine import Engine
 from latent_atlas.nn.vaegan import Model, reparameterise
+from latent_atlas.runs import optimizer_tensors, restore_optimizer
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Batch", "Learner", "frozen", "learning_rate_factor"]

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.checkpoint import Run, read_tensors, write_tensors
 from latent_atlas.codes import Codes
 from latent_atlas.coding import squared_errors
 from latent_atlas.config.run import Config, TrainConfig
@@ -18,6 +17,7 @@ from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.learner import Batch, Learner
 from latent_atlas.nn.vaegan import Model
+from latent_atlas.runs import Run, read_tensors, write_tensors
 from latent_atlas.shapes import ByteImages, Images, Values
 
 __all__ = ["Diverged", "train"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latent_atlas.atlas import Atlas
-    from latent_atlas.checkpoint import Run
+    from latent_atlas.runs import Run
 
 __all__ = [
     "Command",
@@ -174,7 +174,7 @@ def _show_plan(config: Config, console: Console) -> None:
 
 def _train_and_show(config: Config | None, out: Path, console: Console, *, resume: bool) -> None:
     """Train into `out`, or finish the run that is there (config None takes its own), then draw and report."""
-    from latent_atlas.checkpoint import Run
+    from latent_atlas.runs import Run
 
     run = Run(out)
     if resume:

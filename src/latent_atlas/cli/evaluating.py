@@ -64,8 +64,8 @@ def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...
     Raises:
         UserError: it is no longer where it was.
     """
-    from latent_atlas.checkpoint import Run
     from latent_atlas.data.load import load_images
+    from latent_atlas.runs import Run
 
     channels, side, _ = atlas.image_shape
     data = replace(atlas.config.data, source=given.source or atlas.config.data.source)

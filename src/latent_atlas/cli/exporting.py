@@ -11,8 +11,8 @@ __all__ = ["write_interactive"]
 def write_interactive(given: Namespace, console: Console) -> None:
     """Write the folder, and say how to look at it."""
     from latent_atlas.atlas import Atlas
-    from latent_atlas.checkpoint import Run
     from latent_atlas.portable.folder import check, write_folder
+    from latent_atlas.runs import Run
 
     run = Run(Path(given.folder))
     run.config()  # a folder that holds no run is said first

@@ -134,8 +134,8 @@ def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageS
     Raises:
         UserError: they are not there any more, or others are.
     """
-    from latent_atlas.checkpoint import Run
     from latent_atlas.data.load import load_images
+    from latent_atlas.runs import Run
 
     config = atlas.config
     with console.progress() as advance:

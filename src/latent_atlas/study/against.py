@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.checkpoint import read_tensors
 from latent_atlas.density.base import Membership
 from latent_atlas.features.extractor import as_bytes
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.mass import log_mean_exp
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.vaegan import Model
+from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.design import Cell
 from latent_atlas.study.imagewise import Imagewise, fit_imagewise

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.checkpoint import Run
 from latent_atlas.errors import UserError
+from latent_atlas.runs import Run
 from latent_atlas.study.design import Cell, Design
 
 __all__ = ["Ledger"]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.checkpoint import Run
 from latent_atlas.errors import UserError
+from latent_atlas.runs import Run
 from latent_atlas.web.known import Known
 from latent_atlas.web.limits import Limits
 from latent_atlas.web.queue import WorkQueue

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from latent_atlas.checkpoint import Run, read_tensors
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.pictures.drawing import png
 from latent_atlas.pictures.sheets import comparison_sheet
+from latent_atlas.runs import Run, read_tensors
 
 __all__ = ["STATE", "newest", "sketch", "weights_of"]
 
