@@ -45,7 +45,7 @@ from torch import Tensor
 
 from latent_atlas import Atlas, LatentMap
 from latent_atlas.charts import Plane, fit_window, plane_through
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import DataConfig
 from latent_atlas.data import load_images
 from latent_atlas.density.base import Density, Source

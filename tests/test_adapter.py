@@ -10,7 +10,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from latent_atlas import Atlas
-from latent_atlas.adapter import Autoencoder, adapt
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
 from latent_atlas.errors import UserError
 
 CPU = torch.device("cpu")

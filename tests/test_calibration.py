@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latent_atlas.boundary import PriorBoundary, fit_gaussians
 from latent_atlas.calibration import Calibration, calibrate, kl_over_levels, measure
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import correlated_gaussian, two_clusters
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from latent_atlas.codes import Codes, as_codes
+from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.errors import UserError
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from latent_atlas.collection import collect, read_collection
+from latent_atlas.codes.files import collect, read_collection
 from latent_atlas.errors import UserError
 
 RANDOM = np.random.default_rng(0)

@@ -16,10 +16,10 @@ from PIL import Image, ImageSequence
 
 from browser import Visits, at_rest
 from command_line import latent_atlas
-from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary import fit_boundary
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError

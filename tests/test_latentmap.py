@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from latent_atlas import LatentMap
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, Shell, two_clusters

@@ -14,7 +14,7 @@ from matplotlib.quiver import Quiver
 
 from latent_atlas.boundary import PriorBoundary
 from latent_atlas.charts import Plane, Window, chart
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import Membership, StandardNormal
 from latent_atlas.density.toys import arc

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latent_atlas.boundary import DiagonalBoundary, GaussianBoundary, PriorBoundary
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, correlated_gaussian
 from latent_atlas.nn.latent_discriminator import angle_of, place_of

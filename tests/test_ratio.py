@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.boundary import PriorBoundary
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, two_clusters

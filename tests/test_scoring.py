@@ -12,7 +12,7 @@ import torch
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError

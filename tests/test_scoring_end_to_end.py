@@ -14,7 +14,7 @@ from torch import Tensor
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.collection import collect
+from latent_atlas.codes.files import collect
 from latent_atlas.config import Config, MapConfig, TrainConfig, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import Square, load_images, read_images

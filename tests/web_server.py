@@ -11,9 +11,9 @@ from safetensors.numpy import load
 from starlette.testclient import TestClient
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.web import Limits, make_app

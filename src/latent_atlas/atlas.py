@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder, Function
-from latent_atlas.codes import Codes
-from latent_atlas.coding import Coding
+from latent_atlas.codes.codec import Coding
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.engine import pick_device

@@ -10,7 +10,7 @@ from torch import nn
 
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, gradient
 from latent_atlas.mass import log_mean_exp, log_mean_ratio, meetings
 from latent_atlas.nn.latent_discriminator import angle_of

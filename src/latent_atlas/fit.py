@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from latent_atlas.collection import Collection
+from latent_atlas.codes.files import Collection
 from latent_atlas.config.run import Config
 from latent_atlas.engine import pick_device
 from latent_atlas.latentmap import LatentMap

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder, adapt
-from latent_atlas.codes import Codes
-from latent_atlas.coding import Coding
-from latent_atlas.collection import collect
+from latent_atlas.codes.codec import Coding
+from latent_atlas.codes.files import collect
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError

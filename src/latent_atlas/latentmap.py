@@ -16,7 +16,7 @@ from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.boundary.registry import load_boundary
 from latent_atlas.calibration import Calibration, log_density
-from latent_atlas.codes import Codes, as_codes
+from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Membership, StandardNormal, blur_width
 from latent_atlas.errors import UserError

@@ -7,7 +7,7 @@ from torch import nn
 
 from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, ExactMembership, StandardNormal
 from latent_atlas.noise import whitened
 from latent_atlas.normaliser import log_normaliser

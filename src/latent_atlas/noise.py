@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.boundary.base import AffineBoundary, Boundary
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Noised", "choose_levels", "measured_kl", "noised", "whitened"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_atlas.calibration import Calibration, measure
 from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.pictures.boundaries import Against, boundaries_picture

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from latent_atlas import losses
 from latent_atlas.boundary.base import Boundary
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of

@@ -10,7 +10,7 @@ from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians, fit_gaussians
 from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, measure
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.errors import UserError
 from latent_atlas.mass import log_mean_ratio, meetings

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.codes import Codes
-from latent_atlas.coding import squared_errors
+from latent_atlas.codes.codec import squared_errors
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.run import Config, TrainConfig
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.engine import Engine, stop_request

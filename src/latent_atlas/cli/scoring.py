@@ -61,7 +61,7 @@ def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> To
 
 def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
     """Score codes by a run that knows no images."""
-    from latent_atlas.collection import read_collection
+    from latent_atlas.codes.files import read_collection
 
     if len(given.images) != 1:
         raise UserError(

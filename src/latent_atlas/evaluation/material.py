@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary.gaussian_mixture import fit_gaussians
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError

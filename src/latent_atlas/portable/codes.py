@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.calibration import log_density
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.runs import write_tensors
 
 __all__ = ["kept", "save_codes"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary.base import AffineBoundary
 from latent_atlas.calibration import log_density
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.noise import whitened

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, Membership
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Values

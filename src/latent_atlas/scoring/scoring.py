@@ -5,8 +5,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from latent_atlas.codes import Codes
-from latent_atlas.coding import Coding
+from latent_atlas.codes.codec import Coding
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.scoring.evidence import Evidence, gather

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary.gaussian_mixture import fit_gaussians
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.engine import pick_device
 from latent_atlas.evaluation.journeys import Judge
 from latent_atlas.latentmap import LatentMap

@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.density.gaussian_mixture import GaussianMixture

@@ -6,7 +6,7 @@ import torch
 
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.charts import Plane, chart
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.nn.latent_discriminator import Ensemble
 from latent_atlas.nn.vaegan import Model

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from latent_atlas.adapter import Autoencoder, Function
-from latent_atlas.codes import Codes
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images, Latents, Points, Values
 

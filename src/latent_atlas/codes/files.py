@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.codes import Codes, as_codes
+from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.errors import UserError
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import Labels
