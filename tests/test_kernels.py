@@ -8,7 +8,7 @@ import torch
 
 from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, correlated_gaussian
-from latent_atlas.kernels import MALA_ACCEPTED, Kernel, State, hmc, mala, tuned, ula
+from latent_atlas.sampling.kernels import MALA_ACCEPTED, Kernel, State, hmc, mala, tuned, ula
 
 KERNELS = {"mala": mala, "hmc": partial(hmc, leaps=3)}
 N = 40_000

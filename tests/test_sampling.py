@@ -14,7 +14,7 @@ from latent_atlas.density.toys import GaussianMixture, correlated_gaussian, two_
 from latent_atlas.errors import UserError
 from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import SAMPLERS, Draws, draw, options_of
-from latent_atlas.sampling.matching import matching
+from latent_atlas.sampling.entropy_balancing import matching
 
 CLUSTERS = two_clusters(2, distance=2.4, scale=0.4)
 WIDE = GaussianMixture(torch.ones(1), torch.linspace(-0.5, 0.5, 8)[None], torch.linspace(0.4, 1.2, 8)[None])

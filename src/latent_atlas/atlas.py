@@ -19,7 +19,7 @@ from latent_atlas.geometry.measure import Geometry
 from latent_atlas.geometry.measure import measure as measure_geometry
 from latent_atlas.holdings import Holdings
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.sampling.draw import CHAINS, chosen, draw, options_of
+from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
 from latent_atlas.sampling.target import Draws
 from latent_atlas.scoring.scorer import FALSE_ALARM, Scorer
 from latent_atlas.scoring.scoring import Scoring

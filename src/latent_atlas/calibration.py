@@ -15,8 +15,8 @@ from latent_atlas.density.base import Density, gradient
 from latent_atlas.mass import log_mean_exp, log_mean_ratio, meetings
 from latent_atlas.nn.latent_discriminator import angle_of
 from latent_atlas.noise import noised, whitened
-from latent_atlas.normaliser import worth
 from latent_atlas.ratio import Fit, batched_logits
+from latent_atlas.sampling.ais import worth
 from latent_atlas.shapes import Latents, Values
 
 __all__ = [

@@ -17,7 +17,7 @@ from latent_atlas.evaluation.journeys import JOURNEYS, Judge, plan_rows, travel_
 from latent_atlas.evaluation.material import Material
 from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
 from latent_atlas.evaluation.uncertainty import Number, mean_of
-from latent_atlas.sampling.draw import BASELINES
+from latent_atlas.sampling.registry import BASELINES
 from latent_atlas.shapes import Images
 from latent_atlas.travel.planners import between_means
 

@@ -6,7 +6,7 @@ import torch
 
 from latent_atlas.density.base import gradient
 from latent_atlas.errors import UserError
-from latent_atlas.normaliser import worth
+from latent_atlas.sampling.ais import worth
 from latent_atlas.sampling.target import Draws, Target
 from latent_atlas.shapes import Latents, Values
 

@@ -15,7 +15,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.journeys import plan_rows, travel_table
 from latent_atlas.latentmap import LatentMap
-from latent_atlas.sampling.draw import draw
+from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
 from latent_atlas.study.subject import Subject

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_atlas.data.decode import open_image
 from latent_atlas.errors import UserError
-from latent_atlas.sampling.draw import SAMPLERS
+from latent_atlas.sampling.registry import SAMPLERS
 from latent_atlas.web import asked
 from latent_atlas.web.asked import tensor
 from latent_atlas.web.explorer import Asking

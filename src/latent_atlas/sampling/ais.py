@@ -8,7 +8,7 @@ import torch
 
 from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.kernels import State, hmc
+from latent_atlas.sampling.kernels import State, hmc
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Normaliser", "log_normaliser", "worth"]

@@ -11,10 +11,10 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import UserError
-from latent_atlas.kernels import MALA_ACCEPTED, State, hmc, mala, tuned, ula
-from latent_atlas.sampling.annealed import annealed
-from latent_atlas.sampling.diagnostics import bulk_ess, split_r_hat
+from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 from latent_atlas.sampling.importance import importance, resampled
+from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, hmc, mala, tuned, ula
+from latent_atlas.sampling.probability_flow import annealed
 from latent_atlas.sampling.target import Draws, Target, Whitened
 from latent_atlas.shapes import Latents, Values
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.kernels import MALA_ACCEPTED, State, mala, tuned
-from latent_atlas.normaliser import worth
+from latent_atlas.sampling.ais import worth
+from latent_atlas.sampling.entropy_balancing import Codes, enough, matching
 from latent_atlas.sampling.importance import resampled
-from latent_atlas.sampling.matching import Codes, enough, matching
+from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.sampling.target import PIECE, Draws, Target, Whitened, round_coordinates
 from latent_atlas.shapes import Latents, Values
 

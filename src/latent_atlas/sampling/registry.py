@@ -11,10 +11,10 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.sampling.annealed import annealed
 from latent_atlas.sampling.baselines import flow, mixture, prior
-from latent_atlas.sampling.chains import HMC, MALA, ULA, chains
 from latent_atlas.sampling.importance import importance, rejection
+from latent_atlas.sampling.mcmc import HMC, MALA, ULA, chains
+from latent_atlas.sampling.probability_flow import annealed
 from latent_atlas.sampling.target import Draws, LogWeight, Target
 
 __all__ = ["BASELINES", "CHAINS", "SAMPLERS", "Draws", "chosen", "draw", "options_of"]
