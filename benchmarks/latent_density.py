@@ -19,7 +19,7 @@ import torch
 from latent_atlas.atlas import Atlas
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import StandardNormal
-from latent_atlas.latentmap import LatentMap
+from latent_atlas.density_ratio.latent_map import LatentMap
 from opponents import fit_flow, fit_gaussian_mixture
 from record import record
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.boundary import PriorBoundary, fit_gaussians
-from latent_atlas.calibration import Calibration, calibrate, kl_over_levels, measure
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import correlated_gaussian, two_clusters
+from latent_atlas.density_ratio.calibration import Calibration, calibrate, kl_over_levels, measure
+from latent_atlas.density_ratio.train import Fit
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
-from latent_atlas.ratio import Fit
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
 EXACT = ExactMembership(WORLD, StandardNormal(2))

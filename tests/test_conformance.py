@@ -9,7 +9,7 @@ from latent_atlas.boundary import fit_boundary
 from latent_atlas.config import BOUNDARIES, MapConfig
 from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, arc
-from latent_atlas.latentmap import LatentMap
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.travel import PLANNERS, plan
 
 

@@ -22,8 +22,8 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.density.toys import two_clusters
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
-from latent_atlas.latentmap import LatentMap
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.portable import codes as portable_codes
 from latent_atlas.portable import networks, write_folder

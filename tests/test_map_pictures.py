@@ -18,8 +18,8 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import Membership, StandardNormal
 from latent_atlas.density.toys import arc
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
-from latent_atlas.latentmap import LatentMap
 from latent_atlas.pictures import (
     Against,
     Groups,

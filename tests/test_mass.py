@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from latent_atlas.boundary import Gaussians, PriorBoundary
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import two_clusters
-from latent_atlas.mass import MEASURED, log_mean_ratio
+from latent_atlas.density_ratio.normalising_constant import MEASURED, log_mean_ratio
 
 D, NATS = 12, 0.3
 WORLD = two_clusters(D, distance=4.0)

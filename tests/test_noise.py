@@ -9,8 +9,8 @@ from latent_atlas.boundary import DiagonalBoundary, GaussianBoundary, PriorBound
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, correlated_gaussian
+from latent_atlas.density_ratio.noise_schedule import choose_levels, measured_kl, noised, whitened
 from latent_atlas.nn.latent_discriminator import angle_of, place_of
-from latent_atlas.noise import choose_levels, measured_kl, noised, whitened
 
 
 def test_places_and_angles_are_inverse_to_each_other() -> None:

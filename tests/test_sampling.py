@@ -11,8 +11,8 @@ from torch import Tensor
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import Density, ExactMembership, Source, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, correlated_gaussian, two_clusters, two_moons
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
-from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling import SAMPLERS, Draws, draw, options_of
 from latent_atlas.sampling.entropy_balancing import matching
 

@@ -8,7 +8,7 @@ import torch
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import two_clusters
-from latent_atlas.latentmap import LatentMap
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.study.imagewise import fit_imagewise
 from latent_atlas.study.material import CORRUPTIONS, corrupted
 from latent_atlas.study.measures import calibrated

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
-    from latent_atlas.latentmap import LatentMap
+    from latent_atlas.density_ratio.latent_map import LatentMap
 
 __all__ = ["Atlas", "LatentMap", "__version__"]
 
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> object:
 
         return Atlas
     if name == "LatentMap":
-        from latent_atlas.latentmap import LatentMap
+        from latent_atlas.density_ratio.latent_map import LatentMap
 
         return LatentMap
     raise AttributeError(f"module 'latent_atlas' has no attribute {name!r}")

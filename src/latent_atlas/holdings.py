@@ -15,8 +15,8 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
-from latent_atlas.latentmap import LatentMap
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import Run, read_tensors
 

@@ -7,7 +7,7 @@ import torch
 
 from latent_atlas import __version__
 from latent_atlas.atlas import Atlas
-from latent_atlas.calibration import log_density
+from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.portable.codes import kept
 from latent_atlas.portable.keeping import probe_of
 from latent_atlas.travel.directions import principal_components

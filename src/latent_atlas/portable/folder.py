@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.calibration import log_density
+from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.errors import UserError
 from latent_atlas.portable.codes import save_codes
 from latent_atlas.portable.facts import facts

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.boundary.base import AffineBoundary
-from latent_atlas.calibration import log_density
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.density.base import StandardNormal
-from latent_atlas.latentmap import LatentMap
-from latent_atlas.noise import whitened
+from latent_atlas.density_ratio.calibration import log_density
+from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.density_ratio.noise_schedule import whitened
 from latent_atlas.portable.graph import Traced
 from latent_atlas.shapes import Images, Latents
 

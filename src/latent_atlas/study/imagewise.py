@@ -10,9 +10,9 @@ import torch
 
 from latent_atlas import losses
 from latent_atlas.config.run import Config
+from latent_atlas.density_ratio.train import follow
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
-from latent_atlas.ratio import follow
 from latent_atlas.shapes import ByteImages, Images, Values
 
 __all__ = ["CHECK_EVERY", "Imagewise", "fit_imagewise"]

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from latent_atlas.calibration import log_density, measure
 from latent_atlas.density.base import Membership, StandardNormal
+from latent_atlas.density_ratio.calibration import log_density, measure
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.journeys import plan_rows, travel_table
-from latent_atlas.latentmap import LatentMap
 from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc

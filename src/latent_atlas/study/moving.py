@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from latent_atlas.density.base import Density
-from latent_atlas.latentmap import LatentMap
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["STEPS", "crossing", "moved", "profile"]

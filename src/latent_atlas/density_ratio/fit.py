@@ -9,15 +9,15 @@ import torch
 from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians, fit_gaussians
 from latent_atlas.boundary.registry import fit_boundary
-from latent_atlas.calibration import UNMEASURED, Calibration, calibrate, measure
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.density_ratio.calibration import UNMEASURED, Calibration, calibrate, measure
+from latent_atlas.density_ratio.noise_schedule import choose_levels, measured_kl, whitened
+from latent_atlas.density_ratio.normalising_constant import log_mean_ratio, meetings
+from latent_atlas.density_ratio.train import Fit, batched_logits, fit_ratio
 from latent_atlas.errors import UserError
-from latent_atlas.mass import log_mean_ratio, meetings
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
-from latent_atlas.noise import choose_levels, measured_kl, whitened
-from latent_atlas.ratio import Fit, batched_logits, fit_ratio
 from latent_atlas.shapes import Latents
 
 __all__ = ["Survey", "glance", "measured", "survey"]

@@ -27,9 +27,9 @@ from latent_atlas import losses
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.density_ratio.noise_schedule import Noised, noised, whitened
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
-from latent_atlas.noise import Noised, noised, whitened
 from latent_atlas.shapes import Latents, Scalar, Values
 
 __all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio", "follow"]

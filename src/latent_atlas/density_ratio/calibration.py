@@ -12,10 +12,10 @@ from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, gradient
-from latent_atlas.mass import log_mean_exp, log_mean_ratio, meetings
+from latent_atlas.density_ratio.noise_schedule import noised, whitened
+from latent_atlas.density_ratio.normalising_constant import log_mean_exp, log_mean_ratio, meetings
+from latent_atlas.density_ratio.train import Fit, batched_logits
 from latent_atlas.nn.latent_discriminator import angle_of
-from latent_atlas.noise import noised, whitened
-from latent_atlas.ratio import Fit, batched_logits
 from latent_atlas.sampling.ais import worth
 from latent_atlas.shapes import Latents, Values
 

@@ -15,16 +15,16 @@ from torch import Tensor
 from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.boundary.registry import load_boundary
-from latent_atlas.calibration import Calibration, log_density
 from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Membership, StandardNormal, blur_width
+from latent_atlas.density_ratio.calibration import Calibration, log_density
+from latent_atlas.density_ratio.fit import measured, survey
+from latent_atlas.density_ratio.noise_schedule import whitened
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
-from latent_atlas.noise import whitened
 from latent_atlas.runs import read_tensors, write_tensors
 from latent_atlas.shapes import Latents, Located, Values
-from latent_atlas.survey import measured, survey
 
 __all__ = ["LatentMap"]
 

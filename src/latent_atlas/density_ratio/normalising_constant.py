@@ -9,8 +9,8 @@ from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, ExactMembership, StandardNormal
-from latent_atlas.noise import whitened
-from latent_atlas.ratio import batched_logits
+from latent_atlas.density_ratio.noise_schedule import whitened
+from latent_atlas.density_ratio.train import batched_logits
 from latent_atlas.sampling.ais import log_normaliser
 from latent_atlas.shapes import Latents, Values
 

@@ -1,0 +1,1 @@
+"""density_ratio."""
