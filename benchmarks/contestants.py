@@ -13,7 +13,7 @@ from latent_atlas import Atlas
 from latent_atlas.config import Config
 from latent_atlas.data import ImageSet
 from latent_atlas.runs import Run
-from latent_atlas.train import train
+from latent_atlas.training.loop import train
 
 __all__ = ["Trained", "train_ours"]
 

@@ -26,7 +26,7 @@ from latent_atlas.gallery import draw_geometry
 from latent_atlas.geometry import Geometry
 from latent_atlas.pictures import save
 from latent_atlas.runs import Run, read_tensors
-from latent_atlas.train import train
+from latent_atlas.training.loop import train
 from record import record
 
 

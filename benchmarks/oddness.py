@@ -32,7 +32,7 @@ from latent_atlas.config import Config, DataConfig, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.runs import Run
-from latent_atlas.train import train
+from latent_atlas.training.loop import train
 from opponents import fit_flow, fit_gaussian_mixture
 from record import record
 from tables import read

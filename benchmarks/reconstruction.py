@@ -24,7 +24,7 @@ from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
 from latent_atlas.features import Classifier, train_classifier
 from latent_atlas.runs import Run
-from latent_atlas.train import train_model
+from latent_atlas.training.loop import train_model
 from record import record
 
 PLAIN = "no D_x"

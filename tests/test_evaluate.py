@@ -21,7 +21,7 @@ from latent_atlas.evaluation.questions import QUESTIONS
 from latent_atlas.features import Pixels
 from latent_atlas.report import write_evaluation
 from latent_atlas.runs import Run
-from latent_atlas.train import train
+from latent_atlas.training.loop import train
 
 SMALL = (
     "train.device=cpu data.held_out=0.4 model.image_size=12 model.channels=1 model.width=4 model.latent_dim=3 "

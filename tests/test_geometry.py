@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas import losses
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture
 from latent_atlas.errors import UserError
@@ -27,6 +26,7 @@ from latent_atlas.geometry import (
     prior_inside,
     spectrum,
 )
+from latent_atlas.training import losses
 
 
 def normal(*shape: int, seed: int = 1) -> Tensor:

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latent_atlas import losses
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
-from latent_atlas.engine import Engine
-from latent_atlas.learner import Batch, Learner, frozen, learning_rate_factor
+from latent_atlas.device import Engine
 from latent_atlas.nn.vaegan import reparameterise
+from latent_atlas.training import losses
+from latent_atlas.training.step import Batch, Learner, frozen, learning_rate_factor
 
 TINY = Config(
     model=ModelConfig(image_size=8, channels=1, latent_dim=3, width=4, discriminator_width=4),

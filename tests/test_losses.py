@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from latent_atlas import losses
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
+from latent_atlas.training import losses
 
 KINDS = ("relativistic", "hinge", "non-saturating")
 

@@ -19,9 +19,9 @@ from latent_atlas.config import Config, MapConfig, TrainConfig, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import Square, load_images, read_images
 from latent_atlas.errors import UserError
-from latent_atlas.fit import fit
 from latent_atlas.runs import Run
-from latent_atlas.train import train
+from latent_atlas.training.codes_run import fit
+from latent_atlas.training.loop import train
 
 SMALL = (
     "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 train.batch_size=32 train.device=cpu "

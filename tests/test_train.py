@@ -18,7 +18,7 @@ from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, Trai
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.runs import Run, read_tensors, write_tensors
-from latent_atlas.train import Diverged, train
+from latent_atlas.training.loop import Diverged, train
 
 TINY = Config(
     data=DataConfig(held_out=0.2),
@@ -116,7 +116,7 @@ def test_a_run_that_died_anywhere_resumes_exactly(
             raise Interruption
         write_tensors(path, *rest)
 
-    monkeypatch.setattr("latent_atlas.train.write_tensors", die)
+    monkeypatch.setattr("latent_atlas.training.loop.write_tensors", die)
     with pytest.raises(Interruption):
         train(blobs, config, broken, log=silent)
     monkeypatch.undo()
@@ -135,7 +135,7 @@ def test_a_run_stopped_between_two_records_keeps_its_log(
         if path.name == "state.safetensors":
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("latent_atlas.train.write_tensors", stop)
+    monkeypatch.setattr("latent_atlas.training.loop.write_tensors", stop)
     # The checkpoint of step 10 is written in step 11, between the records of 7 and 14.
     with pytest.raises(Interrupted, match="stopped after step 11 of 30"):
         train(blobs, TINY, broken, log=silent)

@@ -15,7 +15,7 @@ from latent_atlas.config import MapConfig
 from latent_atlas.data import ImageSet
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.runs import read_tensors, write_tensors
-from latent_atlas.train import train
+from latent_atlas.training.loop import train
 from web_run import begun, checkpointed, finish
 from web_server import arrays, client_of, facts
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from latent_atlas.config import Config, ModelConfig
-from latent_atlas.engine import Engine
-from latent_atlas.learner import Learner
+from latent_atlas.device import Engine
 from latent_atlas.runs import Run, write_tensors
+from latent_atlas.training.step import Learner
 from web_server import tiny_atlas
 
 __all__ = ["begun", "checkpointed", "finish", "mapping"]

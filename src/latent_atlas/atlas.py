@@ -14,7 +14,7 @@ from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.engine import pick_device
+from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.measure import Geometry
 from latent_atlas.geometry.measure import measure as measure_geometry

@@ -190,8 +190,8 @@ def _train_and_show(config: Config | None, out: Path, console: Console, *, resum
 def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
     """Load the images and train, with progress."""
     from latent_atlas.data.load import load_images
-    from latent_atlas.engine import pick_device
-    from latent_atlas.train import train as train_run
+    from latent_atlas.device import pick_device
+    from latent_atlas.training.loop import train as train_run
 
     device = pick_device(config.train.device)  # one that is not there is better said before the images are read
     if not resume and device.type == "cpu" and config.train.steps > quick(config).train.steps:

@@ -18,9 +18,9 @@ TRAIN_FLAGS = ("seed", "device")
 def fit(given: Namespace, console: Console) -> None:
     """Learn the map of codes from anywhere, and draw it."""
     from latent_atlas.codes.files import read_collection
-    from latent_atlas.engine import pick_device
-    from latent_atlas.fit import fit as fit_run
+    from latent_atlas.device import pick_device
     from latent_atlas.runs import Run
+    from latent_atlas.training.codes_run import fit as fit_run
 
     config = _chosen_config(given)
     pick_device(config.train.device)

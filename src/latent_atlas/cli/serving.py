@@ -63,7 +63,7 @@ def _token(given: Namespace) -> str | None:
 def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     """The application, for a finished run, one that is training, or the synthetic atlas."""
     from latent_atlas.atlas import Atlas
-    from latent_atlas.engine import pick_device
+    from latent_atlas.device import pick_device
     from latent_atlas.runs import Run
     from latent_atlas.web.app import make_app
     from latent_atlas.web.demo import demo_atlas

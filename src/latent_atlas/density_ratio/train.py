@@ -23,7 +23,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from latent_atlas import losses
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
@@ -31,6 +30,7 @@ from latent_atlas.density_ratio.noise_schedule import Noised, noised, whitened
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
 from latent_atlas.shapes import Latents, Scalar, Values
+from latent_atlas.training import losses
 
 __all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio", "follow"]
 

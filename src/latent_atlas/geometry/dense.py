@@ -2,9 +2,9 @@
 
 import torch
 
-from latent_atlas import losses
 from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.shapes import Latents
+from latent_atlas.training import losses
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
 

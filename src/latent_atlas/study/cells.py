@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.engine import device_name
+from latent_atlas.device import device_name
 from latent_atlas.evaluation.comparison import frechet_distance
 from latent_atlas.evaluation.images import reconstruction_numbers
 from latent_atlas.geometry.dense import active_units, kl_per_image
@@ -18,7 +18,7 @@ from latent_atlas.study.material import material_of
 from latent_atlas.study.measures import calibrated, judged, knowledge
 from latent_atlas.study.moving import profile
 from latent_atlas.study.subject import PROBE, Log, Subject, subject_of
-from latent_atlas.train import train
+from latent_atlas.training.loop import train
 
 __all__ = ["work_on"]
 

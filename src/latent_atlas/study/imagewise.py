@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas import losses
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.train import follow
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.shapes import ByteImages, Images, Values
+from latent_atlas.training import losses
 
 __all__ = ["CHECK_EVERY", "Imagewise", "fit_imagewise"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from latent_atlas.engine import StopRequest, pick_device, stop_request
+from latent_atlas.device import StopRequest, pick_device, stop_request
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.study.cells import work_on
 from latent_atlas.study.design import Cell

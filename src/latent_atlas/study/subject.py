@@ -15,13 +15,13 @@ from latent_atlas.atlas import Atlas
 from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.engine import pick_device
+from latent_atlas.device import pick_device
 from latent_atlas.evaluation.journeys import Judge
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.ledger import Ledger
 from latent_atlas.study.material import FeatureRows, Material, material_of
-from latent_atlas.train import seeded
+from latent_atlas.training.loop import seeded
 
 __all__ = ["PROBE", "Log", "Subject", "subject_of"]
 

@@ -13,12 +13,12 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.run import Config, TrainConfig
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.engine import Engine, stop_request
+from latent_atlas.device import Engine, stop_request
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.learner import Batch, Learner
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import Run, read_tensors, write_tensors
 from latent_atlas.shapes import ByteImages, Images, Values
+from latent_atlas.training.step import Batch, Learner
 
 __all__ = ["Diverged", "train"]
 

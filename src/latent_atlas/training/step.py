@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latent_atlas import losses
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.config.run import Config, TrainConfig
-from latent_atlas.engine import Engine
+from latent_atlas.device import Engine
 from latent_atlas.nn.vaegan import Model, reparameterise
 from latent_atlas.runs import optimizer_tensors, restore_optimizer
 from latent_atlas.shapes import Images, Latents
+from latent_atlas.training import losses
 
 __all__ = ["Batch", "Learner", "frozen", "learning_rate_factor"]
 

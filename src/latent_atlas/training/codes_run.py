@@ -9,7 +9,7 @@ import torch
 from latent_atlas.codes.files import Collection
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.engine import pick_device
+from latent_atlas.device import pick_device
 from latent_atlas.runs import Run, write_tensors
 
 __all__ = ["fit"]
