@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from latent_atlas import Atlas
+from latent_atlas.attributes.constraint import Constraint
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.features import Classifier, train_classifier
 from latent_atlas.travel import Attribute, Path, plan, preserve
-from latent_atlas.travel.constraint import Constraint
 from latent_atlas.travel.preserve import kept
-from latent_atlas.travel.probes import ClassProbe
 from record import record
 
 FACE_ATTRIBUTES = ("glasses", "smile", "gender", "facial_hair", "skin")

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute, Direction, Function, LogDensity
+from latent_atlas.attributes.directions import decoder_directions, entanglement, principal_components
+from latent_atlas.attributes.probes import ClassProbe, ValueProbe
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.travel.attributes import Attribute, Direction, Function, LogDensity
-from latent_atlas.travel.directions import decoder_directions, entanglement, principal_components
-from latent_atlas.travel.probes import ClassProbe, ValueProbe
 
 WORLD = two_clusters(3, distance=2.0, scale=0.7)
 

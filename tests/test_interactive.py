@@ -17,6 +17,7 @@ from PIL import Image, ImageSequence
 from browser import Visits, at_rest
 from command_line import latent_atlas
 from latent_atlas.atlas import Atlas
+from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.boundary import fit_boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
@@ -32,7 +33,6 @@ from latent_atlas.portable.folder import PAGE as BUILT
 from latent_atlas.portable.graph import save_graph
 from latent_atlas.portable.oddness import scorer_of
 from latent_atlas.runs import read_tensors
-from latent_atlas.travel.constraint import Constraint
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute, Direction, Function
+from latent_atlas.attributes.constraint import Constraint, nearest, retract, tangent
+from latent_atlas.attributes.penalised_density import Restricted, RestrictedMembership, restricted
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density.base import Density, ExactMembership, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, arc, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.travel.attributes import Attribute, Direction, Function
-from latent_atlas.travel.constraint import Constraint, nearest, retract, tangent
 from latent_atlas.travel.preserve import preserve
-from latent_atlas.travel.probes import ClassProbe
-from latent_atlas.travel.restricted import Restricted, RestrictedMembership, restricted
 
 RADIUS = Function(lambda z: z.norm(dim=1), "radius")
 FIRST, SECOND = Direction(torch.tensor([1.0, 0.0, 0.0]), "first"), Direction(torch.tensor([0.0, 1.0, 0.0]), "second")

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute
+from latent_atlas.attributes.registry import Properties, Wishes
 from latent_atlas.codes.codec import Coding
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
@@ -26,13 +28,11 @@ from latent_atlas.scoring.scoring import Scoring
 from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel.along import along
-from latent_atlas.travel.attributes import Attribute
 from latent_atlas.travel.explore import explore
 from latent_atlas.travel.journey import journey
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure
 from latent_atlas.travel.path import Path
 from latent_atlas.travel.planners import between_means, understood
-from latent_atlas.travel.properties import Properties, Wishes
 from latent_atlas.travel.uphill import uphill
 
 __all__ = ["Atlas"]

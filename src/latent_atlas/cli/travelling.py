@@ -58,7 +58,7 @@ def travel(given: Namespace, console: Console) -> None:
 
 def _remarks(given: Namespace, atlas: "Atlas", journeys: "Journeys") -> list[str]:
     """What should be known before the journeys are believed."""
-    from latent_atlas.travel.probes import ClassProbe
+    from latent_atlas.attributes.probes import ClassProbe
 
     remarks = []
     probe = atlas.properties["class"] if "class" in given.preserve else None

@@ -7,13 +7,13 @@ import torch
 
 from latent_atlas import __version__
 from latent_atlas.atlas import Atlas
+from latent_atlas.attributes.directions import principal_components
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.portable.codes import kept
 from latent_atlas.portable.keeping import probe_of
-from latent_atlas.travel.directions import principal_components
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
 from latent_atlas.travel.planners import MEANS_SHARE, PLANNERS, floor_of
-from latent_atlas.travel.probes import ClassProbe
 
 __all__ = ["facts"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_atlas.atlas import Atlas
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.errors import UserError
 from latent_atlas.portable.codes import save_codes
@@ -18,7 +19,6 @@ from latent_atlas.portable.graph import save_graph, save_part
 from latent_atlas.portable.keeping import probe_of, save_probe
 from latent_atlas.portable.networks import Network, networks
 from latent_atlas.portable.oddness import save_scorer, scorer_of
-from latent_atlas.travel.probes import ClassProbe
 
 __all__ = ["Written", "check", "write_folder"]
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from latent_atlas.atlas import Atlas
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.runs import write_tensors
-from latent_atlas.travel.probes import ClassProbe
 
 __all__ = ["probe_of", "save_probe"]
 

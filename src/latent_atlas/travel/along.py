@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute, Direction, LogDensity
+from latent_atlas.attributes.constraint import Constraint, retract, tangent
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel.attributes import Attribute, Direction, LogDensity
-from latent_atlas.travel.constraint import Constraint, retract, tangent
 from latent_atlas.travel.metrics import measure, population_floor
 from latent_atlas.travel.path import Path
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute
+from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.travel.attributes import Attribute
-from latent_atlas.travel.constraint import Constraint
 from latent_atlas.travel.metrics import measure, population_floor
 from latent_atlas.travel.pace import pace, pace_legs
 from latent_atlas.travel.path import Path

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.penalised_density import Restricted
 from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.geodesic import Geodesic, action, cost, geodesic
@@ -14,7 +15,6 @@ from latent_atlas.travel.graph import Codes, Graph, check_codes, graph
 from latent_atlas.travel.metrics import population_floor
 from latent_atlas.travel.path import Relaxed, resample
 from latent_atlas.travel.pullback import Decode, Pullback, pullback
-from latent_atlas.travel.restricted import Restricted
 from latent_atlas.travel.straight import linear, slerp
 from latent_atlas.travel.string import String, string
 from latent_atlas.travel.walk import Walk, walk

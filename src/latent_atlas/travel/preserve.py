@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute, LogDensity
+from latent_atlas.attributes.constraint import Constraint, Retraction, nearest, retract, tangent
+from latent_atlas.attributes.penalised_density import STRENGTH, restricted
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Mask, Points, Values
-from latent_atlas.travel.attributes import Attribute, LogDensity
-from latent_atlas.travel.constraint import Constraint, Retraction, nearest, retract, tangent
 from latent_atlas.travel.metrics import measure, population_floor
 from latent_atlas.travel.path import Path
 from latent_atlas.travel.plan import checked_ends, plan
-from latent_atlas.travel.restricted import STRENGTH, restricted
 
 __all__ = ["kept", "preserve"]
 
@@ -62,7 +62,7 @@ def preserve(
 
     Examples:
         >>> from latent_atlas.density.base import StandardNormal
-        >>> from latent_atlas.travel.attributes import Direction
+        >>> from latent_atlas.attributes.base import Direction
         >>> a, b = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 1.0])
         >>> path = preserve(StandardNormal(2), a, b, [Direction(torch.tensor([0.0, 1.0]))], 0.25, planner="linear")
         >>> path.points[-1]

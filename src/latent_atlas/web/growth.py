@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from latent_atlas.attributes.directions import principal_components
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.charts import Plane, chart
 from latent_atlas.codes.posterior import Codes
@@ -13,7 +14,6 @@ from latent_atlas.nn.latent_discriminator import Ensemble
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import ByteImages, Latents
-from latent_atlas.travel.directions import principal_components
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
 from latent_atlas.web.known import window_of
 from latent_atlas.web.sketch import STATE, weights_of

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute, AttributeValues
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Labels, Latents, Scalar, Values
-from latent_atlas.travel.attributes import Attribute, AttributeValues
 
 __all__ = ["MARGIN", "ClassProbe", "Network", "ValueProbe"]
 

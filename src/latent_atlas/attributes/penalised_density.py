@@ -2,10 +2,10 @@
 
 import torch
 
+from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.density.base import Density, Membership, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel.constraint import Constraint
 
 __all__ = ["Restricted", "RestrictedMembership", "restricted"]
 

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute, Slopes
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
-from latent_atlas.travel.attributes import Attribute, Slopes
 
 __all__ = ["Entanglement", "decoder_directions", "entanglement", "principal_components"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute, AttributeValues, Slopes
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Mask, Points, Values
-from latent_atlas.travel.attributes import Attribute, AttributeValues, Slopes
 
 __all__ = ["Constraint", "Retraction", "nearest", "retract", "tangent"]
 

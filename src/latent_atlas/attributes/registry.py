@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 import torch.nn.functional as F
 
+from latent_atlas.attributes.base import Attribute, Direction, Function
+from latent_atlas.attributes.directions import principal_components
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Labels, Latents, Values
-from latent_atlas.travel.attributes import Attribute, Direction, Function
-from latent_atlas.travel.directions import principal_components
-from latent_atlas.travel.probes import ClassProbe
 
 __all__ = ["Properties", "Wishes"]
 
