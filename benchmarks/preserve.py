@@ -28,7 +28,7 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.features import Classifier, train_classifier
 from latent_atlas.travel import Attribute, Path, plan, preserve
-from latent_atlas.travel.preserve import kept
+from latent_atlas.travel.constrained import kept
 from record import record
 
 FACE_ATTRIBUTES = ("glasses", "smile", "gender", "facial_hair", "skin")

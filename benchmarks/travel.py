@@ -64,7 +64,7 @@ from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel import between_means
 from latent_atlas.travel.path import resample
-from latent_atlas.travel.straight import linear
+from latent_atlas.travel.planners.baselines import linear
 from opponents import Fitted, fit_flow, fit_gaussian_mixture
 from record import record
 

@@ -25,8 +25,8 @@ from latent_atlas.density.toys import clusters, two_moons
 from latent_atlas.evaluation import Judge
 from latent_atlas.shapes import Points, Values
 from latent_atlas.travel import plan
-from latent_atlas.travel.geodesic import Geodesic, cost, geodesic
 from latent_atlas.travel.path import resample
+from latent_atlas.travel.planners.geodesic import Geodesic, cost, geodesic
 from record import record
 
 FRAMES = 17

@@ -9,7 +9,7 @@ from latent_atlas.attributes.base import Direction, Function
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
-from latent_atlas.travel.along import along
+from latent_atlas.travel.traversal import along
 
 NORMAL = StandardNormal(3)
 RADIUS = Function(lambda z: z.norm(dim=1), "radius")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.toys import arc
-from latent_atlas.travel.descent import minimise
-from latent_atlas.travel.geodesic import action
 from latent_atlas.travel.path import resample
+from latent_atlas.travel.path_lbfgs import minimise
+from latent_atlas.travel.planners.geodesic import action
 
 
 def squares(points: Tensor, _: Tensor) -> Tensor:

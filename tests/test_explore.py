@@ -8,7 +8,7 @@ import torch
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.travel.explore import explore
+from latent_atlas.travel.random_walk import explore
 
 WORLD = two_clusters(2, distance=4.0, scale=0.4)
 

@@ -10,8 +10,8 @@ from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, Shell, arc, ring
 from latent_atlas.errors import UserError
 from latent_atlas.travel import plan
-from latent_atlas.travel.geodesic import Geodesic, action, cost, geodesic
 from latent_atlas.travel.path import arc_lengths, resample
+from latent_atlas.travel.planners.geodesic import Geodesic, action, cost, geodesic
 
 
 class Uniform(Density):

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.travel.graph import Graph, graph
 from latent_atlas.travel.path import arc_lengths
+from latent_atlas.travel.planners.knn_graph import Graph, graph
 
 
 def constant(latents: Tensor) -> Tensor:

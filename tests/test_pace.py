@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.travel.pace import pace
 from latent_atlas.travel.path import arc_lengths
-from latent_atlas.travel.straight import linear
+from latent_atlas.travel.planners.baselines import linear
+from latent_atlas.travel.reparametrise import pace
 
 
 def straight_lines(generator: torch.Generator, frames: int = 17) -> Tensor:

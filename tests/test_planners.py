@@ -9,9 +9,9 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.density.toys import GaussianMixture, arc, ring, two_clusters
 from latent_atlas.travel import PLANNERS, plan, understood
-from latent_atlas.travel.geodesic import Geodesic, action
-from latent_atlas.travel.graph import Graph
 from latent_atlas.travel.path import resample
+from latent_atlas.travel.planners.geodesic import Geodesic, action
+from latent_atlas.travel.planners.knn_graph import Graph
 
 RING = ring(2)
 FLOOR = -4.0

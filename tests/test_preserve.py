@@ -13,7 +13,7 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density.base import Density, ExactMembership, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, arc, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.travel.preserve import preserve
+from latent_atlas.travel.constrained import preserve
 
 RADIUS = Function(lambda z: z.norm(dim=1), "radius")
 FIRST, SECOND = Direction(torch.tensor([1.0, 0.0, 0.0]), "first"), Direction(torch.tensor([0.0, 1.0, 0.0]), "second")

@@ -10,7 +10,7 @@ from latent_atlas.density.base import StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.travel import plan
 from latent_atlas.travel.path import resample
-from latent_atlas.travel.pullback import Pullback, image_action, pullback
+from latent_atlas.travel.planners.decoder_geodesic import Pullback, image_action, pullback
 
 
 def globe(latents: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from latent_atlas.density.toys import Shell, arc, two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.travel import plan
 from latent_atlas.travel.path import resample
-from latent_atlas.travel.string import String, string
+from latent_atlas.travel.planners.string_method import String, string
 
 UNDER = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[-2.0, 0.0]]])  # the ridge of the arc passes (0, 2)
 

@@ -11,7 +11,7 @@ from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
 from latent_atlas.travel import Path, plan
 from latent_atlas.travel.path import arc_lengths
-from latent_atlas.travel.tour import tour
+from latent_atlas.travel.waypoints import tour
 
 
 def stop_frames(path: Path, stops: int) -> Tensor:

@@ -12,8 +12,8 @@ from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.travel import PLANNERS, plan
 from latent_atlas.travel.path import Path, arc_lengths, resample
-from latent_atlas.travel.straight import slerp
-from latent_atlas.travel.walk import Walk, rule1, rule2, walk
+from latent_atlas.travel.planners.baselines import slerp
+from latent_atlas.travel.planners.walk import Walk, rule1, rule2, walk
 
 WORLD = two_clusters(2, distance=3.0)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, Shell, StudentT, arc, two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.travel.uphill import uphill
+from latent_atlas.travel.ascent import uphill
 
 DIMENSION = 4
 DENSITIES: dict[str, Density] = {

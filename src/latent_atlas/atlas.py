@@ -27,13 +27,13 @@ from latent_atlas.scoring.scorer import FALSE_ALARM, Scorer
 from latent_atlas.scoring.scoring import Scoring
 from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Images, Latents
-from latent_atlas.travel.along import along
-from latent_atlas.travel.explore import explore
-from latent_atlas.travel.journey import journey
+from latent_atlas.travel.ascent import uphill
+from latent_atlas.travel.interpolate import journey
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure
 from latent_atlas.travel.path import Path
-from latent_atlas.travel.planners import between_means, understood
-from latent_atlas.travel.uphill import uphill
+from latent_atlas.travel.planners.base import between_means, understood
+from latent_atlas.travel.random_walk import explore
+from latent_atlas.travel.traversal import along
 
 __all__ = ["Atlas"]
 

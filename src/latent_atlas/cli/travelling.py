@@ -109,8 +109,8 @@ def _places(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor":
 
 def _from_one(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int) -> "Journeys":
     """The journey from one place: around it, along an attribute, or back into the population."""
-    from latent_atlas.travel.along import along
-    from latent_atlas.travel.explore import explore
+    from latent_atlas.travel.random_walk import explore
+    from latent_atlas.travel.traversal import along
 
     if given.explore:
         settings = _settings(given.settings, _defaults(explore))
@@ -123,8 +123,8 @@ def _from_one(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int) -
 
 def _between(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int, *, beside: bool) -> "Journeys":
     """The journey by every planner that was named, and if so wished beside them the straight line, keeping nothing."""
-    from latent_atlas.travel.planners import PLANNERS, understood
-    from latent_atlas.travel.preserve import preserve
+    from latent_atlas.travel.constrained import preserve
+    from latent_atlas.travel.planners.base import PLANNERS, understood
 
     flags = {name: value for name in WALK_FLAGS if (value := getattr(given, name)) is not None}
     words = given.planners or (["walk"] if flags else ["geodesic"])

@@ -19,7 +19,7 @@ from latent_atlas.shapes import Images, Latents, Points, Values
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs
 from latent_atlas.travel.path import Path
 from latent_atlas.travel.plan import plan
-from latent_atlas.travel.planners import between_means, understood
+from latent_atlas.travel.planners.base import between_means, understood
 
 __all__ = ["JOURNEYS", "Judge", "drift", "frame_numbers", "plan_rows", "travel_numbers", "travel_table"]
 

@@ -19,7 +19,7 @@ from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
 from latent_atlas.evaluation.uncertainty import Number, mean_of
 from latent_atlas.sampling.registry import BASELINES
 from latent_atlas.shapes import Images
-from latent_atlas.travel.planners import between_means
+from latent_atlas.travel.planners.base import between_means
 
 __all__ = ["QUESTIONS"]
 

@@ -13,7 +13,7 @@ from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.portable.codes import kept
 from latent_atlas.portable.keeping import probe_of
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
-from latent_atlas.travel.planners import MEANS_SHARE, PLANNERS, floor_of
+from latent_atlas.travel.planners.base import MEANS_SHARE, PLANNERS, floor_of
 
 __all__ = ["facts"]
 

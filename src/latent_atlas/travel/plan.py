@@ -11,7 +11,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure, population_floor
 from latent_atlas.travel.path import Path
-from latent_atlas.travel.planners import PLANNERS, Request
+from latent_atlas.travel.planners.base import PLANNERS, Request
 
 __all__ = ["OUTSIDE_SHARE", "PLANNERS", "checked_ends", "plan", "population_floor"]
 

@@ -10,9 +10,9 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Trace, Values
 from latent_atlas.travel.coarse_to_fine import check_widths, coarse_to_fine
-from latent_atlas.travel.descent import minimise
 from latent_atlas.travel.metrics import population_floor
 from latent_atlas.travel.path import Relaxed, resample
+from latent_atlas.travel.path_lbfgs import minimise
 
 __all__ = ["Geodesic", "action", "cost", "geodesic"]
 

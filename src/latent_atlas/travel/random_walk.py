@@ -9,9 +9,9 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import Latents, Values
+from latent_atlas.travel.ascent import uphill
 from latent_atlas.travel.metrics import measure, population_floor
 from latent_atlas.travel.path import Path
-from latent_atlas.travel.uphill import uphill
 
 __all__ = ["explore"]
 

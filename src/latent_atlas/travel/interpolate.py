@@ -12,12 +12,12 @@ from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
+from latent_atlas.travel.constrained import kept, preserve
 from latent_atlas.travel.metrics import measure, population_floor
-from latent_atlas.travel.pace import pace, pace_legs
 from latent_atlas.travel.path import Path
 from latent_atlas.travel.plan import plan
-from latent_atlas.travel.preserve import kept, preserve
-from latent_atlas.travel.tour import tour
+from latent_atlas.travel.reparametrise import pace, pace_legs
+from latent_atlas.travel.waypoints import tour
 
 __all__ = ["journey", "paced"]
 

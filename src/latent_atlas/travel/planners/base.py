@@ -10,14 +10,14 @@ from torch import Tensor
 from latent_atlas.attributes.penalised_density import Restricted
 from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
 from latent_atlas.shapes import Latents, Points, Trace, Values
-from latent_atlas.travel.geodesic import Geodesic, action, cost, geodesic
-from latent_atlas.travel.graph import Codes, Graph, check_codes, graph
 from latent_atlas.travel.metrics import population_floor
 from latent_atlas.travel.path import Relaxed, resample
-from latent_atlas.travel.pullback import Decode, Pullback, pullback
-from latent_atlas.travel.straight import linear, slerp
-from latent_atlas.travel.string import String, string
-from latent_atlas.travel.walk import Walk, walk
+from latent_atlas.travel.planners.baselines import linear, slerp
+from latent_atlas.travel.planners.decoder_geodesic import Decode, Pullback, pullback
+from latent_atlas.travel.planners.geodesic import Geodesic, action, cost, geodesic
+from latent_atlas.travel.planners.knn_graph import Codes, Graph, check_codes, graph
+from latent_atlas.travel.planners.string_method import String, string
+from latent_atlas.travel.planners.walk import Walk, walk
 
 __all__ = ["MEANS_SHARE", "PLANNERS", "Planned", "Planner", "Request", "between_means", "floor_of", "understood"]
 

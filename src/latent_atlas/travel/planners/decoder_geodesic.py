@@ -7,8 +7,8 @@ from torch import Tensor
 
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Trace, Values
-from latent_atlas.travel.descent import minimise
 from latent_atlas.travel.path import Relaxed, resample
+from latent_atlas.travel.path_lbfgs import minimise
 
 __all__ = ["Decode", "Pullback", "image_action", "pullback"]
 
