@@ -12,12 +12,12 @@ import torch
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
+from latent_atlas.anomaly import Evidence, Scorer, gather, memorisation
+from latent_atlas.anomaly.result import fewest
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.scoring import Evidence, Scorer, gather, memorisation
-from latent_atlas.scoring.table import fewest
 
 
 def evidence(n: int, random: np.random.Generator, dimension: int = 3) -> Evidence:

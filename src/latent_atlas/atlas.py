@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_atlas.anomaly.conformal import FALSE_ALARM, Scorer
+from latent_atlas.anomaly.result import Scores
+from latent_atlas.anomaly.scoring import Scoring
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.registry import Properties, Wishes
 from latent_atlas.codes.codec import Coding
@@ -23,9 +26,6 @@ from latent_atlas.geometry.measure import measure as measure_geometry
 from latent_atlas.holdings import Holdings
 from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
 from latent_atlas.sampling.target import Draws
-from latent_atlas.scoring.scorer import FALSE_ALARM, Scorer
-from latent_atlas.scoring.scoring import Scoring
-from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel.ascent import uphill
 from latent_atlas.travel.interpolate import journey

@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from latent_atlas.anomaly.result import Scores
 from latent_atlas.atlas import Atlas
 from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.evaluation.images import reconstruction_numbers
@@ -23,7 +24,6 @@ from latent_atlas.pictures.spaces import Space, spaces_picture
 from latent_atlas.pictures.strips import Strip, strips_picture
 from latent_atlas.plates import NEAR, draw_reliability
 from latent_atlas.runs import Run, read_tensors
-from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Images
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs
 from latent_atlas.travel.path import Path

@@ -9,9 +9,9 @@ from latent_atlas.cli.places import file_to_write, load_atlas
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
+    from latent_atlas.anomaly.result import Scores
     from latent_atlas.atlas import Atlas
     from latent_atlas.data.imageset import ImageSet
-    from latent_atlas.scoring.table import Scores
     from latent_atlas.shapes import ByteImages
 
 __all__ = ["score"]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from latent_atlas.anomaly.conformal import Scorer
 from latent_atlas.atlas import Atlas
 from latent_atlas.errors import UserError
 from latent_atlas.runs import write_tensors
-from latent_atlas.scoring.scorer import Scorer
 
 __all__ = ["save_scorer", "scorer_of"]
 

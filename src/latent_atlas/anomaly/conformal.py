@@ -5,9 +5,9 @@ import torch
 from jaxtyping import Float
 from sklearn.neighbors import NearestNeighbors
 
+from latent_atlas.anomaly.result import Scores, fewest
+from latent_atlas.anomaly.statistics import Column, Evidence
 from latent_atlas.errors import UserError
-from latent_atlas.scoring.evidence import Column, Evidence
-from latent_atlas.scoring.table import Scores, fewest
 
 __all__ = ["FALSE_ALARM", "Scorer"]
 

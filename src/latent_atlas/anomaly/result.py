@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
+from latent_atlas.anomaly.statistics import Column
 from latent_atlas.errors import UserError
-from latent_atlas.scoring.evidence import Column
 
 __all__ = ["Scores", "fewest"]
 

@@ -5,13 +5,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from latent_atlas.anomaly.conformal import FALSE_ALARM, Scorer
+from latent_atlas.anomaly.result import Scores
+from latent_atlas.anomaly.statistics import Evidence, gather
 from latent_atlas.codes.codec import Coding
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.scoring.evidence import Evidence, gather
-from latent_atlas.scoring.scorer import FALSE_ALARM, Scorer
-from latent_atlas.scoring.table import Scores
 from latent_atlas.shapes import Values
 
 __all__ = ["Scoring"]
