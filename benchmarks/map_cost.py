@@ -13,9 +13,9 @@ import time
 import torch
 
 from latent_atlas import LatentMap
-from latent_atlas.charts import Window, chart, plane_through
 from latent_atlas.config import MapConfig
 from latent_atlas.density.toys import clusters
+from latent_atlas.geometry.planes import Window, chart, plane_through
 from record import record
 
 DIMENSION, CODES = 16, 60_000

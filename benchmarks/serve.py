@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas import Atlas
-from latent_atlas.charts import chart, fit_window, plane_through
+from latent_atlas.geometry.planes import chart, fit_window, plane_through
 from record import record
 
 PATIENCE = 120.0  # seconds that one answer may take before it counts as lost

@@ -44,7 +44,6 @@ from scipy.ndimage import label, maximum_filter
 from torch import Tensor
 
 from latent_atlas import Atlas, LatentMap
-from latent_atlas.charts import Plane, fit_window, plane_through
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import DataConfig
 from latent_atlas.data import load_images
@@ -59,6 +58,7 @@ from latent_atlas.evaluation import (
     travel_table,
 )
 from latent_atlas.features import Classifier, Extractor, efficientnet, train_classifier
+from latent_atlas.geometry.planes import Plane, fit_window, plane_through
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Latents, Values

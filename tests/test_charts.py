@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from latent_atlas.charts import Window, chart, fit_window, plane_through
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
+from latent_atlas.geometry.planes import Window, chart, fit_window, plane_through
 
 
 def test_the_plane_contains_its_three_codes(generator: torch.Generator) -> None:

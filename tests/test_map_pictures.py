@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
 from latent_atlas.boundary import PriorBoundary
-from latent_atlas.charts import Plane, Window, chart
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import Membership, StandardNormal
 from latent_atlas.density.toys import arc
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.geometry.planes import Plane, Window, chart
 from latent_atlas.pictures import (
     Against,
     Groups,

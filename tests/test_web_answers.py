@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from latent_atlas.charts import Plane, Window, chart, plane_through
+from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
 from latent_atlas.travel import OUTSIDE_SHARE
 from web_server import arrays, client_of, facts, tiny_atlas
 

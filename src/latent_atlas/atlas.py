@@ -21,8 +21,8 @@ from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError
-from latent_atlas.geometry.measure import Geometry
-from latent_atlas.geometry.measure import measure as measure_geometry
+from latent_atlas.geometry.summary import Geometry
+from latent_atlas.geometry.summary import measure as measure_geometry
 from latent_atlas.holdings import Holdings
 from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
 from latent_atlas.sampling.target import Draws

@@ -9,11 +9,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density_ratio.calibration import Calibration, measure
 from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.pictures.boundaries import Against, boundaries_picture
 from latent_atlas.pictures.levels import Level, levels_picture
 from latent_atlas.pictures.reliability import Groups, reliability_picture

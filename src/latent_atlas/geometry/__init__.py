@@ -3,11 +3,11 @@
 Everything is measured on a density, real codes and a decoder given as a function, whoever made them.
 """
 
-from latent_atlas.geometry.continuous import largest_steps, path_lengths
-from latent_atlas.geometry.dense import active_units, kl_per_image, prior_inside
-from latent_atlas.geometry.euclidean import ByRadius, correlations, distances_by_radius
+from latent_atlas.geometry.distances import ByRadius, correlations, distances_by_radius
 from latent_atlas.geometry.jacobian import Spectrum, estimated_spectrum, exact_spectrum, spectrum
-from latent_atlas.geometry.measure import Band, Geometry, Number, measure
+from latent_atlas.geometry.prior_coverage import active_units, kl_per_image, prior_inside
+from latent_atlas.geometry.smoothness import largest_steps, path_lengths
+from latent_atlas.geometry.summary import Band, Geometry, Number, measure
 
 __all__ = [
     "Band",

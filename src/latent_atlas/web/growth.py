@@ -6,10 +6,10 @@ import torch
 
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.boundary.gaussian import PriorBoundary
-from latent_atlas.charts import Plane, chart
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.fit import glance
 from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.geometry.planes import Plane, chart
 from latent_atlas.nn.latent_discriminator import Ensemble
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import Run, read_tensors

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from latent_atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
-from latent_atlas.charts import Plane, Window, fit_window
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.geometry.planes import Plane, Window, fit_window
 from latent_atlas.shapes import Images, Labels, Latents, Values
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
 

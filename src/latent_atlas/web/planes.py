@@ -6,9 +6,9 @@ import torch
 from fastapi import APIRouter
 from torch import Tensor
 
-from latent_atlas.charts import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
 from latent_atlas.web import asked
 from latent_atlas.web.asked import tensor

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.geometry.continuous import distances, largest_steps, path_lengths
-from latent_atlas.geometry.dense import active_units, kl_per_image, prior_inside
-from latent_atlas.geometry.euclidean import correlations, distances_by_radius, neighbours, random_pairs
+from latent_atlas.geometry.distances import correlations, distances_by_radius, neighbours, random_pairs
 from latent_atlas.geometry.jacobian import Spectrum, spectrum
+from latent_atlas.geometry.prior_coverage import active_units, kl_per_image, prior_inside
+from latent_atlas.geometry.smoothness import distances, largest_steps, path_lengths
 from latent_atlas.shapes import Latents, Located
 
 __all__ = ["Band", "Geometry", "Number", "measure"]

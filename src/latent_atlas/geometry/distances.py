@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.geometry.continuous import See, distances
+from latent_atlas.geometry.smoothness import See, distances
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["ByRadius", "correlations", "distances_by_radius", "neighbours", "random_pairs"]
