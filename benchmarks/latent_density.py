@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density_ratio.latent_map import LatentMap

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.config import Config, DataConfig, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images

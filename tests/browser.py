@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
 
 __all__ = ["IN_BROWSER", "Served", "Visits", "at_rest", "driver"]
 

@@ -19,7 +19,7 @@ from PIL import Image
 from browser import IN_BROWSER, ROOT, Served, Visits, at_rest, driver
 
 if TYPE_CHECKING:
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
 
 playwright = driver()
 expect, Page = playwright.expect, playwright.Page

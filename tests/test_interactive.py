@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence
 
 from browser import Visits, at_rest
 from command_line import latent_atlas
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.boundary import fit_boundary
 from latent_atlas.codes.posterior import Codes

@@ -11,7 +11,7 @@ from safetensors.numpy import load
 from starlette.testclient import TestClient
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config import Config, MapConfig

@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.density_ratio.latent_map import LatentMap
 
 __all__ = ["Atlas", "LatentMap", "__version__"]
@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     if name == "Atlas":
-        from latent_atlas.atlas import Atlas
+        from latent_atlas.atlas.atlas import Atlas
 
         return Atlas
     if name == "LatentMap":

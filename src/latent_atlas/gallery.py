@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from latent_atlas.anomaly.result import Scores
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.evaluation.images import reconstruction_numbers
 from latent_atlas.evaluation.journeys import JOURNEYS, travel_numbers
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through

@@ -29,7 +29,7 @@ from latent_atlas.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.runs import Run
 
 __all__ = [

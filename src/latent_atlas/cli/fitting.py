@@ -65,7 +65,7 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
     """Draw the map into the run; a map that cannot be drawn is a map all the same."""
     import torch
 
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.gallery import draw_map, telling_triple
     from latent_atlas.pictures.drawing import save
     from latent_atlas.travel.plan import plan

@@ -13,14 +13,14 @@ from latent_atlas.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
 
 __all__ = ["code_at", "file_to_write", "load_atlas", "preset_of", "write_codes"]
 
 
 def load_atlas(given: Namespace) -> "Atlas":
     """The atlas of the run that was named."""
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
 
     return Atlas.load(given.folder, device=given.device or "auto")
 

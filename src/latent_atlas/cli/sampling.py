@@ -10,7 +10,7 @@ from latent_atlas.cli.places import code_at, file_to_write, load_atlas, write_co
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.sampling.target import Draws
 
 __all__ = ["sample"]

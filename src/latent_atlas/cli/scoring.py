@@ -10,7 +10,7 @@ from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
     from latent_atlas.anomaly.result import Scores
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.shapes import ByteImages
 

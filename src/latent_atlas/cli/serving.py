@@ -62,7 +62,7 @@ def _token(given: Namespace) -> str | None:
 
 def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     """The application, for a finished run, one that is training, or the synthetic atlas."""
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.device import pick_device
     from latent_atlas.runs import Run
     from latent_atlas.web.app import make_app

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from latent_atlas.atlas import Atlas
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.travel.path import Path
 
     Journeys = dict[str, Path]

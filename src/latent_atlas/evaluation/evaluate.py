@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.evaluation.evaluation import Evaluation
 from latent_atlas.evaluation.material import material_of

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.comparison import frechet_distance

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.data.imageset import ImageSet

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.runs import write_tensors

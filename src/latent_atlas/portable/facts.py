@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from latent_atlas import __version__
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.errors import UserError

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.runs import write_tensors

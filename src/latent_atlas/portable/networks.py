@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.boundary.base import AffineBoundary
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.density.base import StandardNormal

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from latent_atlas.anomaly.conformal import Scorer
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
 from latent_atlas.runs import write_tensors
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.latent_map import LatentMap

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from latent_atlas import __version__
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.web.embedding import possible
 from latent_atlas.web.explorer import Asking, Explorer
 from latent_atlas.web.images import EXPLORED

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from latent_atlas import __version__
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.web import about, codes, embedding, export, images, journeys, planes, progress
 from latent_atlas.web.explorer import Explorer
 from latent_atlas.web.guard import Guard, hosts_for

@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Window as ChartWindow
 from latent_atlas.web.limits import LIMITS

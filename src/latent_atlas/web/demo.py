@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config.density_ratio import MapConfig

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run
 from latent_atlas.web.known import Known

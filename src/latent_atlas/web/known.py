@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from latent_atlas.atlas import Atlas
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError

@@ -11,6 +11,7 @@ from torch import Tensor
 from latent_atlas.anomaly.conformal import FALSE_ALARM, Scorer
 from latent_atlas.anomaly.result import Scores
 from latent_atlas.anomaly.scoring import Scoring
+from latent_atlas.atlas.loading import Holdings
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.registry import Properties, Wishes
 from latent_atlas.codes.codec import Coding
@@ -23,7 +24,6 @@ from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
-from latent_atlas.holdings import Holdings
 from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
 from latent_atlas.sampling.target import Draws
 from latent_atlas.shapes import Images, Latents
