@@ -44,7 +44,7 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, manifold_of, reconstruction_numbers
-from latent_atlas.features import Classifier
+from latent_atlas.evaluation.features import Classifier
 from reconstruction import as_bytes, earlier_rows, make_judge
 from record import record
 

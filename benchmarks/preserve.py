@@ -26,7 +26,7 @@ from latent_atlas import Atlas
 from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.data import ImageSet, load_images
-from latent_atlas.features import Classifier, train_classifier
+from latent_atlas.evaluation.features import Classifier, train_classifier
 from latent_atlas.travel import Attribute, Path, plan, preserve
 from latent_atlas.travel.constrained import kept
 from record import record

@@ -22,7 +22,7 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
-from latent_atlas.features import Classifier, train_classifier
+from latent_atlas.evaluation.features import Classifier, train_classifier
 from latent_atlas.runs import Run
 from latent_atlas.training.loop import train_model
 from record import record

@@ -57,7 +57,7 @@ from latent_atlas.evaluation import (
     plan_rows,
     travel_table,
 )
-from latent_atlas.features import Classifier, Extractor, efficientnet, train_classifier
+from latent_atlas.evaluation.features import Classifier, Extractor, efficientnet, train_classifier
 from latent_atlas.geometry.planes import Plane, fit_window, plane_through
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import Run, read_tensors

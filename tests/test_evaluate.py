@@ -16,9 +16,9 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import Evaluation, Number, evaluate
-from latent_atlas.evaluation.material import material_of
-from latent_atlas.evaluation.questions import QUESTIONS
-from latent_atlas.features import Pixels
+from latent_atlas.evaluation.evaluation_set import material_of
+from latent_atlas.evaluation.features import Pixels
+from latent_atlas.evaluation.sections import QUESTIONS
 from latent_atlas.report import write_evaluation
 from latent_atlas.runs import Run
 from latent_atlas.training.loop import train

@@ -17,7 +17,7 @@ from latent_atlas.evaluation import (
     reconstruction_numbers,
     travel_table,
 )
-from latent_atlas.features import train_classifier
+from latent_atlas.evaluation.features import train_classifier
 from latent_atlas.travel import Path
 
 

@@ -8,8 +8,8 @@ import torch
 
 from latent_atlas.data import ImageSet
 from latent_atlas.errors import UserError
-from latent_atlas.features import Classifier, Pixels, efficientnet, extractor_for, inception
-from latent_atlas.features.extractor import as_bytes, as_rgb, resized
+from latent_atlas.evaluation.features import Classifier, Pixels, efficientnet, extractor_for, inception
+from latent_atlas.evaluation.features.base import as_bytes, as_rgb, resized
 
 
 def collection(*, labels: bool, n: int = 200) -> ImageSet:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from latent_atlas.anomaly.result import Scores
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.evaluation.images import reconstruction_numbers
-from latent_atlas.evaluation.journeys import JOURNEYS, travel_numbers
+from latent_atlas.evaluation.paths import JOURNEYS, travel_numbers
+from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.pictures.drawing import save

@@ -13,7 +13,7 @@ from latent_atlas.errors import UserError
 if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.data.imageset import ImageSet
-    from latent_atlas.evaluation.evaluation import Section
+    from latent_atlas.evaluation.result import Section
 
 __all__ = ["evaluate"]
 

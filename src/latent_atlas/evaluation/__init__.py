@@ -1,10 +1,8 @@
 """Judges: reconstruction, distance between collections, travel. Each returns named numbers."""
 
-from latent_atlas.evaluation.comparison import collection_numbers, frechet_distance, kernel_distance
 from latent_atlas.evaluation.evaluate import evaluate
-from latent_atlas.evaluation.evaluation import Evaluation, Section
-from latent_atlas.evaluation.images import feature_distance, reconstruction_numbers
-from latent_atlas.evaluation.journeys import (
+from latent_atlas.evaluation.frechet_kernel import collection_numbers, frechet_distance, kernel_distance
+from latent_atlas.evaluation.paths import (
     JOURNEYS,
     Judge,
     drift,
@@ -13,7 +11,9 @@ from latent_atlas.evaluation.journeys import (
     travel_numbers,
     travel_table,
 )
-from latent_atlas.evaluation.manifolds import Manifold, manifold_of, overlap
+from latent_atlas.evaluation.precision_recall import Manifold, manifold_of, overlap
+from latent_atlas.evaluation.reconstruction import feature_distance, reconstruction_numbers
+from latent_atlas.evaluation.result import Evaluation, Section
 from latent_atlas.evaluation.uncertainty import Number, half_sampled, mean_of
 
 __all__ = [

@@ -6,10 +6,10 @@ import torch
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.data.imageset import ImageSet
-from latent_atlas.evaluation.evaluation import Evaluation
-from latent_atlas.evaluation.material import material_of
-from latent_atlas.evaluation.questions import QUESTIONS
-from latent_atlas.features.choose import extractor_for
+from latent_atlas.evaluation.evaluation_set import material_of
+from latent_atlas.evaluation.features.registry import extractor_for
+from latent_atlas.evaluation.result import Evaluation
+from latent_atlas.evaluation.sections import QUESTIONS
 
 __all__ = ["evaluate"]
 

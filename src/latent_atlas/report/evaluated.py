@@ -3,7 +3,7 @@
 from html import escape
 from pathlib import Path
 
-from latent_atlas.evaluation.evaluation import Evaluation, Section
+from latent_atlas.evaluation.result import Evaluation, Section
 from latent_atlas.pictures.drawing import png
 from latent_atlas.pictures.sheets import comparison_sheet
 from latent_atlas.report.frame import figure, framed, section

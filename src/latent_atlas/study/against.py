@@ -13,7 +13,7 @@ from torch import Tensor
 from latent_atlas.density.base import Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.density_ratio.normalising_constant import log_mean_exp
-from latent_atlas.features.extractor import as_bytes
+from latent_atlas.evaluation.features.base import as_bytes
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import read_tensors

@@ -8,8 +8,8 @@ import torch
 
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import device_name
-from latent_atlas.evaluation.comparison import frechet_distance
-from latent_atlas.evaluation.images import reconstruction_numbers
+from latent_atlas.evaluation.frechet_kernel import frechet_distance
+from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.prior_coverage import active_units, kl_per_image
 from latent_atlas.study.against import compare_sizes, pulled_back
 from latent_atlas.study.design import Cell

@@ -12,7 +12,7 @@ import torch
 from latent_atlas.config.run import Config
 from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
-from latent_atlas.features.choose import EXTRACTORS
+from latent_atlas.evaluation.features.registry import EXTRACTORS
 from latent_atlas.runs import Run
 from latent_atlas.study.design import Cell, Design, Effort, Grid
 from latent_atlas.study.ledger import Ledger

@@ -14,8 +14,8 @@ from latent_atlas.config.run import Config, DataConfig
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import load_images, open_source
 from latent_atlas.errors import UserError
-from latent_atlas.features.choose import extractor_for
-from latent_atlas.features.extractor import Extractor, as_bytes
+from latent_atlas.evaluation.features.base import Extractor, as_bytes
+from latent_atlas.evaluation.features.registry import extractor_for
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.ledger import Ledger
 

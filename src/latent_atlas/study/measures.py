@@ -13,8 +13,8 @@ from latent_atlas.density.base import Membership, StandardNormal
 from latent_atlas.density_ratio.calibration import log_density, measure
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.comparison import frechet_distance
-from latent_atlas.evaluation.journeys import plan_rows, travel_table
+from latent_atlas.evaluation.frechet_kernel import frechet_distance
+from latent_atlas.evaluation.paths import plan_rows, travel_table
 from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
-from latent_atlas.features.extractor import Extractor, Features
+from latent_atlas.evaluation.features.base import Extractor, Features
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.shapes import ByteImages, Labels
 

@@ -4,10 +4,10 @@ import torch
 
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.errors import UserError
-from latent_atlas.features.classifier import train_classifier
-from latent_atlas.features.extractor import Extractor
-from latent_atlas.features.pixels import Pixels
-from latent_atlas.features.pretrained import efficientnet, has_efficientnet, inception
+from latent_atlas.evaluation.features.base import Extractor
+from latent_atlas.evaluation.features.classifier import train_classifier
+from latent_atlas.evaluation.features.pixels import Pixels
+from latent_atlas.evaluation.features.pretrained import efficientnet, has_efficientnet, inception
 
 __all__ = ["EXTRACTORS", "extractor_for"]
 

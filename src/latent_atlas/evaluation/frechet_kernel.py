@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.manifolds import NEIGHBOURS, overlap
+from latent_atlas.evaluation.precision_recall import NEIGHBOURS, overlap
 from latent_atlas.evaluation.uncertainty import Number, half_sampled
 
 __all__ = ["collection_numbers", "frechet_distance", "kernel_distance"]

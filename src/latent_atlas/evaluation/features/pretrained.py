@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
-from latent_atlas.features.extractor import BATCH, Extractor, Features, as_rgb, resized
+from latent_atlas.evaluation.features.base import BATCH, Extractor, Features, as_rgb, resized
 from latent_atlas.shapes import ByteImages
 
 __all__ = ["Pretrained", "efficientnet", "has_efficientnet", "inception"]

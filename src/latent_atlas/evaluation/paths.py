@@ -13,8 +13,8 @@ from torch import Tensor
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.comparison import frechet_distance
-from latent_atlas.evaluation.manifolds import Manifold, manifold_of
+from latent_atlas.evaluation.frechet_kernel import frechet_distance
+from latent_atlas.evaluation.precision_recall import Manifold, manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs
 from latent_atlas.travel.path import Path

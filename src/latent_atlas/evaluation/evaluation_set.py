@@ -14,8 +14,8 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.manifolds import NEIGHBOURS
-from latent_atlas.features.extractor import Extractor, as_bytes
+from latent_atlas.evaluation.features.base import Extractor, as_bytes
+from latent_atlas.evaluation.precision_recall import NEIGHBOURS
 from latent_atlas.shapes import ByteImages, Images
 
 __all__ = ["FEWEST", "Material", "material_of"]

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from latent_atlas.features.extractor import Extractor, Features
+from latent_atlas.evaluation.features.base import Extractor, Features
 from latent_atlas.shapes import ByteImages
 
 __all__ = ["Pixels"]
