@@ -22,9 +22,9 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import reconstruction_numbers
-from latent_atlas.gallery import draw_geometry
 from latent_atlas.geometry import Geometry
-from latent_atlas.pictures import save
+from latent_atlas.report.figures.run import draw_geometry
+from latent_atlas.report.plots import save
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.training.loop import train
 from record import record

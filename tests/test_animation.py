@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.animation import Animation, animation, save_animation
+from latent_atlas.report.plots.animation import Animation, animation, save_animation
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from latent_atlas.density.toys import arc
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Plane, Window, chart
-from latent_atlas.pictures import (
+from latent_atlas.report.figures.map import NEAR, draw_boundaries, draw_levels, draw_reliability, fit_against
+from latent_atlas.report.plots import (
     Against,
     Groups,
     Level,
@@ -29,8 +30,7 @@ from latent_atlas.pictures import (
     png,
     reliability_picture,
 )
-from latent_atlas.pictures.levels import arrows
-from latent_atlas.plates import NEAR, draw_boundaries, draw_levels, draw_reliability, fit_against
+from latent_atlas.report.plots.levels import arrows
 from latent_atlas.shapes import Latents, Values
 
 EXTENT = (-3.0, 3.0, -2.0, 4.0)

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures import (
+from latent_atlas.report.plots import (
     Curves,
     Field,
     Space,
@@ -27,8 +27,8 @@ from latent_atlas.pictures import (
     spaces_picture,
     strips_picture,
 )
-from latent_atlas.pictures.drawing import LINES, SIGNAL
-from latent_atlas.pictures.tiles import tile, width_for
+from latent_atlas.report.plots.style import LINES, SIGNAL
+from latent_atlas.report.plots.tiles import tile, width_for
 
 EXTENT = (-3.0, 3.0, -2.5, 2.5)
 ORANGE = np.array(matplotlib.colors.to_rgb(SIGNAL)) * 255

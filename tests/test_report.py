@@ -14,7 +14,7 @@ from PIL import Image
 from latent_atlas.config import Config, DataConfig
 from latent_atlas.errors import UserError
 from latent_atlas.report import write_report
-from latent_atlas.report.progress import progress
+from latent_atlas.report.training_curves import progress
 
 HOSTILE = "<script>alert('&\"')</script>"
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures import Dots, Trend, Trends, contests_picture, png, trends_picture
+from latent_atlas.report.plots import Dots, Trend, Trends, contests_picture, png, trends_picture
 
 AT = np.array([50.0, 200.0, 800.0])
 

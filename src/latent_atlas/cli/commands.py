@@ -87,9 +87,9 @@ def map(given: Namespace, console: Console) -> None:
     """Draw the plane through three places: the map, or its levels, or the map under other boundaries."""
     import torch
 
-    from latent_atlas.gallery import draw_map, telling_triple
-    from latent_atlas.pictures.drawing import save
-    from latent_atlas.plates import draw_levels
+    from latent_atlas.report.figures.map import draw_levels
+    from latent_atlas.report.figures.run import draw_map, telling_triple
+    from latent_atlas.report.plots.style import save
     from latent_atlas.travel.plan import plan
 
     if given.steps is not None and given.boundaries is None:
@@ -222,8 +222,8 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
 
 def _show(run: Path, device: str, console: Console) -> None:
     """Draw a run's pictures, write its page, and tell its numbers."""
-    from latent_atlas.gallery import fill_gallery
-    from latent_atlas.report.page import write_report
+    from latent_atlas.report.figures.run import fill_gallery
+    from latent_atlas.report.run_page import write_report
 
     metrics = fill_gallery(run, device=device)
     page = write_report(run)
@@ -259,8 +259,8 @@ def _compare(given: Namespace, atlas: "Atlas", names: list[str], anchors: "list[
     """Learn a map against each boundary, draw them side by side, and tell what each is worth."""
     import torch
 
-    from latent_atlas.pictures.drawing import save
-    from latent_atlas.plates import draw_boundaries, fit_against
+    from latent_atlas.report.figures.map import draw_boundaries, fit_against
+    from latent_atlas.report.plots.style import save
 
     out = file_to_write(given, "boundaries.png")  # a place that is not there is better said before the maps are learned
     config = replace(atlas.config.map, steps=1000 if given.steps is None else given.steps)

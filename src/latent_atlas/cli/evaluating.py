@@ -21,7 +21,7 @@ __all__ = ["evaluate"]
 def evaluate(given: Namespace, console: Console) -> None:
     """Judge a run by its held-out images."""
     from latent_atlas.evaluation.evaluate import evaluate as judged
-    from latent_atlas.report.evaluated import write_evaluation
+    from latent_atlas.report.evaluation_page import write_evaluation
 
     out = _folder(given)
     atlas = load_atlas(given)

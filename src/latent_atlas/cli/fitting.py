@@ -66,8 +66,8 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
     import torch
 
     from latent_atlas.atlas.atlas import Atlas
-    from latent_atlas.gallery import draw_map, telling_triple
-    from latent_atlas.pictures.drawing import save
+    from latent_atlas.report.figures.run import draw_map, telling_triple
+    from latent_atlas.report.plots.style import save
     from latent_atlas.travel.plan import plan
 
     atlas = Atlas.load(run, device=device)

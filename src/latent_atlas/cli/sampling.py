@@ -32,8 +32,8 @@ NO_NUMBERS = ("codes", "generator", "near", "temperature", "where", "width")  # 
 
 def sample(given: Namespace, console: Console) -> None:
     """Draw new images, or new codes."""
-    from latent_atlas.gallery import draw_samples
-    from latent_atlas.pictures.drawing import save
+    from latent_atlas.report.figures.run import draw_samples
+    from latent_atlas.report.plots.style import save
 
     atlas = load_atlas(given)
     out = file_to_write(given, "samples.png", (".png", ".npy"))

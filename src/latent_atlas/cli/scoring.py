@@ -43,8 +43,8 @@ def score(given: Namespace, console: Console) -> None:
 
 def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
     """Read, score and draw images."""
-    from latent_atlas.gallery import draw_extremes
-    from latent_atlas.pictures.drawing import save
+    from latent_atlas.report.figures.run import draw_extremes
+    from latent_atlas.report.plots.style import save
 
     images = _read(given.images, atlas, console)
     for reject in images.rejects[:TOLD]:
@@ -88,8 +88,8 @@ def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> To
     import torch
 
     from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
-    from latent_atlas.pictures.drawing import save
-    from latent_atlas.pictures.sheets import comparison_sheet
+    from latent_atlas.report.plots.image_grid import comparison_sheet
+    from latent_atlas.report.plots.style import save
 
     _ = atlas.image_shape  # that there is no decoder is better said before images are read
     train = _source_again(given, atlas, console).train.images

@@ -32,7 +32,7 @@ UNWRITTEN = {"codes", "decode", "population", "frames", "by", "to"}  # no words,
 
 def travel(given: Namespace, console: Console) -> None:
     """Plan the journeys, write them, and tell their numbers."""
-    from latent_atlas.gallery import describe
+    from latent_atlas.report.figures.run import describe
 
     _check(given)
     atlas = load_atlas(given)
@@ -196,9 +196,9 @@ def _write(out: FilePath, journeys: "Journeys", numbers: Mapping[str, Any], give
     """Write what the file's name says: film strips, an animation, the codes of the first journey, or all there is."""
     import torch
 
-    from latent_atlas.gallery import draw_travel
-    from latent_atlas.pictures.animation import animation, save_animation
-    from latent_atlas.pictures.drawing import save
+    from latent_atlas.report.figures.run import draw_travel
+    from latent_atlas.report.plots.animation import animation, save_animation
+    from latent_atlas.report.plots.style import save
 
     suffix = out.suffix.lower()
     if suffix in STILL:

@@ -5,10 +5,10 @@ from html import escape
 
 import numpy as np
 
-from latent_atlas.pictures.contests import Dots, contests_picture
-from latent_atlas.pictures.drawing import png
-from latent_atlas.pictures.trends import Trend, Trends, trends_picture
 from latent_atlas.report.frame import figure, framed, section
+from latent_atlas.report.plots.dots import Dots, contests_picture
+from latent_atlas.report.plots.style import png
+from latent_atlas.report.plots.trends import Trend, Trends, trends_picture
 from latent_atlas.report.tables import table
 from latent_atlas.study.contest import Contest
 from latent_atlas.study.design import Cell, Design

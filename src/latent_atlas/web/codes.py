@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from PIL import Image
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.tiles import grid, tile
+from latent_atlas.report.plots.tiles import grid, tile
 from latent_atlas.web import asked
 from latent_atlas.web.asked import tensor
 from latent_atlas.web.explorer import Asking

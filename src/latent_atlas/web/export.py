@@ -10,9 +10,9 @@ import torch
 from fastapi import APIRouter, Response
 from torch import Tensor
 
-from latent_atlas.pictures.animation import animation, save_animation
-from latent_atlas.pictures.drawing import png
-from latent_atlas.pictures.strips import Strip, strips_picture
+from latent_atlas.report.plots.animation import animation, save_animation
+from latent_atlas.report.plots.film_strip import Strip, strips_picture
+from latent_atlas.report.plots.style import png
 from latent_atlas.web import asked
 from latent_atlas.web.asked import tensor
 from latent_atlas.web.explorer import Asking

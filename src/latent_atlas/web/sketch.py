@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from latent_atlas.nn.vaegan import Model
-from latent_atlas.pictures.drawing import png
-from latent_atlas.pictures.sheets import comparison_sheet
+from latent_atlas.report.plots.image_grid import comparison_sheet
+from latent_atlas.report.plots.style import png
 from latent_atlas.runs import Run, read_tensors
 
 __all__ = ["STATE", "newest", "sketch", "weights_of"]

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latent_atlas.pictures.curves import Curves
+from latent_atlas.report.plots.lines import Curves
 
 __all__ = ["progress"]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import (
+from latent_atlas.report.plots.style import (
     INK,
     LINES,
     MARGIN,

@@ -14,9 +14,9 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density_ratio.calibration import Calibration, measure
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
-from latent_atlas.pictures.boundaries import Against, boundaries_picture
-from latent_atlas.pictures.levels import Level, levels_picture
-from latent_atlas.pictures.reliability import Groups, reliability_picture
+from latent_atlas.report.plots.boundaries import Against, boundaries_picture
+from latent_atlas.report.plots.levels import Level, levels_picture
+from latent_atlas.report.plots.reliability import Groups, reliability_picture
 
 __all__ = ["NEAR", "draw_boundaries", "draw_levels", "draw_reliability", "fit_against"]
 

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import (
+from latent_atlas.report.plots.overlay import LEGEND, draw_handles
+from latent_atlas.report.plots.style import (
     LINES,
     MARGIN,
     RULE,
@@ -26,7 +27,6 @@ from latent_atlas.pictures.drawing import (
     title_height,
     write_title,
 )
-from latent_atlas.pictures.marks import LEGEND, draw_handles
 
 __all__ = ["Trend", "Trends", "trends_picture"]
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import INK, PAPER, beside, head, title_height, write_title
-from latent_atlas.pictures.fields import Extent, Field, Plane, draw_bar, draw_field, within
-from latent_atlas.pictures.marks import LEGEND, REAL, draw_handles
-from latent_atlas.pictures.panels import Caption, Room, panel_rows
+from latent_atlas.report.plots.heatmap import Extent, Field, Plane, draw_bar, draw_field, within
+from latent_atlas.report.plots.layout import Caption, Room, panel_rows
+from latent_atlas.report.plots.overlay import LEGEND, REAL, draw_handles
+from latent_atlas.report.plots.style import INK, PAPER, beside, head, title_height, write_title
 
 __all__ = ["Against", "boundaries_picture"]
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import (
+from latent_atlas.report.plots.style import (
     MARGIN,
     WIDTH,
     blank,
@@ -18,7 +18,7 @@ from latent_atlas.pictures.drawing import (
     write,
     write_title,
 )
-from latent_atlas.pictures.tiles import grid, require_images, tile, width_for
+from latent_atlas.report.plots.tiles import grid, require_images, tile, width_for
 
 __all__ = ["comparison_sheet", "sheet"]
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import (
+from latent_atlas.report.plots.style import (
     LINES,
     MARGIN,
     PAPER,
@@ -31,7 +31,7 @@ from latent_atlas.pictures.drawing import (
     write,
     write_title,
 )
-from latent_atlas.pictures.tiles import grid, tile, width_for
+from latent_atlas.report.plots.tiles import grid, tile, width_for
 
 __all__ = ["Strip", "strips_picture"]
 

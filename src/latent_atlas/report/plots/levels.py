@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import INK, MARGIN, PAPER, WIDTH, beside, head, title_height, write_title
-from latent_atlas.pictures.fields import Extent, Field, Plane, draw_bar, draw_field
-from latent_atlas.pictures.panels import LINE, Caption, Room, lines_of, panel_rows, write_lines
+from latent_atlas.report.plots.heatmap import Extent, Field, Plane, draw_bar, draw_field
+from latent_atlas.report.plots.layout import LINE, Caption, Room, lines_of, panel_rows, write_lines
+from latent_atlas.report.plots.style import INK, MARGIN, PAPER, WIDTH, beside, head, title_height, write_title
 
 __all__ = ["Level", "arrows", "levels_picture"]
 

@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import (
+from latent_atlas.report.plots.layout import LINE, lines_of, write_lines
+from latent_atlas.report.plots.overlay import LEGEND, draw_handles
+from latent_atlas.report.plots.style import (
     LINES,
     MARGIN,
     RULE,
@@ -22,8 +24,6 @@ from latent_atlas.pictures.drawing import (
     title_height,
     write_title,
 )
-from latent_atlas.pictures.marks import LEGEND, draw_handles
-from latent_atlas.pictures.panels import LINE, lines_of, write_lines
 
 __all__ = ["Groups", "reliability_picture"]
 

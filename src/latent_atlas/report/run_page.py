@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from latent_atlas.config.run import ModelConfig
-from latent_atlas.pictures.curves import curves_picture
-from latent_atlas.pictures.drawing import png
-from latent_atlas.report.folder import Folder
+from latent_atlas.report.captions import PICTURES, TERMS
 from latent_atlas.report.frame import figure, framed, section
-from latent_atlas.report.progress import progress
+from latent_atlas.report.plots.lines import curves_picture
+from latent_atlas.report.plots.style import png
+from latent_atlas.report.run_contents import Folder
 from latent_atlas.report.tables import meaning_of, shown, table
-from latent_atlas.report.words import PICTURES, TERMS
+from latent_atlas.report.training_curves import progress
 
 __all__ = ["write_report"]
 

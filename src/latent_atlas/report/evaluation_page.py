@@ -4,9 +4,9 @@ from html import escape
 from pathlib import Path
 
 from latent_atlas.evaluation.result import Evaluation, Section
-from latent_atlas.pictures.drawing import png
-from latent_atlas.pictures.sheets import comparison_sheet
 from latent_atlas.report.frame import figure, framed, section
+from latent_atlas.report.plots.image_grid import comparison_sheet
+from latent_atlas.report.plots.style import png
 from latent_atlas.report.tables import table
 
 __all__ = ["write_evaluation"]

@@ -9,7 +9,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latent_atlas.errors import UserError
-from latent_atlas.pictures.drawing import (
+from latent_atlas.report.plots.heatmap import (
+    Extent,
+    Field,
+    Plane,
+    draw_bar,
+    draw_edge,
+    draw_field,
+    draw_lattice,
+    shape_of,
+)
+from latent_atlas.report.plots.overlay import (
+    LEGEND,
+    Anchor,
+    Marks,
+    draw_legend,
+    draw_marks,
+    draw_thumbnails,
+    thumbnail_places,
+)
+from latent_atlas.report.plots.style import (
     MARGIN,
     WIDTH,
     beside,
@@ -19,16 +38,6 @@ from latent_atlas.pictures.drawing import (
     place,
     title_height,
     write_title,
-)
-from latent_atlas.pictures.fields import Extent, Field, Plane, draw_bar, draw_edge, draw_field, draw_lattice, shape_of
-from latent_atlas.pictures.marks import (
-    LEGEND,
-    Anchor,
-    Marks,
-    draw_legend,
-    draw_marks,
-    draw_thumbnails,
-    thumbnail_places,
 )
 
 __all__ = ["map_picture"]

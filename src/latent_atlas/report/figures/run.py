@@ -16,13 +16,13 @@ from latent_atlas.evaluation.paths import JOURNEYS, travel_numbers
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.geometry.summary import Geometry
-from latent_atlas.pictures.drawing import save
-from latent_atlas.pictures.fields import Field, Kind
-from latent_atlas.pictures.maps import map_picture
-from latent_atlas.pictures.sheets import comparison_sheet, sheet
-from latent_atlas.pictures.spaces import Space, spaces_picture
-from latent_atlas.pictures.strips import Strip, strips_picture
-from latent_atlas.plates import NEAR, draw_reliability
+from latent_atlas.report.figures.map import NEAR, draw_reliability
+from latent_atlas.report.plots.film_strip import Strip, strips_picture
+from latent_atlas.report.plots.geometry import Space, spaces_picture
+from latent_atlas.report.plots.heatmap import Field, Kind
+from latent_atlas.report.plots.image_grid import comparison_sheet, sheet
+from latent_atlas.report.plots.map import map_picture
+from latent_atlas.report.plots.style import save
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Images
 from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from latent_atlas.pictures.drawing import (
+from latent_atlas.report.plots.heatmap import Extent, shape_of
+from latent_atlas.report.plots.style import (
     MARGIN,
     SOFT,
     WIDTH,
@@ -20,7 +21,6 @@ from latent_atlas.pictures.drawing import (
     text_width,
     write,
 )
-from latent_atlas.pictures.fields import Extent, shape_of
 
 __all__ = ["LINE", "Caption", "Room", "lines_of", "panel_rows", "write_lines"]
 

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from latent_atlas.pictures.drawing import INK, LINES, MARGIN, PAPER, LineStyle, paste
-from latent_atlas.pictures.fields import EDGE
-from latent_atlas.pictures.tiles import tile, width_for
+from latent_atlas.report.plots.heatmap import EDGE
+from latent_atlas.report.plots.style import INK, LINES, MARGIN, PAPER, LineStyle, paste
+from latent_atlas.report.plots.tiles import tile, width_for
 
 __all__ = [
     "LEGEND",
