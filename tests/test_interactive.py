@@ -25,13 +25,13 @@ from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.static_export import arrays as portable_codes
+from latent_atlas.explorer.static_export import networks, write_folder
+from latent_atlas.explorer.static_export.anomaly import scorer_of
+from latent_atlas.explorer.static_export.export import PAGE as BUILT
+from latent_atlas.explorer.static_export.facts import facts
+from latent_atlas.explorer.static_export.onnx import save_graph
 from latent_atlas.nn.vaegan import Model
-from latent_atlas.portable import codes as portable_codes
-from latent_atlas.portable import networks, write_folder
-from latent_atlas.portable.facts import facts
-from latent_atlas.portable.folder import PAGE as BUILT
-from latent_atlas.portable.graph import save_graph
-from latent_atlas.portable.oddness import scorer_of
 from latent_atlas.runs import read_tensors
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
         np.testing.assert_allclose(written[name].numpy(), known, rtol=1e-6)
     forgetful = Atlas(atlas.model, atlas.map, atlas.codes, atlas.config)  # of the errors of held-out images
     assert "does not know how well" in str(scorer_of(forgetful))
-    monkeypatch.setattr("latent_atlas.portable.oddness.MOST_NUMBERS", 100)
+    monkeypatch.setattr("latent_atlas.explorer.static_export.anomaly.MOST_NUMBERS", 100)
     assert "too many for a page" in str(scorer_of(atlas))
 
 
@@ -218,7 +218,7 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(
     assert "holds no run" in capsys.readouterr().err
     assert latent_atlas("report", str(tmp_path), "--out", "somewhere") == 2
     assert "--interactive" in capsys.readouterr().err
-    monkeypatch.setattr("latent_atlas.portable.folder.NEEDED", ("onnx", "a_package_that_is_nowhere"))
+    monkeypatch.setattr("latent_atlas.explorer.static_export.export.NEEDED", ("onnx", "a_package_that_is_nowhere"))
     with pytest.raises(UserError, match=r"a_package_that_is_nowhere; pip install latent-atlas\[onnx\]"):
         write_folder(atlas, tmp_path / "out", name="x", page=tmp_path)
     assert not (tmp_path / "out").exists()
@@ -235,7 +235,7 @@ def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(atla
     monkey = {name: network for name, network in networks(strange).items() if name == "decode"}
     (tmp_path / "index.html").write_text("<head></head>")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("latent_atlas.portable.folder.networks", lambda _: monkey)
+        patch.setattr("latent_atlas.explorer.static_export.export.networks", lambda _: monkey)
         with pytest.raises(UserError, match=r"decode of this atlas cannot be written as ONNX .*bessel"):
             write_folder(strange, tmp_path / "out", name="x", page=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]

@@ -19,8 +19,8 @@ import uvicorn
 
 from command_line import latent_atlas
 from latent_atlas.cli.serving import listen, url_of
-from latent_atlas.web import make_app
-from latent_atlas.web.explorer import Explorer
+from latent_atlas.explorer.server import make_app
+from latent_atlas.explorer.server.state import Explorer
 from web_run import begun, finish
 from web_server import tiny_atlas
 

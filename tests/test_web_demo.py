@@ -2,8 +2,8 @@
 
 import torch
 
-from latent_atlas.web.demo import KINDS, demo_atlas, population
-from latent_atlas.web.drawing import PAPER, draw, recognise
+from latent_atlas.explorer.demo.atlas import KINDS, demo_atlas, population
+from latent_atlas.explorer.demo.decoder import PAPER, draw, recognise
 
 
 def test_drawings_say_their_codes(generator: torch.Generator) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from latent_atlas.web.embedding import laid_out
+from latent_atlas.explorer.server.routes.embedding import laid_out
 from web_server import arrays, client_of, tiny_atlas
 
 

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from latent_atlas.errors import UserError
-from latent_atlas.web import Limits
-from latent_atlas.web.queue import Busy, Gone, WorkQueue
+from latent_atlas.explorer.server import Limits
+from latent_atlas.explorer.server.worker import Busy, Gone, WorkQueue
 from web_server import arrays, client_of, tiny_atlas
 
 WAIT = 20.0  # seconds, after which something is wrong

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from latent_atlas.web import Limits, make_app
+from latent_atlas.explorer.server import Limits, make_app
 from web_server import tiny_atlas
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -11,7 +11,7 @@ __all__ = ["write_interactive"]
 def write_interactive(given: Namespace, console: Console) -> None:
     """Write the folder, and say how to look at it."""
     from latent_atlas.atlas.atlas import Atlas
-    from latent_atlas.portable.folder import check, write_folder
+    from latent_atlas.explorer.static_export.export import check, write_folder
     from latent_atlas.runs import Run
 
     run = Run(Path(given.folder))

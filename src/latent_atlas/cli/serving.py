@@ -51,7 +51,7 @@ def _token(given: Namespace) -> str | None:
     Raises:
         UserError: it is too short, or cannot be written in an address.
     """
-    from latent_atlas.web.guard import LOOPBACK
+    from latent_atlas.explorer.server.security import LOOPBACK
 
     if given.token is None:
         return None if given.host in LOOPBACK else secrets.token_urlsafe(24)
@@ -64,9 +64,9 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     """The application, for a finished run, one that is training, or the synthetic atlas."""
     from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.device import pick_device
+    from latent_atlas.explorer.demo.atlas import demo_atlas
+    from latent_atlas.explorer.server.app import make_app
     from latent_atlas.runs import Run
-    from latent_atlas.web.app import make_app
-    from latent_atlas.web.demo import demo_atlas
 
     device = given.device or "auto"
     if given.folder is None:

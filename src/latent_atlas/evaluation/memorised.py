@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.anomaly.memorisation import Memorisation, memorisation
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.evaluation.memorisation import Memorisation, memorisation
 from latent_atlas.shapes import ByteImages
 
 __all__ = ["nearest_pairs", "sample_and_compare"]

@@ -13,7 +13,7 @@ from latent_atlas.density.base import StandardNormal
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.density_ratio.noise_schedule import whitened
-from latent_atlas.portable.graph import Traced
+from latent_atlas.explorer.static_export.onnx import Traced
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Network", "networks"]

@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 
 from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.web.embedding import possible
-from latent_atlas.web.explorer import Asking, Explorer
-from latent_atlas.web.images import EXPLORED
-from latent_atlas.web.known import Known
-from latent_atlas.web.settings import offered
-from latent_atlas.web.wire import finite
+from latent_atlas.explorer.server.cache import Known
+from latent_atlas.explorer.server.planner_options import offered
+from latent_atlas.explorer.server.routes.embedding import possible
+from latent_atlas.explorer.server.routes.images import EXPLORED
+from latent_atlas.explorer.server.safetensors_response import finite
+from latent_atlas.explorer.server.state import Asking, Explorer
 
 __all__ = ["routes"]
 

@@ -10,10 +10,10 @@ from fastapi import Depends, Request
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.server.cache import Known
+from latent_atlas.explorer.server.limits import Limits
+from latent_atlas.explorer.server.worker import WorkQueue
 from latent_atlas.runs import Run
-from latent_atlas.web.known import Known
-from latent_atlas.web.limits import Limits
-from latent_atlas.web.queue import WorkQueue
 
 __all__ = ["Asking", "Explorer", "Unfinished"]
 

@@ -9,16 +9,17 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.web import about, codes, embedding, export, images, journeys, planes, progress
-from latent_atlas.web.explorer import Explorer
-from latent_atlas.web.guard import Guard, hosts_for
-from latent_atlas.web.limits import LIMITS, Limits
-from latent_atlas.web.page import serve_page
-from latent_atlas.web.refusals import add_refusals, refused
+from latent_atlas.explorer.server import metadata
+from latent_atlas.explorer.server.error_handlers import add_refusals, refused
+from latent_atlas.explorer.server.limits import LIMITS, Limits
+from latent_atlas.explorer.server.routes import codes, embedding, export, images, paths, planes, training
+from latent_atlas.explorer.server.security import Guard, hosts_for
+from latent_atlas.explorer.server.state import Explorer
+from latent_atlas.explorer.server.static_files import serve_page
 
 __all__ = ["make_app"]
 
-SUBJECTS = (about, planes, codes, images, journeys, export, embedding, progress)
+SUBJECTS = (metadata, planes, codes, images, paths, export, embedding, training)
 REFUSED = {
     400: "The request asks for something that cannot be; the sentence says what.",
     401: "The token is missing or wrong.",

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Response
 from jaxtyping import Float
 
 from latent_atlas.errors import UserError
-from latent_atlas.web.explorer import Asking
-from latent_atlas.web.refusals import refusal, refused
-from latent_atlas.web.wire import ARRAYS, Arrays
+from latent_atlas.explorer.server.error_handlers import refusal, refused
+from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays
+from latent_atlas.explorer.server.state import Asking
 
 __all__ = ["possible", "routes"]
 

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from latent_atlas.errors import UserError
-from latent_atlas.web.explorer import Asked, Asking
-from latent_atlas.web.growth import grown, growth
-from latent_atlas.web.refusals import refusal, refused
-from latent_atlas.web.sketch import newest, sketch
-from latent_atlas.web.wire import ARRAYS, PNG, Arrays, finite
+from latent_atlas.explorer.server.error_handlers import refusal, refused
+from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays, finite
+from latent_atlas.explorer.server.state import Asked, Asking
+from latent_atlas.explorer.server.training_map import grown, growth
+from latent_atlas.explorer.server.training_preview import newest, sketch
 
 __all__ = ["routes"]
 

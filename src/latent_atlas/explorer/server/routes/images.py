@@ -9,12 +9,12 @@ from torch import Tensor
 
 from latent_atlas.data.decode import open_image
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.server import schemas
+from latent_atlas.explorer.server.cache import Known
+from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
+from latent_atlas.explorer.server.schemas import tensor
+from latent_atlas.explorer.server.state import Asking
 from latent_atlas.sampling.registry import SAMPLERS
-from latent_atlas.web import asked
-from latent_atlas.web.asked import tensor
-from latent_atlas.web.explorer import Asking
-from latent_atlas.web.known import Known
-from latent_atlas.web.wire import ARRAYS, Arrays, pixels
 
 __all__ = ["EXPLORED", "decoded", "routes"]
 
@@ -45,7 +45,7 @@ async def encode(asking: Asking) -> Arrays:
 
 
 @routes.post("/decode", responses=ARRAYS, response_class=Arrays)
-async def decode(body: asked.Decode, asking: Asking) -> Arrays:
+async def decode(body: schemas.Decode, asking: Asking) -> Arrays:
     """Codes to images: arrays images (n, h, w, c) in bytes, log_prob (n) in nats, outside (n), 1 or 0, and typicality
     (n), the share of held-out codes that are less likely.
     """
@@ -53,7 +53,7 @@ async def decode(body: asked.Decode, asking: Asking) -> Arrays:
 
 
 @routes.post("/sample", responses=ARRAYS, response_class=Arrays)
-async def sample(body: asked.Sample, asking: Asking) -> Arrays:
+async def sample(body: schemas.Sample, asking: Asking) -> Arrays:
     """New codes from where the population is: arrays points (n, d), images (n, h, w, c) in bytes, log_prob (n) and
     outside (n). Facts: info, what the sampler says of its work, and notes.
     """
@@ -97,7 +97,7 @@ def _encoded(known: Known, content: bytes) -> Arrays:
     return Arrays(arrays, facts)
 
 
-def _sampled(known: Known, body: asked.Sample) -> Arrays:
+def _sampled(known: Known, body: schemas.Sample) -> Arrays:
     if body.sampler not in EXPLORED:
         raise UserError(f"no sampler '{body.sampler}' here; choose {', '.join(EXPLORED)}")
     if body.width is not None and body.near is None:

@@ -10,14 +10,14 @@ import torch
 from fastapi import APIRouter, Response
 from torch import Tensor
 
+from latent_atlas.explorer.server import schemas
+from latent_atlas.explorer.server.cache import Known
+from latent_atlas.explorer.server.safetensors_response import finite
+from latent_atlas.explorer.server.schemas import tensor
+from latent_atlas.explorer.server.state import Asking
 from latent_atlas.report.plots.animation import animation, save_animation
 from latent_atlas.report.plots.film_strip import Strip, strips_picture
 from latent_atlas.report.plots.style import png
-from latent_atlas.web import asked
-from latent_atlas.web.asked import tensor
-from latent_atlas.web.explorer import Asking
-from latent_atlas.web.known import Known
-from latent_atlas.web.wire import finite
 
 __all__ = ["routes"]
 
@@ -35,7 +35,7 @@ FILE = {200: {"description": "The file.", "content": {kind: {} for kind in KINDS
 
 
 @routes.post("/export", responses={**FILE}, response_class=Response)
-async def export(body: asked.Export, asking: Asking) -> Response:
+async def export(body: schemas.Export, asking: Asking) -> Response:
     """A journey as a file: a film .gif or .mp4, a film strip .png with its log-densities, or its numbers .npz or .json.
 
     The .npz has the arrays points (f, d), images (f, c, h, w) in [0, 1] and log_prob (f), the .json the first and last
@@ -51,7 +51,7 @@ async def export(body: asked.Export, asking: Asking) -> Response:
     return await asking.of(work)
 
 
-def _film(known: Known, points: Tensor, body: asked.Export) -> bytes:
+def _film(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     """The frames in motion; what writes films needs a file to write to."""
     images = known.atlas.decode(points).cpu().numpy()
     moving = animation(images, fps=len(points) / body.seconds, bounce=body.bounce)
@@ -59,7 +59,7 @@ def _film(known: Known, points: Tensor, body: asked.Export) -> bytes:
         return save_animation(moving, Path(folder) / f"film.{body.format}").read_bytes()
 
 
-def _strip(known: Known, points: Tensor, body: asked.Export) -> bytes:
+def _strip(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     log_prob = known.atlas.map.log_prob(points).cpu().numpy()
     assert known.edge is not None  # there is a density
     images = known.atlas.decode(points).cpu().numpy()
@@ -74,7 +74,7 @@ def _arrays(known: Known, points: Tensor) -> dict[str, np.ndarray]:
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 
-def _numbers(known: Known, points: Tensor, body: asked.Export) -> bytes:
+def _numbers(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     del body
     with tempfile.TemporaryFile() as file:
         np.savez(file, **_arrays(known, points))  # pyright: ignore[reportArgumentType] - none is called allow_pickle
@@ -82,13 +82,13 @@ def _numbers(known: Known, points: Tensor, body: asked.Export) -> bytes:
         return file.read()
 
 
-def _text(known: Known, points: Tensor, body: asked.Export) -> bytes:
+def _text(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     del body
     arrays = {name: array.tolist() for name, array in _arrays(known, points).items() if name != "images"}
     return json.dumps(finite(arrays), indent=2).encode()
 
 
-WRITERS: dict[str, Callable[[Known, Tensor, asked.Export], bytes]] = {
+WRITERS: dict[str, Callable[[Known, Tensor, schemas.Export], bytes]] = {
     "gif": _film,
     "mp4": _film,
     "png": _strip,

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.server.limits import LIMITS
 from latent_atlas.geometry.planes import Window as ChartWindow
-from latent_atlas.web.limits import LIMITS
 
 __all__ = [
     "MOST",

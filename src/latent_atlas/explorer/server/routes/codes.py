@@ -9,13 +9,13 @@ from fastapi import APIRouter, Query, Response
 from PIL import Image
 
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.server import schemas
+from latent_atlas.explorer.server.cache import Known
+from latent_atlas.explorer.server.limits import LIMITS
+from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays
+from latent_atlas.explorer.server.schemas import tensor
+from latent_atlas.explorer.server.state import Asking
 from latent_atlas.report.plots.tiles import grid, tile
-from latent_atlas.web import asked
-from latent_atlas.web.asked import tensor
-from latent_atlas.web.explorer import Asking
-from latent_atlas.web.known import Known
-from latent_atlas.web.limits import LIMITS
-from latent_atlas.web.wire import ARRAYS, PNG, Arrays
 
 __all__ = ["routes"]
 
@@ -28,7 +28,7 @@ FIELDS = f"^({ALL.replace(',', '|')})(,({ALL.replace(',', '|')}))*$"
 @routes.get("/codes", responses=ARRAYS, response_class=Arrays)
 async def codes(
     asking: Asking,
-    part: asked.Part = "train",
+    part: schemas.Part = "train",
     offset: Annotated[int, Query(ge=0, le=2**40)] = 0,
     count: Annotated[int, Query(ge=1, le=LIMITS.rows)] = 10_000,
     fields: Annotated[str, Query(pattern=FIELDS, max_length=80, description="Which arrays, between commas.")] = ALL,
@@ -53,7 +53,7 @@ async def codes(
 async def thumbnails(
     asking: Asking,
     indices: Annotated[str, Query(max_length=4_000, description="Numbers of codes, between commas: 256 at most.")],
-    part: asked.Part = "train",
+    part: schemas.Part = "train",
     size: Annotated[int, Query(ge=4, le=256, description="Width of each in pixels.")] = 32,
 ) -> Response:
     """What real codes decode to, as one picture: row by row, with ceil(sqrt(n)) columns and nothing between them."""
@@ -71,7 +71,7 @@ async def thumbnails(
 
 
 @routes.post("/neighbours", responses=ARRAYS, response_class=Arrays)
-async def neighbours(body: asked.Neighbours, asking: Asking) -> Arrays:
+async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
     """The real codes nearest to some codes: arrays indices (n, k) and distances (n, k), the nearest first."""
 
     def work(known: Known) -> Arrays:

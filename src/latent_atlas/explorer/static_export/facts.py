@@ -10,8 +10,8 @@ from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density
-from latent_atlas.portable.codes import kept
-from latent_atlas.portable.keeping import probe_of
+from latent_atlas.explorer.static_export.arrays import kept
+from latent_atlas.explorer.static_export.keeping import probe_of
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
 from latent_atlas.travel.planners.base import MEANS_SHARE, PLANNERS, floor_of
 

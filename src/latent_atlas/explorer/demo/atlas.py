@@ -17,8 +17,8 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.explorer.demo.decoder import DIMENSION, SIDE, draw, recognise
 from latent_atlas.shapes import Latents
-from latent_atlas.web.drawing import DIMENSION, SIDE, draw, recognise
 
 __all__ = ["KINDS", "demo_atlas", "population"]
 

@@ -13,16 +13,16 @@ from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.errors import UserError
-from latent_atlas.portable.codes import save_codes
-from latent_atlas.portable.facts import facts
-from latent_atlas.portable.graph import save_graph, save_part
-from latent_atlas.portable.keeping import probe_of, save_probe
-from latent_atlas.portable.networks import Network, networks
-from latent_atlas.portable.oddness import save_scorer, scorer_of
+from latent_atlas.explorer.static_export.anomaly import save_scorer, scorer_of
+from latent_atlas.explorer.static_export.arrays import save_codes
+from latent_atlas.explorer.static_export.facts import facts
+from latent_atlas.explorer.static_export.functions import Network, networks
+from latent_atlas.explorer.static_export.keeping import probe_of, save_probe
+from latent_atlas.explorer.static_export.onnx import save_graph, save_part
 
 __all__ = ["Written", "check", "write_folder"]
 
-PAGE = Path(__file__).parents[1] / "web" / "static"  # where the page is built
+PAGE = Path(__file__).parents[1] / "server" / "static"  # where the page is built
 NEEDED = ("onnx", "onnxscript")
 FACTS = "atlas.json"
 POLICY = (

@@ -9,15 +9,15 @@ from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.fit import glance
 from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.explorer.server.cache import window_of
+from latent_atlas.explorer.server.safetensors_response import Arrays
+from latent_atlas.explorer.server.training_preview import STATE, weights_of
 from latent_atlas.geometry.planes import Plane, chart
 from latent_atlas.nn.latent_discriminator import Ensemble
 from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import ByteImages, Latents
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
-from latent_atlas.web.known import window_of
-from latent_atlas.web.sketch import STATE, weights_of
-from latent_atlas.web.wire import Arrays
 
 __all__ = ["grown", "growth"]
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.server.schemas import MOST, Option
 from latent_atlas.travel.planners.base import PLANNERS
-from latent_atlas.web.asked import MOST, Option
 
 __all__ = ["offered", "settings"]
 

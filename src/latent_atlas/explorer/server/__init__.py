@@ -1,7 +1,7 @@
 """The explorer's server: `make_app(atlas)` serves the page and answers what it asks, over the public face only."""
 
-from latent_atlas.web.app import make_app
-from latent_atlas.web.demo import demo_atlas
-from latent_atlas.web.limits import Limits
+from latent_atlas.explorer.demo.atlas import demo_atlas
+from latent_atlas.explorer.server.app import make_app
+from latent_atlas.explorer.server.limits import Limits
 
 __all__ = ["Limits", "demo_atlas", "make_app"]

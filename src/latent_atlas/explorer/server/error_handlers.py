@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from latent_atlas.errors import UserError
-from latent_atlas.web.explorer import Unfinished
-from latent_atlas.web.guard import TOO_LARGE
-from latent_atlas.web.queue import Busy, Gone
+from latent_atlas.explorer.server.security import TOO_LARGE
+from latent_atlas.explorer.server.state import Unfinished
+from latent_atlas.explorer.server.worker import Busy, Gone
 
 __all__ = ["add_refusals", "refusal", "refused"]
 

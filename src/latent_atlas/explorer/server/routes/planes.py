@@ -8,13 +8,13 @@ from torch import Tensor
 
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.server import schemas
+from latent_atlas.explorer.server.cache import Known, window_of
+from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays
+from latent_atlas.explorer.server.schemas import tensor
+from latent_atlas.explorer.server.state import Asking
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.travel.metrics import OUTSIDE_SHARE
-from latent_atlas.web import asked
-from latent_atlas.web.asked import tensor
-from latent_atlas.web.explorer import Asking
-from latent_atlas.web.known import Known, window_of
-from latent_atlas.web.wire import ARRAYS, Arrays
 
 __all__ = ["routes"]
 
@@ -24,7 +24,7 @@ LEAST = 1e-3  # sine of the angle between two directions that span a plane
 
 
 @routes.post("/plane", responses=ARRAYS, response_class=Arrays)
-async def plane(body: asked.Plane, asking: Asking) -> Arrays:
+async def plane(body: schemas.Plane, asking: Asking) -> Arrays:
     """The map on a plane.
 
     Arrays log_prob (nats; missing where the map has no density), realness and confusion (bits), each (resolution,
@@ -36,7 +36,7 @@ async def plane(body: asked.Plane, asking: Asking) -> Arrays:
 
 
 @routes.post("/points", responses=ARRAYS, response_class=Arrays)
-async def points(body: asked.Points, asking: Asking) -> Arrays:
+async def points(body: schemas.Points, asking: Asking) -> Arrays:
     """Where real codes are on a plane: arrays xy (n, 2), and distance (n) from it. Facts: total, codes there are."""
 
     def work(known: Known) -> Arrays:
@@ -48,7 +48,7 @@ async def points(body: asked.Points, asking: Asking) -> Arrays:
     return await asking.of(work)
 
 
-def _plane(known: Known, body: asked.Plane) -> Arrays:
+def _plane(known: Known, body: schemas.Plane) -> Arrays:
     one, usual = _chosen(known, body)
     window = usual if body.window is None else body.window.of_chart()
     level = known.atlas.map if body.level == 0 else known.atlas.map.blurred(float(torch.tensor(body.level).tan()))
@@ -60,7 +60,7 @@ def _plane(known: Known, body: asked.Plane) -> Arrays:
     return Arrays(arrays, {"window": vars(window), "edge": edge})
 
 
-def _chosen(known: Known, body: asked.Plane) -> tuple[Plane, Window]:
+def _chosen(known: Known, body: schemas.Plane) -> tuple[Plane, Window]:
     """The plane that is asked for, and what is shown of it unless asked otherwise.
 
     Raises:
@@ -83,7 +83,7 @@ def _chosen(known: Known, body: asked.Plane) -> tuple[Plane, Window]:
     return one, window_of(one, known.parts["train"].means)
 
 
-def _of_attributes(known: Known, body: asked.Plane) -> Plane:
+def _of_attributes(known: Known, body: schemas.Plane) -> Plane:
     """The plane through the codes' mean, or a given code, in the directions in which two attributes rise."""
     names = body.attributes or []
     if len(names) != 2:

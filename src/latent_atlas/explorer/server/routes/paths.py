@@ -10,13 +10,13 @@ from fastapi import APIRouter
 from torch import Tensor
 
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.server import schemas
+from latent_atlas.explorer.server.cache import Known
+from latent_atlas.explorer.server.planner_options import settings
+from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
+from latent_atlas.explorer.server.schemas import tensor
+from latent_atlas.explorer.server.state import Asking
 from latent_atlas.travel.path import Path
-from latent_atlas.web import asked
-from latent_atlas.web.asked import tensor
-from latent_atlas.web.explorer import Asking
-from latent_atlas.web.known import Known
-from latent_atlas.web.settings import settings
-from latent_atlas.web.wire import ARRAYS, Arrays, pixels
 
 __all__ = ["routes"]
 
@@ -24,7 +24,7 @@ routes = APIRouter()
 
 
 @routes.post("/travel", responses=ARRAYS, response_class=Arrays)
-async def travel(body: asked.Travel, asking: Asking) -> Arrays:
+async def travel(body: schemas.Travel, asking: Asking) -> Arrays:
     """A journey by each planner, from stop to stop.
 
     For each planner P arrays P/points (f, d), P/images (f, h, w, c) in bytes unless they are not wanted, P/log_prob (f)
@@ -45,7 +45,7 @@ async def travel(body: asked.Travel, asking: Asking) -> Arrays:
 
 
 @routes.post("/along", responses=ARRAYS, response_class=Arrays)
-async def along(body: asked.Along, asking: Asking) -> Arrays:
+async def along(body: schemas.Along, asking: Asking) -> Arrays:
     """A journey from one code along an attribute, others left alone; the answer is as that of travel, under `along`."""
 
     def journey(known: Known) -> Path:
@@ -59,7 +59,7 @@ async def along(body: asked.Along, asking: Asking) -> Arrays:
 
 
 @routes.post("/explore", responses=ARRAYS, response_class=Arrays)
-async def explore(body: asked.Explore, asking: Asking) -> Arrays:
+async def explore(body: schemas.Explore, asking: Asking) -> Arrays:
     """A random walk through the population around one code; the answer is as that of travel, under `explore`."""
 
     def journey(known: Known) -> Path:
@@ -73,7 +73,7 @@ async def explore(body: asked.Explore, asking: Asking) -> Arrays:
 
 
 @routes.post("/repair", responses=ARRAYS, response_class=Arrays)
-async def repair(body: asked.Repair, asking: Asking) -> Arrays:
+async def repair(body: schemas.Repair, asking: Asking) -> Arrays:
     """One code brought back into the population; the answer is as that of travel, under `repair`, of two frames."""
     return await asking.of(
         lambda known: _one(
@@ -82,7 +82,7 @@ async def repair(body: asked.Repair, asking: Asking) -> Arrays:
     )
 
 
-def _between(known: Known, body: asked.Travel, stops: list[Tensor], planner: str) -> Path:
+def _between(known: Known, body: schemas.Travel, stops: list[Tensor], planner: str) -> Path:
     options = settings(planner, body.options.get(planner, {}))
     if planner == "pullback" and known.atlas.model is not None:
         options["decode"] = known.differentiable  # which learns that nobody waits any more; the atlas's own does not
