@@ -35,7 +35,7 @@ from latent_atlas.study import (
     estimate,
     rehearse,
 )
-from latent_atlas.study import pool as pool_room
+from latent_atlas.study import scheduler as pool_room
 
 TINY = Config(
     data=DataConfig(held_out=0.3),
@@ -362,7 +362,7 @@ def test_the_command_plans_does_and_tells(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pool_room, "work_on", pretend)
-    monkeypatch.setattr("latent_atlas.study.conduct.other_source", lambda source: "digits")
+    monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
     monkeypatch.setattr("latent_atlas.study.rehearse", lambda design, device: {"run": 60.0, "map": 10.0})
     words = ["study", str(archive), "--out", str(tmp_path / "s"), "--workers", "1", "--device", "cpu", "--json"]
 

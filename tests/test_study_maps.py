@@ -9,11 +9,11 @@ from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.density.base import ExactMembership, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.study.imagewise import fit_imagewise
-from latent_atlas.study.material import CORRUPTIONS, corrupted
-from latent_atlas.study.measures import calibrated
-from latent_atlas.study.moving import STEPS, crossing, moved, optimal, profile
-from latent_atlas.study.pullback import PulledBack
+from latent_atlas.study.decay_profile import STEPS, crossing, moved, optimal, profile
+from latent_atlas.study.discriminator_energy import PulledBack
+from latent_atlas.study.fixtures import CORRUPTIONS, corrupted
+from latent_atlas.study.image_discriminator import fit_imagewise
+from latent_atlas.study.metrics import calibrated
 
 QUICK = MapConfig(width=32, depth=1, steps=400, batch_size=256, check_every=50)
 

@@ -8,10 +8,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from latent_atlas.config import Config
-from latent_atlas.study.contest import Criterion, contest, number_at
+from latent_atlas.study.comparison import Criterion, contest, number_at
 from latent_atlas.study.design import Cell, Design, Effort, Grid
-from latent_atlas.study.question import more_would, verdict
-from latent_atlas.study.spaces import spaces
+from latent_atlas.study.hypotheses import more_would, verdict
+from latent_atlas.study.latent_vs_image_question import spaces
 from latent_atlas.study.statistics import auroc, holm, needed, paired, pairwise, reached, spread
 
 SCORE = Criterion("score", ("score",), "higher", "nats")

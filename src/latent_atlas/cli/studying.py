@@ -11,9 +11,9 @@ from latent_atlas.config.run import with_settings
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_atlas.study.conduct import Conclusion
     from latent_atlas.study.design import Cell, Design
-    from latent_atlas.study.ledger import Ledger
+    from latent_atlas.study.results import Ledger
+    from latent_atlas.study.run import Conclusion
     from latent_atlas.study.timing import Estimate
 
 __all__ = ["study"]
@@ -28,9 +28,9 @@ WORDS = {
 
 def study(given: Namespace, console: Console) -> None:
     """Do whatever is left of a study, and answer its questions."""
-    from latent_atlas.study.conduct import conclude
-    from latent_atlas.study.ledger import Ledger
-    from latent_atlas.study.pool import carry_out, crew_of
+    from latent_atlas.study.results import Ledger
+    from latent_atlas.study.run import conclude
+    from latent_atlas.study.scheduler import carry_out, crew_of
 
     crew = crew_of(given.device or "auto", given.workers)
     design = _design(given)
@@ -61,8 +61,8 @@ def study(given: Namespace, console: Console) -> None:
 
 def _design(given: Namespace) -> "Design":
     """What the command line asks for."""
-    from latent_atlas.study.conduct import designed
     from latent_atlas.study.design import Grid, budgeted
+    from latent_atlas.study.run import designed
 
     config, effort = budgeted(preset_of(given.source, given.preset), given.budget)
     flags = {"data.source": given.source, "data.limit": given.limit}

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from latent_atlas.study.contest import Contest, Criterion, contest, number_at
+from latent_atlas.study.comparison import Contest, Criterion, contest, number_at
 from latent_atlas.study.design import Cell, Design
-from latent_atlas.study.question import JOURNEYS, MAP_CRITERIA, Question, Results, extended, verdict
-from latent_atlas.study.spaces import spaces
+from latent_atlas.study.hypotheses import JOURNEYS, MAP_CRITERIA, Question, Results, extended, verdict
+from latent_atlas.study.latent_vs_image_question import spaces
 
 __all__ = ["questions"]
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latent_atlas.study.contest import number_at
+from latent_atlas.study.comparison import number_at
 from latent_atlas.study.design import Design
-from latent_atlas.study.question import Results
+from latent_atlas.study.hypotheses import Results
 from latent_atlas.study.statistics import spread
 
 __all__ = ["Shape", "shape_of"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.study.cells import work_on
 from latent_atlas.study.design import Cell, Design, Grid
-from latent_atlas.study.imagewise import CHECK_EVERY
-from latent_atlas.study.ledger import Ledger
+from latent_atlas.study.image_discriminator import CHECK_EVERY
+from latent_atlas.study.results import Ledger
+from latent_atlas.study.tasks import work_on
 
 __all__ = ["Estimate", "estimate", "rehearse"]
 

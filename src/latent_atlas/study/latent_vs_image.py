@@ -19,12 +19,12 @@ from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.design import Cell
-from latent_atlas.study.imagewise import Imagewise, fit_imagewise
-from latent_atlas.study.ledger import Ledger
-from latent_atlas.study.measures import cost, judged, outsiders, rank_of
-from latent_atlas.study.pullback import PulledBack
+from latent_atlas.study.discriminator_energy import PulledBack
+from latent_atlas.study.image_discriminator import Imagewise, fit_imagewise
+from latent_atlas.study.metrics import cost, judged, outsiders, rank_of
+from latent_atlas.study.results import Ledger
 from latent_atlas.study.statistics import auroc
-from latent_atlas.study.subject import PROBE, Log, Subject
+from latent_atlas.study.trained_run import PROBE, Log, Subject
 
 __all__ = ["compare_sizes", "pulled_back"]
 

@@ -19,8 +19,8 @@ from latent_atlas.device import pick_device
 from latent_atlas.evaluation.paths import Judge
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
-from latent_atlas.study.ledger import Ledger
-from latent_atlas.study.material import FeatureRows, Material, material_of
+from latent_atlas.study.fixtures import FeatureRows, Material, material_of
+from latent_atlas.study.results import Ledger
 from latent_atlas.training.loop import seeded
 
 __all__ = ["PROBE", "Log", "Subject", "subject_of"]

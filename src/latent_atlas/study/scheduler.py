@@ -16,9 +16,9 @@ import torch
 
 from latent_atlas.device import StopRequest, pick_device, stop_request
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.study.cells import work_on
 from latent_atlas.study.design import Cell
-from latent_atlas.study.ledger import Ledger
+from latent_atlas.study.results import Ledger
+from latent_atlas.study.tasks import work_on
 
 __all__ = ["carry_out", "crew_of"]
 

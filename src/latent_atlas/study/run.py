@@ -15,11 +15,11 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.registry import EXTRACTORS
 from latent_atlas.runs import Run
 from latent_atlas.study.design import Cell, Design, Effort, Grid
-from latent_atlas.study.ledger import Ledger
-from latent_atlas.study.material import other_source
+from latent_atlas.study.fixtures import other_source
+from latent_atlas.study.hypotheses import Question
 from latent_atlas.study.page import page
-from latent_atlas.study.question import Question
 from latent_atlas.study.questions import questions
+from latent_atlas.study.results import Ledger
 from latent_atlas.study.shape import Shape, shape_of
 
 __all__ = ["Conclusion", "conclude", "designed"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from latent_atlas.study.contest import Contest, Criterion
+from latent_atlas.study.comparison import Contest, Criterion
 from latent_atlas.study.design import Cell
 from latent_atlas.study.statistics import FEWEST, needed
 

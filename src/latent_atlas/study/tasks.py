@@ -11,13 +11,13 @@ from latent_atlas.device import device_name
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.prior_coverage import active_units, kl_per_image
-from latent_atlas.study.against import compare_sizes, pulled_back
+from latent_atlas.study.decay_profile import profile
 from latent_atlas.study.design import Cell
-from latent_atlas.study.ledger import Ledger
-from latent_atlas.study.material import material_of
-from latent_atlas.study.measures import calibrated, judged, knowledge
-from latent_atlas.study.moving import profile
-from latent_atlas.study.subject import PROBE, Log, Subject, subject_of
+from latent_atlas.study.fixtures import material_of
+from latent_atlas.study.latent_vs_image import compare_sizes, pulled_back
+from latent_atlas.study.metrics import calibrated, judged, knowledge
+from latent_atlas.study.results import Ledger
+from latent_atlas.study.trained_run import PROBE, Log, Subject, subject_of
 from latent_atlas.training.loop import train
 
 __all__ = ["work_on"]

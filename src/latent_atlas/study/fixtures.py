@@ -17,7 +17,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor, as_bytes
 from latent_atlas.evaluation.features.registry import extractor_for
 from latent_atlas.shapes import ByteImages, Images
-from latent_atlas.study.ledger import Ledger
+from latent_atlas.study.results import Ledger
 
 __all__ = ["CORRUPTIONS", "FeatureRows", "Material", "corrupted", "material_of", "odd_images", "other_source"]
 

@@ -18,7 +18,7 @@ from latent_atlas.evaluation.paths import plan_rows, travel_table
 from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
-from latent_atlas.study.subject import Subject
+from latent_atlas.study.trained_run import Subject
 
 __all__ = ["calibrated", "cost", "guarded", "judged", "knowledge", "rank_of", "ranking", "sampling", "travel"]
 
