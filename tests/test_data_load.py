@@ -14,7 +14,7 @@ from PIL import Image
 from latent_atlas.config import DataConfig
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.data.decode import Square
-from latent_atlas.data.reading import read_all
+from latent_atlas.data.parallel_read import read_all
 from latent_atlas.data.source import Item
 from latent_atlas.data.split import digest, first_by_content, held_out_by_content
 from latent_atlas.errors import UserError

@@ -116,8 +116,8 @@ def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteIma
 
 def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
     """Images at some places, as the model takes them."""
+    from latent_atlas.data.adhoc import read_images
     from latent_atlas.data.decode import Square
-    from latent_atlas.data.given import read_images
 
     channels, side, _ = atlas.image_shape
     with console.progress() as advance:

@@ -1,7 +1,7 @@
 """Images in: named sets, folders, archives and arrays become one `ImageSet`."""
 
+from latent_atlas.data.adhoc import read_images
 from latent_atlas.data.decode import Square, open_image
-from latent_atlas.data.given import read_images
 from latent_atlas.data.imageset import ImageSet, Reject
 from latent_atlas.data.load import load_images, probe_source
 

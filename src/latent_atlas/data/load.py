@@ -17,7 +17,7 @@ from latent_atlas.data.files import folder_source, tar_source, zip_source
 from latent_atlas.data.huggingface import huggingface_source
 from latent_atlas.data.imageset import ImageSet, Reject
 from latent_atlas.data.named import NAMED_SETS
-from latent_atlas.data.reading import Progress, digest_all, read_all, reject_or_content
+from latent_atlas.data.parallel_read import Progress, digest_all, read_all, reject_or_content
 from latent_atlas.data.source import Item, Source
 from latent_atlas.data.split import first_by_content, held_out_by_content
 from latent_atlas.data.unpack import IMAGE_SUFFIXES, UndecodableError, quiet, unpack

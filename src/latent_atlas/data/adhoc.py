@@ -10,7 +10,7 @@ import torch
 from latent_atlas.data.decode import Square
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import open_source
-from latent_atlas.data.reading import Progress, Reading, read_all
+from latent_atlas.data.parallel_read import Progress, Reading, read_all
 from latent_atlas.data.source import Item, Source
 from latent_atlas.data.unpack import IMAGE_SUFFIXES, quiet, read_file
 from latent_atlas.errors import UserError
