@@ -18,7 +18,7 @@ import pytest
 import uvicorn
 
 from command_line import latent_atlas
-from latent_atlas.cli.serving import listen, url_of
+from latent_atlas.cli.commands.serve import listen, url_of
 from latent_atlas.explorer.server import make_app
 from latent_atlas.explorer.server.state import Explorer
 from web_run import begun, finish

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from latent_atlas import __version__
-from latent_atlas.cli import commands
+from latent_atlas.cli.commands import base
 from latent_atlas.cli.console import Console
 from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.presets import PRESETS
@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(chosen: "argparse._SubParsersAction[_Parser]", name: str, run: commands.Command, help: str) -> _Parser:
+def _command(chosen: "argparse._SubParsersAction[_Parser]", name: str, run: base.Command, help: str) -> _Parser:
     parser = chosen.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run_command=run)
@@ -74,13 +74,13 @@ def _add_settings(parser: argparse.ArgumentParser, help: str, metavar: str = "S.
 
 
 def _demo(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "demo", commands.demo, "train on handwritten digits, map, travel and report, in minutes")
+    p = _command(chosen, "demo", base.demo, "train on handwritten digits, map, travel and report, in minutes")
     p.add_argument("--out", metavar="RUN", default="runs/demo", help="run folder (default: %(default)s)")
     _add_device(p)
 
 
 def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "train", commands.train, "train the networks and the map on a collection of images")
+    p = _command(chosen, "train", base.train, "train the networks and the map on a collection of images")
     p.add_argument(
         "source",
         metavar="SOURCE",
@@ -108,7 +108,7 @@ def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _fit(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "fit", commands.fit, "learn the map of codes from anywhere, without images or a model")
+    p = _command(chosen, "fit", base.fit, "learn the map of codes from anywhere, without images or a model")
     p.add_argument(
         "latents",
         metavar="LATENTS",
@@ -126,7 +126,7 @@ def _fit(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _map(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "map", commands.map, "draw the map on the plane through three images")
+    p = _command(chosen, "map", base.map, "draw the map on the plane through three images")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument("places", metavar="PLACE", nargs="*", help=f"three of: {PLACE}; without them, a telling three")
     instead = p.add_mutually_exclusive_group()
@@ -146,7 +146,7 @@ def _map(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "travel", commands.travel, "travel from image to image, beside the straight line")
+    p = _command(chosen, "travel", base.travel, "travel from image to image, beside the straight line")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument("places", metavar="PLACE", nargs="+", help=f"two or more, or one to explore: {PLACE}")
     p.add_argument(
@@ -181,7 +181,7 @@ def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "sample", commands.sample, "draw new images from where the population is")
+    p = _command(chosen, "sample", base.sample, "draw new images from where the population is")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument("--count", type=int, metavar="N", default=64, help="images (default: %(default)s)")
     p.add_argument(
@@ -210,7 +210,7 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "score", commands.score, "say how odd images are, calibrated on real ones that were held out")
+    p = _command(chosen, "score", base.score, "say how odd images are, calibrated on real ones that were held out")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument(
         "images",
@@ -229,7 +229,7 @@ def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "evaluate", commands.evaluate, "judge a run by its held-out images, beside its opponents")
+    p = _command(chosen, "evaluate", base.evaluate, "judge a run by its held-out images, beside its opponents")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument(
         "--images", type=int, metavar="N", default=500, help="compare N with N others, at most (default: %(default)s)"
@@ -247,7 +247,7 @@ def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "report", commands.report, "draw all pictures and numbers of a run and write its page")
+    p = _command(chosen, "report", base.report, "draw all pictures and numbers of a run and write its page")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument("--interactive", action="store_true", help="write the explorer, as a folder for any web host")
     p.add_argument("--out", metavar="FOLDER", help="for --interactive (default: RUN/interactive)")
@@ -255,7 +255,7 @@ def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _serve(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "serve", commands.serve, "open the explorer: the map and its journeys in the browser")
+    p = _command(chosen, "serve", base.serve, "open the explorer: the map and its journeys in the browser")
     p.add_argument("folder", metavar="RUN", nargs="?", help="run folder, which may still train (default: --demo)")
     p.add_argument("--demo", action="store_true", help="a synthetic atlas that is made in seconds")
     p.add_argument("--host", metavar="H", default="127.0.0.1", help="address to serve at (default: %(default)s)")
@@ -266,9 +266,7 @@ def _serve(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _study(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(
-        chosen, "study", commands.study, "answer the open questions of latent maps on your own images, by runs"
-    )
+    p = _command(chosen, "study", base.study, "answer the open questions of latent maps on your own images, by runs")
     p.add_argument("source", metavar="SOURCE", help="as for train: a named set, a folder, an archive, an array")
     p.add_argument("--out", metavar="STUDY", required=True, help="folder; the same command again goes on in it")
     p.add_argument(
@@ -290,7 +288,7 @@ def _study(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _doctor(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    _command(chosen, "doctor", commands.doctor, "show versions, devices, data sets and free disk")
+    _command(chosen, "doctor", base.doctor, "show versions, devices, data sets and free disk")
 
 
 def _complaint(sentence: str, code: int) -> int:

@@ -4,8 +4,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_atlas.cli.arguments import file_to_write, load_atlas
 from latent_atlas.cli.console import Console
-from latent_atlas.cli.places import file_to_write, load_atlas
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:

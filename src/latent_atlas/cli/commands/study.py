@@ -5,8 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latent_atlas.cli.arguments import preset_of
 from latent_atlas.cli.console import Console
-from latent_atlas.cli.places import preset_of
 from latent_atlas.config.run import with_settings
 from latent_atlas.errors import UserError
 

@@ -11,16 +11,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latent_atlas.cli.arguments import code_at, file_to_write, load_atlas, preset_of
+from latent_atlas.cli.commands.anomalies import score
+from latent_atlas.cli.commands.evaluate import evaluate
+from latent_atlas.cli.commands.export import write_interactive
+from latent_atlas.cli.commands.fit import fit
+from latent_atlas.cli.commands.sample import sample
+from latent_atlas.cli.commands.serve import serve
+from latent_atlas.cli.commands.study import study
+from latent_atlas.cli.commands.travel import travel
 from latent_atlas.cli.console import Console, losses_in_words
-from latent_atlas.cli.evaluating import evaluate
-from latent_atlas.cli.exporting import write_interactive
-from latent_atlas.cli.fitting import fit
-from latent_atlas.cli.places import code_at, file_to_write, load_atlas, preset_of
-from latent_atlas.cli.sampling import sample
-from latent_atlas.cli.scoring import score
-from latent_atlas.cli.serving import serve
-from latent_atlas.cli.studying import study
-from latent_atlas.cli.travelling import travel
 from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.presets import PRESETS, quick
 from latent_atlas.config.run import Config, with_settings

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latent_atlas.cli.arguments import load_atlas
 from latent_atlas.cli.console import Console
-from latent_atlas.cli.places import load_atlas
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:

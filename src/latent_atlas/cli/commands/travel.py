@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
+from latent_atlas.cli.arguments import code_at, file_to_write, load_atlas, write_codes
 from latent_atlas.cli.console import Console
-from latent_atlas.cli.places import code_at, file_to_write, load_atlas, write_codes
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
