@@ -13,7 +13,7 @@ from latent_atlas.config import (
 )
 from latent_atlas.config.presets import PRESETS, preset_for_size, quick
 from latent_atlas.errors import UserError
-from latent_atlas.nn.vaegan import footprint
+from latent_atlas.nn.footprint import footprint
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.device import Engine
-from latent_atlas.nn.vaegan import reparameterise
 from latent_atlas.training import losses
 from latent_atlas.training.step import Batch, Learner, frozen, learning_rate_factor
 
@@ -104,7 +104,7 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(invented: i
     fake = torch.cat([m.decoder(torch.randn(invented, 3, generator=generator)), decoded[invented:]])
     expected_loss = (
         (decoded - given.images).square().mean()
-        + 0.01 * losses.kl_standard_normal(means, log_variances).mean()
+        + 0.01 * kl_standard_normal(means, log_variances).mean()
         + 0.3 * torch.nn.functional.softplus(m.image_discriminator(given.images) - m.image_discriminator(fake)).mean()
     )
     expected = torch.autograd.grad(expected_loss, parameters)

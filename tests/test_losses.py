@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
+from latent_atlas.codes.posterior import kl_standard_normal
+from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.training import losses
 
@@ -17,11 +19,11 @@ def test_kl_equals_the_closed_form(generator: torch.Generator) -> None:
     means = torch.randn(5, 3, generator=generator)
     log_variances = torch.randn(5, 3, generator=generator)
     expected = kl_divergence(Normal(means, (0.5 * log_variances).exp()), Normal(0.0, 1.0)).sum(dim=1)
-    torch.testing.assert_close(losses.kl_standard_normal(means, log_variances), expected)
+    torch.testing.assert_close(kl_standard_normal(means, log_variances), expected)
 
 
 def test_kl_of_the_prior_itself_is_zero() -> None:
-    assert losses.kl_standard_normal(torch.zeros(1, 4), torch.zeros(1, 4)).item() == 0
+    assert kl_standard_normal(torch.zeros(1, 4), torch.zeros(1, 4)).item() == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -57,7 +59,7 @@ def test_decoder_and_image_discriminator_pull_the_fake_logit_opposite_ways(kind:
 def test_latent_discriminator_and_fooling_pull_real_codes_opposite_ways() -> None:
     real = torch.zeros(3, requires_grad=True)
     fake = torch.zeros(3, requires_grad=True)
-    losses.latent_discriminator(real, fake).backward()
+    latent_discriminator(real, fake).backward()
     assert real.grad is not None
     assert fake.grad is not None
     assert (real.grad < 0).all()
@@ -69,7 +71,7 @@ def test_latent_discriminator_and_fooling_pull_real_codes_opposite_ways() -> Non
 
 
 def test_latent_discriminator_of_a_coin_is_log_two() -> None:
-    loss = losses.latent_discriminator(torch.zeros(3), torch.zeros(3))
+    loss = latent_discriminator(torch.zeros(3), torch.zeros(3))
     assert loss.item() == pytest.approx(math.log(2))
 
 

@@ -4,12 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from latent_atlas.codes.posterior import reparameterise
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.blocks import ChannelNorm, resolutions
+from latent_atlas.nn.footprint import footprint
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
-from latent_atlas.nn.vaegan import Model, footprint, reparameterise
+from latent_atlas.nn.vaegan import Model
 
 
 @pytest.mark.parametrize("image_size", [8, 13, 28, 64, 256])

@@ -12,10 +12,10 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, two_clusters
+from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
 from latent_atlas.density_ratio.train import bridge, bridge_losses, fit_ratio
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, angle_of
-from latent_atlas.training.losses import latent_discriminator, score_matching
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
 PRIOR = PriorBoundary(2)

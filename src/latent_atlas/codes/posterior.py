@@ -6,13 +6,27 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.nn.vaegan import reparameterise
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Codes", "as_codes"]
+__all__ = ["Codes", "as_codes", "kl_standard_normal", "reparameterise"]
 
 FEW = 200  # codes below which a map is said to be coarse
 FEWEST = 20
+
+
+def reparameterise(means: Latents, log_variances: Latents, *, generator: torch.Generator) -> Latents:
+    """z = mu + eps · sigma, eps ~ N(0, I): samples of q(z|x), differentiable in both arguments, shape (n, d)."""
+    noise = torch.randn(means.shape, generator=generator, device=means.device, dtype=means.dtype)
+    return means + noise * (0.5 * log_variances).exp()
+
+
+def kl_standard_normal(means: Latents, log_variances: Latents) -> Values:
+    """KL(N(mu, sigma²) || N(0, I)) = 1/2 Σ (mu² + sigma² - 1 - log sigma²), nats per image, shape (n,). Moves E.
+
+    References:
+        Auto-Encoding Variational Bayes, Kingma and Welling 2013, appendix B.
+    """
+    return 0.5 * (means.square() + log_variances.exp() - 1 - log_variances).sum(dim=1)
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
 from latent_atlas.density_ratio.noise_schedule import Noised, noised, whitened
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
 from latent_atlas.shapes import Latents, Scalar, Values
-from latent_atlas.training import losses
 
 __all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio", "follow"]
 
@@ -110,10 +110,10 @@ def bridge_losses(network: nn.Module, ends: Bridge, levels: int, *, with_score: 
         angles = torch.cat([ends.smoother, ends.sharper[:k], ends.smoother])
         sharp_at_smooth, smooth_at_sharp, smooth_at_smooth = network(places, angles).chunk(3)
         real, fake = at_sharp[:k] - sharp_at_smooth, smooth_at_sharp - smooth_at_smooth
-    cross_entropy = levels * losses.latent_discriminator(real, fake)
+    cross_entropy = levels * latent_discriminator(real, fake)
     if not with_score:
         return cross_entropy, torch.zeros_like(cross_entropy)
-    return cross_entropy, losses.score_matching(slope - sharp, ends.sharp.noise, ends.sharp.root)
+    return cross_entropy, score_matching(slope - sharp, ends.sharp.noise, ends.sharp.root)
 
 
 def fit_ratio(

@@ -2,9 +2,9 @@
 
 import torch
 
+from latent_atlas.codes.posterior import kl_standard_normal
 from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.shapes import Latents
-from latent_atlas.training import losses
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
 
@@ -19,7 +19,7 @@ def kl_per_image(means: Latents, log_variances: Latents) -> float:
         >>> kl_per_image(torch.ones(3, 4), torch.zeros(3, 4))
         2.0
     """
-    return losses.kl_standard_normal(means, log_variances).mean().item()
+    return kl_standard_normal(means, log_variances).mean().item()
 
 
 def active_units(means: Latents) -> int:

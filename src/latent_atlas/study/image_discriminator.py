@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from latent_atlas.config.run import Config
+from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.density_ratio.train import follow
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
@@ -80,7 +81,7 @@ def fit_imagewise(
     for step in range(1, steps + 1):
         rows = torch.randint(len(real), (t.batch_size,), generator=generator, device=device).cpu()
         x = _floats(real[rows], device)
-        loss = losses.latent_discriminator(network(x), network(fakes(len(x), generator)))
+        loss = latent_discriminator(network(x), network(fakes(len(x), generator)))
         if t.r1 > 0 and step % t.penalty_every == 0:
             loss = loss + t.penalty_every * t.r1 * losses.gradient_penalty(network, x)
         optimizer.zero_grad(set_to_none=True)
@@ -90,7 +91,7 @@ def fit_imagewise(
         if step % CHECK_EVERY and step != steps:
             continue
         with torch.no_grad():
-            judged = losses.latent_discriminator(average(held_out), average(check)).item()
+            judged = latent_discriminator(average(held_out), average(check)).item()
         if log is not None:
             log({"step": step, "held_out_loss": judged})
         if judged < best:

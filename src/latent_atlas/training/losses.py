@@ -6,14 +6,11 @@ encoder are real (1), decoded images and boundary codes are fake (0).
 | term | moves | by |
 |---|---|---|
 | `reconstruction` | E, G | bringing G(z) to x |
-| `kl_standard_normal` | E | bringing q(z|x) to N(0, I) |
 | `image_discriminator` | D_x | raising D_x(x), lowering D_x(G(z)) |
 | `image_generator` | G (and E) | raising D_x(G(z)) |
 | `gradient_penalty` | D_x | flattening D_x at given images |
 | `feature_matching` | G, E | bringing D_x's features of G(z) to those of x |
 | `isometry` | G | making equal steps in Z equal changes of the image |
-| `latent_discriminator` | D_z | raising D_z(z_real), lowering D_z(z_fake) |
-| `score_matching` | D_z | bringing the gradient of its logit to the score's, at a noise level |
 | `latent_fooling` | E, adversarial arm only | lowering D_z(z_real) |
 """
 
@@ -33,11 +30,8 @@ __all__ = [
     "image_discriminator",
     "image_generator",
     "isometry",
-    "kl_standard_normal",
-    "latent_discriminator",
     "latent_fooling",
     "reconstruction",
-    "score_matching",
 ]
 
 Adversarial = Literal["relativistic", "hinge", "non-saturating"]
@@ -46,15 +40,6 @@ Adversarial = Literal["relativistic", "hinge", "non-saturating"]
 def reconstruction(decoded: Images, images: Images, kind: Literal["l1", "l2"]) -> Scalar:
     """Mean over pixels, channels and images of |G(z) - x| (l1) or (G(z) - x)² (l2). Moves E and G."""
     return F.l1_loss(decoded, images) if kind == "l1" else F.mse_loss(decoded, images)
-
-
-def kl_standard_normal(means: Latents, log_variances: Latents) -> Values:
-    """KL(N(mu, sigma²) || N(0, I)) = 1/2 Σ (mu² + sigma² - 1 - log sigma²), nats per image, shape (n,). Moves E.
-
-    References:
-        Auto-Encoding Variational Bayes, Kingma and Welling 2013, appendix B.
-    """
-    return 0.5 * (means.square() + log_variances.exp() - 1 - log_variances).sum(dim=1)
 
 
 def image_discriminator(real: Values, fake: Values, kind: Adversarial) -> Scalar:
@@ -133,25 +118,6 @@ def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: 
     changes = torch.func.jvp(decoder, (latents,), (directions,))[1]
     s = changes.flatten(1).square().sum(dim=1)
     return s.square().mean() / s.mean().square() - 1
-
-
-def latent_discriminator(real: Values, fake: Values) -> Scalar:
-    """Cross-entropy of D_z: mean of softplus(-l(z_real)) and softplus(l(z_fake)), in nats. Moves D_z.
-
-    At l* = log q - log r it equals log 2 - JS(q || r); at l = 0, log 2.
-    """
-    return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
-
-
-def score_matching(score: Latents, noise: Latents, root: Tensor) -> Scalar:
-    """1/2 |root · score + eps|² per code, summed over coordinates, in nats: least where score = E[-eps | z] / root.
-
-    Moves D_z. `noise` is eps of z = m + root · eps, `root` of shape (n, 1) or (n, d).
-
-    References:
-        A Connection Between Score Matching and Denoising Autoencoders, Vincent 2011.
-    """
-    return 0.5 * (root * score + noise).square().sum(dim=1).mean()
 
 
 def latent_fooling(real: Values) -> Scalar:

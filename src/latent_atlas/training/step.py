@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latent_atlas.boundary.gaussian import PriorBoundary
+from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
 from latent_atlas.config.run import Config, TrainConfig
+from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.device import Engine
-from latent_atlas.nn.vaegan import Model, reparameterise
+from latent_atlas.nn.vaegan import Model
 from latent_atlas.runs import optimizer_tensors, restore_optimizer
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.training import losses
@@ -138,7 +140,7 @@ class Learner:
             z_real = reparameterise(z_real, log_variances.float(), generator=batch.generator)
         z_fake = self.boundary.sample(len(z_real), generator=batch.generator)
         real, fake = self.model.latent_discriminator(torch.cat([z_real, z_fake])).chunk(2)
-        loss = losses.latent_discriminator(real, fake)
+        loss = latent_discriminator(real, fake)
         return loss, {"latent_discriminator": loss}
 
     def autoencoder_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -151,7 +153,7 @@ class Learner:
             decoded = m.decoder(z).float()
         terms = {
             "reconstruction": losses.reconstruction(decoded, batch.images, t.reconstruction),
-            "kl": losses.kl_standard_normal(means, log_variances).mean(),
+            "kl": kl_standard_normal(means, log_variances).mean(),
         }
         warmth = min(1.0, batch.step / max(1, t.kl_warmup))
         loss = terms["reconstruction"] + warmth * t.kl_weight * terms["kl"]

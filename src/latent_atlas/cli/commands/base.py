@@ -162,7 +162,7 @@ def _chosen_config(given: Namespace) -> Config:
 
 def _show_plan(config: Config, console: Console) -> None:
     """Say what a run would be, without running it."""
-    from latent_atlas.nn.vaegan import footprint
+    from latent_atlas.nn.footprint import footprint
 
     size = footprint(config)
     lines = [config.to_json().rstrip()]

@@ -1,0 +1,30 @@
+"""The two losses of D_z, each with its equation.
+
+Logits are of "real": codes of the encoder are real (1), codes of the boundary are fake (0).
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from latent_atlas.shapes import Latents, Scalar, Values
+
+__all__ = ["latent_discriminator", "score_matching"]
+
+
+def latent_discriminator(real: Values, fake: Values) -> Scalar:
+    """Cross-entropy of D_z: mean of softplus(-l(z_real)) and softplus(l(z_fake)), in nats. Moves D_z.
+
+    At l* = log q - log r it equals log 2 - JS(q || r); at l = 0, log 2.
+    """
+    return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+
+
+def score_matching(score: Latents, noise: Latents, root: Tensor) -> Scalar:
+    """1/2 |root · score + eps|² per code, summed over coordinates, in nats: least where score = E[-eps | z] / root.
+
+    Moves D_z. `noise` is eps of z = m + root · eps, `root` of shape (n, 1) or (n, d).
+
+    References:
+        A Connection Between Score Matching and Denoising Autoencoders, Vincent 2011.
+    """
+    return 0.5 * (root * score + noise).square().sum(dim=1).mean()
