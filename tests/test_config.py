@@ -41,11 +41,11 @@ def test_words_numbers_and_null_are_understood() -> None:
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
-        ("train.steps", "not of the form section.name=value"),
+        ("train.steps", "not of the form NAME=VALUE"),
         ("trian.steps=3", "no section 'trian'"),
-        ("train.step=3", "no setting 'train.step'; train has arm, steps"),
-        ("train.steps=many", "train.steps is 'many'; expected int"),
-        ("train.steps=true", "train.steps is True; expected int"),
+        ("train.step=3", "section 'train' has no setting 'step'; it has arm, steps"),
+        ("train.steps=many", "train.steps is 'many'; expected a whole number"),
+        ("train.steps=true", "train.steps is True; expected a whole number"),
         ("train.steps=0", "train.steps is 0; choose 1 or more"),
         ("train.adversarial=wgan", "choose relativistic, hinge, non-saturating, none"),
         ("train.discriminator_start=2000", "set it between them"),
@@ -59,7 +59,7 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("map.box_margin=-0.1", "map.box_margin is -0.1; choose a share of 0 or more"),
         ("map.radius=0", "map.radius is 0.0; choose a positive distance, or null to measure it"),
         ("map.radius=NaN", "map.radius is nan"),
-        ("map.radius=far", "map.radius is 'far'; expected float or null"),
+        ("map.radius=far", "map.radius is 'far'; expected a number or null"),
         ("map.quantile=1", "map.quantile is 1.0; choose a share between 0 and 1, or null"),
         ("map.parts=prior 1, moat 1", "no boundary 'moat' to mix; choose from prior, box, radius, density, gaussian"),
         ("map.parts=prior 1, mixture 1", "no boundary 'mixture' to mix"),
@@ -99,7 +99,7 @@ def test_a_damaged_or_newer_file_is_refused() -> None:
         Config.from_json(json.dumps({"train": 3}))
     with pytest.raises(UserError, match="format 9"):
         Config.from_json(json.dumps({"format": 9}))
-    with pytest.raises(UserError, match=r"no setting 'model\.color'"):
+    with pytest.raises(UserError, match=r"section 'model' has no setting 'color'"):
         Config.from_json(json.dumps({"model": {"color": 3}}))
 
 

@@ -3,10 +3,10 @@
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Literal
 
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.config.parse import require
+from latent_atlas.config.parse import require, split_setting, with_values
 from latent_atlas.errors import UserError
 
 __all__ = ["Config", "DataConfig", "ModelConfig", "TrainConfig", "with_settings"]
@@ -183,7 +183,7 @@ class Config:
             version == 1,
             f"the configuration has format {version}, this version reads 1; upgrade latent-atlas",
         )
-        return _with_values(cls(), sections)
+        return _with_sections(cls(), sections)
 
     @classmethod
     def load(cls, path: Path) -> "Config":
@@ -205,45 +205,22 @@ def with_settings(config: Config, settings: list[str]) -> Config:
         >>> with_settings(Config(), ["train.steps=5000", "train.reconstruction=l1"]).train.steps
         5000
     """
-    values: dict[str, dict[str, Any]] = {}
+    values: dict[str, dict[str, object]] = {}
     for setting in settings:
-        place, equals, text = setting.partition("=")
+        place, value = split_setting(setting)
         section, dot, name = place.partition(".")
-        require(bool(equals and dot), f"setting '{setting}' is not of the form section.name=value")
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
-            value = text
+        require(bool(dot and name), f"setting '{setting}' is not of the form section.name=value")
         values.setdefault(section, {})[name] = value
-    return _with_values(config, values)
+    return _with_sections(config, values)
 
 
-def _with_values(config: Config, values: dict[str, dict[str, Any]]) -> Config:
-    """Replace settings all at once, so that those which belong together are judged together."""
+def _with_sections(config: Config, values: dict[str, dict[str, object]]) -> Config:
+    """Replace settings all at once, so that those which belong together are checked together."""
     sections = [f.name for f in fields(config)]
-    changed: dict[str, Any] = {}
-    for section, settings in values.items():
-        require(section in sections, f"no section '{section}' in the configuration; there are {', '.join(sections)}")
-        part = getattr(config, section)
-        types = get_type_hints(type(part))
-        for name in settings:
-            require(name in types, f"no setting '{section}.{name}'; {section} has {', '.join(types)}")
-        checked = {name: _checked(f"{section}.{name}", value, types[name]) for name, value in settings.items()}
-        changed[section] = replace(part, **checked)
-    return replace(config, **changed)
-
-
-def _checked(place: str, value: Any, kind: Any) -> Any:
-    """The value, if it is of the kind its setting has."""
-    choices = get_args(kind)
-    if choices and isinstance(choices[0], str):
-        value = str(value) if isinstance(value, int) else value  # JSON reads the word 32 as a number
-        require(value in choices, f"{place} is {value!r}; choose {', '.join(choices)}")
-        return value
-    allowed = choices or (kind,)
-    if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    fits = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
-    expected = " or ".join(getattr(t, "__name__", str(t)).replace("NoneType", "null") for t in allowed)
-    require(fits, f"{place} is {value!r}; expected {expected}")
-    return value
+    for name in values:
+        require(name in sections, f"no section '{name}' in the configuration; choose {', '.join(sections)}")
+    parts = {
+        name: with_values(getattr(config, name), settings, called=f"section '{name}'", prefix=f"{name}.")
+        for name, settings in values.items()
+    }
+    return replace(config, **parts)
