@@ -34,14 +34,19 @@ class Meter:
 
     def __init__(self) -> None:
         with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten, where the kernel can
+            Path("/proc/self/clear_refs").write_text(
+                "5"
+            )  # the peak so far is forgotten, where the kernel can
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         self._start, self._core_start = time.perf_counter(), time.process_time()
 
     def read(self) -> Cost:
         gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
-        seconds, core_seconds = time.perf_counter() - self._start, time.process_time() - self._core_start
+        seconds, core_seconds = (
+            time.perf_counter() - self._start,
+            time.process_time() - self._core_start,
+        )
         return Cost(seconds, core_seconds, _peak_memory(), gpu)
 
 

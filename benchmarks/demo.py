@@ -17,9 +17,13 @@ from record import record
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pictures", type=Path, help="folder to keep map.png and travel.png in")
-    parser.add_argument("--quick", metavar="SOURCE", help="train on this, quickly, instead of the demo")
+    parser.add_argument(
+        "--quick", metavar="SOURCE", help="train on this, quickly, instead of the demo"
+    )
     given = parser.parse_args()
     chosen = ["demo"] if given.quick is None else ["train", given.quick, "--quick"]
     with tempfile.TemporaryDirectory() as folder:
@@ -32,7 +36,10 @@ def main() -> None:
             for name in ("map.png", "travel.png"):
                 shutil.copy(run / name, given.pictures / name)
     told = json.loads(done.stdout)
-    results = {"seconds": seconds, **{section: told[section] for section in ("reconstruction", "map", "travel")}}
+    results = {
+        "seconds": seconds,
+        **{section: told[section] for section in ("reconstruction", "map", "travel")},
+    }
     record("demo" if given.quick is None else "quick", results)
 
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from latent_atlas import LatentMap
 from latent_atlas.config import MapConfig
-from latent_atlas.density.base import Source, StandardNormal
+from latent_atlas.density.base import SamplableDensity, StandardNormal
 from latent_atlas.density.toys import correlated_gaussian
 from record import record
 
@@ -32,7 +32,9 @@ ARMS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dimensions", type=int, nargs="*", default=[40, 80, 160, 320])
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--steps", type=int, default=500)
@@ -45,13 +47,22 @@ def main() -> None:
         for arm, settings in ARMS.items():
             config = MapConfig(steps=given.steps, **settings)
             row = {"d": dimension, "arm": arm, **measure(world, config, given)}
-            print({name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()})
+            print(
+                {
+                    name: round(value, 3) if isinstance(value, float) else value
+                    for name, value in row.items()
+                }
+            )
             rows.append(row)
-    out = record("density_ratio", {"rows": rows}, samples=given.samples, steps=given.steps, seed=given.seed)
+    out = record(
+        "density_ratio", {"rows": rows}, samples=given.samples, steps=given.steps, seed=given.seed
+    )
     plot(rows, out.with_suffix(".png"))
 
 
-def measure(world: Source, config: MapConfig, given: argparse.Namespace) -> dict[str, float | None]:
+def measure(
+    world: SamplableDensity, config: MapConfig, given: argparse.Namespace
+) -> dict[str, float | None]:
     """Fit one map and compare its log-ratio with the exact one on codes it has not seen."""
     generator = torch.Generator(given.device).manual_seed(given.seed)
     codes, fresh = (world.sample(n, generator=generator) for n in (given.samples, 10_000))
@@ -60,7 +71,10 @@ def measure(world: Source, config: MapConfig, given: argparse.Namespace) -> dict
     seconds = time.perf_counter() - start
     with torch.no_grad():
         logit = latent_map.logit(fresh).double()
-        exact = (world.log_prob(fresh.double()) - StandardNormal(world.dimension).log_prob(fresh.double())).double()
+        exact = (
+            world.log_prob(fresh.double())
+            - StandardNormal(world.dimension).log_prob(fresh.double())
+        ).double()
     truth = world.kl_to_prior(generator=generator).nats
     found = logit.mean().item()
     calibration = latent_map.calibration
@@ -70,7 +84,7 @@ def measure(world: Source, config: MapConfig, given: argparse.Namespace) -> dict
         "relative error": found / truth - 1,
         "squared error": (found - truth) ** 2,
         "nats by the gradients over levels": calibration.kl_over_levels,
-        "log normaliser": calibration.log_normaliser,
+        "log normaliser": calibration.log_normalising_constant,
         "rms error of each log-ratio": (logit - exact).square().mean().sqrt().item(),
         "levels": calibration.levels,
         "seconds": seconds,

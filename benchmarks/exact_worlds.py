@@ -25,7 +25,7 @@ from torch import Tensor
 
 from latent_atlas import LatentMap
 from latent_atlas.config import MapConfig
-from latent_atlas.density.base import Density, Source
+from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import catalogue
 from opponents import fit_flow, fit_gaussian_mixture, fit_kde
 from record import record
@@ -40,30 +40,55 @@ OPPONENTS: dict[str, Callable[..., Density]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dimensions", type=int, nargs="*", default=[2, 8, 16, 64])
     parser.add_argument("--worlds", nargs="*", help="some of the catalogue's")
     parser.add_argument("--estimators", nargs="*", default=[OURS, *OPPONENTS])
     parser.add_argument("--codes", type=int, default=50_000)
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each opponent; D_z takes its steps")
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="for each opponent; D_z takes its steps"
+    )
     parser.add_argument("--steps", type=int, default=1_500, help="of D_z, at most")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    settings = {"codes": given.codes, "seconds": given.seconds, "steps": given.steps, "seed": given.seed}
+    settings = {
+        "codes": given.codes,
+        "seconds": given.seconds,
+        "steps": given.steps,
+        "seed": given.seed,
+    }
     for dimension in given.dimensions:
         for name, world in catalogue(dimension).items():
             if given.worlds and name not in given.worlds:
                 continue
             for estimator in given.estimators:
-                row = {"d": dimension, "world": name, "estimator": estimator, **measure(world, estimator, given)}
-                print({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()})
+                row = {
+                    "d": dimension,
+                    "world": name,
+                    "estimator": estimator,
+                    **measure(world, estimator, given),
+                }
+                print(
+                    {
+                        key: round(value, 4) if isinstance(value, float) else value
+                        for key, value in row.items()
+                    }
+                )
                 keep(row, settings)
 
 
 def keep(row: dict[str, Any], settings: dict[str, Any]) -> None:
     """Write a row beside those measured before, whoever measured them."""
-    same = [r for r in earlier_rows(settings) if any(r[key] != row[key] for key in ("d", "world", "estimator"))]
-    rows = sorted([*same, row], key=lambda r: (r["d"], r["world"], r["estimator"] != OURS, r["estimator"]))
+    same = [
+        r
+        for r in earlier_rows(settings)
+        if any(r[key] != row[key] for key in ("d", "world", "estimator"))
+    ]
+    rows = sorted(
+        [*same, row], key=lambda r: (r["d"], r["world"], r["estimator"] != OURS, r["estimator"])
+    )
     record("exact_worlds", {"rows": rows}, **settings)
 
 
@@ -74,14 +99,18 @@ def earlier_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
     return before["results"]["rows"] if before.get("settings") == settings else []
 
 
-def measure(world: Source, estimator: str, given: argparse.Namespace) -> dict[str, Any]:
+def measure(world: SamplableDensity, estimator: str, given: argparse.Namespace) -> dict[str, Any]:
     """Fit one estimator and judge it at places it has not seen."""
     generator = torch.Generator().manual_seed(given.seed)
-    codes, held_out, real = (world.sample(n, generator=generator) for n in (given.codes, 5_000, 4_000))
+    codes, held_out, real = (
+        world.sample(n, generator=generator) for n in (given.codes, 5_000, 4_000)
+    )
     prior = torch.randn(real.shape, generator=generator)
     start = time.perf_counter()
     if estimator == OURS:
-        density: Density = LatentMap.fit(codes, config=MapConfig(steps=given.steps), generator=generator)
+        density: Density = LatentMap.fit(
+            codes, config=MapConfig(steps=given.steps), generator=generator
+        )
     else:
         fitted = OPPONENTS[estimator](codes, held_out, seconds=given.seconds, generator=generator)
         density = fitted
@@ -90,23 +119,31 @@ def measure(world: Source, estimator: str, given: argparse.Namespace) -> dict[st
     ranks = {f"rank on {name} codes": spearman(density, world, z) for name, z in places.items()}
     everywhere = spearman(density, world, torch.cat(list(places.values())))
     cosine = torch.cosine_similarity(density.score(real), world.score(real), dim=1).mean().item()
-    blurred = cosines_blurred(density, world, real, generator) if world.blurs and density.blurs else {}
+    noised = (
+        cosines_blurred(density, world, real, generator)
+        if world.noise_levels and density.noise_levels
+        else {}
+    )
     lost = (world.log_prob(real) - density.log_prob(real).detach()).mean().item()
-    cosines = {"cosine of the score": cosine, **blurred}
+    cosines = {"cosine of the score": cosine, **noised}
     return {"rank": everywhere, **ranks, **cosines, "nats lost": lost, "seconds": seconds}
 
 
-def cosines_blurred(density: Density, world: Source, real: Tensor, generator: torch.Generator) -> dict[str, float]:
+def cosines_blurred(
+    density: Density, world: SamplableDensity, real: Tensor, generator: torch.Generator
+) -> dict[str, float]:
     """Mean cosine of the score with the exact one, both of the population seen through noise, on codes with it."""
     cosines = {}
     for width in WIDTHS:
         z = real + width * torch.randn(real.shape, generator=generator)
-        both = density.blurred(width).score(z), world.blurred(width).score(z)
-        cosines[f"cosine of the score, blurred by {width}"] = torch.cosine_similarity(*both, dim=1).mean().item()
+        both = density.noised(width).score(z), world.noised(width).score(z)
+        cosines[f"cosine of the score, blurred by {width}"] = (
+            torch.cosine_similarity(*both, dim=1).mean().item()
+        )
     return cosines
 
 
-def spearman(density: Density, world: Source, latents: Tensor) -> float:
+def spearman(density: Density, world: SamplableDensity, latents: Tensor) -> float:
     """Rank correlation of the estimated and the exact log-density."""
     return float(spearmanr(density.log_prob(latents).detach(), world.log_prob(latents)).statistic)
 

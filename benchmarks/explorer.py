@@ -33,7 +33,9 @@ SOFTWARE += ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swift
 WINDOW = {"width": 1440, "height": 900}
 POINTS = (100_000, 1_000_000)
 
-UNTIL = "const until = async (done) => { while (!done()) await new Promise(requestAnimationFrame); };"
+UNTIL = (
+    "const until = async (done) => { while (!done()) await new Promise(requestAnimationFrame); };"
+)
 AT_REST = "document.querySelector('.stage')?.getAttribute('aria-busy') === 'false'"
 
 # Milliseconds since the page was asked for: until something is seen, and until it is fine.
@@ -140,7 +142,9 @@ PLAIN_POINTS = """([n, repeats]) => {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", nargs="?", help="run folder (default: the synthetic atlas)")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--points", type=int, nargs="+", default=list(POINTS))
@@ -160,7 +164,9 @@ def main() -> None:
 def serving(run: str | None) -> Iterator[str]:
     """The address of a server in a process of its own, as users have it."""
     command = [sys.executable, "-m", "latent_atlas", "serve", *([run] if run else ["--demo"])]
-    process = subprocess.Popen([*command, "--port", "0", "--no-browser", "--json"], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--port", "0", "--no-browser", "--json"], stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout
         told = ""
@@ -188,8 +194,12 @@ def measured(browser: Browser, url: str, repeats: int, points: list[int]) -> dic
         "atlas": {"name": atlas["name"], "dimension": atlas["dimension"], "image": atlas["image"]},
         "first view, s": {"coarse": seconds(first_ms), "fine": seconds(fine_ms)},
         "plane 256 x 256, s": seconds(plane),
-        "click to route drawn, s": {name: seconds([times[name][0] for times in paths]) for name in paths[0]},
-        "click to all frames shown, s": {name: seconds([times[name][1] for times in paths]) for name in paths[0]},
+        "click to route drawn, s": {
+            name: seconds([times[name][0] for times in paths]) for name in paths[0]
+        },
+        "click to all frames shown, s": {
+            name: seconds([times[name][1] for times in paths]) for name in paths[0]
+        },
         "frame, ms": {f"{n:,} points": frames(page, n, repeats) for n in points},
     }
 
@@ -218,7 +228,9 @@ def clicked(page: Page, turn: int) -> dict[str, tuple[float, float]]:
     box = page.locator(".map").bounding_box()
     assert box
     shares = ((0.3 + 0.01 * turn, 0.4), (0.7, 0.6 - 0.01 * turn))
-    (first, second) = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares]
+    (first, second) = [
+        (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares
+    ]
     page.mouse.click(*first)
     page.evaluate(REST)
     page.evaluate(PATHS)
@@ -230,7 +242,11 @@ def frames(page: Page, n: int, repeats: int) -> dict[str, float]:
     """Median milliseconds of a frame of a drag, of one drawn anew at rest, and of the opponent's."""
     dragged, anew = page.evaluate(FRAMES, [n, repeats])
     plain = page.evaluate(PLAIN_POINTS, [n, repeats])
-    return {"dragging": rounded(dragged), "drawn anew": rounded(anew), "gl.POINTS alone": rounded(plain)}
+    return {
+        "dragging": rounded(dragged),
+        "drawn anew": rounded(anew),
+        "gl.POINTS alone": rounded(plain),
+    }
 
 
 def seconds(milliseconds: list[float] | tuple[float, ...]) -> float:

@@ -31,17 +31,27 @@ from record import record
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="digits", choices=("digits", "fashion-mnist", "mnist", "faces"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--preset", default="digits", choices=("digits", "fashion-mnist", "mnist", "faces")
+    )
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 0.001, 0.01])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--width", type=int, default=12, help="channels of E, G and D_x at full resolution")
+    parser.add_argument(
+        "--width", type=int, default=12, help="channels of E, G and D_x at full resolution"
+    )
     parser.add_argument("--map-steps", type=int, default=200)
-    parser.add_argument("--samples", type=int, default=512, help="pairs of codes that the geometry is measured on")
+    parser.add_argument(
+        "--samples", type=int, default=512, help="pairs of codes that the geometry is measured on"
+    )
     given = parser.parse_args()
-    settings = {name: value for name, value in vars(given).items() if name not in ("preset", "weights")}
+    settings = {
+        name: value for name, value in vars(given).items() if name not in ("preset", "weights")
+    }
     base = with_settings(
         PRESETS[given.preset],
         [
@@ -66,7 +76,9 @@ def main() -> None:
             spaces.setdefault(name, space)
             print(name, f"seed {seed}", numbers, flush=True)
         rows[name] = over_seeds(runs)
-    out = record(f"isometry-{given.preset}", rows, preset=given.preset, weights=given.weights, **settings)
+    out = record(
+        f"isometry-{given.preset}", rows, preset=given.preset, weights=given.weights, **settings
+    )
     save(draw_geometry(spaces), out.with_suffix(".png"))  # of the first seed
 
 
@@ -81,7 +93,9 @@ def measure(images: ImageSet, config: Config, samples: int) -> tuple[dict[str, f
         atlas = Atlas.load(folder)
         examples = read_tensors(run.file("examples.safetensors"))[0]["images"].float() / 255
     space = atlas.geometry(samples=samples)
-    numbers = {"mse": reconstruction_numbers(examples, atlas.decode(atlas.encode(examples)).cpu())["mse"]}
+    numbers = {
+        "mse": reconstruction_numbers(examples, atlas.decode(atlas.encode(examples)).cpu())["mse"]
+    }
     numbers |= {name: float(number.value) for name, number in space.numbers().items()}
     for radius, pearson in zip(space.stretch.at, space.pearson_by_radius, strict=True):
         octave = round(space.stretch.at[-1] / radius)

@@ -25,21 +25,35 @@ from record import record
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--steps", type=int, default=MapConfig().steps, help="of D_z, at most")
     parser.add_argument("--seconds", type=float, default=180.0, help="for each opponent")
-    parser.add_argument("--draws", type=int, default=200_000, help="codes of the training images, for the opponents")
+    parser.add_argument(
+        "--draws", type=int, default=200_000, help="codes of the training images, for the opponents"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     results = {}
     for run in given.runs:
         atlas = Atlas.load(run, device="cpu")
         rows = compare(atlas, given)
-        results[f"d = {atlas.map.dimension}"] = {"codes": len(atlas.codes["train"]), "estimators": rows}
+        results[f"d = {atlas.map.dimension}"] = {
+            "codes": len(atlas.codes["train"]),
+            "estimators": rows,
+        }
         for name, row in rows.items():
             print(run, name, row, flush=True)
-    record("latent_density", results, steps=given.steps, seconds=given.seconds, draws=given.draws, seed=given.seed)
+    record(
+        "latent_density",
+        results,
+        steps=given.steps,
+        seconds=given.seconds,
+        draws=given.draws,
+        seed=given.seed,
+    )
 
 
 def compare(atlas: Atlas, given: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -56,10 +70,20 @@ def compare(atlas: Atlas, given: argparse.Namespace) -> dict[str, dict[str, Any]
         ).normalised()
         seconds = time.perf_counter() - start
         measured = latent_map.calibration
-        said = {"E_r[exp l]": measured.normaliser, "its error": measured.normaliser_error, "levels": measured.levels}
+        said = {
+            "E_r[exp l]": measured.normaliser,
+            "its error": measured.normaliser_error,
+            "levels": measured.levels,
+        }
         with torch.no_grad():
-            rows[name] = {"log q": latent_map.log_prob(judge).mean().item(), "seconds": seconds, **said}
-    train, held_out = (codes.sample(n, generator=generator) for codes, n in ((learn, given.draws), (check, 5_000)))
+            rows[name] = {
+                "log q": latent_map.log_prob(judge).mean().item(),
+                "seconds": seconds,
+                **said,
+            }
+    train, held_out = (
+        codes.sample(n, generator=generator) for codes, n in ((learn, given.draws), (check, 5_000))
+    )
     opponents = {"Gaussian mixture": fit_gaussian_mixture, "neural spline flow": fit_flow}
     for name, fit in opponents.items():
         fitted = fit(train, held_out, seconds=given.seconds, generator=generator)

@@ -22,7 +22,9 @@ DIMENSION, CODES = 16, 60_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=MapConfig().steps)
     parser.add_argument("--repeats", type=int, default=5)
@@ -46,7 +48,14 @@ def main() -> None:
         "fields": list(fields),
         "verdict": latent_map.calibration.verdict(),
     }
-    record("map_cost", results, codes=CODES, dimension=DIMENSION, steps=given.steps, device=given.device)
+    record(
+        "map_cost",
+        results,
+        codes=CODES,
+        dimension=DIMENSION,
+        steps=given.steps,
+        device=given.device,
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,12 @@ from opponents import fit_flow, fit_gaussian_mixture
 from record import record
 from tables import read
 
-AGAINST = {"fashion-mnist": "mnist", "mnist": "fashion-mnist", "faces": "fashion-mnist", "digits": "mnist"}
+AGAINST = {
+    "fashion-mnist": "mnist",
+    "mnist": "fashion-mnist",
+    "faces": "fashion-mnist",
+    "digits": "mnist",
+}
 LEFT_OUT = ("fashion-mnist", "digits")
 CODES = 20_000  # of the training images, for the opponents
 NEIGHBOUR = 10
@@ -77,7 +82,10 @@ def main() -> None:
         images = load_images(config.data, config.model.image_size, config.model.channels)
         case = case_of(images, config, run, given)
         others = brought_to(case.atlas, AGAINST[name], given)
-        odd = {AGAINST[name]: others.images[spread(len(others), given.images)], **altered(case.real)}
+        odd = {
+            AGAINST[name]: others.images[spread(len(others), given.images)],
+            **altered(case.real),
+        }
         add(name, case, odd)
     for name in (name for name in LEFT_OUT if name in chosen):
         config = settings_of(name, given)
@@ -91,20 +99,35 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--models", nargs="*", default=list(AGAINST), help="NAME, or NAME=RUN, of: " + ", ".join(AGAINST)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--left-out", type=int, nargs="*", default=range(10), help="classes to leave out in turn")
-    parser.add_argument("--runs", type=Path, default=Path("runs/oddness"), help="where models are trained and kept")
+    parser.add_argument(
+        "--models",
+        nargs="*",
+        default=list(AGAINST),
+        help="NAME, or NAME=RUN, of: " + ", ".join(AGAINST),
+    )
+    parser.add_argument(
+        "--left-out", type=int, nargs="*", default=range(10), help="classes to leave out in turn"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/oddness"), help="where models are trained and kept"
+    )
     parser.add_argument("--steps", type=int, help="of training (default: the preset's)")
     parser.add_argument("--width", type=int, help="of the networks (default: the preset's)")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--map-steps", type=int)
     parser.add_argument("--images", type=int, default=5_000, help="of each kind at most")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for the mixture, and for the flow")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="for the mixture, and for the flow"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--add", action="store_true", help="to the results that are there, instead of replacing them")
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="to the results that are there, instead of replacing them",
+    )
     return parser.parse_args()
 
 
@@ -121,7 +144,9 @@ def settings_of(name: str, given: argparse.Namespace) -> Config:
         "map.steps": given.map_steps,
         "data.held_out": 0.3,
     }
-    return with_settings(PRESETS[name], [f"{place}={value}" for place, value in set_to.items() if value is not None])
+    return with_settings(
+        PRESETS[name], [f"{place}={value}" for place, value in set_to.items() if value is not None]
+    )
 
 
 def brought_to(atlas: Atlas, name: str, given: argparse.Namespace) -> ImageSet:
@@ -138,7 +163,9 @@ def case_of(images: ImageSet, config: Config, run: Run, given: argparse.Namespac
         train(images, config, run, log=lambda entry: None)
         print(f"trained {run.path}", flush=True)
     test = images.test.images
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(given.seed))[: 2 * given.images]
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(given.seed))[
+        : 2 * given.images
+    ]
     half = len(order) // 2
     return Case(Atlas.load(run.path), test[order[:half]], test[order[half:]])
 
@@ -149,19 +176,21 @@ def altered(images: Tensor) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0])
     kernel = (kernel[:, None] * kernel / 256).expand(x.shape[1], 1, 5, 5)
-    blurred = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
+    noised = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="replicate"), kernel, groups=x.shape[1])
     greys = torch.linspace(0, 1, 64)[:, None, None, None].expand(64, *x.shape[1:])
     changed = {
         "turned by 90°": x.rot90(1, (2, 3)),
         "upside down": x.flip(2),
         "mirrored": x.flip(3),
-        "blurred": blurred,
+        "blurred": noised,
         "noised by 0.1": x + 0.1 * torch.randn(x.shape, generator=generator),
         "inverted": 1 - x,
         "blank": greys,
         "noise alone": torch.rand(x[:500].shape, generator=generator),
     }
-    return {name: (some.clamp(0, 1) * 255).round().to(torch.uint8) for name, some in changed.items()}
+    return {
+        name: (some.clamp(0, 1) * 255).round().to(torch.uint8) for name, some in changed.items()
+    }
 
 
 def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> dict[str, Any]:
@@ -178,8 +207,14 @@ def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> di
     for name, images in odd.items():
         found = case.atlas.score(images, held_out=case.calibration, false_alarm=FALSE_ALARM)
         rows = {"latent atlas": auroc(usual.distance, found.distance)}
-        rows |= {opponent: auroc(real[opponent], judge(images)) for opponent, judge in judges.items()}
-        told["odd"][name] = {"images": len(images), "called odd": found.odd.mean().item(), "auroc": rows}
+        rows |= {
+            opponent: auroc(real[opponent], judge(images)) for opponent, judge in judges.items()
+        }
+        told["odd"][name] = {
+            "images": len(images),
+            "called odd": found.odd.mean().item(),
+            "auroc": rows,
+        }
         print(name, {row: f"{numbers['value']:.4f}" for row, numbers in rows.items()}, flush=True)
     return told
 
@@ -188,18 +223,29 @@ def opponents(case: Case, given: argparse.Namespace) -> dict[str, Judge]:
     """Scores that one would otherwise pick, on the same model and codes."""
     atlas = case.atlas
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
-    learn, check = (atlas.codes[part].sample(CODES, generator=generator) for part in ("train", "held_out"))
+    learn, check = (
+        atlas.codes[part].sample(CODES, generator=generator) for part in ("train", "held_out")
+    )
     budget = {"seconds": given.seconds, "generator": generator}
-    mixture, flow = fit_gaussian_mixture(learn, check[:5_000], **budget), fit_flow(learn, check[:5_000], **budget)
+    mixture, flow = (
+        fit_gaussian_mixture(learn, check[:5_000], **budget),
+        fit_flow(learn, check[:5_000], **budget),
+    )
     single = torch.distributions.MultivariateNormal(learn.mean(dim=0), torch.cov(learn.T))
     means = atlas.codes["train"].means[:CODES].cpu().numpy()
     neighbours = NearestNeighbors(n_neighbors=NEIGHBOUR).fit(means)
-    noise = errors(atlas, case.calibration).mean()  # the decoder's variance that makes the bound tightest
+    noise = errors(
+        atlas, case.calibration
+    ).mean()  # the decoder's variance that makes the bound tightest
 
     def by_codes(log_prob: Callable[[Tensor], Tensor]) -> Judge:
         @torch.no_grad()
         def judge(images: Tensor) -> np.ndarray:
-            return -torch.cat([log_prob(part) for part in atlas.encode(images).split(2_000)]).cpu().numpy()
+            return (
+                -torch.cat([log_prob(part) for part in atlas.encode(images).split(2_000)])
+                .cpu()
+                .numpy()
+            )
 
         return judge
 
@@ -210,7 +256,9 @@ def opponents(case: Case, given: argparse.Namespace) -> dict[str, Judge]:
         "Mahalanobis": by_codes(single.log_prob),
         "Gaussian mixture": by_codes(mixture.log_prob),
         "neural spline flow": by_codes(flow.log_prob),
-        f"neighbour {NEIGHBOUR}": lambda images: neighbours.kneighbors(atlas.encode(images).cpu().numpy())[0][:, -1],
+        f"neighbour {NEIGHBOUR}": lambda images: neighbours.kneighbors(
+            atlas.encode(images).cpu().numpy()
+        )[0][:, -1],
     }
 
 
@@ -227,7 +275,9 @@ def negative_elbo(atlas: Atlas, images: Tensor, variance: float, draws: int = 4)
     generator = torch.Generator().manual_seed(0)
     bounds = []
     for part in images.split(500):
-        means, log_variances = (some.cpu() for some in atlas.model.posterior(part) if some is not None)
+        means, log_variances = (
+            some.cpu() for some in atlas.model.posterior(part) if some is not None
+        )
         kl = 0.5 * (means.square() + log_variances.exp() - 1 - log_variances).sum(dim=1)
         error = torch.zeros(len(part))
         for _ in range(draws):

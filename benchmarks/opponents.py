@@ -28,7 +28,15 @@ from latent_atlas.density.toys import two_clusters
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Fitted", "Flow", "Kernels", "Mixture", "fit_flow", "fit_gaussian_mixture", "fit_kde"]
+__all__ = [
+    "Fitted",
+    "Flow",
+    "KernelDensity",
+    "Mixture",
+    "fit_flow",
+    "fit_gaussian_mixture",
+    "fit_kde",
+]
 
 HELD_OUT = 5_000  # codes that choose at most: enough for 0.02 nats in 2 dimensions, and soon read
 
@@ -55,14 +63,16 @@ class Fitted(Density):
         """`log_prob` of at most 1,024 codes."""
 
 
-class Kernels(Fitted):
+class KernelDensity(Fitted):
     r"""q(z) = 1/m Σ_i N(z; c_i, h² A Aᵀ): a Gaussian kernel of bandwidth h and shape A at each centre c_i."""
 
     def __init__(self, centres: Latents, shape: Tensor, bandwidth: float) -> None:
         """Arguments: centres (m, d), shape (d, d) is A, lower triangular with a positive diagonal; bandwidth is h."""
         self.dimension = centres.shape[1]
         self.bandwidth = bandwidth
-        self.middle = centres.mean(dim=0)  # distances are expanded into squares, which cancel badly far from 0
+        self.middle = centres.mean(
+            dim=0
+        )  # distances are expanded into squares, which cancel badly far from 0
         self.whiten = torch.linalg.inv(shape).T
         self.centres = (centres - self.middle) @ self.whiten
         self.log_volume = float(shape.diagonal().log().sum())
@@ -75,8 +85,14 @@ class Kernels(Fitted):
 
     def log_kernels(self, squares: Tensor, bandwidth: float) -> Values:
         """log q(z) from the squares (n, m), shape (n,)."""
-        log_volume = self.log_volume + self.dimension * (math.log(bandwidth) + 0.5 * math.log(2 * math.pi))
-        return (squares * (-0.5 / bandwidth**2)).logsumexp(dim=1) - log_volume - math.log(len(self.centres))
+        log_volume = self.log_volume + self.dimension * (
+            math.log(bandwidth) + 0.5 * math.log(2 * math.pi)
+        )
+        return (
+            (squares * (-0.5 / bandwidth**2)).logsumexp(dim=1)
+            - log_volume
+            - math.log(len(self.centres))
+        )
 
     def _log_prob(self, latents: Latents) -> Values:
         return self.log_kernels(self.squares(latents), self.bandwidth)
@@ -90,7 +106,9 @@ class Mixture(Fitted):
         self.dimension = means.shape[1]
         self.means = means
         self.factors = factors
-        log_volumes = 0.5 * self.dimension * math.log(2 * math.pi) - _diagonals(factors).log().sum(dim=1)
+        log_volumes = 0.5 * self.dimension * math.log(2 * math.pi) - _diagonals(factors).log().sum(
+            dim=1
+        )
         self.log_weights = weights.log() - log_volumes
 
     def _log_prob(self, latents: Latents) -> Values:
@@ -115,8 +133,13 @@ class Flow(Fitted):
 
 
 def fit_kde(
-    train: Latents, held_out: Latents, *, seconds: float, generator: torch.Generator, centres: int = 10_000
-) -> Kernels:
+    train: Latents,
+    held_out: Latents,
+    *,
+    seconds: float,
+    generator: torch.Generator,
+    centres: int = 10_000,
+) -> KernelDensity:
     """A Gaussian kernel at each of many codes, its shape and bandwidth chosen by held-out likelihood.
 
     The kernel is round, or shaped as the covariance of the codes; the bandwidths stand around Scott's m^(-1 / (d + 4)),
@@ -138,9 +161,14 @@ def fit_kde(
     kept = _some(train, centres, generator)
     d = kept.shape[1]
     spread = kept.T.cov().reshape(d, d)
-    round_shape = torch.eye(d, device=kept.device) * spread.diagonal().mean().clamp_min(1e-12).sqrt()
-    shapes = {"round": round_shape, "covariance": torch.linalg.cholesky(spread + 1e-6 * round_shape.square())}
-    candidates = {name: Kernels(kept, shape, 1.0) for name, shape in shapes.items()}
+    round_shape = (
+        torch.eye(d, device=kept.device) * spread.diagonal().mean().clamp_min(1e-12).sqrt()
+    )
+    shapes = {
+        "round": round_shape,
+        "covariance": torch.linalg.cholesky(spread + 1e-6 * round_shape.square()),
+    }
+    candidates = {name: KernelDensity(kept, shape, 1.0) for name, shape in shapes.items()}
     scott = len(kept) ** (-1 / (d + 4))
     likely = {(name, scott * 40 ** (i / 23) / 20): 0.0 for name in shapes for i in range(24)}
     read = 0
@@ -156,7 +184,7 @@ def fit_kde(
             best_first = sorted(likely, key=lambda choice: likely[choice], reverse=True)
             likely = {choice: likely[choice] for choice in best_first[: max(6, len(likely) // 2)]}
     name, bandwidth = max(likely, key=lambda choice: likely[choice])
-    chosen = Kernels(kept, shapes[name], bandwidth)
+    chosen = KernelDensity(kept, shapes[name], bandwidth)
     chosen.about = {
         "estimator": "kernels",
         "shape": name,
@@ -280,8 +308,12 @@ def fit_flow(
     budget = _Budget(seconds)
     scales, means = torch.std_mean(train, dim=0)
     scales = scales.clamp_min(1e-6)
-    with initial_weights(int(torch.randint(2**62, (), generator=generator, device=generator.device))):
-        network = zuko.flows.NSF(train.shape[1], transforms=transforms, hidden_features=(width, width))
+    with initial_weights(
+        int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    ):
+        network = zuko.flows.NSF(
+            train.shape[1], transforms=transforms, hidden_features=(width, width)
+        )
     network.to(train.device)
     # A short memory at first: over a hundred steps from the start, a run of a few hundred would judge stale weights.
     average = torch.optim.swa_utils.AveragedModel(
@@ -293,7 +325,9 @@ def fit_flow(
     best, best_at, best_step, best_weights = -math.inf, 0.0, 0, network.state_dict()
     step, checked_at, check = 0, 0.0, 0.0
     while True:
-        optimizer.param_groups[0]["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * min(1, budget.share)))
+        optimizer.param_groups[0]["lr"] = (
+            learning_rate * 0.5 * (1 + math.cos(math.pi * min(1, budget.share)))
+        )
         rows = torch.randint(len(train), (batch_size,), generator=generator, device=train.device)
         loss = -network().log_prob((train[rows] - means) / scales).mean()
         optimizer.zero_grad(set_to_none=True)
@@ -315,7 +349,9 @@ def fit_flow(
         if over or checked_at - best_at > patience * seconds:
             break
     if not math.isfinite(best):
-        raise RuntimeError(f"the flow's held-out likelihood was never finite in {step} steps; lower learning_rate")
+        raise RuntimeError(
+            f"the flow's held-out likelihood was never finite in {step} steps; lower learning_rate"
+        )
     network.load_state_dict(best_weights)
     chosen = Flow(network.requires_grad_(False), means, scales)
     chosen.about = {
@@ -379,21 +415,34 @@ class Correlated(Density):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dimension", type=int, default=2)
     parser.add_argument("--codes", type=int, default=20_000, help="to learn from")
     parser.add_argument("--seconds", type=float, default=20, help="for each fit")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     d = given.dimension
-    for name, world in (("two clusters", two_clusters(d, distance=4.0)), ("correlated Gaussian", Correlated(d))):
+    for name, world in (
+        ("two clusters", two_clusters(d, distance=4.0)),
+        ("correlated Gaussian", Correlated(d)),
+    ):
         generator = torch.Generator().manual_seed(given.seed)
-        train, held_out, test = (world.sample(n, generator=generator) for n in (given.codes, 5_000, 5_000))
+        train, held_out, test = (
+            world.sample(n, generator=generator) for n in (given.codes, 5_000, 5_000)
+        )
         exact = world.log_prob(test)
         print(f"{name}, {d} dimensions: exact {exact.mean():.3f} nats on the codes that judge")
         for fit in (fit_kde, fit_gaussian_mixture, fit_flow):
             fitted = fit(train, held_out, seconds=given.seconds, generator=generator)
-            print("   ", {what: round(number, 4) for what, number in check(fitted, world, train, test).items()})
+            print(
+                "   ",
+                {
+                    what: round(number, 4)
+                    for what, number in check(fitted, world, train, test).items()
+                },
+            )
             print("       ", fitted.about)
 
 
@@ -408,7 +457,9 @@ def check(fitted: Fitted, world: Density, train: Latents, test: Latents) -> dict
     d = fitted.dimension
     with torch.no_grad():
         lost = world.log_prob(test) - fitted.log_prob(test)
-    wide = torch.distributions.MultivariateNormal(train.mean(dim=0), 4 * train.T.cov().reshape(d, d))
+    wide = torch.distributions.MultivariateNormal(
+        train.mean(dim=0), 4 * train.T.cov().reshape(d, d)
+    )
     noise = torch.randn(100_000, d, generator=torch.Generator().manual_seed(1))
     drawn = wide.mean + noise @ wide.scale_tril.T
     with torch.no_grad():
@@ -417,7 +468,10 @@ def check(fitted: Fitted, world: Density, train: Latents, test: Latents) -> dict
     score, exact = fitted.score(places), world.score(places)
     with torch.no_grad():
         differences = torch.stack(
-            [(fitted.log_prob(places + e) - fitted.log_prob(places - e)) / (2 * step) for e in step * torch.eye(d)],
+            [
+                (fitted.log_prob(places + e) - fitted.log_prob(places - e)) / (2 * step)
+                for e in step * torch.eye(d)
+            ],
             dim=1,
         )
     return {

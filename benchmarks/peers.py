@@ -66,18 +66,26 @@ MISSING = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--width", type=int, default=32, help="channels of E, G and D_x at full resolution")
+    parser.add_argument(
+        "--width", type=int, default=32, help="channels of E, G and D_x at full resolution"
+    )
     parser.add_argument("--images", type=int, default=60_000, help="to learn from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--latent-dim", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--map-steps", type=int, default=4_000, help="of D_z, at most")
-    parser.add_argument("--judged", type=int, default=10_000, help="held-out images, and new ones of each sampler")
+    parser.add_argument(
+        "--judged", type=int, default=10_000, help="held-out images, and new ones of each sampler"
+    )
     parser.add_argument("--judge-epochs", type=int, default=3, help="of the judging classifier")
     choices = [*OURS, *PEERS]
-    parser.add_argument("--contestants", nargs="*", default=choices, choices=choices, metavar="NAME")
+    parser.add_argument(
+        "--contestants", nargs="*", default=choices, choices=choices, metavar="NAME"
+    )
     given = parser.parse_args()
     if importlib.util.find_spec("pythae") is None and set(given.contestants) & set(PEERS):
         raise SystemExit(MISSING)
@@ -86,11 +94,16 @@ def main() -> None:
     whole = load_images(PRESETS["fashion-mnist"].data, 28, 1)
     images, classifier = chosen(whole, given), make_judge(whole, given.judge_epochs)
     judge = Judge.on(images.test, classifier)
-    floor = judge.of_samples(images.train.images[: given.judged].numpy())
+    threshold = judge.of_samples(images.train.images[: given.judged].numpy())
     rows = earlier_rows("peers", settings)
     for name in given.contestants:
         rows[name] = judge.of(in_own_process(name, given))
-        results = {"features": classifier.name, "training images": floor, "best": best_of(rows), "arms": rows}
+        results = {
+            "features": classifier.name,
+            "training images": threshold,
+            "best": best_of(rows),
+            "arms": rows,
+        }
         record("peers", results, **settings)
 
 
@@ -115,7 +128,9 @@ def configuration(name: str, images: int, given: argparse.Namespace) -> Config:
         "model.latent_dim": given.latent_dim,
         "map.steps": given.map_steps,
     }
-    return with_settings(preset, [f"{place}={value}" for place, value in settings.items()] + OURS.get(name, []))
+    return with_settings(
+        preset, [f"{place}={value}" for place, value in settings.items()] + OURS.get(name, [])
+    )
 
 
 @dataclass(frozen=True)
@@ -165,7 +180,10 @@ def contest(name: str, given: argparse.Namespace) -> Outcome:
             seconds[sampler] = time.perf_counter() - start
     model = trained.costs["model"]
     seen = given.epochs * learning
-    speed = {"images per second": seen / model.seconds, "images per core second": seen / model.core_seconds}
+    speed = {
+        "images per second": seen / model.seconds,
+        "images per core second": seen / model.core_seconds,
+    }
     return Outcome(reconstructions, samples, seconds, speed, trained.costs)
 
 
@@ -193,7 +211,12 @@ class Judge:
             name: self.of_samples(images) | {"seconds": outcome.seconds[name]}
             for name, images in outcome.samples.items()
         }
-        return {"reconstructions": reconstruction, "samples": samples, **outcome.speed, "costs": costs}
+        return {
+            "reconstructions": reconstruction,
+            "samples": samples,
+            **outcome.speed,
+            "costs": costs,
+        }
 
     def of_samples(self, images: np.ndarray) -> dict[str, float]:
         """Fréchet distance, the share of samples among real images, and of these among samples."""
@@ -210,15 +233,27 @@ def best_of(rows: dict[str, Any]) -> dict[str, Any]:
     best: dict[str, Any] = {}
     for contestant, row in rows.items():
         side = "ours" if contestant in OURS else "pythae"
-        found = [("reconstructions", contestant, measure, value) for measure, value in row["reconstructions"].items()]
+        found = [
+            ("reconstructions", contestant, measure, value)
+            for measure, value in row["reconstructions"].items()
+        ]
         for sampler, numbers in row["samples"].items():
-            found += [("samples", f"{contestant}, {sampler}", m, v) for m, v in numbers.items() if m != "seconds"]
-        found += [("training", contestant, m, row[m]) for m in ("images per second", "images per core second")]
+            found += [
+                ("samples", f"{contestant}, {sampler}", m, v)
+                for m, v in numbers.items()
+                if m != "seconds"
+            ]
+        found += [
+            ("training", contestant, m, row[m])
+            for m in ("images per second", "images per core second")
+        ]
         found.append(("training", contestant, "peak_mib", row["costs"]["model"]["peak_mib"]))
         for part, who, measure, value in found:
             sides = best.setdefault(f"{part}: {measure}", {})
             before = sides.get(side)
-            if before is None or (value < before[1] if measure in LESS_IS_BETTER else value > before[1]):
+            if before is None or (
+                value < before[1] if measure in LESS_IS_BETTER else value > before[1]
+            ):
                 sides[side] = (who, value)
     return best
 

@@ -27,7 +27,7 @@ from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation.features import Classifier, train_classifier
-from latent_atlas.travel import Attribute, Path, plan, preserve
+from latent_atlas.travel import Attribute, LatentPath, plan, preserve
 from latent_atlas.travel.constrained import kept
 from record import record
 
@@ -36,11 +36,15 @@ PLANNERS = ("linear", "geodesic")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=FilePath)
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--frames", type=int, default=17)
-    parser.add_argument("--epochs", type=int, default=3, help="of the judges of a collection without attributes")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="of the judges of a collection without attributes"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     results = {}
@@ -52,7 +56,14 @@ def main() -> None:
         for name, labels in attributes(images).items():
             table[name] = on_attribute(atlas, images, labels, given)
             print(run.name, name, table[name], flush=True)
-    record("preserve", results, pairs=given.pairs, frames=given.frames, epochs=given.epochs, seed=given.seed)
+    record(
+        "preserve",
+        results,
+        pairs=given.pairs,
+        frames=given.frames,
+        epochs=given.epochs,
+        seed=given.seed,
+    )
 
 
 def attributes(images: ImageSet) -> dict[str, Tensor]:
@@ -64,22 +75,30 @@ def attributes(images: ImageSet) -> dict[str, Tensor]:
     return {"class": images.labels}
 
 
-def on_attribute(atlas: Atlas, images: ImageSet, labels: Tensor, given: argparse.Namespace) -> dict[str, Any]:
+def on_attribute(
+    atlas: Atlas, images: ImageSet, labels: Tensor, given: argparse.Namespace
+) -> dict[str, Any]:
     """The same journeys, with the attribute kept and without."""
     generator = torch.Generator().manual_seed(given.seed)
     learn, test = ~images.held_out, images.held_out
     epochs = given.epochs if len(images) > 10_000 else 30  # few images are seen more often
     held_out = (images.images[test], labels[test])
-    judge = train_classifier(images.images[learn], labels[learn], held_out, epochs=epochs, generator=generator)
+    judge = train_classifier(
+        images.images[learn], labels[learn], held_out, epochs=epochs, generator=generator
+    )
     probe = ClassProbe.fit(atlas.codes["train"].means, labels[learn], generator=generator)
     means = atlas.codes["held_out"].means
-    start, end, classes = pairs(means, labels[test], seen(judge, atlas, means), given.pairs, generator)
+    start, end, classes = pairs(
+        means, labels[test], seen(judge, atlas, means), given.pairs, generator
+    )
     keep = [probe.keeping(classes)]
     rows: dict[str, dict[str, float]] = {}
     for planner in PLANNERS:
         how = {"planner": planner, "frames": given.frames, "generator": generator}
         rows[planner] = judged(plan(atlas.map, start, end, **how), keep, judge, atlas, classes)
-        rows[f"{planner}, kept"] = judged(preserve(atlas.map, start, end, keep, **how), keep, judge, atlas, classes)
+        rows[f"{planner}, kept"] = judged(
+            preserve(atlas.map, start, end, keep, **how), keep, judge, atlas, classes
+        )
     about = {"judge": judge.name, "probe's accuracy": probe.accuracy, "journeys": len(start)}
     return {**about, "rows": rows}
 
@@ -101,7 +120,9 @@ def seen(judge: Classifier, atlas: Atlas, latents: Tensor) -> Tensor:
     return judge.classify((atlas.decode(latents) * 255).round().to(torch.uint8))
 
 
-def judged(path: Path, keep: Sequence[Attribute], judge: Classifier, atlas: Atlas, classes: Tensor) -> dict[str, float]:
+def judged(
+    path: LatentPath, keep: Sequence[Attribute], judge: Classifier, atlas: Atlas, classes: Tensor
+) -> dict[str, float]:
     """Shares and means over journeys; frames are those after the first."""
     frames = path.points[1:]
     same = seen(judge, atlas, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]) == classes

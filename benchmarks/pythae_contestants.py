@@ -50,7 +50,6 @@ from latent_atlas.config import Config
 from latent_atlas.data import ImageSet
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
-from latent_atlas.nn.vaegan import Model
 
 __all__ = ["train_peer"]
 
@@ -90,7 +89,9 @@ class WrappedDiscriminator(BaseDiscriminator):
         if output_layer_levels is None:
             return ModelOutput(embedding=torch.sigmoid(self.network(x)))
         maps = self.network.features(x)
-        return ModelOutput(**{f"embedding_layer_{level}": maps[level - 1] for level in output_layer_levels})
+        return ModelOutput(
+            **{f"embedding_layer_{level}": maps[level - 1] for level in output_layer_levels}
+        )
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def our_kl_weight(config: Config) -> dict[str, float]:
 RECIPES = {
     "pythae VAE": Recipe(VAE, VAEConfig),
     "pythae BetaVAE, our KL weight": Recipe(BetaVAE, BetaVAEConfig, options=our_kl_weight),
-    "pythae VAEGAN": Recipe(VAEGAN, VAEGANConfig, CoupledOptimizerAdversarialTrainerConfig, discriminator=True),
+    "pythae VAEGAN": Recipe(
+        VAEGAN, VAEGANConfig, CoupledOptimizerAdversarialTrainerConfig, discriminator=True
+    ),
     "pythae AAE": Recipe(Adversarial_AE, Adversarial_AE_Config, AdversarialTrainerConfig),
     "pythae RAE_GP": Recipe(RAE_GP, RAE_GP_Config),
     "pythae RAE_L2": Recipe(RAE_L2, RAE_L2_Config, CoupledOptimizerTrainerConfig),
@@ -139,7 +142,10 @@ def train_peer(name: str, images: ImageSet, config: Config, epochs: int, folder:
     cost = meter.read()
     (saved,) = folder.glob("*/final_model")
     model = AutoModel.load_from_folder(str(saved)).eval()
-    normal, mixture = NormalSampler(model), GaussianMixtureSampler(model)  # these take the model to the device
+    normal, mixture = (
+        NormalSampler(model),
+        GaussianMixtureSampler(model),
+    )  # these take the model to the device
 
     @torch.no_grad()
     def reconstruct(x: Tensor) -> Tensor:
@@ -149,12 +155,14 @@ def train_peer(name: str, images: ImageSet, config: Config, epochs: int, folder:
         mixture.fit(learning)  # of 10, unless told otherwise
         return mixture.sample(n)
 
-    return Trained(reconstruct, {"prior": normal.sample, "mixture of 10": draw_mixture}, {"model": cost})
+    return Trained(
+        reconstruct, {"prior": normal.sample, "mixture of 10": draw_mixture}, {"model": cost}
+    )
 
 
 def untrained(recipe: Recipe, config: Config, image_shape: tuple[int, ...]) -> torch.nn.Module:
     """The model on our networks, whose first weights are those that ours begins with."""
-    networks = Model(config.model, config.map, seed=config.train.seed)
+    networks = VAEGAN(config.model, config.map, seed=config.train.seed)
     parts: dict[str, Any] = {
         "encoder": WrappedEncoder(networks.encoder),
         "decoder": WrappedDecoder(networks.decoder),
@@ -169,4 +177,7 @@ def learning_rates(trainer: type, config: Config) -> dict[str, float]:
     """Ours, under the names that a trainer has for its optimisers'."""
     names = [one.name for one in fields(trainer) if one.name.endswith("learning_rate")]
     t = config.train
-    return {n: t.discriminator_learning_rate if n.startswith("discriminator") else t.learning_rate for n in names}
+    return {
+        n: t.discriminator_learning_rate if n.startswith("discriminator") else t.learning_rate
+        for n in names
+    }

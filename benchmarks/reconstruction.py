@@ -32,11 +32,15 @@ JUDGED = ("mse", "frechet of reconstructions", "frechet of prior samples")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=12)
-    parser.add_argument("--weights", type=float, nargs="*", default=[0.0017], help="adversarial weights to try")
+    parser.add_argument(
+        "--weights", type=float, nargs="*", default=[0.0017], help="adversarial weights to try"
+    )
     parser.add_argument(
         "--prior-shares",
         type=float,
@@ -44,7 +48,9 @@ def main() -> None:
         default=[0.0],
         help="shares of D_x's fakes that are decoded prior codes",
     )
-    parser.add_argument("--no-plain", action="store_true", help=f"leave out the arm '{PLAIN}', measured before")
+    parser.add_argument(
+        "--no-plain", action="store_true", help=f"leave out the arm '{PLAIN}', measured before"
+    )
     parser.add_argument("--image-size", type=int, default=28, help="pixels; smaller is cheaper")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=3, help="of the judging classifier")
@@ -52,8 +58,14 @@ def main() -> None:
 
     images = load_images(PRESETS["fashion-mnist"].data, given.image_size, 1)
     judge = make_judge(images, given.epochs)
-    floor = frechet_distance(judge.features(images.test.images).numpy(), judge.features(images.train.images).numpy())
-    shape = [f"train.steps={given.steps}", f"train.batch_size={given.batch_size}", f"train.seed={given.seed}"]
+    threshold = frechet_distance(
+        judge.features(images.test.images).numpy(), judge.features(images.train.images).numpy()
+    )
+    shape = [
+        f"train.steps={given.steps}",
+        f"train.batch_size={given.batch_size}",
+        f"train.seed={given.seed}",
+    ]
     shape += [f"model.width={given.width}", f"model.discriminator_width={given.width}"]
     shape += [f"model.image_size={given.image_size}"]
     shape += [f"train.adversarial_start={given.steps // 8}"]
@@ -63,14 +75,28 @@ def main() -> None:
         arms[f"D_x, weight {weight:g}, prior share {share:g}"] = settings
     rows = {}
     for arm, settings in arms.items():
-        rows[arm] = measure(images, with_settings(PRESETS["fashion-mnist"], shape + settings), judge)
+        rows[arm] = measure(
+            images, with_settings(PRESETS["fashion-mnist"], shape + settings), judge
+        )
         print(arm, rows[arm], flush=True)
-    settings = {"steps": given.steps, "batch_size": given.batch_size, "width": given.width, "seed": given.seed}
+    settings = {
+        "steps": given.steps,
+        "batch_size": given.batch_size,
+        "width": given.width,
+        "seed": given.seed,
+    }
     name = f"reconstruction-{given.image_size}px"
     rows = earlier_rows(name, settings) | rows
     plain = rows.get(PLAIN)
-    ratios = {arm: {n: row[n] / plain[n] for n in JUDGED} for arm, row in rows.items()} if plain else {}
-    results = {"judge": judge.name, "train against test": floor, "arms": rows, f"ratios to '{PLAIN}'": ratios}
+    ratios = (
+        {arm: {n: row[n] / plain[n] for n in JUDGED} for arm, row in rows.items()} if plain else {}
+    )
+    results = {
+        "judge": judge.name,
+        "train against test": threshold,
+        "arms": rows,
+        f"ratios to '{PLAIN}'": ratios,
+    }
     record(name, results, **settings)
 
 
@@ -91,7 +117,11 @@ def make_judge(images: ImageSet, epochs: int) -> Classifier:
     assert test.labels is not None
     generator = torch.Generator().manual_seed(1)
     return train_classifier(
-        learning.images, learning.labels, (test.images, test.labels), epochs=epochs, generator=generator
+        learning.images,
+        learning.labels,
+        (test.images, test.labels),
+        epochs=epochs,
+        generator=generator,
     )
 
 
@@ -111,7 +141,9 @@ def measure(images: ImageSet, config: Config, judge: Classifier) -> dict[str, fl
         codes = torch.randn(len(test), model.dimension, generator=generator)
         drawn = torch.cat([model.decode(part.to(device)).cpu() for part in codes.split(500)])
     real = judge.features(images.test.images).numpy()
-    distances = [frechet_distance(judge.features(as_bytes(x)).numpy(), real) for x in (rebuilt, drawn)]
+    distances = [
+        frechet_distance(judge.features(as_bytes(x)).numpy(), real) for x in (rebuilt, drawn)
+    ]
     return {
         "mse": reconstruction_numbers(test, rebuilt)["mse"],
         "frechet of reconstructions": distances[0],

@@ -15,11 +15,17 @@ import latent_atlas
 
 def record(name: str, results: dict[str, Any], **settings: Any) -> Path:
     """Write benchmarks/results/NAME.json and print it."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    device = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    )
     content = {
         "command": shlex.join(["python", *sys.argv]),
         "settings": settings,
-        "machine": {"device": device, "platform": platform.machine(), "python": platform.python_version()},
+        "machine": {
+            "device": device,
+            "platform": platform.machine(),
+            "python": platform.python_version(),
+        },
         "versions": {"latent_atlas": latent_atlas.__version__, "torch": torch.__version__},
         "results": results,
     }

@@ -19,10 +19,16 @@ import torch
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from latent_atlas.density.base import Source
-from latent_atlas.density.toys import GaussianMixture, Shell, clusters, correlated_gaussian, two_moons
+from latent_atlas.density.base import SamplableDensity
+from latent_atlas.density.toys import (
+    GaussianMixture,
+    Shell,
+    clusters,
+    correlated_gaussian,
+    two_moons,
+)
 from latent_atlas.errors import UserError
-from latent_atlas.sampling import draw, log_normaliser
+from latent_atlas.sampling import draw, log_normalising_constant
 from latent_atlas.shapes import Latents
 from record import record
 
@@ -32,7 +38,7 @@ PERMUTATIONS = 500
 EXACT = "exact draws"
 
 
-def worlds() -> dict[str, Source]:
+def worlds() -> dict[str, SamplableDensity]:
     """Worlds in 2 and in 8 dimensions; the last has a Gaussian's levels, which `correlated` lacks."""
     scales = torch.linspace(0.4, 1.2, 8)
     return {
@@ -41,14 +47,19 @@ def worlds() -> dict[str, Source]:
         "correlated, d = 8": correlated_gaussian(8, mutual_information=2.0),
         "shell, d = 8": Shell(8, radius=2.2, width=0.3),
         "clusters, d = 8": clusters(8, generator=torch.Generator().manual_seed(8)),
-        "gaussian, d = 8": GaussianMixture(torch.ones(1), torch.linspace(-0.5, 0.5, 8)[None], scales[None]),
+        "gaussian, d = 8": GaussianMixture(
+            torch.ones(1), torch.linspace(-0.5, 0.5, 8)[None], scales[None]
+        ),
     }
 
 
 def samplers(n: int) -> dict[str, tuple[str, dict[str, Any]]]:
     """Samplers and their options, by the name of the row: chains enough that each gives one draw."""
     return {
-        "importance": ("importance", {"proposals": 1_000}),  # so many that hardly any draw repeats another
+        "importance": (
+            "importance",
+            {"proposals": 1_000},
+        ),  # so many that hardly any draw repeats another
         "rejection": ("rejection", {}),
         "mala": ("mala", {"chains": n}),
         "hmc": ("hmc", {"chains": n, "warmup": 50, "thin": 1}),
@@ -60,7 +71,9 @@ def samplers(n: int) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--worlds", nargs="*", help="words of their names")
     parser.add_argument("--samplers", nargs="*", help="words of their names")
     parser.add_argument("--draws", type=int, default=20_000)
@@ -80,19 +93,38 @@ def main() -> None:
                 told = judged(world, sampler, options, given.draws, generator)
                 rows.append({"world": name, "sampler": row, "seed": seed, **told})
                 print(rows[-1], flush=True)
-    settings = {"draws": given.draws, "seeds": given.seeds, "level": LEVEL, "permutations": PERMUTATIONS}
+    settings = {
+        "draws": given.draws,
+        "seeds": given.seeds,
+        "level": LEVEL,
+        "permutations": PERMUTATIONS,
+    }
     record("samplers_exact", {"rows": rows, "normalisers": normalisers}, **settings)
 
 
-def normaliser(world: Source, generator: torch.Generator) -> dict[str, Any]:
+def normaliser(world: SamplableDensity, generator: torch.Generator) -> dict[str, Any]:
     """log Z of a density that is normalised, and how many standard errors from 0 it is."""
     start = time.perf_counter()
-    found = log_normaliser(world, generator=generator)
-    numbers = {"log Z": found.nats, "error": found.error, "within": abs(found.nats) < 3 * found.error}
-    return {**numbers, "effective_share": found.effective_share, "seconds": time.perf_counter() - start}
+    found = log_normalising_constant(world, generator=generator)
+    numbers = {
+        "log Z": found.nats,
+        "error": found.error,
+        "within": abs(found.nats) < 3 * found.error,
+    }
+    return {
+        **numbers,
+        "effective_share": found.effective_share,
+        "seconds": time.perf_counter() - start,
+    }
 
 
-def judged(world: Source, sampler: str, options: dict[str, Any], n: int, generator: torch.Generator) -> dict[str, Any]:
+def judged(
+    world: SamplableDensity,
+    sampler: str,
+    options: dict[str, Any],
+    n: int,
+    generator: torch.Generator,
+) -> dict[str, Any]:
     """The p-values of one row; its verdict is whether the smallest, times the number of tests, is over the level."""
     real = world.sample(n, generator=generator)
     start, info = time.perf_counter(), {}
@@ -108,7 +140,9 @@ def judged(world: Source, sampler: str, options: dict[str, Any], n: int, generat
         points = world.sample(n, generator=generator)
     seconds = time.perf_counter() - start
     p_values = {"log q": ks_2samp(world.log_prob(points), world.log_prob(real)).pvalue}
-    p_values |= {f"z_{i}": ks_2samp(points[:, i], real[:, i]).pvalue for i in range(world.dimension)}
+    p_values |= {
+        f"z_{i}": ks_2samp(points[:, i], real[:, i]).pvalue for i in range(world.dimension)
+    }
     p_values["energy"] = energy_test(points[:ENERGY_DRAWS], real[:ENERGY_DRAWS], generator)
     smallest = min(p_values.values()) * len(p_values)
     return {"passes": bool(smallest > LEVEL), "smallest p, times tests": float(smallest), "seconds": seconds,

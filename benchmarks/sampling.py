@@ -56,16 +56,25 @@ MANIFOLD = 5_000  # images of each side by which precision and recall are told: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--samplers", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
+    parser.add_argument(
+        "--samplers", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW"
+    )
     parser.add_argument("--draws", type=int, default=10_000, help="images of each row")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--features", default="classifier", choices=EYES, help="what sees images (default: %(default)s)"
+        "--features",
+        default="classifier",
+        choices=EYES,
+        help="what sees images (default: %(default)s)",
     )
     parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
-    parser.add_argument("--name", default="sampling", help="of the result, which replaces one of that name")
+    parser.add_argument(
+        "--name", default="sampling", help="of the result, which replaces one of that name"
+    )
     given = parser.parse_args()
     results = {}
     for run in given.runs:
@@ -78,7 +87,10 @@ def main() -> None:
                 seen[name].append(numbers)
         rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
         compare_with_bound(rows)
-        results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {"features": eyes.name, "rows": rows}
+        results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {
+            "features": eyes.name,
+            "rows": rows,
+        }
         record(given.name, results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
 
 
@@ -109,16 +121,20 @@ def one_seed(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what they warn of is in the row
             try:
-                draws = atlas.draw(given.draws, sampler, generator=generator, **options)
+                draws = atlas.sample_codes(given.draws, sampler, generator=generator, **options)
             except UserError as refusal:
                 rows.append((name, {"refused": str(refusal)}))
                 continue
         seconds = time.perf_counter() - start
-        rows.append((name, {**judged(seen(draws.points), **judge), "seconds": seconds, **draws.info}))
+        rows.append(
+            (name, {**judged(seen(draws.points), **judge), "seconds": seconds, **draws.info})
+        )
     return rows
 
 
-def judged(features: np.ndarray, originals: np.ndarray, decoded: np.ndarray, manifold: Manifold) -> dict[str, float]:
+def judged(
+    features: np.ndarray, originals: np.ndarray, decoded: np.ndarray, manifold: Manifold
+) -> dict[str, float]:
     """Fréchet distances, the share of draws among decoded real codes, and of these among draws."""
     return {
         "frechet": frechet_distance(features, originals),
@@ -132,8 +148,12 @@ def over_seeds(numbers: "list[dict[str, Any]]") -> dict[str, Any]:
     """Mean of each number over seeds, and the standard deviation of those that judge; or what the sampler said."""
     if "refused" in numbers[0]:
         return numbers[0]
-    row: dict[str, Any] = {name: float(np.mean([one[name] for one in numbers])) for name in numbers[0]}
-    for name in ("frechet", "frechet to decoded", "precision", "recall") if len(numbers) > 1 else ():
+    row: dict[str, Any] = {
+        name: float(np.mean([one[name] for one in numbers])) for name in numbers[0]
+    }
+    for name in (
+        ("frechet", "frechet to decoded", "precision", "recall") if len(numbers) > 1 else ()
+    ):
         row[f"{name}, spread"] = float(np.std([one[name] for one in numbers]))
     return row
 

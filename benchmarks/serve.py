@@ -37,9 +37,13 @@ FRAMES = 17
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", metavar="RUN", help="a finished run with images")
-    parser.add_argument("--repeats", type=int, default=20, help="requests of each kind that a median is of")
+    parser.add_argument(
+        "--repeats", type=int, default=20, help="requests of each kind that a median is of"
+    )
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0, help="for how long they ask")
     parser.add_argument("--device", default="cpu")
@@ -54,7 +58,9 @@ def main() -> None:
         results: dict[str, Any] = {"start": {"listening": started}}
         with httpx2.Client(base_url=address, timeout=PATIENCE) as client:
             results["start"] |= first_look(client, began)
-            results["seconds"] = {name: medians(ask, triples) for name, ask in questions(client, atlas).items()}
+            results["seconds"] = {
+                name: medians(ask, triples) for name, ask in questions(client, atlas).items()
+            }
         results["crowd"] = asyncio.run(crowd(address, triples, given))
     record("serve", results, **vars(given))
 
@@ -64,7 +70,9 @@ def served(given: argparse.Namespace) -> Iterator[tuple[str, float]]:
     """The server of the run in a process of its own: its address, and how long it took to print it."""
     words = ["serve", given.run, "--port", "0", "--no-browser", "--json", "--device", given.device]
     began = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-m", "latent_atlas", *words], stdout=subprocess.PIPE, text=True) as server:
+    with subprocess.Popen(
+        [sys.executable, "-m", "latent_atlas", *words], stdout=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdout is not None
         printed = "".join(itertools.takewhile(lambda line: line != "}\n", server.stdout))
         try:
@@ -104,11 +112,19 @@ def questions(client: httpx2.Client, atlas: Atlas) -> dict[str, Callable[[Tensor
     return {
         "plane, 256 x 256": lambda z: post("plane", kind="through", codes=z.tolist(), arrows=16),
         "plane, 256 x 256, by the atlas alone": plane,
-        "plane, 256 x 256, a smooth level": lambda z: post("plane", kind="through", codes=z.tolist(), level=0.5),
-        "journey, linear and geodesic": lambda z: post("travel", stops=z[:2].tolist(), planners=both, frames=FRAMES),
+        "plane, 256 x 256, a smooth level": lambda z: post(
+            "plane", kind="through", codes=z.tolist(), level=0.5
+        ),
+        "journey, linear and geodesic": lambda z: post(
+            "travel", stops=z[:2].tolist(), planners=both, frames=FRAMES
+        ),
         "journey, linear and geodesic, by the atlas alone": lambda z: travel(z, both),
-        "journey, walk": lambda z: post("travel", stops=z[:2].tolist(), planners=["walk"], frames=FRAMES),
-        "journey, auto": lambda z: post("travel", stops=z[:2].tolist(), planners=["auto"], frames=FRAMES),
+        "journey, walk": lambda z: post(
+            "travel", stops=z[:2].tolist(), planners=["walk"], frames=FRAMES
+        ),
+        "journey, auto": lambda z: post(
+            "travel", stops=z[:2].tolist(), planners=["auto"], frames=FRAMES
+        ),
         "repair": lambda z: post("repair", start=(2 * z[0]).tolist()),
         "16 samples": lambda z: post("sample", n=16),
         "neighbours of 17 codes": lambda z: post("neighbours", codes=z[:1].expand(17, -1).tolist()),
@@ -159,7 +175,9 @@ async def crowd(address: str, triples: Tensor, given: argparse.Namespace) -> dic
     }
 
 
-async def answered(client: httpx2.AsyncClient, turn: int, codes: list[list[float]], told: "Counter[str]") -> str:
+async def answered(
+    client: httpx2.AsyncClient, turn: int, codes: list[list[float]], told: "Counter[str]"
+) -> str:
     """One request, asked again where the server says that it is full: "answered", or "lost"."""
     kinds: list[tuple[str, dict[str, Any]]] = [
         ("travel", {"stops": codes[:2], "planners": ["linear", "geodesic"], "frames": FRAMES}),

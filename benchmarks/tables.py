@@ -76,9 +76,13 @@ def exact_journeys() -> str:
     rows: dict[str, Row] = {}
     for world in found["results"]["worlds"]:
         for planner, numbers in world["rows"].items():
-            rows.setdefault(planner, {})[f"{world['world']}, {world['d']}"] = numbers["nats under the best"]
+            rows.setdefault(planner, {})[f"{world['world']}, {world['d']}"] = numbers[
+                "nats under the best"
+            ]
     about = "Nats by which a journey's least likely place is under that of the best possible journey; world and d."
-    return section("Journeys where the best is known", about, [table("planner", rows, named(rows))], found)
+    return section(
+        "Journeys where the best is known", about, [table("planner", rows, named(rows))], found
+    )
 
 
 def kept() -> str:
@@ -96,9 +100,7 @@ def kept() -> str:
             for attribute, numbers in attributes.items():
                 caption = f"{data}: {attribute}, {numbers['journeys']} journeys; {numbers['judge']}"
                 parts.append(table("planner", numbers["rows"], columns, caption=caption))
-    about = (
-        "Journeys with and without `preserve`, judged by a classifier of images that neither map nor probe has seen."
-    )
+    about = "Journeys with and without `preserve`, judged by a classifier of images that neither map nor probe has seen."
     return section("Keeping something", about, parts, *found)
 
 
@@ -130,13 +132,17 @@ def exact_draws() -> str:
     for sampler, runs in grouped(found["results"]["rows"], "sampler"):
         for world, seeds in grouped(runs, "world"):
             passed = sum(run.get("passes", False) for run in seeds)
-            rows.setdefault(sampler, {})[world] = "refused" if "refused" in seeds[0] else f"{passed} of {len(seeds)}"
+            rows.setdefault(sampler, {})[world] = (
+                "refused" if "refused" in seeds[0] else f"{passed} of {len(seeds)}"
+            )
     inside = [one["within"] for one in found["results"]["normalisers"]]
     about = (
         "Seeds in which no two-sample test rejects 20,000 draws. The constant of an energy by annealed importance "
         f"sampling is within three of its errors of the exact one in {sum(inside)} of {len(inside)} cases."
     )
-    return section("Draws where the density is known", about, [table("sampler", rows, named(rows))], found)
+    return section(
+        "Draws where the density is known", about, [table("sampler", rows, named(rows))], found
+    )
 
 
 def oddness() -> str:
@@ -145,7 +151,9 @@ def oddness() -> str:
     for model, numbers in found["results"].items():
         for kind, told in numbers["odd"].items():
             rows[f"{model}: {kind}"] = {judge: one["value"] for judge, one in told["auroc"].items()}
-    rows["mean of all"] = {judge: mean(row[judge] for row in rows.values()) for judge in named(rows)}
+    rows["mean of all"] = {
+        judge: mean(row[judge] for row in rows.values()) for judge in named(rows)
+    }
     alarms = [100 * one["false alarms"] for one in found["results"].values()]
     about = (
         "AUROC of telling odd images from real ones with nothing learned of the odd. Where 5 % of false alarms were "
@@ -163,9 +171,13 @@ def densities() -> str:
         for name, one in numbers["estimators"].items():
             rows.setdefault(name, {})[space] = one["log q"]
             if "E_r[exp l]" in one:
-                rows[name][f"E_r[exp l], {space}"] = f"{one['E_r[exp l]']:.2f} ± {one['its error']:.2f}"
+                rows[name][f"E_r[exp l], {space}"] = (
+                    f"{one['E_r[exp l]']:.2f} ± {one['its error']:.2f}"
+                )
     about = "Mean log-density of held-out Fashion-MNIST codes in nats; a map is normalised where E_r[exp l] is 1."
-    return section("The density of real codes", about, [table("estimator", rows, named(rows))], found)
+    return section(
+        "The density of real codes", about, [table("estimator", rows, named(rows))], found
+    )
 
 
 def worlds() -> str:
@@ -174,9 +186,13 @@ def worlds() -> str:
     for estimator, all_of_it in grouped(found["results"]["rows"], "estimator"):
         for d, those in grouped(all_of_it, "d"):
             for name in ("rank", "cosine of the score", "nats lost"):
-                rows.setdefault(estimator, {})[f"{name}, d = {d}"] = median(one[name] for one in those)
+                rows.setdefault(estimator, {})[f"{name}, d = {d}"] = median(
+                    one[name] for one in those
+                )
     about = "Medians over six worlds: rank correlation with the exact log-density, direction of the score, nats lost."
-    return section("The density where it is known", about, [table("estimator", rows, named(rows))], found)
+    return section(
+        "The density where it is known", about, [table("estimator", rows, named(rows))], found
+    )
 
 
 def ratios() -> str:
@@ -201,7 +217,12 @@ def peers() -> str:
     found, rows = read("peers"), {}
     for name, best in found["results"]["best"].items():
         (our_arm, ours), (their_arm, theirs) = best["ours"], best["pythae"]
-        rows[name] = {"ours": ours, "our arm": our_arm, "pythae": theirs, "its arm": their_arm.removeprefix("pythae ")}
+        rows[name] = {
+            "ours": ours,
+            "our arm": our_arm,
+            "pythae": theirs,
+            "its arm": their_arm.removeprefix("pythae "),
+        }
     about = "The best of our arms and of pythae 0.1.2's in each row: same networks, data, epochs and judge, one run."
     return section("Beside pythae", about, [table("", rows, named(rows))], found)
 
@@ -209,8 +230,12 @@ def peers() -> str:
 def speed() -> str:
     """Paths per second."""
     found = read("travel_speed")
-    parts = [table("planner", rows, named(rows), caption=name) for name, rows in found["results"].items()]
-    return section("Speed", "Paths of 17 frames, planned in batches of 1, 32 and 500.", parts, found)
+    parts = [
+        table("planner", rows, named(rows), caption=name) for name, rows in found["results"].items()
+    ]
+    return section(
+        "Speed", "Paths of 17 frames, planned in batches of 1, 32 and 500.", parts, found
+    )
 
 
 def read(name: str) -> dict[str, Any]:
@@ -230,8 +255,12 @@ def section(title: str, about: str, parts: list[str], *found: dict[str, Any]) ->
 
 def source(found: dict[str, Any]) -> str:
     """The command, its settings and the machine."""
-    settings = ", ".join(f"{name} {value}" for name, value in found["settings"].items() if value is not None)
-    return f"`{found['command']}` on {found['machine']['device']}" + (f" ({settings})." if settings else ".")
+    settings = ", ".join(
+        f"{name} {value}" for name, value in found["settings"].items() if value is not None
+    )
+    return f"`{found['command']}` on {found['machine']['device']}" + (
+        f" ({settings})." if settings else "."
+    )
 
 
 def seen_by_features(title: str, found: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
@@ -245,16 +274,27 @@ def seen_by_features(title: str, found: list[dict[str, Any]], columns: dict[str,
 
 def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: str = "") -> str:
     """A Markdown table; what a row lacks stays empty, and so does a column that all lack."""
-    present = {key: name for key, name in columns.items() if any(key in row for row in rows.values())}
+    present = {
+        key: name for key, name in columns.items() if any(key in row for row in rows.values())
+    }
     lines = [f"| {title} | {' | '.join(present.values())} |", "|---" * (1 + len(present)) + "|"]
-    lines += [f"| {name} | {' | '.join(shown(row.get(key)) for key in present)} |" for name, row in rows.items()]
+    lines += [
+        f"| {name} | {' | '.join(shown(row.get(key)) for key in present)} |"
+        for name, row in rows.items()
+    ]
     return "\n".join(([f"{caption}:", ""] if caption else []) + lines)
 
 
 def shown(value: Any) -> str:
     """Three digits of a number, or four where it begins with 0.9: what matters there is how far from 1 it is."""
     if isinstance(value, float):
-        return f"{value:.4f}" if 0.9 <= value < 1 else f"{value:.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+        return (
+            f"{value:.4f}"
+            if 0.9 <= value < 1
+            else f"{value:.0f}"
+            if abs(value) >= 1_000
+            else f"{value:.3g}"
+        )
     return "" if value is None else str(value)
 
 
@@ -273,7 +313,9 @@ def grouped(rows: Iterable[Row], key: str) -> list[tuple[Any, list[Row]]]:
     order = list(dict.fromkeys(row[key] for row in rows))
     return [
         (value, list(those))
-        for value, those in groupby(sorted(rows, key=lambda row: order.index(row[key])), lambda row: row[key])
+        for value, those in groupby(
+            sorted(rows, key=lambda row: order.index(row[key])), lambda row: row[key]
+        )
     ]
 
 

@@ -47,7 +47,7 @@ from latent_atlas import Atlas, LatentMap
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import DataConfig
 from latent_atlas.data import load_images
-from latent_atlas.density.base import Density, Source
+from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import clusters, ring, two_moons
 from latent_atlas.evaluation import (
     JOURNEYS,
@@ -59,7 +59,7 @@ from latent_atlas.evaluation import (
 )
 from latent_atlas.evaluation.features import Classifier, Extractor, efficientnet, train_classifier
 from latent_atlas.geometry.planes import Plane, fit_window, plane_through
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel import between_means
@@ -82,12 +82,16 @@ DRAWS = 100_000  # codes that each judge learns from, drawn from the posteriors 
 EXACT_DIMENSIONS = (2, 8, 32)
 SIDE = 400  # cells along each side of the grid on which the best journey is found
 LEVEL = 0.01  # nats between the levels of its flood
-EXACT_ALPHA = 0.01  # of the walks: above twice a variance, 0.045 in the narrowest world, they run away
+EXACT_ALPHA = (
+    0.01  # of the walks: above twice a variance, 0.045 in the narrowest world, they run away
+)
 BETWEEN = 16  # places looked at between neighbouring frames
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--exact", action="store_true", help="worlds whose density is known")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
@@ -95,12 +99,19 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument("--seconds", type=float, default=300.0, help="for each judging density")
     parser.add_argument(
-        "--features", default="classifier", choices=EYES, help="what sees images (default: %(default)s)"
+        "--features",
+        default="classifier",
+        choices=EYES,
+        help="what sees images (default: %(default)s)",
     )
     parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
-    parser.add_argument("--steps", type=int, default=0, help="of D_z with --exact; 0 plans on the true density")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="of D_z with --exact; 0 plans on the true density"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--name", default="travel", help="of the result, which replaces one of that name")
+    parser.add_argument(
+        "--name", default="travel", help="of the result, which replaces one of that name"
+    )
     given = parser.parse_args()
     if not given.runs and not given.exact:
         parser.error("give a run folder, or --exact")
@@ -109,7 +120,9 @@ def main() -> None:
         results = {}
         for run in given.runs:
             atlas = Atlas.load(run, device="cpu")
-            results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = on_codes(atlas, decoder(run), given)
+            results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = on_codes(
+                atlas, decoder(run), given
+            )
             record(given.name, results, seconds=given.seconds, epochs=given.epochs, **common)
     if given.exact:
         worlds = []
@@ -120,13 +133,17 @@ def main() -> None:
         record("travel_exact", {"worlds": worlds}, steps=given.steps, **common)
 
 
-def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.Namespace) -> dict[str, Any]:
+def on_codes(
+    atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.Namespace
+) -> dict[str, Any]:
     """The table of one run; `decode` is its differentiable decoder."""
     generator = torch.Generator().manual_seed(given.seed)
     held_out = atlas.codes["held_out"]
     mine, theirs = held_out.split(0.5, generator=generator)
     if 2 * given.pairs > len(mine):
-        raise SystemExit(f"{len(held_out)} held-out codes give at most {len(mine) // 2} pairs, not {given.pairs}")
+        raise SystemExit(
+            f"{len(held_out)} held-out codes give at most {len(mine) // 2} pairs, not {given.pairs}"
+        )
     fitted = fit_judges(theirs, given.seconds, generator)
     judges = {name: Judge.on(density, mine.means) for name, density in fitted.items()}
     eyes = make_eyes(atlas, given)
@@ -139,15 +156,27 @@ def on_codes(atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.N
     start, end = mine.means[: 2 * given.pairs].chunk(2)  # the halves are in random order
     rows = {row: ROWS[row] for row in given.rows}
     have = between_means(atlas.codes["train"].means, held_out.means)
-    paths = plan_rows(atlas.map, start, end, rows, frames=given.frames, generator=generator, decode=decode, **have)
+    paths = plan_rows(
+        atlas.map, start, end, rows, frames=given.frames, generator=generator, decode=decode, **have
+    )
     manifold = manifold_of(reconstructions)
     inner = linear(start, end, given.frames)[1:-1].flatten(0, 1)
     table = {}
-    for row, codes in {REAL: theirs.means, ON_THE_WAY: nearest(inner, atlas.codes["train"].means)}.items():
+    for row, codes in {
+        REAL: theirs.means,
+        ON_THE_WAY: nearest(inner, atlas.codes["train"].means),
+    }.items():
         table[row] = frame_numbers(features(atlas.decode(codes)), manifold)
-    settings = {"judges": judges, "decode": atlas.decode, "features": features, "reconstructions": reconstructions}
+    settings = {
+        "judges": judges,
+        "decode": atlas.decode,
+        "features": features,
+        "reconstructions": reconstructions,
+    }
     table |= travel_table(paths, **settings)
-    shown = {REAL: theirs.means} | {row: path.points[1:-1].flatten(0, 1) for row, path in paths.items()}
+    shown = {REAL: theirs.means} | {
+        row: path.points[1:-1].flatten(0, 1) for row, path in paths.items()
+    }
     for row, codes in shown.items():
         table[row]["contrast"] = contrast(atlas.decode(codes)) / contrast(rebuilt)
     show(f"d = {atlas.map.dimension}", table)
@@ -172,7 +201,7 @@ def decoder(run: Path) -> Callable[[Tensor], Tensor]:
     """The decoder of a run with gradients, which `Atlas.decode` does without."""
     folder = Run(run)
     config = folder.config()
-    model = Model(config.model, config.map)
+    model = VAEGAN(config.model, config.map)
     model.load_state_dict(read_tensors(folder.file("model.safetensors"))[0])
     return model.eval().requires_grad_(False).decode
 
@@ -180,8 +209,14 @@ def decoder(run: Path) -> Callable[[Tensor], Tensor]:
 def fit_judges(codes: Codes, seconds: float, generator: torch.Generator) -> dict[str, Fitted]:
     """The densities that judge, each fitted to its half alone; a tenth of the images chooses when to stop."""
     learn, check = codes.split(0.1, generator=generator)
-    train, held_out = learn.sample(DRAWS, generator=generator), check.sample(5_000, generator=generator)
-    return {name: fit(train, held_out, seconds=seconds, generator=generator) for name, fit in JUDGES.items()}
+    train, held_out = (
+        learn.sample(DRAWS, generator=generator),
+        check.sample(5_000, generator=generator),
+    )
+    return {
+        name: fit(train, held_out, seconds=seconds, generator=generator)
+        for name, fit in JUDGES.items()
+    }
 
 
 def make_eyes(atlas: Atlas, given: argparse.Namespace) -> Extractor:
@@ -197,23 +232,32 @@ def make_classifier(data: DataConfig, image_shape: tuple[int, int, int], epochs:
     images = load_images(data, image_shape[1], image_shape[0])
     learning, test = images.train, images.test
     if learning.labels is None or test.labels is None:
-        raise SystemExit(f"'{data.source}' has no labels for a classifier to learn; choose another run")
+        raise SystemExit(
+            f"'{data.source}' has no labels for a classifier to learn; choose another run"
+        )
     generator = torch.Generator().manual_seed(1)
     return train_classifier(
-        learning.images, learning.labels, (test.images, test.labels), epochs=epochs, generator=generator
+        learning.images,
+        learning.labels,
+        (test.images, test.labels),
+        epochs=epochs,
+        generator=generator,
     )
 
 
 @torch.no_grad()
-def both_halves(density: Density, mine: Codes, theirs: Codes, generator: torch.Generator) -> dict[str, float]:
+def both_halves(
+    density: Density, mine: Codes, theirs: Codes, generator: torch.Generator
+) -> dict[str, float]:
     """Mean log q of a judge in nats on the half it learned from and on the other: far apart, it has overfitted."""
     halves = {"its own half": theirs, "the pairs' half": mine}
     return {
-        name: density.log_prob(half.sample(5_000, generator=generator)).mean().item() for name, half in halves.items()
+        name: density.log_prob(half.sample(5_000, generator=generator)).mean().item()
+        for name, half in halves.items()
     }
 
 
-def staged(dimension: int) -> dict[str, tuple[Source, Plane]]:
+def staged(dimension: int) -> dict[str, tuple[SamplableDensity, Plane]]:
     """Worlds, each with a plane towards which its density nowhere falls: the best journey is in it but for its ends.
 
     Along the normals of the plane all Gaussians of a world have the same centre and, each, a single width.
@@ -228,7 +272,7 @@ def staged(dimension: int) -> dict[str, tuple[Source, Plane]]:
     }
 
 
-def on_world(world: Source, plane: Plane, given: argparse.Namespace) -> dict[str, Any]:
+def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -> dict[str, Any]:
     """Each planner's least likely place against the best possible, by the true density."""
     generator = torch.Generator().manual_seed(given.seed)
     start, end = world.sample(2 * given.pairs, generator=generator).chunk(2)
@@ -237,11 +281,19 @@ def on_world(world: Source, plane: Plane, given: argparse.Namespace) -> dict[str
         codes = world.sample(20_000, generator=generator)
         density = LatentMap.fit(codes, steps=given.steps, generator=generator, warn=False)
     best = best_possible(world, plane, start, end)
-    floor = Judge.on(world, world.sample(20_000, generator=generator)).floor
-    rows = {row: ROWS[row] for row in given.rows if row != "pullback"}  # these worlds have no decoder
-    rows |= {row: (name, {**how, "alpha": EXACT_ALPHA}) for row, (name, how) in rows.items() if name == "walk"}
+    threshold = Judge.on(world, world.sample(20_000, generator=generator)).threshold
+    rows = {
+        row: ROWS[row] for row in given.rows if row != "pullback"
+    }  # these worlds have no decoder
+    rows |= {
+        row: (name, {**how, "alpha": EXACT_ALPHA})
+        for row, (name, how) in rows.items()
+        if name == "walk"
+    }
     codes, numbers = world.sample(5_000, generator=generator), {}
-    planned = plan_rows(density, start, end, rows, frames=given.frames, generator=generator, codes=codes)
+    planned = plan_rows(
+        density, start, end, rows, frames=given.frames, generator=generator, codes=codes
+    )
     for row, path in planned.items():
         # Whoever stops short has not shown a way: the rest is gone straight.
         arrived = torch.cat([path.points, path.end[None]])
@@ -252,7 +304,7 @@ def on_world(world: Source, plane: Plane, given: argparse.Namespace) -> dict[str
         numbers[row] = {
             "nats under the best": lost.mean().item(),
             "nats under the best, 90 % quantile": lost.quantile(0.9).item(),
-            "off_population": (log_probs < floor).double().mean().item(),
+            "off_population": (log_probs < threshold).double().mean().item(),
             "distance_left": path.metrics["distance_left"].mean().item(),
             "length_ratio": path.metrics["length_ratio"].mean().item(),
             "seconds_per_path": path.info["seconds"] / given.pairs,
@@ -261,7 +313,7 @@ def on_world(world: Source, plane: Plane, given: argparse.Namespace) -> dict[str
 
 
 @torch.no_grad()
-def best_possible(world: Source, plane: Plane, start: Latents, end: Latents) -> Values:
+def best_possible(world: SamplableDensity, plane: Plane, start: Latents, end: Latents) -> Values:
     """The log-density in nats under which any journey from `start` to `end` must fall, shape (n,).
 
     min(log q(z_A), log q(z_B), the highest level over which their shadows on the plane hang together).
@@ -274,14 +326,21 @@ def best_possible(world: Source, plane: Plane, start: Latents, end: Latents) -> 
     cells = [((places - corner) / cell).round().long().flip(1).T.numpy() for places in (a, b)]
     # The best of the neighbouring cells: an end that is not on the grid must not be charged with the way to it.
     joined = flood(maximum_filter(log_probs.numpy(), size=3), *cells)
-    return torch.minimum(torch.from_numpy(joined).to(start), torch.minimum(world.log_prob(start), world.log_prob(end)))
+    return torch.minimum(
+        torch.from_numpy(joined).to(start),
+        torch.minimum(world.log_prob(start), world.log_prob(end)),
+    )
 
 
 def show(title: str, table: dict[str, dict[str, float]]) -> None:
     """One line per row."""
     print(title)
     for row, numbers in table.items():
-        print(f"    {row:22}", "  ".join(f"{name} {value:.3g}" for name, value in numbers.items()), flush=True)
+        print(
+            f"    {row:22}",
+            "  ".join(f"{name} {value:.3g}" for name, value in numbers.items()),
+            flush=True,
+        )
 
 
 def flood(field: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -291,7 +350,11 @@ def flood(field: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         field: Heights, shape (rows, columns).
         a, b: Row and column of each cell, shape (2, n).
     """
-    joined, level, regions = np.full(a.shape[1], -np.inf), field.max(), np.empty(field.shape, np.int32)
+    joined, level, regions = (
+        np.full(a.shape[1], -np.inf),
+        field.max(),
+        np.empty(field.shape, np.int32),
+    )
     while np.isinf(joined).any():
         level -= LEVEL
         label(field >= level, structure=np.ones((3, 3)), output=regions)

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas import LatentMap
-from latent_atlas.density.base import Density, Source
+from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import clusters, two_moons
 from latent_atlas.evaluation import Judge
 from latent_atlas.shapes import Points, Values
@@ -38,15 +38,22 @@ Planner = Callable[[Tensor, Tensor], Points]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 32, 500])
-    parser.add_argument("--steps", type=int, default=300, help="of D_z; how good the map is does not matter here")
+    parser.add_argument(
+        "--steps", type=int, default=300, help="of D_z; how good the map is does not matter here"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    results = {f"learned map, d = {DIMENSION}": on_a_map(given), "moons, d = 2": on_the_plane(given)}
+    results = {
+        f"learned map, d = {DIMENSION}": on_a_map(given),
+        "moons, d = 2": on_the_plane(given),
+    }
     record("travel_speed", results, frames=FRAMES, **vars(given))
 
 
@@ -57,9 +64,15 @@ def on_a_map(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     codes = world.sample(CODES, generator=generator)
     latent_map = LatentMap.fit(codes, steps=given.steps, generator=generator, warn=False)
     rows: dict[str, Planner] = {
-        "geodesic": lambda start, end: geodesic(latent_map, torch.stack([start, end]), frames=FRAMES).points,
-        "walk, rule 2": lambda start, end: plan(latent_map, start, end, "walk", frames=FRAMES).points,
-        "walk, arriving": lambda start, end: plan(latent_map, start, end, "walk", frames=FRAMES, arrive=True).points,
+        "geodesic": lambda start, end: (
+            geodesic(latent_map, torch.stack([start, end]), frames=FRAMES).points
+        ),
+        "walk, rule 2": lambda start, end: (
+            plan(latent_map, start, end, "walk", frames=FRAMES).points
+        ),
+        "walk, arriving": lambda start, end: (
+            plan(latent_map, start, end, "walk", frames=FRAMES, arrive=True).points
+        ),
     }
     return {row: speeds(row, planner, world, given) for row, planner in rows.items()}
 
@@ -68,13 +81,15 @@ def on_the_plane(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Paths per second by batch, and how long the paths are, beside the straight line and stochman."""
     world = two_moons()
     drawn = world.sample(20_000, generator=torch.Generator().manual_seed(given.seed))
-    floor = torch.quantile(world.log_prob(drawn), SHARE).item()
+    threshold = torch.quantile(world.log_prob(drawn), SHARE).item()
     how = Geodesic(strength=STRENGTH)
 
     def ours(start: Tensor, end: Tensor) -> Points:
         generator = torch.Generator().manual_seed(given.seed)
         initial = torch.stack([start, end])
-        return geodesic(world, initial, how, frames=FRAMES, floor=floor, generator=generator).points
+        return geodesic(
+            world, initial, how, frames=FRAMES, threshold=threshold, generator=generator
+        ).points
 
     rows: dict[str, Planner] = {
         "straight line": lambda start, end: plan(world, start, end, "linear", frames=FRAMES).points,
@@ -83,19 +98,21 @@ def on_the_plane(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     if importlib.util.find_spec("stochman") is None:
         print("stochman is not importable, so ours is measured alone; see the head of this script")
     else:
-        rows["stochman"] = partial(by_stochman, world, floor)
+        rows["stochman"] = partial(by_stochman, world, threshold)
     judge = Judge.on(world, drawn)
     table = {}
     for row, planner in rows.items():
         numbers = speeds(row, planner, world, given)
         points = planner(*ends(world, max(given.batches), given.seed))
-        numbers["length in the metric"] = length(points, world, floor).mean().item()
+        numbers["length in the metric"] = length(points, world, threshold).mean().item()
         numbers["off_population"] = judge.off_population(points).mean().item()
         table[row] = numbers
     return table
 
 
-def speeds(row: str, planner: Planner, world: Source, given: argparse.Namespace) -> dict[str, float]:
+def speeds(
+    row: str, planner: Planner, world: SamplableDensity, given: argparse.Namespace
+) -> dict[str, float]:
     """Paths per second by batch, from the median time."""
     numbers = {}
     for batch in given.batches:
@@ -111,22 +128,22 @@ def speeds(row: str, planner: Planner, world: Source, given: argparse.Namespace)
     return numbers
 
 
-def ends(world: Source, batch: int, seed: int) -> tuple[Tensor, Tensor]:
+def ends(world: SamplableDensity, batch: int, seed: int) -> tuple[Tensor, Tensor]:
     """Where the journeys start and where they end, (batch, d) each."""
     drawn = world.sample(2 * batch, generator=torch.Generator().manual_seed(seed + 1))
     return drawn[:batch], drawn[batch:]
 
 
 @torch.no_grad()
-def length(points: Points, density: Density, floor: float) -> Values:
+def length(points: Points, density: Density, threshold: float) -> Values:
     """∫ c |dz| along each path, shape (n,)."""
     fine = resample(points, FINE)
     log_probs = density.log_prob(fine.flatten(0, 1)).unflatten(0, fine.shape[:2])
-    costs = cost(log_probs, floor, STRENGTH)
+    costs = cost(log_probs, threshold, STRENGTH)
     return ((costs[1:] + costs[:-1]) / 2 * fine.diff(dim=0).norm(dim=2)).sum(dim=0)
 
 
-def by_stochman(density: Density, floor: float, start: Tensor, end: Tensor) -> Points:
+def by_stochman(density: Density, threshold: float, start: Tensor, end: Tensor) -> Points:
     """stochman's geodesics in the metric c² I, with its defaults: a cubic spline of 5 nodes, 150 steps of Adam.
 
     References:
@@ -138,7 +155,7 @@ def by_stochman(density: Density, floor: float, start: Tensor, end: Tensor) -> P
 
     class Conformal(Manifold):
         def metric(self, points: Tensor) -> Tensor:
-            squares = cost(density.log_prob(points), floor, STRENGTH).square()
+            squares = cost(density.log_prob(points), threshold, STRENGTH).square()
             return squares[:, None].expand_as(points)
 
     curve = CubicSpline(start, end)

@@ -8,7 +8,9 @@ from latent_atlas import LatentMap
 from latent_atlas.sampling import draw
 from latent_atlas.travel import plan
 
-codes = torch.tensor(PCA(8, whiten=True, random_state=0).fit_transform(load_digits().data), dtype=torch.float32)
+codes = torch.tensor(
+    PCA(8, whiten=True, random_state=0).fit_transform(load_digits().data), dtype=torch.float32
+)
 generator = torch.Generator().manual_seed(0)
 latent_map = LatentMap.fit(codes, steps=400, generator=generator)
 

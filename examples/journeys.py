@@ -7,13 +7,13 @@ round with the least detour, whether it starts from the straight line or from a 
 import torch
 
 from latent_atlas.density.toys import two_moons
-from latent_atlas.travel import plan, tour, uphill
+from latent_atlas.travel import plan, project, through_waypoints
 
 world = two_moons(2)
 generator = torch.Generator().manual_seed(0)
 codes = world.sample(2_000, generator=generator)
 start, end = codes[:100].chunk(2)  # 50 journeys
-floor = torch.quantile(world.log_prob(codes), 0.05).item()
+threshold = torch.quantile(world.log_prob(codes), 0.05).item()
 
 planners = {
     "linear": {},
@@ -24,14 +24,21 @@ planners = {
     "auto": {"codes": codes},
 }
 for planner, options in planners.items():
-    path = plan(world, start, end, planner, floor=floor, generator=generator, **options)
+    path = plan(world, start, end, planner, threshold=threshold, generator=generator, **options)
     numbers = {name: values.mean().item() for name, values in path.metrics.items()}
-    print(f"{planner:9} {100 * numbers['outside']:5.1f} % of frames outside, {numbers['length_ratio']:.2f} × straight")
+    print(
+        f"{planner:9} {100 * numbers['outside']:5.1f} % of frames outside, {numbers['length_ratio']:.2f} × straight"
+    )
 
-shares = {name: values.mean().item() for name, values in path.metrics.items() if name.startswith("by_")}
-print("auto chose", ", ".join(f"{name.removeprefix('by_')} {100 * share:.0f} %" for name, share in shares.items()))
+shares = {
+    name: values.mean().item() for name, values in path.metrics.items() if name.startswith("by_")
+}
+print(
+    "auto chose",
+    ", ".join(f"{name.removeprefix('by_')} {100 * share:.0f} %" for name, share in shares.items()),
+)
 
-round_trip = tour(world, codes[:4], frames=33, closed=True, floor=floor)
+round_trip = through_waypoints(world, codes[:4], frames=33, closed=True, threshold=threshold)
 print(f"a round trip by four codes: {100 * round_trip.metrics['outside'].item():.0f} % outside")
-climb = uphill(world, torch.tensor([[3.0, 3.0]]), floor)
+climb = project(world, torch.tensor([[3.0, 3.0]]), threshold)
 print(f"from (3, 3) it is {climb.moved.item():.2f} to the population")

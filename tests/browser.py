@@ -35,14 +35,18 @@ PATIENCE = 20_000  # milliseconds for one condition: tests run beside others
 MAP_STEPS = 60  # enough for a landscape with an edge
 IN_BROWSER = [
     pytest.mark.browser,
-    pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
+    pytest.mark.flaky(
+        reruns=2
+    ),  # a browser that draws in software on a busy machine can miss its deadlines
 ]
 """Marks of a module whose every test opens the page."""
 
 
 def driver() -> ModuleType:
     """Playwright's API; a module that asks for it is skipped where it is not installed."""
-    return pytest.importorskip("playwright.sync_api", reason="the explorer is tested with playwright")
+    return pytest.importorskip(
+        "playwright.sync_api", reason="the explorer is tested with playwright"
+    )
 
 
 def missing(what: str) -> NoReturn:
@@ -93,7 +97,9 @@ class Served:
         self.port = listening.getsockname()[1]
         settings = uvicorn.Config(self.make(), log_level="warning", timeout_graceful_shutdown=1)
         self.server = uvicorn.Server(settings)
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]}, daemon=True)
+        self.thread = threading.Thread(
+            target=self.server.run, kwargs={"sockets": [listening]}, daemon=True
+        )
         self.thread.start()
 
     def stop(self) -> None:
@@ -149,7 +155,10 @@ class Visits:
         """Another page of the last visitor."""
         page = self.contexts[-1].new_page()
         page.on(
-            "console", lambda line: self.complaints.append(line.text) if line.type in ("error", "warning") else None
+            "console",
+            lambda line: (
+                self.complaints.append(line.text) if line.type in ("error", "warning") else None
+            ),
         )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(address or self.url)

@@ -51,7 +51,9 @@ WITH_SPREAD = ("a pair", "a list of two", "a posterior", "latent_dist", "latent_
 
 @pytest.mark.parametrize("kind", WITHOUT_SPREAD + WITH_SPREAD)
 def test_whatever_encode_returns_is_means_and_log_variances(kind: str) -> None:
-    adapted = adapt(None, IMAGES, encode=lambda x: returned_by_encode(kind, x), decode=whole, device=CPU)
+    adapted = adapt(
+        None, IMAGES, encode=lambda x: returned_by_encode(kind, x), decode=whole, device=CPU
+    )
     assert (adapted.image_shape, adapted.latent_shape) == ((1, 8, 8), (2, 4, 8))
     means, spread = adapted.posterior(IMAGES[:5])
     torch.testing.assert_close(means, halves(IMAGES[:5]))
@@ -64,7 +66,9 @@ def test_whatever_encode_returns_is_means_and_log_variances(kind: str) -> None:
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: (x,), lambda x: SimpleNamespace(sample=x)])
 @pytest.mark.parametrize("batch", [1, 3, 512])
 def test_spatial_codes_are_rows_and_images_come_back(wrap: Any, batch: int) -> None:
-    adapted = adapt(None, IMAGES, encode=halves, decode=lambda z: wrap(whole(z)), batch=batch, device=CPU)
+    adapted = adapt(
+        None, IMAGES, encode=halves, decode=lambda z: wrap(whole(z)), batch=batch, device=CPU
+    )
     codes = adapted.encode(IMAGES[:7])
     assert codes.shape == (7, 64)
     torch.testing.assert_close(adapted.decode(codes), IMAGES[:7])
@@ -81,7 +85,9 @@ def test_black_and_white_are_what_the_autoencoder_takes(pixel_range: tuple[float
 
 
 def test_bytes_are_images_too() -> None:
-    pixels = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     adapted = adapt(None, pixels, encode=halves, decode=whole, device=CPU)
     torch.testing.assert_close(adapted.encode(pixels), adapted.encode(pixels.float() / 255))
 
@@ -104,7 +110,14 @@ class Dropping(nn.Module):
 
 def test_a_decoder_is_differentiated_through_where_that_is_asked_for() -> None:
     weight = torch.tensor([[1.0, 0.0, 2.0, 0.0], [0.0, -1.0, 0.0, 3.0]])
-    model = Autoencoder(lambda x: x, lambda z: 0.5 + (z @ weight)[:, None, None], (1, 1, 4), (2,), batch=2, device=CPU)
+    model = Autoencoder(
+        lambda x: x,
+        lambda z: 0.5 + (z @ weight)[:, None, None],
+        (1, 1, 4),
+        (2,),
+        batch=2,
+        device=CPU,
+    )
     z = torch.full((3, 2), 0.05, requires_grad=True)
     assert not model.decode(z).requires_grad
     (slope,) = torch.autograd.grad(model.differentiable(z).sum(), z)
@@ -131,33 +144,65 @@ def test_modules_work_in_evaluation_mode_and_their_own_precision(apart: bool) ->
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"encode": None, "decode": None}, "there is no encode and decode; give an object with encode and decode"),
+        (
+            {"encode": None, "decode": None},
+            "there is no encode and decode; give an object with encode and decode",
+        ),
         ({"decode": None}, "there is no decode; give"),
-        ({"autoencoder": nn.Linear(2, 2), "encode": None, "decode": None}, "there is no encode and decode"),
+        (
+            {"autoencoder": nn.Linear(2, 2), "encode": None, "decode": None},
+            "there is no encode and decode",
+        ),
         ({"autoencoder": Dropping()}, "an autoencoder was given and functions beside it"),
-        ({"pixel_range": (1.0, 1.0)}, r"pixel_range is \(1.0, 1.0\); give what black and white are"),
+        (
+            {"pixel_range": (1.0, 1.0)},
+            r"pixel_range is \(1.0, 1.0\); give what black and white are",
+        ),
         ({"batch": 0}, "batch is 0; choose 1 or more"),
-        ({"images": IMAGES[0]}, r"images must have shape \(n, c, h, w\), n of 1 or more; these have \(1, 8, 8\)"),
+        (
+            {"images": IMAGES[0]},
+            r"images must have shape \(n, c, h, w\), n of 1 or more; these have \(1, 8, 8\)",
+        ),
         ({"images": IMAGES[:0]}, "n of 1 or more"),
-        ({"images": 4 * (IMAGES > 0.5) - 1.0}, r"images must be in \[0, 1\], or bytes; these go from -1 to 3"),
+        (
+            {"images": 4 * (IMAGES > 0.5) - 1.0},
+            r"images must be in \[0, 1\], or bytes; these go from -1 to 3",
+        ),
         ({"images": (255 * IMAGES).long()}, r"these go from 0 to 254: bring them to"),
         ({"encode": lambda x: (x, x, x)}, "encode returned 3 values; it must return means"),
         ({"encode": lambda x: {"means": x}}, "encode returned a dict; it must return means"),
-        ({"encode": lambda x: x[:, 0]}, r"encode made codes of shape \(1, 8, 8\); a map needs \(n, d\)"),
-        ({"decode": lambda z: z.flatten(1)}, r"decode returned a tensor of shape \(1, 64\); it must return images"),
+        (
+            {"encode": lambda x: x[:, 0]},
+            r"encode made codes of shape \(1, 8, 8\); a map needs \(n, d\)",
+        ),
+        (
+            {"decode": lambda z: z.flatten(1)},
+            r"decode returned a tensor of shape \(1, 64\); it must return images",
+        ),
         ({"decode": lambda z: None}, "decode returned a NoneType"),
-        ({"decode": lambda z: whole(z)[..., :4]}, r"decode made an image of shape \(1, 8, 4\) of one of \(1, 8, 8\)"),
+        (
+            {"decode": lambda z: whole(z)[..., :4]},
+            r"decode made an image of shape \(1, 8, 4\) of one of \(1, 8, 8\)",
+        ),
     ],
 )
 def test_what_is_no_autoencoder_is_refused(given: dict[str, Any], sentence: str) -> None:
-    words = {"autoencoder": None, "images": IMAGES, "encode": halves, "decode": whole, "device": CPU} | given
+    words = {
+        "autoencoder": None,
+        "images": IMAGES,
+        "encode": halves,
+        "decode": whole,
+        "device": CPU,
+    } | given
     with pytest.raises(UserError, match=sentence):
         adapt(**words)
 
 
 def test_images_of_another_shape_are_refused() -> None:
     adapted = Autoencoder(halves, whole, (1, 8, 8), (2, 4, 8), device=CPU)
-    with pytest.raises(UserError, match=r"images must have shape \(n, 1, 8, 8\); these have \(2, 1, 8, 9\)"):
+    with pytest.raises(
+        UserError, match=r"images must have shape \(n, 1, 8, 8\); these have \(2, 1, 8, 9\)"
+    ):
         adapted.encode(torch.zeros(2, 1, 8, 9))
 
 
@@ -194,7 +239,9 @@ def atlas(diffuser: AutoencoderKL) -> Atlas:
     )
 
 
-def test_diffusers_own_encode_and_decode_lie_behind_the_verbs(atlas: Atlas, diffuser: AutoencoderKL) -> None:
+def test_diffusers_own_encode_and_decode_lie_behind_the_verbs(
+    atlas: Atlas, diffuser: AutoencoderKL
+) -> None:
     with torch.no_grad():
         posterior = diffuser.encode(2 * IMAGES[:5] - 1).latent_dist
         decoded = diffuser.decode(posterior.mean).sample
@@ -215,7 +262,9 @@ def test_the_map_is_of_the_codes_and_takes_both_shapes(atlas: Atlas) -> None:
     together = torch.cat([atlas.codes["train"].means, atlas.codes["held_out"].means])
     torch.testing.assert_close(together.sort(dim=0).values, codes.sort(dim=0).values)
     assert len(atlas.codes["held_out"]) == 23
-    torch.testing.assert_close(atlas.map.log_prob(codes), atlas.map.log_prob(codes.unflatten(1, (1, 4, 4))))
+    torch.testing.assert_close(
+        atlas.map.log_prob(codes), atlas.map.log_prob(codes.unflatten(1, (1, 4, 4)))
+    )
     assert atlas.map.score(codes).isfinite().all()
 
 
@@ -246,7 +295,9 @@ def test_samples_are_images(atlas: Atlas) -> None:
     assert samples.max() <= 1
 
 
-def test_an_atlas_of_two_functions_learns_what_a_map_of_their_codes_learns(generator: torch.Generator) -> None:
+def test_an_atlas_of_two_functions_learns_what_a_map_of_their_codes_learns(
+    generator: torch.Generator,
+) -> None:
     """Rows of two pixels are the codes themselves, so q is the pixels' own density."""
     images = torch.rand(400, 1, 1, 2, generator=generator)
     atlas = Atlas.wrap(
@@ -266,14 +317,19 @@ def test_an_atlas_of_two_functions_learns_what_a_map_of_their_codes_learns(gener
 def test_repeated_images_are_told_of_and_too_few_refused(generator: torch.Generator) -> None:
     twice = torch.cat([IMAGES[:19], IMAGES[:1]])
     functions: dict[str, Any] = {"encode": halves, "decode": whole, "generator": generator}
-    with pytest.warns(UserWarning, match="1 of 20 codes repeat others"), pytest.raises(UserError, match="19 different"):
+    with (
+        pytest.warns(UserWarning, match="1 of 20 codes repeat others"),
+        pytest.raises(UserError, match="19 different"),
+    ):
         Atlas.wrap(images=twice, **functions)
 
 
 def test_codes_and_images_of_another_shape_are_refused(atlas: Atlas) -> None:
     with pytest.raises(UserError, match="codes must have 16 coordinates; these have 15"):
         atlas.decode(torch.zeros(2, 15))
-    with pytest.raises(UserError, match=r"codes must have 16 coordinates; these have shape \(2, 1, 8, 8\)"):
+    with pytest.raises(
+        UserError, match=r"codes must have 16 coordinates; these have shape \(2, 1, 8, 8\)"
+    ):
         atlas.decode(IMAGES[:2])
     with pytest.raises(UserError, match=r"images must have shape \(n, 1, 8, 8\)"):
         atlas.travel(torch.zeros(1, 4, 5), torch.zeros(1, 4, 5))

@@ -9,7 +9,7 @@ from latent_atlas.attributes.base import Direction, Function
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
-from latent_atlas.travel.traversal import along
+from latent_atlas.travel.traversal import traverse
 
 NORMAL = StandardNormal(3)
 RADIUS = Function(lambda z: z.norm(dim=1), "radius")
@@ -20,7 +20,7 @@ SKEW = Direction(torch.tensor([1.0, 1.0, 0.0]), "skew")
 @pytest.mark.parametrize("by", [1.5, -1.5])
 def test_a_linear_attribute_is_followed_along_its_gradient(by: float) -> None:
     start = torch.tensor([[0.2, -0.1, 0.4], [0.0, 0.0, 0.0]])
-    path = along(NORMAL, start, FIRST, by=by, frames=4, floor=-20.0)
+    path = traverse(NORMAL, start, FIRST, by=by, frames=4, threshold=-20.0)
     steps = torch.linspace(0, by, 4)[:, None, None] * torch.tensor([1.0, 0.0, 0.0])
     torch.testing.assert_close(path.points, start + steps, atol=1e-2, rtol=0)
     torch.testing.assert_close(path.metrics["value"], start[:, 0] + by, atol=1e-2, rtol=0)
@@ -28,51 +28,61 @@ def test_a_linear_attribute_is_followed_along_its_gradient(by: float) -> None:
 
 
 def test_more_is_more_at_every_frame() -> None:
-    path = along(NORMAL, torch.tensor([0.5, 0.5, 0.0]), RADIUS, by=0.8, floor=-20.0)
+    path = traverse(NORMAL, torch.tensor([0.5, 0.5, 0.0]), RADIUS, by=0.8, threshold=-20.0)
     assert (RADIUS.values(path.points[:, 0]).diff(dim=0) > 0).all()
-    less = along(NORMAL, torch.tensor([0.5, 0.5, 0.0]), RADIUS, by=-0.5, floor=-20.0)
+    less = traverse(NORMAL, torch.tensor([0.5, 0.5, 0.0]), RADIUS, by=-0.5, threshold=-20.0)
     assert (RADIUS.values(less.points[:, 0]).diff(dim=0) < 0).all()
 
 
 def test_a_value_is_reached_from_either_side() -> None:
     start = torch.tensor([[0.5, 0.0, 0.0], [1.6, 0.0, 0.0]])
-    path = along(NORMAL, start, FIRST, to=1.0, floor=-20.0)
+    path = traverse(NORMAL, start, FIRST, to=1.0, threshold=-20.0)
     torch.testing.assert_close(path.metrics["value"], torch.ones(2), atol=1e-3, rtol=0)
     torch.testing.assert_close(path.metrics["reached"], torch.ones(2), atol=1e-2, rtol=0)
 
 
 def test_what_is_kept_is_left_alone() -> None:
     start = torch.tensor([[0.1, 0.3, -0.2]])
-    free = along(NORMAL, start, FIRST, by=1.0, floor=-20.0)
-    bound = along(NORMAL, start, FIRST, by=1.0, keep=[SKEW], within=0.01, floor=-20.0)
-    assert (SKEW.values(free.points[-1]) - SKEW.values(start)).item() == pytest.approx(math.sqrt(0.5), abs=0.01)
+    free = traverse(NORMAL, start, FIRST, by=1.0, threshold=-20.0)
+    bound = traverse(NORMAL, start, FIRST, by=1.0, keep=[SKEW], within=0.01, threshold=-20.0)
+    assert (SKEW.values(free.points[-1]) - SKEW.values(start)).item() == pytest.approx(
+        math.sqrt(0.5), abs=0.01
+    )
     assert bound.metrics["drift skew"].item() <= 0.01
     # dz/da = P g / |P g|² = (1, -1, 0) for g = (1, 0, 0) and P orthogonal to (1, 1, 0)
-    torch.testing.assert_close(bound.points[-1] - start, torch.tensor([[1.0, -1.0, 0.0]]), atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        bound.points[-1] - start, torch.tensor([[1.0, -1.0, 0.0]]), atol=0.02, rtol=0
+    )
 
 
 def test_the_tolerance_of_a_curved_attribute_holds_at_every_frame() -> None:
     start = torch.tensor([[0.0, 1.0, 0.5], [0.5, -1.0, 0.0]])
-    path = along(NORMAL, start, FIRST, by=0.5, keep=[RADIUS], within=0.01, steps=2, floor=-20.0)
+    path = traverse(
+        NORMAL, start, FIRST, by=0.5, keep=[RADIUS], within=0.01, steps=2, threshold=-20.0
+    )
     radii = RADIUS.values(path.points.flatten(0, 1)).unflatten(0, (17, 2))
     assert (radii - RADIUS.values(start)).abs().max() <= 0.01
     assert path.info["converged"]
 
 
 def test_a_journey_ends_where_the_population_does() -> None:
-    floor = NORMAL.log_prob(torch.tensor([[2.0, 0.0, 0.0]])).item()
-    path = along(NORMAL, torch.tensor([[0.0, 0.5, 0.0]]), FIRST, by=5.0, frames=26, floor=floor)
+    threshold = NORMAL.log_prob(torch.tensor([[2.0, 0.0, 0.0]])).item()
+    path = traverse(
+        NORMAL, torch.tensor([[0.0, 0.5, 0.0]]), FIRST, by=5.0, frames=26, threshold=threshold
+    )
     assert not path.info["converged"]
     assert path.info["share"] == 0
-    assert NORMAL.log_prob(path.points[:, 0]).min() >= floor
-    assert path.metrics["value"].item() == pytest.approx(2.0, abs=0.06)  # it slides along the floor to the very end
+    assert NORMAL.log_prob(path.points[:, 0]).min() >= threshold
+    assert path.metrics["value"].item() == pytest.approx(
+        2.0, abs=0.06
+    )  # it slides along the floor to the very end
     assert path.metrics["reached"].item() == pytest.approx(2 / 5, abs=0.02)
 
 
 def test_a_bend_of_the_population_is_followed() -> None:
     height = Direction(torch.tensor([0.0, 1.0]), "height")
     start = torch.tensor([[2.0, 0.0]])
-    path = along(arc(), start, height, to=1.6, floor=-2.0)
+    path = traverse(arc(), start, height, to=1.6, threshold=-2.0)
     assert path.info["converged"]
     assert arc().log_prob(path.points[:, 0]).min() >= -2.0
     assert path.points[-1, 0, 0] < 1.7  # straight up, at (2, 1.6), there is nobody
@@ -81,23 +91,27 @@ def test_a_bend_of_the_population_is_followed() -> None:
 
 def test_a_start_below_the_floor_is_not_lifted_but_goes_no_lower() -> None:
     start = torch.tensor([[3.0, 0.0, 0.0]])
-    path = along(NORMAL, start, FIRST, by=-1.0, floor=NORMAL.log_prob(torch.zeros(1, 3)).item() - 1)
+    path = traverse(
+        NORMAL, start, FIRST, by=-1.0, threshold=NORMAL.log_prob(torch.zeros(1, 3)).item() - 1
+    )
     assert path.info["converged"]
     assert NORMAL.log_prob(path.points[:, 0]).min() >= NORMAL.log_prob(start)
 
 
 def test_a_direction_will_do_for_an_attribute() -> None:
-    path = along(NORMAL, torch.zeros(3), torch.tensor([0.0, 0.0, 2.0]), by=0.5, floor=-20.0)
+    path = traverse(NORMAL, torch.zeros(3), torch.tensor([0.0, 0.0, 2.0]), by=0.5, threshold=-20.0)
     torch.testing.assert_close(path.points[-1, 0], torch.tensor([0.0, 0.0, 0.5]), atol=1e-3, rtol=0)
 
 
 def test_each_journey_has_its_own_amount() -> None:
-    path = along(NORMAL, torch.zeros(2, 3), FIRST, by=torch.tensor([0.5, -1.0]), floor=-20.0)
+    path = traverse(NORMAL, torch.zeros(2, 3), FIRST, by=torch.tensor([0.5, -1.0]), threshold=-20.0)
     torch.testing.assert_close(path.points[-1, :, 0], torch.tensor([0.5, -1.0]), atol=1e-2, rtol=0)
 
 
 def test_an_attribute_that_is_kept_cannot_be_changed() -> None:
-    path = along(NORMAL, torch.zeros(3), FIRST, by=1.0, keep=[FIRST], within=0.01, floor=-20.0)
+    path = traverse(
+        NORMAL, torch.zeros(3), FIRST, by=1.0, keep=[FIRST], within=0.01, threshold=-20.0
+    )
     assert not path.info["converged"]
     assert path.metrics["drift first"].item() <= 0.01
 
@@ -118,4 +132,4 @@ def test_an_attribute_that_is_kept_cannot_be_changed() -> None:
 def test_bad_input_gets_one_sentence(change: dict[str, object], sentence: str) -> None:
     arguments = {"start": torch.zeros(3), "attribute": FIRST, "by": 1.0} | change
     with pytest.raises(UserError, match=sentence):
-        along(NORMAL, **arguments)
+        traverse(NORMAL, **arguments)

@@ -32,7 +32,10 @@ def gif_frames(path: Path) -> np.ndarray:
 def mp4_frames(path: Path) -> np.ndarray:
     av = pytest.importorskip("av")
     with av.open(path) as container:
-        frames = [frame.reformat(src_colorspace=1).to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        frames = [
+            frame.reformat(src_colorspace=1).to_ndarray(format="rgb24")
+            for frame in container.decode(video=0)
+        ]
     return np.stack(frames).astype(int)
 
 
@@ -47,7 +50,9 @@ class TestPixels:
         moving = animation(films[:, 0])
         factor = 29  # 29 * 9 = 261 is the first multiple above 256
         assert moving.pixels.shape == (5, 262, 204, 3)
-        expected = np.round(films[:, 0] * 255).transpose(0, 2, 3, 1).repeat(factor, 1).repeat(factor, 2)
+        expected = (
+            np.round(films[:, 0] * 255).transpose(0, 2, 3, 1).repeat(factor, 1).repeat(factor, 2)
+        )
         assert (moving.pixels[:, :261, :203] == expected).all()
 
     def test_sides_are_even_by_repeating_the_edge(self, films: np.ndarray) -> None:
@@ -69,7 +74,9 @@ class TestPixels:
         assert 0 < ink[0] < 8
         assert 0 < pixels.shape[2] - ink[-1] < 10
         left = (pixels.shape[2] - 203) // 2
-        assert (below[:261, left : left + 203] == animation(films[:, 0]).pixels[0, :261, :203]).all()
+        assert (
+            below[:261, left : left + 203] == animation(films[:, 0]).pixels[0, :261, :203]
+        ).all()
 
     def test_bounce_goes_back_without_showing_either_end_twice(self, films: np.ndarray) -> None:
         there, both = animation(films).pixels, animation(films, bounce=True).pixels
@@ -116,19 +123,25 @@ class TestGif:
         assert np.abs(frames - moving.pixels).max() <= 4
         assert (frames[:, 64:] == frames[:1, 64:]).all()
 
-    def test_it_repeats_for_ever_at_the_speed_asked_for(self, films: np.ndarray, tmp_path: Path) -> None:
+    def test_it_repeats_for_ever_at_the_speed_asked_for(
+        self, films: np.ndarray, tmp_path: Path
+    ) -> None:
         with Image.open(save_animation(animation(films, fps=10), tmp_path / "a.gif")) as picture:
             assert picture.info["duration"] == 100
             assert picture.info["loop"] == 0
             assert picture.n_frames == 5
 
-    def test_a_gif_that_browsers_would_slow_down_is_refused(self, films: np.ndarray, tmp_path: Path) -> None:
+    def test_a_gif_that_browsers_would_slow_down_is_refused(
+        self, films: np.ndarray, tmp_path: Path
+    ) -> None:
         with pytest.raises(UserError, match="at most 50 frames a second, not 60"):
             save_animation(animation(films, fps=60), tmp_path / "a.gif")
 
 
 class TestMp4:
-    @pytest.mark.parametrize("color", [(1.0, 0.2, 0.1), (0.1, 0.9, 0.2), (0.1, 0.2, 1.0), (0.5, 0.5, 0.5)])
+    @pytest.mark.parametrize(
+        "color", [(1.0, 0.2, 0.1), (0.1, 0.9, 0.2), (0.1, 0.2, 1.0), (0.5, 0.5, 0.5)]
+    )
     def test_colours_come_back_nearly(self, color: tuple[float, ...], tmp_path: Path) -> None:
         moving = animation(flat(color))
         frames = mp4_frames(save_animation(moving, tmp_path / "a.mp4"))
@@ -146,7 +159,9 @@ class TestMp4:
         pytest.importorskip("av")
         path = save_animation(animation(films[:, 0], fps=12.5), tmp_path / "a.mp4")
         asked = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(path)]
-        (stream,) = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)["streams"]
+        (stream,) = json.loads(subprocess.run(asked, capture_output=True, check=True).stdout)[
+            "streams"
+        ]
         assert stream["codec_name"] == "h264"
         assert stream["pix_fmt"] == "yuv420p"
         assert stream["color_space"] == "bt709"
@@ -163,7 +178,9 @@ class TestMp4:
             save_animation(animation(films), tmp_path / "a.mp4")
         assert not (tmp_path / "a.mp4").exists()
 
-    def test_without_the_encoder_too(self, films: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_the_encoder_too(
+        self, films: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         av = pytest.importorskip("av")
         monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
         with pytest.raises(UserError, match=r"libx264.* or write a \.gif"):

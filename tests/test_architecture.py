@@ -21,7 +21,9 @@ def public_definitions(module: ast.Module) -> list[ast.FunctionDef | ast.ClassDe
         if isinstance(statement, ast.FunctionDef | ast.ClassDef) and statement.name in names:
             found.append(statement)
             members = statement.body if isinstance(statement, ast.ClassDef) else []
-            found += [m for m in members if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")]
+            found += [
+                m for m in members if isinstance(m, ast.FunctionDef) and not m.name.startswith("_")
+            ]
     return found
 
 
@@ -29,7 +31,11 @@ def public_definitions(module: ast.Module) -> list[ast.FunctionDef | ast.ClassDe
 def test_every_room_says_what_it_is_and_every_public_name_what_it_does(path: Path) -> None:
     module = ast.parse(path.read_text())
     assert ast.get_docstring(module), path
-    silent = [definition.name for definition in public_definitions(module) if not ast.get_docstring(definition)]
+    silent = [
+        definition.name
+        for definition in public_definitions(module)
+        if not ast.get_docstring(definition)
+    ]
     assert not silent
 
 

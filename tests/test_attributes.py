@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, Direction, Function, LogDensity
-from latent_atlas.attributes.directions import decoder_directions, entanglement, principal_components
+from latent_atlas.attributes.directions import (
+    decoder_directions,
+    entanglement,
+    principal_components,
+)
 from latent_atlas.attributes.probes import ClassProbe, ValueProbe
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, two_clusters
@@ -36,7 +40,9 @@ def log_odds(z: Tensor) -> Tensor:
 @pytest.fixture(scope="module")
 def probe() -> ClassProbe:
     generator = torch.Generator().manual_seed(0)
-    return ClassProbe.fit(*labelled(3_000, generator), ("left", "right"), steps=400, generator=generator)
+    return ClassProbe.fit(
+        *labelled(3_000, generator), ("left", "right"), steps=400, generator=generator
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +55,13 @@ def width() -> ValueProbe:
 
 def check_slopes(attribute: Attribute) -> None:
     z, step = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)), 1e-2
-    differences = [(attribute.values(z + step * a) - attribute.values(z - step * a)) / (2 * step) for a in torch.eye(3)]
-    torch.testing.assert_close(attribute.slopes(z), torch.stack(differences, dim=2), rtol=0.02, atol=0.02)
+    differences = [
+        (attribute.values(z + step * a) - attribute.values(z - step * a)) / (2 * step)
+        for a in torch.eye(3)
+    ]
+    torch.testing.assert_close(
+        attribute.slopes(z), torch.stack(differences, dim=2), rtol=0.02, atol=0.02
+    )
     with torch.inference_mode():
         torch.testing.assert_close(attribute.slopes(z + 0), attribute.slopes(z))
 
@@ -69,7 +80,9 @@ def test_slopes_are_the_gradients_of_values(attribute: Attribute) -> None:
     check_slopes(attribute)
 
 
-def test_slopes_of_probes_are_the_gradients_of_their_values(probe: ClassProbe, width: ValueProbe) -> None:
+def test_slopes_of_probes_are_the_gradients_of_their_values(
+    probe: ClassProbe, width: ValueProbe
+) -> None:
     check_slopes(probe)
     check_slopes(width)
 
@@ -80,7 +93,9 @@ def test_a_direction_has_unit_length_and_more_of_it_is_more() -> None:
     assert up.values(torch.tensor([[7.0, 2.5]])).item() > 2
 
 
-def test_a_class_probe_is_nearly_as_good_as_bayes_rule(probe: ClassProbe, generator: torch.Generator) -> None:
+def test_a_class_probe_is_nearly_as_good_as_bayes_rule(
+    probe: ClassProbe, generator: torch.Generator
+) -> None:
     z, labels = labelled(20_000, generator)
     bayes = ((log_odds(z) > 0) == labels.bool()).float().mean().item()
     accuracy = (probe.classify(z) == labels).float().mean().item()
@@ -89,7 +104,9 @@ def test_a_class_probe_is_nearly_as_good_as_bayes_rule(probe: ClassProbe, genera
     torch.testing.assert_close(probe.values(z)[:, 1].mean(), log_odds(z).mean(), atol=0.3, rtol=0)
 
 
-def test_log_odds_are_those_of_the_softmax_and_of_opposite_sign_for_two_classes(probe: ClassProbe) -> None:
+def test_log_odds_are_those_of_the_softmax_and_of_opposite_sign_for_two_classes(
+    probe: ClassProbe,
+) -> None:
     z = torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.5, 0.0]])
     p = probe.network(z).softmax(dim=1)
     torch.testing.assert_close(probe.values(z), (p / (1 - p)).log(), atol=1e-4, rtol=1e-4)
@@ -101,14 +118,20 @@ def test_log_odds_stay_finite_where_the_softmax_rounds_to_one(probe: ClassProbe)
 
 
 def test_a_probe_of_classes_of_several_clusters_finds_them_all(generator: torch.Generator) -> None:
-    corners = torch.tensor([[-2.0, -2.0], [2.0, 2.0], [-2.0, 2.0], [2.0, -2.0]])  # no plane parts these classes
-    z = GaussianMixture(torch.full((4,), 0.25), corners, torch.full((4,), 0.4)).sample(2_000, generator=generator)
+    corners = torch.tensor(
+        [[-2.0, -2.0], [2.0, 2.0], [-2.0, 2.0], [2.0, -2.0]]
+    )  # no plane parts these classes
+    z = GaussianMixture(torch.full((4,), 0.25), corners, torch.full((4,), 0.4)).sample(
+        2_000, generator=generator
+    )
     labels = (z[:, 0] * z[:, 1] < 0).long()
     assert ClassProbe.fit(z, labels, steps=300, generator=generator).accuracy > 0.98
 
 
 def test_a_value_probe_explains_what_the_noise_leaves(width: ValueProbe) -> None:
-    assert width.explained == pytest.approx(4 / 5, abs=0.08)  # variance 4 of the value, 1 of the noise
+    assert width.explained == pytest.approx(
+        4 / 5, abs=0.08
+    )  # variance 4 of the value, 1 of the noise
     z = torch.tensor([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])
     torch.testing.assert_close(width.values(z)[:, 0], torch.tensor([3.0, 7.0]), atol=0.5, rtol=0)
 
@@ -116,7 +139,8 @@ def test_a_value_probe_explains_what_the_noise_leaves(width: ValueProbe) -> None
 def test_probes_repeat_under_the_same_generator() -> None:
     z, labels = labelled(100, torch.Generator().manual_seed(3))
     first, second = (
-        ClassProbe.fit(z, labels, steps=10, generator=torch.Generator().manual_seed(4)).values(z) for _ in range(2)
+        ClassProbe.fit(z, labels, steps=10, generator=torch.Generator().manual_seed(4)).values(z)
+        for _ in range(2)
     )
     assert torch.equal(first, second)
 
@@ -127,17 +151,24 @@ def test_codes_without_a_label_are_left_out(generator: torch.Generator) -> None:
     assert ClassProbe.fit(*lost, steps=5, generator=generator).values(z).isfinite().all()
 
 
-def test_what_is_surely_a_class_is_well_inside_it_where_classes_are_far_apart(generator: torch.Generator) -> None:
+def test_what_is_surely_a_class_is_well_inside_it_where_classes_are_far_apart(
+    generator: torch.Generator,
+) -> None:
     # 8 apart, where each is 1 wide: a little noise makes nearly every place on the way surely one or the other.
     labels = torch.arange(2_000) % 2
     z = torch.randn(2_000, 16, generator=generator) + (2 * labels - 1)[:, None]
-    little, fitting = (ClassProbe.fit(z, labels, noise=noise, steps=400, generator=seeded()) for noise in (0.5, None))
+    little, fitting = (
+        ClassProbe.fit(z, labels, noise=noise, steps=400, generator=seeded())
+        for noise in (0.5, None)
+    )
     halfway, centre = torch.full((1, 16), 0.5), torch.ones(1, 16)
     assert little.values(halfway)[0, 1] > little.margin
     assert fitting.values(halfway)[0, 1] < fitting.margin < fitting.values(centre)[0, 1]
 
 
-def test_where_few_codes_are_sure_of_their_class_a_fifth_reaches_its_margin(generator: torch.Generator) -> None:
+def test_where_few_codes_are_sure_of_their_class_a_fifth_reaches_its_margin(
+    generator: torch.Generator,
+) -> None:
     z = torch.randn(3_000, 2, generator=generator)
     labels = torch.bernoulli(torch.sigmoid(z[:, 0]), generator=generator).long()
     probe = ClassProbe.fit(z, labels, steps=200, generator=generator)
@@ -166,14 +197,18 @@ def test_principal_components_are_the_axes_of_a_gaussian(generator: torch.Genera
 
 
 @pytest.mark.parametrize("dimension", [6, 80], ids=["all columns", "a block"])
-def test_decoder_directions_are_the_right_singular_vectors(dimension: int, generator: torch.Generator) -> None:
+def test_decoder_directions_are_the_right_singular_vectors(
+    dimension: int, generator: torch.Generator
+) -> None:
     left = torch.linalg.qr(torch.randn(100, dimension, generator=generator)).Q
     right = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator)).Q
     lengths = 5 * 0.8 ** torch.arange(dimension)
     decode = _linear(left * lengths @ right.T)
     vectors, values = decoder_directions(decode, torch.zeros(2, dimension), 3, generator=generator)
     torch.testing.assert_close(values, lengths[:3].expand(2, 3), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close((vectors @ right[:, :3]).abs(), torch.eye(3).expand(2, 3, 3), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        (vectors @ right[:, :3]).abs(), torch.eye(3).expand(2, 3, 3), atol=0.01, rtol=0
+    )
     assert (vectors.gather(2, vectors.abs().argmax(dim=2, keepdim=True)) > 0).all()
 
 
@@ -193,9 +228,13 @@ def test_orthogonal_attributes_are_not_entangled(generator: torch.Generator) -> 
     assert found.names == ("axis 0", "axis 1", "axis 2")
 
 
-def test_entanglement_is_the_cosine_and_the_change_per_standard_deviation(generator: torch.Generator) -> None:
+def test_entanglement_is_the_cosine_and_the_change_per_standard_deviation(
+    generator: torch.Generator,
+) -> None:
     z = torch.randn(200_000, 2, generator=generator) * torch.tensor([1.0, 2.0])
-    found = entanglement([Direction(torch.tensor([1.0, 0.0])), Direction(torch.tensor([-1.0, 1.0]))], z)
+    found = entanglement(
+        [Direction(torch.tensor([1.0, 0.0])), Direction(torch.tensor([-1.0, 1.0]))], z
+    )
     root = math.sqrt(0.5)
     torch.testing.assert_close(found.cosines, torch.tensor([[1, root], [root, 1]]))
     ratio = 1 / math.sqrt(2.5)  # spread of the first / of the second
@@ -207,12 +246,27 @@ def test_entanglement_is_the_cosine_and_the_change_per_standard_deviation(genera
     ("act", "sentence"),
     [
         (lambda g: Direction(torch.zeros(2)), "other than 0"),
-        (lambda g: Direction(torch.ones(3)).values(torch.ones(1, 2)), "has 3 coordinates and the codes 2"),
+        (
+            lambda g: Direction(torch.ones(3)).values(torch.ones(1, 2)),
+            "has 3 coordinates and the codes 2",
+        ),
         (lambda g: Function(lambda z: z.sum()).values(torch.ones(2, 2)), r"must give \(n,\)"),
-        (lambda g: Function(lambda z: z.detach().sum(dim=1)).slopes(torch.ones(2, 2)), "cannot be differentiated"),
-        (lambda g: ClassProbe.fit(torch.ones(5, 2), torch.ones(5).long(), generator=g), "20 or more labelled codes"),
-        (lambda g: ClassProbe.fit(torch.ones(50, 2), torch.ones(50).long(), generator=g), "50 of 1"),
-        (lambda g: ValueProbe.fit(torch.ones(50, 2), torch.ones(50), generator=g), "1 different labels"),
+        (
+            lambda g: Function(lambda z: z.detach().sum(dim=1)).slopes(torch.ones(2, 2)),
+            "cannot be differentiated",
+        ),
+        (
+            lambda g: ClassProbe.fit(torch.ones(5, 2), torch.ones(5).long(), generator=g),
+            "20 or more labelled codes",
+        ),
+        (
+            lambda g: ClassProbe.fit(torch.ones(50, 2), torch.ones(50).long(), generator=g),
+            "50 of 1",
+        ),
+        (
+            lambda g: ValueProbe.fit(torch.ones(50, 2), torch.ones(50), generator=g),
+            "1 different labels",
+        ),
         (lambda g: principal_components(torch.ones(5, 2), 3), "1 to 2 directions, not 3"),
         (lambda g: decoder_directions(torch.exp, torch.ones(1, 2), 0, generator=g), "not 0"),
     ],

@@ -13,10 +13,10 @@ from latent_atlas.boundary import (
     BoxBoundary,
     GaussianBoundary,
     GaussiansBoundary,
+    KernelBoundary,
+    LowDensityBoundary,
     MixtureBoundary,
-    OutskirtsBoundary,
     PriorBoundary,
-    RadiusBoundary,
     fit_boundary,
     load_boundary,
 )
@@ -38,7 +38,9 @@ def seeded(seed: int = 4) -> torch.Generator:
 
 
 def fitted(name: str, codes: Tensor, **settings: Any) -> Boundary:
-    return fit_boundary(MapConfig(boundary=name, parts=PARTS, **settings), codes, generator=seeded())
+    return fit_boundary(
+        MapConfig(boundary=name, parts=PARTS, **settings), codes, generator=seeded()
+    )
 
 
 def density_of(boundary: Boundary) -> Density:
@@ -66,7 +68,9 @@ def boundary(request: pytest.FixtureRequest, all_fitted: dict[str, Boundary]) ->
 @pytest.fixture(scope="module")
 def masses(all_fitted: dict[str, Boundary]) -> dict[str, Tensor]:
     """Each boundary's probability of every cell of the grid."""
-    return {name: density_of(made).log_prob(GRID).exp() * STEP**2 for name, made in all_fitted.items()}
+    return {
+        name: density_of(made).log_prob(GRID).exp() * STEP**2 for name, made in all_fitted.items()
+    }
 
 
 def test_a_density_integrates_to_one(boundary: Boundary, masses: dict[str, Tensor]) -> None:
@@ -80,7 +84,9 @@ def test_draws_fall_where_the_density_says(
 ) -> None:
     draws, mass = boundary.sample(40_000, generator=generator), masses[boundary.name]
     shares = [
-        torch.zeros(8, 8).index_put_(tuple(((places + 8) / 2).long().clamp(0, 7).T), weights, accumulate=True)
+        torch.zeros(8, 8).index_put_(
+            tuple(((places + 8) / 2).long().clamp(0, 7).T), weights, accumulate=True
+        )
         for places, weights in ((draws, torch.full((40_000,), 1 / 40_000)), (GRID, mass))
     ]
     assert (shares[0] - shares[1]).abs().sum() < 0.05
@@ -88,7 +94,9 @@ def test_draws_fall_where_the_density_says(
     torch.testing.assert_close(draws.square().mean(dim=0), moments, rtol=0.03, atol=0.03)
 
 
-def test_ratios_to_a_known_density_average_to_one(boundary: Boundary, generator: torch.Generator) -> None:
+def test_ratios_to_a_known_density_average_to_one(
+    boundary: Boundary, generator: torch.Generator
+) -> None:
     """E_r[q / r] = 1 for any q within the support of r: in a cluster, or, where codes are refused, beside them."""
     place, scale = ((-0.22, 0.46), 0.12) if boundary.name == "density" else ((1.7, 0.4), 0.3)
     q = GaussianMixture(torch.ones(1), torch.tensor([place]), torch.tensor([scale]))
@@ -101,15 +109,24 @@ def test_ratios_to_a_known_density_average_to_one(boundary: Boundary, generator:
 
 
 def test_draws_have_a_density(boundary: Boundary, generator: torch.Generator) -> None:
-    assert density_of(boundary).log_prob(boundary.sample(2_000, generator=generator)).isfinite().all()
+    assert (
+        density_of(boundary).log_prob(boundary.sample(2_000, generator=generator)).isfinite().all()
+    )
 
 
 def test_score_is_the_gradient_of_log_prob(boundary: Boundary, generator: torch.Generator) -> None:
     density, step = density_of(boundary), 1e-5
     z = boundary.sample(50, generator=generator).double()
-    slopes = [(density.log_prob(z + step * a) - density.log_prob(z - step * a)) / (2 * step) for a in torch.eye(2)]
-    torch.testing.assert_close(density.score(z), torch.stack(slopes, dim=1).to(z), rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(density.score(z), gradient(density.log_prob, z), rtol=1e-4, atol=1e-4)
+    slopes = [
+        (density.log_prob(z + step * a) - density.log_prob(z - step * a)) / (2 * step)
+        for a in torch.eye(2)
+    ]
+    torch.testing.assert_close(
+        density.score(z), torch.stack(slopes, dim=1).to(z), rtol=1e-3, atol=1e-3
+    )
+    torch.testing.assert_close(
+        density.score(z), gradient(density.log_prob, z), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_score_is_finite_far_away(boundary: Boundary) -> None:
@@ -124,7 +141,9 @@ def test_a_boundary_survives_its_tensors(boundary: Boundary, generator: torch.Ge
     again = load_boundary(boundary.name, 2, dict(sorted(tensors.items(), reverse=True)))
     assert type(again) is type(boundary)
     assert (again.dimension, again.note) == (2, boundary.note)
-    assert torch.equal(again.sample(50, generator=seeded()), boundary.sample(50, generator=seeded()))
+    assert torch.equal(
+        again.sample(50, generator=seeded()), boundary.sample(50, generator=seeded())
+    )
     z = torch.randn(50, 2, generator=generator)
     assert torch.equal(density_of(again).log_prob(z), density_of(boundary).log_prob(z))
 
@@ -136,12 +155,16 @@ def test_fits_repeat_under_the_same_generator(boundary: Boundary, codes: Tensor)
 
 def test_a_name_alone_fits_with_the_usual_settings(codes: Tensor) -> None:
     alone = fit_boundary("radius", codes, generator=seeded())
-    assert torch.equal(alone.sample(5, generator=seeded()), fitted("radius", codes).sample(5, generator=seeded()))
+    assert torch.equal(
+        alone.sample(5, generator=seeded()), fitted("radius", codes).sample(5, generator=seeded())
+    )
     assert alone.note is None
 
 
 @pytest.mark.parametrize("name", AFFINE)
-def test_whitening_is_affine_and_exact(name: str, codes: Tensor, all_fitted: dict[str, Boundary]) -> None:
+def test_whitening_is_affine_and_exact(
+    name: str, codes: Tensor, all_fitted: dict[str, Boundary]
+) -> None:
     boundary = all_fitted[name]
     assert isinstance(boundary, AffineBoundary)
     z = codes[:100]
@@ -153,7 +176,9 @@ def test_whitening_is_affine_and_exact(name: str, codes: Tensor, all_fitted: dic
     assert boundary.log_scale == pytest.approx(jacobian.det().abs().log().item(), abs=1e-5)
 
 
-def test_whitened_codes_have_the_moments_of_the_prior(codes: Tensor, all_fitted: dict[str, Boundary]) -> None:
+def test_whitened_codes_have_the_moments_of_the_prior(
+    codes: Tensor, all_fitted: dict[str, Boundary]
+) -> None:
     for name in ("gaussian-diagonal", "gaussian"):
         boundary = all_fitted[name]
         assert isinstance(boundary, AffineBoundary)
@@ -196,37 +221,47 @@ def test_the_box_s_excess_is_a_divergence() -> None:
     box = fitted("box", 3 * torch.randn(5_000, 2, generator=seeded()) + 7)
     assert isinstance(box, BoxBoundary)
     entropy = math.log(2 * math.pi * math.e) + 2 * math.log(3)
-    assert box.excess.item() == pytest.approx((box.high - box.low).log().sum().item() - entropy, abs=0.05)
+    assert box.excess.item() == pytest.approx(
+        (box.high - box.low).log().sum().item() - entropy, abs=0.05
+    )
 
 
 def test_the_radius_is_the_distance_to_the_tenth_neighbour_of_a_hundred() -> None:
-    line = torch.arange(100.0)[:, None] / 10  # five neighbours at either side: the tenth is 0.5 away
+    line = (
+        torch.arange(100.0)[:, None] / 10
+    )  # five neighbours at either side: the tenth is 0.5 away
     boundary = fitted("radius", line)
-    assert isinstance(boundary, RadiusBoundary)
+    assert isinstance(boundary, KernelBoundary)
     assert boundary.radius.item() == pytest.approx(0.5)
 
 
 def test_repeated_codes_do_not_shrink_the_radius() -> None:
     line = torch.arange(100.0)[:, None] / 10
     boundary = fitted("radius", line.repeat(12, 1))
-    assert isinstance(boundary, RadiusBoundary)
+    assert isinstance(boundary, KernelBoundary)
     assert boundary.radius.item() == pytest.approx(0.5)
 
 
 def test_the_radius_is_found_for_codes_far_from_zero() -> None:
     line = 1_000 + torch.arange(200.0)[:, None] / 10
     boundary = fitted("radius", line)
-    assert isinstance(boundary, RadiusBoundary)
+    assert isinstance(boundary, KernelBoundary)
     assert boundary.radius.item() == pytest.approx(0.5, abs=1e-3)
     z = line[:50] + 0.2
-    exact = torch.distributions.Normal(boundary.centres.double().T, 0.5).log_prob(z.double()).logsumexp(dim=1)
+    exact = (
+        torch.distributions.Normal(boundary.centres.double().T, 0.5)
+        .log_prob(z.double())
+        .logsumexp(dim=1)
+    )
     torch.testing.assert_close(
         density_of(boundary).log_prob(z).double(), exact - math.log(len(line)), rtol=0, atol=0.01
     )
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 30])
-def test_displacements_have_the_radius_asked_for(dimension: int, generator: torch.Generator) -> None:
+def test_displacements_have_the_radius_asked_for(
+    dimension: int, generator: torch.Generator
+) -> None:
     codes = 1_000 * torch.randn(20, dimension, generator=generator)
     draws = fitted("radius", codes, radius=2.0).sample(20_000, generator=generator)
     lengths = torch.cdist(draws, codes, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1)
@@ -236,15 +271,19 @@ def test_displacements_have_the_radius_asked_for(dimension: int, generator: torc
 
 def test_many_codes_are_represented_by_some(generator: torch.Generator) -> None:
     boundary = fitted("radius", torch.randn(9_000, 2, generator=generator), radius=0.5)
-    assert isinstance(boundary, RadiusBoundary)
+    assert isinstance(boundary, KernelBoundary)
     assert boundary.centres.shape == (2_000, 2)
-    assert density_of(boundary).log_prob(GRID[::4]).exp().sum().item() * 4 * STEP**2 == pytest.approx(1, abs=0.01)
+    assert density_of(boundary).log_prob(
+        GRID[::4]
+    ).exp().sum().item() * 4 * STEP**2 == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize(("setting", "share"), [(None, 0.05), (0.3, 0.3)])
-def test_the_outskirts_hold_a_quantile_of_new_codes(setting: float | None, share: float, codes: Tensor) -> None:
+def test_the_outskirts_hold_a_quantile_of_new_codes(
+    setting: float | None, share: float, codes: Tensor
+) -> None:
     boundary = fitted("density", codes, quantile=setting)
-    assert isinstance(boundary, OutskirtsBoundary)
+    assert isinstance(boundary, LowDensityBoundary)
     turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])
     fresh = WORLD.sample(20_000, generator=seeded(9)) @ turn + torch.tensor([0.5, -0.5])
     inside = density_of(boundary).log_prob(fresh).isfinite().float().mean().item()
@@ -253,12 +292,13 @@ def test_the_outskirts_hold_a_quantile_of_new_codes(setting: float | None, share
 
 def test_the_outskirts_say_how_well_they_are_normalised(codes: Tensor) -> None:
     boundary = fitted("density", codes)
-    assert isinstance(boundary, OutskirtsBoundary)
+    assert isinstance(boundary, LowDensityBoundary)
     share = boundary.outskirts.acceptance.item()
     assert 0.1 < share < 0.6
     assert boundary.note is not None
-    assert f"from 100000 proposals, with a relative standard error of {((1 - share) / share / 1e5) ** 0.5:.2%}" in (
-        boundary.note
+    assert (
+        f"from 100000 proposals, with a relative standard error of {((1 - share) / share / 1e5) ** 0.5:.2%}"
+        in (boundary.note)
     )
     draws = boundary.outskirts.proposal.sample(100_000, generator=seeded(8))
     again = boundary.outskirts.accepts(draws).float().mean().item()
@@ -271,7 +311,9 @@ def test_outskirts_that_no_proposal_meets_are_refused(generator: torch.Generator
         fitted("density", codes, quantile=1e-4)
 
 
-def test_as_many_gaussians_are_fitted_as_there_are_clusters(codes: Tensor, generator: torch.Generator) -> None:
+def test_as_many_gaussians_are_fitted_as_there_are_clusters(
+    codes: Tensor, generator: torch.Generator
+) -> None:
     two = fitted("gaussian-mixture", codes)
     one = fitted("gaussian-mixture", torch.randn(2_000, 2, generator=generator))
     assert isinstance(two, GaussiansBoundary)
@@ -294,7 +336,9 @@ def test_one_gaussian_is_the_gaussian(generator: torch.Generator) -> None:
     codes = torch.randn(500, 3, generator=generator) @ torch.randn(3, 3, generator=generator) + 4
     one, gaussian = (fitted(name, codes) for name in ("gaussian-mixture", "gaussian"))
     z = codes[:50]
-    torch.testing.assert_close(density_of(one).log_prob(z), density_of(gaussian).log_prob(z), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        density_of(one).log_prob(z), density_of(gaussian).log_prob(z), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_the_mixture_weighs_its_parts(codes: Tensor, all_fitted: dict[str, Boundary]) -> None:
@@ -309,7 +353,9 @@ def test_the_mixture_weighs_its_parts(codes: Tensor, all_fitted: dict[str, Bound
 def test_the_mixture_draws_its_parts_in_proportion() -> None:
     near, far = (GaussianBoundary(torch.full((1,), place), torch.eye(1)) for place in (0.0, 100.0))
     far.name = "elsewhere"  # pyright: ignore[reportAttributeAccessIssue] - a part is known by its name
-    draws = MixtureBoundary([near, far], torch.tensor([0.8, 0.2])).sample(20_000, generator=seeded())
+    draws = MixtureBoundary([near, far], torch.tensor([0.8, 0.2])).sample(
+        20_000, generator=seeded()
+    )
     assert (draws < 50).float().mean().item() == pytest.approx(0.8, abs=0.015)
 
 
@@ -346,7 +392,9 @@ def test_few_codes_in_many_dimensions_are_enough(name: str, count: int, dimensio
 
 
 @pytest.mark.parametrize("name", BOUNDARIES)
-def test_constant_and_dependent_coordinates_are_no_obstacle(name: str, generator: torch.Generator) -> None:
+def test_constant_and_dependent_coordinates_are_no_obstacle(
+    name: str, generator: torch.Generator
+) -> None:
     free = torch.randn(300, 2, generator=generator)
     codes = torch.cat([free, torch.full((300, 1), 1_000.0), free[:, :1] - free[:, 1:]], dim=1)
     boundary = fitted(name, codes)
@@ -355,7 +403,9 @@ def test_constant_and_dependent_coordinates_are_no_obstacle(name: str, generator
     assert draws.isfinite().all()
     assert log_prob(draws).isfinite().all()
     assert not log_prob(codes).isnan().any()
-    if name != "prior" and name != "mixture":  # the prior, itself or as a part, knows of no constant
+    if (
+        name != "prior" and name != "mixture"
+    ):  # the prior, itself or as a part, knows of no constant
         assert (draws[:, 2] - 1_000).abs().max() < 5
 
 
@@ -383,12 +433,17 @@ def test_a_boundary_follows_codes_that_live_elsewhere(name: str, codes: Tensor) 
         (torch.randn(50, 0), r"codes must have shape \(n, d\); these have \(50, 0\)"),
         (torch.randn(9, 2), "a boundary needs at least 10 codes; there are 9"),
         (torch.eye(20).log(), "20 of 20 codes are not finite, the first at row 0"),
-        (torch.ones(20, 2).index_fill(0, torch.tensor([7]), math.nan), "1 of 20 codes are not finite, .* row 7"),
+        (
+            torch.ones(20, 2).index_fill(0, torch.tensor([7]), math.nan),
+            "1 of 20 codes are not finite, .* row 7",
+        ),
         (torch.ones(20, 2), "all 20 codes are equal"),
     ],
     ids=["vector", "cube", "nothing", "few", "infinite", "nan", "equal"],
 )
-def test_codes_that_fit_no_boundary_get_one_sentence(name: str, codes: Tensor, sentence: str) -> None:
+def test_codes_that_fit_no_boundary_get_one_sentence(
+    name: str, codes: Tensor, sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence):
         fitted(name, codes)
 
@@ -408,7 +463,9 @@ def test_unknown_names_and_foreign_tensors_are_refused(all_fitted: dict[str, Bou
     with pytest.raises(UserError, match="no boundary 'moat'; choose prior, box"):
         load_boundary("moat", 2, {})
     for name in set(BOUNDARIES) - {"prior"}:
-        with pytest.raises(UserError, match=f"boundary '{name}' cannot be rebuilt from nothing; fit the map again"):
+        with pytest.raises(
+            UserError, match=f"boundary '{name}' cannot be rebuilt from nothing; fit the map again"
+        ):
             load_boundary(name, 2, {})
     with pytest.raises(UserError, match="boundary 'gaussian' has 2 dimensions, not 3"):
         load_boundary("gaussian", 3, all_fitted["gaussian"].tensors())

@@ -9,26 +9,29 @@ from torch import Tensor, nn
 
 from latent_atlas.boundary import PriorBoundary, fit_gaussians
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.density.base import ExactMembership, StandardNormal
+from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import correlated_gaussian, two_clusters
 from latent_atlas.density_ratio.calibration import Calibration, calibrate, kl_over_levels, measure
 from latent_atlas.density_ratio.train import Fit
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
-EXACT = ExactMembership(WORLD, StandardNormal(2))
+EXACT = ExactRatio(WORLD, StandardNormal(2))
 
 
 @pytest.fixture
 def logits(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    real, fake = WORLD.sample(50_000, generator=generator), StandardNormal(2).sample(50_000, generator=generator)
+    real, fake = (
+        WORLD.sample(50_000, generator=generator),
+        StandardNormal(2).sample(50_000, generator=generator),
+    )
     return EXACT.logit(real), EXACT.logit(fake)
 
 
 def test_an_exact_logit_is_found_exact(logits: tuple[Tensor, Tensor]) -> None:
     measured = measure(*logits)
     assert abs(measured.normaliser - 1) < 4 * measured.normaliser_error
-    assert abs(measured.log_normaliser) < 4 * measured.log_normaliser_error
+    assert abs(measured.log_normalising_constant) < 4 * measured.log_normaliser_error
     assert measured.inverse == pytest.approx(1, abs=0.15)  # its tail is heavy
     assert (measured.scale, measured.shift) == pytest.approx((1, 0), abs=0.03)
     groups = measured.reliability
@@ -79,9 +82,13 @@ def gaussian(dimension: int, nats: float) -> tuple[Codes, Tensor]:
 
 
 @pytest.mark.parametrize(("dimension", "nats"), [(2, 1.0), (40, 10.0), (40, 60.0)])
-def test_the_integral_over_levels_is_the_divergence(dimension: int, nats: float, generator: torch.Generator) -> None:
+def test_the_integral_over_levels_is_the_divergence(
+    dimension: int, nats: float, generator: torch.Generator
+) -> None:
     codes, covariance = gaussian(dimension, nats)
-    found = kl_over_levels(Gaussian(covariance), codes, PriorBoundary(dimension), generator=generator)
+    found = kl_over_levels(
+        Gaussian(covariance), codes, PriorBoundary(dimension), generator=generator
+    )
     assert found == pytest.approx(nats, rel=0.05)
 
 
@@ -91,9 +98,15 @@ def test_the_normaliser_is_found_across_a_chasm(offset: float, generator: torch.
     network = Gaussian(covariance, offset)
     fit = Fit(1.0, 1.25, 7)
     boundary, population = PriorBoundary(40), fit_gaussians(codes.means, generator=generator)
-    measured, drawn = calibrate(network, codes, boundary, population, levels=10, fit=fit, generator=generator)
-    assert measured.log_normaliser == pytest.approx(offset, abs=5 * measured.log_normaliser_error)
-    assert measured.normaliser == pytest.approx(math.exp(offset), rel=5 * measured.log_normaliser_error)
+    measured, drawn = calibrate(
+        network, codes, boundary, population, levels=10, fit=fit, generator=generator
+    )
+    assert measured.log_normalising_constant == pytest.approx(
+        offset, abs=5 * measured.log_normaliser_error
+    )
+    assert measured.normaliser == pytest.approx(
+        math.exp(offset), rel=5 * measured.log_normaliser_error
+    )
     assert measured.log_normaliser_error < 0.02
     assert measured.kl == pytest.approx(40 + offset, abs=0.5)
     assert measured.gap == 0.25
@@ -111,9 +124,22 @@ def test_numbers_survive_json(logits: tuple[Tensor, Tensor]) -> None:
 def verdict(**changes: float) -> str:
     """The verdict on a good map, changed."""
     good = measure(torch.full((20_000,), 2.0), torch.full((20_000,), -1.0))
-    honest = {"normaliser": 1.0, "normaliser_error": 0.01, "inverse": 1.0, "inverse_error": 0.1, "kl": 2.0}
-    honest |= {"log_normaliser": 0.0, "log_normaliser_error": 0.01, "effective_share": 0.2, "cross_entropy": 0.4}
-    return replace(good, **{**honest, "scale": 1.0, "shift": 0.0, "samples": 20_000, **changes}).verdict()
+    honest = {
+        "normaliser": 1.0,
+        "normaliser_error": 0.01,
+        "inverse": 1.0,
+        "inverse_error": 0.1,
+        "kl": 2.0,
+    }
+    honest |= {
+        "log_normaliser": 0.0,
+        "log_normaliser_error": 0.01,
+        "effective_share": 0.2,
+        "cross_entropy": 0.4,
+    }
+    return replace(
+        good, **{**honest, "scale": 1.0, "shift": 0.0, "samples": 20_000, **changes}
+    ).verdict()
 
 
 @pytest.mark.parametrize(
@@ -126,8 +152,14 @@ def verdict(**changes: float) -> str:
         ({"log_normaliser_error": 0.5}, "cannot be measured"),
         ({"log_normaliser": -0.5}, "not normalised"),
         ({"scale": 0.6}, "overconfident"),
-        ({"scale": 0.0, "kl": -0.01, "cross_entropy": math.log(2)}, "honest: KL(q || r) about 0.0 nats"),
-        ({"levels": 7, "kl": 61.0, "kl_over_levels": 60.0}, "a single level would saturate, 7 levels bridge it"),
+        (
+            {"scale": 0.0, "kl": -0.01, "cross_entropy": math.log(2)},
+            "honest: KL(q || r) about 0.0 nats",
+        ),
+        (
+            {"levels": 7, "kl": 61.0, "kl_over_levels": 60.0},
+            "a single level would saturate, 7 levels bridge it",
+        ),
         ({"levels": 7, "kl": 61.0, "kl_over_levels": 40.0}, "the levels disagree"),
         ({"distance": 6.0}, "not learned all there is"),
         ({"levels": 7, "effective_share": 1e-4, "kl_over_levels": 2.0}, "the map is honest"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latent_atlas.density.base import ExactMembership, StandardNormal
+from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Window, chart, fit_window, plane_through
@@ -31,7 +31,7 @@ def test_three_codes_on_a_line_span_no_plane() -> None:
 
 
 def test_every_pixel_of_a_chart_is_the_map_at_its_code() -> None:
-    membership = ExactMembership(two_clusters(5, 3.0), StandardNormal(5))
+    membership = ExactRatio(two_clusters(5, 3.0), StandardNormal(5))
     plane = plane_through(torch.zeros(5), torch.eye(5)[0], torch.eye(5)[3])
     seen = chart(membership, plane, Window(-2.0, 2.0, -1.0, 3.0), resolution=9)
     z = torch.zeros(1, 5)

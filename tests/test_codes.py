@@ -81,7 +81,9 @@ def test_few_codes_are_said_to_be_few() -> None:
         (normal(50, 60), None, "50 codes cannot show where a population of 60 dimensions is"),
     ],
 )  # fmt: skip
-def test_bad_codes_get_one_sentence(means: torch.Tensor, spread: torch.Tensor | None, sentence: str) -> None:
+def test_bad_codes_get_one_sentence(
+    means: torch.Tensor, spread: torch.Tensor | None, sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence):
         as_codes(means, spread)
 

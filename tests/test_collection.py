@@ -17,7 +17,9 @@ def test_npy_npz_and_safetensors_hold_the_same_codes(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", CODES)
     np.savez(tmp_path / "b.npz", means=CODES, other=np.zeros(3))
     np.savez(tmp_path / "c.npz", anything=CODES, log_variances=-np.ones_like(CODES))
-    save_file({"latents": torch.tensor(CODES), "logvar": -torch.ones(60, 4)}, tmp_path / "d.safetensors")
+    save_file(
+        {"latents": torch.tensor(CODES), "logvar": -torch.ones(60, 4)}, tmp_path / "d.safetensors"
+    )
     for name in ("a.npy", "b.npz", "c.npz", "d.safetensors"):
         collection = read_collection(tmp_path / name)
         np.testing.assert_array_equal(collection.codes.means.numpy(), CODES)
@@ -96,7 +98,9 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.Mon
     np.save("codes.npy", np.array([Harmful()] * 40, dtype=object), allow_pickle=True)
     np.savez("codes.npz", means=np.array([Harmful()] * 40, dtype=object))
     for name in ("codes.npy", "codes.npz"):
-        with pytest.raises(UserError, match="pickled objects are never loaded, so save plain numbers with"):
+        with pytest.raises(
+            UserError, match="pickled objects are never loaded, so save plain numbers with"
+        ):
             read_collection(Path(name))
     assert not Path("harm").exists()
 
@@ -104,23 +108,43 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("arrays", "sentence"),
     [
-        ({"a": CODES, "b": CODES}, r"holds a \(60, 4\), b \(60, 4\); name the array of codes `means`"),
+        (
+            {"a": CODES, "b": CODES},
+            r"holds a \(60, 4\), b \(60, 4\); name the array of codes `means`",
+        ),
         ({"labels": np.zeros(60, int)}, r"holds labels \(60,\); name the array of codes `means`"),
-        ({"means": CODES, "labels": np.zeros(60)}, r"`labels` in .* has the shape \(60,\) and type float64"),
-        ({"means": CODES, "labels": np.zeros(59, int)}, r"labels must have one number per code, \(60,\)"),
-        ({"means": CODES, "log_variances": CODES[:, :3]}, r"log_variances must have the shape of means"),
+        (
+            {"means": CODES, "labels": np.zeros(60)},
+            r"`labels` in .* has the shape \(60,\) and type float64",
+        ),
+        (
+            {"means": CODES, "labels": np.zeros(59, int)},
+            r"labels must have one number per code, \(60,\)",
+        ),
+        (
+            {"means": CODES, "log_variances": CODES[:, :3]},
+            r"log_variances must have the shape of means",
+        ),
         ({"means": CODES.astype(str)}, r"holds values of type <U32; save plain numbers"),
         ({"means": CODES.astype(int)}, r"codes must be of a floating type; these are int64"),
-        ({"means": CODES[:, None]}, r"codes must have shape \(n, d\) or \(n, c, h, w\); these have \(60, 1, 4\)"),
+        (
+            {"means": CODES[:, None]},
+            r"codes must have shape \(n, d\) or \(n, c, h, w\); these have \(60, 1, 4\)",
+        ),
         ({"means": np.float32(1)}, r"codes must have shape .* these have \(\)"),
-        ({"means": CODES[:0]}, r"there are no codes, only an empty array of shape \(0, 4\); give at least 30"),
+        (
+            {"means": CODES[:0]},
+            r"there are no codes, only an empty array of shape \(0, 4\); give at least 30",
+        ),
         (
             {"means": np.where(np.arange(60)[:, None] == 9, np.nan, CODES)},
             "1 of 60 codes are not finite, the first at row 9",
         ),
     ],
 )
-def test_what_is_no_codes_is_refused(arrays: dict[str, np.ndarray], sentence: str, tmp_path: Path) -> None:
+def test_what_is_no_codes_is_refused(
+    arrays: dict[str, np.ndarray], sentence: str, tmp_path: Path
+) -> None:
     np.savez(tmp_path / "codes.npz", **arrays)
     with pytest.raises(UserError, match=sentence):
         read_collection(tmp_path / "codes.npz")
@@ -136,7 +160,9 @@ def test_what_is_no_codes_is_refused(arrays: dict[str, np.ndarray], sentence: st
         ("codes.safetensors", b"no tensors", "is damaged"),
     ],
 )
-def test_what_is_no_file_of_codes_is_refused(name: str, content: bytes, sentence: str, tmp_path: Path) -> None:
+def test_what_is_no_file_of_codes_is_refused(
+    name: str, content: bytes, sentence: str, tmp_path: Path
+) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=sentence):
         read_collection(tmp_path / name)
@@ -151,5 +177,7 @@ def test_an_absent_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 
 def test_too_few_codes_to_hold_some_out_are_refused(generator: torch.Generator) -> None:
     means = torch.randn(29, 2, generator=generator)
-    with pytest.raises(UserError, match="29 different codes; 10 are held out to judge the map by and 20 needed"):
+    with pytest.raises(
+        UserError, match="29 different codes; 10 are held out to judge the map by and 20 needed"
+    ):
         collect(means).split(0.1, generator=generator)

@@ -24,13 +24,22 @@ def test_presets_survive_json_and_describe_networks(name: str) -> None:
 
 
 def test_settings_that_belong_together_are_judged_together() -> None:
-    config = with_settings(Config(), ["train.discriminator_start=900", "train.adversarial_start=1000"])
+    config = with_settings(
+        Config(), ["train.discriminator_start=900", "train.adversarial_start=1000"]
+    )
     assert (config.train.discriminator_start, config.train.adversarial_start) == (900, 1000)
 
 
 def test_words_numbers_and_null_are_understood() -> None:
     config = with_settings(
-        Config(), ["train.precision=32", "train.r1=1", "data.limit=null", "data.limit=5", "train.compile=true"]
+        Config(),
+        [
+            "train.precision=32",
+            "train.r1=1",
+            "data.limit=null",
+            "data.limit=5",
+            "train.compile=true",
+        ],
     )
     assert config.train.precision == "32"
     assert isinstance(config.train.r1, float)
@@ -61,7 +70,10 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("map.radius=NaN", "map.radius is nan"),
         ("map.radius=far", "map.radius is 'far'; expected a number or null"),
         ("map.quantile=1", "map.quantile is 1.0; choose a share between 0 and 1, or null"),
-        ("map.parts=prior 1, moat 1", "no boundary 'moat' to mix; choose from prior, box, radius, density, gaussian"),
+        (
+            "map.parts=prior 1, moat 1",
+            "no boundary 'moat' to mix; choose from prior, box, radius, density, gaussian",
+        ),
         ("map.parts=prior 1, mixture 1", "no boundary 'mixture' to mix"),
         ("map.parts=", "no boundary '' to mix"),
         ("map.parts=prior", "gives 'prior' no weight; write it as in 'prior 0.5, radius 0.5'"),
@@ -77,7 +89,13 @@ def test_a_wrong_setting_gets_one_sentence(setting: str, sentence: str) -> None:
 
 def test_a_boundary_s_settings_are_understood() -> None:
     config = with_settings(
-        Config(), ["map.boundary=mixture", "map.parts=prior 1, gaussian-mixture 3", "map.radius=2", "map.quantile=null"]
+        Config(),
+        [
+            "map.boundary=mixture",
+            "map.parts=prior 1, gaussian-mixture 3",
+            "map.radius=2",
+            "map.quantile=null",
+        ],
     )
     assert mixture_parts(config.map.parts) == {"prior": 0.25, "gaussian-mixture": 0.75}
     assert (config.map.radius, config.map.quantile) == (2.0, None)
@@ -86,7 +104,9 @@ def test_a_boundary_s_settings_are_understood() -> None:
 
 @pytest.mark.parametrize("arm", ["online", "adversarial"])
 def test_a_fitted_boundary_waits_for_finished_codes(arm: str) -> None:
-    with pytest.raises(UserError, match=f"boundary 'box' is fitted to finished codes, but train.arm is {arm}; set"):
+    with pytest.raises(
+        UserError, match=f"boundary 'box' is fitted to finished codes, but train.arm is {arm}; set"
+    ):
         with_settings(Config(), [f"train.arm={arm}", "map.boundary=box"])
     beside = with_settings(Config(), [f"train.arm={arm}"])
     assert with_settings(beside, ["map.boundary=box", "train.arm=separate"]).map.boundary == "box"
@@ -104,7 +124,13 @@ def test_a_damaged_or_newer_file_is_refused() -> None:
 
 
 def test_sizes_choose_the_generic_preset_that_holds_them() -> None:
-    assert [preset_for_size(size) for size in (8, 16, 17, 64, 200)] == ["16px", "16px", "32px", "64px", "256px"]
+    assert [preset_for_size(size) for size in (8, 16, 17, 64, 200)] == [
+        "16px",
+        "16px",
+        "32px",
+        "64px",
+        "256px",
+    ]
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -114,7 +140,11 @@ def test_quick_makes_every_preset_smaller_and_nothing_else_of_it(name: str) -> N
     assert small.train.steps <= 1_200
     assert small.train.adversarial_start < small.train.steps
     assert small.model.image_size == min(config.model.image_size, 32)
-    assert (small.data, small.model.channels, small.train.arm) == (config.data, config.model.channels, config.train.arm)
+    assert (small.data, small.model.channels, small.train.arm) == (
+        config.data,
+        config.model.channels,
+        config.train.arm,
+    )
     assert quick(small) == small
 
 

@@ -7,7 +7,7 @@ import torch
 
 from latent_atlas.boundary import fit_boundary
 from latent_atlas.config import BOUNDARIES, MapConfig
-from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, arc
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.travel import PLANNERS, plan
@@ -36,25 +36,32 @@ def learned() -> LatentMap:
 DENSITIES: dict[str, Density] = {
     "StandardNormal": StandardNormal(3),
     "GaussianMixture": mixture(),
-    "ExactMembership": ExactMembership(mixture(), StandardNormal(3)),
+    "ExactMembership": ExactRatio(mixture(), StandardNormal(3)),
     "LatentMap": learned(),
     "ByAutograd": ByAutograd(),
 }
 each_density = pytest.mark.parametrize("density", DENSITIES.values(), ids=DENSITIES)
 each_membership = pytest.mark.parametrize(
-    "membership", [d for d in DENSITIES.values() if isinstance(d, Membership)], ids=["ExactMembership", "LatentMap"]
+    "membership",
+    [d for d in DENSITIES.values() if isinstance(d, DensityRatioModel)],
+    ids=["ExactMembership", "LatentMap"],
 )
 
 
 @each_density
 def test_score_is_the_gradient_of_log_prob(density: Density, generator: torch.Generator) -> None:
     z, step = torch.randn(6, 3, generator=generator), 1e-2
-    slopes = [(density.log_prob(z + step * a) - density.log_prob(z - step * a)) / (2 * step) for a in torch.eye(3)]
+    slopes = [
+        (density.log_prob(z + step * a) - density.log_prob(z - step * a)) / (2 * step)
+        for a in torch.eye(3)
+    ]
     torch.testing.assert_close(density.score(z), torch.stack(slopes, dim=1), rtol=0.01, atol=0.01)
 
 
 @each_density
-def test_score_is_the_same_inside_no_grad_and_inference_mode(density: Density, generator: torch.Generator) -> None:
+def test_score_is_the_same_inside_no_grad_and_inference_mode(
+    density: Density, generator: torch.Generator
+) -> None:
     z = torch.randn(4, 3, generator=generator)
     expected = density.score(z)
     with torch.no_grad():
@@ -64,21 +71,29 @@ def test_score_is_the_same_inside_no_grad_and_inference_mode(density: Density, g
 
 
 @each_density
-def test_a_code_s_answer_does_not_depend_on_its_neighbours(density: Density, generator: torch.Generator) -> None:
+def test_a_code_s_answer_does_not_depend_on_its_neighbours(
+    density: Density, generator: torch.Generator
+) -> None:
     z = torch.randn(5, 3, generator=generator)
     torch.testing.assert_close(density.log_prob(z)[2:3], density.log_prob(z[2:3]))
     torch.testing.assert_close(density.score(z)[2:3], density.score(z[2:3]))
 
 
 @each_membership
-def test_quantities_of_a_membership_follow_their_formulas(membership: Membership, generator: torch.Generator) -> None:
+def test_quantities_of_a_membership_follow_their_formulas(
+    membership: DensityRatioModel, generator: torch.Generator
+) -> None:
     z = torch.randn(8, 3, generator=generator)
     prior = StandardNormal(3)
     logit = membership.log_prob(z) - prior.log_prob(z)
     torch.testing.assert_close(membership.logit(z), logit)
     calibrated = membership.calibrated_logit(z)
-    scale = ((calibrated[1:] - calibrated[0]) / (logit[1:] - logit[0])).mean()  # 1 unless measured to be another
-    torch.testing.assert_close(calibrated - calibrated[0], scale * (logit - logit[0]), atol=1e-4, rtol=1e-3)
+    scale = (
+        (calibrated[1:] - calibrated[0]) / (logit[1:] - logit[0])
+    ).mean()  # 1 unless measured to be another
+    torch.testing.assert_close(
+        calibrated - calibrated[0], scale * (logit - logit[0]), atol=1e-4, rtol=1e-3
+    )
     real = torch.sigmoid(calibrated)
     torch.testing.assert_close(membership.realness(z), real)
     torch.testing.assert_close(membership.energy(z), -membership.log_prob(z))
@@ -86,7 +101,9 @@ def test_quantities_of_a_membership_follow_their_formulas(membership: Membership
     torch.testing.assert_close(membership.confusion(z), entropy)
     slope = scale * (membership.score(z) - prior.score(z))
     torch.testing.assert_close(membership.log_realness_gradient(z), (1 - real)[:, None] * slope)
-    torch.testing.assert_close(membership.realness_gradient(z), (real * (1 - real))[:, None] * slope)
+    torch.testing.assert_close(
+        membership.realness_gradient(z), (real * (1 - real))[:, None] * slope
+    )
 
 
 @pytest.mark.parametrize("name", BOUNDARIES)
@@ -94,7 +111,9 @@ def test_a_boundary_samples_its_own_density(name: str, generator: torch.Generato
     boundary = fit_boundary(name, arc().sample(500, generator=generator), generator=generator)
     draws = boundary.sample(20_000, generator=generator)
     assert draws.shape == (20_000, 2)
-    assert torch.equal(boundary.sample(3, generator=_seeded()), boundary.sample(3, generator=_seeded()))
+    assert torch.equal(
+        boundary.sample(3, generator=_seeded()), boundary.sample(3, generator=_seeded())
+    )
     if boundary.density is not None:
         axis = torch.linspace(-7, 7, 281)
         grid = torch.cartesian_prod(axis, axis)
@@ -116,9 +135,13 @@ each_planner = pytest.mark.parametrize("planner", PLANNERS)
 
 @each_density
 @each_planner
-def test_a_journey_has_its_ends_and_its_frames(density: Density, planner: str, generator: torch.Generator) -> None:
+def test_a_journey_has_its_ends_and_its_frames(
+    density: Density, planner: str, generator: torch.Generator
+) -> None:
     start, end = mixture().sample(4, generator=generator).chunk(2)
-    path = plan(density, start, end, planner, frames=6, generator=generator, **SETTINGS.get(planner, {}))
+    path = plan(
+        density, start, end, planner, frames=6, generator=generator, **SETTINGS.get(planner, {})
+    )
     assert path.points.shape == (6, 2, 3)
     assert path.points.dtype == start.dtype
     assert not path.points.requires_grad
@@ -130,7 +153,9 @@ def test_a_journey_has_its_ends_and_its_frames(density: Density, planner: str, g
 
 @each_density
 @each_planner
-def test_a_journey_is_the_same_whoever_asks(density: Density, planner: str, generator: torch.Generator) -> None:
+def test_a_journey_is_the_same_whoever_asks(
+    density: Density, planner: str, generator: torch.Generator
+) -> None:
     start, end = mixture().sample(4, generator=generator).chunk(2)
 
     def points() -> torch.Tensor:
@@ -145,13 +170,15 @@ def test_a_journey_is_the_same_whoever_asks(density: Density, planner: str, gene
 
 
 @each_planner
-def test_a_journey_does_not_depend_on_the_others_in_its_batch(planner: str, generator: torch.Generator) -> None:
+def test_a_journey_does_not_depend_on_the_others_in_its_batch(
+    planner: str, generator: torch.Generator
+) -> None:
     codes = arc().sample(200, generator=generator)
     start, end = codes[:8].chunk(2)
     settings = {"walk": {"tolerance": 0.0, "steps": 50}, "pullback": {"decode": lambda z: 3 * z}}
     settings |= {"graph": {"codes": codes[8:]}, "auto": {"codes": codes[8:]}}
-    together = plan(arc(), start, end, planner, floor=0.0, **settings.get(planner, {}))
-    alone = plan(arc(), start[1], end[1], planner, floor=0.0, **settings.get(planner, {}))
+    together = plan(arc(), start, end, planner, threshold=0.0, **settings.get(planner, {}))
+    alone = plan(arc(), start[1], end[1], planner, threshold=0.0, **settings.get(planner, {}))
     torch.testing.assert_close(together.points[:, 1:2], alone.points, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(together.metrics["length_ratio"][1:2], alone.metrics["length_ratio"])
 
@@ -163,10 +190,16 @@ def test_a_journey_turns_with_the_world(planner: str, generator: torch.Generator
     turned = GaussianMixture(world.weights, world.means @ turn, world.scales)
     start, end = torch.tensor([1.6, 0.8]), torch.tensor([-0.3, 2.2])
     codes = world.sample(200, generator=generator)
-    before = {"pullback": {"decode": lambda z: 3 * z}, "graph": {"codes": codes}, "auto": {"codes": codes}}
+    before = {
+        "pullback": {"decode": lambda z: 3 * z},
+        "graph": {"codes": codes},
+        "auto": {"codes": codes},
+    }
     after = before | {name: {"codes": codes @ turn} for name in ("graph", "auto")}
-    path = plan(world, start, end, planner, floor=0.0, **before.get(planner, {})).points
-    again = plan(turned, start @ turn, end @ turn, planner, floor=0.0, **after.get(planner, {})).points
+    path = plan(world, start, end, planner, threshold=0.0, **before.get(planner, {})).points
+    again = plan(
+        turned, start @ turn, end @ turn, planner, threshold=0.0, **after.get(planner, {})
+    ).points
     torch.testing.assert_close(again, path @ turn, atol=1e-3, rtol=1e-3)
 
 

@@ -35,7 +35,9 @@ def test_layouts(tmp_path: Path) -> None:
     assert last.labels is None
 
 
-@pytest.mark.parametrize("array", [BYTES[0], BYTES[0, 0], np.zeros((30, 8, 8, 5), np.uint8), np.zeros((0, 8, 8))])
+@pytest.mark.parametrize(
+    "array", [BYTES[0], BYTES[0, 0], np.zeros((30, 8, 8, 5), np.uint8), np.zeros((0, 8, 8))]
+)
 def test_other_shapes_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     with pytest.raises(UserError, match=r"shape|to learn from|no image"):
         loaded(saved(tmp_path, array), max_rejects=1.0)
@@ -49,7 +51,9 @@ def test_floats_of_either_range(tmp_path: Path, kind: type) -> None:
 
 def test_integers_and_booleans(tmp_path: Path) -> None:
     assert torch.equal(loaded(saved(tmp_path, BYTES.astype(np.int64))).images, EXPECTED)
-    assert torch.equal(loaded(saved(tmp_path, BYTES > 99)).images, (EXPECTED > 99) * torch.tensor(255).byte())
+    assert torch.equal(
+        loaded(saved(tmp_path, BYTES > 99)).images, (EXPECTED > 99) * torch.tensor(255).byte()
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +103,9 @@ def test_npz_without_images(tmp_path: Path) -> None:
         (np.array(["dog", "cat"] * 20), ("cat", "dog"), [1, 0, 1, 0]),
     ],
 )
-def test_npz_labels(tmp_path: Path, labels: np.ndarray, names: tuple[str, ...], numbers: list[int]) -> None:
+def test_npz_labels(
+    tmp_path: Path, labels: np.ndarray, names: tuple[str, ...], numbers: list[int]
+) -> None:
     np.savez(tmp_path / "a.npz", images=BYTES, labels=labels)
     found = loaded(tmp_path / "a.npz")
     assert found.label_names == names

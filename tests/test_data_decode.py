@@ -62,7 +62,9 @@ def test_modes_become_channels(mode: str, colour: Any, channels: int, expected: 
     assert pixel(encoded(Image.new(mode, (3, 3), colour)), channels, size=3) == expected
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0, 0), (257, 1), (300, 1), (25700, 100), (65535, 255)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0, 0), (257, 1), (300, 1), (25700, 100), (65535, 255)]
+)
 def test_sixteen_bit_grey_is_scaled_not_clipped(value: int, expected: int) -> None:
     deep = Image.fromarray(np.full((4, 4), value, np.uint16))
     assert pixel(encoded(deep), 1) == [expected]
@@ -77,7 +79,9 @@ def test_long_integers_are_read_as_sixteen_bit() -> None:
 
 @pytest.mark.parametrize(("value", "expected"), [(0.2, 51), (1.0, 255), (100.4, 100)])
 def test_floats_in_either_range(value: float, expected: int) -> None:
-    assert pixel(encoded(Image.fromarray(np.full((4, 4), value, np.float32)), "TIFF"), 1) == [expected]
+    assert pixel(encoded(Image.fromarray(np.full((4, 4), value, np.float32)), "TIFF"), 1) == [
+        expected
+    ]
 
 
 @pytest.mark.parametrize("value", [-0.5, 256.0, np.nan])
@@ -128,7 +132,11 @@ def test_exif_orientation_is_applied_once(kind: str) -> None:
 def test_first_frame_of_an_animation() -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "PNG", "TIFF"):
-        assert pixel(encoded(frames[0], kind, save_all=True, append_images=frames[1:]), 3) == [255, 0, 0]
+        assert pixel(encoded(frames[0], kind, save_all=True, append_images=frames[1:]), 3) == [
+            255,
+            0,
+            0,
+        ]
 
 
 def test_crop_takes_the_centre() -> None:
@@ -139,7 +147,9 @@ def test_crop_takes_the_centre() -> None:
     assert (decode(wide, Square(2, 1)) == 200).all()
 
 
-@pytest.mark.parametrize(("channels", "rest"), [(1, [0]), (2, [0, 0]), (3, [0, 0, 0]), (4, [0, 0, 0, 0])])
+@pytest.mark.parametrize(
+    ("channels", "rest"), [(1, [0]), (2, [0, 0]), (3, [0, 0, 0]), (4, [0, 0, 0, 0])]
+)
 def test_pad_keeps_everything(channels: int, rest: list[int]) -> None:
     wide = np.full((4, 8, 1), 200, np.uint8)
     image = decode(wide, Square(8, channels, "pad"))
@@ -181,17 +191,26 @@ def test_enlarging_keeps_a_constant() -> None:
 def test_a_large_jpeg_decoded_at_a_fraction_is_the_same_picture() -> None:
     ramp = np.tile(np.linspace(0, 255, 1024).astype(np.uint8), (1024, 1))
     fraction = decode(encoded(Image.fromarray(ramp), "JPEG", quality=95), Square(16, 1)).float()
-    assert (fraction - decode(encoded(Image.fromarray(ramp)), Square(16, 1)).float()).abs().max() < 3
+    assert (
+        fraction - decode(encoded(Image.fromarray(ramp)), Square(16, 1)).float()
+    ).abs().max() < 3
 
 
 def huge_png(side: int) -> bytes:
     """A PNG whose header promises side x side pixels, without delivering them."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 GOOD = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)))

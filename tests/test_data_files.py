@@ -31,7 +31,14 @@ def tree(n: int = 24) -> dict[str, bytes]:
     found = {f"{('cats', 'dogs')[i % 2]}/deep/{i:03}.png": png(i) for i in range(n)}
     found["zebras/odd.PNG"] = png(n)
     found["stray.png"] = png(n + 1)
-    ignored = ["notes.txt", "cats/labels.csv", ".DS_Store", ".hidden/a.png", "cats/.thumb.png", "__MACOSX/cats/._1.png"]
+    ignored = [
+        "notes.txt",
+        "cats/labels.csv",
+        ".DS_Store",
+        ".hidden/a.png",
+        "cats/.thumb.png",
+        "__MACOSX/cats/._1.png",
+    ]
     return found | dict.fromkeys(ignored, b"not an image")
 
 
@@ -62,7 +69,9 @@ def as_tar(mode: str) -> Callable[[Path, dict[str, bytes]], Path]:
     return pack
 
 
-PACKERS = {"folder": as_folder, "zip": as_zip} | {f"tar {mode}": as_tar(mode) for mode in ("", "gz", "bz2", "xz")}
+PACKERS = {"folder": as_folder, "zip": as_zip} | {
+    f"tar {mode}": as_tar(mode) for mode in ("", "gz", "bz2", "xz")
+}
 
 
 def loaded(path: Path, **settings: object) -> ImageSet:
@@ -72,14 +81,18 @@ def loaded(path: Path, **settings: object) -> ImageSet:
 @pytest.mark.parametrize("packer", PACKERS.values(), ids=PACKERS.keys())
 def test_every_packing_gives_the_same_set(tmp_path: Path, packer: Callable[..., Path]) -> None:
     found = loaded(packer(tmp_path, tree()))
-    assert found.names == tuple(sorted(name for name, content in tree().items() if content != b"not an image"))
+    assert found.names == tuple(
+        sorted(name for name, content in tree().items() if content != b"not an image")
+    )
     assert found.label_names == ("cats", "dogs", "zebras")
     assert found.labels is not None
     for i, name in enumerate(found.names):
         expected = np.asarray(Image.open(io.BytesIO(tree()[name]))).transpose(2, 0, 1)
         assert np.array_equal(found.images[i].numpy(), expected)
         label = int(found.labels[i])
-        assert label == -1 if name == "stray.png" else found.label_names[label] == name.split("/")[0]
+        assert (
+            label == -1 if name == "stray.png" else found.label_names[label] == name.split("/")[0]
+        )
     assert found.rejects == ()
 
 
@@ -121,11 +134,19 @@ def test_rejects_are_counted_written_and_survived(tmp_path: Path) -> None:
     calls: list[tuple[int, int, int]] = []
     data = DataConfig(source=str(root), max_rejects=0.05)
     found = load_images(
-        data, 10, 3, progress=lambda *numbers: calls.append(numbers), rejects_file=tmp_path / "run" / "rejects.jsonl"
+        data,
+        10,
+        3,
+        progress=lambda *numbers: calls.append(numbers),
+        rejects_file=tmp_path / "run" / "rejects.jsonl",
     )
-    lines = [json.loads(line) for line in (tmp_path / "run" / "rejects.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "rejects.jsonl").read_text().splitlines()
+    ]
     assert [line["path"] for line in lines] == sorted(bad)
-    assert [(reject.path, reject.reason) for reject in found.rejects] == [(x["path"], x["reason"]) for x in lines]
+    assert [(reject.path, reject.reason) for reject in found.rejects] == [
+        (x["path"], x["reason"]) for x in lines
+    ]
     assert "empty" in lines[0]["reason"]
     assert calls[-1] == (65, 65, 3)
     assert len(found) == 62
@@ -133,7 +154,9 @@ def test_rejects_are_counted_written_and_survived(tmp_path: Path) -> None:
     assert found.manifest()["rejects"] == 3
 
 
-@pytest.mark.parametrize(("allowed", "stops"), [(0.0, True), (0.24, True), (0.25, False), (1.0, False)])
+@pytest.mark.parametrize(
+    ("allowed", "stops"), [(0.0, True), (0.24, True), (0.25, False), (1.0, False)]
+)
 def test_only_too_many_rejects_stop(tmp_path: Path, allowed: float, stops: bool) -> None:
     contents = {f"{i:02}.png": png(i) if i % 4 else b"words" for i in range(40)}
     root = as_folder(tmp_path, contents)
@@ -141,7 +164,12 @@ def test_only_too_many_rejects_stop(tmp_path: Path, allowed: float, stops: bool)
         assert len(loaded(root, max_rejects=allowed)) == 30
         return
     with pytest.raises(UserError, match=r"10 of 40 .* 00\.png .*known.*--max-rejects") as caught:
-        load_images(DataConfig(source=str(root), max_rejects=allowed), 10, 3, rejects_file=tmp_path / "r.jsonl")
+        load_images(
+            DataConfig(source=str(root), max_rejects=allowed),
+            10,
+            3,
+            rejects_file=tmp_path / "r.jsonl",
+        )
     assert f"share of {allowed:g}" in str(caught.value)
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 10
 
@@ -181,7 +209,9 @@ def test_links_in_a_tar_are_rejects(tmp_path: Path) -> None:
     assert [reject.path for reject in loaded(path).rejects] == ["cats/link.png"]
 
 
-def test_oversized_files_and_members_are_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_files_and_members_are_rejects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unpack, "MAX_BYTES", 2**20)
     contents = tree(60) | {"cats/bomb.png": bytes(2**20 + 1)}
     for packer in PACKERS.values():
@@ -202,7 +232,9 @@ def test_archive_bombs_are_refused(
 
 @pytest.mark.parametrize("packer", [as_zip, as_tar("gz"), as_tar("bz2"), as_tar("xz"), as_tar("")])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.65])
-def test_cut_archives_end_in_one_sentence(tmp_path: Path, packer: Callable[..., Path], share: float) -> None:
+def test_cut_archives_end_in_one_sentence(
+    tmp_path: Path, packer: Callable[..., Path], share: float
+) -> None:
     path = packer(tmp_path, tree(60))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(UserError, match="damaged") as caught:
@@ -222,7 +254,9 @@ def test_a_damaged_member_is_a_reject(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "no-such-set", "missing/folder"])
 def test_unknown_sources_list_what_there_is(name: str) -> None:
-    with pytest.raises(UserError, match=r"digits.*fashion-mnist.*faces|digits, faces.*fashion-mnist") as caught:
+    with pytest.raises(
+        UserError, match=r"digits.*fashion-mnist.*faces|digits, faces.*fashion-mnist"
+    ) as caught:
         load_images(DataConfig(source=name), 8, 1)
     assert str(Path(name).absolute()) in str(caught.value)
 
@@ -257,7 +291,9 @@ def test_probe_explains_when_nothing_can_be_decoded(tmp_path: Path) -> None:
         probe_source(str(as_folder(tmp_path, {"a.png": b"words", "b.png": b""})))
 
 
-def test_huge_images_are_rejects_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_huge_images_are_rejects_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unpack, "MAX_PIXELS", 99)
     contents = {f"{i:02}.png": png(i, 9) for i in range(40)} | {"huge.png": png(1, 10)}
     (reject,) = loaded(as_folder(tmp_path, contents)).rejects

@@ -95,7 +95,9 @@ def test_limit_takes_the_same_images_in_any_order(tmp_path: Path) -> None:
     here = loaded(array(tmp_path, ROWS), limit=150)
     there = loaded(array(tmp_path, ROWS[order]), limit=150)
     assert len(here) == len(there) == 150
-    assert {row.numpy().tobytes() for row in here.images} == {row.numpy().tobytes() for row in there.images}
+    assert {row.numpy().tobytes() for row in here.images} == {
+        row.numpy().tobytes() for row in there.images
+    }
     more = loaded(array(tmp_path, ROWS), limit=250)
     assert set(here.names) < set(more.names)
     assert list(here.names) == sorted(here.names, key=lambda name: int(name[4:]))
@@ -133,7 +135,9 @@ def test_impossible_settings(tmp_path: Path, settings: dict[str, float], name: s
 
 
 def test_too_few_and_few(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"1\d images to learn from \(20 usable, 20 distinct.*at least 20"):
+    with pytest.raises(
+        UserError, match=r"1\d images to learn from \(20 usable, 20 distinct.*at least 20"
+    ):
         loaded(array(tmp_path, ROWS[:20]))
     with pytest.raises(UserError, match=r"\b0 images to learn from \(50 usable, 1 distinct"):
         loaded(array(tmp_path, np.repeat(ROWS[:1], 50, 0)), held_out=0.0)
@@ -191,7 +195,9 @@ def test_train_and_test_are_the_two_parts(digits: ImageSet) -> None:
         assert test.index_of(f"test:{i}") == i
 
 
-@pytest.mark.parametrize("name", ["test:186", "test:-1", "test:", "test", "row:3", "test:1.5", "test:१"])
+@pytest.mark.parametrize(
+    "name", ["test:186", "test:-1", "test:", "test", "row:3", "test:1.5", "test:१"]
+)
 def test_index_of_says_what_there_is(digits: ImageSet, name: str) -> None:
     with pytest.raises(UserError, match=f"'{name}' .*test:0 to test:{len(digits.test) - 1}"):
         digits.index_of(name)
@@ -236,13 +242,20 @@ def test_manifest_notices_any_change(tmp_path: Path) -> None:
     swapped[[0, 1]] = swapped[[1, 0]]
     same = fingerprint(ROWS)
     assert fingerprint(ROWS.copy()) == same
-    others = [fingerprint(changed), fingerprint(swapped), fingerprint(ROWS[:-1]), fingerprint(ROWS, held_out=0.5)]
+    others = [
+        fingerprint(changed),
+        fingerprint(swapped),
+        fingerprint(ROWS[:-1]),
+        fingerprint(ROWS, held_out=0.5),
+    ]
     assert len({same, *others}) == 5
 
 
 def test_manifest_notices_labels(digits: ImageSet) -> None:
     assert digits.labels is not None
-    other = ImageSet(digits.images, digits.labels.flip(0), digits.label_names, digits.names, digits.held_out)
+    other = ImageSet(
+        digits.images, digits.labels.flip(0), digits.label_names, digits.names, digits.held_out
+    )
     assert other.manifest()["digest"] != digits.manifest()["digest"]
 
 
@@ -251,5 +264,7 @@ def test_importing_the_room_loads_no_data_library() -> None:
         "import sys, latent_atlas.data; "
         "sys.exit(' '.join({'sklearn', 'mlxtend', 'datasets', 'torchvision'} & set(sys.modules)) or 0)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr

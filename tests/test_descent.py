@@ -31,7 +31,9 @@ def straight(nodes: int, *ends: tuple[float, float], dtype: torch.dtype = torch.
 def test_in_flat_space_a_bent_path_becomes_straight_at_once(generator: torch.Generator) -> None:
     bent = torch.randn(9, 4, 3, generator=generator)
     relaxed = minimise(squares, bent, iterations=5, tolerance=1e-4)
-    torch.testing.assert_close(relaxed.points, torch.lerp(bent[0], bent[-1], torch.linspace(0, 1, 9)[:, None, None]))
+    torch.testing.assert_close(
+        relaxed.points, torch.lerp(bent[0], bent[-1], torch.linspace(0, 1, 9)[:, None, None])
+    )
     assert relaxed.converged.all()
     assert relaxed.iterations <= 2
 
@@ -39,7 +41,9 @@ def test_in_flat_space_a_bent_path_becomes_straight_at_once(generator: torch.Gen
 def test_the_geodesic_of_the_half_plane_is_its_circle() -> None:
     relaxed = minimise(half_plane, straight(33, (-1, 1), (1, 1)), iterations=100, tolerance=1e-3)
     assert relaxed.converged.all()
-    torch.testing.assert_close(relaxed.points.norm(dim=2), torch.full((33, 1), math.sqrt(2)), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        relaxed.points.norm(dim=2), torch.full((33, 1), math.sqrt(2)), atol=2e-3, rtol=0
+    )
 
 
 def test_halving_the_step_quarters_the_error_of_the_length() -> None:
@@ -81,7 +85,9 @@ def test_a_journey_takes_its_own_steps(generator: torch.Generator) -> None:
 
 
 def test_a_journey_that_has_arrived_is_not_evaluated_again() -> None:
-    start = torch.cat([straight(17, (-1, 1), (1, 1)), straight(17, (1, 1), (1, 2))], dim=1)  # the second is a geodesic
+    start = torch.cat(
+        [straight(17, (-1, 1), (1, 1)), straight(17, (1, 1), (1, 2))], dim=1
+    )  # the second is a geodesic
     seen = []
 
     def energy(points: Tensor, journeys: Tensor) -> Tensor:
@@ -117,7 +123,12 @@ def test_no_step_enters_where_the_energy_is_not_a_number() -> None:
 def test_the_unit_of_the_energy_changes_nothing() -> None:
     start = straight(17, (-1, 1), (1, 1))
     one, thousand = (
-        minimise(lambda points, rows, unit=unit: unit * half_plane(points, rows), start, iterations=50, tolerance=1e-2)
+        minimise(
+            lambda points, rows, unit=unit: unit * half_plane(points, rows),
+            start,
+            iterations=50,
+            tolerance=1e-2,
+        )
         for unit in (1.0, 1_024.0)
     )
     torch.testing.assert_close(one.points, thousand.points)

@@ -7,7 +7,9 @@ from latent_atlas.errors import UserError
 from latent_atlas.sampling import bulk_ess, split_r_hat
 
 
-def autoregressive(correlation: float, steps: int, chains: int, generator: torch.Generator) -> torch.Tensor:
+def autoregressive(
+    correlation: float, steps: int, chains: int, generator: torch.Generator
+) -> torch.Tensor:
     """x_k = ρ x_{k-1} + sqrt(1 - ρ²) ε, shape (steps, chains, 1), in equilibrium from the start."""
     noise = torch.randn(steps, chains, 1, generator=generator)
     trace = [noise[0]]
@@ -17,7 +19,9 @@ def autoregressive(correlation: float, steps: int, chains: int, generator: torch
 
 
 @pytest.mark.parametrize("correlation", [-0.4, 0.0, 0.5, 0.9])
-def test_an_autoregressive_chain_is_worth_its_closed_form(correlation: float, generator: torch.Generator) -> None:
+def test_an_autoregressive_chain_is_worth_its_closed_form(
+    correlation: float, generator: torch.Generator
+) -> None:
     # 1 + 2 Σ ρ^t = (1 + ρ) / (1 - ρ)
     trace = autoregressive(correlation, 2_000, 8, generator)
     expected = 16_000 * (1 - correlation) / (1 + correlation)

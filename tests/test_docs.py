@@ -35,15 +35,24 @@ def given() -> dict[str, object]:
         return 4 * torch.nn.functional.avg_pool2d(images, 4).flatten(1) - 2
 
     def decode(latents: Tensor) -> Tensor:
-        return torch.nn.functional.interpolate((latents.unflatten(1, (1, 2, 2)) + 2) / 4, scale_factor=4)
+        return torch.nn.functional.interpolate(
+            (latents.unflatten(1, (1, 2, 2)) + 2) / 4, scale_factor=4
+        )
 
     images = torch.rand(200, 1, 8, 8, generator=generator)
-    return {"codes": torch.randn(500, 3, generator=generator), "images": images, "encode": encode, "decode": decode}
+    return {
+        "codes": torch.randn(500, 3, generator=generator),
+        "images": images,
+        "encode": encode,
+        "decode": decode,
+    }
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # so small a run deserves them
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_blocks_of_a_page_run(page: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_blocks_of_a_page_run(
+    page: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(elsewhere)
     reader = given()
     for block in BLOCK.findall(page.read_text()):
@@ -51,7 +60,9 @@ def test_the_blocks_of_a_page_run(page: Path, elsewhere: Path, monkeypatch: pyte
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_readme_s_atlas_does_what_it_says(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_s_atlas_does_what_it_says(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(elsewhere)
     first, *_ = BLOCK.findall((ROOT / "README.md").read_text())
     exec(compile(first, "README.md", "exec"), {})
@@ -59,7 +70,9 @@ def test_the_readme_s_atlas_does_what_it_says(elsewhere: Path, monkeypatch: pyte
 
 def test_the_figures_are_those_of_the_results() -> None:
     tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
-    assert (ROOT / "docs" / "measured.md").read_text() == tables["page"](), "run python benchmarks/tables.py"
+    assert (ROOT / "docs" / "measured.md").read_text() == tables["page"](), (
+        "run python benchmarks/tables.py"
+    )
 
 
 def test_there_are_pages() -> None:

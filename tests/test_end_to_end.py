@@ -45,14 +45,18 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "photos"
     settings = [word for setting in SMALL.split() for word in ("--set", setting)]
-    assert latent_atlas("train", str(photos), "--out", str(out), "--image-size", "12", *settings) == 0
+    assert (
+        latent_atlas("train", str(photos), "--out", str(out), "--image-size", "12", *settings) == 0
+    )
     return out
 
 
 def test_training_on_a_folder_leaves_everything_to_look_at(run: Path) -> None:
     for name in (*PICTURES, "report.html", "metrics.json", "config.json", "log.jsonl"):
         assert (run / name).stat().st_size > 0, name
-    rejects = [json.loads(line)["path"] for line in (run / "rejects.jsonl").read_text().splitlines()]
+    rejects = [
+        json.loads(line)["path"] for line in (run / "rejects.jsonl").read_text().splitlines()
+    ]
     assert sorted(rejects) == ["left/broken.jpg", "right/empty.png"]
 
 
@@ -70,7 +74,18 @@ def test_travel_between_two_files_draws_and_tells(
     run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b, out = photos / "left" / "001.jpg", photos / "right" / "002.png", tmp_path / "trip.png"
-    words = ("travel", str(run), str(a), str(b), "--arrive", "--frames", "5", "--out", str(out), "--json")
+    words = (
+        "travel",
+        str(run),
+        str(a),
+        str(b),
+        "--arrive",
+        "--frames",
+        "5",
+        "--out",
+        str(out),
+        "--json",
+    )
     assert latent_atlas(*words) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["travel"]["walk"]["distance_left"] == pytest.approx(0, abs=1e-4)
@@ -78,7 +93,9 @@ def test_travel_between_two_files_draws_and_tells(
         assert picture.size[0] > 500
 
 
-def test_places_can_be_held_out_images(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_places_can_be_held_out_images(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "map.png"
     assert latent_atlas("map", str(run), "test:0", "test:1", "test:2", "--out", str(out)) == 0
     assert "KL(q || r)" in capsys.readouterr().out
@@ -104,9 +121,15 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("train", "nowhere", "--out", "OUT"), "nowhere"),
         (("train", "digits", "--out", "RUN"), "holds a run already"),
         (("train", "digits", "--out", "OUT", "--preset", "doodles"), "no preset 'doodles'"),
-        (("train", "digits", "--out", "OUT", "--arm", "third"), "train.arm is 'third'; choose separate"),
+        (
+            ("train", "digits", "--out", "OUT", "--arm", "third"),
+            "train.arm is 'third'; choose separate",
+        ),
         (("train", "digits", "--out", "OUT", "--set", "train.pace=3"), "no setting 'train.pace'"),
-        (("train", "digits", "--out", "OUT", "--device", "abacus"), "device 'abacus' cannot be used"),
+        (
+            ("train", "digits", "--out", "OUT", "--device", "abacus"),
+            "device 'abacus' cannot be used",
+        ),
         (("train", "digits", "--out", "OUT", "--steps", "100"), "set it between them"),
         (("train", "digits", "--out", "OUT", "--set", "map.boundary=moat"), "no boundary 'moat'"),
         (("train", "--out", "OUT"), "no SOURCE was given"),
@@ -123,7 +146,11 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
     ],
 )
 def test_a_user_s_mistake_is_one_sentence_and_exit_code_2(
-    words: tuple[str, ...], sentence: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    sentence: str,
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     places = {"RUN": str(run), "OUT": str(tmp_path / "out")}
     assert latent_atlas(*(places.get(word, word) for word in words)) == 2
@@ -139,13 +166,23 @@ def test_unknown_words_are_refused_in_one_line(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_dry_run_tells_and_makes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_tells_and_makes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
-    assert latent_atlas("train", "digits", "--out", str(out), "--steps", "700", "--dry-run", "--json") == 0
+    assert (
+        latent_atlas("train", "digits", "--out", str(out), "--steps", "700", "--dry-run", "--json")
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert told["config"]["train"]["steps"] == 700
     assert told["config"]["model"]["image_size"] == 8
-    assert set(told["parameters"]) == {"encoder", "decoder", "image_discriminator", "latent_discriminator"}
+    assert set(told["parameters"]) == {
+        "encoder",
+        "decoder",
+        "image_discriminator",
+        "latent_discriminator",
+    }
     assert told["training_bytes"] > 0
     assert not out.exists()
 
@@ -156,9 +193,23 @@ def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_small
     Image.new("RGB", (120, 100), "red").save(tmp_path / "photo.png")
     models = []
     for flags in ((), ("--quick",)):
-        assert latent_atlas("train", str(tmp_path), "--out", str(tmp_path / "run"), "--dry-run", "--json", *flags) == 0
+        assert (
+            latent_atlas(
+                "train",
+                str(tmp_path),
+                "--out",
+                str(tmp_path / "run"),
+                "--dry-run",
+                "--json",
+                *flags,
+            )
+            == 0
+        )
         models.append(json.loads(capsys.readouterr().out)["config"]["model"])
-    assert (models[0]["image_size"], models[0]["latent_dim"]) == (64, PRESETS["64px"].model.latent_dim)
+    assert (models[0]["image_size"], models[0]["latent_dim"]) == (
+        64,
+        PRESETS["64px"].model.latent_dim,
+    )
     assert (models[1]["image_size"], models[1]["width"]) == (32, 12)
 
 
@@ -225,7 +276,9 @@ def test_a_model_of_another_version_is_one_sentence(run: Path, tmp_path: Path) -
 
 
 def test_bytes_are_images_too(atlas: Atlas) -> None:
-    pixels = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (2, 3, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     torch.testing.assert_close(atlas.encode(pixels), atlas.encode(pixels.float() / 255))
 
 
@@ -237,5 +290,17 @@ def test_images_and_codes_of_another_shape_are_refused(atlas: Atlas) -> None:
 
 
 def test_codes_of_images_can_be_written_as_well(run: Path, tmp_path: Path) -> None:
-    assert latent_atlas("travel", str(run), "test:0", "test:1", "--frames", "5", "--out", str(tmp_path / "t.npy")) == 0
+    assert (
+        latent_atlas(
+            "travel",
+            str(run),
+            "test:0",
+            "test:1",
+            "--frames",
+            "5",
+            "--out",
+            str(tmp_path / "t.npy"),
+        )
+        == 0
+    )
     assert np.load(tmp_path / "t.npy").shape == (5, 3)

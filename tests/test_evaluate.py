@@ -30,7 +30,13 @@ SMALL = (
 )
 OPPONENTS = {
     "reconstruction": ["the model", "3 principal components"],
-    "sampling": ["other real images", "their reconstructions", "the map", "Gaussian mixture", "prior"],
+    "sampling": [
+        "other real images",
+        "their reconstructions",
+        "the map",
+        "Gaussian mixture",
+        "prior",
+    ],
     "density": ["the map", "Gaussian mixture", "prior"],
     "calibration": ["the map"],
     "travel": ["linear", "slerp", "walk, arriving", "geodesic"],
@@ -100,7 +106,10 @@ def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
     given = material_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
-    parts = [{image.numpy().tobytes() for image in part} for part in (given.reference, given.others, given.learned)]
+    parts = [
+        {image.numpy().tobytes() for image in part}
+        for part in (given.reference, given.others, given.learned)
+    ]
     held_out = {image.numpy().tobytes() for image in images.test.images}
     assert len(parts[0]) == len(parts[1]) == len(images.test) // 2
     assert parts[0].isdisjoint(parts[1])
@@ -145,7 +154,9 @@ class Page(HTMLParser):
         self.text += data
 
 
-def test_the_page_stands_alone_and_says_what_each_number_means(found: Evaluation, tmp_path: Path) -> None:
+def test_the_page_stands_alone_and_says_what_each_number_means(
+    found: Evaluation, tmp_path: Path
+) -> None:
     hostile = Evaluation("<script>alert(1)</script>", 3, found.sections, ("a <b>note</b>",))
     page = Page(write_evaluation(hostile, tmp_path / "evaluation.html").read_text(encoding="utf-8"))
     assert {"script", "link", "iframe", "object", "b"}.isdisjoint(tag for tag, _ in page.tags)
@@ -160,9 +171,21 @@ def test_the_page_stands_alone_and_says_what_each_number_means(found: Evaluation
         assert words in page.text
 
 
-def test_the_command_writes_json_and_a_page(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_json_and_a_page(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "new" / "folder"
-    words = ("--images", "14", "--extractor", "classifier", "--out", str(out), "--json", "--device", "cpu")
+    words = (
+        "--images",
+        "14",
+        "--extractor",
+        "classifier",
+        "--out",
+        str(out),
+        "--json",
+        "--device",
+        "cpu",
+    )
     assert latent_atlas("evaluate", str(run), *words) == 0
     told = json.loads(capsys.readouterr().out)
     written = json.loads((out / "evaluation.json").read_text())
@@ -217,7 +240,12 @@ def test_images_that_have_moved_can_be_named_and_changed_ones_are_noted(
 def test_a_user_s_mistake_is_one_sentence(
     words: tuple[str, ...], sentence: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert latent_atlas("evaluate", *(word.replace("RUN", str(run)) for word in words), "--device", "cpu") == 2
+    assert (
+        latent_atlas(
+            "evaluate", *(word.replace("RUN", str(run)) for word in words), "--device", "cpu"
+        )
+        == 2
+    )
     said = capsys.readouterr()
     assert said.out == ""
     assert sentence in said.err
@@ -238,10 +266,16 @@ def test_a_run_of_codes_alone_says_that_it_knows_no_images(
 def test_images_of_another_shape_and_too_few_of_them_are_refused(run: Path) -> None:
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
-    with pytest.raises(UserError, match=r"the images have shape \(1, 16, 16\), the model's \(1, 12, 12\)"):
+    with pytest.raises(
+        UserError, match=r"the images have shape \(1, 16, 16\), the model's \(1, 12, 12\)"
+    ):
         evaluate(atlas, load_images(atlas.config.data, 16, 1), extractor="pixels")
-    few: ImageSet = images.select(torch.cat([torch.arange(30), images.held_out.nonzero().flatten()[:1]]))
-    few = few.select(torch.cat([(~few.held_out).nonzero().flatten(), few.held_out.nonzero().flatten()[:11]]))
+    few: ImageSet = images.select(
+        torch.cat([torch.arange(30), images.held_out.nonzero().flatten()[:1]])
+    )
+    few = few.select(
+        torch.cat([(~few.held_out).nonzero().flatten(), few.held_out.nonzero().flatten()[:11]])
+    )
     with pytest.raises(UserError, match="are held out"):
         evaluate(atlas, few, extractor="pixels")
 

@@ -18,7 +18,7 @@ from latent_atlas.evaluation import (
     travel_table,
 )
 from latent_atlas.evaluation.features import train_classifier
-from latent_atlas.travel import Path
+from latent_atlas.travel import LatentPath
 
 
 def test_frechet_distance_of_two_gaussians_is_the_closed_form() -> None:
@@ -60,7 +60,9 @@ class TestManifold:
     def test_radii_reach_to_the_kth_neighbour_and_nobody_is_their_own(self) -> None:
         corner = 8 * np.sqrt(2)
         assert manifold_of(self.square, k=1).radii == pytest.approx([1, 1, 1, 1, corner])
-        assert manifold_of(self.square, k=3).radii == pytest.approx([np.sqrt(2)] * 4 + [np.hypot(8, 9)])
+        assert manifold_of(self.square, k=3).radii == pytest.approx(
+            [np.sqrt(2)] * 4 + [np.hypot(8, 9)]
+        )
 
     def test_it_contains_what_is_within_reach_of_any_centre(self) -> None:
         inside = manifold_of(self.square[:4], k=1).contains(
@@ -79,21 +81,25 @@ class TestManifold:
         one = manifold_of(near)
         fresh = random.normal(size=(400, 4))
         assert both.contains(fresh).mean() > 0.8  # precision of one mode under both is high,
-        assert one.contains(np.concatenate([fresh, far])).mean() < 0.55  # recall of both by one mode is half
+        assert (
+            one.contains(np.concatenate([fresh, far])).mean() < 0.55
+        )  # recall of both by one mode is half
 
     def test_too_few_images_have_no_kth_neighbour(self) -> None:
         with pytest.raises(UserError, match="needs more than 3 images; there are 3"):
             manifold_of(self.square[:3])
 
 
-def path_of(*frames: float, end: float | None = None) -> Path:
+def path_of(*frames: float, end: float | None = None) -> LatentPath:
     """One journey on a line."""
     points = torch.tensor(frames)[:, None, None]
-    return Path(points, points[-1] if end is None else torch.tensor([[end]]), "by hand")
+    return LatentPath(points, points[-1] if end is None else torch.tensor([[end]]), "by hand")
 
 
 class TestJudge:
-    def test_real_codes_lie_under_the_floor_as_often_as_said(self, generator: torch.Generator) -> None:
+    def test_real_codes_lie_under_the_floor_as_often_as_said(
+        self, generator: torch.Generator
+    ) -> None:
         normal = StandardNormal(3)
         judge = Judge.on(normal, normal.sample(20_000, generator=generator))
         fresh = normal.sample(20_000, generator=generator)
@@ -103,11 +109,13 @@ class TestJudge:
     def test_the_floor_is_the_quantile_in_closed_form(self, generator: torch.Generator) -> None:
         normal = StandardNormal(2)  # |z|² is exponential: P(|z|² > t) = exp(-t / 2)
         judge = Judge.on(normal, normal.sample(100_000, generator=generator))
-        assert judge.floor == pytest.approx(np.log(0.05) - np.log(2 * np.pi), abs=0.03)
+        assert judge.threshold == pytest.approx(np.log(0.05) - np.log(2 * np.pi), abs=0.03)
 
     def test_only_inner_frames_are_judged(self) -> None:
         judge = Judge(StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[2.0]])).item())
-        assert judge.off_population(path_of(9.0, 0.0, 3.0, 1.0, -9.0).points).tolist() == pytest.approx([1 / 3])
+        assert judge.off_population(
+            path_of(9.0, 0.0, 3.0, 1.0, -9.0).points
+        ).tolist() == pytest.approx([1 / 3])
 
     def test_a_path_of_two_frames_has_nothing_to_judge(self) -> None:
         with pytest.raises(UserError, match="a path of 2 frames"):
@@ -137,10 +145,14 @@ class TestTable:
 
     reconstructions = 10 * np.stack([np.linspace(0, 1, 11), np.linspace(0, 1, 11)], axis=1)
 
-    def table(self, **paths: Path) -> dict[str, dict[str, float]]:
+    def table(self, **paths: LatentPath) -> dict[str, dict[str, float]]:
         return travel_table(
             paths,
-            judges={"normal": Judge(StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[0.45]])).item())},
+            judges={
+                "normal": Judge(
+                    StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[0.45]])).item()
+                )
+            },
             decode=lambda z: torch.stack([z, z], dim=2)[..., None],
             features=lambda images: 10 * images.flatten(1).numpy(),
             reconstructions=self.reconstructions,
@@ -148,7 +160,9 @@ class TestTable:
         )
 
     def test_numbers_follow_their_definitions(self) -> None:
-        path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0).with_metrics({"length_ratio": torch.tensor([1.25])})
+        path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0).with_metrics(
+            {"length_ratio": torch.tensor([1.25])}
+        )
         row = self.table(there=path)["there"]
         assert row["off_population normal"] == 0.5
         assert row["precision"] == 1
@@ -156,7 +170,10 @@ class TestTable:
         assert row["length_ratio"] == 1.25
         assert row["drift place"] == 1
         assert row["frechet"] == pytest.approx(
-            frechet_distance(np.array([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0], [6.0, 6.0]]), self.reconstructions), rel=1e-4
+            frechet_distance(
+                np.array([[1.0, 1.0], [2.0, 2.0], [5.0, 5.0], [6.0, 6.0]]), self.reconstructions
+            ),
+            rel=1e-4,
         )
         assert "seconds_per_path" not in row
 
@@ -165,14 +182,19 @@ class TestTable:
         assert row["precision"] == 0.25
 
     def test_frames_that_are_all_alike_cost_recall(self) -> None:
-        spread, alike = (path_of(0.0, *frames, 1.0) for frames in ((0.1, 0.4, 0.6, 0.9), (0.41, 0.45, 0.55, 0.59)))
+        spread, alike = (
+            path_of(0.0, *frames, 1.0)
+            for frames in ((0.1, 0.4, 0.6, 0.9), (0.41, 0.45, 0.55, 0.59))
+        )
         table = self.table(spread=spread, alike=alike)
         assert table["spread"]["recall"] == 1
         assert table["alike"]["recall"] == pytest.approx(5 / 11)  # from 0.41 - 0.18 to 0.59 + 0.18
 
     def test_seconds_are_shared_by_the_journeys(self) -> None:
         path = path_of(0.0, 0.5, 1.0, 0.5)
-        path = Path(path.points.repeat(1, 4, 1), path.end.repeat(4, 1), "by hand", {"seconds": 2.0})
+        path = LatentPath(
+            path.points.repeat(1, 4, 1), path.end.repeat(4, 1), "by hand", {"seconds": 2.0}
+        )
         assert self.table(four=path)["four"]["seconds_per_path"] == 0.5
 
 
@@ -182,7 +204,11 @@ def test_a_classifier_learns_what_can_be_told_apart_and_names_its_accuracy() -> 
     images = torch.randint(0, 100, (600, 1, 8, 8), generator=generator, dtype=torch.uint8)
     images[labels == 1, :, :4] += 120
     judge = train_classifier(
-        images[:500], labels[:500], (images[500:], labels[500:]), epochs=20, generator=torch.Generator().manual_seed(0)
+        images[:500],
+        labels[:500],
+        (images[500:], labels[500:]),
+        epochs=20,
+        generator=torch.Generator().manual_seed(0),
     )
     assert judge.accuracy > 0.95
     assert f"{100 * judge.accuracy:.1f} %" in judge.name

@@ -104,7 +104,13 @@ def test_the_story(visits: Visits) -> None:
 def test_a_journey_is_saved(visits: Visits, tmp_path: Path) -> None:
     page = visits.open()
     set_two(page)
-    for kind, begins in {"gif": b"GIF89a", "png": b"\x89PNG", "npz": b"PK", "json": b"{", "mp4": b"\0\0\0"}.items():
+    for kind, begins in {
+        "gif": b"GIF89a",
+        "png": b"\x89PNG",
+        "npz": b"PK",
+        "json": b"{",
+        "mp4": b"\0\0\0",
+    }.items():
         page.locator(".export select").nth(1).select_option(kind)
         with page.expect_download() as saved:
             page.get_by_role("button", name="Export").click()
@@ -166,9 +172,7 @@ def test_nothing_bars_anyone(visits: Visits, scheme: str) -> None:
     page.locator(".strip .frame").nth(3).click()
     expect(page.locator(".neighbours li")).to_have_count(8)
     page.evaluate((ROOT / "web/node_modules/axe-core/axe.min.js").read_text())
-    look = (
-        "async () => (await axe.run()).violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html.slice(0, 120))])"
-    )
+    look = "async () => (await axe.run()).violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html.slice(0, 120))])"
     assert page.evaluate(look) == []
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -205,7 +209,12 @@ def test_two_tabs_are_two_places(visits: Visits) -> None:
 
 
 def test_at_phone_width(visits: Visits) -> None:
-    page = visits.at_rest(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page = visits.at_rest(
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
+        device_scale_factor=2,
+    )
     box = page.locator(".map").bounding_box()
     assert box
     for x, y in ((0.3, 0.5), (0.7, 0.45)):

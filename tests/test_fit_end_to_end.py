@@ -18,7 +18,9 @@ FAST = ("--steps", "60", "--set", "map.width=16", "--set", "map.check_every=20")
 def two_clusters() -> np.ndarray:
     """300 codes of four coordinates around two places, (300, 4)."""
     random = np.random.default_rng(0)
-    return (random.normal(0, 0.5, (300, 4)) + np.where(np.arange(300) % 2, 1.0, -1.0)[:, None]).astype(np.float32)
+    return (
+        random.normal(0, 0.5, (300, 4)) + np.where(np.arange(300) % 2, 1.0, -1.0)[:, None]
+    ).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,14 @@ def fitted(two_clusters: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_fitting_codes_leaves_a_run_with_a_picture(fitted: Path, two_clusters: np.ndarray) -> None:
-    for name in ("config.json", "map.safetensors", "codes.safetensors", "manifest.json", "log.jsonl", "map.png"):
+    for name in (
+        "config.json",
+        "map.safetensors",
+        "codes.safetensors",
+        "manifest.json",
+        "log.jsonl",
+        "map.png",
+    ):
         assert (fitted / name).stat().st_size > 0, name
     atlas = Atlas.load(fitted, device="cpu")
     assert atlas.model is None
@@ -53,7 +62,17 @@ def test_a_fit_tells_what_the_map_is_worth(
     spatial = torch.tensor(two_clusters).reshape(300, 1, 2, 2)
     spatial[1] = spatial[0]
     np.save(tmp_path / "codes.npy", spatial.numpy())
-    words = ("fit", str(tmp_path / "codes.npy"), "--boundary", "gaussian", "--levels", "1", "--seed", "3", *FAST)
+    words = (
+        "fit",
+        str(tmp_path / "codes.npy"),
+        "--boundary",
+        "gaussian",
+        "--levels",
+        "1",
+        "--seed",
+        "3",
+        *FAST,
+    )
     assert latent_atlas(*words, "--out", str(tmp_path / "run"), "--json") == 0
     said = capsys.readouterr()
     told = json.loads(said.out)
@@ -63,7 +82,11 @@ def test_a_fit_tells_what_the_map_is_worth(
     assert "1 of 300 codes repeat others and were left out" in told["notes"]
     assert "1 of 300 codes repeat others and were left out\n" in said.err
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["map"]["boundary"], config["train"]["seed"], config["model"]["latent_dim"]) == ("gaussian", 3, 4)
+    assert (config["map"]["boundary"], config["train"]["seed"], config["model"]["latent_dim"]) == (
+        "gaussian",
+        3,
+        4,
+    )
     out = tmp_path / "draws.npy"
     assert latent_atlas("sample", str(tmp_path / "run"), "--count", "5", "--out", str(out)) == 0
     assert np.load(out).shape == (5, 1, 2, 2)
@@ -72,8 +95,15 @@ def test_a_fit_tells_what_the_map_is_worth(
 def test_a_map_that_cannot_be_drawn_is_kept(
     two_clusters: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_file({"means": torch.tensor(two_clusters[:, :1]).bfloat16()}, tmp_path / "line.safetensors")
-    assert latent_atlas("fit", str(tmp_path / "line.safetensors"), "--out", str(tmp_path / "run"), *FAST) == 0
+    save_file(
+        {"means": torch.tensor(two_clusters[:, :1]).bfloat16()}, tmp_path / "line.safetensors"
+    )
+    assert (
+        latent_atlas(
+            "fit", str(tmp_path / "line.safetensors"), "--out", str(tmp_path / "run"), *FAST
+        )
+        == 0
+    )
     said = capsys.readouterr()
     assert "there is no picture of the map: the three codes lie on one line" in said.err
     assert "E_r[exp l] = " in said.out
@@ -85,7 +115,12 @@ def test_a_run_of_codes_is_travelled_sampled_and_drawn(
     fitted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trip, draws, picture = (str(tmp_path / name) for name in ("trip.npy", "draws.NPY", "map.png"))
-    assert latent_atlas("travel", str(fitted), "test:3", "test:17", "--arrive", "--out", trip, "--json") == 0
+    assert (
+        latent_atlas(
+            "travel", str(fitted), "test:3", "test:17", "--arrive", "--out", trip, "--json"
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert told["travel"]["walk"]["distance_left"] == pytest.approx(0, abs=1e-4)
     held_out = Atlas.load(fitted, device="cpu").codes["held_out"].means.numpy()
@@ -95,7 +130,9 @@ def test_a_run_of_codes_is_travelled_sampled_and_drawn(
     assert latent_atlas("sample", str(fitted), "--count", "40", "--out", draws) == 0
     drawn = np.load(draws)
     assert drawn.shape == (40, 4)
-    assert abs(np.abs(drawn.mean(axis=1)).mean() - 1) < 0.5  # around the two places, not around the prior's mean
+    assert (
+        abs(np.abs(drawn.mean(axis=1)).mean() - 1) < 0.5
+    )  # around the two places, not around the prior's mean
     assert latent_atlas("map", str(fitted), "test:0", "test:1", "test:2", "--out", picture) == 0
     assert Path(picture).stat().st_size > 0
 
@@ -117,7 +154,9 @@ def test_a_run_of_codes_has_no_images(
     places = {"FITTED": str(fitted), "OUT.png": str(tmp_path / "out.png")}
     assert latent_atlas(*(places.get(word, word) for word in words)) == 2
     said = capsys.readouterr()
-    assert said.err.startswith("latent-atlas: this run has codes but no decoder and no encoder, so it knows no images;")
+    assert said.err.startswith(
+        "latent-atlas: this run has codes but no decoder and no encoder, so it knows no images;"
+    )
     assert said.err.count("\n") == 1
 
 
@@ -143,15 +182,26 @@ def test_a_run_of_codes_has_no_images(
         (None, ("--seed", "-1"), "train.seed is -1"),
         (None, ("--device", "abacus"), "device 'abacus' cannot be used"),
         (None, ("--set", "map.pace=3"), "no setting 'map.pace'"),
-        (None, ("--set", "train.steps=3"), "fit learns a map and nothing else, so --set takes such as map.width=64"),
+        (
+            None,
+            ("--set", "train.steps=3"),
+            "fit learns a map and nothing else, so --set takes such as map.width=64",
+        ),
     ],
 )
 def test_codes_that_give_no_map_are_one_sentence_and_exit_code_2(
-    codes: np.ndarray | None, words: tuple[str, ...], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    codes: np.ndarray | None,
+    words: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if codes is not None:
         np.save(tmp_path / "codes.npy", codes, allow_pickle=True)
-    assert latent_atlas("fit", str(tmp_path / "codes.npy"), "--out", str(tmp_path / "run"), *words) == 2
+    assert (
+        latent_atlas("fit", str(tmp_path / "codes.npy"), "--out", str(tmp_path / "run"), *words)
+        == 2
+    )
     said = capsys.readouterr()
     assert said.out == ""
     assert sentence in said.err

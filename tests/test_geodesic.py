@@ -40,7 +40,9 @@ def hairpin() -> GaussianMixture:
     """Three sides of a rectangle, from (-3, 0) up, across at y = 4 and down to (3, 0)."""
     share = torch.linspace(0, 1, 14)
     left, right = (torch.stack([torch.full_like(share, x), 4 * share], dim=1) for x in (-3.0, 3.0))
-    means = torch.cat([left, torch.stack([6 * share - 3, torch.full_like(share, 4.0)], dim=1), right])
+    means = torch.cat(
+        [left, torch.stack([6 * share - 3, torch.full_like(share, 4.0)], dim=1), right]
+    )
     return GaussianMixture(torch.full((42,), 1 / 42), means, torch.full((42,), 0.3))
 
 
@@ -57,15 +59,27 @@ def test_action_is_the_sum_computed_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("density", "strength"), [(Uniform(), 1.0), (arc(), 0.0)])
-def test_where_all_places_cost_the_same_the_straight_line_is_shortest(density: Density, strength: float) -> None:
-    path = plan(density, torch.tensor([-1.0, 0.5]), torch.tensor([2.0, 1.0]), floor=0.0, strength=strength)
+def test_where_all_places_cost_the_same_the_straight_line_is_shortest(
+    density: Density, strength: float
+) -> None:
+    path = plan(
+        density,
+        torch.tensor([-1.0, 0.5]),
+        torch.tensor([2.0, 1.0]),
+        threshold=0.0,
+        strength=strength,
+    )
     torch.testing.assert_close(path.points, resample(ends((-1.0, 0.5), (2.0, 1.0)), 17))
     assert path.info["converged"]
 
 
 def test_the_geodesic_of_the_half_plane_is_its_circle_with_the_length_known() -> None:
-    relaxed = geodesic(HalfPlane(), ends((-0.3, 0.3), (0.3, 0.3)), Geodesic(tolerance=1e-3), floor=0.0)
-    torch.testing.assert_close(relaxed.points.norm(dim=2), torch.full((17, 1), 0.3 * math.sqrt(2)), atol=5e-3, rtol=0)
+    relaxed = geodesic(
+        HalfPlane(), ends((-0.3, 0.3), (0.3, 0.3)), Geodesic(tolerance=1e-3), threshold=0.0
+    )
+    torch.testing.assert_close(
+        relaxed.points.norm(dim=2), torch.full((17, 1), 0.3 * math.sqrt(2)), atol=5e-3, rtol=0
+    )
     assert relaxed.history[-1].sqrt().item() == pytest.approx(2 * math.asinh(1), rel=0.01)
 
 
@@ -81,20 +95,27 @@ def test_on_a_circular_ridge_it_is_as_long_as_the_arc(generator: torch.Generator
 
 def test_more_strength_leaves_the_population_less(generator: torch.Generator) -> None:
     start, end = torch.tensor([2.0, 0.3]), torch.tensor([-2.0, 0.3])
-    lowest = [plan(arc(), start, end, floor=-4.0, strength=s).metrics["lowest"].item() for s in (0.0, 0.3, 3.0)]
+    lowest = [
+        plan(arc(), start, end, threshold=-4.0, strength=s).metrics["lowest"].item()
+        for s in (0.0, 0.3, 3.0)
+    ]
     assert lowest[0] < lowest[1] < lowest[2]
 
 
 def test_the_inside_is_flat_so_a_path_is_not_dragged_to_the_mode() -> None:
-    path = plan(StandardNormal(2), torch.tensor([-0.6, 0.9]), torch.tensor([0.6, 0.9]), floor=-12.0)
+    path = plan(
+        StandardNormal(2), torch.tensor([-0.6, 0.9]), torch.tensor([0.6, 0.9]), threshold=-12.0
+    )
     assert path.points[8, 0, 1] > 0.85
 
 
 def test_a_floor_under_every_place_makes_the_void_free() -> None:
     start, end = torch.tensor([2.0, 0.3]), torch.tensor([-2.0, 0.3])
     straight = resample(torch.stack([start, end])[:, None], 17)
-    torch.testing.assert_close(plan(arc(), start, end, floor=-1_000.0, widths=(0.0,)).points, straight)
-    assert plan(arc(), start, end, floor=-3.0, widths=(0.0,)).points[8, 0, 1] > 1
+    torch.testing.assert_close(
+        plan(arc(), start, end, threshold=-1_000.0, widths=(0.0,)).points, straight
+    )
+    assert plan(arc(), start, end, threshold=-3.0, widths=(0.0,)).points[8, 0, 1] > 1
 
 
 def test_ends_are_exact_and_frames_equally_far_apart(generator: torch.Generator) -> None:
@@ -103,15 +124,29 @@ def test_ends_are_exact_and_frames_equally_far_apart(generator: torch.Generator)
     assert torch.equal(path.points[0], start)
     assert torch.equal(path.points[-1], end)
     steps = path.points.diff(dim=0).norm(dim=2)
-    assert (steps.max(dim=0).values / steps.min(dim=0).values).max() < 1.1  # chords of a bent polyline
+    assert (
+        steps.max(dim=0).values / steps.min(dim=0).values
+    ).max() < 1.1  # chords of a bent polyline
     assert path.metrics["distance_left"].max() == 0
 
 
-def test_coarse_to_fine_finds_the_way_round_that_a_local_gradient_does_not_see(generator: torch.Generator) -> None:
+def test_coarse_to_fine_finds_the_way_round_that_a_local_gradient_does_not_see(
+    generator: torch.Generator,
+) -> None:
     bottom = ends((-3.0, 0.0), (3.0, 0.0))
-    floor = torch.quantile(hairpin().log_prob(hairpin().sample(10_000, generator=generator)), 0.2).item()
-    local = geodesic(hairpin(), bottom, Geodesic(strength=3.0, widths=(0.0,)), floor=floor, generator=generator)
-    annealed = geodesic(hairpin(), bottom, Geodesic(strength=3.0), floor=floor, generator=generator)
+    threshold = torch.quantile(
+        hairpin().log_prob(hairpin().sample(10_000, generator=generator)), 0.2
+    ).item()
+    local = geodesic(
+        hairpin(),
+        bottom,
+        Geodesic(strength=3.0, widths=(0.0,)),
+        threshold=threshold,
+        generator=generator,
+    )
+    annealed = geodesic(
+        hairpin(), bottom, Geodesic(strength=3.0), threshold=threshold, generator=generator
+    )
     assert annealed.history[-1] < local.history[-1] / 10
     assert annealed.points[..., 1].max() > 3.5
     assert annealed.converged.all()
@@ -120,8 +155,8 @@ def test_coarse_to_fine_finds_the_way_round_that_a_local_gradient_does_not_see(g
 def test_coarse_to_fine_is_never_longer_than_without(generator: torch.Generator) -> None:
     start, end = ring().sample(40, generator=generator).chunk(2)
     both = torch.stack([start, end])
-    local = geodesic(ring(), both, Geodesic(widths=(0.0,)), floor=-2.5)
-    annealed = geodesic(ring(), both, floor=-2.5)
+    local = geodesic(ring(), both, Geodesic(widths=(0.0,)), threshold=-2.5)
+    annealed = geodesic(ring(), both, threshold=-2.5)
     assert (annealed.history[-1] <= 1.001 * local.history[-1]).all()
     assert (annealed.residual <= Geodesic().tolerance).all()
 
@@ -129,7 +164,9 @@ def test_coarse_to_fine_is_never_longer_than_without(generator: torch.Generator)
 def test_the_way_round_that_it_starts_with_is_the_one_it_keeps() -> None:
     over = torch.tensor([[[-1.5, 0.0]], [[0.0, 1.5]], [[1.5, 0.0]]])
     for side in (1, -1):
-        relaxed = geodesic(ring(), over * torch.tensor([1.0, side]), Geodesic(widths=(0.0,)), floor=-2.0)
+        relaxed = geodesic(
+            ring(), over * torch.tensor([1.0, side]), Geodesic(widths=(0.0,)), threshold=-2.0
+        )
         assert (side * relaxed.points[1:-1, 0, 1] > 0).all()
 
 
@@ -149,7 +186,7 @@ def test_the_same_path_is_found_inside_no_grad_and_inference_mode() -> None:
 
 def test_too_few_iterations_are_reported_for_each_journey() -> None:
     start, end = torch.tensor([[2.0, 0.3], [2.0, 0.1]]), torch.tensor([[-2.0, 0.3], [1.9, 0.2]])
-    path = plan(arc(), start, end, iterations=1, strength=3.0, floor=-3.0)
+    path = plan(arc(), start, end, iterations=1, strength=3.0, threshold=-3.0)
     assert path.metrics["converged"].tolist() == [0, 1]
     assert not path.info["converged"]
     assert path.info["residual"] > Geodesic().tolerance

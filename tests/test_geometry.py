@@ -50,14 +50,16 @@ def on_sphere(z: Tensor) -> Tensor:
 
 
 def measured(decode: Any, codes: Tensor, **settings: Any) -> Geometry:
-    settings = {"floor": -1e9, "generator": torch.Generator().manual_seed(0)} | settings
+    settings = {"threshold": -1e9, "generator": torch.Generator().manual_seed(0)} | settings
     return measure(StandardNormal(codes.shape[1]), decode, codes, **settings)
 
 
 class TestDense:
     def test_kl_is_the_closed_form(self) -> None:
         means, log_variances = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, math.log(4)]])
-        assert kl_per_image(means, log_variances) == pytest.approx(0.5 + 0.5 * (4 - 1 - math.log(4)))
+        assert kl_per_image(means, log_variances) == pytest.approx(
+            0.5 + 0.5 * (4 - 1 - math.log(4))
+        )
 
     def test_active_units_are_those_whose_means_vary_by_more_than_a_hundredth(self) -> None:
         signs = torch.tensor([1.0, -1.0]).repeat(50)[:, None]
@@ -65,21 +67,29 @@ class TestDense:
         assert active_units(5 + 0 * signs) == 0
 
     @pytest.mark.parametrize("radius", [0.5, 1.0, 2.0])
-    def test_prior_inside_is_the_mass_of_a_ball(self, radius: float, generator: torch.Generator) -> None:
-        floor = -0.5 * radius**2 - math.log(2 * math.pi)
-        share = prior_inside(StandardNormal(2), floor, 20_000, generator=generator)
+    def test_prior_inside_is_the_mass_of_a_ball(
+        self, radius: float, generator: torch.Generator
+    ) -> None:
+        threshold = -0.5 * radius**2 - math.log(2 * math.pi)
+        share = prior_inside(StandardNormal(2), threshold, 20_000, generator=generator)
         assert share == pytest.approx(1 - math.exp(-0.5 * radius**2), abs=0.015)
 
-    def test_the_prior_misses_a_population_that_is_elsewhere(self, generator: torch.Generator) -> None:
+    def test_the_prior_misses_a_population_that_is_elsewhere(
+        self, generator: torch.Generator
+    ) -> None:
         far = GaussianMixture(torch.ones(1), torch.tensor([[9.0, 9.0]]), torch.ones(1))
         assert prior_inside(far, -5.0, 1_000, generator=generator) == 0
 
 
 class TestContinuous:
-    def test_path_length_of_a_linear_decoder_is_the_squared_distance(self, generator: torch.Generator) -> None:
+    def test_path_length_of_a_linear_decoder_is_the_squared_distance(
+        self, generator: torch.Generator
+    ) -> None:
         matrix, start, end = normal(7, 3), normal(50, 3, seed=2), normal(50, 3, seed=3)
         lengths = path_lengths(linear(matrix), start, end, generator=generator)
-        torch.testing.assert_close(lengths, ((end - start) @ matrix.T).square().sum(dim=1), rtol=2e-2, atol=0)
+        torch.testing.assert_close(
+            lengths, ((end - start) @ matrix.T).square().sum(dim=1), rtol=2e-2, atol=0
+        )
 
     def test_its_expectation_over_codes_is_closed_as_well(self) -> None:
         matrix = normal(7, 3)
@@ -97,8 +107,13 @@ class TestContinuous:
     def test_a_jump_is_told_from_a_slope(self) -> None:
         start, end = torch.tensor([[-1.0], [2.0]]), torch.tensor([[1.0], [3.0]])
         torch.testing.assert_close(largest_steps(lambda z: 5 * z, start, end, 8), torch.ones(2))
-        torch.testing.assert_close(largest_steps(lambda z: (z > 0.1).float(), start, end, 8), torch.tensor([8.0, 1.0]))
-        assert measured(lambda z: (z > 0.1).float() + 1e-6 * z, normal(200, 1)).largest_step.value > 7.9
+        torch.testing.assert_close(
+            largest_steps(lambda z: (z > 0.1).float(), start, end, 8), torch.tensor([8.0, 1.0])
+        )
+        assert (
+            measured(lambda z: (z > 0.1).float() + 1e-6 * z, normal(200, 1)).largest_step.value
+            > 7.9
+        )
 
 
 class TestEuclidean:
@@ -113,9 +128,13 @@ class TestEuclidean:
 
     def test_on_the_sphere_distances_are_chords(self, generator: torch.Generator) -> None:
         codes = normal(100, 2, seed=6)
-        codes = codes / codes.norm(dim=1, keepdim=True)  # the unit circle is mapped onto the equator, isometrically
+        codes = codes / codes.norm(
+            dim=1, keepdim=True
+        )  # the unit circle is mapped onto the equator, isometrically
         one, other = codes[:50], codes[50:]
-        torch.testing.assert_close((on_sphere(one) - on_sphere(other)).norm(dim=1), (one - other).norm(dim=1))
+        torch.testing.assert_close(
+            (on_sphere(one) - on_sphere(other)).norm(dim=1), (one - other).norm(dim=1)
+        )
         found = measured(on_sphere, codes, samples=400)
         assert found.pearson.value == pytest.approx(1, abs=1e-5)
         # Off the circle, on the chords between its codes, the scale 2 / (1 + |z|²) is larger than 1.
@@ -123,7 +142,9 @@ class TestEuclidean:
         assert found.near_pearson.value > 0.95
 
     def test_a_decoder_that_flattens_a_direction_loses_the_correlation(self) -> None:
-        round_, flat = (measured(linear(torch.tensor([1.0, w]).diag()), normal(500, 2)) for w in (1.0, 0.0))
+        round_, flat = (
+            measured(linear(torch.tensor([1.0, w]).diag()), normal(500, 2)) for w in (1.0, 0.0)
+        )
         assert round_.near_pearson.value > 0.999
         assert flat.near_pearson.value < 0.6
 
@@ -142,14 +163,25 @@ class TestJacobian:
         found = exact_spectrum(linear(matrix), normal(3, 4))
         expected = torch.linalg.svdvals(matrix.double()).flip(0)
         torch.testing.assert_close(found.values, expected.expand(3, 4), rtol=1e-5, atol=0)
-        torch.testing.assert_close(found.condition(), (expected[-1] / expected[0]).expand(3), rtol=1e-5, atol=0)
-        torch.testing.assert_close(found.log_spread(), expected.log().std(correction=0).expand(3), rtol=1e-5, atol=0)
+        torch.testing.assert_close(
+            found.condition(), (expected[-1] / expected[0]).expand(3), rtol=1e-5, atol=0
+        )
+        torch.testing.assert_close(
+            found.log_spread(), expected.log().std(correction=0).expand(3), rtol=1e-5, atol=0
+        )
 
-    def test_an_orthogonal_decoder_has_condition_one_at_any_scale(self, generator: torch.Generator) -> None:
-        for made in (exact_spectrum, lambda decode, z: estimated_spectrum(decode, z, generator=generator)):
+    def test_an_orthogonal_decoder_has_condition_one_at_any_scale(
+        self, generator: torch.Generator
+    ) -> None:
+        for made in (
+            exact_spectrum,
+            lambda decode, z: estimated_spectrum(decode, z, generator=generator),
+        ):
             found = made(linear(100 * orthonormal(20, 6)), normal(5, 6))
             torch.testing.assert_close(found.condition(), torch.ones(5).double(), rtol=1e-4, atol=0)
-            torch.testing.assert_close(found.log_spread(), torch.zeros(5).double(), rtol=0, atol=1e-4)
+            torch.testing.assert_close(
+                found.log_spread(), torch.zeros(5).double(), rtol=0, atol=1e-4
+            )
             assert found.distortion() == pytest.approx(0, abs=1e-6)
 
     def test_the_sphere_is_conformal_but_not_of_one_scale(self) -> None:
@@ -158,7 +190,9 @@ class TestJacobian:
         scale = 2 / (1 + z.double().square().sum(dim=1))
         torch.testing.assert_close(found.values, scale[:, None].expand(50, 2), rtol=1e-5, atol=0)
         s = scale.square()
-        assert found.distortion() == pytest.approx((s.var(correction=0) / s.mean() ** 2).item(), rel=1e-4)
+        assert found.distortion() == pytest.approx(
+            (s.var(correction=0) / s.mean() ** 2).item(), rel=1e-4
+        )
 
     def test_distortion_is_what_the_isometry_loss_draws(self, generator: torch.Generator) -> None:
         matrix = normal(9, 3)
@@ -171,7 +205,9 @@ class TestJacobian:
         drawn = losses.isometry(decode, z.repeat(1_000, 1), v).item()
         assert exact_spectrum(decode, z).distortion() == pytest.approx(drawn, rel=0.03)
 
-    def test_lanczos_finds_the_spectrum_of_a_large_decoder(self, generator: torch.Generator) -> None:
+    def test_lanczos_finds_the_spectrum_of_a_large_decoder(
+        self, generator: torch.Generator
+    ) -> None:
         d = 120
         sigma = torch.logspace(-1, 1, d)
         matrix = orthonormal(d, d) @ sigma.diag() @ torch.linalg.qr(normal(d, d, seed=8))[0]
@@ -184,7 +220,9 @@ class TestJacobian:
         assert (found.condition() <= 100 * 1.01).all()
         assert found.condition().mean() > 20
 
-    def test_lanczos_with_as_many_steps_as_dimensions_is_exact(self, generator: torch.Generator) -> None:
+    def test_lanczos_with_as_many_steps_as_dimensions_is_exact(
+        self, generator: torch.Generator
+    ) -> None:
         matrix = normal(9, 4)
         found = estimated_spectrum(linear(matrix), normal(2, 4), generator=generator)
         expected = torch.linalg.svdvals(matrix.double()).flip(0)
@@ -193,7 +231,9 @@ class TestJacobian:
     def test_quantiles_of_the_spectrum_are_its_values_by_rank(self) -> None:
         found = exact_spectrum(linear(torch.tensor([1.0, 2.0, 4.0]).diag()), torch.zeros(1, 3))
         shares = torch.tensor([0.1, 0.5, 0.9])
-        torch.testing.assert_close(found.quantiles(shares), torch.tensor([[1.0, 2.0, 4.0]]).double())
+        torch.testing.assert_close(
+            found.quantiles(shares), torch.tensor([[1.0, 2.0, 4.0]]).double()
+        )
 
     def test_it_works_whoever_calls_it(self, generator: torch.Generator) -> None:
         matrix = normal(5, 2)
@@ -210,7 +250,10 @@ def trained(weight: float, seed: int) -> tuple[float, Spectrum]:
     places = torch.rand(128, 2, generator=generator)
     images = torch.cat([places * torch.tensor([3.0, 1.0]), (3 * places).sin()], dim=1)
     codes = (2 * places - 1).requires_grad_()  # learned as well, as an encoder's are
-    w, u = (torch.randn(shape, generator=generator).mul(0.3).requires_grad_() for shape in ((2, 16), (16, 4)))
+    w, u = (
+        torch.randn(shape, generator=generator).mul(0.3).requires_grad_()
+        for shape in ((2, 16), (16, 4))
+    )
 
     def decode(z: Tensor) -> Tensor:
         return (z @ w).tanh() @ u
@@ -239,8 +282,12 @@ def test_every_number_has_its_sample_and_says_what_is_good() -> None:
     codes = normal(100, 3)
     found = measured(linear(normal(5, 3)), codes, log_variances=torch.zeros(100, 3), samples=32)
     numbers = found.numbers()
-    assert numbers["kl_per_image"].value == pytest.approx(0.5 * codes.square().sum(dim=1).mean().item())
-    assert all(n.samples > 0 and n.of and n.good and math.isfinite(n.value) for n in numbers.values())
+    assert numbers["kl_per_image"].value == pytest.approx(
+        0.5 * codes.square().sum(dim=1).mean().item()
+    )
+    assert all(
+        n.samples > 0 and n.of and n.good and math.isfinite(n.value) for n in numbers.values()
+    )
     assert found.active_units.value == 3
     assert found.prior_inside.value == 1
     read = json.loads(json.dumps(found.as_json()))
@@ -270,8 +317,14 @@ def test_features_are_what_distances_are_seen_in() -> None:
         ({"samples": 4}, "samples is 4; choose 8"),
         ({"codes": torch.ones(1, 2)}, "two or more different codes; there are 1"),
         ({"codes": torch.ones(30, 2)}, "two or more different codes; there are 30, all the same"),
-        ({"decode": lambda z: torch.ones(len(z), 3)}, "do not change with the codes, or have no derivative"),
-        ({"decode": lambda z: z.detach().round()}, "do not change with the codes, or have no derivative"),
+        (
+            {"decode": lambda z: torch.ones(len(z), 3)},
+            "do not change with the codes, or have no derivative",
+        ),
+        (
+            {"decode": lambda z: z.detach().round()},
+            "do not change with the codes, or have no derivative",
+        ),
     ],
 )
 def test_what_cannot_be_measured_gets_one_sentence(changes: dict[str, Any], sentence: str) -> None:
@@ -283,4 +336,6 @@ def test_what_cannot_be_measured_gets_one_sentence(changes: dict[str, Any], sent
 def test_nearly_equal_codes_are_measured_by_the_one_that_differs() -> None:
     codes = torch.zeros(500, 2)
     codes[7] = 1
-    assert measured(linear(2 * torch.eye(2)), codes, samples=8).stretch.middle == pytest.approx([2] * 6, rel=1e-3)
+    assert measured(linear(2 * torch.eye(2)), codes, samples=8).stretch.middle == pytest.approx(
+        [2] * 6, rel=1e-3
+    )

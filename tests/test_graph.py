@@ -27,7 +27,9 @@ def ring_codes(count: int = 300) -> Tensor:
 def test_a_path_over_a_ring_of_codes_follows_the_shorter_arc() -> None:
     start, end = on_the_ring(torch.tensor([0.1, 0.0])), on_the_ring(torch.tensor([2.6, -1.0]))
     points, info = graph(constant, ring_codes(), start, end, Graph(neighbours=4), frames=33)
-    torch.testing.assert_close(arc_lengths(points)[-1], torch.tensor([2 * 2.5, 2 * 1.0]), rtol=5e-3, atol=0)
+    torch.testing.assert_close(
+        arc_lengths(points)[-1], torch.tensor([2 * 2.5, 2 * 1.0]), rtol=5e-3, atol=0
+    )
     torch.testing.assert_close(points.norm(dim=2), torch.full((33, 2), 2.0), rtol=5e-3, atol=0)
     assert info == {"codes": 300, "edges": 600, "components": 1}
     assert torch.equal(points[0], start)
@@ -49,7 +51,11 @@ def test_a_cost_turns_the_path_to_the_other_side() -> None:
 @pytest.mark.parametrize(("halfway", "straight"), [(4.7, True), (4.75, False)])
 def test_an_edge_across_a_void_is_weighed_by_simpson_s_rule(halfway: float, straight: bool) -> None:
     # 3 (1 + 4 c + 1) / 6 = 1 + 2 c across the void; 2 sqrt(1.5² + 5²) = 10.44 around it.
-    codes, start, end = torch.tensor([[1.5, 5.0], [1.5, 6.0]]), torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 0.0]])
+    codes, start, end = (
+        torch.tensor([[1.5, 5.0], [1.5, 6.0]]),
+        torch.tensor([[0.0, 0.0]]),
+        torch.tensor([[3.0, 0.0]]),
+    )
 
     def cost(latents: Tensor) -> Tensor:
         return torch.where((latents - torch.tensor([1.5, 0.0])).norm(dim=1) < 1, halfway, 1.0)
@@ -109,7 +115,9 @@ def test_a_journey_does_not_pass_through_the_ends_of_others(generator: torch.Gen
 def test_ends_nearer_to_each_other_than_to_codes_go_straight() -> None:
     start, end = torch.tensor([[0.3, 0.0]]), torch.tensor([[-0.3, 0.1]])
     points, _ = graph(constant, ring_codes(), start, end, Graph(), frames=5)
-    torch.testing.assert_close(points, torch.lerp(start, end, torch.linspace(0, 1, 5)[:, None, None]))
+    torch.testing.assert_close(
+        points, torch.lerp(start, end, torch.linspace(0, 1, 5)[:, None, None])
+    )
 
 
 def test_more_codes_than_the_most_are_drawn_from(generator: torch.Generator) -> None:
@@ -126,8 +134,12 @@ def test_more_codes_than_the_most_are_drawn_from(generator: torch.Generator) -> 
 def test_codes_far_from_zero_and_few_codes_make_a_graph() -> None:
     codes = ring_codes(40)
     start, end = on_the_ring(torch.tensor([0.0])), on_the_ring(torch.tensor([2.0]))
-    near, _ = graph(constant, codes.double(), start.double(), end.double(), Graph(neighbours=4), frames=9)
-    far, _ = graph(constant, codes + 1_000, start + 1_000, end + 1_000, Graph(neighbours=4), frames=9)
+    near, _ = graph(
+        constant, codes.double(), start.double(), end.double(), Graph(neighbours=4), frames=9
+    )
+    far, _ = graph(
+        constant, codes + 1_000, start + 1_000, end + 1_000, Graph(neighbours=4), frames=9
+    )
     torch.testing.assert_close(far - 1_000, near.float(), atol=1e-3, rtol=0)
     two, info = graph(constant, codes[:2], start, end, Graph(neighbours=10), frames=9)
     assert info == {"codes": 2, "edges": 1, "components": 1}
@@ -148,7 +160,8 @@ def test_codes_that_make_no_graph_get_one_sentence(codes: Tensor, sentence: str)
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"), [({"neighbours": 0}, "0 neighbours make no graph"), ({"most": 1}, "at most 1 codes")]
+    ("settings", "sentence"),
+    [({"neighbours": 0}, "0 neighbours make no graph"), ({"most": 1}, "at most 1 codes")],
 )
 def test_a_graph_without_edges_is_refused(settings: dict[str, int], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):

@@ -31,7 +31,7 @@ from latent_atlas.explorer.static_export.anomaly import scorer_of
 from latent_atlas.explorer.static_export.export import PAGE as BUILT
 from latent_atlas.explorer.static_export.facts import facts
 from latent_atlas.explorer.static_export.onnx import save_graph
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
 
 if TYPE_CHECKING:
@@ -49,17 +49,33 @@ CLOSE = 1e-4
 def small_atlas(boundary: str = "prior", levels: int = 4) -> Atlas:
     """Two clusters of codes, a map that has learned a little, and networks that have learned nothing."""
     generator = torch.Generator().manual_seed(0)
-    settings = MapConfig(boundary=boundary, levels=levels, width=16, depth=1, steps=60, batch_size=64)
-    train, held_out = (two_clusters(DIMENSION, 3.0).sample(n, generator=generator) for n in (300, 60))
-    latent_map = LatentMap.fit(train, config=settings, held_out=Codes(held_out), generator=generator, warn=False)
-    model = Model(ModelConfig(image_size=SIDE, channels=1, latent_dim=DIMENSION, width=4, depth=1), settings)
+    settings = MapConfig(
+        boundary=boundary, levels=levels, width=16, depth=1, steps=60, batch_size=64
+    )
+    train, held_out = (
+        two_clusters(DIMENSION, 3.0).sample(n, generator=generator) for n in (300, 60)
+    )
+    latent_map = LatentMap.fit(
+        train, config=settings, held_out=Codes(held_out), generator=generator, warn=False
+    )
+    model = VAEGAN(
+        ModelConfig(image_size=SIDE, channels=1, latent_dim=DIMENSION, width=4, depth=1), settings
+    )
     model.requires_grad_(False)
-    wrapped = Autoencoder(model.encoder, model.decode, (1, SIDE, SIDE), (DIMENSION,), device=latent_map.device)
+    wrapped = Autoencoder(
+        model.encoder, model.decode, (1, SIDE, SIDE), (DIMENSION,), device=latent_map.device
+    )
     labels = {"train": (train[:, 0] > 0).long(), "held_out": (held_out[:, 0] > 0).long()}
     codes = {part: Codes(means, torch.randn(means.shape, generator=generator)) for part, means in
              {"train": train, "held_out": held_out}.items()}  # fmt: skip
-    settings, names, errors = Config(map=settings), ("left", "right"), torch.rand(60, generator=generator)
-    return Atlas(wrapped, latent_map, codes, settings, labels=labels, label_names=names, errors=errors)
+    settings, names, errors = (
+        Config(map=settings),
+        ("left", "right"),
+        torch.rand(60, generator=generator),
+    )
+    return Atlas(
+        wrapped, latent_map, codes, settings, labels=labels, label_names=names, errors=errors
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +91,9 @@ def folder(atlas: Atlas, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (BUILT / "index.html").is_file():
         page = place / "page"
         page.mkdir()
-        (page / "index.html").write_text("<!doctype html><html><head><title>a page</title></head></html>")
+        (page / "index.html").write_text(
+            "<!doctype html><html><head><title>a page</title></head></html>"
+        )
     return write_folder(atlas, place / "atlas", name="small", page=page).path
 
 
@@ -91,26 +109,37 @@ def test_the_map_and_its_slopes_are_the_librarys_at_every_level(
     atlas: Atlas, folder: Path, angle: float, rows: int, generator: torch.Generator
 ) -> None:
     z = 2 * torch.randn(rows, DIMENSION, generator=generator)
-    level = atlas.map.blurred(float(np.tan(angle))) if angle else atlas.map
+    level = atlas.map.noised(float(np.tan(angle))) if angle else atlas.map
     place = {"latents": z.numpy(), "angle": np.array([angle], np.float32)}
     seen, steep = run(folder, "map", **place), run(folder, "slopes", **place)
     for found in (seen, steep):
         np.testing.assert_allclose(found["logit"], level.logit(z).numpy(), atol=CLOSE, rtol=CLOSE)
-        np.testing.assert_allclose(found["log_prob"], level.log_prob(z).numpy(), atol=CLOSE, rtol=CLOSE)
+        np.testing.assert_allclose(
+            found["log_prob"], level.log_prob(z).numpy(), atol=CLOSE, rtol=CLOSE
+        )
     np.testing.assert_allclose(steep["score"], level.score(z).numpy(), atol=CLOSE, rtol=CLOSE)
     if angle == 0:  # grad log D = (1 - D) a grad l, with the calibration that the facts tell
         calibration = json.loads((folder / "atlas.json").read_text())["folder"]["calibration"]
         unreal = torch.sigmoid(-(calibration["scale"] * level.logit(z) + calibration["shift"]))
         walked = unreal[:, None].numpy() * calibration["scale"] * steep["logit_slope"]
-        np.testing.assert_allclose(walked, level.log_realness_gradient(z).numpy(), atol=CLOSE, rtol=CLOSE)
+        np.testing.assert_allclose(
+            walked, level.log_realness_gradient(z).numpy(), atol=CLOSE, rtol=CLOSE
+        )
 
 
-def test_the_decoder_and_the_encoder_are_the_models(atlas: Atlas, folder: Path, generator: torch.Generator) -> None:
+def test_the_decoder_and_the_encoder_are_the_models(
+    atlas: Atlas, folder: Path, generator: torch.Generator
+) -> None:
     z = torch.randn(5, DIMENSION, generator=generator)
     images = torch.rand(4, 1, SIDE, SIDE, generator=generator)
-    decoded, encoded = run(folder, "decode", latents=z.numpy()), run(folder, "encode", images=images.numpy())
+    decoded, encoded = (
+        run(folder, "decode", latents=z.numpy()),
+        run(folder, "encode", images=images.numpy()),
+    )
     np.testing.assert_allclose(decoded["images"], atlas.decode(z).numpy(), atol=CLOSE)
-    np.testing.assert_allclose(encoded["latents"], atlas.encode(images).numpy(), atol=CLOSE, rtol=CLOSE)
+    np.testing.assert_allclose(
+        encoded["latents"], atlas.encode(images).numpy(), atol=CLOSE, rtol=CLOSE
+    )
     np.testing.assert_allclose(encoded["width"], atlas.score(images).width, atol=CLOSE, rtol=CLOSE)
 
 
@@ -121,7 +150,9 @@ def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
     assert json.loads((folder / "atlas.json").read_text())["folder"]["unscored"] is None
     for name, known in atlas.scorer.known().items():
         np.testing.assert_allclose(written[name].numpy(), known, rtol=1e-6)
-    forgetful = Atlas(atlas.model, atlas.map, atlas.codes, atlas.config)  # of the errors of held-out images
+    forgetful = Atlas(
+        atlas.model, atlas.map, atlas.codes, atlas.config
+    )  # of the errors of held-out images
     assert "does not know how well" in str(scorer_of(forgetful))
     monkeypatch.setattr("latent_atlas.explorer.static_export.anomaly.MOST_NUMBERS", 100)
     assert "too many for a page" in str(scorer_of(atlas))
@@ -132,47 +163,83 @@ def test_densities_of_other_boundaries_are_written_too(
     boundary: str, tmp_path: Path, generator: torch.Generator
 ) -> None:
     """They solve triangular systems, or work in pieces: neither exists in ONNX."""
-    density = fit_boundary(boundary, two_clusters(2, 4.0).sample(200, generator=generator), generator=generator).density
+    density = fit_boundary(
+        boundary, two_clusters(2, 4.0).sample(200, generator=generator), generator=generator
+    ).density
     assert density is not None
 
     def with_score(latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         values, pull = torch.func.vjp(density.log_prob, latents)[:2]
         return values, pull(torch.ones_like(values))[0]
 
-    save_graph(with_score, (torch.zeros(3, 2),), tmp_path / "r.onnx", inputs=("z",), outputs=("log_prob", "score"))
+    save_graph(
+        with_score,
+        (torch.zeros(3, 2),),
+        tmp_path / "r.onnx",
+        inputs=("z",),
+        outputs=("log_prob", "score"),
+    )
     for rows in (1, 13):
         z = 2 * torch.randn(rows, 2, generator=generator)
         found = run(tmp_path, "r", z=z.numpy())
-        np.testing.assert_allclose(found["log_prob"], density.log_prob(z).numpy(), atol=CLOSE, rtol=CLOSE)
+        np.testing.assert_allclose(
+            found["log_prob"], density.log_prob(z).numpy(), atol=CLOSE, rtol=CLOSE
+        )
         np.testing.assert_allclose(found["score"], density.score(z).numpy(), atol=CLOSE, rtol=CLOSE)
 
 
 def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
     told = json.loads((folder / "atlas.json").read_text())
-    assert (told["name"], told["dimension"], told["classes"]) == ("small", DIMENSION, ["left", "right"])
-    assert told["edge"] == pytest.approx(atlas.map.floor(0.05))
-    assert {planner["name"] for planner in told["planners"]} == {"linear", "slerp", "walk", "geodesic"}
+    assert (told["name"], told["dimension"], told["classes"]) == (
+        "small",
+        DIMENSION,
+        ["left", "right"],
+    )
+    assert told["edge"] == pytest.approx(atlas.map.threshold(0.05))
+    assert {planner["name"] for planner in told["planners"]} == {
+        "linear",
+        "slerp",
+        "walk",
+        "geodesic",
+    }
     widths = {round(float(np.tan(level["angle"])), 6): level for level in told["folder"]["levels"]}
     assert {0.0, 0.6, 0.3} <= widths.keys()
-    for width in (0.0, 0.6):  # the middle of the quantiles is the median of held-out codes at that level
+    for width in (
+        0.0,
+        0.6,
+    ):  # the middle of the quantiles is the median of held-out codes at that level
         quantiles = widths[width]["quantiles"]
-        assert quantiles[len(quantiles) // 2] == pytest.approx(atlas.map.blurred(width).floor(0.5), abs=1e-4)
+        assert quantiles[len(quantiles) // 2] == pytest.approx(
+            atlas.map.noised(width).threshold(0.5), abs=1e-4
+        )
     assert {round(float(np.tan(angle)), 6) for angle in told["levels"]} <= widths.keys()
 
 
-def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(atlas: Atlas) -> None:
+def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(
+    atlas: Atlas,
+) -> None:
     alone = facts(Atlas(None, atlas.map, atlas.codes, atlas.config), "codes", ("map", "slopes"))
     assert alone["image"] is None
     assert {"photos", "png", "gif"} <= set(alone["lacks"])
     assert not {"photos", "png", "gif", "along"} & set(
         facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"]
     )
-    assert [one["name"] for one in facts(atlas, "whole", ())["keeps"][:4]] == ["class", "left", "right", "component:0"]
-    assert {one["kind"] for one in alone["keeps"]} == {"component"}  # without labels there is no class
+    assert [one["name"] for one in facts(atlas, "whole", ())["keeps"][:4]] == [
+        "class",
+        "left",
+        "right",
+        "component:0",
+    ]
+    assert {one["kind"] for one in alone["keeps"]} == {
+        "component"
+    }  # without labels there is no class
     closed = small_atlas("density", 1)
     assert networks(closed)["slopes"].outputs == ("logit", "logit_slope")
     told = facts(closed, "closed", ())
-    assert ([one["name"] for one in told["planners"]], told["samplers"]) == (["linear", "slerp", "walk"], [])
+    assert ([one["name"] for one in told["planners"]], told["samplers"]) == (
+        ["linear", "slerp", "walk"],
+        [],
+    )
     assert (told["edge"], told["has_log_prob"]) == (None, False)
     assert {"along", "keep"} <= set(told["lacks"])
 
@@ -190,7 +257,9 @@ def test_the_codes_are_real_ones_with_their_densities(
     rows = portable_codes.kept(atlas.codes["train"])
     assert len(few["means"]) == 7
     assert int(rows[-1]) > 250  # from all of the codes, not the first of them
-    torch.testing.assert_close(few["typicality"], atlas.map.typicality(atlas.codes["train"].means[rows]))
+    torch.testing.assert_close(
+        few["typicality"], atlas.map.typicality(atlas.codes["train"].means[rows])
+    )
 
 
 def test_who_may_read_the_page_may_read_all_of_it(folder: Path) -> None:
@@ -199,7 +268,9 @@ def test_who_may_read_the_page_may_read_all_of_it(folder: Path) -> None:
     }
 
 
-def test_the_page_may_load_nothing_from_elsewhere_and_knows_where_its_atlas_is(folder: Path) -> None:
+def test_the_page_may_load_nothing_from_elsewhere_and_knows_where_its_atlas_is(
+    folder: Path,
+) -> None:
     index = (folder / "index.html").read_text()
     assert "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'" in index
     assert '<meta name="atlas-folder" content="atlas.json" />' in index
@@ -207,7 +278,10 @@ def test_the_page_may_load_nothing_from_elsewhere_and_knows_where_its_atlas_is(f
 
 
 def test_what_cannot_be_written_is_refused_in_one_sentence(
-    atlas: Atlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    atlas: Atlas,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(UserError, match="make page"):
         write_folder(atlas, tmp_path / "out", name="x", page=tmp_path)
@@ -218,15 +292,26 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(
     assert "holds no run" in capsys.readouterr().err
     assert latent_atlas("report", str(tmp_path), "--out", "somewhere") == 2
     assert "--interactive" in capsys.readouterr().err
-    monkeypatch.setattr("latent_atlas.explorer.static_export.export.NEEDED", ("onnx", "a_package_that_is_nowhere"))
-    with pytest.raises(UserError, match=r"a_package_that_is_nowhere; pip install latent-atlas\[onnx\]"):
+    monkeypatch.setattr(
+        "latent_atlas.explorer.static_export.export.NEEDED", ("onnx", "a_package_that_is_nowhere")
+    )
+    with pytest.raises(
+        UserError, match=r"a_package_that_is_nowhere; pip install latent-atlas\[onnx\]"
+    ):
         write_folder(atlas, tmp_path / "out", name="x", page=tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(atlas: Atlas, tmp_path: Path) -> None:
+def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(
+    atlas: Atlas, tmp_path: Path
+) -> None:
     def odd(latents: torch.Tensor) -> torch.Tensor:
-        return torch.special.bessel_j0(latents[:, :1]).abs().reshape(-1, 1, 1, 1).expand(-1, 1, SIDE, SIDE)
+        return (
+            torch.special.bessel_j0(latents[:, :1])
+            .abs()
+            .reshape(-1, 1, 1, 1)
+            .expand(-1, 1, SIDE, SIDE)
+        )
 
     model = Autoencoder(lambda images: images.flatten(1)[:, :DIMENSION], odd, (1, SIDE, SIDE), (DIMENSION,),
                         device=torch.device("cpu"))  # fmt: skip
@@ -236,7 +321,9 @@ def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(atla
     (tmp_path / "index.html").write_text("<head></head>")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("latent_atlas.explorer.static_export.export.networks", lambda _: monkey)
-        with pytest.raises(UserError, match=r"decode of this atlas cannot be written as ONNX .*bessel"):
+        with pytest.raises(
+            UserError, match=r"decode of this atlas cannot be written as ONNX .*bessel"
+        ):
             write_folder(strange, tmp_path / "out", name="x", page=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
@@ -270,7 +357,9 @@ def frames_of(path: Path) -> np.ndarray:
     """The same of a GIF, one pixel of each square that it enlarged a pixel to."""
     with Image.open(path) as film:
         assert (film.info["loop"], film.n_frames, film.size) == (0, 32, (256, 256))  # type: ignore[attr-defined]
-        frames = [np.asarray(frame.convert("L")).astype(float) for frame in ImageSequence.Iterator(film)]
+        frames = [
+            np.asarray(frame.convert("L")).astype(float) for frame in ImageSequence.Iterator(film)
+        ]
         assert film.info["duration"] == 180  # milliseconds: 17 frames in 3 seconds, by hundredths
     step = 256 // SIDE
     assert (np.stack(frames)[:, 1:step, 1:step] == np.stack(frames)[:, :1, :1]).all()
@@ -279,7 +368,11 @@ def frames_of(path: Path) -> np.ndarray:
 
 def keeps_as_the_library_does(page: "Page", atlas: Atlas, what: str, ends: torch.Tensor) -> None:
     """Each journey goes where the library's goes, and what is kept is within its bounds in every frame."""
-    films = json.loads(page.evaluate("JSON.stringify(atlas.app.journeys.rows.value.map((row) => [row.id, row.film]))"))
+    films = json.loads(
+        page.evaluate(
+            "JSON.stringify(atlas.app.journeys.rows.value.map((row) => [row.id, row.film]))"
+        )
+    )
     assert len(films) == 3
     bounds = Constraint.around(ends[:1], atlas.properties.chosen(what), 0.1)
     for planner, film in films:
@@ -288,9 +381,13 @@ def keeps_as_the_library_does(page: "Page", atlas: Atlas, what: str, ends: torch
         assert film["metrics"]["broken"] == 0
         wanted = atlas.travel(ends[0], ends[1], planner, frames=17, preserve=what)
         torch.testing.assert_close(points[-1], wanted.points[-1, 0], atol=0.02, rtol=0)
-        if planner != "walk" or what == "class":  # within a thin slab a walk bounces, and rounding decides where to
+        if (
+            planner != "walk" or what == "class"
+        ):  # within a thin slab a walk bounces, and rounding decides where to
             torch.testing.assert_close(points, wanted.points[:, 0], atol=0.05, rtol=0)
-        assert film["metrics"]["progress"] == pytest.approx(wanted.metrics["progress"].item(), abs=0.02)
+        assert film["metrics"]["progress"] == pytest.approx(
+            wanted.metrics["progress"].item(), abs=0.02
+        )
 
 
 @pytest.mark.flaky(reruns=2)  # as in test_explorer.py
@@ -303,7 +400,12 @@ def test_the_page_works_from_a_host_of_files_alone(
     visits = Visits(chromium, address)
     page = visits.open("about:blank")
     foreign: list[str] = []
-    page.on("request", lambda asked: asked.url.startswith((address, "blob:", "data:")) or foreign.append(asked.url))
+    page.on(
+        "request",
+        lambda asked: (
+            asked.url.startswith((address, "blob:", "data:")) or foreign.append(asked.url)
+        ),
+    )
     page.goto(address)
     at_rest(page)
     box = page.locator(".map").bounding_box()
@@ -326,7 +428,9 @@ def test_the_page_works_from_a_host_of_files_alone(
     numbers = json.loads((tmp_path / "geodesic.json").read_text())
     points, log_prob = torch.tensor(numbers["points"]), torch.tensor(numbers["log_prob"])
     torch.testing.assert_close(log_prob, atlas.map.log_prob(points), atol=1e-3, rtol=1e-4)
-    assert frames_of(tmp_path / "geodesic.gif") == pytest.approx(there_and_back(atlas.decode(points)), abs=8)
+    assert frames_of(tmp_path / "geodesic.gif") == pytest.approx(
+        there_and_back(atlas.decode(points)), abs=8
+    )
     decoded = "async (codes) => [...(await atlas.app.backend.decode(codes)).tensors.get('typicality').data]"
     typicality = torch.tensor(page.evaluate(decoded, points.tolist()))
     torch.testing.assert_close(typicality, atlas.map.typicality(points), atol=0.01, rtol=0)

@@ -27,7 +27,9 @@ def cubic(x: np.ndarray, y: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("n", "m"), [(12, 40), (200, 40), (9, 9)])
-def test_frechet_distance_is_its_formula_with_more_and_with_fewer_images_than_features(n: int, m: int) -> None:
+def test_frechet_distance_is_its_formula_with_more_and_with_fewer_images_than_features(
+    n: int, m: int
+) -> None:
     random = np.random.default_rng(0)
     a, b = random.normal(size=(n, 20)), random.normal(0.5, 1.5, size=(m, 20))
     cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
@@ -74,7 +76,9 @@ def test_both_distances_are_those_of_torchmetrics() -> None:
     fid, kid = (pytest.importorskip(f"torchmetrics.image.{name}") for name in ("fid", "kid"))
     real = torch.rand(60, 3, 2, 2, generator=seeded(), dtype=torch.float64)
     drawn = torch.rand(60, 3, 2, 2, generator=seeded(1), dtype=torch.float64).square()
-    frechet = fid.FrechetInceptionDistance(Flatten(), input_img_size=(3, 2, 2)).set_dtype(torch.float64)
+    frechet = fid.FrechetInceptionDistance(Flatten(), input_img_size=(3, 2, 2)).set_dtype(
+        torch.float64
+    )
     kernel = kid.KernelInceptionDistance(Flatten(), subsets=1, subset_size=60)
     for metric in (frechet, kernel):
         metric.update(real, real=True)
@@ -106,7 +110,12 @@ class TestOverlap:
 
     def test_the_same_images_overlap_wholly(self) -> None:
         rows = np.random.default_rng(0).normal(size=(200, 4))
-        assert overlap(rows, rows) | {"density": 1} == {"precision": 1, "recall": 1, "density": 1, "coverage": 1}
+        assert overlap(rows, rows) | {"density": 1} == {
+            "precision": 1,
+            "recall": 1,
+            "density": 1,
+            "coverage": 1,
+        }
 
     def test_real_images_have_density_one(self) -> None:
         a, b = np.random.default_rng(0).normal(size=(2, 2000, 4))
@@ -130,7 +139,9 @@ class TestErrors:
     def test_halves_give_the_textbook_error_of_a_difference_of_means(self) -> None:
         random = np.random.default_rng(0)
         a, b = random.normal(0, 1, (400, 1)), random.normal(0, 3, (900, 1))
-        numbers = half_sampled(lambda a, b: {"d": float(a.mean() - b.mean())}, a, b, rounds=400, generator=seeded())
+        numbers = half_sampled(
+            lambda a, b: {"d": float(a.mean() - b.mean())}, a, b, rounds=400, generator=seeded()
+        )
         assert numbers["d"].value == a.mean() - b.mean()
         assert numbers["d"].error == pytest.approx(np.sqrt(1 / 400 + 9 / 900), rel=0.1)
 
@@ -147,7 +158,9 @@ class TestErrors:
 
     def test_the_same_seed_says_the_same(self) -> None:
         a, b = np.random.default_rng(0).normal(size=(2, 40, 3))
-        assert collection_numbers(a, b, generator=seeded(3)) == collection_numbers(a, b, generator=seeded(3))
+        assert collection_numbers(a, b, generator=seeded(3)) == collection_numbers(
+            a, b, generator=seeded(3)
+        )
 
 
 class TestFeatureDistance:
@@ -170,7 +183,9 @@ class TestFeatureDistance:
         ("images", "rebuilt", "sentence"),
         [(square[:1], square[:1], "two or more images"), (square, square[:3], "there are 4 and 3")],
     )
-    def test_what_cannot_be_paired_is_refused(self, images: np.ndarray, rebuilt: np.ndarray, sentence: str) -> None:
+    def test_what_cannot_be_paired_is_refused(
+        self, images: np.ndarray, rebuilt: np.ndarray, sentence: str
+    ) -> None:
         with pytest.raises(UserError, match=sentence):
             feature_distance(images, rebuilt)
 
@@ -192,7 +207,9 @@ def test_collections_that_cannot_be_compared_are_refused(
 ) -> None:
     random = np.random.default_rng(0)
     with pytest.raises(UserError, match=sentence):
-        collection_numbers(random.normal(size=images), random.normal(size=reference), generator=seeded())
+        collection_numbers(
+            random.normal(size=images), random.normal(size=reference), generator=seeded()
+        )
 
 
 def test_a_reference_of_one_image_repeated_is_refused_and_images_all_alike_are_judged() -> None:

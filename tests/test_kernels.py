@@ -33,9 +33,13 @@ def test_steps_keep_the_distribution(name: str, generator: torch.Generator) -> N
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_as_many_go_from_one_place_to_another_as_come_back(name: str, generator: torch.Generator) -> None:
+def test_as_many_go_from_one_place_to_another_as_come_back(
+    name: str, generator: torch.Generator
+) -> None:
     # Detailed balance: in equilibrium, the flux between any two of a grid's cells is the same both ways.
-    world = GaussianMixture(torch.tensor([0.7, 0.3]), torch.tensor([[-0.8], [1.0]]), torch.tensor([0.5, 0.8]))
+    world = GaussianMixture(
+        torch.tensor([0.7, 0.3]), torch.tensor([[-0.8], [1.0]]), torch.tensor([0.5, 0.8])
+    )
     before = State.at(world, world.sample(4 * N, generator=generator))
     after, chance = of(name, world, generator)(before, sizes(0.15, 4 * N))
     assert chance.mean() < 0.97  # with all accepted there would be nothing to see
@@ -63,7 +67,9 @@ def test_acceptance_tends_to_one_as_the_step_to_the_power_of_three_halves(
     # With the drift turned round, or without the correction's part of it, it would be the power of one half.
     world = StandardNormal(4)
     state = State.at(world, world.sample(N, generator=generator))
-    refused = [1 - of(name, world, generator)(state, sizes(a))[1].mean().item() for a in (0.02, 0.08)]
+    refused = [
+        1 - of(name, world, generator)(state, sizes(a))[1].mean().item() for a in (0.02, 0.08)
+    ]
     assert math.log(refused[1] / refused[0]) / math.log(4) == pytest.approx(1.5, abs=0.15)
 
 
@@ -83,7 +89,11 @@ def test_leapfrog_turns_a_gaussian_s_phase_space(generator: torch.Generator) -> 
     state = State.at(StandardNormal(1), torch.full((100, 1), 0.7))
     leaps = 300
     there, chance = hmc(
-        StandardNormal(1), state, sizes(0.5 * (math.pi / leaps) ** 2, 100), leaps=leaps, generator=generator
+        StandardNormal(1),
+        state,
+        sizes(0.5 * (math.pi / leaps) ** 2, 100),
+        leaps=leaps,
+        generator=generator,
     )
     torch.testing.assert_close(there.latents, torch.full((100, 1), -0.7), atol=1e-2, rtol=0)
     assert chance.min() > 0.99
@@ -108,10 +118,14 @@ def test_a_state_knows_its_place(generator: torch.Generator) -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_step_is_tuned_to_the_density_s_scale(scale: float, shared: bool, generator: torch.Generator) -> None:
+def test_the_step_is_tuned_to_the_density_s_scale(
+    scale: float, shared: bool, generator: torch.Generator
+) -> None:
     world = GaussianMixture(torch.ones(1), torch.zeros(1, 8), torch.tensor([scale]))
     kernel = of("mala", world, generator)
-    state, step = tuned(kernel, State.at(world, torch.zeros(64, 8)), 200, MALA_ACCEPTED, shared=shared)
+    state, step = tuned(
+        kernel, State.at(world, torch.zeros(64, 8)), 200, MALA_ACCEPTED, shared=shared
+    )
     chances = torch.stack([kernel(state, step)[1].mean() for _ in range(20)])
     assert chances.mean().item() == pytest.approx(MALA_ACCEPTED, abs=0.1)
     assert (len(step.unique()) == 1) == shared
@@ -125,6 +139,8 @@ def test_nobody_goes_where_the_density_has_no_answer(generator: torch.Generator)
             return torch.where(latents[:, 0] > 0, -0.5 * latents[:, 0].square(), torch.nan)
 
     for name in KERNELS:
-        state, _ = of(name, Half(), generator)(State.at(Half(), torch.full((1_000, 1), 0.3)), sizes(1.0, 1_000))
+        state, _ = of(name, Half(), generator)(
+            State.at(Half(), torch.full((1_000, 1), 0.3)), sizes(1.0, 1_000)
+        )
         assert (state.latents > 0).all()
         assert state.log_probs.isfinite().all()

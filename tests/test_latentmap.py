@@ -10,13 +10,15 @@ import torch
 from latent_atlas import LatentMap
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
-from latent_atlas.density.base import ExactMembership, StandardNormal
+from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, Shell, two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.runs import read_tensors, write_tensors
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
-SMALL = MapConfig(width=64, depth=2, steps=500, batch_size=256, learning_rate=2e-3, weight_decay=1e-3, ema=0.99)
+SMALL = MapConfig(
+    width=64, depth=2, steps=500, batch_size=256, learning_rate=2e-3, weight_decay=1e-3, ema=0.99
+)
 TINY = MapConfig(width=16, depth=1, steps=60)
 
 
@@ -26,33 +28,44 @@ def fit(codes: torch.Tensor, **options: object) -> LatentMap:
 
 @pytest.fixture(scope="module", params=[1, None], ids=["one level", "levels"])
 def learned(request: pytest.FixtureRequest) -> LatentMap:
-    return fit(WORLD.sample(6_000, generator=torch.Generator().manual_seed(1)), levels=request.param)
+    return fit(
+        WORLD.sample(6_000, generator=torch.Generator().manual_seed(1)), levels=request.param
+    )
 
 
 @pytest.fixture(scope="module")
 def places() -> torch.Tensor:
     generator = torch.Generator().manual_seed(2)
-    return torch.cat([WORLD.sample(500, generator=generator), StandardNormal(2).sample(500, generator=generator)])
+    return torch.cat(
+        [WORLD.sample(500, generator=generator), StandardNormal(2).sample(500, generator=generator)]
+    )
 
 
 def test_log_prob_agrees_with_the_exact_world(learned: LatentMap, places: torch.Tensor) -> None:
-    ranks = [values.argsort().argsort().float() for values in (learned.log_prob(places), WORLD.log_prob(places))]
+    ranks = [
+        values.argsort().argsort().float()
+        for values in (learned.log_prob(places), WORLD.log_prob(places))
+    ]
     assert torch.corrcoef(torch.stack(ranks))[0, 1] > 0.97
 
 
-def test_log_prob_is_in_nats_on_the_population(learned: LatentMap, generator: torch.Generator) -> None:
+def test_log_prob_is_in_nats_on_the_population(
+    learned: LatentMap, generator: torch.Generator
+) -> None:
     real = WORLD.sample(2_000, generator=generator)
     assert (learned.log_prob(real) - WORLD.log_prob(real)).mean().abs().item() < 0.15
 
 
-def test_score_points_where_the_exact_score_does(learned: LatentMap, generator: torch.Generator) -> None:
+def test_score_points_where_the_exact_score_does(
+    learned: LatentMap, generator: torch.Generator
+) -> None:
     real = WORLD.sample(2_000, generator=generator)
     cosine = torch.nn.functional.cosine_similarity(learned.score(real), WORLD.score(real)).mean()
     assert cosine > 0.85
 
 
 def test_realness_is_the_optimal_discriminator_s(learned: LatentMap, places: torch.Tensor) -> None:
-    exact = ExactMembership(WORLD, StandardNormal(2)).realness(places)
+    exact = ExactRatio(WORLD, StandardNormal(2)).realness(places)
     assert (learned.realness(places) - exact).abs().mean() < 0.08
 
 
@@ -69,25 +82,29 @@ def test_a_map_of_the_prior_itself_cannot_tell(generator: torch.Generator) -> No
     assert flat.confusion(inside).mean() > 0.97
 
 
-def test_typicality_of_real_codes_is_uniform(learned: LatentMap, generator: torch.Generator) -> None:
+def test_typicality_of_real_codes_is_uniform(
+    learned: LatentMap, generator: torch.Generator
+) -> None:
     typicality = learned.typicality(WORLD.sample(4_000, generator=generator))
     quantiles = torch.quantile(typicality, torch.tensor([0.1, 0.5, 0.9]))
     torch.testing.assert_close(quantiles, torch.tensor([0.1, 0.5, 0.9]), atol=0.05, rtol=0)
     assert learned.typicality(torch.tensor([[9.0, 9.0]])).item() == 0
 
 
-def test_floor_is_the_quantile_of_held_out_codes(learned: LatentMap, generator: torch.Generator) -> None:
+def test_floor_is_the_quantile_of_held_out_codes(
+    learned: LatentMap, generator: torch.Generator
+) -> None:
     real = WORLD.sample(4_000, generator=generator)
-    outside = (learned.log_prob(real) < learned.floor(0.05)).float().mean().item()
+    outside = (learned.log_prob(real) < learned.threshold(0.05)).float().mean().item()
     assert outside == pytest.approx(0.05, abs=0.025)
 
 
 def test_calibration_finds_a_good_map_honest(learned: LatentMap) -> None:
-    exact_kl = ExactMembership(WORLD, StandardNormal(2)).logit(
+    exact_kl = ExactRatio(WORLD, StandardNormal(2)).logit(
         WORLD.sample(50_000, generator=torch.Generator().manual_seed(8))
     )
     assert learned.calibration.normaliser == pytest.approx(1, abs=0.15)
-    assert learned.calibration.log_normaliser == pytest.approx(0, abs=0.15)
+    assert learned.calibration.log_normalising_constant == pytest.approx(0, abs=0.15)
     assert learned.calibration.kl == pytest.approx(exact_kl.mean().item(), abs=0.15)
     assert "honest" in learned.calibration.verdict()
 
@@ -99,7 +116,9 @@ def test_fit_is_the_same_under_the_same_generator() -> None:
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_a_map_that_is_watched_is_the_same_and_was_seen_before(members: int, places: torch.Tensor) -> None:
+def test_a_map_that_is_watched_is_the_same_and_was_seen_before(
+    members: int, places: torch.Tensor
+) -> None:
     """Seen at the check whose weights are kept, the last member's, the map lacks nothing but its constant."""
     codes = WORLD.sample(600, generator=torch.Generator().manual_seed(1))
     config = replace(TINY, check_every=20, members=members)
@@ -121,15 +140,19 @@ def test_a_map_that_is_watched_is_the_same_and_was_seen_before(members: int, pla
     assert steps == [20, 40, 60] * members
     best = min(range(len(losses) - 3, len(losses)), key=losses.__getitem__)
     differences = watched.log_prob(places) - seen[best]
-    torch.testing.assert_close(differences, differences.mean().expand(len(places)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        differences, differences.mean().expand(len(places)), atol=1e-4, rtol=0
+    )
     assert (seen[-1] - seen[-2]).std() > 1e-3  # it grows
 
 
 def test_the_middle_of_a_hollow_population_is_known_to_be_empty(generator: torch.Generator) -> None:
     world = Shell(8, radius=2.2, width=0.3)
     hollow = fit(world.sample(6_000, generator=generator))
-    middle = 0.4 * world.sample(1_000, generator=generator)  # no code of the population or the boundary is ever there
-    assert (hollow.log_prob(middle) < hollow.floor(0.05)).float().mean() > 0.95
+    middle = 0.4 * world.sample(
+        1_000, generator=generator
+    )  # no code of the population or the boundary is ever there
+    assert (hollow.log_prob(middle) < hollow.threshold(0.05)).float().mean() > 0.95
     assert (hollow.score(middle) * middle).sum(dim=1).median() > 0  # outwards
 
 
@@ -149,31 +172,35 @@ def test_each_level_is_the_map_of_the_noised_population(learned: LatentMap, angl
 
 @pytest.mark.parametrize("width", [0.3, 1.0])
 def test_a_blurred_map_is_that_of_the_blurred_population(learned: LatentMap, width: float) -> None:
-    if not learned.blurs:
+    if not learned.noise_levels:
         with pytest.raises(UserError, match="single level"):
-            learned.blurred(width)
+            learned.noised(width)
         return
-    exact, blurred = WORLD.blurred(width), learned.blurred(width)
+    exact, noised = WORLD.noised(width), learned.noised(width)
     z = exact.sample(2_000, generator=torch.Generator().manual_seed(6))
-    assert (blurred.log_prob(z) - exact.log_prob(z)).abs().mean() < 0.2
-    assert torch.nn.functional.cosine_similarity(blurred.score(z), exact.score(z)).mean() > 0.97
+    assert (noised.log_prob(z) - exact.log_prob(z)).abs().mean() < 0.2
+    assert torch.nn.functional.cosine_similarity(noised.score(z), exact.score(z)).mean() > 0.97
     real = exact.log_prob(WORLD.sample(4_000, generator=torch.Generator().manual_seed(7)))
-    assert blurred.floor(0.2) == pytest.approx(torch.quantile(real, 0.2).item(), abs=0.15)
+    assert noised.threshold(0.2) == pytest.approx(torch.quantile(real, 0.2).item(), abs=0.15)
 
 
 def test_a_blur_of_no_width_is_the_map_itself(learned: LatentMap, places: torch.Tensor) -> None:
-    torch.testing.assert_close(learned.blurred(0.0).log_prob(places), learned.log_prob(places))
+    torch.testing.assert_close(learned.noised(0.0).log_prob(places), learned.log_prob(places))
     with pytest.raises(UserError, match="choose 0 or more"):
-        learned.blurred(-0.1)
+        learned.noised(-0.1)
 
 
 def test_a_blur_is_as_wide_as_the_boundary_s_coordinates(generator: torch.Generator) -> None:
     far = fit(5 + 3 * WORLD.sample(3_000, generator=generator), boundary="gaussian-diagonal")
-    wide = GaussianMixture(WORLD.weights, 5 + 3 * WORLD.means, 3 * WORLD.scales[:, None].expand(2, 2))
+    wide = GaussianMixture(
+        WORLD.weights, 5 + 3 * WORLD.means, 3 * WORLD.scales[:, None].expand(2, 2)
+    )
     spread = wide.sample(20_000, generator=generator).std(dim=0)
-    exact = GaussianMixture(wide.weights, wide.means, (wide.scales.square() + (0.5 * spread).square()).sqrt())
+    exact = GaussianMixture(
+        wide.weights, wide.means, (wide.scales.square() + (0.5 * spread).square()).sqrt()
+    )
     z = exact.sample(2_000, generator=generator)
-    assert (far.blurred(0.5).log_prob(z) - exact.log_prob(z)).abs().mean() < 0.2
+    assert (far.noised(0.5).log_prob(z) - exact.log_prob(z)).abs().mean() < 0.2
 
 
 def test_there_is_no_level_beyond_pure_noise(learned: LatentMap) -> None:
@@ -187,9 +214,13 @@ def test_a_normalised_map_integrates_to_one(learned: LatentMap) -> None:
     grid = torch.cartesian_prod(axis, axis)
     area = (axis[1] - axis[0]).item() ** 2
     whole = (learned.log_prob(grid).exp() * area).sum().log().item()
-    assert learned.calibration.log_normaliser == pytest.approx(whole, abs=0.05)
-    assert (learned.normalised().log_prob(grid).exp() * area).sum().item() == pytest.approx(1, abs=0.05)
-    torch.testing.assert_close(learned.normalised().typicality(grid), learned.typicality(grid), atol=0.01, rtol=0)
+    assert learned.calibration.log_normalising_constant == pytest.approx(whole, abs=0.05)
+    assert (learned.normalised().log_prob(grid).exp() * area).sum().item() == pytest.approx(
+        1, abs=0.05
+    )
+    torch.testing.assert_close(
+        learned.normalised().typicality(grid), learned.typicality(grid), atol=0.01, rtol=0
+    )
 
 
 def test_realness_comes_from_the_calibrated_logit(learned: LatentMap, places: torch.Tensor) -> None:
@@ -200,33 +231,49 @@ def test_realness_comes_from_the_calibrated_logit(learned: LatentMap, places: to
 
 
 @pytest.mark.parametrize("name", ["gaussian-diagonal", "gaussian"])
-def test_codes_far_from_the_prior_are_mapped_against_a_reference(name: str, generator: torch.Generator) -> None:
+def test_codes_far_from_the_prior_are_mapped_against_a_reference(
+    name: str, generator: torch.Generator
+) -> None:
     stretch = torch.tensor([[5.0, 0.0], [0.05, 0.05]])
     codes = WORLD.sample(6_000, generator=generator) @ stretch.T + torch.tensor([40.0, -7.0])
     learned = fit(codes, boundary=name)
     assert learned.calibration.kl < 3
     z = codes[:1000]
-    exact = WORLD.log_prob((z - torch.tensor([40.0, -7.0])) @ torch.linalg.inv(stretch).T) - math.log(5 * 0.05)
-    assert (learned.log_prob(z) - exact).abs().mean() < 0.4  # without log|det dz/dw| it would be 1.4
+    exact = WORLD.log_prob(
+        (z - torch.tensor([40.0, -7.0])) @ torch.linalg.inv(stretch).T
+    ) - math.log(5 * 0.05)
+    assert (
+        learned.log_prob(z) - exact
+    ).abs().mean() < 0.4  # without log|det dz/dw| it would be 1.4
 
 
 @pytest.mark.parametrize("name", ["box", "radius", "mixture", "gaussian-mixture"])
-def test_a_map_against_any_boundary_with_a_density_is_the_same_map(name: str, places: torch.Tensor) -> None:
+def test_a_map_against_any_boundary_with_a_density_is_the_same_map(
+    name: str, places: torch.Tensor
+) -> None:
     learned = fit(WORLD.sample(6_000, generator=torch.Generator().manual_seed(1)), boundary=name)
     real = WORLD.sample(1_000, generator=torch.Generator().manual_seed(9)).clamp(-2.2, 2.2)
     assert (learned.log_prob(real) - WORLD.log_prob(real)).abs().mean() < 0.25
-    assert torch.nn.functional.cosine_similarity(learned.score(real), WORLD.score(real)).mean() > 0.8
+    assert (
+        torch.nn.functional.cosine_similarity(learned.score(real), WORLD.score(real)).mean() > 0.8
+    )
 
 
 def test_a_boundary_that_shuns_the_population_has_realness_only(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="alone it gives no log q"):
-        learned = fit(WORLD.sample(3_000, generator=torch.Generator().manual_seed(1)), boundary="density", steps=200)
+        learned = fit(
+            WORLD.sample(3_000, generator=torch.Generator().manual_seed(1)),
+            boundary="density",
+            steps=200,
+        )
     z = torch.tensor([[1.2, 0.0], [0.0, 2.5]])
     assert learned.realness(z).tolist() == pytest.approx([1, 0], abs=0.2)
     with pytest.raises(UserError, match="boundary 'density' has no log-density for real codes"):
         learned.log_prob(z)
     learned.save(tmp_path / "map.safetensors")
-    assert torch.equal(LatentMap.load(tmp_path / "map.safetensors").realness(z), learned.realness(z))
+    assert torch.equal(
+        LatentMap.load(tmp_path / "map.safetensors").realness(z), learned.realness(z)
+    )
 
 
 def test_levels_need_a_boundary_that_noise_leaves_alone() -> None:
@@ -238,13 +285,17 @@ def test_levels_need_a_boundary_that_noise_leaves_alone() -> None:
 def test_members_disagree_where_there_are_no_codes(tmp_path: Path) -> None:
     codes = WORLD.sample(1_000, generator=torch.Generator().manual_seed(1))
     learned = LatentMap.fit(
-        codes, config=replace(SMALL, members=3, steps=150), generator=torch.Generator().manual_seed(3)
+        codes,
+        config=replace(SMALL, members=3, steps=150),
+        generator=torch.Generator().manual_seed(3),
     )
     spread = learned.uncertainty(torch.cat([WORLD.means, torch.tensor([[9.0, 9.0], [-9.0, 9.0]])]))
     assert spread[2:].min() > 2 * spread[:2].max()
     learned.save(tmp_path / "map.safetensors")
     z = torch.zeros(1, 2)
-    assert torch.equal(LatentMap.load(tmp_path / "map.safetensors").uncertainty(z), learned.uncertainty(z))
+    assert torch.equal(
+        LatentMap.load(tmp_path / "map.safetensors").uncertainty(z), learned.uncertainty(z)
+    )
 
 
 def test_a_single_member_has_no_spread(learned: LatentMap) -> None:
@@ -259,13 +310,18 @@ def test_spatial_latents_keep_their_shape(tmp_path: Path, generator: torch.Gener
     assert torch.equal(learned.log_prob(codes[:5]), learned.log_prob(codes[:5].flatten(1)))
     learned.save(tmp_path / "map.safetensors")
     assert LatentMap.load(tmp_path / "map.safetensors").shape == (2, 2, 1)
-    with pytest.raises(UserError, match=r"codes of this map have shape \(n, 2, 2, 1\); these have \(5, 3\)"):
+    with pytest.raises(
+        UserError, match=r"codes of this map have shape \(n, 2, 2, 1\); these have \(5, 3\)"
+    ):
         learned.log_prob(torch.zeros(5, 3))
 
 
 def test_what_was_repaired_is_warned_of_and_kept(generator: torch.Generator) -> None:
     codes = torch.randn(100, 2, generator=generator)
-    with pytest.warns(UserWarning, match="10 of 110 codes repeat others"), pytest.warns(UserWarning, match="only 100"):
+    with (
+        pytest.warns(UserWarning, match="10 of 110 codes repeat others"),
+        pytest.warns(UserWarning, match="only 100"),
+    ):
         learned = LatentMap.fit(torch.cat([codes, codes[:10]]), config=TINY, generator=generator)
     assert len(learned.notes) == 2
 
@@ -273,18 +329,27 @@ def test_what_was_repaired_is_warned_of_and_kept(generator: torch.Generator) -> 
 @pytest.mark.parametrize("share", [0.0, 1.0, -2.0])
 def test_a_held_out_share_is_a_share(share: float, generator: torch.Generator) -> None:
     with pytest.raises(UserError, match="choose a share between 0 and 1"):
-        LatentMap.fit(torch.randn(300, 2, generator=generator), config=TINY, held_out=share, generator=generator)
+        LatentMap.fit(
+            torch.randn(300, 2, generator=generator),
+            config=TINY,
+            held_out=share,
+            generator=generator,
+        )
 
 
 def test_held_out_codes_can_be_given(generator: torch.Generator) -> None:
     codes = torch.randn(300, 2, generator=generator)
-    learned = LatentMap.fit(codes, config=TINY, held_out=Codes(codes[:50] + 30), generator=generator)
-    assert learned.floor(0.5) < -100  # judged by what was given, not by a share
+    learned = LatentMap.fit(
+        codes, config=TINY, held_out=Codes(codes[:50] + 30), generator=generator
+    )
+    assert learned.threshold(0.5) < -100  # judged by what was given, not by a share
     with pytest.raises(UserError, match="held-out codes have 3 coordinates, the others 2"):
         LatentMap.fit(codes, config=TINY, held_out=Codes(torch.zeros(50, 3)), generator=generator)
 
 
-def test_a_saved_map_answers_the_same(learned: LatentMap, places: torch.Tensor, tmp_path: Path) -> None:
+def test_a_saved_map_answers_the_same(
+    learned: LatentMap, places: torch.Tensor, tmp_path: Path
+) -> None:
     learned.save(tmp_path / "map.safetensors")
     again = LatentMap.load(tmp_path / "map.safetensors")
     assert torch.equal(again.log_prob(places), learned.log_prob(places))

@@ -10,18 +10,24 @@ from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.device import Engine
 from latent_atlas.training import losses
-from latent_atlas.training.step import Batch, Learner, frozen, learning_rate_factor
+from latent_atlas.training.step import Batch, TrainStep, frozen, learning_rate_factor
 
 TINY = Config(
     model=ModelConfig(image_size=8, channels=1, latent_dim=3, width=4, discriminator_width=4),
-    train=TrainConfig(batch_size=6, steps=20, adversarial_start=0, kl_warmup=0, penalty_every=1, device="cpu"),
+    train=TrainConfig(
+        batch_size=6, steps=20, adversarial_start=0, kl_warmup=0, penalty_every=1, device="cpu"
+    ),
     map=MapConfig(width=8, depth=1),
 )
 
 
-def learner(**changes: object) -> Learner:
-    made = Learner(replace(TINY, train=replace(TINY.train, **changes)), Engine("cpu", "32", compile=False))
-    with torch.no_grad():  # blocks start as the identity; move off it, so that every weight has a gradient
+def learner(**changes: object) -> TrainStep:
+    made = TrainStep(
+        replace(TINY, train=replace(TINY.train, **changes)), Engine("cpu", "32", compile=False)
+    )
+    with (
+        torch.no_grad()
+    ):  # blocks start as the identity; move off it, so that every weight has a gradient
         generator = torch.Generator().manual_seed(5)
         for weight in made.model.parameters():
             weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
@@ -65,7 +71,9 @@ def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: s
     loss, _ = getattr(made, f"{update}_loss")(batch())
     loss.backward()
     for name in NETWORKS:
-        has_gradient = any(w.grad is not None and w.grad.any() for w in getattr(made.model, name).parameters())
+        has_gradient = any(
+            w.grad is not None and w.grad.any() for w in getattr(made.model, name).parameters()
+        )
         assert has_gradient == (name in UPDATES[update]), name
 
 
@@ -105,7 +113,10 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(invented: i
     expected_loss = (
         (decoded - given.images).square().mean()
         + 0.01 * kl_standard_normal(means, log_variances).mean()
-        + 0.3 * torch.nn.functional.softplus(m.image_discriminator(given.images) - m.image_discriminator(fake)).mean()
+        + 0.3
+        * torch.nn.functional.softplus(
+            m.image_discriminator(given.images) - m.image_discriminator(fake)
+        ).mean()
     )
     expected = torch.autograd.grad(expected_loss, parameters)
     for a, b in zip(actual, expected, strict=True):
@@ -113,7 +124,9 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(invented: i
 
 
 @pytest.mark.parametrize("kind", ["relativistic", "hinge", "non-saturating"])
-def test_descent_of_the_decoder_raises_what_the_image_discriminator_says_of_its_images(kind: str) -> None:
+def test_descent_of_the_decoder_raises_what_the_image_discriminator_says_of_its_images(
+    kind: str,
+) -> None:
     made = learner(adversarial=kind, kl_weight=0.0)
     z = torch.randn(6, 3, generator=torch.Generator().manual_seed(3))
     with frozen(made.model.image_discriminator):
@@ -151,25 +164,33 @@ def test_lazy_penalties_weigh_as_much_over_time() -> None:
     plain = learner(r1=0.0, r2=0.0)
     base = plain.image_discriminator_loss(batch(4))[0]
     now = every.image_discriminator_loss(batch(4))[0] - base
-    torch.testing.assert_close(lazily.image_discriminator_loss(batch(4))[0] - base, 4 * now, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        lazily.image_discriminator_loss(batch(4))[0] - base, 4 * now, rtol=1e-3, atol=1e-6
+    )
     torch.testing.assert_close(lazily.image_discriminator_loss(batch(3))[0], base)
 
 
 def test_isometry_moves_the_decoder_alone_by_the_weighted_gradient_of_its_loss() -> None:
     made, plain = learner(isometry=0.5, adversarial="none"), learner(adversarial="none")
-    encoder, decoder = ([*getattr(made.model, name).parameters()] for name in ("encoder", "decoder"))
+    encoder, decoder = (
+        [*getattr(made.model, name).parameters()] for name in ("encoder", "decoder")
+    )
     given = batch()
     loss, terms = made.autoencoder_loss(given)
     gradients = torch.autograd.grad(loss, [*encoder, *decoder])
     base, _ = plain.autoencoder_loss(batch())
-    without = torch.autograd.grad(base, [*plain.model.encoder.parameters(), *plain.model.decoder.parameters()])
+    without = torch.autograd.grad(
+        base, [*plain.model.encoder.parameters(), *plain.model.decoder.parameters()]
+    )
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         z = reparameterise(*made.model.encoder(given.images), generator=generator)
     alone = made.isometry_loss(z, Batch(given.images, 1, generator))
     torch.testing.assert_close(terms["isometry"], alone)
     of_decoder = torch.autograd.grad(0.5 * alone, decoder, allow_unused=True)
-    expected = [torch.zeros_like(w) for w in encoder] + [0.0 if slope is None else slope for slope in of_decoder]
+    expected = [torch.zeros_like(w) for w in encoder] + [
+        0.0 if slope is None else slope for slope in of_decoder
+    ]
     for a, b, c in zip(gradients, without, expected, strict=True):
         torch.testing.assert_close(a, b + c)
     assert any(slope is not None and slope.any() for slope in of_decoder)
@@ -181,13 +202,17 @@ def test_isometry_is_lazy_and_its_randomness_is_the_step_s() -> None:
     now = every.autoencoder_loss(batch(4))[0] - base
     assert now > 0
     assert torch.equal(every.autoencoder_loss(batch(4))[0], base + now)
-    torch.testing.assert_close(lazily.autoencoder_loss(batch(4))[0] - base, 4 * now, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(
+        lazily.autoencoder_loss(batch(4))[0] - base, 4 * now, rtol=1e-3, atol=1e-6
+    )
     assert torch.equal(lazily.autoencoder_loss(batch(3))[0], base)
 
 
 def test_isometry_grows_like_the_kl() -> None:
     def added(step: int) -> Tensor:
-        plain, evened = (learner(isometry=w, kl_warmup=10).autoencoder_loss(batch(step))[0] for w in (0.0, 0.5))
+        plain, evened = (
+            learner(isometry=w, kl_warmup=10).autoencoder_loss(batch(step))[0] for w in (0.0, 0.5)
+        )
         return evened - plain
 
     torch.testing.assert_close(added(2), 0.2 * added(10), rtol=1e-3, atol=1e-6)
@@ -195,10 +220,12 @@ def test_isometry_grows_like_the_kl() -> None:
 
 def test_spectral_norm_keeps_every_singular_value_at_most_about_one() -> None:
     config = replace(TINY, model=replace(TINY.model, spectral_norm=True))
-    made = Learner(config, Engine("cpu", "32", compile=False))
+    made = TrainStep(config, Engine("cpu", "32", compile=False))
     for step in range(1, 12):  # the power iteration settles within a few forward passes
         made.step(batch(step))
-    layers = [m for m in made.model.image_discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    layers = [
+        m for m in made.model.image_discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)
+    ]
     assert layers
     for layer in layers:
         assert 0.9 < torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() < 1.1
@@ -215,7 +242,7 @@ def test_averages_follow_the_weights() -> None:
 
 
 def test_bfloat16_trains_with_float32_weights() -> None:
-    made = Learner(TINY, Engine("cpu", "bf16", compile=False))
+    made = TrainStep(TINY, Engine("cpu", "bf16", compile=False))
     record = made.step(batch(1))
     assert all(value.isfinite() for value in record.values())
     assert made.model.encoder.head.weight.dtype == torch.float32

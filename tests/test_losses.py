@@ -18,7 +18,9 @@ KINDS = ("relativistic", "hinge", "non-saturating")
 def test_kl_equals_the_closed_form(generator: torch.Generator) -> None:
     means = torch.randn(5, 3, generator=generator)
     log_variances = torch.randn(5, 3, generator=generator)
-    expected = kl_divergence(Normal(means, (0.5 * log_variances).exp()), Normal(0.0, 1.0)).sum(dim=1)
+    expected = kl_divergence(Normal(means, (0.5 * log_variances).exp()), Normal(0.0, 1.0)).sum(
+        dim=1
+    )
     torch.testing.assert_close(kl_standard_normal(means, log_variances), expected)
 
 
@@ -27,7 +29,9 @@ def test_kl_of_the_prior_itself_is_zero() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_descent_of_the_image_discriminator_separates_real_from_fake(kind: losses.Adversarial) -> None:
+def test_descent_of_the_image_discriminator_separates_real_from_fake(
+    kind: losses.Adversarial,
+) -> None:
     real = torch.zeros(4, requires_grad=True)
     fake = torch.zeros(4, requires_grad=True)
     losses.image_discriminator(real, fake, kind).backward()
@@ -46,7 +50,9 @@ def test_descent_of_the_decoder_raises_the_logit_of_its_images(kind: losses.Adve
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_decoder_and_image_discriminator_pull_the_fake_logit_opposite_ways(kind: losses.Adversarial) -> None:
+def test_decoder_and_image_discriminator_pull_the_fake_logit_opposite_ways(
+    kind: losses.Adversarial,
+) -> None:
     slopes = []
     for term in (losses.image_discriminator, losses.image_generator):
         fake = torch.zeros(4, requires_grad=True)
@@ -94,12 +100,17 @@ def test_gradient_penalty_agrees_with_double_backward(generator: torch.Generator
     actual = losses.gradient_penalty(network, images.detach())
     torch.testing.assert_close(actual, expected)
     weights = [network.stem.weight, network.head.weight]
-    for a, b in zip(torch.autograd.grad(actual, weights), torch.autograd.grad(expected, weights), strict=True):
+    for a, b in zip(
+        torch.autograd.grad(actual, weights), torch.autograd.grad(expected, weights), strict=True
+    ):
         torch.testing.assert_close(a, b)
 
 
 def test_feature_matching_moves_the_fake_features_only(generator: torch.Generator) -> None:
-    fake = [torch.zeros(2, 3, 4, 4, requires_grad=True), torch.zeros(2, 6, 2, 2, requires_grad=True)]
+    fake = [
+        torch.zeros(2, 3, 4, 4, requires_grad=True),
+        torch.zeros(2, 6, 2, 2, requires_grad=True),
+    ]
     real = [torch.ones_like(f).requires_grad_() for f in fake]
     loss = losses.feature_matching(fake, real)
     assert loss.item() == pytest.approx(1)
@@ -129,7 +140,9 @@ def units(n: int, d: int, generator: torch.Generator) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(n, d, generator=generator))
 
 
-def test_isometry_of_a_linear_decoder_is_its_closed_form_at_any_scale(generator: torch.Generator) -> None:
+def test_isometry_of_a_linear_decoder_is_its_closed_form_at_any_scale(
+    generator: torch.Generator,
+) -> None:
     matrix = torch.randn(12, 4, generator=generator)
     squares = torch.linalg.svdvals(matrix).square()
     expected = 2 / 6 * (4 * squares.square().sum() / squares.sum() ** 2 - 1)
@@ -144,7 +157,9 @@ def test_isometry_is_zero_for_an_orthogonal_decoder_and_counts_what_varies_betwe
 ) -> None:
     orthogonal, _ = torch.linalg.qr(torch.randn(9, 3, generator=generator))
     z, v = torch.randn(500, 3, generator=generator), units(500, 3, generator)
-    assert losses.isometry(lambda z: 5 * z @ orthogonal.T, z, v).item() == pytest.approx(0, abs=1e-5)
+    assert losses.isometry(lambda z: 5 * z @ orthogonal.T, z, v).item() == pytest.approx(
+        0, abs=1e-5
+    )
 
     def complex_exponential(z: torch.Tensor) -> torch.Tensor:
         """At every code a scaled isometry, of scale exp(a) at a + bi."""
@@ -152,7 +167,9 @@ def test_isometry_is_zero_for_an_orthogonal_decoder_and_counts_what_varies_betwe
 
     z, v = z[:, :2], units(500, 2, generator)
     s = (2 * z[:, 0]).exp()
-    torch.testing.assert_close(losses.isometry(complex_exponential, z, v), s.var(correction=0) / s.mean() ** 2)
+    torch.testing.assert_close(
+        losses.isometry(complex_exponential, z, v), s.var(correction=0) / s.mean() ** 2
+    )
 
 
 def test_isometry_s_gradient_is_that_of_finite_differences(generator: torch.Generator) -> None:
@@ -162,7 +179,8 @@ def test_isometry_s_gradient_is_that_of_finite_differences(generator: torch.Gene
     (slope,) = torch.autograd.grad(losses.isometry(lambda z: (z @ w).tanh() @ u, z, v), w)
     direction = torch.randn(w.shape, generator=generator).double()
     above, below = (
-        losses.isometry(lambda z, h=h: (z @ (w + h * direction)).tanh() @ u, z, v).item() for h in (1e-6, -1e-6)
+        losses.isometry(lambda z, h=h: (z @ (w + h * direction)).tanh() @ u, z, v).item()
+        for h in (1e-6, -1e-6)
     )
     assert (above - below) / 2e-6 == pytest.approx((slope * direction).sum().item(), rel=1e-6)
 
@@ -175,6 +193,9 @@ def test_isometry_is_the_same_beside_a_compiled_decoder(generator: torch.Generat
     assert torch.equal(compiled(z), plain(z))  # compiled by now
     one, other = (losses.isometry(decoder, z, v) for decoder in (plain, compiled))
     assert torch.equal(one, other)
-    slopes = torch.autograd.grad(one, plain[0].weight), torch.autograd.grad(other, compiled[0].weight)
+    slopes = (
+        torch.autograd.grad(one, plain[0].weight),
+        torch.autograd.grad(other, compiled[0].weight),
+    )
     assert slopes[0][0].any()
     torch.testing.assert_close(*slopes)

@@ -15,12 +15,18 @@ from matplotlib.quiver import Quiver
 from latent_atlas.boundary import PriorBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
-from latent_atlas.density.base import Membership, StandardNormal
+from latent_atlas.density.base import DensityRatioModel, StandardNormal
 from latent_atlas.density.toys import arc
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Plane, Window, chart
-from latent_atlas.report.figures.map import NEAR, draw_boundaries, draw_levels, draw_reliability, fit_against
+from latent_atlas.report.figures.map import (
+    NEAR,
+    draw_boundaries,
+    draw_levels,
+    draw_reliability,
+    fit_against,
+)
 from latent_atlas.report.plots import (
     Against,
     Groups,
@@ -44,12 +50,17 @@ def panels(figure: Figure) -> list[Axes]:
 
 
 def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in (*figure.texts, *(text for axes in figure.axes for text in axes.texts))]
+    return [
+        text.get_text()
+        for text in (*figure.texts, *(text for axes in figure.axes for text in axes.texts))
+    ]
 
 
 def places_of(axes: Axes) -> list[np.ndarray]:
     """Where the dots of each scatter are."""
-    return [np.asarray(dots.get_offsets()) for dots in axes.collections if type(dots) is PathCollection]
+    return [
+        np.asarray(dots.get_offsets()) for dots in axes.collections if type(dots) is PathCollection
+    ]
 
 
 def quiver_of(axes: Axes) -> Quiver:
@@ -76,7 +87,10 @@ class TestBoundaries:
         shown = [against(name, (note,)) for name, note in zip(names, notes, strict=True)]
         figure = boundaries_picture(shown, EXTENT, np.zeros((3, 2)))
         assert len(panels(figure)) == count
-        headings = [next(text.get_text() for text in axes.texts if text.get_text()) for axes in panels(figure)]
+        headings = [
+            next(text.get_text() for text in axes.texts if text.get_text())
+            for axes in panels(figure)
+        ]
         assert headings == names
         assert [text for text in texts(figure) if text in notes] == notes
         assert sum("probability" in text for text in texts(figure)) == 1
@@ -101,14 +115,27 @@ class TestBoundaries:
         np.testing.assert_allclose(far, against("prior").fakes[[1]])
         np.testing.assert_allclose(near, against("prior").fakes[[0, 2]])
         np.testing.assert_allclose(drawn, real)
-        opacities = [dots.get_alpha() or 1.0 for dots in axes.collections if type(dots) is PathCollection]
+        opacities = [
+            dots.get_alpha() or 1.0 for dots in axes.collections if type(dots) is PathCollection
+        ]
         assert opacities[0] < 0.5 < opacities[1]
 
     def test_texts_stay_inside_and_apart(self) -> None:
-        notes = ("KL(q || r) 123.4 nats, 31 levels", "held-out cross-entropy 0.000 nats", "the map is overconfident")
-        figure = boundaries_picture([against("gaussian-diagonal", notes)] * 8, EXTENT, np.zeros((1, 2)))
+        notes = (
+            "KL(q || r) 123.4 nats, 31 levels",
+            "held-out cross-entropy 0.000 nats",
+            "the map is overconfident",
+        )
+        figure = boundaries_picture(
+            [against("gaussian-diagonal", notes)] * 8, EXTENT, np.zeros((1, 2))
+        )
         boxes = [text.get_window_extent() for text in figure.texts]
-        boxes += [text.get_window_extent() for axes in figure.axes for text in axes.texts if text.get_text()]
+        boxes += [
+            text.get_window_extent()
+            for axes in figure.axes
+            for text in axes.texts
+            if text.get_text()
+        ]
         for index, box in enumerate(boxes):
             assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
             assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
@@ -123,14 +150,20 @@ class TestLevels:
     def level(self, name: str = "sin t = 0") -> Level:
         x, y = np.meshgrid(np.linspace(-2.5, 2.5, 6), np.linspace(-1.5, 3.5, 6))
         places = np.stack([x.ravel(), y.ravel()], axis=1)
-        grid = np.stack(np.meshgrid(np.linspace(*EXTENT[:2], 31), np.linspace(*EXTENT[2:], 31)), axis=-1)
+        grid = np.stack(
+            np.meshgrid(np.linspace(*EXTENT[:2], 31), np.linspace(*EXTENT[2:], 31)), axis=-1
+        )
         return Level(name, -np.sum(grid**2, -1) / 2, places, -places)
 
     def test_arrows_point_along_the_slopes_and_steeper_ones_are_longer(self) -> None:
-        slopes = np.random.default_rng(0).normal(size=(50, 2)) * np.geomspace(1e-3, 1e3, 50)[:, None]
+        slopes = (
+            np.random.default_rng(0).normal(size=(50, 2)) * np.geomspace(1e-3, 1e3, 50)[:, None]
+        )
         drawn = arrows(slopes, longest=0.7)
         lengths, steepness = np.linalg.norm(drawn, axis=1), np.linalg.norm(slopes, axis=1)
-        np.testing.assert_allclose(drawn / lengths[:, None], slopes / steepness[:, None], atol=1e-12)
+        np.testing.assert_allclose(
+            drawn / lengths[:, None], slopes / steepness[:, None], atol=1e-12
+        )
         assert (np.diff(lengths[steepness.argsort()]) > 0).all()
         assert lengths.max() == pytest.approx(0.7)
         assert not arrows(np.zeros((3, 2)), longest=1.0).any()
@@ -139,14 +172,21 @@ class TestLevels:
         quiver = quiver_of(panels(levels_picture([self.level()], EXTENT))[0])
         drawn = np.stack([quiver.U, quiver.V], axis=1)
         inwards = -np.asarray(quiver.XY)
-        cosines = np.sum(drawn * inwards, 1) / np.linalg.norm(drawn, axis=1) / np.linalg.norm(inwards, axis=1)
+        cosines = (
+            np.sum(drawn * inwards, 1)
+            / np.linalg.norm(drawn, axis=1)
+            / np.linalg.norm(inwards, axis=1)
+        )
         np.testing.assert_allclose(cosines, 1)
         assert (quiver.angles, quiver.scale_units, quiver.scale) == ("xy", "xy", 1)
 
     @pytest.mark.parametrize("count", [1, 2, 6])
     def test_every_level_has_a_panel_a_name_and_colours_of_its_own(self, count: int) -> None:
         shown = [self.level(f"sin t = 0.{number}") for number in range(count)]
-        shown = [Level(one.name, one.log_prob * (n + 1), one.places, one.slopes) for n, one in enumerate(shown)]
+        shown = [
+            Level(one.name, one.log_prob * (n + 1), one.places, one.slopes)
+            for n, one in enumerate(shown)
+        ]
         figure = levels_picture(shown, EXTENT, note="One sentence.")
         ranges = [axes.get_images()[0].get_clim() for axes in panels(figure)]
         assert len(set(ranges)) == len(ranges) == count
@@ -164,18 +204,28 @@ class TestLevels:
 
 
 class TestReliability:
-    said, seen, count = np.array([0.1, 0.5, 0.9]), np.array([0.2, 0.4, 0.85]), np.array([400, 25, 100])
+    said, seen, count = (
+        np.array([0.1, 0.5, 0.9]),
+        np.array([0.2, 0.4, 0.85]),
+        np.array([400, 25, 100]),
+    )
 
     def test_dots_are_at_said_and_seen_and_grow_with_the_count(self) -> None:
         other = Groups("corrected", self.seen, self.seen, self.count[::-1].copy())
-        figure = reliability_picture([Groups("as learned", self.said, self.seen, self.count), other], "A caption.")
+        figure = reliability_picture(
+            [Groups("as learned", self.said, self.seen, self.count), other], "A caption."
+        )
         (axes,) = figure.axes
         first, second = (dots for dots in axes.collections if type(dots) is PathCollection)
         np.testing.assert_allclose(first.get_offsets(), np.stack([self.said, self.seen], axis=1))
         np.testing.assert_allclose(second.get_offsets(), np.stack([self.seen, self.seen], axis=1))
         assert first.get_sizes().argsort().tolist() == [1, 2, 0]
         assert second.get_sizes().argsort().tolist() == [1, 0, 2]
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["honest", "as learned", "corrected"]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+            "honest",
+            "as learned",
+            "corrected",
+        ]
         assert "A caption." in texts(figure)
 
     def test_the_diagonal_is_that_of_a_square(self) -> None:
@@ -206,7 +256,10 @@ class Exact(LatentMap):
 @pytest.fixture(scope="module")
 def maps() -> dict[str, LatentMap]:
     draws = torch.Generator().manual_seed(0)
-    train, held_out = Codes(arc().sample(400, generator=draws)), Codes(arc().sample(200, generator=draws))
+    train, held_out = (
+        Codes(arc().sample(400, generator=draws)),
+        Codes(arc().sample(200, generator=draws)),
+    )
     return {name: fit_against(name, train, held_out, QUICK) for name in ("prior", "box", "radius")}
 
 
@@ -218,7 +271,7 @@ def exact(maps: dict[str, LatentMap]) -> Exact:
     return Exact(prior.network, PriorBoundary(2), torch.zeros(20, 2), calibration)
 
 
-class Halfspace(Membership):
+class Halfspace(DensityRatioModel):
     """A membership against a boundary that has no density, as `LatentMap` is one."""
 
     dimension = 2
@@ -249,7 +302,9 @@ class TestCharts:
         with pytest.raises(UserError, match="codes of this map"):
             chart(maps["radius"], plane, Window(-1.0, 1.0, -1.0, 1.0), resolution=3)
 
-    def test_the_nearest_codes_are_no_further_than_any_other(self, generator: torch.Generator) -> None:
+    def test_the_nearest_codes_are_no_further_than_any_other(
+        self, generator: torch.Generator
+    ) -> None:
         codes = torch.randn(50, 5, generator=generator)
         plane = Plane(torch.zeros(5), torch.eye(5)[:2])
         near = plane.nearest(codes, 10)
@@ -265,9 +320,14 @@ class TestCharts:
 
 
 class TestPlates:
-    def test_a_map_does_not_depend_on_the_others_and_says_nothing_on_the_way(self, maps: dict[str, LatentMap]) -> None:
+    def test_a_map_does_not_depend_on_the_others_and_says_nothing_on_the_way(
+        self, maps: dict[str, LatentMap]
+    ) -> None:
         draws = torch.Generator().manual_seed(0)
-        train, held_out = Codes(arc().sample(400, generator=draws)), Codes(arc().sample(200, generator=draws))
+        train, held_out = (
+            Codes(arc().sample(400, generator=draws)),
+            Codes(arc().sample(200, generator=draws)),
+        )
         again = fit_against("radius", train, held_out, QUICK)
         assert again.calibration == maps["radius"].calibration
         assert [maps[name].boundary.name for name in maps] == list(maps)
@@ -286,7 +346,9 @@ class TestPlates:
         assert float(middle[10, 10]) == pytest.approx(maps["prior"].realness(z).item(), abs=1e-5)
         shown = texts(figure)
         for latent_map in maps.values():
-            assert f"held-out cross-entropy {latent_map.calibration.cross_entropy:.3f} nats" in shown
+            assert (
+                f"held-out cross-entropy {latent_map.calibration.cross_entropy:.3f} nats" in shown
+            )
         assert len(places_of(panels(figure)[0])[-1]) == NEAR
 
     def test_the_arrows_of_every_level_point_along_the_exact_score(self, exact: Exact) -> None:
@@ -299,7 +361,11 @@ class TestPlates:
             z = origin + torch.tensor(np.asarray(quiver.XY), dtype=torch.float32) @ axes
             score = (exact.at(float(np.arcsin(sine))).score(z) @ axes.T).numpy()
             drawn = np.stack([quiver.U, quiver.V], axis=1)
-            cosines = np.sum(drawn * score, 1) / np.linalg.norm(drawn, axis=1) / np.linalg.norm(score, axis=1)
+            cosines = (
+                np.sum(drawn * score, 1)
+                / np.linalg.norm(drawn, axis=1)
+                / np.linalg.norm(score, axis=1)
+            )
             np.testing.assert_allclose(cosines, 1, atol=1e-4)
 
     def test_a_single_level_is_one_panel_and_a_sentence(self, maps: dict[str, LatentMap]) -> None:
@@ -308,7 +374,9 @@ class TestPlates:
         assert any("single level" in text for text in texts(figure))
         # Outside the box its density is 0: no arrow there.
         quiver = quiver_of(panels(figure)[0])
-        z = ANCHORS[0] + torch.tensor(np.asarray(quiver.XY), dtype=torch.float32) * torch.tensor([-1.0, 1.0])
+        z = ANCHORS[0] + torch.tensor(np.asarray(quiver.XY), dtype=torch.float32) * torch.tensor(
+            [-1.0, 1.0]
+        )
         assert maps["box"].log_prob(z).isfinite().all()
         assert 0 < len(z) < 225
 
@@ -327,5 +395,7 @@ class TestPlates:
 
 def test_drawing_leaves_the_process_as_it_was() -> None:
     before = dict(matplotlib.rcParams)
-    assert png(boundaries_picture([against("prior")], EXTENT, np.zeros((2, 2)))).startswith(b"\x89PNG")
+    assert png(boundaries_picture([against("prior")], EXTENT, np.zeros((2, 2)))).startswith(
+        b"\x89PNG"
+    )
     assert dict(matplotlib.rcParams) == before

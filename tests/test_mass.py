@@ -28,7 +28,9 @@ def outline(spread: float) -> Gaussians:
 @pytest.mark.parametrize("spread", [0.5, 3.0], ids=["near", "far"])
 def test_the_mass_of_a_known_ratio_is_found_however_rough_the_outline(spread: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    nats, error = log_mean_ratio(Exact(), PriorBoundary(D), outline(spread), 4_000, generator=generator)
+    nats, error = log_mean_ratio(
+        Exact(), PriorBoundary(D), outline(spread), 4_000, generator=generator
+    )
     assert abs(nats - NATS) < 4 * error
     assert error < 2 * MEASURED
 
@@ -36,4 +38,6 @@ def test_the_mass_of_a_known_ratio_is_found_however_rough_the_outline(spread: fl
 def test_a_mixture_beside_the_standard_normal_is_the_mean_of_both() -> None:
     population, z = outline(0.5), torch.randn(50, D, generator=torch.Generator().manual_seed(1))
     expected = (population.log_prob(z).exp() + StandardNormal(D).log_prob(z).exp()) / 2
-    assert torch.allclose(population.beside_standard_normal().log_prob(z).exp(), expected, rtol=1e-4)
+    assert torch.allclose(
+        population.beside_standard_normal().log_prob(z).exp(), expected, rtol=1e-4
+    )

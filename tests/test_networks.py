@@ -11,7 +11,7 @@ from latent_atlas.nn.blocks import ChannelNorm, resolutions
 from latent_atlas.nn.footprint import footprint
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 
 
 @pytest.mark.parametrize("image_size", [8, 13, 28, 64, 256])
@@ -30,9 +30,13 @@ def test_resolutions_end_at_four_pixels_or_three() -> None:
     assert all(resolutions(size)[-1] in (3, 4) for size in range(8, 257))
 
 
-@pytest.mark.parametrize("network", ["encoder", "decoder", "image_discriminator", "latent_discriminator"])
-def test_an_image_s_answer_does_not_depend_on_its_neighbours(network: str, generator: torch.Generator) -> None:
-    model = Model(ModelConfig(8, 1, 3, width=4, discriminator_width=4), MapConfig(width=8))
+@pytest.mark.parametrize(
+    "network", ["encoder", "decoder", "image_discriminator", "latent_discriminator"]
+)
+def test_an_image_s_answer_does_not_depend_on_its_neighbours(
+    network: str, generator: torch.Generator
+) -> None:
+    model = VAEGAN(ModelConfig(8, 1, 3, width=4, discriminator_width=4), MapConfig(width=8))
     codes = network in ("decoder", "latent_discriminator")
     shape = (4, 3) if codes else (4, 1, 8, 8)
     batch = torch.rand(shape, generator=generator)
@@ -44,7 +48,7 @@ def test_an_image_s_answer_does_not_depend_on_its_neighbours(network: str, gener
 
 
 def test_discriminators_have_no_batch_statistics() -> None:
-    model = Model(ModelConfig(16, 3, 4, width=4), MapConfig(width=8))
+    model = VAEGAN(ModelConfig(16, 3, 4, width=4), MapConfig(width=8))
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules())
 
 
@@ -52,7 +56,9 @@ def test_channel_norm_leaves_each_pixel_s_channels_standardised(generator: torch
     features = 3 + 7 * torch.randn(2, 16, 3, 3, generator=generator)
     channels = ChannelNorm(16)(features)
     torch.testing.assert_close(channels.mean(dim=1), torch.zeros(2, 3, 3), atol=1e-3, rtol=0)
-    torch.testing.assert_close(channels.var(dim=1, correction=0), torch.ones(2, 3, 3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        channels.var(dim=1, correction=0), torch.ones(2, 3, 3), atol=1e-3, rtol=0
+    )
 
 
 def test_the_latent_discriminator_listens_to_the_noise_level(generator: torch.Generator) -> None:
@@ -65,7 +71,9 @@ def test_the_latent_discriminator_listens_to_the_noise_level(generator: torch.Ge
     assert (judge(z) - judge(z, torch.full((5,), 1.0))).abs().max() > 1e-3
 
 
-def test_reparameterised_codes_have_the_encoder_s_mean_and_spread(generator: torch.Generator) -> None:
+def test_reparameterised_codes_have_the_encoder_s_mean_and_spread(
+    generator: torch.Generator,
+) -> None:
     means, log_variances = torch.full((20_000, 1), 2.0), torch.full((20_000, 1), -1.0)
     z = reparameterise(means, log_variances, generator=generator)
     assert z.mean().item() == pytest.approx(2, abs=0.02)
@@ -75,7 +83,7 @@ def test_reparameterised_codes_have_the_encoder_s_mean_and_spread(generator: tor
 def test_initial_weights_depend_on_the_seed_alone_and_leave_torch_s_generator_alone() -> None:
     config = (ModelConfig(8, 1, 3, width=4), MapConfig(width=8))
     before = torch.random.get_rng_state()
-    first, again, other = Model(*config, seed=1), Model(*config, seed=1), Model(*config, seed=2)
+    first, again, other = VAEGAN(*config, seed=1), VAEGAN(*config, seed=1), VAEGAN(*config, seed=2)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(first.encoder.head.weight, again.encoder.head.weight)
     assert not torch.equal(first.encoder.head.weight, other.encoder.head.weight)
@@ -83,8 +91,10 @@ def test_initial_weights_depend_on_the_seed_alone_and_leave_torch_s_generator_al
 
 def test_footprint_counts_parameters_and_grows_with_the_batch() -> None:
     config = Config(model=ModelConfig(8, 1, 3, width=4), map=MapConfig(width=8))
-    model = Model(config.model, config.map)
+    model = VAEGAN(config.model, config.map)
     counted = footprint(config)
     assert sum(counted.parameters.values()) == sum(w.numel() for w in model.parameters())
-    larger = footprint(Config(model=config.model, train=TrainConfig(batch_size=512), map=config.map))
+    larger = footprint(
+        Config(model=config.model, train=TrainConfig(batch_size=512), map=config.map)
+    )
     assert larger.training_bytes > counted.training_bytes

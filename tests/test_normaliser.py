@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Density, ExactMembership, Source
+from latent_atlas.density.base import Density, ExactRatio, SamplableDensity
 from latent_atlas.density.toys import GaussianMixture, correlated_gaussian, two_clusters, two_moons
 from latent_atlas.errors import UserError
-from latent_atlas.sampling import log_normaliser
+from latent_atlas.sampling import log_normalising_constant
 
 
 class Unnormalised(Density):
     """exp(-E) = c q for a known density q."""
 
-    def __init__(self, world: Source, nats: float) -> None:
+    def __init__(self, world: SamplableDensity, nats: float) -> None:
         self.world, self.nats, self.dimension = world, nats, world.dimension
 
     def log_prob(self, latents: Tensor) -> Tensor:
@@ -32,8 +32,12 @@ WORLDS = {
 
 @pytest.mark.parametrize("name", WORLDS)
 @pytest.mark.parametrize("nats", [0.0, -7.5])
-def test_it_is_the_closed_form_within_its_error(name: str, nats: float, generator: torch.Generator) -> None:
-    found = log_normaliser(Unnormalised(WORLDS[name], nats), n=400, steps=30, generator=generator)
+def test_it_is_the_closed_form_within_its_error(
+    name: str, nats: float, generator: torch.Generator
+) -> None:
+    found = log_normalising_constant(
+        Unnormalised(WORLDS[name], nats), n=400, steps=30, generator=generator
+    )
     assert abs(found.nats - nats) < 3 * found.error
     assert found.error < 0.15
     assert 0.5 < found.acceptance < 1
@@ -41,23 +45,33 @@ def test_it_is_the_closed_form_within_its_error(name: str, nats: float, generato
 
 def test_its_error_is_that_of_repeated_runs() -> None:
     world = WORLDS["correlated"]
-    found = [log_normaliser(world, n=100, steps=5, generator=torch.Generator().manual_seed(s)) for s in range(20)]
+    found = [
+        log_normalising_constant(world, n=100, steps=5, generator=torch.Generator().manual_seed(s))
+        for s in range(20)
+    ]
     values = torch.tensor([one.nats for one in found])
     errors = torch.tensor([one.error for one in found])
     assert values.std().item() == pytest.approx(errors.mean().item(), rel=0.5)
-    assert abs(values.mean().item()) < 4 * values.std().item() / math.sqrt(20) + errors.mean().item() ** 2
+    assert (
+        abs(values.mean().item())
+        < 4 * values.std().item() / math.sqrt(20) + errors.mean().item() ** 2
+    )
 
 
 def test_more_steps_mean_less_error() -> None:
     errors = [
-        log_normaliser(WORLDS["narrow"], n=200, steps=steps, generator=torch.Generator().manual_seed(0)).error
+        log_normalising_constant(
+            WORLDS["narrow"], n=200, steps=steps, generator=torch.Generator().manual_seed(0)
+        ).error
         for steps in (2, 40)
     ]
     assert errors[1] < 0.5 * errors[0]
 
 
 def test_a_single_step_is_importance_sampling(generator: torch.Generator) -> None:
-    found = log_normaliser(two_clusters(2, distance=2.0), n=5_000, steps=1, generator=generator)
+    found = log_normalising_constant(
+        two_clusters(2, distance=2.0), n=5_000, steps=1, generator=generator
+    )
     assert abs(found.nats) < 3 * found.error
 
 
@@ -65,16 +79,21 @@ def test_it_starts_from_the_boundary_of_a_membership(generator: torch.Generator)
     place = torch.full((1, 2), 40.0)
     boundary = GaussianMixture(torch.ones(1), place, torch.tensor([2.0]))
     population = Unnormalised(GaussianMixture(torch.ones(1), place + 1, torch.tensor([0.7])), 2.0)
-    found = log_normaliser(ExactMembership(population, boundary), n=400, steps=20, generator=generator)
+    found = log_normalising_constant(
+        ExactRatio(population, boundary), n=400, steps=20, generator=generator
+    )
     assert abs(found.nats - 2) < 3 * found.error < 0.3
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"), [({"n": 1}, "n is 1; choose 2"), ({"steps": 0}, "steps is 0; choose 1")]
+    ("options", "sentence"),
+    [({"n": 1}, "n is 1; choose 2"), ({"steps": 0}, "steps is 0; choose 1")],
 )
-def test_too_few_are_refused(options: dict[str, int], sentence: str, generator: torch.Generator) -> None:
+def test_too_few_are_refused(
+    options: dict[str, int], sentence: str, generator: torch.Generator
+) -> None:
     with pytest.raises(UserError, match=sentence):
-        log_normaliser(WORLDS["clusters"], generator=generator, **options)
+        log_normalising_constant(WORLDS["clusters"], generator=generator, **options)
 
 
 def test_a_density_that_is_nowhere_has_no_normaliser(generator: torch.Generator) -> None:
@@ -85,4 +104,4 @@ def test_a_density_that_is_nowhere_has_no_normaliser(generator: torch.Generator)
             return 0 * latents.sum(dim=1) - math.inf
 
     with pytest.raises(UserError, match="met the density"):
-        log_normaliser(Nowhere(), n=10, steps=2, generator=generator)
+        log_normalising_constant(Nowhere(), n=10, steps=2, generator=generator)

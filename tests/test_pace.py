@@ -27,7 +27,9 @@ def test_frames_follow_the_inverse_of_a_known_stretch() -> None:
 
 def test_neighbours_are_equally_far_in_features_that_bend(generator: torch.Generator) -> None:
     def features(z: Tensor) -> Tensor:  # a spiral whose speed and curvature change all the way
-        return (1 + 3 * z[:, :1].sigmoid()) * torch.stack([(4 * z[:, 0]).sin(), (4 * z[:, 0]).cos(), z[:, 1]], dim=1)
+        return (1 + 3 * z[:, :1].sigmoid()) * torch.stack(
+            [(4 * z[:, 0]).sin(), (4 * z[:, 0]).cos(), z[:, 1]], dim=1
+        )
 
     points = straight_lines(generator)
     paced, told = pace(points, features)
@@ -62,7 +64,10 @@ def test_a_path_even_already_stays(generator: torch.Generator) -> None:
 
 
 def test_features_that_never_change_leave_equal_distances_in_z() -> None:
-    points = torch.tensor([0.0, 0.1, 0.5, 1.0])[:, None, None].expand(4, 2, 3) * torch.tensor([1.0, 2.0])[:, None]
+    points = (
+        torch.tensor([0.0, 0.1, 0.5, 1.0])[:, None, None].expand(4, 2, 3)
+        * torch.tensor([1.0, 2.0])[:, None]
+    )
     paced, told = pace(points, lambda z: z[:, :1] * 0)
     torch.testing.assert_close(paced, linear(points[0], points[-1], 4))
     assert told["uneven"].tolist() == [0, 0]
@@ -70,7 +75,9 @@ def test_features_that_never_change_leave_equal_distances_in_z() -> None:
 
 def test_features_that_stand_still_halfway_get_no_frames_there() -> None:
     points = linear(torch.zeros(1, 1), torch.full((1, 1), 3.0), 7)
-    paced, told = pace(points, lambda z: z.clamp(max=1) + (z - 2).clamp(min=0), fine=32)  # nothing from 1 to 2
+    paced, told = pace(
+        points, lambda z: z.clamp(max=1) + (z - 2).clamp(min=0), fine=32
+    )  # nothing from 1 to 2
     inner = paced[1:-1].flatten()
     assert ((inner < 1.02) | (inner > 1.98)).all()
     assert told["uneven"].item() < 0.02
@@ -86,7 +93,9 @@ def test_journeys_are_paced_by_themselves(generator: torch.Generator) -> None:
 def test_a_closed_circle_of_features_is_divided_evenly() -> None:
     turns = torch.linspace(0, 1, 9).square()[:, None, None] * 2 * math.pi
     paced, told = pace(turns, lambda z: torch.cat([z.cos(), z.sin()], dim=1))
-    torch.testing.assert_close(paced.flatten(), torch.linspace(0, 2 * math.pi, 9), atol=2e-2, rtol=0)
+    torch.testing.assert_close(
+        paced.flatten(), torch.linspace(0, 2 * math.pi, 9), atol=2e-2, rtol=0
+    )
     assert told["uneven"].item() < 0.01
 
 

@@ -133,10 +133,12 @@ class TestSheets:
 
 class TestMap:
     def test_the_edge_lies_where_the_closed_form_says(self) -> None:
-        center, spread, floor = np.array([0.4, -0.3]), 0.6, -3.0
+        center, spread, threshold = np.array([0.4, -0.3]), 0.6, -3.0
         log_q = -np.sum((plane() - center) ** 2, -1) / 2 / spread**2 - np.log(2 * np.pi * spread**2)
-        radius = spread * np.sqrt(2 * (-floor - np.log(2 * np.pi * spread**2)))
-        figure = map_picture([Field("Log-density", "nats", log_q, "log_prob")], EXTENT, floor=floor)
+        radius = spread * np.sqrt(2 * (-threshold - np.log(2 * np.pi * spread**2)))
+        figure = map_picture(
+            [Field("Log-density", "nats", log_q, "log_prob")], EXTENT, threshold=threshold
+        )
         (edge,) = [a for a in figure.axes[0].get_children() if a.get_gid() == "population edge"]
         assert isinstance(edge, QuadContourSet)
         distances = np.linalg.norm(edge.get_paths()[0].vertices - center, axis=1)
@@ -145,14 +147,14 @@ class TestMap:
 
     def test_every_panel_has_the_edge(self, digits: np.ndarray) -> None:
         lattice = digits[:48].reshape(6, 8, 1, 8, 8)
-        figure = map_picture(fields(), EXTENT, floor=-4.0, lattice=lattice)
+        figure = map_picture(fields(), EXTENT, threshold=-4.0, lattice=lattice)
         panels = [axes for axes in figure.axes if axes.get_xlim() == EXTENT[:2]]
         assert len(panels) == 4
         for axes in panels:
             assert sum(a.get_gid() == "population edge" for a in axes.get_children()) == 1
 
     def test_a_floor_beyond_the_window_draws_no_line(self) -> None:
-        figure = map_picture(fields()[2:], EXTENT, floor=50.0)
+        figure = map_picture(fields()[2:], EXTENT, threshold=50.0)
         assert not [a for a in figure.axes[0].get_children() if a.get_gid() == "population edge"]
 
     def test_the_colours_of_a_log_density_end_above_its_tail_and_the_bar_says_so(self) -> None:
@@ -160,10 +162,12 @@ class TestMap:
         low, high = field.range(-4.0)
         assert high == field.values.max()
         assert field.values.min() < low < -4.0
-        figure = map_picture([field], EXTENT, floor=-4.0)
+        figure = map_picture([field], EXTENT, threshold=-4.0)
         texts = [text.get_text() for axes in figure.axes for text in axes.texts]
         assert f"nats, darkest at ≤ {low:.3g}".replace("-", "−") in texts
-        (bar,) = [axes for axes in figure.axes if any(isinstance(c, QuadMesh) for c in axes.collections)]
+        (bar,) = [
+            axes for axes in figure.axes if any(isinstance(c, QuadMesh) for c in axes.collections)
+        ]
         assert bar.get_ylim() == pytest.approx((low, high))
 
     def test_the_first_row_of_a_lattice_is_the_lowest(self) -> None:
@@ -176,11 +180,15 @@ class TestMap:
         assert (picture[top + 40, middle] == 0).all()
         assert (picture[top + int(box.height) - 40, middle] == 255).all()
 
-    def test_thumbnails_hide_no_path_and_no_anchor_and_stay_inside(self, digits: np.ndarray) -> None:
+    def test_thumbnails_hide_no_path_and_no_anchor_and_stay_inside(
+        self, digits: np.ndarray
+    ) -> None:
         a, b, c = np.array([-1.4, 0.1]), np.array([1.3, 0.3]), np.array([0.0, 1.2])
         straight = a + (b - a) * np.linspace(0, 1, 9)[:, None]
         anchors = {"A": (a, digits[0]), "B": (b, digits[1]), "C": (c, digits[2])}
-        figure = map_picture(fields(), EXTENT, floor=-4.0, anchors=anchors, paths={"linear": straight})
+        figure = map_picture(
+            fields(), EXTENT, threshold=-4.0, anchors=anchors, paths={"linear": straight}
+        )
         panel = figure.axes[0]
         thumbnails = [axes for axes in figure.axes if not axes.axison]
         assert len(thumbnails) == 9
@@ -208,14 +216,16 @@ class TestMap:
     def test_many_codes_are_thinned_and_the_legend_says_so(self) -> None:
         codes = np.random.default_rng(0).normal(size=(2000, 2))
         figure = map_picture(fields()[:1], EXTENT, codes=codes)
-        assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real codes (1 in 3)"]
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+            "real codes (1 in 3)"
+        ]
         dots = [c for c in figure.axes[0].collections if len(c.get_offsets()) > 10]
         np.testing.assert_array_equal(dots[0].get_offsets(), codes[::3])
 
     @pytest.mark.parametrize("value", [-np.inf, 0.0])
     def test_degenerate_fields_still_give_a_picture(self, value: float) -> None:
         field = Field("Log-density", "nats", np.full((5, 6), value), "log_prob")
-        assert png(map_picture([field], EXTENT, floor=-1.0)).startswith(b"\x89PNG")
+        assert png(map_picture([field], EXTENT, threshold=-1.0)).startswith(b"\x89PNG")
 
     def test_a_map_of_nothing_is_refused(self) -> None:
         with pytest.raises(UserError, match="at least one"):
@@ -229,7 +239,7 @@ class TestStrips:
         return Strip(name, digits[:9], log_prob, log_prob < -4, f"{len(outside)} of 9 outside")
 
     def test_exactly_the_frames_outside_are_outlined(self, digits: np.ndarray) -> None:
-        figure = strips_picture([self.strip(digits, [2, 5])], floor=-4.0)
+        figure = strips_picture([self.strip(digits, [2, 5])], threshold=-4.0)
         film = next(axes for axes in figure.axes if not axes.axison)
         picture, box = pixels(figure), film.bbox
         top, left = picture.shape[0] - round(box.y1), round(box.x0)
@@ -239,7 +249,7 @@ class TestStrips:
             assert is_near(edge, ORANGE if frame in (2, 5) else np.array([255, 255, 255]))
 
     def test_frames_keep_their_pixels(self, digits: np.ndarray) -> None:
-        figure = strips_picture([self.strip(digits, [2])], floor=-4.0)
+        figure = strips_picture([self.strip(digits, [2])], threshold=-4.0)
         film = next(axes for axes in figure.axes if not axes.axison)
         canvas = np.asarray(film.images[0].get_array())
         factor = (canvas.shape[0] - 12) // 8
@@ -247,7 +257,7 @@ class TestStrips:
         assert (seen == np.round(digits[0, 0] * 255)).all()
 
     def test_each_frame_number_stands_below_its_picture(self, digits: np.ndarray) -> None:
-        figure = strips_picture([self.strip(digits, [])], floor=-4.0)
+        figure = strips_picture([self.strip(digits, [])], threshold=-4.0)
         film = next(axes for axes in figure.axes if not axes.axison)
         curves = next(axes for axes in figure.axes if axes.axison)
         pitch = (film.bbox.width + 2) / 9
@@ -255,38 +265,49 @@ class TestStrips:
             x, _ = curves.transData.transform((frame, -2.0))
             assert x == pytest.approx(film.bbox.x0 + (frame + 0.5) * pitch - 1, abs=1)
 
-    def test_the_curves_are_the_log_densities_and_the_floor_is_drawn(self, digits: np.ndarray) -> None:
+    def test_the_curves_are_the_log_densities_and_the_floor_is_drawn(
+        self, digits: np.ndarray
+    ) -> None:
         strips = [self.strip(digits, [4], "linear"), self.strip(digits, [], "geodesic")]
-        curves = next(axes for axes in strips_picture(strips, floor=-4.0).axes if axes.axison)
+        curves = next(axes for axes in strips_picture(strips, threshold=-4.0).axes if axes.axison)
         drawn = [line.get_ydata() for line in curves.lines]
         assert any(np.array_equal(y, strips[0].log_prob) for y in drawn)
         assert any(np.array_equal(y, [-4.0, -4.0]) for y in drawn)
 
     def test_a_fall_beyond_the_panel_is_told(self, digits: np.ndarray) -> None:
-        strip = Strip("linear", digits[:3], np.array([-2.0, -700.0, -2.5]), np.array([False, True, False]))
-        curves = next(axes for axes in strips_picture([strip], floor=-4.0).axes if axes.axison)
+        strip = Strip(
+            "linear", digits[:3], np.array([-2.0, -700.0, -2.5]), np.array([False, True, False])
+        )
+        curves = next(axes for axes in strips_picture([strip], threshold=-4.0).axes if axes.axison)
         assert curves.get_ylim()[0] > -100
         assert "linear falls to −700" in [text.get_text() for text in curves.texts]
 
     def test_strips_may_differ_in_length(self, digits: np.ndarray) -> None:
         short = Strip("walk", digits[:3], np.zeros(3), np.zeros(3, bool))
-        assert png(strips_picture([self.strip(digits, [1]), short], floor=-4.0, title="$x_1")).startswith(b"\x89PNG")
+        assert png(
+            strips_picture([self.strip(digits, [1]), short], threshold=-4.0, title="$x_1")
+        ).startswith(b"\x89PNG")
 
     def test_no_strip_is_refused(self) -> None:
         with pytest.raises(UserError, match="at least one journey"):
-            strips_picture([], floor=0.0)
+            strips_picture([], threshold=0.0)
 
 
 class TestCurves:
     def test_values_are_drawn_as_they_are(self) -> None:
         steps, values = np.arange(50, 250, 50), np.array([1.0, 0.1, 0.01, 0.001])
-        figure = curves_picture([Curves("Loss", "nats", {"loss": (steps, values)}, logarithmic=True)])
+        figure = curves_picture(
+            [Curves("Loss", "nats", {"loss": (steps, values)}, logarithmic=True)]
+        )
         (axes,) = figure.axes
         np.testing.assert_array_equal(axes.lines[0].get_xydata(), np.stack([steps, values], axis=1))
         assert axes.get_yscale() == "log"
 
     def test_a_logarithm_of_a_negative_value_is_not_attempted(self) -> None:
-        series = {"a": (np.arange(3), np.array([1.0, -1.0, np.nan])), "b": (np.arange(2), np.ones(2))}
+        series = {
+            "a": (np.arange(3), np.array([1.0, -1.0, np.nan])),
+            "b": (np.arange(2), np.ones(2)),
+        }
         figure = curves_picture([Curves("Loss", "nats", series, logarithmic=True)])
         assert figure.axes[0].get_yscale() == "linear"
         png(figure)
@@ -311,23 +332,38 @@ def test_drawing_leaves_the_process_as_it_was(digits: np.ndarray, tmp_path: Path
     assert len(set(pictures.values())) == 1
     assert len(pictures) == 4
     assert dict(matplotlib.rcParams) == before
-    assert save(sheet(digits[:6], title="samples"), tmp_path / "sheet.png").read_bytes() == pictures[0]
+    assert (
+        save(sheet(digits[:6], title="samples"), tmp_path / "sheet.png").read_bytes() == pictures[0]
+    )
 
 
 class TestSpaces:
     def test_bands_and_lines_are_drawn_through_their_numbers(self) -> None:
         at, shares = np.array([0.5, 1.0, 2.0]), np.array([0.25, 0.75])
         spaces = [
-            Space(name, at, s * np.ones((3, 3)), np.array([-0.1, 0.5, 1.0]), shares, np.outer([1, 2, 4], [s, 3 * s]))
+            Space(
+                name,
+                at,
+                s * np.ones((3, 3)),
+                np.array([-0.1, 0.5, 1.0]),
+                shares,
+                np.outer([1, 2, 4], [s, 3 * s]),
+            )
             for name, s in (("plain", 1.0), ("isometric", 2.0))
         ]
         figure = spaces_picture(spaces, "pixels")
         stretch, correlation, spectrum = figure.axes
-        for space, lines in zip(spaces, zip(*(axes.lines for axes in figure.axes), strict=True), strict=True):
+        for space, lines in zip(
+            spaces, zip(*(axes.lines for axes in figure.axes), strict=True), strict=True
+        ):
             drawn = [(line.get_xdata(), line.get_ydata()) for line in lines]
             for (x, y), expected in zip(
                 drawn,
-                ((at, space.stretch[1]), (at, space.correlation), (shares, space.singular_values[1])),
+                (
+                    (at, space.stretch[1]),
+                    (at, space.correlation),
+                    (shares, space.singular_values[1]),
+                ),
                 strict=True,
             ):
                 np.testing.assert_array_equal(x, expected[0])

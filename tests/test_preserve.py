@@ -8,29 +8,45 @@ from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.constraint import Constraint, nearest, retract, tangent
-from latent_atlas.attributes.penalised_density import Restricted, RestrictedMembership, restricted
+from latent_atlas.attributes.penalised_density import (
+    PenalisedDensity,
+    RestrictedMembership,
+    penalise,
+)
 from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.density.base import Density, ExactMembership, StandardNormal
+from latent_atlas.density.base import Density, ExactRatio, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, arc, two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.travel.constrained import preserve
 
 RADIUS = Function(lambda z: z.norm(dim=1), "radius")
-FIRST, SECOND = Direction(torch.tensor([1.0, 0.0, 0.0]), "first"), Direction(torch.tensor([0.0, 1.0, 0.0]), "second")
+FIRST, SECOND = (
+    Direction(torch.tensor([1.0, 0.0, 0.0]), "first"),
+    Direction(torch.tensor([0.0, 1.0, 0.0]), "second"),
+)
 
 
-def test_the_tangent_projection_is_idempotent_symmetric_and_orthogonal(generator: torch.Generator) -> None:
-    slopes, vectors = torch.randn(7, 2, 5, generator=generator), torch.randn(7, 5, generator=generator)
+def test_the_tangent_projection_is_idempotent_symmetric_and_orthogonal(
+    generator: torch.Generator,
+) -> None:
+    slopes, vectors = (
+        torch.randn(7, 2, 5, generator=generator),
+        torch.randn(7, 5, generator=generator),
+    )
     once = tangent(slopes, vectors)
     torch.testing.assert_close(tangent(slopes, once), once, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close((slopes @ once[..., None])[..., 0], torch.zeros(7, 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        (slopes @ once[..., None])[..., 0], torch.zeros(7, 2), atol=1e-5, rtol=0
+    )
     others = torch.randn(7, 5, generator=generator)
     torch.testing.assert_close((tangent(slopes, others) * vectors).sum(1), (others * once).sum(1))
 
 
 def test_the_tangent_projection_survives_gradients_that_repeat_or_vanish() -> None:
     slopes = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
-    torch.testing.assert_close(tangent(slopes, torch.ones(2, 2)), torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
+    torch.testing.assert_close(
+        tangent(slopes, torch.ones(2, 2)), torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    )
 
 
 def test_retraction_of_a_linear_attribute_is_the_closest_point(generator: torch.Generator) -> None:
@@ -94,7 +110,9 @@ def test_nearest_searches_from_elsewhere_where_a_retraction_finds_no_way() -> No
     assert not nearest(constraint, target).inside
     found = nearest(constraint, target, otherwise=inside)
     assert found.inside
-    torch.testing.assert_close(found.points, torch.tensor([[math.sqrt(math.log(2)), 1.0]]), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        found.points, torch.tensor([[math.sqrt(math.log(2)), 1.0]]), atol=0.05, rtol=0
+    )
 
 
 BOX = Constraint((FIRST, RADIUS), torch.tensor([[0.5, -math.inf]]), torch.tensor([[0.7, 1.5]]))
@@ -108,18 +126,23 @@ class Bare(Density):
         return -latents.square().sum(dim=1)
 
 
-@pytest.mark.parametrize("density", [Bare(), MIXTURE, ExactMembership(MIXTURE, StandardNormal(3))])
+@pytest.mark.parametrize("density", [Bare(), MIXTURE, ExactRatio(MIXTURE, StandardNormal(3))])
 def test_the_score_of_a_restricted_density_is_the_gradient_of_its_log_prob(
     density: Density, generator: torch.Generator
 ) -> None:
-    judged = restricted(density, BOX)
+    judged = penalise(density, BOX)
     z, step = torch.randn(20, 3, generator=generator).double(), 1e-5
-    slopes = [(judged.log_prob(z + step * a) - judged.log_prob(z - step * a)) / (2 * step) for a in torch.eye(3)]
+    slopes = [
+        (judged.log_prob(z + step * a) - judged.log_prob(z - step * a)) / (2 * step)
+        for a in torch.eye(3)
+    ]
     torch.testing.assert_close(judged.score(z), torch.stack(slopes, dim=1), rtol=1e-4, atol=1e-4)
 
 
-def test_a_restricted_density_is_the_density_inside_and_less_outside(generator: torch.Generator) -> None:
-    judged, z = restricted(MIXTURE, BOX), torch.randn(500, 3, generator=generator)
+def test_a_restricted_density_is_the_density_inside_and_less_outside(
+    generator: torch.Generator,
+) -> None:
+    judged, z = penalise(MIXTURE, BOX), torch.randn(500, 3, generator=generator)
     inside = BOX.contains(z)
     assert 0 < inside.sum() < len(z)
     assert torch.equal(judged.log_prob(z)[inside], MIXTURE.log_prob(z)[inside])
@@ -128,30 +151,40 @@ def test_a_restricted_density_is_the_density_inside_and_less_outside(generator: 
 
 def test_a_restricted_density_passes_on_what_its_density_is() -> None:
     class Floored(Bare):
-        def floor(self, share: float) -> float:
+        def threshold(self, share: float) -> float:
             return -share
 
-    member = restricted(ExactMembership(MIXTURE, StandardNormal(3)), BOX)
+    member = penalise(ExactRatio(MIXTURE, StandardNormal(3)), BOX)
     assert isinstance(member, RestrictedMembership)
     z = torch.zeros(1, 3)
     torch.testing.assert_close(member.logit(z), member.log_prob(z) - StandardNormal(3).log_prob(z))
     torch.testing.assert_close(member.realness(z), torch.sigmoid(member.logit(z)))
-    assert not isinstance(restricted(MIXTURE, BOX), RestrictedMembership)
-    assert restricted(Floored(), BOX).floor(0.25) == -0.25  # pyright: ignore[reportAttributeAccessIssue]
-    assert not hasattr(restricted(MIXTURE, BOX), "floor")
-    assert restricted(MIXTURE, BOX).blurs
-    wider = restricted(MIXTURE, BOX).blurred(0.5)
-    torch.testing.assert_close(wider.log_prob(z), restricted(MIXTURE.blurred(0.5), BOX).log_prob(z))
+    assert not isinstance(penalise(MIXTURE, BOX), RestrictedMembership)
+    assert penalise(Floored(), BOX).threshold(0.25) == -0.25  # pyright: ignore[reportAttributeAccessIssue]
+    assert not hasattr(penalise(MIXTURE, BOX), "threshold")
+    assert penalise(MIXTURE, BOX).noise_levels
+    wider = penalise(MIXTURE, BOX).noised(0.5)
+    torch.testing.assert_close(wider.log_prob(z), penalise(MIXTURE.noised(0.5), BOX).log_prob(z))
 
 
-PLANS = {"linear": {}, "slerp": {}, "walk": {"arrive": True, "steps": 60}, "geodesic": {"nodes": 9}, "string": {}}
+PLANS = {
+    "linear": {},
+    "slerp": {},
+    "walk": {"arrive": True, "steps": 60},
+    "geodesic": {"nodes": 9},
+    "string": {},
+}
 
 
 @pytest.mark.parametrize("planner", PLANS)
 @pytest.mark.parametrize("attribute", [RADIUS, SECOND], ids=lambda a: a.name)
-def test_the_tolerance_holds_at_every_frame(planner: str, attribute: Attribute, generator: torch.Generator) -> None:
+def test_the_tolerance_holds_at_every_frame(
+    planner: str, attribute: Attribute, generator: torch.Generator
+) -> None:
     start, end = MIXTURE.sample(6, generator=generator).chunk(2)
-    path = preserve(MIXTURE, start, end, [attribute], 0.05, planner=planner, frames=9, **PLANS[planner])
+    path = preserve(
+        MIXTURE, start, end, [attribute], 0.05, planner=planner, frames=9, **PLANS[planner]
+    )
     values = attribute.values(path.points.flatten(0, 1)).unflatten(0, (9, 3))
     assert (values - attribute.values(start)).abs().max() <= 0.05
     assert torch.equal(path.points[0], start)
@@ -162,7 +195,7 @@ def test_the_tolerance_holds_at_every_frame(planner: str, attribute: Attribute, 
 
 def test_what_is_not_kept_arrives(generator: torch.Generator) -> None:
     start, end = StandardNormal(3).sample(8, generator=generator).chunk(2)
-    path = preserve(StandardNormal(3), start, end, [FIRST], 0.1, planner="linear", floor=-50.0)
+    path = preserve(StandardNormal(3), start, end, [FIRST], 0.1, planner="linear", threshold=-50.0)
     torch.testing.assert_close(path.points[-1][:, 1:], end[:, 1:])
     torch.testing.assert_close(path.metrics["progress"], torch.ones(4))
     left = ((end - start)[:, 0].abs() - 0.1).clamp_min(0)
@@ -175,7 +208,7 @@ def test_the_end_is_moved_into_the_population() -> None:
     start, end = torch.tensor([[2.0, 0.2]]), torch.tensor([[0.0, 2.0]])
     keep = Direction(torch.tensor([1.0, 0.0]), "x")
     assert arc().log_prob(torch.tensor([[1.7, 2.0]])) < -3
-    path = preserve(arc(), start, end, [keep], 0.3, planner="linear", floor=-2.0)
+    path = preserve(arc(), start, end, [keep], 0.3, planner="linear", threshold=-2.0)
     assert arc().log_prob(path.points[-1]) >= -2.0
     assert path.metrics["outside"].item() == 0
     assert path.points[-1, 0, 1] > 0.5  # it did go up
@@ -183,7 +216,15 @@ def test_the_end_is_moved_into_the_population() -> None:
 
 def test_several_attributes_with_a_tolerance_each(generator: torch.Generator) -> None:
     start, end = StandardNormal(3).sample(4, generator=generator).chunk(2)
-    path = preserve(StandardNormal(3), start, end, [FIRST, RADIUS], [0.01, 0.2], planner="linear", floor=-50.0)
+    path = preserve(
+        StandardNormal(3),
+        start,
+        end,
+        [FIRST, RADIUS],
+        [0.01, 0.2],
+        planner="linear",
+        threshold=-50.0,
+    )
     assert path.metrics["drift first"].max() <= 0.01
     assert 0.01 < path.metrics["drift radius"].max() <= 0.2
 
@@ -200,33 +241,37 @@ def test_a_class_is_kept_with_its_margin_and_the_rest_moves(classes: ClassProbe)
     start = torch.tensor([[-2.0, -2.0], [2.0, 2.0], [-1.5, -0.3]])
     end = torch.tensor([[2.0, -3.0], [-3.0, 1.0], [-3.0, 2.0]])
     wide = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.tensor([2.0]))
-    path = preserve(wide, start, end, [classes], planner="linear", floor=-20.0)
+    path = preserve(wide, start, end, [classes], planner="linear", threshold=-20.0)
     frames = path.points[1:].flatten(0, 1)
     kept = classes.classify(start).repeat(16)
     assert torch.equal(classes.classify(frames), kept)
     assert (classes.values(frames).gather(1, kept[:, None]) >= classes.margin).all()
     assert ((path.points[-1] - start).norm(dim=1) > 0.5).all()
-    assert (classes.values(end).gather(1, kept[:3, None]) < 0).all()  # none of the ends is of the class kept
+    assert (
+        classes.values(end).gather(1, kept[:3, None]) < 0
+    ).all()  # none of the ends is of the class kept
 
 
 def test_a_label_says_which_class_a_doubtful_start_is_to_keep(classes: ClassProbe) -> None:
     start, end = torch.tensor([[-0.1, -2.0]]), torch.tensor([[-2.0, -2.5]])
     wide = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.tensor([2.0]))
-    right = preserve(wide, start, end, [classes.keeping(torch.tensor([1]))], planner="linear", floor=-20.0)
+    right = preserve(
+        wide, start, end, [classes.keeping(torch.tensor([1]))], planner="linear", threshold=-20.0
+    )
     assert torch.equal(right.points[0], start)
     assert (right.points[1:, 0, 0] > 0).all()
 
 
 def test_a_journey_that_cannot_move_stays(generator: torch.Generator) -> None:
     start, end = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 0.0]])
-    path = preserve(StandardNormal(3), start, end, [FIRST], 1e-6, planner="linear", floor=-50.0)
+    path = preserve(StandardNormal(3), start, end, [FIRST], 1e-6, planner="linear", threshold=-50.0)
     torch.testing.assert_close(path.points, start.expand(17, 1, 3), atol=1e-5, rtol=0)
 
 
 def test_a_journey_does_not_depend_on_the_others_in_its_batch(generator: torch.Generator) -> None:
     start, end = MIXTURE.sample(6, generator=generator).chunk(2)
-    together = preserve(MIXTURE, start, end, [RADIUS], planner="linear", floor=-5.0).points
-    alone = preserve(MIXTURE, start[1], end[1], [RADIUS], planner="linear", floor=-5.0).points
+    together = preserve(MIXTURE, start, end, [RADIUS], planner="linear", threshold=-5.0).points
+    alone = preserve(MIXTURE, start[1], end[1], [RADIUS], planner="linear", threshold=-5.0).points
     torch.testing.assert_close(together[:, 1:2], alone, atol=1e-4, rtol=1e-4)
 
 
@@ -242,11 +287,16 @@ def test_a_journey_does_not_depend_on_the_others_in_its_batch(generator: torch.G
     ],
 )
 def test_bad_input_gets_one_sentence(change: dict[str, object], sentence: str) -> None:
-    arguments = {"start": torch.zeros(3), "end": torch.ones(3), "attributes": [FIRST], "planner": "linear"} | change
+    arguments = {
+        "start": torch.zeros(3),
+        "end": torch.ones(3),
+        "attributes": [FIRST],
+        "planner": "linear",
+    } | change
     with pytest.raises(UserError, match=sentence):
         preserve(MIXTURE, **arguments)
 
 
 def test_a_density_is_restricted_to_one_set() -> None:
     with pytest.raises(UserError, match="this constraint has 2"):
-        Restricted(MIXTURE, Constraint((FIRST,), torch.zeros(2, 1), torch.ones(2, 1)))
+        PenalisedDensity(MIXTURE, Constraint((FIRST,), torch.zeros(2, 1), torch.ones(2, 1)))

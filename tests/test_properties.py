@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.travel import ClassProbe, Direction, Function, Properties
+from latent_atlas.travel import AttributeSet, ClassProbe, Direction, Function
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def codes() -> tuple[Tensor, Tensor]:
 
 
 def test_components_are_directions_by_falling_variance(codes: tuple[Tensor, Tensor]) -> None:
-    properties = Properties(codes[0])
+    properties = AttributeSet(codes[0])
     largest, smallest = properties["component:0"], properties["component:2"]
     assert isinstance(largest, Direction)
     assert isinstance(smallest, Direction)
@@ -29,20 +29,20 @@ def test_components_are_directions_by_falling_variance(codes: tuple[Tensor, Tens
 
 
 def test_a_class_by_its_name_is_its_own_log_odds(codes: tuple[Tensor, Tensor]) -> None:
-    properties = Properties(*codes, ("left", "middle", "right"))
+    properties = AttributeSet(*codes, ("left", "middle", "right"))
     probe, middle = properties["class"], properties["middle"]
     assert isinstance(probe, ClassProbe)
     assert probe.accuracy > 0.9
     assert probe.names == ("left", "middle", "right")
     torch.testing.assert_close(middle.values(codes[0])[:, 0], probe.values(codes[0])[:, 1])
     assert properties["class"] is probe
-    again = Properties(*codes, ("left", "middle", "right"))["class"]
+    again = AttributeSet(*codes, ("left", "middle", "right"))["class"]
     assert torch.equal(again.values(codes[0]), probe.values(codes[0]))
-    assert Properties(*codes).names[3:] == ("class", "0", "1", "2")
+    assert AttributeSet(*codes).names[3:] == ("class", "0", "1", "2")
 
 
 def test_attributes_are_chosen_by_name_or_as_themselves(codes: tuple[Tensor, Tensor]) -> None:
-    properties, radius = Properties(codes[0]), Function(lambda z: z.norm(dim=1), "radius")
+    properties, radius = AttributeSet(codes[0]), Function(lambda z: z.norm(dim=1), "radius")
     assert properties.chosen(()) == ()
     assert properties.chosen(radius) == (radius,)
     assert properties.chosen("component:1") == (properties["component:1"],)
@@ -57,11 +57,13 @@ def test_attributes_are_chosen_by_name_or_as_themselves(codes: tuple[Tensor, Ten
         ("component:x", "no attribute 'component:x'"),
     ],
 )
-def test_an_unknown_name_gets_one_sentence(name: str, sentence: str, codes: tuple[Tensor, Tensor]) -> None:
+def test_an_unknown_name_gets_one_sentence(
+    name: str, sentence: str, codes: tuple[Tensor, Tensor]
+) -> None:
     with pytest.raises(UserError, match=sentence):
-        Properties(*codes)[name]
+        AttributeSet(*codes)[name]
 
 
 def test_codes_without_labels_have_no_class(codes: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(UserError, match="no attribute 'class'; choose component:0 to component:2"):
-        Properties(codes[0])["class"]
+        AttributeSet(codes[0])["class"]

@@ -20,21 +20,29 @@ def globe(latents: Tensor) -> Tensor:
     return torch.stack([x, y, latitude.sin()], dim=1)[:, None, None]
 
 
-ENDS = torch.tensor([[[math.pi / 4, 0.0]], [[math.pi / 4, math.pi / 2]]])  # 60 degrees apart on the great circle
+ENDS = torch.tensor(
+    [[[math.pi / 4, 0.0]], [[math.pi / 4, math.pi / 2]]]
+)  # 60 degrees apart on the great circle
 
 
 def test_a_linear_decoder_bends_nothing(generator: torch.Generator) -> None:
     weights = torch.randn(2, 5, generator=generator)
-    points = pullback(lambda z: z @ weights, torch.tensor([[[0.0, 1.0]], [[2.0, -3.0]], [[4.0, 0.0]]])).points
+    points = pullback(
+        lambda z: z @ weights, torch.tensor([[[0.0, 1.0]], [[2.0, -3.0]], [[4.0, 0.0]]])
+    ).points
     torch.testing.assert_close(points, resample(points[[0, -1]], 17), atol=0.05, rtol=0)
 
 
 def test_the_way_over_the_sphere_is_a_great_circle() -> None:
     relaxed = pullback(globe, ENDS, Pullback(tolerance=1e-3))
     assert relaxed.history[-1].sqrt().item() == pytest.approx(math.pi / 3, rel=0.002)
-    assert relaxed.points[8, 0, 0].item() == pytest.approx(math.atan(math.sqrt(2)), abs=0.01)  # further north
+    assert relaxed.points[8, 0, 0].item() == pytest.approx(
+        math.atan(math.sqrt(2)), abs=0.01
+    )  # further north
     along = math.sqrt(image_action(resample(ENDS, 17), globe).item())
-    assert along == pytest.approx(math.cos(math.pi / 4) * math.pi / 2, rel=0.002)  # the parallel is longer
+    assert along == pytest.approx(
+        math.cos(math.pi / 4) * math.pi / 2, rel=0.002
+    )  # the parallel is longer
 
 
 def test_plan_takes_the_decoder() -> None:

@@ -32,7 +32,12 @@ class Exact(nn.Module):
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         variances = cos**2 * WORLD.scales**2 + sin**2
         squares = (latents[:, None] - cos[:, :, None] * WORLD.means).square().sum(dim=2)
-        parts = WORLD.weights.log() - 0.5 * squares / variances - variances.log() - math.log(2 * math.pi)
+        parts = (
+            WORLD.weights.log()
+            - 0.5 * squares / variances
+            - variances.log()
+            - math.log(2 * math.pi)
+        )
         logit = parts.logsumexp(dim=1) - StandardNormal(2).log_prob(latents)
         return logit if self.wrong is None else logit + self.wrong(latents, angles)
 
@@ -57,16 +62,22 @@ def test_the_sum_over_levels_is_the_whole_ratio(generator: torch.Generator) -> N
     network, z = shaken(), torch.randn(20, 3, generator=generator)
     angles = angle_of(torch.linspace(0, 1, 8))
     logits = torch.stack([network(z, angle[None]) for angle in angles])
-    torch.testing.assert_close((logits[:-1] - logits[1:]).sum(dim=0), network(z), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        (logits[:-1] - logits[1:]).sum(dim=0), network(z), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_one_angle_for_all_is_the_same_angle_for_each(generator: torch.Generator) -> None:
     network, z = shaken(), torch.randn(20, 3, generator=generator)
-    torch.testing.assert_close(network(z, torch.full((1,), 0.7)), network(z, torch.full((20,), 0.7)))
+    torch.testing.assert_close(
+        network(z, torch.full((1,), 0.7)), network(z, torch.full((20,), 0.7))
+    )
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3, 1.2])
-def test_the_reference_is_a_gaussian_s_exact_log_ratio_at_every_level(angle: float, generator: torch.Generator) -> None:
+def test_the_reference_is_a_gaussian_s_exact_log_ratio_at_every_level(
+    angle: float, generator: torch.Generator
+) -> None:
     mean = torch.tensor([1.0, -2.0])
     covariance = torch.tensor([[1.5, 0.6], [0.6, 0.4]])
     network = LatentDiscriminator(2, width=8, depth=1)  # its learned part starts at 0
@@ -95,10 +106,14 @@ def test_one_level_is_the_plain_cross_entropy() -> None:
     expected = latent_discriminator(network(ends.sharp.latents), network(ends.smooth))
     torch.testing.assert_close(cross_entropy, expected)
     assert score.item() == 0
-    assert {tuple(row) for row in ends.sharp.latents.tolist()} <= {tuple(row) for row in codes.means.tolist()}
+    assert {tuple(row) for row in ends.sharp.latents.tolist()} <= {
+        tuple(row) for row in codes.means.tolist()
+    }
 
 
-def test_neighbouring_levels_are_as_far_apart_as_there_are_levels(generator: torch.Generator) -> None:
+def test_neighbouring_levels_are_as_far_apart_as_there_are_levels(
+    generator: torch.Generator,
+) -> None:
     codes = Codes(torch.zeros(50, 2))  # a code's length over sqrt 2 then shows its level
     ends = bridge(codes, PRIOR, 4, 40_000, generator=generator)
     wide = (ends.smooth.square().sum(dim=1) / 2).mean().item()
@@ -123,13 +138,18 @@ def test_no_other_logit_has_less_loss_than_the_exact_one(
 ) -> None:
     codes = Codes(WORLD.sample(50_000, generator=generator))
     ends = bridge(codes, PRIOR, levels, 50_000, generator=generator)
-    exact, worse = (bridge_losses(judged, ends, levels, with_score=levels > 1) for judged in (Exact(), Exact(wrong)))
+    exact, worse = (
+        bridge_losses(judged, ends, levels, with_score=levels > 1)
+        for judged in (Exact(), Exact(wrong))
+    )
     assert exact[0] < worse[0]
     if levels > 1:
         assert exact[1] < worse[1] if bends else exact[1] == worse[1]
 
 
-def test_score_matching_of_a_known_score_is_what_the_noise_hides(generator: torch.Generator) -> None:
+def test_score_matching_of_a_known_score_is_what_the_noise_hides(
+    generator: torch.Generator,
+) -> None:
     noise = torch.randn(10_000, 2, generator=generator)
     z = 0.5 * noise  # one code at 0, so that score is -z / root² and the noise is found exactly
     root = torch.full((10_000, 1), 0.5)
@@ -172,14 +192,24 @@ def test_early_stopping_keeps_the_best_weights() -> None:
     network = LatentDiscriminator(2, width=64, depth=2)
     generator = torch.Generator().manual_seed(0)
     kept = fit_ratio(
-        network, few, rest, PRIOR, overfit, levels=1, score_weight=0.0, generator=generator, log=records.append
+        network,
+        few,
+        rest,
+        PRIOR,
+        overfit,
+        levels=1,
+        score_weight=0.0,
+        generator=generator,
+        log=records.append,
     )
     held_out = [record["held_out_loss"] for record in records]
     assert records[-1]["step"] < 1_500
     assert kept.held_out_loss == min(held_out) < held_out[-1]
     assert records[[record["step"] for record in records].index(kept.step)]["loss"] == kept.loss
     real, fake = rest.sample(20_000, generator=generator), PRIOR.sample(20_000, generator=generator)
-    assert latent_discriminator(network(real), network(fake)).item() == pytest.approx(kept.held_out_loss, abs=0.03)
+    assert latent_discriminator(network(real), network(fake)).item() == pytest.approx(
+        kept.held_out_loss, abs=0.03
+    )
 
 
 def test_levels_reach_what_a_single_classifier_cannot(generator: torch.Generator) -> None:

@@ -54,7 +54,14 @@ def picture(value: int) -> bytes:
 
 
 def record(step: int) -> dict[str, object]:
-    return {"phase": "model", "step": step, "steps": 200, "reconstruction": 1 / step, "kl": 3.5, "new_term": 0.5}
+    return {
+        "phase": "model",
+        "step": step,
+        "steps": 200,
+        "reconstruction": 1 / step,
+        "kl": 3.5,
+        "new_term": 0.5,
+    }
 
 
 @pytest.fixture
@@ -67,14 +74,26 @@ def bare(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def full(bare: Path) -> Path:
-    records = [*map(record, (50, 100, 150)), {"phase": "map", "step": 100, "loss": 0.31, "held_out_loss": 0.33}]
-    (bare / "log.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records) + '{"phase": "map", "st')
+    records = [
+        *map(record, (50, 100, 150)),
+        {"phase": "map", "step": 100, "loss": 0.31, "held_out_loss": 0.33},
+    ]
+    (bare / "log.jsonl").write_text(
+        "".join(json.dumps(r) + "\n" for r in records) + '{"phase": "map", "st'
+    )
     walk = {"outside": 0.125, "distance_left": 0.26, "lowest": -12.345}
     metrics = {
         "reconstruction": {"mse": 0.0123, "psnr": 19.1},
         "map": {"normaliser": 1.034, "verdict": HOSTILE, "kl": float("nan")},
         "travel": {"linear": {"outside": 0.31}, "walk": walk},
-        "geometry": {"prior_inside": {"value": 0.345, "samples": 4096, "of": "prior draws", "good": "95 %: <full>"}},
+        "geometry": {
+            "prior_inside": {
+                "value": 0.345,
+                "samples": 4096,
+                "of": "prior draws",
+                "good": "95 %: <full>",
+            }
+        },
     }
     (bare / "metrics.json").write_text(json.dumps(metrics))
     (bare / "manifest.json").write_text(json.dumps({"n": 1797, "label_names": [HOSTILE, "b"]}))
@@ -94,7 +113,9 @@ def outline(run: Path) -> Outline:
 def test_the_page_stands_alone(full: Path) -> None:
     page = outline(full)
     assert {"script", "link", "iframe", "object", "form"}.isdisjoint(tag for tag, _ in page.tags)
-    addresses = [a[key] for _, a in page.tags for key in ("src", "href", "srcset", "action") if key in a]
+    addresses = [
+        a[key] for _, a in page.tags for key in ("src", "href", "srcset", "action") if key in a
+    ]
     assert addresses
     assert all(address and address.startswith("data:image/png;base64,") for address in addresses)
     style = re.search(r"<style>(.*?)</style>", (full / "report.html").read_text(), re.DOTALL)
@@ -154,16 +175,35 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(bare: Path, ful
         if file.name != "config.json":
             file.unlink()
     text = outline(bare).text
-    for command in ("report RUN", "sample RUN", "map RUN", "travel RUN A B", "train SOURCE --out RUN"):
+    for command in (
+        "report RUN",
+        "sample RUN",
+        "map RUN",
+        "travel RUN A B",
+        "train SOURCE --out RUN",
+    ):
         assert f"latent-atlas {command}" in text
     assert not outline(bare).named("img")
 
 
 def test_the_log_becomes_panels_whatever_the_arm_logs() -> None:
-    records = [record(50), record(100), {"phase": "map", "step": 50, "loss": 0.3, "held_out_loss": 0.4}]
-    records += [{"phase": "model", "step": 150, "r1": float("nan")}, {"phase": "model"}, {"note": "no step"}]
+    records = [
+        record(50),
+        record(100),
+        {"phase": "map", "step": 50, "loss": 0.3, "held_out_loss": 0.4},
+    ]
+    records += [
+        {"phase": "model", "step": 150, "r1": float("nan")},
+        {"phase": "model"},
+        {"note": "no step"},
+    ]
     panels = {panel.name: panel.series for panel in progress(records)}
-    assert list(panels) == ["Reconstruction", "KL to the prior", "Map: latent discriminator", "new term"]
+    assert list(panels) == [
+        "Reconstruction",
+        "KL to the prior",
+        "Map: latent discriminator",
+        "new term",
+    ]
     steps, values = panels["Reconstruction"]["reconstruction"]
     np.testing.assert_array_equal(steps, [50, 100])
     np.testing.assert_array_equal(values, [1 / 50, 1 / 100])

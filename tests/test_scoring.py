@@ -12,18 +12,18 @@ import torch
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from latent_atlas.anomaly import Evidence, Scorer, gather, memorisation
+from latent_atlas.anomaly import AnomalyStatistics, ConformalScorer, gather, memorisation
 from latent_atlas.anomaly.result import fewest
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.density.base import ExactMembership, StandardNormal
+from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 
 
-def evidence(n: int, random: np.random.Generator, dimension: int = 3) -> Evidence:
+def evidence(n: int, random: np.random.Generator, dimension: int = 3) -> AnomalyStatistics:
     """Of images whose errors and widths depend on where their codes are, as those of real images do."""
     means = random.normal(size=(n, dimension))
-    return Evidence(
+    return AnomalyStatistics(
         means=means,
         log_prob=-np.square(means).sum(axis=1) / 2,
         error=np.exp(means[:, 0] + 0.1 * random.normal(size=n)),
@@ -31,8 +31,8 @@ def evidence(n: int, random: np.random.Generator, dimension: int = 3) -> Evidenc
     )
 
 
-def changed(some: Evidence, **columns: np.ndarray) -> Evidence:
-    return Evidence(**{**vars(some), **columns})
+def changed(some: AnomalyStatistics, **columns: np.ndarray) -> AnomalyStatistics:
+    return AnomalyStatistics(**{**vars(some), **columns})
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -47,8 +47,10 @@ def test_real_images_are_called_odd_at_the_promised_rate(false_alarm: float) -> 
     for trial in range(trials):
         random = np.random.default_rng(trial)
         everything = evidence(held_out + 1, random)
-        scorer = Scorer(everything[np.arange(held_out)], generator=seeded(trial))
-        alarms += int(scorer.score(everything[np.array([held_out])], false_alarm=false_alarm).odd[0])
+        scorer = ConformalScorer(everything[np.arange(held_out)], generator=seeded(trial))
+        alarms += int(
+            scorer.score(everything[np.array([held_out])], false_alarm=false_alarm).odd[0]
+        )
     exact = math.floor(false_alarm * (scorer.calibrated_on + 1)) / (scorer.calibrated_on + 1)
     assert binom.cdf(alarms, trials, exact) > 1e-3
     assert binom.sf(alarms - 1, trials, exact) > 1e-3
@@ -56,7 +58,10 @@ def test_real_images_are_called_odd_at_the_promised_rate(false_alarm: float) -> 
 
 def test_the_oddness_of_an_image_depends_on_nothing_else_than_that_image() -> None:
     random = np.random.default_rng(0)
-    scorer, images = Scorer(evidence(200, random), generator=seeded(0)), evidence(30, random)
+    scorer, images = (
+        ConformalScorer(evidence(200, random), generator=seeded(0)),
+        evidence(30, random),
+    )
     order = random.permutation(30)
     whole, shuffled = scorer.score(images), scorer.score(images[order])
     alone = scorer.score(images[np.array([7])])
@@ -67,17 +72,25 @@ def test_the_oddness_of_an_image_depends_on_nothing_else_than_that_image() -> No
 
 def test_an_unlikely_code_and_an_easy_reconstruction_do_not_cancel() -> None:
     random = np.random.default_rng(0)
-    scorer, images = Scorer(evidence(400, random), generator=seeded(0)), evidence(200, random)
+    scorer, images = (
+        ConformalScorer(evidence(400, random), generator=seeded(0)),
+        evidence(200, random),
+    )
     assert images.error is not None
     # The sum log q - log error is what it was; the vector is not.
-    rarer = scorer.score(changed(images, log_prob=images.log_prob - 3.0, error=images.error * math.exp(-3.0)))
+    rarer = scorer.score(
+        changed(images, log_prob=images.log_prob - 3.0, error=images.error * math.exp(-3.0))
+    )
     assert rarer.oddness.mean() > scorer.score(images).oddness.mean() + 0.3
 
 
 @pytest.mark.parametrize("factor", [8.0, 1 / 20])
 def test_errors_far_from_those_of_similar_images_are_odd_on_either_side(factor: float) -> None:
     random = np.random.default_rng(0)
-    scorer, images = Scorer(evidence(600, random), generator=seeded(0)), evidence(100, random)
+    scorer, images = (
+        ConformalScorer(evidence(600, random), generator=seeded(0)),
+        evidence(100, random),
+    )
     assert images.error is not None
     found = scorer.score(changed(images, error=images.error * factor))
     assert found.excess_error is not None
@@ -86,48 +99,64 @@ def test_errors_far_from_those_of_similar_images_are_odd_on_either_side(factor: 
     # Most errors of this size are common ones among other codes: only the comparison with similar images shows them.
     known = evidence(600, np.random.default_rng(0)).error
     assert known is not None
-    assert np.mean((known.min() < images.error * factor) & (images.error * factor < known.max())) > 0.5
+    assert (
+        np.mean((known.min() < images.error * factor) & (images.error * factor < known.max())) > 0.5
+    )
 
 
 def test_what_is_too_good_counts_half() -> None:
     random = np.random.default_rng(0)
-    scorer = Scorer(Evidence(random.normal(size=(200, 2)), random.normal(size=200)), generator=seeded(0))
+    scorer = ConformalScorer(
+        AnomalyStatistics(random.normal(size=(200, 2)), random.normal(size=200)),
+        generator=seeded(0),
+    )
     log_prob = np.array([-20.0, -10.0, 10.0, 20.0])
-    rare, rarer, likely, likelier = scorer.score(Evidence(np.zeros((4, 2)), log_prob)).distance[[1, 0, 2, 3]]
+    rare, rarer, likely, likelier = scorer.score(
+        AnomalyStatistics(np.zeros((4, 2)), log_prob)
+    ).distance[[1, 0, 2, 3]]
     assert rarer - rare == pytest.approx(2 * (likelier - likely))
     assert rarer - rare == pytest.approx(10, rel=0.2)  # in standard deviations of N(0, 1)
 
 
 def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
     population, elsewhere = two_clusters(2, 3.0), StandardNormal(2)
-    scorer = Scorer(gather(population, Codes(population.sample(4000, generator=seeded(0)))), generator=seeded(1))
-    real, odd = population.sample(3000, generator=seeded(2)), 4 * elsewhere.sample(3000, generator=seeded(3))
+    scorer = ConformalScorer(
+        gather(population, Codes(population.sample(4000, generator=seeded(0)))), generator=seeded(1)
+    )
+    real, odd = (
+        population.sample(3000, generator=seeded(2)),
+        4 * elsewhere.sample(3000, generator=seeded(3)),
+    )
     found = scorer.score(gather(population, Codes(torch.cat([real, odd]))), false_alarm=0.1)
     truth = np.repeat([0, 1], 3000)
     by_score = roc_auc_score(truth, found.distance)
     by_density = roc_auc_score(truth, -population.log_prob(torch.cat([real, odd])).numpy())
     assert by_score > 0.9
-    assert by_score > by_density - 0.03  # what it costs that a code at the very mode is a little odd
+    assert (
+        by_score > by_density - 0.03
+    )  # what it costs that a code at the very mode is a little odd
     assert abs(found.odd[:3000].mean() - 0.1) < 0.03
 
 
 def test_realness_is_that_of_the_discriminator_and_is_left_out_where_there_is_none() -> None:
     population, prior = two_clusters(2, 3.0), StandardNormal(2)
     codes = Codes(population.sample(50, generator=seeded(0)))
-    judged = ExactMembership(population, prior)
-    found = Scorer(gather(judged, codes), generator=seeded(0)).score(gather(judged, codes))
+    judged = ExactRatio(population, prior)
+    found = ConformalScorer(gather(judged, codes), generator=seeded(0)).score(gather(judged, codes))
     ratio = (population.log_prob(codes.means) - prior.log_prob(codes.means)).sigmoid()
     np.testing.assert_allclose(found.realness, ratio.numpy(), rtol=1e-4)
     assert (
         "realness"
-        not in Scorer(gather(population, codes), generator=seeded(0)).score(gather(population, codes)).rows()[0]
+        not in ConformalScorer(gather(population, codes), generator=seeded(0))
+        .score(gather(population, codes))
+        .rows()[0]
     )
 
 
 def test_typicality_is_the_share_of_held_out_images_that_are_less_likely() -> None:
     random = np.random.default_rng(0)
     held_out, images = evidence(100, random), evidence(20, random)
-    found = Scorer(held_out, generator=seeded(0)).score(images)
+    found = ConformalScorer(held_out, generator=seeded(0)).score(images)
     expected = (held_out.log_prob[None] < images.log_prob[:, None]).mean(axis=1)
     np.testing.assert_allclose(found.typicality, expected)
 
@@ -136,7 +165,7 @@ def test_a_place_without_density_is_as_odd_as_can_be() -> None:
     random = np.random.default_rng(0)
     held_out = evidence(100, random)
     nowhere = changed(held_out, log_prob=np.where(np.arange(100) == 3, -np.inf, held_out.log_prob))
-    found = Scorer(nowhere, generator=seeded(0)).score(nowhere[np.arange(5)])
+    found = ConformalScorer(nowhere, generator=seeded(0)).score(nowhere[np.arange(5)])
     assert found.oddness.argmax() == 3
     assert np.isfinite(np.delete(found.distance, 3)).all()
     assert math.isinf(found.distance[3])
@@ -146,7 +175,7 @@ def test_one_image_and_identical_images_are_scored() -> None:
     random = np.random.default_rng(0)
     one = evidence(1, random)
     same = one[np.zeros(40, int)]
-    scorer = Scorer(same, generator=seeded(0))
+    scorer = ConformalScorer(same, generator=seeded(0))
     assert scorer.score(one).oddness[0] == pytest.approx(0, abs=1e-12)
     other = scorer.score(changed(one, log_prob=one.log_prob - 1))
     assert other.odd[0]
@@ -155,7 +184,7 @@ def test_one_image_and_identical_images_are_scored() -> None:
 
 def test_too_few_held_out_images_give_a_sentence_and_a_rate_that_works() -> None:
     random = np.random.default_rng(0)
-    scorer, images = Scorer(evidence(18, random), generator=seeded(0)), evidence(5, random)
+    scorer, images = ConformalScorer(evidence(18, random), generator=seeded(0)), evidence(5, random)
     found = scorer.score(images)
     assert not found.odd.any()
     assert "a rank among 9 held-out images, too few; --false-alarm 0.1 or more" in found.sentence()
@@ -171,19 +200,27 @@ def test_a_rate_can_be_had_from_as_many_images_as_it_says() -> None:
 @pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, math.nan])
 def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
     some = evidence(20, np.random.default_rng(0))
-    with pytest.raises(UserError, match=r"the false-alarm rate is .*; choose a share between 0 and 1"):
-        Scorer(some, generator=seeded(0)).score(some, false_alarm=rate)
+    with pytest.raises(
+        UserError, match=r"the false-alarm rate is .*; choose a share between 0 and 1"
+    ):
+        ConformalScorer(some, generator=seeded(0)).score(some, false_alarm=rate)
 
 
 def test_nonsense_is_refused_in_one_sentence() -> None:
     some = evidence(20, np.random.default_rng(0))
-    with pytest.raises(UserError, match="there are 3; give at least 4, for a false-alarm rate of 5 % at least 38"):
-        Scorer(some[np.arange(3)], generator=seeded(0))
+    with pytest.raises(
+        UserError, match="there are 3; give at least 4, for a false-alarm rate of 5 % at least 38"
+    ):
+        ConformalScorer(some[np.arange(3)], generator=seeded(0))
     with pytest.raises(UserError, match="only one side has the column 'error'"):
-        Scorer(some, generator=seeded(0)).score(Evidence(some.means, some.log_prob, width=some.width))
+        ConformalScorer(some, generator=seeded(0)).score(
+            AnomalyStatistics(some.means, some.log_prob, width=some.width)
+        )
     with pytest.raises(UserError, match="nothing to score"):
         gather(StandardNormal(2), Codes(torch.empty(0, 2)))
-    with pytest.raises(UserError, match="1 of 3 images have codes that are not finite, the first is number 1"):
+    with pytest.raises(
+        UserError, match="1 of 3 images have codes that are not finite, the first is number 1"
+    ):
         gather(StandardNormal(1), Codes(torch.tensor([[0.0], [math.nan], [1.0]])))
 
 
@@ -192,11 +229,20 @@ def test_tables_come_back_from_csv_and_json(tmp_path: Path) -> None:
     images = evidence(12, random)
     images.log_prob[5] = -np.inf
     names = tuple(f'strange, "name" {i} é' for i in range(12))
-    found = Scorer(evidence(100, random), generator=seeded(0)).score(images, names=names)
+    found = ConformalScorer(evidence(100, random), generator=seeded(0)).score(images, names=names)
     with found.write(tmp_path / "s.CSV").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == list(names)
-    for column in ("log_prob", "typicality", "error", "width", "rarity", "excess_error", "distance", "oddness"):
+    for column in (
+        "log_prob",
+        "typicality",
+        "error",
+        "width",
+        "rarity",
+        "excess_error",
+        "distance",
+        "oddness",
+    ):
         np.testing.assert_array_equal([float(row[column]) for row in rows], getattr(found, column))
     assert [row["odd"] for row in rows] == [str(odd) for odd in found.odd]
     told = json.loads(found.write(tmp_path / "s.json").read_text(), parse_constant=pytest.fail)
@@ -231,7 +277,8 @@ def test_copies_of_training_images_are_found_and_real_images_are_none() -> None:
 def test_the_count_of_copies_is_tested_exactly_though_the_threshold_is_drawn() -> None:
     # Few held-out images set the threshold: among many samples a plain binomial test would cry wolf every time.
     alarms = sum(
-        memorisation(sheets(400, 3 * i), sheets(200, 3 * i + 1), sheets(9, 3 * i + 2)).copies for i in range(60)
+        memorisation(sheets(400, 3 * i), sheets(200, 3 * i + 1), sheets(9, 3 * i + 2)).copies
+        for i in range(60)
     )
     assert alarms <= 1
 

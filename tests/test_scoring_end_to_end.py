@@ -68,16 +68,22 @@ def test_a_run_keeps_the_errors_of_its_held_out_images(atlas: Atlas, held_out: T
     images = held_out.float() / 255
     rebuilt = atlas.decode(atlas.encode(images))
     assert atlas.errors is not None
-    torch.testing.assert_close(atlas.errors, (rebuilt - images).square().mean(dim=(1, 2, 3)), atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(
+        atlas.errors, (rebuilt - images).square().mean(dim=(1, 2, 3)), atol=1e-6, rtol=1e-3
+    )
 
 
-def test_what_a_run_has_kept_scores_as_its_held_out_images_do(atlas: Atlas, held_out: Tensor) -> None:
+def test_what_a_run_has_kept_scores_as_its_held_out_images_do(
+    atlas: Atlas, held_out: Tensor
+) -> None:
     kept, given = atlas.score(held_out[:40]), atlas.score(held_out[:40], held_out=held_out)
     np.testing.assert_allclose(kept.distance, given.distance, rtol=1e-2)
     assert kept.calibrated_on == given.calibrated_on == len(held_out) - len(held_out) // 2
 
 
-def test_blank_noisy_and_upturned_images_are_odd_and_real_ones_are_not(atlas: Atlas, held_out: Tensor) -> None:
+def test_blank_noisy_and_upturned_images_are_odd_and_real_ones_are_not(
+    atlas: Atlas, held_out: Tensor
+) -> None:
     noise = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     blank = torch.linspace(0, 1, 5)[:, None, None, None].expand(5, 1, 8, 8)
     assert atlas.score(noise).odd.mean() > 0.95
@@ -86,9 +92,16 @@ def test_blank_noisy_and_upturned_images_are_odd_and_real_ones_are_not(atlas: At
     assert atlas.score(held_out).odd.mean() < 0.1
 
 
-def test_a_command_scores_a_folder(run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_scores_a_folder(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "scores.csv"
-    assert latent_atlas("score", str(run), str(folder), "--out", str(out), "--false-alarm", "0.1", "--json") == 0
+    assert (
+        latent_atlas(
+            "score", str(run), str(folder), "--out", str(out), "--false-alarm", "0.1", "--json"
+        )
+        == 0
+    )
     said = capsys.readouterr()
     told = json.loads(said.out)
     assert "broken.png is left out: " in said.err
@@ -113,7 +126,10 @@ def test_a_command_takes_files_in_any_order_and_writes_json(
     out = tmp_path / "scores.json"
     assert latent_atlas("score", str(run), *files, "--out", str(out)) == 0
     said = capsys.readouterr().out
-    assert "of 2 images are odd: their oddness is 0.95 or more, as for at most 5 % of real images" in said
+    assert (
+        "of 2 images are odd: their oddness is 0.95 or more, as for at most 5 % of real images"
+        in said
+    )
     table = json.loads(out.read_text())
     assert [row["name"] for row in table["rows"]] == files
 
@@ -128,11 +144,18 @@ def test_a_run_of_an_older_version_reads_its_held_out_images_again(
     save_file(tensors, old / "codes.safetensors")
     tables = []
     for where in (run, old):
-        assert latent_atlas("score", str(where), str(folder), "--out", str(tmp_path / f"{where.name}.json")) == 0
+        assert (
+            latent_atlas(
+                "score", str(where), str(folder), "--out", str(tmp_path / f"{where.name}.json")
+            )
+            == 0
+        )
         tables.append(json.loads((tmp_path / f"{where.name}.json").read_text())["rows"])
     assert "this run is of an older version" in capsys.readouterr().err
     assert [row["odd"] for row in tables[0]] == [row["odd"] for row in tables[1]]
-    with pytest.raises(UserError, match=r"how well its held-out images are reconstructed.*give held_out="):
+    with pytest.raises(
+        UserError, match=r"how well its held-out images are reconstructed.*give held_out="
+    ):
         Atlas.load(old, device="cpu").score(torch.zeros(1, 1, 8, 8))
 
 
@@ -154,17 +177,30 @@ def test_samples_are_compared_with_the_training_images(
         ((), "no IMAGES were given"),
         (("nowhere",), "no images at 'nowhere'"),
         (("FOLDER/broken.png",), "none of 1 images can be decoded, for instance"),
-        (("FOLDER", "--false-alarm", "5"), "the false-alarm rate is 5.0; choose a share between 0 and 1"),
+        (
+            ("FOLDER", "--false-alarm", "5"),
+            "the false-alarm rate is 5.0; choose a share between 0 and 1",
+        ),
         (("FOLDER", "--out", "scores.txt"), "scores.txt is not a .csv or .json file"),
         (("FOLDER", "--out", "no/such/scores.csv"), "the folder no/such does not exist"),
-        (("FOLDER", "--held-out", "FOLDER/digit1.png"), "held out from training, and there are 1; give at least 4"),
+        (
+            ("FOLDER", "--held-out", "FOLDER/digit1.png"),
+            "held out from training, and there are 1; give at least 4",
+        ),
         (("--samples", "0"), "--samples is 0; choose 1 or more"),
     ],
 )
 def test_a_mistake_is_one_sentence(
-    words: tuple[str, ...], sentence: str, run: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    sentence: str,
+    run: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert latent_atlas("score", str(run), *(word.replace("FOLDER", str(folder)) for word in words)) == 2
+    assert (
+        latent_atlas("score", str(run), *(word.replace("FOLDER", str(folder)) for word in words))
+        == 2
+    )
     said = capsys.readouterr()
     assert said.out == ""
     assert sentence in said.err.splitlines()[-1]
@@ -172,7 +208,9 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_images_of_another_size_are_refused(atlas: Atlas) -> None:
-    with pytest.raises(UserError, match=r"images must have shape \(n, 1, 8, 8\); these have \(2, 1, 9, 9\)"):
+    with pytest.raises(
+        UserError, match=r"images must have shape \(n, 1, 8, 8\); these have \(2, 1, 9, 9\)"
+    ):
         atlas.score(torch.zeros(2, 1, 9, 9))
 
 
@@ -188,16 +226,22 @@ def test_codes_are_scored_by_their_place_alone(atlas: Atlas) -> None:
     }
 
 
-def test_a_run_of_codes_scores_a_file_of_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_codes_scores_a_file_of_codes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     random = np.random.default_rng(0)
     codes = random.normal(size=(400, 3)).astype(np.float32)
-    config = Config(map=MapConfig(steps=60, width=16, check_every=20), train=TrainConfig(device="cpu"))
+    config = Config(
+        map=MapConfig(steps=60, width=16, check_every=20), train=TrainConfig(device="cpu")
+    )
     folder = Run(tmp_path / "run")
     folder.claim()
     fit(collect(torch.from_numpy(codes)), config, folder, log=lambda entry: None)
     run = str(folder.path)
     np.save(tmp_path / "new.npy", np.concatenate([codes[:50], codes[:5] + 20]))
-    assert latent_atlas("score", run, str(tmp_path / "new.npy"), "--false-alarm", "0.1", "--json") == 0
+    assert (
+        latent_atlas("score", run, str(tmp_path / "new.npy"), "--false-alarm", "0.1", "--json") == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert set(told["oddest"]) == {f"row:{i}" for i in range(50, 55)}
     assert told["images"] == 55
@@ -228,7 +272,9 @@ def test_anyone_s_autoencoder_scores_by_the_images_that_were_held_out() -> None:
         return (whole + 0.02 * torch.randn(whole.shape, generator=generator)).clamp(0, 1)
 
     images = symmetric(600)
-    atlas = Atlas.wrap(Halves(), images=images, boundary="gaussian", steps=60, width=16, generator=generator)
+    atlas = Atlas.wrap(
+        Halves(), images=images, boundary="gaussian", steps=60, width=16, generator=generator
+    )
     real, torn = symmetric(200), symmetric(200)
     torn[..., 4:] = torn[..., 4:].roll(1, dims=0)
     found = atlas.score(torn)
@@ -243,7 +289,11 @@ def test_anyone_s_autoencoder_scores_by_the_images_that_were_held_out() -> None:
 def test_images_are_read_from_files_folders_and_sets_alike(folder: Path) -> None:
     progress: list[tuple[int, int, int]] = []
     file = str(folder / "digit1.png")
-    read = read_images([file, str(folder), "digits"], Square(8, 1), progress=lambda *numbers: progress.append(numbers))
+    read = read_images(
+        [file, str(folder), "digits"],
+        Square(8, 1),
+        progress=lambda *numbers: progress.append(numbers),
+    )
     assert len(read) == 1 + 12 + 1797
     assert read.names[0] == file
     assert read.names[13] == "row:0"
@@ -261,4 +311,7 @@ def test_other_images_than_those_of_the_run_are_not_taken_for_its_own(
     manifest = json.loads((other / "manifest.json").read_text())
     (other / "manifest.json").write_text(json.dumps(manifest | {"digest": "another"}))
     assert latent_atlas("score", str(other), "--samples", "5") == 2
-    assert "'digits' does not hold the images that the run was made of; restore them" in capsys.readouterr().err
+    assert (
+        "'digits' does not hold the images that the run was made of; restore them"
+        in capsys.readouterr().err
+    )

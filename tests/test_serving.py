@@ -56,7 +56,9 @@ def test_a_run_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
         "--json",
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
         try:
             assert process.stdout is not None
             assert select.select([process.stdout], [], [], WAIT)[0]
@@ -68,7 +70,9 @@ def test_a_run_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
             base, token = address.split("?token=")
             with pytest.raises(urllib.error.HTTPError, match="401"):
                 urllib.request.urlopen(f"{base}api/atlas", timeout=WAIT)
-            asked = urllib.request.Request(f"{base}api/atlas", headers={"authorization": f"Bearer {token}"})
+            asked = urllib.request.Request(
+                f"{base}api/atlas", headers={"authorization": f"Bearer {token}"}
+            )
             with urllib.request.urlopen(asked, timeout=WAIT) as answer:
                 assert json.load(answer)["dimension"] == 3
             with urllib.request.urlopen(address, timeout=WAIT) as answer:
@@ -80,7 +84,9 @@ def test_a_run_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
 
 def test_a_client_who_hangs_up_is_not_computed_for(served: tuple[int, Explorer]) -> None:
     port, explorer = served
-    body = json.dumps({"start": [0.0, 0.0, 0.0], "frames": 129, "stride": 40}).encode()  # thousands of steps
+    body = json.dumps(
+        {"start": [0.0, 0.0, 0.0], "frames": 129, "stride": 40}
+    ).encode()  # thousands of steps
     head = f"POST /api/explore HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
     for client in clients:
@@ -117,15 +123,21 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str], tmp_pa
         (["--token", "a b"], "letters"),
     ],
 )
-def test_mistakes_get_one_sentence(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_get_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert latent_atlas("serve", *words) == 2
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "uvicorn" else object())
+def test_a_missing_package_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "uvicorn" else object()
+    )
     assert latent_atlas("serve", "--demo") == 2
     assert "pip install latent-atlas[serve]" in capsys.readouterr().err
 

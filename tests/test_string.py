@@ -10,13 +10,17 @@ from latent_atlas.travel import plan
 from latent_atlas.travel.path import resample
 from latent_atlas.travel.planners.string_method import String, string
 
-UNDER = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[-2.0, 0.0]]])  # the ridge of the arc passes (0, 2)
+UNDER = torch.tensor(
+    [[[2.0, 0.0]], [[0.0, 1.0]], [[-2.0, 0.0]]]
+)  # the ridge of the arc passes (0, 2)
 
 
 def test_a_string_finds_the_ridge() -> None:
     shell = Shell(2, radius=2.0, width=0.1)
     relaxed = string(shell, UNDER)
-    torch.testing.assert_close(relaxed.points.norm(dim=2), torch.full((17, 1), 2.0), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        relaxed.points.norm(dim=2), torch.full((17, 1), 2.0), atol=0.01, rtol=0
+    )
     assert relaxed.converged.all()
 
 
@@ -58,11 +62,15 @@ def test_at_a_temperature_a_string_follows_the_population(generator: torch.Gener
     assert torch.equal(relaxed.points[[0, -1]], UNDER[[0, -1]])
 
 
-def test_at_a_temperature_a_string_cuts_the_corner_that_the_ridge_goes_round(generator: torch.Generator) -> None:
+def test_at_a_temperature_a_string_cuts_the_corner_that_the_ridge_goes_round(
+    generator: torch.Generator,
+) -> None:
     # The mean of the codes within a sector of a wide ring lies inside of the ridge.
     shell = Shell(2, radius=2.0, width=0.5)
     hot = string(shell, UNDER, String(temperature=1.0, iterations=300), generator=generator)
-    assert hot.points[5:-5].norm(dim=2).mean() < string(shell, UNDER).points[5:-5].norm(dim=2).mean()
+    assert (
+        hot.points[5:-5].norm(dim=2).mean() < string(shell, UNDER).points[5:-5].norm(dim=2).mean()
+    )
 
 
 def test_a_string_at_a_temperature_needs_a_generator() -> None:

@@ -26,7 +26,7 @@ from latent_atlas.study import (
     Design,
     Effort,
     Grid,
-    Ledger,
+    StudyResults,
     budgeted,
     carry_out,
     conclude,
@@ -43,7 +43,9 @@ TINY = Config(
     train=TrainConfig(steps=6, batch_size=16, log_every=2, adversarial_start=2, kl_warmup=2),
     map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64),
 )
-LITTLE = Effort(draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20, pulled_draws=30, pulled_pairs=2)
+LITTLE = Effort(
+    draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20, pulled_draws=30, pulled_pairs=2
+)
 FEW = Grid(arms=("separate",), boundaries=("prior", "density"), z_real=("samples",), seeds=1)
 HERE = ["cpu"]
 TIMES = ("seconds", "fit_seconds", "judge_ms", "log_prob_ms", "score_ms")
@@ -72,7 +74,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def design(archive: Path) -> Design:
-    found = designed(replace(TINY, data=replace(TINY.data, source=str(archive))), LITTLE, FEW, "pixels")
+    found = designed(
+        replace(TINY, data=replace(TINY.data, source=str(archive))), LITTLE, FEW, "pixels"
+    )
     assert found.images > 0
     assert found.other != str(archive)
     return replace(found, other="digits")  # the quickest to read
@@ -82,7 +86,7 @@ def design(archive: Path) -> Design:
 def finished(design: Design, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study carried out without an interruption."""
     folder = tmp_path_factory.mktemp("studies") / "whole"
-    Ledger(folder).begin(design)
+    StudyResults(folder).begin(design)
     carry_out(folder, design.cells(), HERE, silent)
     return folder
 
@@ -92,9 +96,9 @@ def conclusion(finished: Path) -> Conclusion:
     return conclude(finished)
 
 
-def begun(folder: Path, grid: Grid = FEW) -> Ledger:
+def begun(folder: Path, grid: Grid = FEW) -> StudyResults:
     """A study of nothing, whose cells only pretend."""
-    ledger = Ledger(folder)
+    ledger = StudyResults(folder)
     ledger.begin(Design(TINY, LITTLE, grid, images=100))
     return ledger
 
@@ -107,7 +111,12 @@ def pretend(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
 def test_the_grid_has_every_cell_once() -> None:
     cells = Design(TINY, Effort(sizes=(50, 500)), Grid(seeds=2), images=200).cells()
     kinds = [cell.kind for cell in cells]
-    assert {kind: kinds.count(kind) for kind in kinds} == {"run": 6, "map": 60, "sizes": 4, "pullback": 2}
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "run": 6,
+        "map": 60,
+        "sizes": 4,
+        "pullback": 2,
+    }
     assert len({cell.name for cell in cells}) == len(cells)
     assert {cell.size for cell in cells if cell.kind == "sizes"} == {50, 200}
     assert all(cell.run in cells for cell in cells)
@@ -119,7 +128,9 @@ def test_without_the_separate_arm_spaces_are_not_compared() -> None:
 
 
 def test_a_design_survives_its_file() -> None:
-    design = Design(TINY, Effort(sizes=(5, 6)), Grid(arms=("online",), seeds=4), "digits", "pixels", "abc", 77)
+    design = Design(
+        TINY, Effort(sizes=(5, 6)), Grid(arms=("online",), seeds=4), "digits", "pixels", "abc", 77
+    )
     assert Design.from_json(design.to_json()) == design
     with pytest.raises(UserError, match="damaged"):
         Design.from_json('{"format": 1}')
@@ -127,7 +138,11 @@ def test_a_design_survives_its_file() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "words"),
-    [({"arms": ("both",)}, "no arm 'both'"), ({"boundaries": ()}, "at least one boundary"), ({"seeds": 0}, "0 seeds")],
+    [
+        ({"arms": ("both",)}, "no arm 'both'"),
+        ({"boundaries": ()}, "at least one boundary"),
+        ({"seeds": 0}, "0 seeds"),
+    ],
 )
 def test_a_grid_of_nothing_is_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
@@ -144,7 +159,9 @@ def test_every_budget_suits_every_preset(preset: str, budget: str) -> None:
 
 def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
     ledger = begun(tmp_path / "study")
-    more = replace(ledger.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "density", "box")))
+    more = replace(
+        ledger.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "density", "box"))
+    )
     ledger.begin(more)
     assert ledger.design().grid.seeds == 3
     with pytest.raises(UserError, match="other settings"):
@@ -152,7 +169,7 @@ def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").touch()
     with pytest.raises(UserError, match="holds a run"):
-        Ledger(tmp_path / "run").begin(more)
+        StudyResults(tmp_path / "run").begin(more)
 
 
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
@@ -162,7 +179,9 @@ def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
     assert ledger.results([cell]) == {cell: {"a": None, "b": {"c": [1.0, None]}, "d": "word"}}
 
 
-def test_each_cell_is_done_once_and_after_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_cell_is_done_once_and_after_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[Cell] = []
 
     def note(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
@@ -179,8 +198,13 @@ def test_each_cell_is_done_once_and_after_its_run(tmp_path: Path, monkeypatch: p
     assert len(order) == len(cells)
 
 
-def test_a_failing_cell_is_reported_and_does_not_end_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = {"run-online-0": UserError("the images ran out; give more"), "map-separate-box-means-0": KeyError("x\ny")}
+def test_a_failing_cell_is_reported_and_does_not_end_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {
+        "run-online-0": UserError("the images ran out; give more"),
+        "map-separate-box-means-0": KeyError("x\ny"),
+    }
 
     def fragile(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
         if cell.name in broken:
@@ -190,13 +214,17 @@ def test_a_failing_cell_is_reported_and_does_not_end_the_rest(tmp_path: Path, mo
     monkeypatch.setattr(pool_room, "work_on", fragile)
     ledger = begun(tmp_path / "study", Grid(seeds=1))
     cells, told = ledger.design().cells(), {}
-    carry_out(ledger.path, cells, HERE, lambda cell, sentence, seconds: told.update({cell: sentence}))
+    carry_out(
+        ledger.path, cells, HERE, lambda cell, sentence, seconds: told.update({cell: sentence})
+    )
     assert told.keys() == set(cells)
     failures = ledger.failures(cells)
     assert failures == {cell: sentence for cell, sentence in told.items() if sentence}
     assert len(failures) == 1 + 10 + 1  # a run, its maps, and a map of another run
     assert failures[Cell("run", 0, "online")] == "the images ran out; give more"
-    assert failures[Cell("map", 0, "online", "box", "means")].startswith("its run run-online-0 failed: the images ran")
+    assert failures[Cell("map", 0, "online", "box", "means")].startswith(
+        "its run run-online-0 failed: the images ran"
+    )
     assert failures[Cell("map", 0, "separate", "box", "means")].startswith("KeyError")
     kept = json.loads((ledger.path / "cells" / "map-separate-box-means-0.failed.json").read_text())
     assert "fragile" in kept["traceback"]
@@ -223,7 +251,9 @@ class Dying(Executor):
         return future
 
 
-def test_a_process_that_dies_costs_its_own_cell_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_costs_its_own_cell_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pool_room, "work_on", pretend)
     monkeypatch.setattr(pool_room, "_executor", lambda count: Dying())
     ledger = begun(tmp_path / "study", Grid(seeds=1))
@@ -233,13 +263,17 @@ def test_a_process_that_dies_costs_its_own_cell_only(tmp_path: Path, monkeypatch
     assert len(ledger.results(cells)) == len(cells) - 1
 
 
-def test_a_study_measures_all_and_answers(finished: Path, design: Design, conclusion: Conclusion) -> None:
-    ledger, cells = Ledger(finished), design.cells()
+def test_a_study_measures_all_and_answers(
+    finished: Path, design: Design, conclusion: Conclusion
+) -> None:
+    ledger, cells = StudyResults(finished), design.cells()
     assert ledger.failures(cells) == {}
     results = ledger.results(cells)
     assert len(results) == len(cells) == 1 + 2 + 2 + 1
     run, prior, density = results[cells[0]], results[cells[1]], results[cells[2]]
-    assert run["probe"]["gap"] == pytest.approx(run["probe"]["log_prob_learned"] - run["probe"]["log_prob"])
+    assert run["probe"]["gap"] == pytest.approx(
+        run["probe"]["log_prob_learned"] - run["probe"]["log_prob"]
+    )
     assert set(prior["travel"]) == {"linear", "geodesic"}
     assert density["log_prob"] is None  # its boundary has no density where real codes are
     assert 0 <= density["auc"] <= 1
@@ -247,14 +281,23 @@ def test_a_study_measures_all_and_answers(finished: Path, design: Design, conclu
     assert {one.key for one in conclusion.questions} == {"spaces", "boundaries", "arms", "z_real"}
     assert conclusion.shape is not None
     assert set(conclusion.shape.curves) == {"prior", "density"}
-    answers = json.loads((finished / "answers.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+    answers = json.loads(
+        (finished / "answers.json").read_text(), parse_constant=lambda word: pytest.fail(word)
+    )
     assert answers["questions"]["boundaries"]["default"] is None  # one repetition settles nothing
 
 
 def test_the_page_tells_all_and_asks_nobody(conclusion: Conclusion) -> None:
     page = conclusion.page.read_text()
     assert "D_z" in page
-    for words in ("Question.", "Method.", "Answer.", "What would change it.", "What D* looks like", "study.json"):
+    for words in (
+        "Question.",
+        "Method.",
+        "Answer.",
+        "What would change it.",
+        "What D* looks like",
+        "study.json",
+    ):
         assert words in page
     assert page.count("data:image/png;base64,") >= 5
     assert "http" not in page.replace("http-equiv", "")
@@ -263,7 +306,7 @@ def test_the_page_tells_all_and_asks_nobody(conclusion: Conclusion) -> None:
 def test_an_interrupted_study_goes_on_and_ends_the_same(
     finished: Path, design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger, cells = Ledger(tmp_path / "study"), design.cells()[:4]
+    ledger, cells = StudyResults(tmp_path / "study"), design.cells()[:4]
     ledger.begin(design)
     real, done = pool_room.work_on, []
 
@@ -278,13 +321,15 @@ def test_an_interrupted_study_goes_on_and_ends_the_same(
         carry_out(ledger.path, cells, HERE, silent)
     carry_out(ledger.path, cells, HERE, silent)
     assert done == cells
-    whole, resumed = Ledger(finished).results(cells), ledger.results(cells)
+    whole, resumed = StudyResults(finished).results(cells), ledger.results(cells)
     assert {cell: timeless(numbers) for cell, numbers in whole.items()} == {
         cell: timeless(numbers) for cell, numbers in resumed.items()
     }
 
 
-def test_a_run_that_is_interrupted_stops_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_interrupted_stops_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stopping(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
         raise Interrupted("stopped after step 3 of 6, and saved")
 
@@ -296,7 +341,9 @@ def test_a_run_that_is_interrupted_stops_the_study(tmp_path: Path, monkeypatch: 
     assert ledger.failures(cells) == {}
 
 
-def test_a_rehearsal_foretells_from_the_pace_of_steps(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rehearsal_foretells_from_the_pace_of_steps(
+    design: Design, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def paced(folder: Path, cell: Cell, device: str, log: Any) -> dict[str, Any]:
         time.sleep(0.05)  # what takes as long whatever the steps
         for phase, pieces in (("model", 1), ("map", 2)) if cell.kind == "run" else (("map", 1),):
@@ -339,16 +386,22 @@ def gone(group: int) -> bool:
 
 def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> None:
     endless = replace(design.config, train=replace(design.config.train, steps=1_000_000))
-    ledger = Ledger(tmp_path / "study")
+    ledger = StudyResults(tmp_path / "study")
     ledger.begin(replace(design, config=endless))
     script = (
         "import sys; from pathlib import Path; from latent_atlas.study import *; ledger = Ledger(Path(sys.argv[1]))\n"
         "carry_out(ledger.path, ledger.design().cells(), ['cpu', 'cpu'], print)"
     )
     words = [sys.executable, "-c", script, str(ledger.path)]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         log, patience = ledger.path / "runs" / "separate-0" / "log.jsonl", time.monotonic() + 90
-        while not (log.is_file() and log.read_text()) and process.poll() is None and time.monotonic() < patience:
+        while (
+            not (log.is_file() and log.read_text())
+            and process.poll() is None
+            and time.monotonic() < patience
+        ):
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of them
         _, said = process.communicate(timeout=60)
@@ -359,12 +412,27 @@ def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> N
 
 
 def test_the_command_plans_does_and_tells(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(pool_room, "work_on", pretend)
     monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
-    monkeypatch.setattr("latent_atlas.study.rehearse", lambda design, device: {"run": 60.0, "map": 10.0})
-    words = ["study", str(archive), "--out", str(tmp_path / "s"), "--workers", "1", "--device", "cpu", "--json"]
+    monkeypatch.setattr(
+        "latent_atlas.study.rehearse", lambda design, device: {"run": 60.0, "map": 10.0}
+    )
+    words = [
+        "study",
+        str(archive),
+        "--out",
+        str(tmp_path / "s"),
+        "--workers",
+        "1",
+        "--device",
+        "cpu",
+        "--json",
+    ]
 
     def said(*more: str) -> tuple[dict[str, Any], str]:
         with pytest.raises(SystemExit) as ended:
@@ -377,11 +445,15 @@ def test_the_command_plans_does_and_tells(
     assert len(numbers["cells"]) == 6 + 60 + 2 * 2 + 2
     assert "at most about 16 minutes in all" in told
     assert not (tmp_path / "s").exists()
-    numbers, told = said("--seeds", "1", "--arms", "separate,online", "--boundaries", "box", "--z-real", "means")
+    numbers, told = said(
+        "--seeds", "1", "--arms", "separate,online", "--boundaries", "box", "--z-real", "means"
+    )
     assert "2 runs" in told
     assert numbers["failures"] == {}
     assert Path(numbers["page"]).is_file()
-    _, told = said("--seeds", "1", "--arms", "separate,online", "--boundaries", "box", "--z-real", "means")
+    _, told = said(
+        "--seeds", "1", "--arms", "separate,online", "--boundaries", "box", "--z-real", "means"
+    )
     assert "nothing is left to do" in told
 
 
@@ -397,7 +469,11 @@ def test_the_command_plans_does_and_tells(
     ],
 )
 def test_the_command_refuses_in_one_sentence(
-    more: tuple[str, ...], words: str, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    more: tuple[str, ...],
+    words: str,
+    archive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["study", str(archive), "--out", str(tmp_path / "s"), *more])

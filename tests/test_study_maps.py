@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
-from latent_atlas.density.base import ExactMembership, StandardNormal
+from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.study.decay_profile import STEPS, crossing, moved, optimal, profile
@@ -22,47 +22,65 @@ def gaussian_pull(a: float) -> tuple[PulledBack, torch.Tensor]:
     """G(z) = A z as a 2 x 2 image and l_x(x) = -a |x|² / 2; and the precision I + a Aᵀ A of the density it makes."""
     matrix = torch.randn(4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     pulled = PulledBack(
-        lambda z: (z @ matrix.T).unflatten(1, (1, 2, 2)), lambda x: -0.5 * a * x.flatten(1).square().sum(dim=1), 3
+        lambda z: (z @ matrix.T).unflatten(1, (1, 2, 2)),
+        lambda x: -0.5 * a * x.flatten(1).square().sum(dim=1),
+        3,
     )
     return pulled, torch.eye(3, dtype=torch.float64) + a * matrix.T @ matrix
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[ExactMembership, LatentMap]:
+def world() -> tuple[ExactRatio, LatentMap]:
     """Two clusters against the prior, exactly, and as a probe learns them."""
     population, generator = two_clusters(2, 2.0), torch.Generator().manual_seed(0)
     codes = population.sample(3_000, generator=generator)
     probe = LatentMap.fit(codes, config=QUICK, generator=generator)
-    return ExactMembership(population, StandardNormal(2)), probe
+    return ExactRatio(population, StandardNormal(2)), probe
 
 
-def test_the_pulled_back_score_is_the_gradient_by_finite_differences(generator: torch.Generator) -> None:
+def test_the_pulled_back_score_is_the_gradient_by_finite_differences(
+    generator: torch.Generator,
+) -> None:
     pulled, _ = gaussian_pull(0.7)
     z, h = torch.randn(5, 3, generator=generator, dtype=torch.float64), 1e-5
     steps = h * torch.eye(3, dtype=torch.float64)
-    numeric = torch.stack([(pulled.log_prob(z + e) - pulled.log_prob(z - e)) / (2 * h) for e in steps], dim=1)
+    numeric = torch.stack(
+        [(pulled.log_prob(z + e) - pulled.log_prob(z - e)) / (2 * h) for e in steps], dim=1
+    )
     torch.testing.assert_close(pulled.score(z), numeric, rtol=1e-6, atol=1e-8)
 
 
-def test_a_quadratic_discriminator_pulls_the_prior_to_a_known_gaussian(generator: torch.Generator) -> None:
+def test_a_quadratic_discriminator_pulls_the_prior_to_a_known_gaussian(
+    generator: torch.Generator,
+) -> None:
     pulled, precision = gaussian_pull(2.0)
     z = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(pulled.score(z), -z @ precision)
-    exact = torch.distributions.MultivariateNormal(torch.zeros(3, dtype=torch.float64), precision_matrix=precision)
+    exact = torch.distributions.MultivariateNormal(
+        torch.zeros(3, dtype=torch.float64), precision_matrix=precision
+    )
     offsets = pulled.log_prob(z) - exact.log_prob(z)
-    torch.testing.assert_close(offsets, offsets[:1].expand(6))  # the same density up to its constant
+    torch.testing.assert_close(
+        offsets, offsets[:1].expand(6)
+    )  # the same density up to its constant
 
 
 def test_draws_of_the_pulled_back_density_have_its_covariance(generator: torch.Generator) -> None:
     from latent_atlas.sampling import draw
 
     pulled, precision = gaussian_pull(0.5)
-    single = PulledBack(lambda z: pulled.decode(z.double()), lambda x: pulled.discriminator(x).float(), 3)
+    single = PulledBack(
+        lambda z: pulled.decode(z.double()), lambda x: pulled.discriminator(x).float(), 3
+    )
     points = draw(single, 4_000, "importance", generator=generator).points
-    torch.testing.assert_close(torch.cov(points.T), torch.linalg.inv(precision).float(), rtol=0.2, atol=0.05)
+    torch.testing.assert_close(
+        torch.cov(points.T), torch.linalg.inv(precision).float(), rtol=0.2, atol=0.05
+    )
 
 
-def test_the_probes_auc_is_that_of_the_exact_discriminator(world: tuple[ExactMembership, LatentMap]) -> None:
+def test_the_probes_auc_is_that_of_the_exact_discriminator(
+    world: tuple[ExactRatio, LatentMap],
+) -> None:
     exact, probe = world
     generator = torch.Generator().manual_seed(5)
     real = two_clusters(2, 2.0).sample(4_000, generator=generator)
@@ -75,12 +93,12 @@ def test_the_probes_auc_is_that_of_the_exact_discriminator(world: tuple[ExactMem
 
 
 def test_an_auc_of_the_same_population_is_one_half(generator: torch.Generator) -> None:
-    same = ExactMembership(StandardNormal(3), StandardNormal(3))
+    same = ExactRatio(StandardNormal(3), StandardNormal(3))
     real, fake = torch.randn(2, 500, 3, generator=generator)
     assert calibrated(same, real, fake)["auc"] == pytest.approx(0.5)
 
 
-def test_realness_falls_along_the_steps_as_predicted(world: tuple[ExactMembership, LatentMap]) -> None:
+def test_realness_falls_along_the_steps_as_predicted(world: tuple[ExactRatio, LatentMap]) -> None:
     exact, probe = world
     real = exact.population.sample(800, generator=torch.Generator().manual_seed(6))
     found = profile(probe, exact.population, real, generator=torch.Generator().manual_seed(7))
@@ -93,7 +111,9 @@ def test_realness_falls_along_the_steps_as_predicted(world: tuple[ExactMembershi
 def test_codes_move_by_the_populations_radius(generator: torch.Generator) -> None:
     codes = 3 * torch.randn(2_000, 5, generator=generator) + 7
     away = (moved(codes, 0.5, generator=generator) - codes).norm(dim=1)
-    torch.testing.assert_close(away, torch.full_like(away, 0.5 * 3 * math.sqrt(5)), rtol=0.03, atol=0)
+    torch.testing.assert_close(
+        away, torch.full_like(away, 0.5 * 3 * math.sqrt(5)), rtol=0.03, atol=0
+    )
 
 
 def test_the_optimal_discriminator_where_a_density_is_zero() -> None:
@@ -128,7 +148,9 @@ def test_a_discriminator_of_images_learns_and_stops() -> None:
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_corruptions_change_images_and_keep_their_shape(kind: str, generator: torch.Generator) -> None:
+def test_corruptions_change_images_and_keep_their_shape(
+    kind: str, generator: torch.Generator
+) -> None:
     images = torch.randint(0, 256, (5, 3, 8, 8), generator=generator, dtype=torch.uint8)
     spoilt = corrupted(images, kind, generator=generator)
     assert spoilt.shape == images.shape
@@ -137,5 +159,7 @@ def test_corruptions_change_images_and_keep_their_shape(kind: str, generator: to
         assert torch.equal(spoilt.rot90(3, (2, 3)), images)
     if kind == "blur":
         grey = torch.full_like(images, 100)
-        assert torch.equal(corrupted(grey, kind, generator=generator), grey)  # no dark frame from the edges
+        assert torch.equal(
+            corrupted(grey, kind, generator=generator), grey
+        )  # no dark frame from the edges
         assert spoilt.float().std() < images.float().std()

@@ -48,15 +48,23 @@ def test_there_is_something_to_draw() -> None:
 
 def test_contestants_keep_their_colours_where_one_has_no_dots() -> None:
     full = {name: np.arange(3.0) + k for k, name in enumerate(("prior", "box", "radius"))}
-    figure = contests_picture([Dots("one", "", full), Dots("two", "", full | {"box": np.array([])})])
+    figure = contests_picture(
+        [Dots("one", "", full), Dots("two", "", full | {"box": np.array([])})]
+    )
     dots = [[c for c in axes.collections if isinstance(c, PathCollection)] for axes in figure.axes]
     assert [len(group) for group in dots] == [3, 2]
     assert np.array_equal(dots[0][2].get_facecolor(), dots[1][1].get_facecolor())
-    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["prior", "box", "radius"]
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == [
+        "prior",
+        "box",
+        "radius",
+    ]
 
 
 def test_a_bar_is_a_mean_and_a_thin_line_a_repetition() -> None:
-    axes = contests_picture([Dots("one", "", {"a": np.array([1.0, 2.0, 6.0]), "b": np.array([2.0, 3.0, 7.0])})]).axes[0]
+    axes = contests_picture(
+        [Dots("one", "", {"a": np.array([1.0, 2.0, 6.0]), "b": np.array([2.0, 3.0, 7.0])})]
+    ).axes[0]
     lines = [np.array(line.get_xdata(), float).tolist() for line in axes.lines]
     assert [3.0, 3.0] in lines
     assert [4.0, 4.0] in lines

@@ -31,7 +31,9 @@ def test_the_paired_test_is_scipys_and_students() -> None:
     assert found.p == pytest.approx(2 * stats.t.sf(abs(t), df=len(a) - 1))
     assert found.difference == pytest.approx(np.mean(a) - np.mean(b))
     reach = stats.t.ppf(0.975, df=len(a) - 1) * error
-    assert (found.low, found.high) == pytest.approx((differences.mean() - reach, differences.mean() + reach))
+    assert (found.low, found.high) == pytest.approx(
+        (differences.mean() - reach, differences.mean() + reach)
+    )
 
 
 def test_pairing_sees_what_the_spread_over_repetitions_hides() -> None:
@@ -84,7 +86,9 @@ def test_as_many_pairs_are_needed_as_settle_it(comparisons: int) -> None:
 
 def test_what_more_repetitions_would_settle_is_said() -> None:
     open_ = contest(SCORE, {"a": {0: 1.0, 1: 2.0, 2: 0.1}, "b": {0: 0.0, 1: 0.2, 2: 0.3}})
-    ahead = contest(SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))})
+    ahead = contest(
+        SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))}
+    )
     assert "1 of the 1 comparisons" in more_would([open_])
     assert "a against b" in more_would([open_])
     assert "No comparison" in more_would([ahead])
@@ -120,7 +124,11 @@ def test_a_spread_of_one_has_no_deviation() -> None:
 
 
 def test_a_contest_compares_on_common_repetitions_only() -> None:
-    scores = {"a": {0: 1.0, 1: 2.0, 2: 3.0, 3: 9.0}, "b": {0: 0.0, 1: 1.1, 2: 2.0, 3: None}, "c": {0: 5.0}}
+    scores = {
+        "a": {0: 1.0, 1: 2.0, 2: 3.0, 3: 9.0},
+        "b": {0: 0.0, 1: 1.1, 2: 2.0, 3: None},
+        "c": {0: 5.0},
+    }
     found = contest(SCORE, scores)
     assert found.values["a"].tolist() == [1.0, 2.0, 3.0]
     assert found.missing == ("c",)
@@ -155,13 +163,18 @@ def test_equal_contestants_are_told_as_such() -> None:
 
 
 def test_a_verdict_recommends_who_leads_and_nobody_where_none_does() -> None:
-    ahead = contest(SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))})
+    ahead = contest(
+        SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))}
+    )
     level = contest(SCORE, {"a": dict(enumerate(draws())), "b": dict(enumerate(draws(seed=1)))})
     sentence, default = verdict("arm", [ahead, level], ["a", "b"])
     assert default == "a"
     assert "recommend arm a" in sentence
     assert verdict("arm", [level], ["a", "b"])[1] is None
-    assert "fewer than 3" in verdict("arm", [contest(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})], ["a", "b"])[0]
+    assert (
+        "fewer than 3"
+        in verdict("arm", [contest(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})], ["a", "b"])[0]
+    )
     assert "nothing to compare" in verdict("arm", [ahead], ["a"])[0]
 
 
@@ -173,7 +186,10 @@ def test_what_is_no_number_is_none(value: object) -> None:
 def test_spaces_are_told_by_what_was_measured_only() -> None:
     design = Design(Config(), Effort(sizes=()), Grid(arms=("separate",)), images=100)
     seen = {
-        Cell("sizes", seed, size=100): {"z": {"auroc": {"noise": 0.9 + 0.01 * seed}}, "x": {"auroc": {"noise": 0.5}}}
+        Cell("sizes", seed, size=100): {
+            "z": {"auroc": {"noise": 0.9 + 0.01 * seed}},
+            "x": {"auroc": {"noise": 0.5}},
+        }
         for seed in range(3)
     }
     answer = spaces(design, seen).answer[0]

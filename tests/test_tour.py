@@ -9,20 +9,22 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
-from latent_atlas.travel import Path, plan
+from latent_atlas.travel import LatentPath, plan
 from latent_atlas.travel.path import arc_lengths
-from latent_atlas.travel.waypoints import tour
+from latent_atlas.travel.waypoints import through_waypoints
 
 
-def stop_frames(path: Path, stops: int) -> Tensor:
+def stop_frames(path: LatentPath, stops: int) -> Tensor:
     return torch.stack([path.metrics[f"frame_of_stop_{k}"] for k in range(stops)]).long()
 
 
 @pytest.mark.parametrize("closed", [False, True])
 @pytest.mark.parametrize("planner", ["linear", "slerp"])
-def test_every_stop_of_every_journey_is_a_frame(planner: str, closed: bool, generator: torch.Generator) -> None:
+def test_every_stop_of_every_journey_is_a_frame(
+    planner: str, closed: bool, generator: torch.Generator
+) -> None:
     stops = torch.randn(5, 3, 2, generator=generator)
-    path = tour(arc(), stops, planner, frames=30, closed=closed)
+    path = through_waypoints(arc(), stops, planner, frames=30, closed=closed)
     assert path.points.shape == (30, 3, 2)
     visited = torch.cat([stops, stops[:1]]) if closed else stops
     numbers = stop_frames(path, len(visited))
@@ -37,7 +39,7 @@ def test_every_stop_of_every_journey_is_a_frame(planner: str, closed: bool, gene
 
 def test_frames_are_shared_by_length_and_legs_keep_an_even_pace() -> None:
     stops = torch.tensor([[0.0, 0.0], [4.0, 0.0], [4.0, 1.0], [2.0, 1.0]])
-    path = tour(arc(), stops, "linear", frames=15)
+    path = through_waypoints(arc(), stops, "linear", frames=15)
     assert stop_frames(path, 4).flatten().tolist() == [0, 8, 10, 14]
     torch.testing.assert_close(path.points.diff(dim=0).norm(dim=2), torch.full((14, 1), 0.5))
     assert path.metrics["length_ratio"].item() == pytest.approx(1)
@@ -45,13 +47,17 @@ def test_frames_are_shared_by_length_and_legs_keep_an_even_pace() -> None:
 
 def test_a_leg_too_short_for_a_frame_of_its_own_has_one() -> None:
     stops = torch.tensor([[0.0, 0.0], [1e-3, 0.0], [9.0, 0.0], [9.0, 1e-3], [9.0, 2e-3]])
-    assert stop_frames(tour(arc(), stops, "linear", frames=5), 5).flatten().tolist() == [0, 1, 2, 3, 4]
-    assert stop_frames(tour(arc(), stops, "linear", frames=9), 5).flatten().tolist() == [0, 1, 6, 7, 8]
+    assert stop_frames(
+        through_waypoints(arc(), stops, "linear", frames=5), 5
+    ).flatten().tolist() == [0, 1, 2, 3, 4]
+    assert stop_frames(
+        through_waypoints(arc(), stops, "linear", frames=9), 5
+    ).flatten().tolist() == [0, 1, 6, 7, 8]
 
 
 def test_a_leg_is_the_journey_between_its_stops() -> None:
     stops = torch.tensor([[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0]])
-    path = tour(arc(), stops, "slerp", frames=33)
+    path = through_waypoints(arc(), stops, "slerp", frames=33)
     torch.testing.assert_close(path.points.norm(dim=2), torch.full((33, 1), 2.0), rtol=2e-3, atol=0)
     leg = plan(arc(), stops[0], stops[1], "slerp", frames=17)
     torch.testing.assert_close(path.points[:17], leg.points, atol=1e-3, rtol=0)
@@ -60,17 +66,20 @@ def test_a_leg_is_the_journey_between_its_stops() -> None:
 
 def test_a_tour_does_not_depend_on_the_others_in_its_batch(generator: torch.Generator) -> None:
     stops = torch.randn(4, 3, 2, generator=generator)
-    together, alone = tour(arc(), stops, "slerp", frames=21), tour(arc(), stops[:, 1], "slerp", frames=21)
+    together, alone = (
+        through_waypoints(arc(), stops, "slerp", frames=21),
+        through_waypoints(arc(), stops[:, 1], "slerp", frames=21),
+    )
     torch.testing.assert_close(together.points[:, 1:2], alone.points)
     torch.testing.assert_close(together.metrics["outside"][1:2], alone.metrics["outside"])
 
 
 def test_a_walk_that_arrives_makes_a_tour_and_one_that_stops_short_does_not() -> None:
     stops = torch.tensor([[2.0, 0.0], [0.0, 2.0], [-2.0, 0.0]])
-    path = tour(arc(), stops, "walk", frames=9, arrive=True)
+    path = through_waypoints(arc(), stops, "walk", frames=9, arrive=True)
     assert torch.equal(path.points[stop_frames(path, 3)[:, 0], 0], stops)
     with pytest.raises(UserError, match=r"planner 'walk' stops \d+% of the way short"):
-        tour(arc(), stops, "walk", frames=9)
+        through_waypoints(arc(), stops, "walk", frames=9)
 
 
 def test_without_a_floor_the_lowest_of_a_journey_s_stops_is_it() -> None:
@@ -81,9 +90,22 @@ def test_without_a_floor_the_lowest_of_a_journey_s_stops_is_it() -> None:
             return -latents.square().sum(dim=1)
 
     stops = torch.tensor([[[-1.0], [0.0]], [[2.0], [0.5]], [[1.0], [0.2]]])
-    assert tour(Hill(), stops, "linear", frames=9).metrics["outside"].tolist() == [0, 0]
-    assert tour(Hill(), stops, "linear", frames=9, floor=-0.5).metrics["outside"].min() == 0
-    assert tour(Hill(), stops, "linear", frames=9, floor=-0.5).metrics["outside"].max() > 0.5
+    assert through_waypoints(Hill(), stops, "linear", frames=9).metrics["outside"].tolist() == [
+        0,
+        0,
+    ]
+    assert (
+        through_waypoints(Hill(), stops, "linear", frames=9, threshold=-0.5)
+        .metrics["outside"]
+        .min()
+        == 0
+    )
+    assert (
+        through_waypoints(Hill(), stops, "linear", frames=9, threshold=-0.5)
+        .metrics["outside"]
+        .max()
+        > 0.5
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,13 +114,20 @@ def test_without_a_floor_the_lowest_of_a_journey_s_stops_is_it() -> None:
         ({"stops": torch.zeros(1, 2)}, "a tour of 1 stops goes nowhere"),
         ({"stops": torch.zeros(2)}, "shape"),
         ({"stops": torch.tensor([[0.0, 0], [1, 0], [1, 0]])}, "stops 1 and 2 follow each other"),
-        ({"stops": torch.tensor([[0.0, 0], [1, 0], [0, 0]]), "closed": True}, "stops 2 and 0 follow each other"),
+        (
+            {"stops": torch.tensor([[0.0, 0], [1, 0], [0, 0]]), "closed": True},
+            "stops 2 and 0 follow each other",
+        ),
         ({"frames": 2}, "2 frames cannot show 3 stops"),
         ({"frames": 3, "closed": True}, "3 frames cannot show 4 stops"),
         ({"planner": "teleport"}, "no planner 'teleport'"),
     ],
 )
 def test_bad_tours_get_one_sentence(change: dict[str, object], sentence: str) -> None:
-    arguments = {"stops": torch.tensor([[0.0, 0], [1, 0], [1, 1]]), "planner": "linear", "frames": 9} | change
+    arguments = {
+        "stops": torch.tensor([[0.0, 0], [1, 0], [1, 1]]),
+        "planner": "linear",
+        "frames": 9,
+    } | change
     with pytest.raises(UserError, match=sentence):
-        tour(arc(), **arguments)
+        through_waypoints(arc(), **arguments)

@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from latent_atlas.density.base import ExactMembership, Source, StandardNormal, gradient
+from latent_atlas.density.base import ExactRatio, SamplableDensity, StandardNormal, gradient
 from latent_atlas.density.toys import (
     CorrelatedGaussian,
     GaussianMixture,
@@ -29,7 +29,7 @@ from latent_atlas.errors import UserError
 
 PLANE = catalogue(2) | {"two_clusters": two_clusters(2, distance=3.0), "arc": arc(), "ring": ring()}
 KINDS = list(catalogue(2))
-EXACT: dict[str, Callable[[int], Source]] = {
+EXACT: dict[str, Callable[[int], SamplableDensity]] = {
     "shell": lambda d: Shell(d, radius=0.7 * math.sqrt(d), width=0.4),
     "correlated": lambda d: correlated_gaussian(d, mutual_information=0.2 * d),
     "spiral": lambda d: Spiralled(correlated_gaussian(d, mutual_information=0.2 * d), turn=0.5),
@@ -56,7 +56,7 @@ def random_mixture(dimension: int, count: int, *, diagonal: bool) -> GaussianMix
 
 @pytest.mark.parametrize("world", PLANE.values(), ids=PLANE)
 def test_a_world_integrates_to_one_samples_itself_and_knows_its_divergence(
-    world: Source, generator: torch.Generator
+    world: SamplableDensity, generator: torch.Generator
 ) -> None:
     grid = lattice()
     log_prob = world.log_prob(grid)
@@ -70,29 +70,37 @@ def test_a_world_integrates_to_one_samples_itself_and_knows_its_divergence(
     for frequency in torch.randn(12, 2, generator=generator).double():
         near = weights > 1e-12
         phase, there = grid[near] @ frequency, draws @ frequency
-        assert there.cos().mean().item() == pytest.approx((weights[near] * phase.cos()).sum().item(), abs=bound)
-        assert there.sin().mean().item() == pytest.approx((weights[near] * phase.sin()).sum().item(), abs=bound)
+        assert there.cos().mean().item() == pytest.approx(
+            (weights[near] * phase.cos()).sum().item(), abs=bound
+        )
+        assert there.sin().mean().item() == pytest.approx(
+            (weights[near] * phase.sin()).sum().item(), abs=bound
+        )
 
 
 @pytest.mark.parametrize("dimension", [2, 8, 64])
 @pytest.mark.parametrize("name", KINDS)
-def test_score_is_the_slope_of_log_prob(name: str, dimension: int, generator: torch.Generator) -> None:
+def test_score_is_the_slope_of_log_prob(
+    name: str, dimension: int, generator: torch.Generator
+) -> None:
     world, step = catalogue(dimension)[name], 1e-5
     z = world.sample(20, generator=generator).double()
     directions = torch.randn(20, dimension, generator=generator).double()
     rise = world.log_prob(z + step * directions) - world.log_prob(z - step * directions)
-    torch.testing.assert_close((world.score(z) * directions).sum(dim=1), rise / (2 * step), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        (world.score(z) * directions).sum(dim=1), rise / (2 * step), rtol=1e-5, atol=1e-5
+    )
     torch.testing.assert_close(world.score(z), gradient(world.log_prob, z))
 
 
 @pytest.mark.parametrize("dimension", [2, 64])
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
 def test_an_exact_divergence_is_what_sampling_estimates(
-    make: Callable[[int], Source], dimension: int, generator: torch.Generator
+    make: Callable[[int], SamplableDensity], dimension: int, generator: torch.Generator
 ) -> None:
     world = make(dimension)
     told = world.kl_to_prior(generator=generator)
-    estimate = Source.kl_to_prior(world, generator=generator, samples=20_000)
+    estimate = SamplableDensity.kl_to_prior(world, generator=generator, samples=20_000)
     assert told.exact
     assert not estimate.exact
     assert estimate.error < 0.05 * told.nats + 0.02
@@ -111,19 +119,27 @@ def test_the_error_of_an_estimate_is_the_spread_of_estimates(generator: torch.Ge
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_world_answers_in_the_precision_it_is_asked_in(name: str, generator: torch.Generator) -> None:
+def test_a_world_answers_in_the_precision_it_is_asked_in(
+    name: str, generator: torch.Generator
+) -> None:
     world = catalogue(64)[name]
     z = world.sample(50, generator=generator)
     assert z.dtype == world.log_prob(z).dtype == world.score(z).dtype == torch.float32
     assert world.log_prob(z.double()).dtype == world.score(z.double()).dtype == torch.float64
-    torch.testing.assert_close(world.log_prob(z).double(), world.log_prob(z.double()), atol=1e-3, rtol=0)
-    torch.testing.assert_close(world.score(z).double(), world.score(z.double()), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        world.log_prob(z).double(), world.log_prob(z.double()), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        world.score(z).double(), world.score(z.double()), atol=1e-3, rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("dimension", [2, 64])
 @pytest.mark.parametrize("name", KINDS)
-def test_far_away_a_world_is_finite_and_falling(name: str, dimension: int, dtype: torch.dtype) -> None:
+def test_far_away_a_world_is_finite_and_falling(
+    name: str, dimension: int, dtype: torch.dtype
+) -> None:
     world = catalogue(dimension)[name]
     directions = torch.randn(10, dimension, generator=seeded()).to(dtype)
     away = directions / directions.norm(dim=1, keepdim=True)
@@ -140,7 +156,9 @@ def test_a_catalogue_holds_the_same_worlds_every_time(generator: torch.Generator
     z = torch.randn(4, 8, generator=generator)
     for first, second in zip(catalogue(8).values(), catalogue(8).values(), strict=True):
         assert torch.equal(first.log_prob(z), second.log_prob(z))
-        assert torch.equal(first.sample(4, generator=seeded()), second.sample(4, generator=seeded()))
+        assert torch.equal(
+            first.sample(4, generator=seeded()), second.sample(4, generator=seeded())
+        )
 
 
 @pytest.mark.parametrize("diagonal", [False, True], ids=["isotropic", "diagonal"])
@@ -203,7 +221,10 @@ def test_a_ring_is_smooth_around_and_void_within() -> None:
 
 def test_each_moon_ends_inside_the_other_across_a_void() -> None:
     world = two_moons()
-    tops, ends = torch.tensor([[-0.75, 1.125], [0.75, -1.125]]), torch.tensor([[0.75, -0.375], [-0.75, 0.375]])
+    tops, ends = (
+        torch.tensor([[-0.75, 1.125], [0.75, -1.125]]),
+        torch.tensor([[0.75, -0.375], [-0.75, 0.375]]),
+    )
     on = world.log_prob(torch.cat([tops, ends]))
     torch.testing.assert_close(on[[0, 2]], on[[1, 3]])
     assert on.min() > -2
@@ -218,11 +239,13 @@ def test_other_coordinates_are_independent_normals(
     make: Callable[[int], GaussianMixture], generator: torch.Generator
 ) -> None:
     z = torch.randn(20, 6, generator=generator)
-    apart = make(2).log_prob(z[:, :2]) + torch.distributions.Normal(0, 0.7).log_prob(z[:, 2:]).sum(dim=1)
+    apart = make(2).log_prob(z[:, :2]) + torch.distributions.Normal(0, 0.7).log_prob(z[:, 2:]).sum(
+        dim=1
+    )
     torch.testing.assert_close(make(6).log_prob(z), apart)
 
 
-def radial_law(world: Source, furthest: float) -> tuple[Tensor, Tensor]:
+def radial_law(world: SamplableDensity, furthest: float) -> tuple[Tensor, Tensor]:
     """A grid of radii and the log-density of |z| there, read off the world's along a diagonal."""
     d = world.dimension
     radii = torch.linspace(0, furthest, 100_001, dtype=torch.float64)[1:]
@@ -235,22 +258,32 @@ RADIAL = {
     "shell3": (Shell(3, radius=2.0, width=0.4), 6, 20_000),
     "shell64": (Shell(64, radius=6.4, width=0.3), 10, 20_000),
     "tails64": (StudentT(64, freedom=5.0, variance=0.5), 500, 20_000),
-    "tails3": (StudentT(3, freedom=2.5, variance=2.0), 500, 1_000_000),  # few degrees are the hardest to draw
+    "tails3": (
+        StudentT(3, freedom=2.5, variance=2.0),
+        500,
+        1_000_000,
+    ),  # few degrees are the hardest to draw
 }
 
 
 @pytest.mark.parametrize(("world", "furthest", "n"), RADIAL.values(), ids=RADIAL)
-def test_radii_are_drawn_from_the_density(world: Source, furthest: float, n: int, generator: torch.Generator) -> None:
+def test_radii_are_drawn_from_the_density(
+    world: SamplableDensity, furthest: float, n: int, generator: torch.Generator
+) -> None:
     radii, log_density = radial_law(world, furthest)
     cumulative = torch.cumulative_trapezoid(log_density.exp(), radii)
     assert cumulative[-1].item() == pytest.approx(1, abs=1e-5)
     draws = world.sample(n, generator=generator).double()
     lengths, directions = draws.norm(dim=1).sort().values, torch.nn.functional.normalize(draws)
     shares = np.interp(lengths.numpy(), radii[1:].numpy(), cumulative.numpy())
-    assert np.abs(shares - np.arange(n) / n).max() < 1.95 / math.sqrt(n)  # Kolmogorov-Smirnov at 0.1 %
+    assert np.abs(shares - np.arange(n) / n).max() < 1.95 / math.sqrt(
+        n
+    )  # Kolmogorov-Smirnov at 0.1 %
     assert directions.mean(dim=0).norm().item() < 1.5 / math.sqrt(n)
     second = world.dimension * directions.T @ directions / n
-    torch.testing.assert_close(second, torch.eye(world.dimension).double(), atol=6 * math.sqrt(2 / n), rtol=0)
+    torch.testing.assert_close(
+        second, torch.eye(world.dimension).double(), atol=6 * math.sqrt(2 / n), rtol=0
+    )
 
 
 @pytest.mark.parametrize("dimension", [2, 3, 64, 320])
@@ -261,7 +294,9 @@ def test_a_shell_s_radius_has_the_mode_and_the_width_asked_for(dimension: int) -
     assert radii[peak].item() == pytest.approx(radius, abs=1e-3)
     assert torch.trapezoid(log_density.exp(), radii).item() == pytest.approx(1, abs=1e-9)
     step = 100 * (radii[1] - radii[0]).item()
-    curvature = (log_density[peak + 100] - 2 * log_density[peak] + log_density[peak - 100]) / step**2
+    curvature = (
+        log_density[peak + 100] - 2 * log_density[peak] + log_density[peak - 100]
+    ) / step**2
     assert curvature.item() == pytest.approx(-1 / width**2, rel=1e-3)
 
 
@@ -274,11 +309,15 @@ def test_the_widest_shell_is_the_prior(dimension: int, generator: torch.Generato
 
 
 @pytest.mark.parametrize(("freedom", "variance"), [(2.5, 1.0), (5.0, 0.4), (80.0, 2.0)])
-def test_student_s_t_is_the_one_of_scipy(freedom: float, variance: float, generator: torch.Generator) -> None:
+def test_student_s_t_is_the_one_of_scipy(
+    freedom: float, variance: float, generator: torch.Generator
+) -> None:
     z = 3 * torch.randn(20, 6, generator=generator).double()
     spread = (variance * (freedom - 2) / freedom * torch.eye(6)).numpy()
     expected = stats.multivariate_t.logpdf(z.numpy(), shape=spread, df=freedom)  # pyright: ignore[reportArgumentType]
-    torch.testing.assert_close(StudentT(6, freedom, variance).log_prob(z), torch.as_tensor(expected))
+    torch.testing.assert_close(
+        StudentT(6, freedom, variance).log_prob(z), torch.as_tensor(expected)
+    )
 
 
 def test_student_s_t_has_the_covariance_asked_for(generator: torch.Generator) -> None:
@@ -295,13 +334,19 @@ def test_a_correlated_gaussian_is_as_far_from_the_prior_as_asked(
     assert world.kl_to_prior(generator=generator).nats == pytest.approx(information, rel=1e-6)
     block = torch.tensor([[1, world.correlation], [world.correlation, 1]], dtype=torch.float64)
     zeros, eye = torch.zeros(dimension).double(), torch.eye(dimension).double()
-    normal = torch.distributions.MultivariateNormal(zeros, torch.block_diag(*[block] * (dimension // 2)))
+    normal = torch.distributions.MultivariateNormal(
+        zeros, torch.block_diag(*[block] * (dimension // 2))
+    )
     prior = torch.distributions.MultivariateNormal(zeros, eye)
-    assert torch.distributions.kl_divergence(normal, prior).item() == pytest.approx(information, rel=1e-6)
+    assert torch.distributions.kl_divergence(normal, prior).item() == pytest.approx(
+        information, rel=1e-6
+    )
     z = torch.randn(10, dimension, generator=generator).double() @ normal.scale_tril.T
     torch.testing.assert_close(world.log_prob(z), normal.log_prob(z))
     draws = world.sample(40_000, generator=generator).double()
-    torch.testing.assert_close(torch.cov(draws.T), normal.covariance_matrix, atol=6 * math.sqrt(2 / 40_000), rtol=0)
+    torch.testing.assert_close(
+        torch.cov(draws.T), normal.covariance_matrix, atol=6 * math.sqrt(2 / 40_000), rtol=0
+    )
 
 
 def stirred(dimension: int, turn: float = 0.7) -> Spiralled:
@@ -315,7 +360,9 @@ def test_stirring_turns_each_pair_by_its_squared_radius() -> None:
 
 
 @pytest.mark.parametrize("dimension", [2, 8])
-def test_stirring_keeps_volume_and_the_prior_and_can_be_undone(dimension: int, generator: torch.Generator) -> None:
+def test_stirring_keeps_volume_and_the_prior_and_can_be_undone(
+    dimension: int, generator: torch.Generator
+) -> None:
     world = stirred(dimension)
     z = torch.randn(5, dimension, generator=generator).double()
     for code in z:
@@ -325,7 +372,9 @@ def test_stirring_keeps_volume_and_the_prior_and_can_be_undone(dimension: int, g
     torch.testing.assert_close(world.inverse(world.forward(z)), z)
     torch.testing.assert_close(world.forward(world.inverse(z)), z)
     prior = StandardNormal(dimension)
-    torch.testing.assert_close(Spiralled(CorrelatedGaussian(dimension, 0.0), 0.7).log_prob(z), prior.log_prob(z))
+    torch.testing.assert_close(
+        Spiralled(CorrelatedGaussian(dimension, 0.0), 0.7).log_prob(z), prior.log_prob(z)
+    )
     torch.testing.assert_close(world.log_prob(world.forward(z)), world.world.log_prob(z))
     assert (world.log_prob(z) - world.world.log_prob(z)).abs().max() > 0.1
 
@@ -345,20 +394,22 @@ def test_stirring_keeps_volume_and_the_prior_and_can_be_undone(dimension: int, g
         (lambda: ring(1), "2 dimensions or more"),
     ],
 )
-def test_an_impossible_world_is_refused_with_the_reason(wrong: Callable[[], Source], sentence: str) -> None:
+def test_an_impossible_world_is_refused_with_the_reason(
+    wrong: Callable[[], SamplableDensity], sentence: str
+) -> None:
     with pytest.raises(UserError, match=sentence):
         wrong()
 
 
 def test_exact_membership_is_undecided_where_both_densities_agree() -> None:
-    membership = ExactMembership(StandardNormal(2), StandardNormal(2))
+    membership = ExactRatio(StandardNormal(2), StandardNormal(2))
     z = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
     torch.testing.assert_close(membership.realness(z), torch.full((2,), 0.5))
     torch.testing.assert_close(membership.confusion(z), torch.ones(2))
 
 
 def test_confusion_stays_finite_far_away() -> None:
-    membership = ExactMembership(two_clusters(2, 4.0), StandardNormal(2))
+    membership = ExactRatio(two_clusters(2, 4.0), StandardNormal(2))
     confusion = membership.confusion(torch.tensor([[60.0, 0.0]]))
     assert confusion.isfinite().all()
     assert confusion.item() == pytest.approx(0)
@@ -368,11 +419,13 @@ def test_a_blurred_mixture_is_that_of_its_noised_draws(generator: torch.Generato
     world = two_clusters(2, distance=3.0)
     noise = torch.randn(40_000, 2, generator=generator)
     noised = world.sample(40_000, generator=generator) + 0.7 * noise
-    blurred = world.blurred(0.7)
-    drawn = blurred.sample(40_000, generator=generator)
+    noised = world.noised(0.7)
+    drawn = noised.sample(40_000, generator=generator)
     torch.testing.assert_close(noised.var(dim=0), drawn.var(dim=0), rtol=0.03, atol=0)
-    assert blurred.log_prob(noised).mean().item() == pytest.approx(blurred.log_prob(drawn).mean().item(), abs=0.03)
+    assert noised.log_prob(noised).mean().item() == pytest.approx(
+        noised.log_prob(drawn).mean().item(), abs=0.03
+    )
     with pytest.raises(UserError, match="choose 0 or more"):
-        world.blurred(-1.0)
+        world.noised(-1.0)
     with pytest.raises(UserError, match="a StudentT has no coarser versions"):
-        StudentT(2, freedom=5.0).blurred(0.1)
+        StudentT(2, freedom=5.0).noised(0.1)

@@ -24,7 +24,13 @@ TINY = Config(
     data=DataConfig(held_out=0.2),
     model=ModelConfig(image_size=8, channels=1, latent_dim=2, width=4, discriminator_width=4),
     train=TrainConfig(
-        steps=30, batch_size=16, log_every=7, checkpoint_every=10, adversarial_start=5, kl_warmup=5, device="cpu"
+        steps=30,
+        batch_size=16,
+        log_every=7,
+        checkpoint_every=10,
+        adversarial_start=5,
+        kl_warmup=5,
+        device="cpu",
     ),
     map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64),
 )
@@ -55,7 +61,9 @@ def run_of(path: Path, config: Config = TINY) -> Run:
 
 def losses(run: Run) -> list[dict[str, Any]]:
     """The log without its speeds, which depend on the machine."""
-    return [{k: v for k, v in record.items() if k != "images_per_second"} for record in run.records()]
+    return [
+        {k: v for k, v in record.items() if k != "images_per_second"} for record in run.records()
+    ]
 
 
 def silent(entry: dict[str, Any]) -> None:
@@ -90,7 +98,10 @@ class Interruption(Exception):
 
 VARIANTS = {
     "separate": {},
-    "online, balanced, spectral": {"train": {"arm": "online", "balance": True}, "model": {"spectral_norm": True}},
+    "online, balanced, spectral": {
+        "train": {"arm": "online", "balance": True},
+        "model": {"spectral_norm": True},
+    },
     "adversarial, features": {"train": {"arm": "adversarial", "feature_matching": 0.1}},
     "isometry": {"train": {"isometry": 0.05}},
 }
@@ -154,17 +165,38 @@ def uninterrupted(blobs: ImageSet, tmp_path_factory: pytest.TempPathFactory) -> 
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name
+)
 def test_a_signalled_process_resumes_exactly(
     number: signal.Signals, archive: Path, blobs: ImageSet, uninterrupted: Run, tmp_path: Path
 ) -> None:
     broken = Run(tmp_path / "broken")
-    sections = {"model": LONGER.model, "train": LONGER.train, "map": LONGER.map, "data": LONGER.data}
-    values = {f"{s}.{name}": value for s, part in sections.items() for name, value in asdict(part).items()}
+    sections = {
+        "model": LONGER.model,
+        "train": LONGER.train,
+        "map": LONGER.map,
+        "data": LONGER.data,
+    }
+    values = {
+        f"{s}.{name}": value for s, part in sections.items() for name, value in asdict(part).items()
+    }
     settings = [f"{place}={json.dumps(v)}" for place, v in values.items() if place != "data.source"]
     words = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "latent_atlas", "train", str(archive), "--out", str(broken.path), *words]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as here; and workers side by side share the cores
+    command = [
+        sys.executable,
+        "-m",
+        "latent_atlas",
+        "train",
+        str(archive),
+        "--out",
+        str(broken.path),
+        *words,
+    ]
+    one_thread = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+    }  # as here; and workers side by side share the cores
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=one_thread) as process:
         deadline = time.monotonic() + 120
         while not broken.file("state.safetensors").is_file() and process.poll() is None:
@@ -223,7 +255,9 @@ def test_a_half_written_log_line_is_left_out(tmp_path: Path) -> None:
     assert json.loads(run.file("log.jsonl").read_text()) == {"phase": "model", "step": 5}
 
 
-def test_the_trained_model_reconstructs_better_than_the_mean_image(blobs: ImageSet, tmp_path: Path) -> None:
+def test_the_trained_model_reconstructs_better_than_the_mean_image(
+    blobs: ImageSet, tmp_path: Path
+) -> None:
     config = replace(TINY, train=replace(TINY.train, steps=250, adversarial="none", kl_weight=1e-4))
     run = run_of(tmp_path / "run", config)
     train(blobs, config, run, log=silent)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.travel import PLANNERS, plan
-from latent_atlas.travel.path import Path, arc_lengths, resample
+from latent_atlas.travel.path import LatentPath, arc_lengths, resample
 from latent_atlas.travel.planners.baselines import slerp
 from latent_atlas.travel.planners.walk import Walk, rule1, rule2, walk
 
@@ -26,10 +26,10 @@ def needs(planner: str) -> dict[str, Any]:
     return {"pullback": {"decode": lambda z: 3 * z}, "graph": {"codes": CODES}}.get(planner, {})
 
 
-MAP = ExactMembership(WORLD, StandardNormal(2))
+MAP = ExactRatio(WORLD, StandardNormal(2))
 
 
-class Slope(Membership):
+class Slope(DensityRatioModel):
     """l(z) = w · z, so that D, grad D and grad log D are known by hand."""
 
     dimension = 2
@@ -61,7 +61,7 @@ def test_rule_2_takes_the_step_computed_by_hand() -> None:
 
 
 def test_rule_1_reaches_for_the_end_only_with_negative_beta() -> None:
-    flat = ExactMembership(StandardNormal(2), StandardNormal(2))
+    flat = ExactRatio(StandardNormal(2), StandardNormal(2))
     before = (END - Z).norm()
     assert (END - rule1(flat, Z, END, alpha=0.1, beta=-0.5)).norm() < before
     assert (END - rule1(flat, Z, END, alpha=0.1, beta=0.5)).norm() > before
@@ -80,13 +80,15 @@ def test_rule_2_stops_where_the_fixed_point_formula_says() -> None:
 
 @pytest.mark.parametrize("rule", [1, 2])
 def test_a_walk_with_arrival_ends_exactly_at_the_end(rule: int) -> None:
-    points, info = walk(MAP, torch.tensor([[-1.5, 0.0]]), torch.tensor([[1.5, 0.4]]), Walk(rule=rule, arrive=True))
+    points, info = walk(
+        MAP, torch.tensor([[-1.5, 0.0]]), torch.tensor([[1.5, 0.4]]), Walk(rule=rule, arrive=True)
+    )
     torch.testing.assert_close(points[-1], torch.tensor([[1.5, 0.4]]), atol=1e-6, rtol=0)
     assert info["converged"]
 
 
 def test_a_walk_on_a_flat_map_follows_the_straight_line() -> None:
-    flat = ExactMembership(StandardNormal(2), StandardNormal(2))
+    flat = ExactRatio(StandardNormal(2), StandardNormal(2))
     points, _ = walk(flat, Z, END, Walk(gamma=0.1))
     along, across = END - Z, points - Z
     area = across[..., 0] * along[:, 1] - across[..., 1] * along[:, 0]
@@ -131,17 +133,23 @@ def test_slerp_goes_straight_where_there_is_no_great_circle(end: tuple[float, fl
 
 
 def test_linear_leaves_the_population_between_two_clusters(generator: torch.Generator) -> None:
-    path = plan(WORLD, torch.tensor([-1.5, 0.0]), torch.tensor([1.5, 0.0]), "linear", generator=generator)
+    path = plan(
+        WORLD, torch.tensor([-1.5, 0.0]), torch.tensor([1.5, 0.0]), "linear", generator=generator
+    )
     assert 0.2 < path.metrics["outside"].item() < 0.8
     assert path.metrics["length_ratio"].item() == pytest.approx(1)
 
 
-def test_resampled_frames_are_equally_far_apart_and_keep_the_ends(generator: torch.Generator) -> None:
+def test_resampled_frames_are_equally_far_apart_and_keep_the_ends(
+    generator: torch.Generator,
+) -> None:
     trace = torch.randn(40, 3, 2, generator=generator).cumsum(dim=0)
     points = resample(trace, 11)
     assert torch.equal(points[0], trace[0])
     assert torch.equal(points[-1], trace[-1])
-    straight = resample(torch.tensor([[[0.0]], [[0.0]], [[3.0]]]), 4)  # a repeated point is no distance
+    straight = resample(
+        torch.tensor([[[0.0]], [[0.0]], [[3.0]]]), 4
+    )  # a repeated point is no distance
     torch.testing.assert_close(straight.flatten(), torch.tensor([0.0, 1.0, 2.0, 3.0]))
 
 
@@ -156,7 +164,9 @@ def test_arc_length_is_the_sum_of_the_steps() -> None:
 
 
 def test_metrics_report_the_distance_left() -> None:
-    path = plan(MAP, torch.tensor([-1.5, 0.0]), torch.tensor([0.0, 1.0]), "walk", alpha=0.1, gamma=0.05)
+    path = plan(
+        MAP, torch.tensor([-1.5, 0.0]), torch.tensor([0.0, 1.0]), "walk", alpha=0.1, gamma=0.05
+    )
     left = (path.end - path.points[-1]).norm() / (path.end - path.points[0]).norm()
     assert path.metrics["distance_left"].item() == pytest.approx(left.item())
     assert left > 0.05
@@ -175,17 +185,32 @@ def test_metrics_report_the_distance_left() -> None:
         ({"speed": 3}, "no setting 'speed'"),
         ({"end": torch.zeros(2)}, "start and end of journey 0 are the same code"),
         ({"start": torch.zeros(3), "end": torch.ones(3)}, "codes with 2 coordinates"),
-        ({"start": torch.zeros(2, dtype=torch.int64), "end": torch.ones(2, dtype=torch.int64)}, "floating-point"),
+        (
+            {"start": torch.zeros(2, dtype=torch.int64), "end": torch.ones(2, dtype=torch.int64)},
+            "floating-point",
+        ),
         ({"rule": 1, "alpha": 10.0, "beta": -1.0}, "pull 20 of the way"),
         ({"rule": 1, "alpha": 5.0, "beta": 9.0}, "ran away"),
         ({"planner": "linear", "alpha": 1.0}, "no settings"),
         ({"planner": "geodesic", "alpha": 1.0}, "no setting 'alpha'; it has population, strength"),
         ({"planner": "pullback"}, "planner 'pullback' was given no decode"),
         ({"planner": "graph"}, "planner 'graph' was given no codes"),
-        ({"planner": "graph", "codes": CODES, "alpha": 1.0}, "no setting 'alpha'; it has codes, population, refine"),
-        ({"planner": "graph", "codes": torch.zeros(9, 3)}, "journeys of 2 coordinates need codes of as many"),
-        ({"planner": "auto", "codes": CODES / 0}, "coordinates that are not finite; leave those codes out"),
-        ({"planner": "auto", "codes": CODES, "most": 50}, "200 codes are more than the graph's 50; give a generator"),
+        (
+            {"planner": "graph", "codes": CODES, "alpha": 1.0},
+            "no setting 'alpha'; it has codes, population, refine",
+        ),
+        (
+            {"planner": "graph", "codes": torch.zeros(9, 3)},
+            "journeys of 2 coordinates need codes of as many",
+        ),
+        (
+            {"planner": "auto", "codes": CODES / 0},
+            "coordinates that are not finite; leave those codes out",
+        ),
+        (
+            {"planner": "auto", "codes": CODES, "most": 50},
+            "200 codes are more than the graph's 50; give a generator",
+        ),
         ({"planner": "auto", "decode": lambda z: z}, "planner 'auto' has no setting 'decode'"),
     ],
 )
@@ -198,7 +223,7 @@ def test_bad_input_gets_one_sentence(change: dict[str, object], sentence: str) -
 def test_a_path_without_images_says_who_decodes_it() -> None:
     points = torch.zeros(3, 1, 2)
     with pytest.raises(ValueError, match=r"Atlas\.travel"):
-        Path(points, points[-1], "linear").strip()
+        LatentPath(points, points[-1], "linear").strip()
 
 
 def test_a_density_with_neither_floor_nor_samples_is_judged_by_its_ends() -> None:
@@ -209,7 +234,9 @@ def test_a_density_with_neither_floor_nor_samples_is_judged_by_its_ends() -> Non
             return -latents.square().sum(dim=1)
 
     path = plan(Bare(), torch.tensor([-1.0, 1.0]), torch.tensor([1.0, 1.0]), "linear")
-    assert path.metrics["outside"].item() == 0  # between its ends the line is nearer to the centre than they are
+    assert (
+        path.metrics["outside"].item() == 0
+    )  # between its ends the line is nearer to the centre than they are
 
 
 def test_without_a_floor_each_journey_is_judged_by_its_own_ends() -> None:
@@ -221,7 +248,7 @@ def test_without_a_floor_each_journey_is_judged_by_its_own_ends() -> None:
 
     start, end = torch.tensor([[-1.0], [0.1]]), torch.tensor([[1.0], [9.0]])
     assert plan(Hill(), start, end, "linear").metrics["outside"].tolist() == [0, 0]
-    assert plan(Hill(), start, end, "linear", floor=-0.5).metrics["outside"].min() > 0
+    assert plan(Hill(), start, end, "linear", threshold=-0.5).metrics["outside"].min() > 0
 
 
 @pytest.mark.parametrize("planner", ["walk", "geodesic", "string", "graph", "auto"])
@@ -251,11 +278,11 @@ def test_a_fault_within_a_density_is_passed_on(planner: str) -> None:
 
 def test_ends_outside_the_population_are_noted_with_how_far(generator: torch.Generator) -> None:
     start, end = torch.tensor([[-1.5, 0.0], [-1.5, 0.0]]), torch.tensor([[1.5, 0.0], [1.5, 9.0]])
-    path = plan(WORLD, start, end, floor=-4.0)
+    path = plan(WORLD, start, end, threshold=-4.0)
     depth = -4.0 - WORLD.log_prob(end[1:]).item()
     assert path.notes == (
         f"the end of 1 of 2 journeys is outside the population, up to {depth:.1f} nats under its floor (journey 1); "
         "travel.uphill moves codes inside",
     )
     assert torch.equal(path.points[-1], end)
-    assert plan(WORLD, start[:1], end[:1], floor=-4.0).notes == ()
+    assert plan(WORLD, start[:1], end[:1], threshold=-4.0).notes == ()

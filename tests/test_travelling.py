@@ -38,7 +38,7 @@ def atlas(run: Path) -> Atlas:
 def places(atlas: Atlas) -> Tensor:
     """Four held-out codes inside the population, (4, d)."""
     means = atlas.codes["held_out"].means
-    return means[atlas.map.log_prob(means) > atlas.map.floor(0.3)][:4]
+    return means[atlas.map.log_prob(means) > atlas.map.threshold(0.3)][:4]
 
 
 class TestAtlas:
@@ -51,13 +51,22 @@ class TestAtlas:
     def test_it_plans_with_the_floor_of_held_out_means(self, atlas: Atlas, places: Tensor) -> None:
         mine = atlas.travel(places[0], places[1], strength=20.0, frames=17, images=False)
         held_out, learned = (
-            plan(atlas.map, places[0], places[1], population=atlas.codes[part].means, share=0.1, strength=20.0)
+            plan(
+                atlas.map,
+                places[0],
+                places[1],
+                population=atlas.codes[part].means,
+                share=0.1,
+                strength=20.0,
+            )
             for part in ("held_out", "train")
         )
         torch.testing.assert_close(mine.points, held_out.points)
         assert (mine.points - learned.points).abs().max() > 1e-4
 
-    def test_it_travels_by_several_stops_of_images_or_codes_and_back(self, atlas: Atlas, places: Tensor) -> None:
+    def test_it_travels_by_several_stops_of_images_or_codes_and_back(
+        self, atlas: Atlas, places: Tensor
+    ) -> None:
         by_codes = atlas.travel(list(places[:3]), frames=10, closed=True)
         assert by_codes.info["legs"] == 3
         assert torch.equal(by_codes.points[0], by_codes.points[-1])
@@ -69,7 +78,9 @@ class TestAtlas:
         batches = atlas.travel([places[:2], places[1:3], places[2:]], frames=7)
         assert batches.points.shape == (7, 2, 3)
 
-    def test_graphs_have_its_codes_and_pull_backs_its_decoder(self, atlas: Atlas, places: Tensor) -> None:
+    def test_graphs_have_its_codes_and_pull_backs_its_decoder(
+        self, atlas: Atlas, places: Tensor
+    ) -> None:
         path = atlas.travel(places[0], places[1], "graph", refine=False, neighbours=5)
         codes, held_out = (atlas.codes[part].means for part in ("train", "held_out"))
         given = {"codes": codes, "population": held_out, "share": 0.1}
@@ -78,19 +89,29 @@ class TestAtlas:
         assert "by_graph" in atlas.travel(places[0], places[1], "auto").metrics
         few = atlas.travel(places[0], places[1], "graph", codes=codes[:20])
         assert few.info["codes"] == 20
-        shortened, straight = (atlas.travel(places[0], places[1], name, frames=17) for name in ("pullback", "linear"))
-        energies = [(path.images.diff(dim=0).square().sum()).item() for path in (shortened, straight)]  # type: ignore
+        shortened, straight = (
+            atlas.travel(places[0], places[1], name, frames=17) for name in ("pullback", "linear")
+        )
+        energies = [
+            (path.images.diff(dim=0).square().sum()).item() for path in (shortened, straight)
+        ]  # type: ignore
         assert energies[0] <= energies[1]
         with torch.inference_mode():
-            assert torch.equal(atlas.travel(places[0], places[1], "pullback").points, shortened.points)
+            assert torch.equal(
+                atlas.travel(places[0], places[1], "pullback").points, shortened.points
+            )
 
     def test_a_graph_of_more_codes_than_fit_repeats(self, atlas: Atlas, places: Tensor) -> None:
         first, second = (atlas.travel(places[0], places[1], "graph", most=100) for _ in range(2))
         assert torch.equal(first.points, second.points)
-        other = atlas.travel(places[0], places[1], "graph", most=100, generator=torch.Generator().manual_seed(5))
+        other = atlas.travel(
+            places[0], places[1], "graph", most=100, generator=torch.Generator().manual_seed(5)
+        )
         assert first.info["codes"] == other.info["codes"] == 100
 
-    def test_its_class_is_kept_by_a_probe_that_is_learned_once(self, atlas: Atlas, places: Tensor) -> None:
+    def test_its_class_is_kept_by_a_probe_that_is_learned_once(
+        self, atlas: Atlas, places: Tensor
+    ) -> None:
         path = atlas.travel(places[0], places[1], preserve="class", planner="linear", frames=5)
         probe = atlas.properties["class"]
         assert {"drift class", "broken", "progress"} <= set(path.metrics)
@@ -99,7 +120,9 @@ class TestAtlas:
         values = atlas.properties["component:0"].values(held.points.flatten(0, 1))
         assert (values - values[0]).abs().max() <= 0.2 + 1e-5
 
-    def test_a_perceived_pace_is_even_in_pixels_or_in_given_features(self, atlas: Atlas, places: Tensor) -> None:
+    def test_a_perceived_pace_is_even_in_pixels_or_in_given_features(
+        self, atlas: Atlas, places: Tensor
+    ) -> None:
         for features in (None, lambda images: images.mean(dim=3).flatten(1)):
             path = atlas.travel(places[0], places[1], pace="perceived", features=features)
             seen = path.strip().flatten(1) if features is None else features(path.strip())
@@ -108,20 +131,22 @@ class TestAtlas:
             assert torch.equal(path.points[-1], places[1:2])
 
     def test_along_explore_and_repair_have_images(self, atlas: Atlas, places: Tensor) -> None:
-        more = atlas.along(places[0], "component:1", by=0.1, keep="component:0", frames=4)
+        more = atlas.traverse(places[0], "component:1", by=0.1, keep="component:0", frames=4)
         axis = atlas.properties["component:1"]
         change = axis.values(more.points[-1]) - axis.values(more.points[0])
         assert change.item() == pytest.approx(0.1, abs=0.01)
-        around = atlas.explore(places[:2], frames=4, tuning=20, generator=torch.Generator().manual_seed(0))
+        around = atlas.random_walk(
+            places[:2], frames=4, tuning=20, generator=torch.Generator().manual_seed(0)
+        )
         assert around.points.shape == (4, 2, 3)
         assert around.metrics["outside"].max() == 0
         lost = torch.cat([places[:1], torch.full((1, 3), 6.0)])
-        back = atlas.repair(lost)
+        back = atlas.project(lost)
         assert torch.equal(back.points[0], lost)
         assert back.metrics["moved"][0] == 0
         assert back.metrics["moved"][1] > 1
-        floor = atlas.map.floor(0.05)
-        assert atlas.map.log_prob(back.points[1])[1].item() == pytest.approx(floor, abs=0.1)
+        threshold = atlas.map.threshold(0.05)
+        assert atlas.map.log_prob(back.points[1])[1].item() == pytest.approx(threshold, abs=0.1)
         for path in (more, around, back):
             assert path.strip().shape[1:] == (1, 8, 8)
 
@@ -135,7 +160,9 @@ class TestAtlas:
             atlas.travel(places[0], places[1], pace="jog")
         with pytest.raises(UserError, match="perceived, which is by features of images"):
             atlas.travel(places[0], places[1], features=lambda images: images.flatten(1))
-        with pytest.raises(UserError, match="two or more stops, as many images or codes at each; there are 1"):
+        with pytest.raises(
+            UserError, match="two or more stops, as many images or codes at each; there are 1"
+        ):
             atlas.travel(places[:1])
         with pytest.raises(UserError, match="there are 2, 1"):
             atlas.travel(places[:2], places[2])
@@ -148,7 +175,9 @@ class TestAtlas:
 
 
 class TestCommand:
-    def told(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, dict[str, float]], str]:
+    def told(
+        self, capsys: pytest.CaptureFixture[str], *words: str
+    ) -> tuple[dict[str, dict[str, float]], str]:
         assert latent_atlas("travel", *words, "--json") == 0
         said = capsys.readouterr()
         return json.loads(said.out)["travel"], said.err
@@ -157,8 +186,19 @@ class TestCommand:
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         out = tmp_path / "trip.png"
-        words = (str(run), "test:3", "test:5", "--planner", "geodesic,auto", "--planner", "walk", "--arrive")
-        told, _ = self.told(capsys, *words, "--set", "strength=3", "--set", "widths=0.5,0", "--out", str(out))
+        words = (
+            str(run),
+            "test:3",
+            "test:5",
+            "--planner",
+            "geodesic,auto",
+            "--planner",
+            "walk",
+            "--arrive",
+        )
+        told, _ = self.told(
+            capsys, *words, "--set", "strength=3", "--set", "widths=0.5,0", "--out", str(out)
+        )
         assert list(told) == ["linear", "geodesic", "auto", "walk"]
         assert {"outside", "converged", "iterations", "residual"} <= told["geodesic"].keys()
         assert sum(told["auto"][f"by_{name}"] for name in ("linear", "geodesic", "graph")) == 1
@@ -169,12 +209,27 @@ class TestCommand:
         self, run: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert list(self.told(capsys, str(run), "test:3", "test:5")[0]) == ["linear", "geodesic"]
-        assert list(self.told(capsys, str(run), "test:3", "test:5", "--arrive")[0]) == ["linear", "walk"]
+        assert list(self.told(capsys, str(run), "test:3", "test:5", "--arrive")[0]) == [
+            "linear",
+            "walk",
+        ]
         assert (run / "travel.png").is_file()
 
-    def test_a_gif_shows_a_round_trip_once(self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_gif_shows_a_round_trip_once(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         out = tmp_path / "trip.gif"
-        words = (str(run), "test:3", "test:5", "test:8", "--closed", "--frames", "13", "--out", str(out))
+        words = (
+            str(run),
+            "test:3",
+            "test:5",
+            "test:8",
+            "--closed",
+            "--frames",
+            "13",
+            "--out",
+            str(out),
+        )
         told, _ = self.told(capsys, *words)
         assert told["geodesic"]["legs"] == 3
         with Image.open(out) as picture:
@@ -183,7 +238,16 @@ class TestCommand:
     def test_an_mp4_tiles_the_planners_there_and_back(self, run: Path, tmp_path: Path) -> None:
         av = pytest.importorskip("av")
         out = tmp_path / "trip.mp4"
-        words = ("travel", str(run), "test:3", "test:5", "--planner", "geodesic,linear", "--pace", "perceived")
+        words = (
+            "travel",
+            str(run),
+            "test:3",
+            "test:5",
+            "--planner",
+            "geodesic,linear",
+            "--pace",
+            "perceived",
+        )
         assert latent_atlas(*words, "--frames", "5", "--out", str(out)) == 0
         with av.open(out) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -207,7 +271,15 @@ class TestCommand:
     def test_a_class_is_kept_and_the_probe_s_worth_said(
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        words = (str(run), "test:3", "test:5", "--preserve", "class", "--out", str(tmp_path / "kept.png"))
+        words = (
+            str(run),
+            "test:3",
+            "test:5",
+            "--preserve",
+            "class",
+            "--out",
+            str(tmp_path / "kept.png"),
+        )
         told, said = self.told(capsys, *words)
         assert "read by a probe that is right on" in said
         assert {"drift class", "broken", "progress"} <= told["geodesic"].keys()
@@ -218,10 +290,14 @@ class TestCommand:
     ) -> None:
         out = ("--out", str(tmp_path / "one.png"))
         settings = ("--set", "width=0.3", "--set", "stride=3", "--seed", "4", "--frames", "6")
-        first, second = (self.told(capsys, str(run), "test:3", "--explore", *settings, *out)[0] for _ in range(2))
+        first, second = (
+            self.told(capsys, str(run), "test:3", "--explore", *settings, *out)[0] for _ in range(2)
+        )
         assert first == second
         assert "acceptance" in first["explore"]
-        told, _ = self.told(capsys, str(run), "test:3", "--along", "component:0", "--by", "-0.1", *out)
+        told, _ = self.told(
+            capsys, str(run), "test:3", "--along", "component:0", "--by", "-0.1", *out
+        )
         assert told["along component:0"]["reached"] == pytest.approx(1, abs=0.05)
         told, _ = self.told(capsys, str(run), "test:3", "--repair", *out)
         assert "moved" in told["repair"]
@@ -230,10 +306,16 @@ class TestCommand:
         self, run: Path, atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
-        halves = [side for cut in range(1, 8) for side in (rows < cut, rows >= cut, columns < cut, columns >= cut)]
-        strange = 255 * torch.stack([*halves, rows >= 0, rows < 0, (rows + columns) % 2 == 0])[:, None]
+        halves = [
+            side
+            for cut in range(1, 8)
+            for side in (rows < cut, rows >= cut, columns < cut, columns >= cut)
+        ]
+        strange = (
+            255 * torch.stack([*halves, rows >= 0, rows < 0, (rows + columns) % 2 == 0])[:, None]
+        )
         log_probs = atlas.map.log_prob(atlas.encode(strange.to(torch.uint8)))
-        assert log_probs.min() < atlas.map.floor(0.05)
+        assert log_probs.min() < atlas.map.threshold(0.05)
         oddest = strange[log_probs.argmin(), 0]
         odd = str(tmp_path / "odd.png")
         Image.fromarray(oddest.to(torch.uint8).numpy()).save(odd)
@@ -253,7 +335,10 @@ class TestCommand:
             ("test:3 --explore --along 7", "choose one of them"),
             ("test:3 --explore --closed", "--closed is for journeys between places"),
             ("test:3 --explore --planner walk", "--planner is for journeys between places"),
-            ("test:3 --explore --set colour=3", "no setting 'colour' for such a journey; choose from stride"),
+            (
+                "test:3 --explore --set colour=3",
+                "no setting 'colour' for such a journey; choose from stride",
+            ),
             ("test:3 --explore --frames 0", "frames is 0"),
             ("test:3 --along wings --by 1", "no attribute 'wings'; choose class, 0, 1"),
             ("test:3 --along class --by 1", "'class' has 10: take one of them"),
@@ -261,19 +346,37 @@ class TestCommand:
             ("test:3 test:4 --by 1", "--by and --to say how far to go --along an attribute"),
             ("test:3 test:4 --preserve wings", "no attribute 'wings'"),
             ("test:3 test:4 test:5 --preserve class", "3 stops were given; choose two"),
-            ("test:3 test:4 --planner geodesic,hop", "no planner 'hop'; choose linear, slerp, walk"),
-            ("test:3 test:4 --alpha 0.1 --planner auto", "--alpha is for a walk; add walk to the planners"),
-            ("test:3 test:4 --set speed=1", "no setting 'speed' for such a journey; choose from strength"),
-            ("test:3 test:4 --set nodes=few", "setting 'nodes' is 'few'; write a whole number, as in nodes=17"),
+            (
+                "test:3 test:4 --planner geodesic,hop",
+                "no planner 'hop'; choose linear, slerp, walk",
+            ),
+            (
+                "test:3 test:4 --alpha 0.1 --planner auto",
+                "--alpha is for a walk; add walk to the planners",
+            ),
+            (
+                "test:3 test:4 --set speed=1",
+                "no setting 'speed' for such a journey; choose from strength",
+            ),
+            (
+                "test:3 test:4 --set nodes=few",
+                "setting 'nodes' is 'few'; write a whole number, as in nodes=17",
+            ),
             ("test:3 test:4 --set widths=a", "write numbers, as in widths=1,0.5,0"),
-            ("test:3 test:4 --planner graph --set refine=no", "write true or false, as in refine=true"),
+            (
+                "test:3 test:4 --planner graph --set refine=no",
+                "write true or false, as in refine=true",
+            ),
             ("test:3 test:4 --set strength", "setting 'strength' is ''"),
             ("test:3 test:4 --pace jog", "the pace is 'jog'"),
             ("test:3 test:4 --frames 1", "a path of 1 frames has no two ends"),
             ("test:3 test:4 test:5 --frames 2", "2 frames cannot show 3 stops"),
             ("test:3 test:3", "the same code"),
             ("test:3 test:4 test:5 --planner walk", "a tour visits its stops exactly"),
-            ("test:3 test:4 --out trip.webp", "trip.webp is not a .png or .gif or .mp4 or .npy or .npz or .json file"),
+            (
+                "test:3 test:4 --out trip.webp",
+                "trip.webp is not a .png or .gif or .mp4 or .npy or .npz or .json file",
+            ),
         ],
     )
     def test_a_mistake_is_one_sentence(

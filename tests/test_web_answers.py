@@ -14,7 +14,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
-from latent_atlas.travel import OUTSIDE_SHARE
+from latent_atlas.travel import OFF_MANIFOLD_SHARE
 from web_server import arrays, client_of, facts, tiny_atlas
 
 LEFT, RIGHT = [-1.2, 0.0, 0.0], [1.2, 0.1, 0.0]
@@ -41,7 +41,7 @@ def test_what_is_explored(client: TestClient) -> None:
     assert told["classes"] == ["left", "right"]
     assert [one["name"] for one in told["attributes"]] == [*atlas.properties.names]
     assert told["counts"] == {"train": 600, "held_out": 200}
-    assert told["edge"] == pytest.approx(atlas.map.floor(OUTSIDE_SHARE), rel=1e-6)
+    assert told["edge"] == pytest.approx(atlas.map.threshold(OFF_MANIFOLD_SHARE), rel=1e-6)
     assert "mp4" not in told["lacks"]
     assert ("embedding" in told["lacks"]) == (importlib.util.find_spec("pacmap") is None)
     assert told["levels"][0] == 0.0
@@ -80,18 +80,30 @@ def test_arrows_are_the_slope_of_log_prob_in_the_plane(client: TestClient) -> No
 
 def test_plane_through_three_codes_and_a_level(client: TestClient) -> None:
     corners = [LEFT, RIGHT, [0.0, 0.0, 1.0]]
-    answer = client.post("/api/plane", json={"kind": "through", "codes": corners, "resolution": 8, "level": 0.4})
+    answer = client.post(
+        "/api/plane", json={"kind": "through", "codes": corners, "resolution": 8, "level": 0.4}
+    )
     plane = plane_through(*torch.tensor(corners))
-    blurred = tiny_atlas().map.blurred(math.tan(0.4))
-    close(arrays(answer)["log_prob"], chart(blurred, plane, Window(**facts(answer)["window"]), 8).fields["log_prob"])
-    assert facts(answer)["edge"] == pytest.approx(blurred.floor(OUTSIDE_SHARE), rel=1e-5)
+    noised = tiny_atlas().map.noised(math.tan(0.4))
+    close(
+        arrays(answer)["log_prob"],
+        chart(noised, plane, Window(**facts(answer)["window"]), 8).fields["log_prob"],
+    )
+    assert facts(answer)["edge"] == pytest.approx(noised.threshold(OFF_MANIFOLD_SHARE), rel=1e-5)
 
 
 def test_plane_of_attributes_has_their_directions(client: TestClient) -> None:
-    body = {"kind": "attributes", "attributes": ["component:2", "component:0"], "resolution": 8, "origin": RIGHT}
+    body = {
+        "kind": "attributes",
+        "attributes": ["component:2", "component:0"],
+        "resolution": 8,
+        "origin": RIGHT,
+    }
     given = arrays(client.post("/api/plane", json=body))
     np.testing.assert_allclose(given["origin"], RIGHT, atol=1e-6)
-    vectors = torch.linalg.eigh(torch.cov(tiny_atlas().codes["train"].means.T)).eigenvectors  # the smallest first
+    vectors = torch.linalg.eigh(
+        torch.cov(tiny_atlas().codes["train"].means.T)
+    ).eigenvectors  # the smallest first
     close(np.abs((torch.from_numpy(given["axes"]) @ vectors[:, [0, 2]]).numpy()), torch.eye(2))
 
 
@@ -108,7 +120,10 @@ def test_given_axes_are_made_orthonormal_and_keep_points_where_they_are(client: 
 
 def test_codes_come_in_pieces_with_their_densities(client: TestClient) -> None:
     atlas = tiny_atlas()
-    pieces = [arrays(client.get("/api/codes", params={"offset": at, "count": 250})) for at in (0, 250, 500, 750)]
+    pieces = [
+        arrays(client.get("/api/codes", params={"offset": at, "count": 250}))
+        for at in (0, 250, 500, 750)
+    ]
     whole = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     means = atlas.codes["train"].means
     close(whole["means"], means)
@@ -119,7 +134,10 @@ def test_codes_come_in_pieces_with_their_densities(client: TestClient) -> None:
 
 
 def test_only_the_fields_asked_for_are_sent(client: TestClient) -> None:
-    assert set(arrays(client.get("/api/codes?fields=labels,typicality"))) == {"labels", "typicality"}
+    assert set(arrays(client.get("/api/codes?fields=labels,typicality"))) == {
+        "labels",
+        "typicality",
+    }
     assert client.get("/api/codes?fields=names").status_code == 422
 
 
@@ -135,7 +153,9 @@ def test_thumbnails_are_decoded_codes_row_by_row(client: TestClient) -> None:
 
 def test_neighbours_are_the_nearest_of_all(client: TestClient) -> None:
     given = arrays(client.post("/api/neighbours", json={"codes": [LEFT, RIGHT], "k": 4}))
-    distances = (torch.tensor([LEFT, RIGHT])[:, None] - tiny_atlas().codes["train"].means[None]).norm(dim=-1)
+    distances = (
+        torch.tensor([LEFT, RIGHT])[:, None] - tiny_atlas().codes["train"].means[None]
+    ).norm(dim=-1)
     wanted = distances.sort(dim=1)
     assert (given["indices"] == wanted.indices[:, :4].numpy()).all()
     close(given["distances"], wanted.values[:, :4])
@@ -168,7 +188,10 @@ def test_an_image_is_encoded_decoded_and_scored(client: TestClient) -> None:
 
 def test_a_route_comes_without_its_frames_where_they_are_not_wanted(client: TestClient) -> None:
     body = {"stops": [LEFT, RIGHT], "planners": ["geodesic"], "frames": 5}
-    bare, whole = (arrays(client.post("/api/travel", json=body | {"images": images})) for images in (False, True))
+    bare, whole = (
+        arrays(client.post("/api/travel", json=body | {"images": images}))
+        for images in (False, True)
+    )
     images = whole.pop("geodesic/images")
     assert bare.keys() == whole.keys()
     assert all((bare[name] == whole[name]).all() for name in bare)
@@ -185,15 +208,24 @@ def test_journeys_are_the_atlases(client: TestClient) -> None:
         close(given[f"{planner}/points"], path.points[:, 0])
         assert (given[f"{planner}/images"] == bytes_of(path.strip())).all()
         close(given[f"{planner}/log_prob"], atlas.map.log_prob(path.points[:, 0]).detach())
-        assert told[planner]["metrics"]["lowest"] == pytest.approx(path.metrics["lowest"][0].item(), rel=1e-4)
+        assert told[planner]["metrics"]["lowest"] == pytest.approx(
+            path.metrics["lowest"][0].item(), rel=1e-4
+        )
     assert told["linear"]["converged"] is None
     assert given["geodesic/log_prob"].min() > given["linear/log_prob"].min() - 1e-3
 
 
 def test_settings_reach_the_planner(client: TestClient) -> None:
-    body = {"stops": [LEFT, RIGHT], "planners": ["walk"], "frames": 5, "options": {"walk": {"steps": 3}}}
+    body = {
+        "stops": [LEFT, RIGHT],
+        "planners": ["walk"],
+        "frames": 5,
+        "options": {"walk": {"steps": 3}},
+    }
     given = arrays(client.post("/api/travel", json=body))["walk/points"]
-    path = tiny_atlas().travel([torch.tensor(LEFT), torch.tensor(RIGHT)], None, "walk", frames=5, steps=3)
+    path = tiny_atlas().travel(
+        [torch.tensor(LEFT), torch.tensor(RIGHT)], None, "walk", frames=5, steps=3
+    )
     close(given, path.points[:, 0])
 
 
@@ -216,23 +248,28 @@ def test_the_same_seed_wanders_and_draws_the_same(client: TestClient) -> None:
     drawn = {"n": 5, "sampler": "importance", "where": {"component:0": [0.5, None]}}
     for address, name, body in (("explore", "explore/points", walk), ("sample", "points", drawn)):
         first, again, other = (
-            arrays(client.post(f"/api/{address}", json=body | {"seed": seed}))[name] for seed in (3, 3, 4)
+            arrays(client.post(f"/api/{address}", json=body | {"seed": seed}))[name]
+            for seed in (3, 3, 4)
         )
         assert (first == again).all()
         assert (first != other).any()
-    assert (tiny_atlas().properties["component:0"].values(torch.from_numpy(first)) > 0.5).all()  # as wished
+    assert (
+        tiny_atlas().properties["component:0"].values(torch.from_numpy(first)) > 0.5
+    ).all()  # as wished
 
 
 def test_repair_brings_a_place_to_the_edge(client: TestClient) -> None:
     given = arrays(client.post("/api/repair", json={"start": [0.0, 3.0, 3.0], "share": 0.05}))
     assert given["repair/outside"].tolist()[0] == 1
-    assert given["repair/log_prob"][1] >= tiny_atlas().map.floor(0.05) - 0.05
+    assert given["repair/log_prob"][1] >= tiny_atlas().map.threshold(0.05) - 0.05
 
 
 @pytest.mark.parametrize("kind", ["gif", "png", "npz", "json"])
 def test_journeys_are_exported(client: TestClient, kind: str) -> None:
     points = [LEFT, [0.0, 0.0, 0.0], RIGHT]
-    answer = client.post("/api/export", json={"points": points, "format": kind, "seconds": 1, "bounce": False})
+    answer = client.post(
+        "/api/export", json={"points": points, "format": kind, "seconds": 1, "bounce": False}
+    )
     assert answer.status_code == 200
     assert f"journey.{kind}" in answer.headers["content-disposition"]
     wanted = tiny_atlas().map.log_prob(torch.tensor(points)).detach()
@@ -256,7 +293,11 @@ def test_a_film_can_be_played(client: TestClient) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4")
     with av.open(io.BytesIO(answer.content)) as film:
         stream = film.streams.video[0]
-        assert (stream.codec_context.name, stream.average_rate, film.duration / av.time_base) == ("h264", 2, 2.0)
+        assert (stream.codec_context.name, stream.average_rate, film.duration / av.time_base) == (
+            "h264",
+            2,
+            2.0,
+        )
         frames = [frame.to_ndarray(format="gray").astype(float) for frame in film.decode(stream)]
     assert len(frames) == 4
     there, middle, end, back = frames

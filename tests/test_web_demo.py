@@ -29,10 +29,12 @@ def test_the_map_knows_that_grey_is_outside(generator: torch.Generator) -> None:
     red, cyan = torch.tensor([2.2, 0, 0, 0, 0, 0]), torch.tensor([-2.2, 0, 0, 0, 0, 0])
     line = atlas.travel(red, cyan, "linear", frames=9)
     route = atlas.travel(red, cyan, "geodesic", frames=9)
-    assert line.metrics["lowest"] < atlas.map.floor(0.05) < route.metrics["lowest"]
+    assert line.metrics["lowest"] < atlas.map.threshold(0.05) < route.metrics["lowest"]
     z = population().sample(1_000, generator=generator)
     gaussian = torch.distributions.MultivariateNormal(z.mean(dim=0), torch.cov(z.T))
-    learned, exact, rival = (density.log_prob(z).mean().item() for density in (atlas.map, population(), gaussian))
+    learned, exact, rival = (
+        density.log_prob(z).mean().item() for density in (atlas.map, population(), gaussian)
+    )
     assert (exact + rival) / 2 < learned < exact + 0.05
     assert atlas.label_names == KINDS
     assert len(atlas.labels["train"].unique()) == 3

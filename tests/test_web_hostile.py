@@ -35,11 +35,15 @@ def bomb() -> bytes:
     """A PNG of a few kilobytes that says it has a billion pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 0, 0, 0, 0)
     rows = zlib.compress(bytes(1_000_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
 
 
 BODIES: dict[str, tuple[str, Any]] = {
@@ -66,7 +70,10 @@ BODIES: dict[str, tuple[str, Any]] = {
     "parallel": ("plane", {"kind": "given", "origin": Z, "axes": [[1, 0, 0], [2, 0, 0]]}),
     "one point": ("plane", {"kind": "through", "codes": [Z, Z, Z]}),
     "no such attribute": ("plane", {"kind": "attributes", "attributes": ["hat", "component:0"]}),
-    "component beyond": ("plane", {"kind": "attributes", "attributes": ["component:99999999999", "component:0"]}),
+    "component beyond": (
+        "plane",
+        {"kind": "attributes", "attributes": ["component:99999999999", "component:0"]},
+    ),
     "many frames": ("travel", {"stops": [Z, Z], "frames": 10**9}),
     "one stop": ("travel", {"stops": [Z]}),
     "many stops": ("travel", {"stops": [Z] * 17}),
@@ -96,7 +103,9 @@ BODIES: dict[str, tuple[str, Any]] = {
 def test_bad_bodies_get_one_sentence(client: TestClient, name: str) -> None:
     address, body = BODIES[name]
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    answer = client.post(f"/api/{address}", content=content, headers={"content-type": "application/json"})
+    answer = client.post(
+        f"/api/{address}", content=content, headers={"content-type": "application/json"}
+    )
     assert 400 <= answer.status_code < 500, answer.text
     sentence = answer.json()["detail"]
     assert 0 < len(sentence) < 700
@@ -184,7 +193,10 @@ def test_who_may_ask(client: TestClient, headers: dict[str, str], status: int) -
 
 
 def test_websockets_are_refused(client: TestClient) -> None:
-    with pytest.raises(Exception, match=r"^$|1008|403") as refused, client.websocket_connect("/api/atlas"):
+    with (
+        pytest.raises(Exception, match=r"^$|1008|403") as refused,
+        client.websocket_connect("/api/atlas"),
+    ):
         pass
     assert type(refused.value).__name__ in ("WebSocketDisconnect", "WebSocketDenialResponse")
 
@@ -200,8 +212,13 @@ def test_the_token_is_asked_for_everywhere_and_exchanged_once() -> None:
         assert client.get("/?token=%ff%00").status_code == 401
         assert client.get("/api/atlas?token=s3cret").status_code == 401
         assert client.post("/?token=s3cret").status_code == 401
-        assert client.get("/api/atlas", headers={"cookie": "latent-atlas=s3cret; ;=;\x7f"}).status_code == 401
-        assert client.get("/api/atlas", headers={"authorization": "Bearer s3cret"}).status_code == 200
+        assert (
+            client.get("/api/atlas", headers={"cookie": "latent-atlas=s3cret; ;=;\x7f"}).status_code
+            == 401
+        )
+        assert (
+            client.get("/api/atlas", headers={"authorization": "Bearer s3cret"}).status_code == 200
+        )
         given = client.get("/?token=s3cret&plane=a")
         assert given.status_code == 200
         assert "s3cret" not in given.text
@@ -209,4 +226,6 @@ def test_the_token_is_asked_for_everywhere_and_exchanged_once() -> None:
         cookie = given.headers["set-cookie"].lower()
         assert "samesite=strict" in cookie
         assert "httponly" in cookie
-        assert client.get("/api/atlas").status_code == 200  # the client keeps the cookie, as browsers do
+        assert (
+            client.get("/api/atlas").status_code == 200
+        )  # the client keeps the cookie, as browsers do

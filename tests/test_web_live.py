@@ -40,16 +40,26 @@ def test_an_atlas_appears_when_its_run_has_finished(tmp_path: Path) -> None:
         given = client.post("/api/travel", json=body)  # codes alone have no images
         assert set(arrays(given)) == {"linear/points", "linear/log_prob", "linear/outside"}
         for address in ("thumbnails?indices=0", "encode"):
-            answer = client.get(f"/api/{address}") if "?" in address else client.post(f"/api/{address}", content=b"x")
+            answer = (
+                client.get(f"/api/{address}")
+                if "?" in address
+                else client.post(f"/api/{address}", content=b"x")
+            )
             assert answer.status_code == 400
             assert "no decoder" in answer.json()["detail"]
-        assert client.post("/api/export", json={"points": [[0, 0, 0]], "format": "json"}).status_code == 200
+        assert (
+            client.post("/api/export", json={"points": [[0, 0, 0]], "format": "json"}).status_code
+            == 200
+        )
 
 
 def test_losses_come_as_they_are_logged(tmp_path: Path) -> None:
     run = begun(tmp_path)
     with client_of(run=run.path) as client:
-        assert client.get("/api/progress").json() == {"training": True, "records": [], "total": 0} | NOTHING
+        assert (
+            client.get("/api/progress").json()
+            == {"training": True, "records": [], "total": 0} | NOTHING
+        )
         for step in (10, 20, 30):
             run.log({"phase": "model", "step": step, "kl": 1.0 / step})
         with run.file("log.jsonl").open("a") as file:
@@ -69,14 +79,18 @@ def test_the_picture_is_of_the_newest_checkpoint(tmp_path: Path) -> None:
         checkpointed(run, 2_000, lift=50.0)
         assert client.get("/api/progress").json()["picture"] == 2_000
         second = client.get("/api/progress/picture")
-    before, after = (np.asarray(Image.open(io.BytesIO(one.content)).convert("L")) for one in (first, second))
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(one.content)).convert("L")) for one in (first, second)
+    )
     assert before.shape == after.shape
     assert after.mean() > before.mean() + 20  # white reconstructions and draws
 
 
 def test_a_checkpoint_of_another_version_is_said(tmp_path: Path) -> None:
     run = begun(tmp_path)
-    write_tensors(run.file("state.safetensors"), {"average/encoder.x": torch.zeros(1)}, {"step": "5"})
+    write_tensors(
+        run.file("state.safetensors"), {"average/encoder.x": torch.zeros(1)}, {"step": "5"}
+    )
     with client_of(run=run.path) as client:
         for what in ("picture", "map"):
             answer = client.get(f"/api/progress/{what}")
@@ -87,7 +101,10 @@ def test_a_checkpoint_of_another_version_is_said(tmp_path: Path) -> None:
 def lifted(given: dict[str, np.ndarray], window: dict[str, float]) -> torch.Tensor:
     """The codes of all pixels, row by row from the lowest one."""
     side = len(given["log_prob"])
-    x, y = (np.linspace(window[low], window[high], side) for low, high in (("left", "right"), ("bottom", "top")))
+    x, y = (
+        np.linspace(window[low], window[high], side)
+        for low, high in (("left", "right"), ("bottom", "top"))
+    )
     across, up = np.meshgrid(x, y)
     places = np.stack([across.ravel(), up.ravel()], axis=1)
     return torch.from_numpy(given["origin"] + places @ given["axes"]).float()
@@ -109,7 +126,9 @@ def test_codes_are_where_the_newest_checkpoint_has_them(tmp_path: Path) -> None:
             with torch.no_grad():
                 codes = encoder(images)[0].numpy()
             np.testing.assert_allclose(given["axes"] @ given["axes"].T, np.eye(2), atol=1e-5)
-            np.testing.assert_allclose(given["xy"], (codes - codes.mean(axis=0)) @ given["axes"].T, atol=1e-5)
+            np.testing.assert_allclose(
+                given["xy"], (codes - codes.mean(axis=0)) @ given["axes"].T, atol=1e-5
+            )
             largest = np.linalg.eigvalsh(np.cov(codes.T, bias=True))[-2:].sum()
             np.testing.assert_allclose(given["xy"].var(axis=0).sum(), largest, rtol=1e-4)
         assert numbers[0] < numbers[1]
@@ -134,7 +153,9 @@ def test_codes_do_not_turn_over_between_checkpoints(tmp_path: Path) -> None:
     checkpointed(run, 1_000)
     tensors, about = read_tensors(run.file("state.safetensors"))
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(2)))[0]
-    head = {name: value for name, value in tensors.items() if name.startswith("average/encoder.head.")}
+    head = {
+        name: value for name, value in tensors.items() if name.startswith("average/encoder.head.")
+    }
     turned = {name: torch.cat([turn @ value[:3], value[3:]]) for name, value in head.items()}
     with client_of(run=run.path) as client:
         before = arrays(client.get("/api/progress/map"))["xy"]
@@ -153,7 +174,9 @@ def test_a_map_is_seen_while_it_is_learned(tmp_path: Path) -> None:
         torch.randint(256, (60, 1, 8, 8), generator=generator, dtype=torch.uint8),
         torch.arange(60) % 2, ("even", "odd"), tuple(f"row:{k}" for k in range(60)), held_out,
     )  # fmt: skip
-    config = replace(run.config(), map=MapConfig(width=8, depth=1, steps=30, check_every=10, batch_size=32))
+    config = replace(
+        run.config(), map=MapConfig(width=8, depth=1, steps=30, check_every=10, batch_size=32)
+    )
     seen = []
     with client_of(run=run.path, device="cpu") as client:
 
@@ -164,14 +187,16 @@ def test_a_map_is_seen_while_it_is_learned(tmp_path: Path) -> None:
                 so_far = LatentMap.load(run.file("growing.safetensors"))
                 exact = so_far.log_prob(lifted(given, said["window"])).numpy()
                 np.testing.assert_allclose(given["log_prob"].ravel(), exact, atol=1e-4)
-                assert (said["step"], said["edge"]) == (None, so_far.floor(0.05))
+                assert (said["step"], said["edge"]) == (None, so_far.threshold(0.05))
                 seen.append((given, client.get("/api/progress").json()["map"]))
 
         train(images, config, run, log=look)
     assert len(seen) == 3
     codes = read_tensors(run.file("codes.safetensors"))[0]["held_out.means"].numpy()
     for (given, number), (later, newer) in pairwise(seen):
-        np.testing.assert_allclose(given["xy"], (codes - given["origin"]) @ given["axes"].T, atol=1e-5)
+        np.testing.assert_allclose(
+            given["xy"], (codes - given["origin"]) @ given["axes"].T, atol=1e-5
+        )
         assert (given["xy"] == later["xy"]).all()
         assert not np.allclose(given["log_prob"], later["log_prob"], atol=1e-3)
         assert number < newer

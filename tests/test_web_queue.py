@@ -39,7 +39,9 @@ def test_work_is_done_in_order_and_by_one_thread() -> None:
         return number * number
 
     async def ask() -> list[int]:
-        return await asyncio.gather(*(queue.do(lambda n=n: note(n), Client().request) for n in range(8)))
+        return await asyncio.gather(
+            *(queue.do(lambda n=n: note(n), Client().request) for n in range(8))
+        )
 
     assert asyncio.run(ask()) == [number * number for number in range(8)]
     queue.close()
@@ -51,7 +53,10 @@ def test_more_than_may_wait_is_refused_and_room_is_made_again() -> None:
     queue, free = WorkQueue(2, WAIT), threading.Event()
 
     async def ask() -> None:
-        two = [asyncio.ensure_future(queue.do(lambda: free.wait(WAIT), Client().request)) for _ in range(2)]
+        two = [
+            asyncio.ensure_future(queue.do(lambda: free.wait(WAIT), Client().request))
+            for _ in range(2)
+        ]
         await asyncio.sleep(0)
         with pytest.raises(Busy):
             await queue.do(lambda: None, Client().request)
@@ -190,9 +195,15 @@ def test_fifty_clients_at_once_lose_no_request_and_get_their_own_answers() -> No
 
         def ask(number: int) -> bool:
             place = [1.0 + number / 50, 0.0, 0.0]
-            given = arrays(client.post("/api/travel", json={"stops": [place, [0.0] * 3], "planners": ["linear"]}))
+            given = arrays(
+                client.post(
+                    "/api/travel", json={"stops": [place, [0.0] * 3], "planners": ["linear"]}
+                )
+            )
             known = client.get("/api/codes", params={"offset": number, "count": 1})
             mine = np.allclose(given["linear/points"][0], place, atol=1e-6)
-            return mine and np.allclose(arrays(known)["means"][0], tiny_atlas().codes["train"].means[number])
+            return mine and np.allclose(
+                arrays(known)["means"][0], tiny_atlas().codes["train"].means[number]
+            )
 
         assert all(crowd.map(ask, range(150)))

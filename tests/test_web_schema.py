@@ -19,7 +19,12 @@ from schemathesis.specs.openapi.checks import (
 from latent_atlas.explorer.server import Limits, make_app
 from web_server import tiny_atlas
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
 EXAMPLES = int(os.environ.get("EXAMPLES", "5"))  # of each address; more of them were tried by hand
 SECONDS = 0.3  # of computation for one request: that it is stopped is an answer as well
 HOW = settings(

@@ -9,13 +9,16 @@ import torch
 from latent_atlas.config import Config, ModelConfig
 from latent_atlas.device import Engine
 from latent_atlas.runs import Run, write_tensors
-from latent_atlas.training.step import Learner
+from latent_atlas.training.step import TrainStep
 from web_server import tiny_atlas
 
 __all__ = ["begun", "checkpointed", "finish", "mapping"]
 
 SMALL = replace(
-    Config(), model=ModelConfig(image_size=8, channels=1, latent_dim=3, width=4, depth=1, discriminator_width=4)
+    Config(),
+    model=ModelConfig(
+        image_size=8, channels=1, latent_dim=3, width=4, depth=1, discriminator_width=4
+    ),
 )
 
 
@@ -24,15 +27,19 @@ def begun(folder: Path, **training: Any) -> Run:
     run = Run(folder)
     run.claim()
     run.begin(replace(SMALL, train=replace(SMALL.train, **training)))
-    images = torch.randint(256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    write_tensors(run.file("examples.safetensors"), {"images": images, "labels": torch.arange(20) % 2})
+    images = torch.randint(
+        256, (20, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
+    write_tensors(
+        run.file("examples.safetensors"), {"images": images, "labels": torch.arange(20) % 2}
+    )
     run.write_json("manifest.json", {"label_names": ["even", "odd"]})
     return run
 
 
-def checkpointed(run: Run, step: int, lift: float = 0.0) -> Learner:
+def checkpointed(run: Run, step: int, lift: float = 0.0) -> TrainStep:
     """Write the checkpoint of a step: E and D_z somewhere, the averaged decoder's last bias lifted."""
-    learner = Learner(run.config(), Engine("cpu", "32", compile=False))
+    learner = TrainStep(run.config(), Engine("cpu", "32", compile=False))
     generator = torch.Generator().manual_seed(step)
     with torch.no_grad():
         [*learner.average["decoder"].parameters()][-1].add_(lift)

@@ -23,7 +23,9 @@ __all__ = ["ADDRESS", "arrays", "client_of", "facts", "tiny_atlas"]
 ADDRESS = "http://127.0.0.1:8765"
 DIMENSION, SIDE = 3, 8
 SETTINGS = MapConfig(width=16, depth=1, steps=60, batch_size=128, check_every=30)
-MIXING = torch.linalg.qr(torch.randn(SIDE * SIDE, DIMENSION, generator=torch.Generator().manual_seed(1)))[0]
+MIXING = torch.linalg.qr(
+    torch.randn(SIDE * SIDE, DIMENSION, generator=torch.Generator().manual_seed(1))
+)[0]
 
 
 def draw(latents: Tensor) -> Tensor:
@@ -47,7 +49,11 @@ def tiny_atlas() -> Atlas:
         means[:, 0] += torch.where(labels[part] == 1, 1.2, -1.2)
         codes[part] = Codes(means)
     made = LatentMap.fit(
-        codes["train"].means, config=SETTINGS, held_out=codes["held_out"], generator=generator, warn=False
+        codes["train"].means,
+        config=SETTINGS,
+        held_out=codes["held_out"],
+        generator=generator,
+        warn=False,
     )
     return Atlas(
         Autoencoder(recognise, draw, (1, SIDE, SIDE), (DIMENSION,), device=made.device),
@@ -60,7 +66,9 @@ def tiny_atlas() -> Atlas:
     )
 
 
-def client_of(atlas: Atlas | None = None, *, limits: Limits | None = None, **options: Any) -> TestClient:
+def client_of(
+    atlas: Atlas | None = None, *, limits: Limits | None = None, **options: Any
+) -> TestClient:
     """A client of a server for an atlas, to be used as a context."""
     app = make_app(atlas, limits=limits or Limits(), **options)
     return TestClient(app, base_url=ADDRESS, raise_server_exceptions=False)

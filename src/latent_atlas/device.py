@@ -32,13 +32,19 @@ def pick_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"device '{name}' cannot be used ({reason}); `latent-atlas doctor` lists what can") from None
+        raise UserError(
+            f"device '{name}' cannot be used ({reason}); `latent-atlas doctor` lists what can"
+        ) from None
     return device
 
 
 def device_name(device: torch.device) -> str:
     """What to print beside a time that was measured on it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type} ({platform.machine()})"
+    )
 
 
 class Engine:
@@ -102,8 +108,12 @@ def stop_request() -> Iterator[StopRequest]:
     """Turn Ctrl-C and SIGTERM into a request that the loop answers when its state is whole."""
     request = StopRequest()
     try:
-        before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # signals reach the main thread only; elsewhere whoever started the thread stops it
+        before = {
+            number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+    except (
+        ValueError
+    ):  # signals reach the main thread only; elsewhere whoever started the thread stops it
         before = {}
     try:
         yield request

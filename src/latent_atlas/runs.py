@@ -32,10 +32,16 @@ from latent_atlas.errors import UserError
 __all__ = ["Run", "optimizer_tensors", "read_tensors", "restore_optimizer", "write_tensors"]
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
     """Write named tensors to `path`, replacing it only once they are all on disk."""
     partial = path.with_suffix(".partial")
-    save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, partial, metadata)
+    save_file(
+        {name: value.detach().contiguous().cpu() for name, value in tensors.items()},
+        partial,
+        metadata,
+    )
     _replace(partial, path)
 
 
@@ -53,10 +59,13 @@ def read_tensors(
         UserError: there is no such file, or it is damaged.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist; `latent-atlas train` makes a run, and --resume finishes one")
+        raise UserError(
+            f"{path} does not exist; `latent-atlas train` makes a run, and --resume finishes one"
+        )
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
-            names = [] if prefix is None else [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            every = [] if prefix is None else file.keys()
+            names = [name for name in every if name.startswith(prefix or "")]
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except SafetensorError as error:
         raise UserError(f"{path} is damaged ({error}); restore it or make it again") from None
@@ -65,7 +74,9 @@ def read_tensors(
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """An optimiser's state as flat named tensors."""
     state = optimizer.state_dict()["state"]
-    return {f"{index}.{key}": value for index, slots in state.items() for key, value in slots.items()}
+    return {
+        f"{index}.{key}": value for index, slots in state.items() for key, value in slots.items()
+    }
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -104,7 +115,9 @@ class Run:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.path} cannot be made a folder ({error.strerror}); choose another --out") from None
+            raise UserError(
+                f"{self.path} cannot be made a folder ({error.strerror}); choose another --out"
+            ) from None
 
     def begin(self, config: Config) -> None:
         """Write the configuration, which makes the folder a run."""
@@ -164,7 +177,9 @@ class Run:
         try:
             return json.loads(self.file(name).read_text())
         except json.JSONDecodeError as error:
-            raise UserError(f"{self.file(name)} is damaged ({error}); remove it and resume the run") from None
+            raise UserError(
+                f"{self.file(name)} is damaged ({error}); remove it and resume the run"
+            ) from None
 
 
 def _replace(partial: Path, path: Path) -> None:

@@ -27,7 +27,9 @@ ByteImages = UInt8[Tensor, "n c h w"]  # in 0..255, as stored and as sent to a d
 Labels = Int[Tensor, " n"]  # class numbers; -1 where an image has none
 Mask = Bool[Tensor, " n"]  # True for the images or codes that are meant
 Latents = Float[Tensor, "n d"]
-Located = Float[Tensor, "n ..."]  # codes as rows (n, d), or in the shape in which an autoencoder gives them
+Located = Float[
+    Tensor, "n ..."
+]  # codes as rows (n, d), or in the shape in which an autoencoder gives them
 Points = Float[Tensor, "frames n d"]  # n paths of as many frames each
 Films = Float[Tensor, "frames n c h w"]  # their images in [0, 1]
 Trace = Float[Tensor, "steps n d"]  # every step of n walks

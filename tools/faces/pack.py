@@ -35,7 +35,9 @@ def sheet(pixels: np.ndarray) -> np.ndarray:
     rounded = np.clip((pixels.astype(int) + STEP // 2) // STEP * STEP, 0, 255).astype(np.uint8)
     tiles = rounded.reshape(-1, COLUMNS, SIDE, SIDE, 3).transpose(0, 2, 1, 3, 4)
     stream = io.BytesIO()
-    Image.fromarray(tiles.reshape(-1, COLUMNS * SIDE, 3)).save(stream, "webp", lossless=True, quality=100, method=6)
+    Image.fromarray(tiles.reshape(-1, COLUMNS * SIDE, 3)).save(
+        stream, "webp", lossless=True, quality=100, method=6
+    )
     return np.frombuffer(stream.getvalue(), np.uint8)
 
 
@@ -45,9 +47,13 @@ def columns(faces: list[dict[str, str | float]]) -> dict[str, np.ndarray]:
     for name in faces[0]:
         values = [face[name] for face in faces]
         if isinstance(values[0], str):
-            categories = ORDER.get(name) or sorted(set(values), key=lambda word: (word != "none", word))
+            categories = ORDER.get(name) or sorted(
+                set(values), key=lambda word: (word != "none", word)
+            )
             arrays[f"categories/{name}"] = np.array(categories)
-            arrays[f"attribute/{name}"] = np.array([categories.index(value) for value in values], np.int16)
+            arrays[f"attribute/{name}"] = np.array(
+                [categories.index(value) for value in values], np.int16
+            )
         else:
             arrays[f"attribute/{name}"] = np.array(values, np.float32)
     return arrays

@@ -5,11 +5,11 @@ import torch
 from jaxtyping import Float
 from sklearn.neighbors import NearestNeighbors
 
-from latent_atlas.anomaly.result import Scores, fewest
-from latent_atlas.anomaly.statistics import Column, Evidence
+from latent_atlas.anomaly.result import AnomalyTable, fewest
+from latent_atlas.anomaly.statistics import AnomalyStatistics, Column
 from latent_atlas.errors import UserError
 
-__all__ = ["FALSE_ALARM", "Scorer"]
+__all__ = ["FALSE_ALARM", "ConformalScorer"]
 
 FALSE_ALARM = 0.05
 FEWEST = 4  # held-out images, two to compare with and two to rank among
@@ -20,7 +20,7 @@ TINY = 1e-12
 Surprises = Float[np.ndarray, "n k"]
 
 
-class Scorer:
+class ConformalScorer:
     r"""Says how odd images are beside held-out real ones.
 
     An image is odd in several ways that must not be added up, as they are in the likelihood of a VAE, where an unlikely
@@ -50,7 +50,7 @@ class Scorer:
         calibrated_on: m, held-out images that distances are ranked among.
     """
 
-    def __init__(self, held_out: Evidence, *, generator: torch.Generator) -> None:
+    def __init__(self, held_out: AnomalyStatistics, *, generator: torch.Generator) -> None:
         """Learn what is usual.
 
         Arguments:
@@ -65,11 +65,17 @@ class Scorer:
                 f"oddness is measured against real images held out from training, and there are {len(held_out)}; give "
                 f"at least {FEWEST}, for a false-alarm rate of 5 % at least {2 * fewest(FALSE_ALARM)}"
             )
-        order = torch.randperm(len(held_out), generator=generator, device=generator.device).cpu().numpy()
+        order = (
+            torch.randperm(len(held_out), generator=generator, device=generator.device)
+            .cpu()
+            .numpy()
+        )
         half = len(held_out) // 2
         self._usual = held_out[order[:half]]
         self._known = np.sort(held_out.log_prob)
-        self._neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, max(1, half // 5))).fit(self._usual.means)
+        self._neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, max(1, half // 5))).fit(
+            self._usual.means
+        )
         self._centre, self._scale = 0.0, 1.0
         usual = self._surprises(self._usual, among_itself=True)
         self._centre = np.median(usual, axis=0)
@@ -79,7 +85,13 @@ class Scorer:
         self._ranked = np.sort(self._distance(self._surprises(held_out[order[half:]])))
         self.calibrated_on = len(self._ranked)
 
-    def score(self, images: Evidence, *, false_alarm: float = FALSE_ALARM, names: tuple[str, ...] = ()) -> Scores:
+    def score(
+        self,
+        images: AnomalyStatistics,
+        *,
+        false_alarm: float = FALSE_ALARM,
+        names: tuple[str, ...] = (),
+    ) -> AnomalyTable:
         """Score images; each row depends on its own image only.
 
         Arguments:
@@ -91,7 +103,9 @@ class Scorer:
             UserError: the rate is no share, or the evidence is of other kinds.
         """
         if not 0 < false_alarm < 1:
-            raise UserError(f"the false-alarm rate is {false_alarm}; choose a share between 0 and 1, such as 0.05")
+            raise UserError(
+                f"the false-alarm rate is {false_alarm}; choose a share between 0 and 1, such as 0.05"
+            )
         for name in ("error", "width"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
@@ -103,7 +117,7 @@ class Scorer:
         as_far = self.calibrated_on - np.searchsorted(self._ranked, distance)
         p = (1 + as_far) / (self.calibrated_on + 1)
         vector = dict(zip(self._kinds, surprises.T, strict=True))
-        return Scores(
+        return AnomalyTable(
             names=names or tuple(f"row:{i}" for i in range(len(images))),
             log_prob=images.log_prob,
             typicality=np.searchsorted(self._known, images.log_prob) / len(self._known),
@@ -141,16 +155,21 @@ class Scorer:
     @property
     def _kinds(self) -> tuple[str, ...]:
         """Columns that the surprises are about, in their order."""
-        return ("log_prob", *(name for name in ("error", "width") if getattr(self._usual, name) is not None))
+        return (
+            "log_prob",
+            *(name for name in ("error", "width") if getattr(self._usual, name) is not None),
+        )
 
-    def _surprises(self, images: Evidence, *, among_itself: bool = False) -> Surprises:
+    def _surprises(self, images: AnomalyStatistics, *, among_itself: bool = False) -> Surprises:
         """How far each kind of evidence is from the usual, in standard deviations.
 
         Arguments:
             among_itself: The images are the usual ones, and none is its own neighbour.
         """
         columns = [-images.log_prob]
-        similar = self._neighbours.kneighbors(None if among_itself else images.means, return_distance=False)
+        similar = self._neighbours.kneighbors(
+            None if among_itself else images.means, return_distance=False
+        )
         for name in self._kinds[1:]:
             usual, value = (np.log(getattr(some, name) + TINY) for some in (self._usual, images))
             columns.append(value - usual[similar].mean(axis=1))
@@ -158,5 +177,7 @@ class Scorer:
 
     def _distance(self, surprises: Surprises) -> Column:
         """|w v|."""
-        halved = np.array([TOO_GOOD if kind in ("log_prob", "error") else 1.0 for kind in self._kinds])
+        halved = np.array(
+            [TOO_GOOD if kind in ("log_prob", "error") else 1.0 for kind in self._kinds]
+        )
         return np.linalg.norm(np.where(surprises < 0, halved * surprises, surprises), axis=1)

@@ -13,13 +13,13 @@ from jaxtyping import Bool
 from latent_atlas.anomaly.statistics import Column
 from latent_atlas.errors import UserError
 
-__all__ = ["Scores", "fewest"]
+__all__ = ["AnomalyTable", "fewest"]
 
 ABOUT = ("false_alarm", "calibrated_on")
 
 
 @dataclass(frozen=True)
-class Scores:
+class AnomalyTable:
     """One row per image; columns that could not be measured are None.
 
     Attributes:
@@ -79,7 +79,12 @@ class Scores:
     def about(self) -> dict[str, Any]:
         """How to read the table: false-alarm rate, threshold, calibration, and how many images are odd."""
         told = {name: getattr(self, name) for name in ABOUT}
-        return {"images": len(self), "odd": int(self.odd.sum()), "threshold": self.threshold, **told}
+        return {
+            "images": len(self),
+            "odd": int(self.odd.sum()),
+            "threshold": self.threshold,
+            **told,
+        }
 
     def sentence(self) -> str:
         """The outcome in words."""
@@ -111,7 +116,9 @@ class Scores:
                 table.writerows(rows)
         elif suffix == ".json":
             finite = [{name: _finite(value) for name, value in row.items()} for row in rows]
-            path.write_text(json.dumps({**self.about(), "rows": finite}, indent=2) + "\n", encoding="utf-8")
+            path.write_text(
+                json.dumps({**self.about(), "rows": finite}, indent=2) + "\n", encoding="utf-8"
+            )
         else:
             raise UserError(f"{path} is not a .csv or .json file; choose one of these")
         return path

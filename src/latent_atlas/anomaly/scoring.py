@@ -5,22 +5,24 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from latent_atlas.anomaly.conformal import FALSE_ALARM, Scorer
-from latent_atlas.anomaly.result import Scores
-from latent_atlas.anomaly.statistics import Evidence, gather
-from latent_atlas.codes.codec import Coding
+from latent_atlas.anomaly.conformal import FALSE_ALARM, ConformalScorer
+from latent_atlas.anomaly.result import AnomalyTable
+from latent_atlas.anomaly.statistics import AnomalyStatistics, gather
+from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Values
 
-__all__ = ["Scoring"]
+__all__ = ["AnomalyScorer"]
 
 
-class Scoring:
+class AnomalyScorer:
     """Scores by one map; what it is calibrated by is measured once, when it is first needed."""
 
-    def __init__(self, density: Density, coding: Coding, held_out: Codes, errors: Values | None) -> None:
+    def __init__(
+        self, density: Density, coding: Codec, held_out: Codes, errors: Values | None
+    ) -> None:
         """Arguments: the map; its model, if any; held-out codes; the errors of their images, where they are known."""
         self._density = density
         self._coding = coding
@@ -34,7 +36,7 @@ class Scoring:
         false_alarm: float = FALSE_ALARM,
         held_out: Tensor | None = None,
         names: tuple[str, ...] = (),
-    ) -> Scores:
+    ) -> AnomalyTable:
         """Score images, or codes alone; arguments and errors as for `Atlas.score`."""
         evidence = self._evidence(places)
         if held_out is not None:
@@ -43,7 +45,7 @@ class Scoring:
             scorer = self._by_codes if evidence.error is None else self.by_images
         return scorer.score(evidence, false_alarm=false_alarm, names=names)
 
-    def _evidence(self, places: Tensor) -> Evidence:
+    def _evidence(self, places: Tensor) -> AnomalyStatistics:
         """What is measured of images, or of codes."""
         if not self._coding.are_images(places):
             return gather(self._density, Codes(self._coding.rows(places)))
@@ -51,7 +53,7 @@ class Scoring:
         return gather(self._density, codes, self._coding.errors(places, codes.means))
 
     @cached_property
-    def by_images(self) -> Scorer:
+    def by_images(self) -> ConformalScorer:
         """What scores images, by those that were held out.
 
         Raises:
@@ -65,10 +67,10 @@ class Scoring:
         return _scorer(gather(self._density, self._held_out, self._errors))
 
     @cached_property
-    def _by_codes(self) -> Scorer:
+    def _by_codes(self) -> ConformalScorer:
         return _scorer(gather(self._density, self._held_out.points()))
 
 
-def _scorer(held_out: Evidence) -> Scorer:
+def _scorer(held_out: AnomalyStatistics) -> ConformalScorer:
     """The scorer by these images, the same whenever it is made."""
-    return Scorer(held_out, generator=torch.Generator().manual_seed(0))
+    return ConformalScorer(held_out, generator=torch.Generator().manual_seed(0))

@@ -9,18 +9,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.density.base import Density, Membership
+from latent_atlas.density.base import Density, DensityRatioModel
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Values
 
-__all__ = ["Column", "Evidence", "gather"]
+__all__ = ["AnomalyStatistics", "Column", "gather"]
 
 Column = Float[np.ndarray, " n"]
 PIECE = 4_096  # codes judged at a time
 
 
 @dataclass(frozen=True)
-class Evidence:
+class AnomalyStatistics:
     """What is measured of each image.
 
     Attributes:
@@ -43,12 +43,14 @@ class Evidence:
 
     def __getitem__(self, rows: np.ndarray) -> "Evidence":
         """The evidence of some images, by their numbers."""
-        columns: dict[str, Any] = {name: value for name, value in vars(self).items() if value is not None}
-        return Evidence(**{name: value[rows] for name, value in columns.items()})
+        columns: dict[str, Any] = {
+            name: value for name, value in vars(self).items() if value is not None
+        }
+        return AnomalyStatistics(**{name: value[rows] for name, value in columns.items()})
 
 
 @torch.no_grad()
-def gather(density: Density, codes: Codes, errors: Values | None = None) -> Evidence:
+def gather(density: Density, codes: Codes, errors: Values | None = None) -> AnomalyStatistics:
     """Measure images by their codes.
 
     Arguments:
@@ -62,9 +64,13 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Evid
     if len(codes) == 0:
         raise UserError("there is nothing to score; give at least one image")
     pieces = codes.means.split(PIECE)
-    real = torch.cat([density.realness(z) for z in pieces]) if isinstance(density, Membership) else None
+    real = (
+        torch.cat([density.realness(z) for z in pieces])
+        if isinstance(density, DensityRatioModel)
+        else None
+    )
     spread = None if codes.log_variances is None else (codes.log_variances.mean(dim=1) / 2).exp()
-    found = Evidence(
+    found = AnomalyStatistics(
         means=_array(codes.means),
         log_prob=_array(torch.cat([density.log_prob(z) for z in pieces])),
         realness=None if real is None else _array(real),

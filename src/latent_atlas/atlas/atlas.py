@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.anomaly.conformal import FALSE_ALARM, Scorer
-from latent_atlas.anomaly.result import Scores
-from latent_atlas.anomaly.scoring import Scoring
-from latent_atlas.atlas.loading import Holdings
+from latent_atlas.anomaly.conformal import FALSE_ALARM, ConformalScorer
+from latent_atlas.anomaly.result import AnomalyTable
+from latent_atlas.anomaly.scoring import AnomalyScorer
+from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
-from latent_atlas.attributes.registry import Properties, Wishes
-from latent_atlas.codes.codec import Coding
+from latent_atlas.attributes.registry import AttributeSet, Conditions
+from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.config.density_ratio import MapConfig
@@ -25,15 +25,15 @@ from latent_atlas.errors import UserError
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
 from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
-from latent_atlas.sampling.target import Draws
+from latent_atlas.sampling.target import Samples
 from latent_atlas.shapes import Images, Latents
-from latent_atlas.travel.ascent import uphill
+from latent_atlas.travel.ascent import project
 from latent_atlas.travel.interpolate import journey
-from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, measure
+from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.planners.base import between_means, understood
-from latent_atlas.travel.random_walk import explore
-from latent_atlas.travel.traversal import along
+from latent_atlas.travel.random_walk import random_walk
+from latent_atlas.travel.traversal import traverse
 
 __all__ = ["Atlas"]
 
@@ -71,11 +71,11 @@ class Atlas:
         self.codes = codes
         self.labels = labels or {}
         self.label_names = label_names
-        self.properties = Properties(codes["train"].means, self.labels.get("train"), label_names)
+        self.properties = AttributeSet(codes["train"].means, self.labels.get("train"), label_names)
         self.config = config
         self.errors = errors
-        self._coding = Coding(model, map.shape, map.device)
-        self._scoring = Scoring(map, self._coding, codes["held_out"], errors)
+        self._coding = Codec(model, map.shape, map.device)
+        self._scoring = AnomalyScorer(map, self._coding, codes["held_out"], errors)
 
     @property
     def device(self) -> torch.device:
@@ -98,7 +98,7 @@ class Atlas:
         Raises:
             UserError: the folder holds no run, or one that has not finished.
         """
-        return cls(**vars(Holdings.read(FilePath(run), pick_device(device))))
+        return cls(**vars(AtlasParts.read(FilePath(run), pick_device(device))))
 
     @classmethod
     def wrap(
@@ -134,7 +134,7 @@ class Atlas:
         Warns:
             UserWarning: for each thing that was repaired in the codes, or should be known of them.
         """
-        held = Holdings.gather(
+        held = AtlasParts.gather(
             autoencoder,
             images,
             labels,
@@ -179,7 +179,7 @@ class Atlas:
         images: bool = True,
         generator: torch.Generator | None = None,
         **options: Any,
-    ) -> Path:
+    ) -> LatentPath:
         """Journey between images or codes, single or batched, with its frames decoded where there is a model.
 
         Arguments:
@@ -211,14 +211,14 @@ class Atlas:
         )
         return self._decoded(path) if images else path
 
-    def along(
+    def traverse(
         self,
         start: Tensor,
         attribute: Attribute | str | Tensor,
         *,
         keep: Attribute | str | Sequence[Attribute | str] = (),
         **options: Any,
-    ) -> Path:
+    ) -> LatentPath:
         """Journey from images or codes along an attribute, with its frames decoded.
 
         Arguments:
@@ -229,9 +229,13 @@ class Atlas:
         """
         followed = self.properties[attribute] if isinstance(attribute, str) else attribute
         kept = self.properties.chosen(keep)
-        return self._decoded(along(self.map, self._coding.codes(start), followed, keep=kept, **options))
+        return self._decoded(
+            traverse(self.map, self._coding.codes(start), followed, keep=kept, **options)
+        )
 
-    def explore(self, start: Tensor, *, generator: torch.Generator | None = None, **options: Any) -> Path:
+    def random_walk(
+        self, start: Tensor, *, generator: torch.Generator | None = None, **options: Any
+    ) -> LatentPath:
         """Wander through the population around images or codes, with the frames decoded.
 
         Arguments:
@@ -239,9 +243,13 @@ class Atlas:
             generator: Source of all randomness; by default another one each time.
             **options: As for `travel.explore`.
         """
-        return self._decoded(explore(self.map, self._coding.codes(start), generator=self._given(generator), **options))
+        return self._decoded(
+            random_walk(
+                self.map, self._coding.codes(start), generator=self._given(generator), **options
+            )
+        )
 
-    def repair(self, places: Tensor, share: float = OUTSIDE_SHARE) -> Path:
+    def project(self, places: Tensor, share: float = OFF_MANIFOLD_SHARE) -> LatentPath:
         """Bring images or codes from outside the population to its edge, decoded where they were and where they are.
 
         Arguments:
@@ -249,29 +257,32 @@ class Atlas:
             share: Of held-out real codes that is less likely than the edge, in (0, 1): 0.5 makes a place typical.
 
         Returns:
-            Paths of two frames, with `moved`, a distance, and `converged`, 1 or 0, as `travel.uphill` says.
+            Paths of two frames, with `moved`, a distance, and `converged`, 1 or 0, as `travel.project` says.
         """
-        before, floor = self._coding.codes(places), self.map.floor(share)
-        climb = uphill(self.map, before, floor)
-        path = Path(torch.stack([before, climb.points]), climb.points, "uphill")
-        measured = measure(path, self.map, floor) | {"moved": climb.moved, "converged": climb.converged.to(before)}
+        before, threshold = self._coding.codes(places), self.map.threshold(share)
+        climb = project(self.map, before, threshold)
+        path = LatentPath(torch.stack([before, climb.points]), climb.points, "uphill")
+        measured = measure(path, self.map, threshold) | {
+            "moved": climb.moved,
+            "converged": climb.converged.to(before),
+        }
         return self._decoded(path.with_metrics(measured))
 
     def sample(self, n: int, sampler: str = "auto", **wishes: Any) -> Images:
         """Draw `n` new images from where the population is, shape (n, c, h, w), as `draw` draws codes."""
         _ = self.image_shape  # that there is no decoder is better said before
-        return self.decode(self.draw(n, sampler, **wishes).points)
+        return self.decode(self.sample_codes(n, sampler, **wishes).points)
 
-    def draw(
+    def sample_codes(
         self,
         n: int,
         sampler: str = "auto",
         *,
         near: Tensor | None = None,
-        where: Wishes | None = None,
+        where: Conditions | None = None,
         generator: torch.Generator | None = None,
         **options: Any,
-    ) -> Draws:
+    ) -> Samples:
         """Draw `n` new codes from where the population is, with what the sampler says of its work.
 
         Arguments:
@@ -283,7 +294,7 @@ class Atlas:
         """
         generator, train = self._given(generator), self.codes["train"]
         sampler = chosen(self.map, sampler, near=near is not None)
-        if "codes" in options_of(sampler) and not (sampler in CHAINS and self.map.blurs):
+        if "codes" in options_of(sampler) and not (sampler in CHAINS and self.map.noise_levels):
             options = {"codes": train.sample_each(generator=generator)} | options
         if near is not None:
             spread = train.moments()[1].diagonal().mean().sqrt().item()
@@ -308,7 +319,7 @@ class Atlas:
             self._coding.differentiable,
             codes.means,
             codes.log_variances,
-            floor=self.map.floor(OUTSIDE_SHARE),
+            threshold=self.map.threshold(OFF_MANIFOLD_SHARE),
             generator=generator or torch.Generator(self.device).manual_seed(0),
             **options,
         )
@@ -320,7 +331,7 @@ class Atlas:
         false_alarm: float = FALSE_ALARM,
         held_out: Tensor | None = None,
         names: tuple[str, ...] = (),
-    ) -> Scores:
+    ) -> AnomalyTable:
         """How odd images are: a row for each, with what is odd about it and one number calibrated on real images.
 
         Arguments:
@@ -330,12 +341,12 @@ class Atlas:
             names: What the images are called.
 
         Raises:
-            UserError: there is nothing to calibrate by, or these are no images of this model; see `Scorer`.
+            UserError: there is nothing to calibrate by, or these are no images of this model; see `ConformalScorer`.
         """
         return self._scoring.score(images, false_alarm=false_alarm, held_out=held_out, names=names)
 
     @property
-    def scorer(self) -> Scorer:
+    def scorer(self) -> ConformalScorer:
         """What `score` scores images by; errors as for it."""
         return self._scoring.by_images
 
@@ -349,11 +360,15 @@ class Atlas:
             generator = torch.Generator(self.device)
             generator.seed()
         if generator.device.type != self.device.type:
-            raise UserError(f"the generator is on {generator.device}, the atlas on {self.device}; make one there")
+            raise UserError(
+                f"the generator is on {generator.device}, the atlas on {self.device}; make one there"
+            )
         return generator
 
-    def _decoded(self, path: Path) -> Path:
+    def _decoded(self, path: LatentPath) -> LatentPath:
         """The path with its images, if there is a decoder."""
         if self.model is None:
             return path
-        return replace(path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2]))
+        return replace(
+            path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2])
+        )

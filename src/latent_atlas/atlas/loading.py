@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.codes.codec import Coding
+from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.files import collect
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
@@ -17,16 +17,16 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
 
-__all__ = ["Holdings"]
+__all__ = ["AtlasParts"]
 
 HELD_OUT = 0.1  # share of a wrapped autoencoder's codes that its map is judged by
 
 
 @dataclass(frozen=True)
-class Holdings:
+class AtlasParts:
     """Everything that `Atlas` holds, under the same names."""
 
     model: Autoencoder | None
@@ -38,7 +38,7 @@ class Holdings:
     errors: Tensor | None = None
 
     @classmethod
-    def read(cls, run: Path, device: torch.device) -> "Holdings":
+    def read(cls, run: Path, device: torch.device) -> "AtlasParts":
         """Those of a finished run folder; one that was made of codes alone has no model.
 
         Raises:
@@ -48,14 +48,21 @@ class Holdings:
         config = folder.config()
         # Weights made in inference mode could never be differentiated through, whoever loads them.
         with torch.inference_mode(False):
-            model = _read_model(folder, device) if folder.file("model.safetensors").is_file() else None
+            model = (
+                _read_model(folder, device) if folder.file("model.safetensors").is_file() else None
+            )
             tensors, _ = read_tensors(folder.file("codes.safetensors"), device=device)
             latent_map = LatentMap.load(folder.file("map.safetensors"), device=device)
         parts = ("train", "held_out")
-        codes = {part: Codes(tensors[f"{part}.means"], tensors.get(f"{part}.log_variances")) for part in parts}
+        codes = {
+            part: Codes(tensors[f"{part}.means"], tensors.get(f"{part}.log_variances"))
+            for part in parts
+        }
         labels = {part: tensors[f"{part}.labels"] for part in parts if f"{part}.labels" in tensors}
         names = (folder.read_json("manifest.json") or {}).get("label_names", ())
-        return cls(model, latent_map, codes, config, labels, tuple(names), tensors.get("held_out.errors"))
+        return cls(
+            model, latent_map, codes, config, labels, tuple(names), tensors.get("held_out.errors")
+        )
 
     @classmethod
     def gather(
@@ -69,7 +76,7 @@ class Holdings:
         generator: torch.Generator,
         log: Callable[[dict[str, float]], None] | None,
         **adapter: Any,
-    ) -> "Holdings":
+    ) -> "AtlasParts":
         """Codes of some images by an autoencoder, and the map that they give; see `Atlas.wrap`."""
         model = adapt(autoencoder, images, device=generator.device, **adapter)
         collection = collect(*model.posterior(images), labels, label_names)
@@ -77,19 +84,28 @@ class Holdings:
             warnings.warn(note, stacklevel=3)  # points at the caller of `Atlas.wrap`
         train, held_out = collection.split(HELD_OUT, generator=generator)
         latent_map = LatentMap.fit(
-            *train.arrays(), config=config, held_out=held_out.codes, generator=generator, log=log, warn=False
+            *train.arrays(),
+            config=config,
+            held_out=held_out.codes,
+            generator=generator,
+            log=log,
+            warn=False,
         )
         for note in latent_map.notes:
             warnings.warn(note, stacklevel=3)
         parts, device = {"train": train, "held_out": held_out}, latent_map.device
         codes = {part: some.codes.to(device) for part, some in parts.items()}
-        rebuilt = Coding(model, latent_map.shape, device)
+        rebuilt = Codec(model, latent_map.shape, device)
         return cls(
             model,
             latent_map,
             codes,
             Config(map=config),
-            {part: some.labels.to(device) for part, some in parts.items() if some.labels is not None},
+            {
+                part: some.labels.to(device)
+                for part, some in parts.items()
+                if some.labels is not None
+            },
             label_names,
             rebuilt.errors(images[held_out.rows.to(images.device)], codes["held_out"].means),
         )
@@ -98,7 +114,7 @@ class Holdings:
 def _read_model(run: Run, device: torch.device) -> Autoencoder:
     """E and G of a run."""
     config = run.config()
-    model = Model(config.model, config.map)
+    model = VAEGAN(config.model, config.map)
     try:
         model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
     except RuntimeError as error:

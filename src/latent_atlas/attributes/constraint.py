@@ -47,13 +47,18 @@ class Constraint:
         Raises:
             UserError: there is nothing to keep, or a tolerance too many, too few or not positive.
         """
-        every = [tolerance] * len(attributes) if isinstance(tolerance, int | float) else list(tolerance)
+        every = (
+            [tolerance] * len(attributes) if isinstance(tolerance, int | float) else list(tolerance)
+        )
         if not attributes or len(every) != len(attributes) or min(every) <= 0:
             raise UserError(
                 f"keeping takes one or more attributes with a positive tolerance each; there are {len(attributes)} "
                 f"attributes and the tolerances {every}"
             )
-        pairs = [attribute.bounds(start, width) for attribute, width in zip(attributes, every, strict=True)]
+        pairs = [
+            attribute.bounds(start, width)
+            for attribute, width in zip(attributes, every, strict=True)
+        ]
         lower, upper = (torch.cat(side, dim=1) for side in zip(*pairs, strict=True))
         return cls(tuple(attributes), lower, upper)
 
@@ -75,7 +80,9 @@ class Constraint:
 
     def repeat(self, frames: int) -> "Constraint":
         """The bounds of n journeys for all of their frames, in the order of `points.flatten(0, 1)`."""
-        return Constraint(self.attributes, self.lower.repeat(frames, 1), self.upper.repeat(frames, 1))
+        return Constraint(
+            self.attributes, self.lower.repeat(frames, 1), self.upper.repeat(frames, 1)
+        )
 
     def also(self, other: "Constraint") -> "Constraint":
         """C and another constraint's set together: their intersection."""
@@ -124,7 +131,9 @@ class Constraint:
             values = attribute.values(points.flatten(0, 1)).unflatten(0, points.shape[:2])
             bounded = self.bounded[:, column : column + values.shape[2]]
             column += values.shape[2]
-            numbers[f"drift {attribute.name}"] = ((values - values[0]).abs() * bounded).amax(dim=(0, 2))
+            numbers[f"drift {attribute.name}"] = ((values - values[0]).abs() * bounded).amax(
+                dim=(0, 2)
+            )
         return numbers
 
     def held(self, latents: Latents) -> Slopes:
@@ -171,11 +180,15 @@ def retract(constraint: Constraint, latents: Latents, *, steps: int = 100) -> Re
     damping = torch.full_like(points[:, 0], LEAST)
     values = constraint.values(points)
     for _ in range(steps):
-        rows = ((constraint.violation(values) != 0).any(dim=1) & (damping < STALLED)).nonzero()[:, 0]
+        rows = ((constraint.violation(values) != 0).any(dim=1) & (damping < STALLED)).nonzero()[
+            :, 0
+        ]
         if not len(rows):
             break
         bounds = constraint[rows]
-        step = _projection(bounds, bounds.slopes(points[rows]), values[rows], damping[rows]).nan_to_num()
+        step = _projection(
+            bounds, bounds.slopes(points[rows]), values[rows], damping[rows]
+        ).nan_to_num()
         trial = points[rows] + step * (STRIDE / step.norm(dim=1, keepdim=True).clamp_min(STRIDE))
         at_trial = bounds.values(trial)
         better = _size(bounds, at_trial) < _size(bounds, values[rows])
@@ -219,7 +232,9 @@ def nearest(
     return Retraction(points, found.inside)
 
 
-def _projection(bounds: Constraint, slopes: Slopes, values: AttributeValues, damping: Values) -> Latents:
+def _projection(
+    bounds: Constraint, slopes: Slopes, values: AttributeValues, damping: Values
+) -> Latents:
     """The shortest step that brings values with these slopes a little inside their bounds, shape (n, d).
 
     -Jᵀ (J Jᵀ + λ diag J Jᵀ)⁻¹ (a - goal) over the values that are outside; whichever others it would push outside
@@ -229,15 +244,25 @@ def _projection(bounds: Constraint, slopes: Slopes, values: AttributeValues, dam
     gram = slopes @ slopes.mT
     diagonal = gram.diagonal(dim1=1, dim2=2)
     gram = gram + torch.diag_embed(damping[:, None] * diagonal)
-    goal, active, step = values, torch.zeros_like(values, dtype=torch.bool), torch.zeros_like(slopes[:, 0])
+    goal, active, step = (
+        values,
+        torch.zeros_like(values, dtype=torch.bool),
+        torch.zeros_like(slopes[:, 0]),
+    )
     for _ in range(PASSES):
         predicted = values + (slopes @ step[..., None])[..., 0]
         beyond = bounds.violation(predicted) != 0
-        goal = torch.where(beyond, predicted.clamp(bounds.lower + inset, bounds.upper - inset), goal)
+        goal = torch.where(
+            beyond, predicted.clamp(bounds.lower + inset, bounds.upper - inset), goal
+        )
         active = active | beyond
         both = active[:, :, None] & active[:, None]
-        alone = torch.diag_embed((~active | (diagonal == 0)).to(values))  # rows that ask for nothing
-        weights = torch.linalg.solve_ex(gram * both + alone, (values - goal)[..., None] * active[..., None])[0]
+        alone = torch.diag_embed(
+            (~active | (diagonal == 0)).to(values)
+        )  # rows that ask for nothing
+        weights = torch.linalg.solve_ex(
+            gram * both + alone, (values - goal)[..., None] * active[..., None]
+        )[0]
         step = -(slopes.mT @ weights)[..., 0]
     return step
 

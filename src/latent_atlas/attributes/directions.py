@@ -124,7 +124,11 @@ def entanglement(attributes: Sequence[Attribute], latents: Latents) -> Entanglem
     for attribute in attributes:
         with torch.no_grad():
             spread = attribute.values(latents).std(dim=0)
-        names += [attribute.name] if len(spread) == 1 else [f"{attribute.name} {i}" for i in range(len(spread))]
+        names += (
+            [attribute.name]
+            if len(spread) == 1
+            else [f"{attribute.name} {i}" for i in range(len(spread))]
+        )
         spreads.append(spread)
         slopes.append(attribute.slopes(latents))
     gradients, deviations = torch.cat(slopes, dim=1), torch.cat(spreads)
@@ -138,15 +142,22 @@ def entanglement(attributes: Sequence[Attribute], latents: Latents) -> Entanglem
 def _pushed(images: Callable[[Tensor], Tensor], latents: Latents, block: Tensor) -> Tensor:
     """J V, shape (n, p, k), for a block V (n, d, k)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, of torch.jit, on its first jvp
-        columns = [torch.func.jvp(images, (latents,), (column.contiguous(),))[1] for column in block.unbind(dim=2)]
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # torch's own, of torch.jit, on its first jvp
+        columns = [
+            torch.func.jvp(images, (latents,), (column.contiguous(),))[1]
+            for column in block.unbind(dim=2)
+        ]
     return torch.stack(columns, dim=2)
 
 
 def _pulled_back(images: Callable[[Tensor], Tensor], latents: Latents, block: Tensor) -> Tensor:
     """Jᵀ J V, shape (n, d, k), for a block V (n, d, k)."""
     pull = torch.func.vjp(images, latents)[1]
-    return torch.stack([pull(column)[0] for column in _pushed(images, latents, block).unbind(dim=2)], dim=2)
+    return torch.stack(
+        [pull(column)[0] for column in _pushed(images, latents, block).unbind(dim=2)], dim=2
+    )
 
 
 def _signed(vectors: Tensor) -> Tensor:
@@ -157,4 +168,6 @@ def _signed(vectors: Tensor) -> Tensor:
 
 def _check_count(count: int, dimension: int) -> None:
     if not 1 <= count <= dimension:
-        raise UserError(f"codes of {dimension} coordinates have 1 to {dimension} directions, not {count}")
+        raise UserError(
+            f"codes of {dimension} coordinates have 1 to {dimension} directions, not {count}"
+        )

@@ -3,16 +3,16 @@
 import torch
 
 from latent_atlas.attributes.constraint import Constraint
-from latent_atlas.density.base import Density, Membership, gradient
+from latent_atlas.density.base import Density, DensityRatioModel, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Restricted", "RestrictedMembership", "restricted"]
+__all__ = ["PenalisedDensity", "RestrictedMembership", "penalise"]
 
 STRENGTH = 10.0
 
 
-class Restricted(Density):
+class PenalisedDensity(Density):
     r"""log q_C(z) = log q(z) - λ (sqrt(1 + |v(z)|²) - 1), v being the violation of C's bounds in their units.
 
     In C it is log q. Outside it falls, as a parabola at first and further away by λ nats per unit of violation, so
@@ -24,14 +24,18 @@ class Restricted(Density):
         strength: λ in nats.
     """
 
-    def __init__(self, density: Density, constraint: Constraint, strength: float = STRENGTH) -> None:
+    def __init__(
+        self, density: Density, constraint: Constraint, strength: float = STRENGTH
+    ) -> None:
         """Arguments: density is q; constraint is C; strength, λ, is positive.
 
         Raises:
             UserError: the strength is not positive, or different codes would have different bounds.
         """
         if strength <= 0:
-            raise UserError(f"the strength of a restriction is {strength}; choose a positive number of nats")
+            raise UserError(
+                f"the strength of a restriction is {strength}; choose a positive number of nats"
+            )
         if len(constraint.lower) != 1:
             raise UserError(
                 f"a density is restricted to one set of codes, and this constraint has {len(constraint.lower)}; take "
@@ -41,9 +45,9 @@ class Restricted(Density):
         self.constraint = constraint
         self.strength = strength
         self.dimension = density.dimension
-        self.blurs = density.blurs
-        if hasattr(density, "floor"):
-            self.floor = density.floor  # pyright: ignore[reportAttributeAccessIssue] - just asked
+        self.noise_levels = density.noise_levels
+        if hasattr(density, "threshold"):
+            self.threshold = density.threshold  # pyright: ignore[reportAttributeAccessIssue] - just asked
 
     def penalty(self, latents: Latents) -> Values:
         """λ (sqrt(1 + |v(z)|²) - 1) in nats, shape (n,); 0 in C."""
@@ -59,16 +63,18 @@ class Restricted(Density):
         """grad log q(z) less the gradient of the penalty, shape (n, d)."""
         return self.density.score(latents) - gradient(self.penalty, latents)
 
-    def blurred(self, width: float) -> "Restricted":
+    def noised(self, width: float) -> "PenalisedDensity":
         """The blurred density, restricted to the same C."""
-        return restricted(self.density.blurred(width), self.constraint, self.strength)
+        return penalise(self.density.noised(width), self.constraint, self.strength)
 
 
-class RestrictedMembership(Restricted, Membership):
+class RestrictedMembership(PenalisedDensity, DensityRatioModel):
     """A restricted density with a discriminator: l_C(z) = l(z) less the same penalty, against the same boundary."""
 
-    def __init__(self, density: Membership, constraint: Constraint, strength: float = STRENGTH) -> None:
-        """Arguments: as for `Restricted`, density being the map."""
+    def __init__(
+        self, density: DensityRatioModel, constraint: Constraint, strength: float = STRENGTH
+    ) -> None:
+        """Arguments: as for `PenalisedDensity`, density being the map."""
         super().__init__(density, constraint, strength)
         self.membership = density
 
@@ -85,8 +91,10 @@ class RestrictedMembership(Restricted, Membership):
         return self.membership.propose(n, generator=generator)
 
 
-def restricted(density: Density, constraint: Constraint, strength: float = STRENGTH) -> Restricted:
+def penalise(
+    density: Density, constraint: Constraint, strength: float = STRENGTH
+) -> PenalisedDensity:
     """q restricted to C: a `RestrictedMembership` if q has a discriminator."""
-    if isinstance(density, Membership):
+    if isinstance(density, DensityRatioModel):
         return RestrictedMembership(density, constraint, strength)
-    return Restricted(density, constraint, strength)
+    return PenalisedDensity(density, constraint, strength)

@@ -50,12 +50,18 @@ class Network:
         """W_i ~ N(0, 1 / in) and b_i = 0, for inputs such as `latents`."""
         sizes = (latents.shape[1], WIDTH, WIDTH, outputs)
         draws = [
-            torch.randn(after, before, generator=generator, device=generator.device) / math.sqrt(before)
+            torch.randn(after, before, generator=generator, device=generator.device)
+            / math.sqrt(before)
             for before, after in itertools.pairwise(sizes)
         ]
         spread = latents.std(dim=0)
         spread = torch.where(spread > 0, spread, 1.0)  # a constant coordinate says nothing
-        return cls(latents.mean(dim=0), spread, tuple(draws), tuple(torch.zeros_like(w[:, 0]) for w in draws))
+        return cls(
+            latents.mean(dim=0),
+            spread,
+            tuple(draws),
+            tuple(torch.zeros_like(w[:, 0]) for w in draws),
+        )
 
     def __call__(self, latents: Latents) -> Outputs:
         """f(z), shape (n, k), with the precision and on the device of `latents`."""
@@ -66,7 +72,9 @@ class Network:
 
     def frozen(self) -> "Network":
         """A copy that learns no more."""
-        weights, biases = (tuple(p.detach().clone() for p in parts) for parts in (self.weights, self.biases))
+        weights, biases = (
+            tuple(p.detach().clone() for p in parts) for parts in (self.weights, self.biases)
+        )
         return replace(self, weights=weights, biases=biases)
 
 
@@ -139,10 +147,19 @@ class ClassProbe(Attribute):
         data = _Data(latents, labels, train, stop, F.cross_entropy)
         for level in NOISES if noise is None else (noise,):
             network = _learn(
-                network, data, steps if learned is None else max(steps // AGAIN, 1), generator, noise=level
+                network,
+                data,
+                steps if learned is None else max(steps // AGAIN, 1),
+                generator,
+                noise=level,
             )
             with torch.no_grad():
-                surest = _log_odds(network(latents[stop])).gather(1, labels[stop, None]).quantile(1 - SURE).item()
+                surest = (
+                    _log_odds(network(latents[stop]))
+                    .gather(1, labels[stop, None])
+                    .quantile(1 - SURE)
+                    .item()
+                )
             if learned is not None and surest < MARGIN:
                 break
             learned = network, min(surest, MARGIN)
@@ -176,7 +193,9 @@ class ClassProbe(Attribute):
         """
         kept = self.classify(start) if self.labels is None else self.labels.to(start.device)
         if kept.shape != start.shape[:1]:
-            raise UserError(f"keeping classes takes a label for each start; there are {len(kept)} for {len(start)}")
+            raise UserError(
+                f"keeping classes takes a label for each start; there are {len(kept)} for {len(start)}"
+            )
         lower = torch.full_like(self.values(start), -math.inf)
         lower.scatter_(1, kept[:, None], self.margin)
         return lower, torch.full_like(lower, math.inf)
@@ -201,7 +220,13 @@ class ValueProbe(Attribute):
 
     @classmethod
     def fit(
-        cls, latents: Latents, labels: Values, name: str = "value", *, steps: int = 1500, generator: torch.Generator
+        cls,
+        latents: Latents,
+        labels: Values,
+        name: str = "value",
+        *,
+        steps: int = 1500,
+        generator: torch.Generator,
     ) -> "ValueProbe":
         """Learn a number from codes.
 
@@ -226,7 +251,9 @@ class ValueProbe(Attribute):
         targets = (labels[:, None] - mean) / scale
         train, stop, test = _parts(len(latents), generator)
         network = Network.initial(latents[train], 1, generator=generator)
-        network = _learn(network, _Data(latents, targets, train, stop, F.mse_loss), steps, generator)
+        network = _learn(
+            network, _Data(latents, targets, train, stop, F.mse_loss), steps, generator
+        )
         with torch.no_grad():
             error = F.mse_loss(network(latents[test]), targets[test])
         explained = 1 - (error / targets[test].var(correction=0)).item()
@@ -261,7 +288,9 @@ class _Data:
     loss: Loss
 
 
-def _learn(network: Network, data: _Data, steps: int, generator: torch.Generator, *, noise: float = 0.0) -> Network:
+def _learn(
+    network: Network, data: _Data, steps: int, generator: torch.Generator, *, noise: float = 0.0
+) -> Network:
     """The network, learning on, where its loss on the codes to stop by was least."""
     best, lowest = None, math.inf
     # A tensor made in inference mode cannot enter autograd, so everything is made outside of it.
@@ -272,7 +301,9 @@ def _learn(network: Network, data: _Data, steps: int, generator: torch.Generator
         optimizer = torch.optim.AdamW(parameters, lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
         for step in range(1, steps + 1):
-            rows = torch.randint(len(data.train), (BATCH,), generator=generator, device=generator.device)
+            rows = torch.randint(
+                len(data.train), (BATCH,), generator=generator, device=generator.device
+            )
             some = data.train[rows]
             inputs = latents[some]
             inputs = inputs + noise * network.scale * torch.randn(

@@ -12,16 +12,16 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Labels, Latents, Values
 
-__all__ = ["Properties", "Wishes"]
+__all__ = ["AttributeSet", "Conditions"]
 
-Wishes = Mapping[str, str | tuple[float, float]]
+Conditions = Mapping[str, str | tuple[float, float]]
 """What a code should be, by attribute: the name of a class for "class", or a range of values for any other."""
 
 CLASS = "class"
 COMPONENT = "component:"
 
 
-class Properties:
+class AttributeSet:
     """Attributes by name; each is learned from the codes when it is first asked for, always in the same way.
 
     class: log-odds of every class (`ClassProbe`).
@@ -33,7 +33,9 @@ class Properties:
         tensor([[1.]])
     """
 
-    def __init__(self, latents: Latents, labels: Labels | None = None, label_names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, latents: Latents, labels: Labels | None = None, label_names: Sequence[str] = ()
+    ) -> None:
         """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the classes, if they have any."""
         self._latents = latents
         self._labels = labels
@@ -58,7 +60,9 @@ class Properties:
         if name not in self.names:
             d = self._latents.shape[1]
             classes = f"class, {', '.join(self._classes)}, or " if self._classes else ""
-            raise UserError(f"no attribute '{name}'; choose {classes}component:0 to component:{d - 1}")
+            raise UserError(
+                f"no attribute '{name}'; choose {classes}component:0 to component:{d - 1}"
+            )
         if name not in self._known:
             self._known[name] = self._learned(name)
         return self._known[name]
@@ -68,7 +72,7 @@ class Properties:
         several = [which] if isinstance(which, Attribute | str) else which
         return tuple(self[one] if isinstance(one, str) else one for one in several)
 
-    def log_weight(self, wishes: Wishes) -> Callable[[Latents], Values]:
+    def log_weight(self, wishes: Conditions) -> Callable[[Latents], Values]:
         """How far codes (n, d) are what is wished, in nats, shape (n,).
 
         For a class c it is log p(c|z), so that q(z) p(c|z) is the law of codes of that class; for a range it is 0
@@ -85,7 +89,9 @@ class Properties:
         weights = [self._one_weight(name, wish) for name, wish in wishes.items()]
         return lambda latents: torch.stack([weight(latents) for weight in weights]).sum(dim=0)
 
-    def _one_weight(self, name: str, wish: str | tuple[float, float]) -> Callable[[Latents], Values]:
+    def _one_weight(
+        self, name: str, wish: str | tuple[float, float]
+    ) -> Callable[[Latents], Values]:
         """`log_weight` of a single wish."""
         if name == CLASS and self._classes:
             if wish not in self._classes:
@@ -97,7 +103,9 @@ class Properties:
             return lambda latents: F.logsigmoid(odds.values(latents)[:, number])
         attribute = self[name]
         if isinstance(wish, str) or not wish[0] < wish[1]:
-            raise UserError(f"attribute '{name}' is wished to be {wish}; give a range, its lower end first")
+            raise UserError(
+                f"attribute '{name}' is wished to be {wish}; give a range, its lower end first"
+            )
         low, high = wish
 
         def within(latents: Latents) -> Values:
@@ -120,4 +128,6 @@ class Properties:
         """The classes learned from the codes, by default with as much noise as they bear."""
         assert self._labels is not None
         generator = torch.Generator(self._latents.device).manual_seed(0)
-        return ClassProbe.fit(self._latents, self._labels, self._classes, noise=noise, generator=generator)
+        return ClassProbe.fit(
+            self._latents, self._labels, self._classes, noise=noise, generator=generator
+        )

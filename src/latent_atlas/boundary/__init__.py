@@ -17,8 +17,8 @@ from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.box import BoxBoundary
 from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, PriorBoundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians, GaussiansBoundary, fit_gaussians
-from latent_atlas.boundary.kernel import RadiusBoundary
-from latent_atlas.boundary.low_density import OutskirtsBoundary
+from latent_atlas.boundary.kernel import KernelBoundary
+from latent_atlas.boundary.low_density import LowDensityBoundary
 from latent_atlas.boundary.mixture import MixtureBoundary
 from latent_atlas.boundary.registry import fit_boundary, load_boundary
 
@@ -30,10 +30,10 @@ __all__ = [
     "GaussianBoundary",
     "Gaussians",
     "GaussiansBoundary",
+    "KernelBoundary",
+    "LowDensityBoundary",
     "MixtureBoundary",
-    "OutskirtsBoundary",
     "PriorBoundary",
-    "RadiusBoundary",
     "fit_boundary",
     "fit_gaussians",
     "load_boundary",

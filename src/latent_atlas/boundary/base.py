@@ -73,7 +73,9 @@ class AffineBoundary(Boundary):
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """z_fake = f(w), w ~ N(0, I)."""
-        return self.unwhiten(torch.randn(n, self.dimension, generator=generator, device=generator.device))
+        return self.unwhiten(
+            torch.randn(n, self.dimension, generator=generator, device=generator.device)
+        )
 
 
 class AffineNormal(Density):

@@ -78,7 +78,9 @@ class BoxBoundary(Boundary):
         widened = 0.5 * side * (1 + 2 * config.box_margin)
         middle = 0.5 * (low + high)
         low, high = torch.minimum(low, middle - widened), torch.maximum(high, middle + widened)
-        entropy = cholesky(real)[1].diagonal().log().sum().item() + 0.5 * len(low) * math.log(2 * math.pi * math.e)
+        entropy = cholesky(real)[1].diagonal().log().sum().item() + 0.5 * len(low) * math.log(
+            2 * math.pi * math.e
+        )
         return cls(low, high, (high - low).log().sum() - entropy)
 
     @classmethod

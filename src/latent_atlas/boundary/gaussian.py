@@ -25,7 +25,9 @@ class PriorBoundary(AffineBoundary):
         self.density = StandardNormal(dimension)
 
     @classmethod
-    def fit(cls, real: Latents, config: MapConfig, *, generator: torch.Generator) -> "PriorBoundary":
+    def fit(
+        cls, real: Latents, config: MapConfig, *, generator: torch.Generator
+    ) -> "PriorBoundary":
         """The codes tell it their dimension, nothing else."""
         return cls(real.shape[1])
 
@@ -62,7 +64,9 @@ class DiagonalBoundary(AffineBoundary):
         self.density = AffineNormal(self)
 
     @classmethod
-    def fit(cls, real: Latents, config: MapConfig, *, generator: torch.Generator) -> "DiagonalBoundary":
+    def fit(
+        cls, real: Latents, config: MapConfig, *, generator: torch.Generator
+    ) -> "DiagonalBoundary":
         """Measure mean and standard deviations, a constant coordinate's being 1e-4 of the average one."""
         mean, scales = extent(real)
         return cls(mean.to(real), scales.to(real))
@@ -106,7 +110,9 @@ class GaussianBoundary(AffineBoundary):
         self.density = AffineNormal(self)
 
     @classmethod
-    def fit(cls, real: Latents, config: MapConfig, *, generator: torch.Generator) -> "GaussianBoundary":
+    def fit(
+        cls, real: Latents, config: MapConfig, *, generator: torch.Generator
+    ) -> "GaussianBoundary":
         """Measure mean and covariance, the latter shrunk so that few codes or constant coordinates cannot break it."""
         mean, factor = cholesky(real)
         return cls(mean.to(real), factor.to(real))

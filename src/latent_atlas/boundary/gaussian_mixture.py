@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.base import Source
+from latent_atlas.density.base import SamplableDensity
 from latent_atlas.density.moments import cholesky, extent
 from latent_atlas.shapes import Latents, Values
 
@@ -16,11 +16,13 @@ __all__ = ["Gaussians", "GaussiansBoundary", "fit_gaussians"]
 
 COMPONENTS = (1, 2, 4, 8)
 MOST_CODES = 20_000  # more would only cost time
-CODES_PER_COMPONENT = 10  # and per dimension: with fewer, a component shrinks onto single codes and wins every BIC
+CODES_PER_COMPONENT = (
+    10  # and per dimension: with fewer, a component shrinks onto single codes and wins every BIC
+)
 LEAST_VARIANCE = 1e-3  # of a component, where each coordinate of the population has variance 1
 
 
-class Gaussians(Source):
+class Gaussians(SamplableDensity):
     r"""q(z) = Σ_k w_k N(z; m_k, L_k L_kᵀ)."""
 
     def __init__(self, weights: Tensor, means: Tensor, factors: Tensor) -> None:
@@ -32,9 +34,14 @@ class Gaussians(Source):
 
     def beside_standard_normal(self) -> "Gaussians":
         """(q + N(0, I)) / 2, which is nowhere far below either."""
-        origin, identity = torch.zeros_like(self.means[:1]), torch.eye(self.dimension).to(self.factors)[None]
+        origin, identity = (
+            torch.zeros_like(self.means[:1]),
+            torch.eye(self.dimension).to(self.factors)[None],
+        )
         weights = torch.cat([self.weights.sum()[None], self.weights]) / 2
-        return Gaussians(weights, torch.cat([origin, self.means]), torch.cat([identity, self.factors]))
+        return Gaussians(
+            weights, torch.cat([origin, self.means]), torch.cat([identity, self.factors])
+        )
 
     def _whitened(self, latents: Latents) -> Tensor:
         """L_k⁻¹ (z - m_k), shape (k, n, d)."""
@@ -44,7 +51,9 @@ class Gaussians(Source):
     def _log_parts(self, whitened: Tensor) -> Tensor:
         """log w_k N(z; m_k, L_k L_kᵀ), shape (k, n)."""
         log_volumes = self.factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
-        log_heights = self.weights.log() - log_volumes - 0.5 * self.dimension * math.log(2 * math.pi)
+        log_heights = (
+            self.weights.log() - log_volumes - 0.5 * self.dimension * math.log(2 * math.pi)
+        )
         return log_heights[:, None] - 0.5 * whitened.square().sum(dim=2)
 
     def log_prob(self, latents: Latents) -> Values:
@@ -54,7 +63,9 @@ class Gaussians(Source):
     def score(self, latents: Latents) -> Latents:
         """Σ_k P(k|z) L_k⁻ᵀ L_k⁻¹ (m_k - z)."""
         whitened = self._whitened(latents)
-        slopes = torch.linalg.solve_triangular(self.factors.to(whitened).mT, -whitened.mT, upper=True).mT
+        slopes = torch.linalg.solve_triangular(
+            self.factors.to(whitened).mT, -whitened.mT, upper=True
+        ).mT
         return (self._log_parts(whitened).softmax(dim=0)[..., None] * slopes).sum(dim=0)
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
@@ -91,13 +102,17 @@ def fit_gaussians(real: Latents, *, generator: torch.Generator) -> Gaussians:
         mean, factor = cholesky(codes)
         return Gaussians(torch.ones(1).to(real), mean[None].to(real), factor[None].to(real))
     weights, means, factors = fitted
-    return Gaussians(weights.to(real), (mean + scales * means).to(real), (scales[:, None] * factors).to(real))
+    return Gaussians(
+        weights.to(real), (mean + scales * means).to(real), (scales[:, None] * factors).to(real)
+    )
 
 
 def _expectation_maximisation(standard: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor] | None:
     """Weights (k,), means (k, d) and factors (k, d, d) for codes of variance 1; None where one Gaussian is enough."""
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture  # here, because loading it takes a second that other boundaries save
+    from sklearn.mixture import (
+        GaussianMixture,  # here, because loading it takes a second that other boundaries save
+    )
 
     codes, (n, d) = standard.numpy(), standard.shape
     best, lowest = None, math.inf
@@ -106,13 +121,17 @@ def _expectation_maximisation(standard: Tensor, seed: int) -> tuple[Tensor, Tens
             break
         mixture = GaussianMixture(k, reg_covar=LEAST_VARIANCE, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # where it stopped is a density as good as any
+            warnings.simplefilter(
+                "ignore", ConvergenceWarning
+            )  # where it stopped is a density as good as any
             bic = mixture.fit(codes).bic(codes)
         if bic >= lowest:
             break
         lowest = bic
         if k > 1:
-            weights, means, spreads = map(torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_))
+            weights, means, spreads = map(
+                torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_)
+            )
             best = (weights, means, torch.linalg.cholesky(spreads))
     return best
 
@@ -129,7 +148,9 @@ class GaussiansBoundary(Boundary):
         self.dimension = gaussians.dimension
 
     @classmethod
-    def fit(cls, real: Latents, config: MapConfig, *, generator: torch.Generator) -> "GaussiansBoundary":
+    def fit(
+        cls, real: Latents, config: MapConfig, *, generator: torch.Generator
+    ) -> "GaussiansBoundary":
         """See `fit_gaussians`."""
         return cls(fit_gaussians(real, generator=generator))
 

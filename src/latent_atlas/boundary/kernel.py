@@ -7,11 +7,11 @@ from torch import Tensor
 
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.kernel import Kernels
+from latent_atlas.density.kernel import KernelDensity
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
 
-__all__ = ["RadiusBoundary", "neighbour_distance"]
+__all__ = ["KernelBoundary", "neighbour_distance"]
 
 CENTRES = 2_000  # each costs one distance per evaluated code
 MOST_CODES = 5_000  # whose neighbours are looked up
@@ -19,7 +19,7 @@ NEIGHBOUR = 10  # the rank of the neighbour whose distance is R, or
 NEIGHBOUR_SHARE = 0.05  # of all codes, if that is more: a closer cloud would only repeat the codes
 
 
-class RadiusBoundary(Boundary):
+class KernelBoundary(Boundary):
     r"""z_fake = c + u, with c a random real code and u ~ N(0, R² / d I), whose root mean square length is R.
 
     In any dimension 95 % of the lengths or more are within 2 R, and in many dimensions all are near R. The displacement
@@ -35,17 +35,19 @@ class RadiusBoundary(Boundary):
         self.radius = radius
         self.dimension = centres.shape[1]
         self.scale = radius / math.sqrt(self.dimension)
-        self.density = Kernels(centres, self.scale)
+        self.density = KernelDensity(centres, self.scale)
 
     @classmethod
-    def fit(cls, real: Latents, config: MapConfig, *, generator: torch.Generator) -> "RadiusBoundary":
+    def fit(
+        cls, real: Latents, config: MapConfig, *, generator: torch.Generator
+    ) -> "KernelBoundary":
         """Draw the centres, and measure R by `neighbour_distance` where `config.radius` is None."""
         codes = real[torch.randperm(len(real), generator=generator, device=generator.device)]
         radius = neighbour_distance(codes[:MOST_CODES]) if config.radius is None else config.radius
         return cls(codes[:CENTRES].clone(), torch.tensor(radius).to(real))
 
     @classmethod
-    def load(cls, dimension: int, tensors: dict[str, Tensor]) -> "RadiusBoundary":
+    def load(cls, dimension: int, tensors: dict[str, Tensor]) -> "KernelBoundary":
         """Rebuild from centres and radius."""
         return cls(**tensors)
 
@@ -72,7 +74,9 @@ def neighbour_distance(codes: Latents) -> float:
     neighbour = max(NEIGHBOUR, round(NEIGHBOUR_SHARE * len(distinct)))
     rank = min(neighbour, len(distinct) - 1) + 1  # the nearest is the code itself
     distances = [  # by differences: products would lose the distances of codes that are close and far from 0
-        torch.cdist(part, distinct, compute_mode="donot_use_mm_for_euclid_dist").topk(rank, largest=False).values[:, -1]
+        torch.cdist(part, distinct, compute_mode="donot_use_mm_for_euclid_dist")
+        .topk(rank, largest=False)
+        .values[:, -1]
         for part in distinct.split(500)
     ]
     median = torch.cat(distances).median().item()

@@ -13,20 +13,24 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Mask, Values
 
-__all__ = ["Outskirts", "OutskirtsBoundary"]
+__all__ = ["LowDensity", "LowDensityBoundary"]
 
 QUANTILE = 0.05  # of real codes lie in the outskirts
-INFLATION = 2.0  # of the codes' variances: wide enough to surround them, in 64 dimensions 6 nats from them
+INFLATION = (
+    2.0  # of the codes' variances: wide enough to surround them, in 64 dimensions 6 nats from them
+)
 HELD_OUT = 0.2  # of the codes, by which the threshold is found
 PROPOSALS = 100_000  # on which the normaliser is measured
 LEAST_ACCEPTANCE = 0.01
 _BATCH = 10_000  # proposals judged at once
 
 
-class Outskirts(Density):
+class LowDensity(Density):
     r"""r(z) = g(z) [q̂(z) < τ] / a: the proposal g where the estimate q̂ is under the threshold τ, and 0 elsewhere."""
 
-    def __init__(self, proposal: GaussianBoundary, estimate: Gaussians, threshold: Tensor, acceptance: Tensor) -> None:
+    def __init__(
+        self, proposal: GaussianBoundary, estimate: Gaussians, threshold: Tensor, acceptance: Tensor
+    ) -> None:
         """Arguments: g; q̂; log τ in nats, shape (); and a, the share of proposals under it, in (0, 1], shape ()."""
         self.proposal = proposal
         self.estimate = estimate
@@ -44,7 +48,7 @@ class Outskirts(Density):
         return torch.where(self.accepts(latents), inside, -math.inf)
 
 
-class OutskirtsBoundary(Boundary):
+class LowDensityBoundary(Boundary):
     """r is a wide Gaussian's draws, accepted only where an estimate of the codes' density is under a quantile.
 
     The proposal has twice the codes' covariance. The estimate is `fit_gaussians` of 80 % of the codes, and its
@@ -54,7 +58,7 @@ class OutskirtsBoundary(Boundary):
     name = "density"
     covers = False
 
-    def __init__(self, outskirts: Outskirts, proposals: Tensor) -> None:
+    def __init__(self, outskirts: LowDensity, proposals: Tensor) -> None:
         """Arguments: outskirts is r; proposals, shape (), is how many draws measured its acceptance."""
         self.outskirts = outskirts
         self.proposals = proposals
@@ -69,7 +73,9 @@ class OutskirtsBoundary(Boundary):
         )
 
     @classmethod
-    def fit(cls, real: Latents, config: MapConfig, *, generator: torch.Generator) -> "OutskirtsBoundary":
+    def fit(
+        cls, real: Latents, config: MapConfig, *, generator: torch.Generator
+    ) -> "LowDensityBoundary":
         """Fit proposal and estimate, find the threshold, and measure the acceptance.
 
         Raises:
@@ -82,9 +88,11 @@ class OutskirtsBoundary(Boundary):
         proposal = GaussianBoundary(fitted.mean, math.sqrt(INFLATION) * fitted.factor)
         estimate = fit_gaussians(real[order[count:]], generator=generator)
         threshold = estimate.log_prob(real[order[:count]]).quantile(quantile)
-        outskirts = Outskirts(proposal, estimate, threshold, torch.ones_like(threshold))
+        outskirts = LowDensity(proposal, estimate, threshold, torch.ones_like(threshold))
         draws = (proposal.sample(_BATCH, generator=generator) for _ in range(PROPOSALS // _BATCH))
-        outskirts.acceptance = torch.stack([outskirts.accepts(z).to(real).mean() for z in draws]).mean()
+        outskirts.acceptance = torch.stack(
+            [outskirts.accepts(z).to(real).mean() for z in draws]
+        ).mean()
         if outskirts.acceptance < LEAST_ACCEPTANCE:
             raise UserError(
                 f"only {outskirts.acceptance.item():.2%} of the proposals are less likely than the quantile {quantile} "
@@ -93,12 +101,12 @@ class OutskirtsBoundary(Boundary):
         return cls(outskirts, torch.tensor(float(PROPOSALS)).to(real))
 
     @classmethod
-    def load(cls, dimension: int, tensors: dict[str, Tensor]) -> "OutskirtsBoundary":
+    def load(cls, dimension: int, tensors: dict[str, Tensor]) -> "LowDensityBoundary":
         """Rebuild from proposal, estimate, threshold and acceptance."""
         t = tensors
         proposal = GaussianBoundary(t["mean"], t["factor"])
         estimate = Gaussians(t["weights"], t["means"], t["factors"])
-        return cls(Outskirts(proposal, estimate, t["threshold"], t["acceptance"]), t["proposals"])
+        return cls(LowDensity(proposal, estimate, t["threshold"], t["acceptance"]), t["proposals"])
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """The first `n` proposals that are accepted, drawn as many at a time as should be enough."""
@@ -112,6 +120,14 @@ class OutskirtsBoundary(Boundary):
     def tensors(self) -> dict[str, Tensor]:
         """Proposal, estimate, threshold, acceptance and how it was measured."""
         r = self.outskirts
-        estimate = {"weights": r.estimate.weights, "means": r.estimate.means, "factors": r.estimate.factors}
-        measured = {"threshold": r.threshold, "acceptance": r.acceptance, "proposals": self.proposals}
+        estimate = {
+            "weights": r.estimate.weights,
+            "means": r.estimate.means,
+            "factors": r.estimate.factors,
+        }
+        measured = {
+            "threshold": r.threshold,
+            "acceptance": r.acceptance,
+            "proposals": self.proposals,
+        }
         return r.proposal.tensors() | estimate | measured

@@ -7,8 +7,8 @@ from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.box import BoxBoundary
 from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, PriorBoundary
 from latent_atlas.boundary.gaussian_mixture import GaussiansBoundary
-from latent_atlas.boundary.kernel import RadiusBoundary
-from latent_atlas.boundary.low_density import OutskirtsBoundary
+from latent_atlas.boundary.kernel import KernelBoundary
+from latent_atlas.boundary.low_density import LowDensityBoundary
 from latent_atlas.config.density_ratio import MapConfig, mixture_parts
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Values
@@ -20,8 +20,8 @@ PARTS: dict[str, type[Boundary]] = {
     for kind in (
         PriorBoundary,
         BoxBoundary,
-        RadiusBoundary,
-        OutskirtsBoundary,
+        KernelBoundary,
+        LowDensityBoundary,
         DiagonalBoundary,
         GaussianBoundary,
         GaussiansBoundary,
@@ -41,7 +41,10 @@ class Mixed(Density):
 
     def _log_parts(self, latents: Latents) -> Tensor:
         """log w_i r_i(z), shape (k, n)."""
-        return torch.stack([density.log_prob(latents) for density in self.densities]) + self.weights.log()[:, None]
+        return (
+            torch.stack([density.log_prob(latents) for density in self.densities])
+            + self.weights.log()[:, None]
+        )
 
     def log_prob(self, latents: Latents) -> Values:
         """Log-density in nats, by log-sum-exp over the parts."""
@@ -64,19 +67,27 @@ class MixtureBoundary(Boundary):
 
     def __init__(self, parts: list[Boundary], weights: Tensor) -> None:
         """Arguments: the k parts, of different kinds; and w (k,), positive with sum 1."""
-        order = sorted(range(len(parts)), key=lambda i: parts[i].name)  # so that a reloaded mixture draws the same
+        order = sorted(
+            range(len(parts)), key=lambda i: parts[i].name
+        )  # so that a reloaded mixture draws the same
         self.parts = parts = [parts[i] for i in order]
         self.weights = weights[order]
         self.dimension = parts[0].dimension
         self.covers = any(part.covers for part in parts)
         densities = [part.density for part in parts if part.density is not None]
         self.density = Mixed(self.weights, densities) if len(densities) == len(parts) else None
-        closed = [f"there is no log r, for part '{part.name}' has none" for part in parts if part.density is None]
+        closed = [
+            f"there is no log r, for part '{part.name}' has none"
+            for part in parts
+            if part.density is None
+        ]
         notes = [f"part '{part.name}': {part.note}" for part in parts if part.note is not None]
         self.note = "; ".join(closed + notes) or None
 
     @classmethod
-    def fit(cls, real: Latents, config: MapConfig, *, generator: torch.Generator) -> "MixtureBoundary":
+    def fit(
+        cls, real: Latents, config: MapConfig, *, generator: torch.Generator
+    ) -> "MixtureBoundary":
         """Fit each part of `config.parts`."""
         shares = mixture_parts(config.parts)
         parts = [PARTS[name].fit(real, config, generator=generator) for name in shares]

@@ -14,7 +14,9 @@ __all__ = ["fit_boundary", "load_boundary"]
 FEWEST = 10
 
 
-def fit_boundary(settings: MapConfig | str, real: Tensor, *, generator: torch.Generator) -> Boundary:
+def fit_boundary(
+    settings: MapConfig | str, real: Tensor, *, generator: torch.Generator
+) -> Boundary:
     """Fit a boundary to real codes.
 
     Arguments:
@@ -33,7 +35,9 @@ def fit_boundary(settings: MapConfig | str, real: Tensor, *, generator: torch.Ge
         torch.Size([3, 2])
     """
     config = MapConfig(boundary=settings) if isinstance(settings, str) else settings
-    return _kind(config.boundary).fit(_checked(real).to(generator.device), config, generator=generator)
+    return _kind(config.boundary).fit(
+        _checked(real).to(generator.device), config, generator=generator
+    )
 
 
 def load_boundary(name: str, dimension: int, tensors: dict[str, Tensor]) -> Boundary:
@@ -51,9 +55,13 @@ def load_boundary(name: str, dimension: int, tensors: dict[str, Tensor]) -> Boun
         boundary = _kind(name).load(dimension, tensors)
     except (KeyError, TypeError, RuntimeError):
         given = ", ".join(tensors) or "nothing"
-        raise UserError(f"boundary '{name}' cannot be rebuilt from {given}; fit the map again") from None
+        raise UserError(
+            f"boundary '{name}' cannot be rebuilt from {given}; fit the map again"
+        ) from None
     if boundary.dimension != dimension:
-        raise UserError(f"boundary '{name}' has {boundary.dimension} dimensions, not {dimension}; fit the map again")
+        raise UserError(
+            f"boundary '{name}' has {boundary.dimension} dimensions, not {dimension}; fit the map again"
+        )
     return boundary
 
 
@@ -78,5 +86,7 @@ def _checked(real: Tensor) -> Latents:
             f"{int(bad.sum())} of {len(real)} codes are not finite, the first at row {int(bad.nonzero()[0])}; drop them"
         )
     if (real == real[0]).all():
-        raise UserError(f"all {len(real)} codes are equal; look at the encoder, which has collapsed to one point")
+        raise UserError(
+            f"all {len(real)} codes are equal; look at the encoder, which has collapsed to one point"
+        )
     return real

@@ -37,7 +37,9 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
         means = atlas.codes["held_out"].means
         number = place.removeprefix("test:")
         if not number.isdecimal() or int(number) >= len(means):
-            raise UserError(f"'{place}' is no held-out image of this run; choose test:0 to test:{len(means) - 1}")
+            raise UserError(
+                f"'{place}' is no held-out image of this run; choose test:0 to test:{len(means) - 1}"
+            )
         return means[int(number)]
     channels, side, _ = atlas.image_shape
     return atlas.encode(open_image(place, side, channels, atlas.config.data.fit))[0]

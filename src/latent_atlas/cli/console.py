@@ -15,7 +15,14 @@ LINE_EVERY = 5.0  # seconds between plain lines
 
 def losses_in_words(entry: Mapping[str, Any]) -> str:
     """A log record in one line."""
-    names = ("reconstruction", "kl", "image_discriminator", "image_generator", "loss", "held_out_loss")
+    names = (
+        "reconstruction",
+        "kl",
+        "image_discriminator",
+        "image_generator",
+        "loss",
+        "held_out_loss",
+    )
     words = [f"{name.replace('_', ' ')} {entry[name]:.4g}" for name in names if name in entry]
     if "images_per_second" in entry:
         words.append(f"{entry['images_per_second']:.0f} images/s")
@@ -61,7 +68,14 @@ class Console:
 @contextmanager
 def _bars() -> Iterator[Advance]:
     from rich.console import Console as RichConsole
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("[bold]{task.description:<9}"),

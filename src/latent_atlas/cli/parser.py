@@ -37,7 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(_complaint("latent-atlas: interrupted", 130))
     except PermissionError as error:
-        sys.exit(_complaint(f"latent-atlas: {error.filename} may not be written or read; choose another place", 2))
+        sys.exit(
+            _complaint(
+                f"latent-atlas: {error.filename} may not be written or read; choose another place",
+                2,
+            )
+        )
     except BrokenPipeError:  # whoever read the output went away; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -53,12 +58,27 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_demo, _train, _fit, _map, _travel, _sample, _score, _evaluate, _report, _serve, _study, _doctor):
+    for add in (
+        _demo,
+        _train,
+        _fit,
+        _map,
+        _travel,
+        _sample,
+        _score,
+        _evaluate,
+        _report,
+        _serve,
+        _study,
+        _doctor,
+    ):
         add(chosen)
     return parser
 
 
-def _command(chosen: "argparse._SubParsersAction[_Parser]", name: str, run: base.Command, help: str) -> _Parser:
+def _command(
+    chosen: "argparse._SubParsersAction[_Parser]", name: str, run: base.Command, help: str
+) -> _Parser:
     parser = chosen.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run_command=run)
@@ -66,21 +86,33 @@ def _command(chosen: "argparse._SubParsersAction[_Parser]", name: str, run: base
 
 
 def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", metavar="D", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--device",
+        metavar="D",
+        help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps",
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser, help: str, metavar: str = "S.N=V") -> None:
-    parser.add_argument("--set", dest="settings", metavar=metavar, action="append", default=[], help=help)
+    parser.add_argument(
+        "--set", dest="settings", metavar=metavar, action="append", default=[], help=help
+    )
 
 
 def _demo(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "demo", base.demo, "train on handwritten digits, map, travel and report, in minutes")
-    p.add_argument("--out", metavar="RUN", default="runs/demo", help="run folder (default: %(default)s)")
+    p = _command(
+        chosen, "demo", base.demo, "train on handwritten digits, map, travel and report, in minutes"
+    )
+    p.add_argument(
+        "--out", metavar="RUN", default="runs/demo", help="run folder (default: %(default)s)"
+    )
     _add_device(p)
 
 
 def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "train", base.train, "train the networks and the map on a collection of images")
+    p = _command(
+        chosen, "train", base.train, "train the networks and the map on a collection of images"
+    )
     p.add_argument(
         "source",
         metavar="SOURCE",
@@ -88,27 +120,61 @@ def _train(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         help="digits, fashion-mnist, mnist, faces, hf:OWNER/NAME, a folder, a zip or tar, a .npy or .npz file",
     )
     p.add_argument("--out", metavar="RUN", required=True, help="run folder to make")
-    p.add_argument("--preset", metavar="P", help=f"{', '.join(PRESETS)} (default: by source, else by image size)")
-    p.add_argument("--quick", action="store_true", help="a smaller model, in minutes on two CPU cores")
-    p.add_argument("--arm", metavar="A", help="how D_z learns: separate (default), online or adversarial")
-    p.add_argument("--resume", action="store_true", help="continue the run in --out, with its own settings")
-    p.add_argument("--dry-run", action="store_true", help="show settings, parameters and memory, and do nothing")
+    p.add_argument(
+        "--preset",
+        metavar="P",
+        help=f"{', '.join(PRESETS)} (default: by source, else by image size)",
+    )
+    p.add_argument(
+        "--quick", action="store_true", help="a smaller model, in minutes on two CPU cores"
+    )
+    p.add_argument(
+        "--arm", metavar="A", help="how D_z learns: separate (default), online or adversarial"
+    )
+    p.add_argument(
+        "--resume", action="store_true", help="continue the run in --out, with its own settings"
+    )
+    p.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="show settings, parameters and memory, and do nothing",
+    )
     p.add_argument("--steps", type=int, metavar="N", help="training steps of the networks")
     p.add_argument("--batch-size", type=int, metavar="N", help="images per step")
-    p.add_argument("--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256")
-    p.add_argument("--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha")
+    p.add_argument(
+        "--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256"
+    )
+    p.add_argument(
+        "--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha"
+    )
     p.add_argument("--fit", metavar="F", help="non-square images: crop (default) or pad")
-    p.add_argument("--max-rejects", type=float, metavar="S", help="share of unreadable files to bear (default: 0.05)")
+    p.add_argument(
+        "--max-rejects",
+        type=float,
+        metavar="S",
+        help="share of unreadable files to bear (default: 0.05)",
+    )
     p.add_argument("--limit", type=int, metavar="N", help="use at most N images")
-    p.add_argument("--seed", type=int, metavar="N", help="of the weights, batches and noise (default: 0)")
+    p.add_argument(
+        "--seed", type=int, metavar="N", help="of the weights, batches and noise (default: 0)"
+    )
     p.add_argument("--precision", metavar="P", help="32 (default) or bf16")
-    p.add_argument("--compile", action="store_true", default=None, help="compile the networks with torch.compile")
+    p.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="compile the networks with torch.compile",
+    )
     _add_device(p)
-    _add_settings(p, "any other setting that --dry-run shows, such as train.kl_weight=0.001; may be repeated")
+    _add_settings(
+        p, "any other setting that --dry-run shows, such as train.kl_weight=0.001; may be repeated"
+    )
 
 
 def _fit(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "fit", base.fit, "learn the map of codes from anywhere, without images or a model")
+    p = _command(
+        chosen, "fit", base.fit, "learn the map of codes from anywhere, without images or a model"
+    )
     p.add_argument(
         "latents",
         metavar="LATENTS",
@@ -116,11 +182,22 @@ def _fit(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         "log_variances and labels",
     )
     p.add_argument("--out", metavar="RUN", required=True, help="run folder to make")
-    p.add_argument("--boundary", metavar="B", help=f"where fake codes come from: {', '.join(BOUNDARIES)}")
-    p.add_argument("--levels", type=int, metavar="N", help="noise levels (default: as the codes need)")
+    p.add_argument(
+        "--boundary", metavar="B", help=f"where fake codes come from: {', '.join(BOUNDARIES)}"
+    )
+    p.add_argument(
+        "--levels", type=int, metavar="N", help="noise levels (default: as the codes need)"
+    )
     p.add_argument("--steps", type=int, metavar="N", help="at most so many steps (default: 4000)")
-    p.add_argument("--members", type=int, metavar="N", help="discriminators whose mean is the map (default: 1)")
-    p.add_argument("--seed", type=int, metavar="N", help="of the split, the weights and the batches (default: 0)")
+    p.add_argument(
+        "--members", type=int, metavar="N", help="discriminators whose mean is the map (default: 1)"
+    )
+    p.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of the split, the weights and the batches (default: 0)",
+    )
     _add_device(p)
     _add_settings(p, "any other setting of the map, such as map.width=64; may be repeated")
 
@@ -128,7 +205,12 @@ def _fit(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 def _map(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(chosen, "map", base.map, "draw the map on the plane through three images")
     p.add_argument("folder", metavar="RUN", help="run folder")
-    p.add_argument("places", metavar="PLACE", nargs="*", help=f"three of: {PLACE}; without them, a telling three")
+    p.add_argument(
+        "places",
+        metavar="PLACE",
+        nargs="*",
+        help=f"three of: {PLACE}; without them, a telling three",
+    )
     instead = p.add_mutually_exclusive_group()
     instead.add_argument(
         "--boundaries",
@@ -137,18 +219,31 @@ def _map(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         const="all",
         help=f"learn the map against each of these and draw them side by side: all, or of {', '.join(BOUNDARIES)}",
     )
-    instead.add_argument("--levels", action="store_true", help="draw the map level by level, the score as arrows")
-    p.add_argument(
-        "--steps", type=int, metavar="N", help="--boundaries: at most so many steps for each (default: 1000)"
+    instead.add_argument(
+        "--levels", action="store_true", help="draw the map level by level, the score as arrows"
     )
-    p.add_argument("--out", metavar="FILE", help="PNG file to write (default: RUN/map.png, boundaries.png, levels.png)")
+    p.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="--boundaries: at most so many steps for each (default: 1000)",
+    )
+    p.add_argument(
+        "--out",
+        metavar="FILE",
+        help="PNG file to write (default: RUN/map.png, boundaries.png, levels.png)",
+    )
     _add_device(p)
 
 
 def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "travel", base.travel, "travel from image to image, beside the straight line")
+    p = _command(
+        chosen, "travel", base.travel, "travel from image to image, beside the straight line"
+    )
     p.add_argument("folder", metavar="RUN", help="run folder")
-    p.add_argument("places", metavar="PLACE", nargs="+", help=f"two or more, or one to explore: {PLACE}")
+    p.add_argument(
+        "places", metavar="PLACE", nargs="+", help=f"two or more, or one to explore: {PLACE}"
+    )
     p.add_argument(
         "--planner",
         dest="planners",
@@ -158,32 +253,84 @@ def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     )
     p.add_argument("--closed", action="store_true", help="return to the first stop")
     p.add_argument(
-        "--preserve", metavar="A", action="append", default=[], help="keep class, a class's own name, or component:0"
+        "--preserve",
+        metavar="A",
+        action="append",
+        default=[],
+        help="keep class, a class's own name, or component:0",
     )
-    p.add_argument("--along", metavar="A", help="from one place, along such an attribute: by --by X or to --to X")
-    p.add_argument("--by", type=float, metavar="X", help="--along: how much more of it, negative for less")
-    p.add_argument("--to", type=float, metavar="X", help="--along: the value to reach")
-    p.add_argument("--explore", action="store_true", help="wander through the population around one place")
-    p.add_argument("--repair", action="store_true", help="first bring places outside the population to its edge")
-    p.add_argument("--pace", metavar="P", help="latent (default), or perceived: frames as far apart in their pixels")
-    p.add_argument("--frames", type=int, metavar="N", help="all frames, ends included (default: 17; in motion 49)")
-    p.add_argument("--rule", type=int, metavar="R", help="walk: rule 1 or 2 (default: 2)")
-    p.add_argument("--alpha", type=float, metavar="X", help="walk: step along the map's gradient (default: 0.1)")
-    p.add_argument("--beta", type=float, metavar="X", help="walk, rule 1: signed pull, negative towards B (-0.1)")
-    p.add_argument("--gamma", type=float, metavar="X", help="walk, rule 2: share of the way to B per step (0.02)")
-    p.add_argument("--arrive", action="store_true", default=None, help="walk: follow the arrival schedule")
-    p.add_argument("--seed", type=int, metavar="N", default=0, help="of planners that draw (default: 0)")
     p.add_argument(
-        "--out", metavar="FILE", help=".png, .gif, .mp4, codes .npy, or all .npz or .json (default: RUN/travel.png)"
+        "--along",
+        metavar="A",
+        help="from one place, along such an attribute: by --by X or to --to X",
+    )
+    p.add_argument(
+        "--by", type=float, metavar="X", help="--along: how much more of it, negative for less"
+    )
+    p.add_argument("--to", type=float, metavar="X", help="--along: the value to reach")
+    p.add_argument(
+        "--explore", action="store_true", help="wander through the population around one place"
+    )
+    p.add_argument(
+        "--repair",
+        action="store_true",
+        help="first bring places outside the population to its edge",
+    )
+    p.add_argument(
+        "--pace",
+        metavar="P",
+        help="latent (default), or perceived: frames as far apart in their pixels",
+    )
+    p.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="all frames, ends included (default: 17; in motion 49)",
+    )
+    p.add_argument("--rule", type=int, metavar="R", help="walk: rule 1 or 2 (default: 2)")
+    p.add_argument(
+        "--alpha",
+        type=float,
+        metavar="X",
+        help="walk: step along the map's gradient (default: 0.1)",
+    )
+    p.add_argument(
+        "--beta",
+        type=float,
+        metavar="X",
+        help="walk, rule 1: signed pull, negative towards B (-0.1)",
+    )
+    p.add_argument(
+        "--gamma",
+        type=float,
+        metavar="X",
+        help="walk, rule 2: share of the way to B per step (0.02)",
+    )
+    p.add_argument(
+        "--arrive", action="store_true", default=None, help="walk: follow the arrival schedule"
+    )
+    p.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="of planners that draw (default: 0)"
+    )
+    p.add_argument(
+        "--out",
+        metavar="FILE",
+        help=".png, .gif, .mp4, codes .npy, or all .npz or .json (default: RUN/travel.png)",
     )
     _add_device(p)
-    _add_settings(p, "any other setting of planners, such as strength=3 or widths=1,0.5,0; may be repeated", "N=V")
+    _add_settings(
+        p,
+        "any other setting of planners, such as strength=3 or widths=1,0.5,0; may be repeated",
+        "N=V",
+    )
 
 
 def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(chosen, "sample", base.sample, "draw new images from where the population is")
     p.add_argument("folder", metavar="RUN", help="run folder")
-    p.add_argument("--count", type=int, metavar="N", default=64, help="images (default: %(default)s)")
+    p.add_argument(
+        "--count", type=int, metavar="N", default=64, help="images (default: %(default)s)"
+    )
     p.add_argument(
         "--sampler",
         metavar="S",
@@ -192,10 +339,19 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         "(default): mala near a place, annealed where the map has levels, else importance",
     )
     p.add_argument(
-        "--temperature", type=float, metavar="T", default=1.0, help="below 1 keeps to the peaks (default: 1)"
+        "--temperature",
+        type=float,
+        metavar="T",
+        default=1.0,
+        help="below 1 keeps to the peaks (default: 1)",
     )
     p.add_argument("--near", metavar="PLACE", help=f"draw near a place: {PLACE}")
-    p.add_argument("--width", type=float, metavar="W", help="--near: how near (default: half the codes' deviation)")
+    p.add_argument(
+        "--width",
+        type=float,
+        metavar="W",
+        help="--near: how near (default: half the codes' deviation)",
+    )
     p.add_argument(
         "--where",
         metavar="A=V",
@@ -204,13 +360,24 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         help="draw with an attribute: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
     )
     p.add_argument("--seed", type=int, metavar="N", default=0, help="of the draws (default: 0)")
-    p.add_argument("--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)")
+    p.add_argument(
+        "--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)"
+    )
     _add_device(p)
-    _add_settings(p, "any other option of the sampler, such as steps=128 or chains=500; may be repeated", "N=V")
+    _add_settings(
+        p,
+        "any other option of the sampler, such as steps=128 or chains=500; may be repeated",
+        "N=V",
+    )
 
 
 def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "score", base.score, "say how odd images are, calibrated on real ones that were held out")
+    p = _command(
+        chosen,
+        "score",
+        base.score,
+        "say how odd images are, calibrated on real ones that were held out",
+    )
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument(
         "images",
@@ -219,20 +386,48 @@ def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         help="image files, folders, archives, arrays or named sets; for a run of codes, one file of codes",
     )
     p.add_argument(
-        "--false-alarm", type=float, metavar="A", default=0.05, help="share of real images called odd (default: 0.05)"
+        "--false-alarm",
+        type=float,
+        metavar="A",
+        default=0.05,
+        help="share of real images called odd (default: 0.05)",
     )
-    p.add_argument("--held-out", metavar="SOURCE", help="other real images to calibrate by than those the run held out")
-    p.add_argument("--samples", type=int, metavar="N", help="draw N images and say whether they copy training images")
-    p.add_argument("--seed", type=int, metavar="N", default=0, help="--samples: of the draws (default: 0)")
-    p.add_argument("--out", metavar="FILE", help=".csv or .json; pictures lie beside it (default: RUN/scores.csv)")
+    p.add_argument(
+        "--held-out",
+        metavar="SOURCE",
+        help="other real images to calibrate by than those the run held out",
+    )
+    p.add_argument(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="draw N images and say whether they copy training images",
+    )
+    p.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="--samples: of the draws (default: 0)"
+    )
+    p.add_argument(
+        "--out",
+        metavar="FILE",
+        help=".csv or .json; pictures lie beside it (default: RUN/scores.csv)",
+    )
     _add_device(p)
 
 
 def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "evaluate", base.evaluate, "judge a run by its held-out images, beside its opponents")
+    p = _command(
+        chosen,
+        "evaluate",
+        base.evaluate,
+        "judge a run by its held-out images, beside its opponents",
+    )
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument(
-        "--images", type=int, metavar="N", default=500, help="compare N with N others, at most (default: %(default)s)"
+        "--images",
+        type=int,
+        metavar="N",
+        default=500,
+        help="compare N with N others, at most (default: %(default)s)",
     )
     p.add_argument(
         "--extractor",
@@ -240,51 +435,119 @@ def _evaluate(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         default="auto",
         help="what sees images: efficientnet, classifier, inception, pixels; or auto (default): the first that can be",
     )
-    p.add_argument("--source", metavar="SOURCE", help="where the run's images are now, if they have moved")
-    p.add_argument("--seed", type=int, metavar="N", default=0, help="of the choice and the draws (default: 0)")
-    p.add_argument("--out", metavar="FOLDER", help="for evaluation.json and evaluation.html (default: RUN)")
+    p.add_argument(
+        "--source", metavar="SOURCE", help="where the run's images are now, if they have moved"
+    )
+    p.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="of the choice and the draws (default: 0)"
+    )
+    p.add_argument(
+        "--out", metavar="FOLDER", help="for evaluation.json and evaluation.html (default: RUN)"
+    )
     _add_device(p)
 
 
 def _report(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "report", base.report, "draw all pictures and numbers of a run and write its page")
+    p = _command(
+        chosen, "report", base.report, "draw all pictures and numbers of a run and write its page"
+    )
     p.add_argument("folder", metavar="RUN", help="run folder")
-    p.add_argument("--interactive", action="store_true", help="write the explorer, as a folder for any web host")
+    p.add_argument(
+        "--interactive",
+        action="store_true",
+        help="write the explorer, as a folder for any web host",
+    )
     p.add_argument("--out", metavar="FOLDER", help="for --interactive (default: RUN/interactive)")
     _add_device(p)
 
 
 def _serve(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "serve", base.serve, "open the explorer: the map and its journeys in the browser")
-    p.add_argument("folder", metavar="RUN", nargs="?", help="run folder, which may still train (default: --demo)")
+    p = _command(
+        chosen, "serve", base.serve, "open the explorer: the map and its journeys in the browser"
+    )
+    p.add_argument(
+        "folder",
+        metavar="RUN",
+        nargs="?",
+        help="run folder, which may still train (default: --demo)",
+    )
     p.add_argument("--demo", action="store_true", help="a synthetic atlas that is made in seconds")
-    p.add_argument("--host", metavar="H", default="127.0.0.1", help="address to serve at (default: %(default)s)")
-    p.add_argument("--port", type=int, metavar="N", default=8765, help="0 takes a free one (default: %(default)s)")
-    p.add_argument("--token", metavar="T", help="ask for this token (default: none at 127.0.0.1, else a new one)")
+    p.add_argument(
+        "--host",
+        metavar="H",
+        default="127.0.0.1",
+        help="address to serve at (default: %(default)s)",
+    )
+    p.add_argument(
+        "--port",
+        type=int,
+        metavar="N",
+        default=8765,
+        help="0 takes a free one (default: %(default)s)",
+    )
+    p.add_argument(
+        "--token",
+        metavar="T",
+        help="ask for this token (default: none at 127.0.0.1, else a new one)",
+    )
     p.add_argument("--no-browser", dest="browser", action="store_false", help="open no browser")
     _add_device(p)
 
 
 def _study(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "study", base.study, "answer the open questions of latent maps on your own images, by runs")
-    p.add_argument("source", metavar="SOURCE", help="as for train: a named set, a folder, an archive, an array")
-    p.add_argument("--out", metavar="STUDY", required=True, help="folder; the same command again goes on in it")
-    p.add_argument(
-        "--budget", metavar="B", default="small", help="small (default: minutes on two cores) or full (a GPU)"
+    p = _command(
+        chosen,
+        "study",
+        base.study,
+        "answer the open questions of latent maps on your own images, by runs",
     )
-    p.add_argument("--preset", metavar="P", help="what runs are made of before the budget (default: by source or size)")
+    p.add_argument(
+        "source", metavar="SOURCE", help="as for train: a named set, a folder, an archive, an array"
+    )
+    p.add_argument(
+        "--out", metavar="STUDY", required=True, help="folder; the same command again goes on in it"
+    )
+    p.add_argument(
+        "--budget",
+        metavar="B",
+        default="small",
+        help="small (default: minutes on two cores) or full (a GPU)",
+    )
+    p.add_argument(
+        "--preset",
+        metavar="P",
+        help="what runs are made of before the budget (default: by source or size)",
+    )
     p.add_argument("--arms", metavar="A,A", help="of separate, online, adversarial (default: all)")
     p.add_argument(
-        "--boundaries", metavar="B,B", help=f"of {', '.join(BOUNDARIES)} (default: prior,box,radius,density,mixture)"
+        "--boundaries",
+        metavar="B,B",
+        help=f"of {', '.join(BOUNDARIES)} (default: prior,box,radius,density,mixture)",
     )
     p.add_argument("--z-real", metavar="Z,Z", help="of samples, means (default: both)")
-    p.add_argument("--seeds", type=int, metavar="N", default=3, help="repetitions; tests need 3 or more (default: 3)")
+    p.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        default=3,
+        help="repetitions; tests need 3 or more (default: 3)",
+    )
     p.add_argument("--limit", type=int, metavar="N", help="use at most N images")
-    p.add_argument("--extractor", metavar="E", help="as for evaluate (default: a classifier if there are classes)")
-    p.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core, or four a GPU)")
-    p.add_argument("--dry-run", action="store_true", help="show the plan with its time, and do nothing")
+    p.add_argument(
+        "--extractor",
+        metavar="E",
+        help="as for evaluate (default: a classifier if there are classes)",
+    )
+    p.add_argument(
+        "--workers", type=int, metavar="N", help="processes (default: one a core, or four a GPU)"
+    )
+    p.add_argument(
+        "--dry-run", action="store_true", help="show the plan with its time, and do nothing"
+    )
     _add_device(p)
-    _add_settings(p, "any other setting of the runs and their maps, such as train.steps=800; may be repeated")
+    _add_settings(
+        p, "any other setting of the runs and their maps, such as train.steps=800; may be repeated"
+    )
 
 
 def _doctor(chosen: "argparse._SubParsersAction[_Parser]") -> None:

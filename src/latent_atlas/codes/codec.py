@@ -10,15 +10,17 @@ from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images, Latents, Points, Values
 
-__all__ = ["Coding", "squared_errors"]
+__all__ = ["Codec", "squared_errors"]
 
 PIECE = 512  # images compared with their reconstructions at a time
 
 
-class Coding:
+class Codec:
     """An autoencoder, or none, beside the map of its codes."""
 
-    def __init__(self, model: Autoencoder | None, latent_shape: tuple[int, ...], device: torch.device) -> None:
+    def __init__(
+        self, model: Autoencoder | None, latent_shape: tuple[int, ...], device: torch.device
+    ) -> None:
         """Arguments: model, or None where there are codes alone; the codes' shape; and the device to bring them to."""
         self._model = model
         self._shape = latent_shape
@@ -45,7 +47,9 @@ class Coding:
     def posterior(self, images: Tensor) -> Codes:
         """q(z|x) of images."""
         means, spread = self.model.posterior(images)
-        return Codes(means.flatten(1), None if spread is None else spread.flatten(1)).to(self._device)
+        return Codes(means.flatten(1), None if spread is None else spread.flatten(1)).to(
+            self._device
+        )
 
     def errors(self, images: Tensor, latents: Latents) -> Values:
         """How far G(z) is from each image, by `squared_errors`."""
@@ -78,7 +82,9 @@ class Coding:
         if pace == "latent" and features is None:
             return None
         if pace != "perceived":
-            raise UserError(f"the pace is '{pace}'; choose latent, or perceived, which is by features of images")
+            raise UserError(
+                f"the pace is '{pace}'; choose latent, or perceived, which is by features of images"
+            )
         seen = features or (lambda images: images.flatten(1))
         return lambda latents: seen(self.decode(latents)).to(self._device)
 
@@ -93,10 +99,14 @@ class Coding:
         elif isinstance(start, Tensor):
             stops = [self.codes(start), self.codes(end)]
         else:
-            raise UserError(f"{len(start)} stops were given and an end beside them; put the end among the stops")
+            raise UserError(
+                f"{len(start)} stops were given and an end beside them; put the end among the stops"
+            )
         if len(stops) < 2 or len({len(stop) for stop in stops}) > 1:
             counts = ", ".join(str(len(stop)) for stop in stops)
-            raise UserError(f"a journey takes two or more stops, as many images or codes at each; there are {counts}")
+            raise UserError(
+                f"a journey takes two or more stops, as many images or codes at each; there are {counts}"
+            )
         return torch.stack(stops)
 
     def rows(self, latents: Tensor) -> Latents:

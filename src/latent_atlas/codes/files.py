@@ -14,7 +14,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import Labels
 
-__all__ = ["Collection", "collect", "read_collection"]
+__all__ = ["CodeSet", "collect", "read_collection"]
 
 HELD_OUT = 10  # codes held out at least
 FEWEST = 20  # codes to learn from
@@ -23,7 +23,7 @@ SAVE = "save plain numbers with numpy.save, numpy.savez or safetensors"
 
 
 @dataclass(frozen=True)
-class Collection:
+class CodeSet:
     """Codes that somebody's encoder made.
 
     Attributes:
@@ -45,14 +45,18 @@ class Collection:
     def arrays(self) -> tuple[Tensor, Tensor | None]:
         """Means and log-variances in the shape in which they were given."""
         spread = self.codes.log_variances
-        return self.codes.means.unflatten(1, self.shape), None if spread is None else spread.unflatten(1, self.shape)
+        return self.codes.means.unflatten(
+            1, self.shape
+        ), None if spread is None else spread.unflatten(1, self.shape)
 
-    def select(self, rows: Tensor) -> "Collection":
+    def select(self, rows: Tensor) -> "CodeSet":
         """Some of the codes, by their numbers."""
         labels = None if self.labels is None else self.labels[rows]
-        return Collection(self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.notes)
+        return CodeSet(
+            self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.notes
+        )
 
-    def split(self, share: float, *, generator: torch.Generator) -> tuple["Collection", "Collection"]:
+    def split(self, share: float, *, generator: torch.Generator) -> tuple["CodeSet", "CodeSet"]:
         """Codes to learn from, and a random share of them, at least ten, to be judged by.
 
         Raises:
@@ -73,13 +77,13 @@ def collect(
     log_variances: Tensor | None = None,
     labels: Labels | None = None,
     label_names: tuple[str, ...] = (),
-) -> Collection:
+) -> CodeSet:
     """Check codes, and leave out those that repeat others, with their labels.
 
     Arguments:
         means: Shape (n, d), or (n, c, h, w) for spatial latents; of a floating type.
         log_variances: None or of the same shape.
-        labels, label_names: As in `Collection`.
+        labels, label_names: As in `CodeSet`.
 
     Raises:
         UserError: these are no codes; the sentence says why.
@@ -92,16 +96,18 @@ def collect(
         raise UserError(
             f"labels must have one number per code, {tuple(means.shape[:1])}; they have {tuple(labels.shape)}"
         )
-    codes, notes = as_codes(means.cpu(), None if log_variances is None else log_variances.cpu(), at_least=1)
+    codes, notes = as_codes(
+        means.cpu(), None if log_variances is None else log_variances.cpu(), at_least=1
+    )
     rows = torch.arange(len(means))
     if len(codes) < len(means):  # of codes that repeat, the first is there still
         first = np.unique(means.cpu().flatten(1).float().numpy(), axis=0, return_index=True)[1]
         rows = torch.from_numpy(np.sort(first))
     labels = None if labels is None else labels.cpu()[rows]
-    return Collection(codes, tuple(means.shape[1:]), rows, labels, label_names, tuple(notes))
+    return CodeSet(codes, tuple(means.shape[1:]), rows, labels, label_names, tuple(notes))
 
 
-def read_collection(path: Path) -> Collection:
+def read_collection(path: Path) -> CodeSet:
     """Read codes from a file.
 
     Arguments:
@@ -116,12 +122,16 @@ def read_collection(path: Path) -> Collection:
     if suffix not in (".npy", ".npz", ".safetensors"):
         raise UserError(f"'{path}' is no .npy, .npz or .safetensors file; {SAVE}")
     if not path.is_file():
-        raise UserError(f"there is no file of codes at '{path}'; give a .npy, .npz or .safetensors file")
+        raise UserError(
+            f"there is no file of codes at '{path}'; give a .npy, .npz or .safetensors file"
+        )
     arrays = read_tensors(path)[0] if suffix == ".safetensors" else _read_numpy(path)
     means = _chosen(arrays, path)
     spread = next((arrays[name] for name in LOG_VARIANCES if name in arrays), None)
     labels, names = _classes(arrays["labels"], path) if "labels" in arrays else (None, ())
-    return collect(_as_tensor(means, path), None if spread is None else _as_tensor(spread, path), labels, names)
+    return collect(
+        _as_tensor(means, path), None if spread is None else _as_tensor(spread, path), labels, names
+    )
 
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:
@@ -134,7 +144,9 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
         if isinstance(error, PermissionError):
             raise
         reason = str(error).partition(";")[0].partition("\n")[0].rstrip(".")
-        raise UserError(f"cannot read '{path}' ({reason}); pickled objects are never loaded, so {SAVE}") from None
+        raise UserError(
+            f"cannot read '{path}' ({reason}); pickled objects are never loaded, so {SAVE}"
+        ) from None
 
 
 def _chosen(arrays: dict[str, np.ndarray] | dict[str, Tensor], path: Path) -> np.ndarray | Tensor:

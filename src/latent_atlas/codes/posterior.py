@@ -14,7 +14,9 @@ FEW = 200  # codes below which a map is said to be coarse
 FEWEST = 20
 
 
-def reparameterise(means: Latents, log_variances: Latents, *, generator: torch.Generator) -> Latents:
+def reparameterise(
+    means: Latents, log_variances: Latents, *, generator: torch.Generator
+) -> Latents:
     """z = mu + eps · sigma, eps ~ N(0, I): samples of q(z|x), differentiable in both arguments, shape (n, d)."""
     noise = torch.randn(means.shape, generator=generator, device=means.device, dtype=means.dtype)
     return means + noise * (0.5 * log_variances).exp()
@@ -47,7 +49,9 @@ class Codes:
 
     def __getitem__(self, rows: Tensor) -> "Codes":
         """The codes of some images, by their numbers or by a mask."""
-        return Codes(self.means[rows], None if self.log_variances is None else self.log_variances[rows])
+        return Codes(
+            self.means[rows], None if self.log_variances is None else self.log_variances[rows]
+        )
 
     def to(self, device: torch.device) -> "Codes":
         """The same codes on another device."""
@@ -84,7 +88,9 @@ class Codes:
         return self[order[count:]], self[order[:count]]
 
 
-def as_codes(means: Tensor, log_variances: Tensor | None = None, *, at_least: int = FEWEST) -> tuple[Codes, list[str]]:
+def as_codes(
+    means: Tensor, log_variances: Tensor | None = None, *, at_least: int = FEWEST
+) -> tuple[Codes, list[str]]:
     """Codes that a map can be learned from, and a sentence for each thing that was repaired or should be known.
 
     Arguments:
@@ -96,14 +102,19 @@ def as_codes(means: Tensor, log_variances: Tensor | None = None, *, at_least: in
         UserError: no map can be learned from such codes; the sentence says why.
     """
     _check_arrays(means, log_variances)
-    codes = Codes(means.flatten(1).float(), None if log_variances is None else log_variances.flatten(1).float())
+    codes = Codes(
+        means.flatten(1).float(),
+        None if log_variances is None else log_variances.flatten(1).float(),
+    )
     _check_finite(codes)
     notes = []
     if log_variances is None:
         # A code met twice would be learned from and judged by at once, and is a spike that no density has.
         first = _first_of_each(codes.means)
         if len(first) < len(codes):
-            notes.append(f"{len(codes) - len(first)} of {len(codes)} codes repeat others and were left out")
+            notes.append(
+                f"{len(codes) - len(first)} of {len(codes)} codes repeat others and were left out"
+            )
             codes = codes[first]
     n, d = codes.means.shape
     if n < at_least:
@@ -116,14 +127,18 @@ def as_codes(means: Tensor, log_variances: Tensor | None = None, *, at_least: in
                 "or reduce the dimension first"
             )
         if n < FEW:
-            notes.append(f"there are only {n} codes, so the map is coarse; with {FEW} or more it says something")
+            notes.append(
+                f"there are only {n} codes, so the map is coarse; with {FEW} or more it says something"
+            )
     return codes, notes
 
 
 def _check_arrays(means: Tensor, log_variances: Tensor | None) -> None:
     """Refuse shapes and types that are no codes."""
     if means.ndim not in (2, 4) or 0 in means.shape:
-        raise UserError(f"codes must have shape (n, d) or (n, c, h, w); these have {tuple(means.shape)}")
+        raise UserError(
+            f"codes must have shape (n, d) or (n, c, h, w); these have {tuple(means.shape)}"
+        )
     if log_variances is not None and log_variances.shape != means.shape:
         raise UserError(
             f"log_variances must have the shape of means, {tuple(means.shape)}; it has {tuple(log_variances.shape)}"
@@ -131,7 +146,9 @@ def _check_arrays(means: Tensor, log_variances: Tensor | None) -> None:
     for name, array in (("codes", means), ("log_variances", log_variances)):
         if array is not None and not array.is_floating_point():
             kind = str(array.dtype).removeprefix("torch.")
-            raise UserError(f"{name} must be of a floating type; these are {kind}: convert them if they are measured")
+            raise UserError(
+                f"{name} must be of a floating type; these are {kind}: convert them if they are measured"
+            )
 
 
 def _check_finite(codes: Codes) -> None:

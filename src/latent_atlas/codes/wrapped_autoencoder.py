@@ -73,9 +73,12 @@ class Autoencoder:
         images = images[None] if images.ndim == 3 else images
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             sides = ", ".join(map(str, self.image_shape))
-            raise UserError(f"images must have shape (n, {sides}); these have {tuple(images.shape)}")
+            raise UserError(
+                f"images must have shape (n, {sides}); these have {tuple(images.shape)}"
+            )
         parts = [
-            _means_and_spread(self._call(self._encode, self._to_pixels(part))) for part in images.split(self._batch)
+            _means_and_spread(self._call(self._encode, self._to_pixels(part)))
+            for part in images.split(self._batch)
         ]
         spreads = [spread for _, spread in parts if spread is not None]
         return torch.cat([means for means, _ in parts]), torch.cat(spreads) if spreads else None
@@ -97,7 +100,9 @@ class Autoencoder:
     def differentiable(self, latents: Latents) -> Images:
         """The same with a gradient, as far as the decoder has one; a pixel beyond black or white gives none."""
         codes = latents.unflatten(1, self.latent_shape)
-        images = torch.cat([_image(self._call(self._decode, part)) for part in codes.split(self._batch)])
+        images = torch.cat(
+            [_image(self._call(self._decode, part)) for part in codes.split(self._batch)]
+        )
         return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
 
     def _to_pixels(self, images: Tensor) -> Tensor:
@@ -109,7 +114,9 @@ class Autoencoder:
         """The function of rows, on its module's device and in its precision."""
         module = _module_of(function)
         weight = None if module is None else next(module.parameters(), None)
-        return function(rows.to(self._device) if weight is None else rows.to(weight.device, weight.dtype))
+        return function(
+            rows.to(self._device) if weight is None else rows.to(weight.device, weight.dtype)
+        )
 
 
 def adapt(
@@ -134,7 +141,9 @@ def adapt(
     """
     encode, decode = _pair(autoencoder, encode, decode)
     if not pixel_range[0] < pixel_range[1]:
-        raise UserError(f"pixel_range is {pixel_range}; give what black and white are to encode, such as (-1, 1)")
+        raise UserError(
+            f"pixel_range is {pixel_range}; give what black and white are to encode, such as (-1, 1)"
+        )
     if batch < 1:
         raise UserError(f"batch is {batch}; choose 1 or more images at a time")
     _check_images(images)
@@ -142,15 +151,21 @@ def adapt(
     how: dict[str, Any] = {"pixel_range": pixel_range, "batch": batch, "device": device}
     means, _ = Autoencoder(encode, decode, shape, (), **how).posterior(images[:1])
     if means.ndim not in (2, 4):
-        raise UserError(f"encode made codes of shape {tuple(means.shape)}; a map needs (n, d) or (n, c, h, w)")
+        raise UserError(
+            f"encode made codes of shape {tuple(means.shape)}; a map needs (n, d) or (n, c, h, w)"
+        )
     adapted = Autoencoder(encode, decode, shape, tuple(means.shape[1:]), **how)
     came_back = tuple(adapted.decode(means.flatten(1)).shape[1:])
     if came_back != shape:
-        raise UserError(f"decode made an image of shape {came_back} of one of {shape}; resize images to what it makes")
+        raise UserError(
+            f"decode made an image of shape {came_back} of one of {shape}; resize images to what it makes"
+        )
     return adapted
 
 
-def _pair(autoencoder: object | None, encode: Function | None, decode: Function | None) -> tuple[Function, Function]:
+def _pair(
+    autoencoder: object | None, encode: Function | None, decode: Function | None
+) -> tuple[Function, Function]:
     """Encode and decode, given apart or as methods of one object.
 
     Raises:
@@ -158,18 +173,26 @@ def _pair(autoencoder: object | None, encode: Function | None, decode: Function 
     """
     if autoencoder is not None:
         if encode is not None or decode is not None:
-            raise UserError("an autoencoder was given and functions beside it; give one object, or encode= and decode=")
+            raise UserError(
+                "an autoencoder was given and functions beside it; give one object, or encode= and decode="
+            )
         encode, decode = getattr(autoencoder, "encode", None), getattr(autoencoder, "decode", None)
     if encode is None or decode is None:
-        missing = " and ".join(name for name, function in (("encode", encode), ("decode", decode)) if function is None)
-        raise UserError(f"there is no {missing}; give an object with encode and decode, or both as functions")
+        missing = " and ".join(
+            name for name, function in (("encode", encode), ("decode", decode)) if function is None
+        )
+        raise UserError(
+            f"there is no {missing}; give an object with encode and decode, or both as functions"
+        )
     return encode, decode
 
 
 def _check_images(images: Tensor) -> None:
     """Refuse what are no images, or images whose black is not 0 or whose white is not 1."""
     if images.ndim != 4 or 0 in images.shape:
-        raise UserError(f"images must have shape (n, c, h, w), n of 1 or more; these have {tuple(images.shape)}")
+        raise UserError(
+            f"images must have shape (n, c, h, w), n of 1 or more; these have {tuple(images.shape)}"
+        )
     low, high = images.min().item(), images.max().item()
     if images.dtype != torch.uint8 and (low < 0 or high > 1):
         raise UserError(
@@ -197,10 +220,16 @@ def _means_and_spread(given: Any) -> tuple[Tensor, Tensor | None]:
         return given.float(), None
     if isinstance(given, tuple | list) and len(given) == 1:
         return _means_and_spread(given[0])
-    pair = given if isinstance(given, tuple | list) else (getattr(given, "mean", None), getattr(given, "logvar", None))
+    pair = (
+        given
+        if isinstance(given, tuple | list)
+        else (getattr(given, "mean", None), getattr(given, "logvar", None))
+    )
     if len(pair) == 2 and isinstance(pair[0], Tensor) and isinstance(pair[1], Tensor):
         return pair[0].float(), pair[1].float()
-    raise UserError(f"encode returned {_described(given)}; it must return means, or means and log-variances")
+    raise UserError(
+        f"encode returned {_described(given)}; it must return means, or means and log-variances"
+    )
 
 
 def _image(given: Any) -> Tensor:
@@ -222,4 +251,6 @@ def _image(given: Any) -> Tensor:
 def _described(given: Any) -> str:
     if isinstance(given, Tensor):
         return f"a tensor of shape {tuple(given.shape)}"
-    return f"{len(given)} values" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+    return (
+        f"{len(given)} values" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+    )

@@ -8,7 +8,16 @@ from latent_atlas.errors import UserError
 
 __all__ = ["BOUNDARIES", "MapConfig", "mixture_parts"]
 
-BOUNDARIES = ("prior", "box", "radius", "density", "mixture", "gaussian-diagonal", "gaussian", "gaussian-mixture")
+BOUNDARIES = (
+    "prior",
+    "box",
+    "radius",
+    "density",
+    "mixture",
+    "gaussian-diagonal",
+    "gaussian",
+    "gaussian-mixture",
+)
 
 
 @dataclass(frozen=True)
@@ -50,23 +59,42 @@ class MapConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would only fail later."""
-        require(self.boundary in BOUNDARIES, f"no boundary '{self.boundary}'; choose {', '.join(BOUNDARIES)}")
+        require(
+            self.boundary in BOUNDARIES,
+            f"no boundary '{self.boundary}'; choose {', '.join(BOUNDARIES)}",
+        )
         limit = float("inf")
-        require(0 <= self.box_margin < limit, f"map.box_margin is {self.box_margin}; choose a share of 0 or more")
+        require(
+            0 <= self.box_margin < limit,
+            f"map.box_margin is {self.box_margin}; choose a share of 0 or more",
+        )
         fits = self.radius is None or 0 < self.radius < limit
-        require(fits, f"map.radius is {self.radius}; choose a positive distance, or null to measure it")
+        require(
+            fits, f"map.radius is {self.radius}; choose a positive distance, or null to measure it"
+        )
         fits = self.quantile is None or 0 < self.quantile < 1
-        require(fits, f"map.quantile is {self.quantile}; choose a share between 0 and 1, or null for 0.05")
+        require(
+            fits,
+            f"map.quantile is {self.quantile}; choose a share between 0 and 1, or null for 0.05",
+        )
         mixture_parts(self.parts)
-        require(self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more")
+        require(
+            self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more"
+        )
         for name in ("width", "depth", "steps", "batch_size", "check_every", "patience", "members"):
             value = getattr(self, name)
             require(value >= 1, f"map.{name} is {value}; choose 1 or more")
         fits = self.levels is None or self.levels >= 1
-        require(fits, f"map.levels is {self.levels}; choose 1 or more, or null to choose by the measured divergence")
+        require(
+            fits,
+            f"map.levels is {self.levels}; choose 1 or more, or null to choose by the measured divergence",
+        )
         fits = self.score_weight is None or self.score_weight >= 0
         require(fits, f"map.score_weight is {self.score_weight}; choose 0 or more, or null")
-        require(self.learning_rate > 0, f"map.learning_rate is {self.learning_rate}; choose a positive number")
+        require(
+            self.learning_rate > 0,
+            f"map.learning_rate is {self.learning_rate}; choose a positive number",
+        )
 
 
 def mixture_parts(text: str) -> dict[str, float]:
@@ -83,12 +111,22 @@ def mixture_parts(text: str) -> dict[str, float]:
     names = [name for name in BOUNDARIES if name != "mixture"]
     for part in text.split(","):
         name, _, weight = part.strip().partition(" ")
-        require(name in names, f"map.parts has no boundary '{name}' to mix; choose from {', '.join(names)}")
-        require(name not in parts, f"map.parts names '{name}' twice; give each part once, with its whole weight")
+        require(
+            name in names,
+            f"map.parts has no boundary '{name}' to mix; choose from {', '.join(names)}",
+        )
+        require(
+            name not in parts,
+            f"map.parts names '{name}' twice; give each part once, with its whole weight",
+        )
         try:
             parts[name] = float(weight)
         except ValueError:
-            raise UserError(f"map.parts gives '{name}' no weight; write it as in 'prior 0.5, radius 0.5'") from None
+            raise UserError(
+                f"map.parts gives '{name}' no weight; write it as in 'prior 0.5, radius 0.5'"
+            ) from None
         fits = 0 < parts[name] < float("inf")
-        require(fits, f"map.parts gives '{name}' the weight {weight.strip()}; choose a positive number")
+        require(
+            fits, f"map.parts gives '{name}' the weight {weight.strip()}; choose a positive number"
+        )
     return {name: weight / sum(parts.values()) for name, weight in parts.items()}

@@ -35,7 +35,11 @@ def settings_of(kind: type) -> dict[str, Any]:
         0.1
     """
     hints = get_type_hints(kind)
-    return {field.name: _default(field) for field in fields(kind) if field.init and _is_plain(hints[field.name])}
+    return {
+        field.name: _default(field)
+        for field in fields(kind)
+        if field.init and _is_plain(hints[field.name])
+    }
 
 
 def with_values(start: T, values: Mapping[str, object], *, called: str, prefix: str = "") -> T:
@@ -59,7 +63,9 @@ def with_values(start: T, values: Mapping[str, object], *, called: str, prefix: 
     for name in values:
         has = f"it has {', '.join(known)}" if known else "it has no settings"
         require(name in known, f"{called} has no setting '{name}'; {has}")
-    checked = {name: _checked(f"{prefix}{name}", value, hints[name]) for name, value in values.items()}
+    checked = {
+        name: _checked(f"{prefix}{name}", value, hints[name]) for name, value in values.items()
+    }
     return replace(cast("Any", start), **checked)
 
 
@@ -107,8 +113,13 @@ def _checked(place: str, value: object, hint: Any) -> Any:
     from pydantic import TypeAdapter, ValidationError  # here, so that `--help` does not wait for it
 
     if get_origin(hint) is Literal:
-        value = str(value) if isinstance(value, int) else value  # JSON reads the word 32 as a number
-        require(value in get_args(hint), f"{place} is {value!r}; choose {', '.join(map(str, get_args(hint)))}")
+        value = (
+            str(value) if isinstance(value, int) else value
+        )  # JSON reads the word 32 as a number
+        require(
+            value in get_args(hint),
+            f"{place} is {value!r}; choose {', '.join(map(str, get_args(hint)))}",
+        )
     if isinstance(value, str) and "," in value and hint is not str:
         value = [read_value(part) for part in value.split(",")]  # of a tuple
     if isinstance(value, bool) and bool not in (hint, *get_args(hint)):
@@ -121,9 +132,16 @@ def _checked(place: str, value: object, hint: Any) -> Any:
 
 def _named(hint: Any) -> str:
     """A type in words."""
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "null"}
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        type(None): "null",
+    }
     if get_origin(hint) is tuple:
         return "numbers between commas"
     return " or ".join(
-        words.get(part, str(part)) if part in words else _named(part) for part in get_args(hint) or (hint,)
+        words.get(part, str(part)) if part in words else _named(part)
+        for part in get_args(hint) or (hint,)
     )

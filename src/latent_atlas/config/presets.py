@@ -76,17 +76,23 @@ PRESETS: dict[str, Config] = {
     ),
     "fashion-mnist": Config(
         data=DataConfig(source="fashion-mnist"),
-        model=ModelConfig(image_size=28, channels=1, latent_dim=16, width=32, discriminator_width=32),
+        model=ModelConfig(
+            image_size=28, channels=1, latent_dim=16, width=32, discriminator_width=32
+        ),
         train=TrainConfig(steps=5_000, batch_size=256),
     ),
     "mnist": Config(
         data=DataConfig(source="mnist"),
-        model=ModelConfig(image_size=28, channels=1, latent_dim=12, width=32, discriminator_width=32),
+        model=ModelConfig(
+            image_size=28, channels=1, latent_dim=12, width=32, discriminator_width=32
+        ),
         train=TrainConfig(steps=3_000),
     ),
     "faces": Config(
         data=DataConfig(source="faces"),
-        model=ModelConfig(image_size=64, channels=3, latent_dim=32, width=24, discriminator_width=24),
+        model=ModelConfig(
+            image_size=64, channels=3, latent_dim=32, width=24, discriminator_width=24
+        ),
         train=TrainConfig(steps=4_000, batch_size=64),
     ),
     "16px": _generic(16, 48, 16, 256, 10_000),

@@ -11,7 +11,7 @@ from latent_atlas.errors import UserError
 
 __all__ = ["Config", "DataConfig", "ModelConfig", "TrainConfig", "with_settings"]
 
-Arm = Literal["separate", "online", "adversarial"]
+TrainingMode = Literal["separate", "online", "adversarial"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Refuse shapes that no network here can have."""
-        require(8 <= self.image_size <= 256, f"model.image_size is {self.image_size}; choose 8 to 256 pixels")
+        require(
+            8 <= self.image_size <= 256,
+            f"model.image_size is {self.image_size}; choose 8 to 256 pixels",
+        )
         require(1 <= self.channels <= 4, f"model.channels is {self.channels}; choose 1, 2, 3 or 4")
         for name in ("latent_dim", "width", "depth", "discriminator_width"):
             value = getattr(self, name)
@@ -62,7 +65,7 @@ class ModelConfig:
 class TrainConfig:
     """How E, G and D_x learn; the terms are those of `losses`."""
 
-    arm: Arm = "separate"
+    arm: TrainingMode = "separate"
     """D_z learns afterwards (separate), beside them (online), or the encoder also learns to fool it (adversarial)."""
     steps: int = 10_000
     batch_size: int = 128
@@ -121,15 +124,27 @@ class TrainConfig:
         for name in ("learning_rate", "discriminator_learning_rate"):
             value = getattr(self, name)
             require(value > 0, f"train.{name} is {value}; choose a positive number")
-        for name in ("kl_weight", "adversarial_weight", "feature_matching", "isometry", "r1", "r2", "fool_weight"):
+        for name in (
+            "kl_weight",
+            "adversarial_weight",
+            "feature_matching",
+            "isometry",
+            "r1",
+            "r2",
+            "fool_weight",
+        ):
             value = getattr(self, name)
             require(value >= 0, f"train.{name} is {value}; choose 0 or more")
         require(0 <= self.seed < 2**63, f"train.seed is {self.seed}; choose 0 to below 2^63")
         require(0 <= self.ema < 1, f"train.ema is {self.ema}; choose 0 (none) to below 1")
-        require(0 <= self.prior_share <= 1, f"train.prior_share is {self.prior_share}; choose a share from 0 to 1")
+        require(
+            0 <= self.prior_share <= 1,
+            f"train.prior_share is {self.prior_share}; choose a share from 0 to 1",
+        )
         require(0 <= self.decay <= 1, f"train.decay is {self.decay}; choose a share from 0 to 1")
         require(
-            self.adversarial == "none" or self.discriminator_start <= self.adversarial_start < self.steps,
+            self.adversarial == "none"
+            or self.discriminator_start <= self.adversarial_start < self.steps,
             f"train.adversarial_start is {self.adversarial_start}; D_x has to learn, from train.discriminator_start "
             f"{self.discriminator_start} on, before its loss reaches G, and G to learn from it before the last step "
             f"{self.steps}: set it between them, or train.adversarial to none",
@@ -171,14 +186,19 @@ class Config:
         try:
             sections = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError(f"the configuration is not JSON ({error}); restore config.json of the run") from None
+            raise UserError(
+                f"the configuration is not JSON ({error}); restore config.json of the run"
+            ) from None
         require(
             isinstance(sections, dict),
             "the configuration is not a JSON object; restore config.json of the run",
         )
         version = sections.pop("format", 1)
         for name, section in sections.items():
-            require(isinstance(section, dict), f"section '{name}' of the configuration is {section!r}, no JSON object")
+            require(
+                isinstance(section, dict),
+                f"section '{name}' of the configuration is {section!r}, no JSON object",
+            )
         require(
             version == 1,
             f"the configuration has format {version}, this version reads 1; upgrade latent-atlas",
@@ -218,9 +238,14 @@ def _with_sections(config: Config, values: dict[str, dict[str, object]]) -> Conf
     """Replace settings all at once, so that those which belong together are checked together."""
     sections = [f.name for f in fields(config)]
     for name in values:
-        require(name in sections, f"no section '{name}' in the configuration; choose {', '.join(sections)}")
+        require(
+            name in sections,
+            f"no section '{name}' in the configuration; choose {', '.join(sections)}",
+        )
     parts = {
-        name: with_values(getattr(config, name), settings, called=f"section '{name}'", prefix=f"{name}.")
+        name: with_values(
+            getattr(config, name), settings, called=f"section '{name}'", prefix=f"{name}."
+        )
         for name, settings in values.items()
     }
     return replace(config, **parts)

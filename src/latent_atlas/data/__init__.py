@@ -5,4 +5,12 @@ from latent_atlas.data.decode import Square, open_image
 from latent_atlas.data.imageset import ImageSet, Reject
 from latent_atlas.data.load import load_images, probe_source
 
-__all__ = ["ImageSet", "Reject", "Square", "load_images", "open_image", "probe_source", "read_images"]
+__all__ = [
+    "ImageSet",
+    "Reject",
+    "Square",
+    "load_images",
+    "open_image",
+    "probe_source",
+    "read_images",
+]

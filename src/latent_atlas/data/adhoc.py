@@ -18,7 +18,9 @@ from latent_atlas.errors import UserError
 __all__ = ["read_images"]
 
 
-def read_images(places: Sequence[str], square: Square, *, progress: Progress | None = None) -> ImageSet:
+def read_images(
+    places: Sequence[str], square: Square, *, progress: Progress | None = None
+) -> ImageSet:
     """Read all images at some places, whatever they are worth.
 
     Arguments:
@@ -46,7 +48,9 @@ def read_images(places: Sequence[str], square: Square, *, progress: Progress | N
         raise UserError(f"none of {len(rejects)} images can be decoded{first}; give other images")
     images = torch.cat([reading.images for reading in readings])
     held_out = torch.ones(len(images), dtype=torch.bool)
-    return ImageSet(images, None, (), tuple(names), held_out, rejects=rejects, source=" ".join(places))
+    return ImageSet(
+        images, None, (), tuple(names), held_out, rejects=rejects, source=" ".join(places)
+    )
 
 
 def _source(place: str) -> Source:

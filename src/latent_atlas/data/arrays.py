@@ -54,14 +54,18 @@ def array_source(path: Path) -> Source:
         if isinstance(error, UserError):
             raise
         reason = str(error).partition(";")[0].partition("\n")[0]
-        raise UserError(f"cannot read '{path}' ({reason}); save plain numbers with numpy.save or numpy.savez") from None
+        raise UserError(
+            f"cannot read '{path}' ({reason}); save plain numbers with numpy.save or numpy.savez"
+        ) from None
     key = _key_of_images(arrays, path)
     rows = _channels_last(arrays[key], f"'{path}' ({key})" if key else f"'{path}'")
     labels, names = _labels(arrays, len(rows), path)
     return Source(array_items(rows, _scale(rows, str(path)), labels), names)
 
 
-def array_items(rows: Rows, scale: float = 1.0, labels: np.ndarray | None = None) -> tuple[Item, ...]:
+def array_items(
+    rows: Rows, scale: float = 1.0, labels: np.ndarray | None = None
+) -> tuple[Item, ...]:
     """One item per row, named `row:0`, `row:1`, ...
 
     Arguments:
@@ -70,7 +74,9 @@ def array_items(rows: Rows, scale: float = 1.0, labels: np.ndarray | None = None
         labels: Class numbers, -1 where unknown.
     """
     numbers = [-1] * len(rows) if labels is None else labels.tolist()
-    return tuple(Item(f"row:{i}", partial(_row, rows, i, scale), label) for i, label in enumerate(numbers))
+    return tuple(
+        Item(f"row:{i}", partial(_row, rows, i, scale), label) for i, label in enumerate(numbers)
+    )
 
 
 def _row(rows: Rows, i: int, scale: float) -> UInt8[np.ndarray, "h w c"]:
@@ -86,7 +92,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix.lower() == ".npy":
         return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        refuse_bomb(path, path.stat().st_size, sum(info.file_size for info in archive.zip.infolist()))
+        refuse_bomb(
+            path, path.stat().st_size, sum(info.file_size for info in archive.zip.infolist())
+        )
         return dict(archive)
 
 
@@ -140,7 +148,9 @@ def _scale(rows: Rows, path: str) -> float:
     return 255.0 if rows.dtype.kind == "f" and high <= 1 else 1.0
 
 
-def _labels(arrays: Mapping[str, np.ndarray], n: int, path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _labels(
+    arrays: Mapping[str, np.ndarray], n: int, path: Path
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Class numbers and names, from integers (negative: unknown) or words."""
     if "labels" not in arrays:
         return None, ()

@@ -34,7 +34,14 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from latent_atlas.data.unpack import CHANNEL_MODES, Content, UndecodableError, quiet, read_file, unpack
+from latent_atlas.data.unpack import (
+    CHANNEL_MODES,
+    Content,
+    UndecodableError,
+    quiet,
+    read_file,
+    unpack,
+)
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images
 
@@ -73,9 +80,15 @@ def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
         >>> decode(np.full((2, 2, 1), 7, np.uint8), Square(1, 3)).flatten().tolist()
         [7, 7, 7]
     """
-    if isinstance(content, np.ndarray) and content.shape == (square.size, square.size, square.channels):
+    if isinstance(content, np.ndarray) and content.shape == (
+        square.size,
+        square.size,
+        square.channels,
+    ):
         return torch.from_numpy(content.copy()).permute(2, 0, 1)
-    image = _fitted(_with_channels(plain(unpack(content, 2 * square.size)), square.channels), square)
+    image = _fitted(
+        _with_channels(plain(unpack(content, 2 * square.size)), square.channels), square
+    )
     pixels = np.array(image).reshape(square.size, square.size, square.channels)
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
@@ -107,7 +120,9 @@ def open_image(
         ) from None
     except UndecodableError as error:
         name = "this" if isinstance(source, bytes) else f"'{source}'"
-        raise UserError(f"{name} is not an image that can be used ({error}); give another file") from None
+        raise UserError(
+            f"{name} is not an image that can be used ({error}); give another file"
+        ) from None
     return image[None].float() / 255
 
 
@@ -134,7 +149,9 @@ def _from_long_integers(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     # Pillow's own conversion to 8 bits clips: every value above 255 would become white.
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise UndecodableError(f"its integers go from {values.min()} to {values.max()}, 0 to 65535 are understood")
+        raise UndecodableError(
+            f"its integers go from {values.min()} to {values.max()}, 0 to 65535 are understood"
+        )
     return ((values + 128) // 257).astype(np.uint8)
 
 
@@ -142,7 +159,9 @@ def _from_floats(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 255):
-        raise UndecodableError(f"its values go from {low} to {high}, [0, 1] and [0, 255] are understood")
+        raise UndecodableError(
+            f"its values go from {low} to {high}, [0, 1] and [0, 255] are understood"
+        )
     return np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
 
 

@@ -13,7 +13,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from latent_atlas.data.source import Item, Source, label_by_folder, refuse_bomb
-from latent_atlas.data.unpack import IMAGE_SUFFIXES, MAX_BYTES, UndecodableError, check_size, read_file
+from latent_atlas.data.unpack import (
+    IMAGE_SUFFIXES,
+    MAX_BYTES,
+    UndecodableError,
+    check_size,
+    read_file,
+)
 from latent_atlas.errors import UserError
 
 __all__ = ["folder_source", "tar_source", "zip_source"]
@@ -157,8 +163,12 @@ def _name(member: str) -> str:
 
 def _is_image(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not any(
+        part.startswith(".") for part in path.parts
+    )
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"cannot read the archive '{path}' ({error}); it is damaged: make it or fetch it again")
+    return UserError(
+        f"cannot read the archive '{path}' ({error}); it is damaged: make it or fetch it again"
+    )

@@ -48,29 +48,39 @@ def huggingface_source(repository: str) -> Source:
         raise UserError(
             f"cannot load '{repository}' from Hugging Face ({reason}); check its name and the network"
         ) from None
-    held = next((name for name in ("test", "validation", "valid") if name in parts and len(parts) > 1), None)
+    held = next(
+        (name for name in ("test", "validation", "valid") if name in parts and len(parts) > 1), None
+    )
     items: list[Item] = []
     label_names: tuple[str, ...] = ()
     for part in sorted(parts, key=lambda name: name == held):
         images, labels, label_names = _columns(datasets, parts[part].features, repository)
         rows = parts[part].cast_column(images, datasets.Image(decode=False))
         numbers = rows[labels] if labels else [-1] * len(rows)
-        items += _items(rows, images, list(numbers), None if held is None else part == held, len(items))
+        items += _items(
+            rows, images, list(numbers), None if held is None else part == held, len(items)
+        )
     return Source(tuple(items), label_names, in_turn=True)
 
 
-def _columns(datasets: Any, features: Any, repository: str) -> tuple[str, str | None, tuple[str, ...]]:
+def _columns(
+    datasets: Any, features: Any, repository: str
+) -> tuple[str, str | None, tuple[str, ...]]:
     """The column of images, that of labels or None, and the labels' names."""
     images = [name for name, kind in features.items() if isinstance(kind, datasets.Image)]
     labels = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     if not images:
-        raise UserError(f"'{repository}' has no column of images, only {', '.join(features)}; choose another data set")
+        raise UserError(
+            f"'{repository}' has no column of images, only {', '.join(features)}; choose another data set"
+        )
     if not labels:
         return images[0], None, ()
     return images[0], labels[0], tuple(features[labels[0]].names)
 
 
-def _items(rows: Any, column: str, labels: list[int | None], held_out: bool | None, first: int) -> list[Item]:
+def _items(
+    rows: Any, column: str, labels: list[int | None], held_out: bool | None, first: int
+) -> list[Item]:
     return [
         Item(
             f"test:{i}" if held_out else f"row:{first + i}",

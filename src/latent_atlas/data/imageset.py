@@ -98,7 +98,9 @@ class ImageSet:
         if number and int(number[1]) < len(places):
             return places[int(number[1])]
         allowed = f"test:0 to test:{len(places) - 1}" if places else "no held-out images"
-        raise UserError(f"'{name}' is not a held-out image of this set, which has {allowed}; choose one of them")
+        raise UserError(
+            f"'{name}' is not a held-out image of this set, which has {allowed}; choose one of them"
+        )
 
     def manifest(self) -> dict[str, object]:
         """What the set is made of, ready for JSON; `digest` changes with any pixel, label, order or split."""

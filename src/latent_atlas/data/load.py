@@ -75,7 +75,8 @@ def load_images(
         held_out=held_out,
         rejects=reading.rejects,
         notes=_notes(data, held_out, reading.digests),
-        attributes=source.attributes and {name: values[where] for name, values in source.attributes.items()},
+        attributes=source.attributes
+        and {name: values[where] for name, values in source.attributes.items()},
         attribute_names=source.attribute_names,
         source=data.source,
     )
@@ -185,14 +186,18 @@ def _check(data: DataConfig) -> None:
     if not 0 <= data.max_rejects <= 1:
         raise UserError(f"data.max_rejects is {data.max_rejects}; choose a share from 0 to 1")
     if data.limit is not None and data.limit < 1:
-        raise UserError(f"data.limit is {data.limit}; choose 1 or more, or leave it out for all images")
+        raise UserError(
+            f"data.limit is {data.limit}; choose 1 or more, or leave it out for all images"
+        )
 
 
 def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | None) -> None:
     """Write the rejects down, and stop if they are too many."""
     if file and rejects:
         file.parent.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps({"path": reject.path, "reason": reject.reason}) + "\n" for reject in rejects]
+        lines = [
+            json.dumps({"path": reject.path, "reason": reject.reason}) + "\n" for reject in rejects
+        ]
         file.write_text("".join(lines), encoding="utf-8")
     elif file:
         file.unlink(missing_ok=True)
@@ -227,5 +232,7 @@ def _notes(data: DataConfig, held_out: Mask, digests: list[bytes]) -> tuple[str,
             f"{len(digests) - n} held out), and at least {_FEWEST} are needed; give more images"
         )
     if n < _FEW:
-        return (f"only {n} images to learn from: expect them to be memorised; {_FEW} or more make a better map",)
+        return (
+            f"only {n} images to learn from: expect them to be memorised; {_FEW} or more make a better map",
+        )
     return ()

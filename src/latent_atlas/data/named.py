@@ -64,7 +64,11 @@ def faces() -> Source:
     """Cartoon faces with 18 known attributes each; the label says whether there are glasses."""
     with np.load(Path(__file__).parent / "faces.npz", allow_pickle=False) as packed:
         sheet = np.asarray(Image.open(io.BytesIO(packed["sheet"].tobytes())))
-        numbers = {key.removeprefix("attribute/"): packed[key] for key in packed if key.startswith("attribute/")}
+        numbers = {
+            key.removeprefix("attribute/"): packed[key]
+            for key in packed
+            if key.startswith("attribute/")
+        }
         names = {
             key.removeprefix("categories/"): tuple(str(name) for name in packed[key])
             for key in packed
@@ -133,7 +137,9 @@ def fashion_mnist(folder: Path | None = None) -> Source:
 
 
 def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, float, np.ndarray]:
-    images, labels = (idx(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    images, labels = (
+        idx(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
+    )
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise UserError(
             f"the {part} files in {folder} have the shapes {images.shape} and {labels.shape}; fetch them again"

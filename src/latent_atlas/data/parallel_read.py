@@ -45,7 +45,9 @@ class Reading:
     rejects: tuple[Reject, ...]
 
 
-def read_all(items: tuple[Item, ...], square: Square, in_turn: bool, progress: Progress | None) -> Reading:
+def read_all(
+    items: tuple[Item, ...], square: Square, in_turn: bool, progress: Progress | None
+) -> Reading:
     """Read, decode and hash all items.
 
     Arguments:
@@ -123,7 +125,9 @@ def _each(
     return _in_threads(read_and_finish, chunks)
 
 
-def _in_threads(work: Callable[[list[Given]], list[Result]], chunks: Iterable[list[Given]]) -> Iterator[Result]:
+def _in_threads(
+    work: Callable[[list[Given]], list[Result]], chunks: Iterable[list[Given]]
+) -> Iterator[Result]:
     """Apply `work` to chunks taken a few ahead, so that what is read and not yet decoded stays small."""
     pending: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:

@@ -46,6 +46,8 @@ def held_out_by_content(digests: list[bytes], share: float) -> Mask:
     Returns:
         At least one True: if none is below, the lowest are held out.
     """
-    numbers = torch.tensor([int.from_bytes(d[_HALF:], "big") / 2 ** (8 * _HALF) for d in digests]).double()
+    numbers = torch.tensor(
+        [int.from_bytes(d[_HALF:], "big") / 2 ** (8 * _HALF) for d in digests]
+    ).double()
     held = numbers < share
     return held if held.any() else numbers == numbers.min()

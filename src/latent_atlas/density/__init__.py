@@ -4,15 +4,22 @@
 which way does that grow, `score`. `density.toys` has exact test densities.
 """
 
-from latent_atlas.density.base import Density, Divergence, ExactMembership, Membership, Source, StandardNormal
+from latent_atlas.density.base import (
+    Density,
+    DensityRatioModel,
+    Divergence,
+    ExactRatio,
+    SamplableDensity,
+    StandardNormal,
+)
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 
 __all__ = [
     "Density",
+    "DensityRatioModel",
     "Divergence",
-    "ExactMembership",
+    "ExactRatio",
     "GaussianMixture",
-    "Membership",
-    "Source",
+    "SamplableDensity",
     "StandardNormal",
 ]

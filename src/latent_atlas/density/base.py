@@ -1,7 +1,7 @@
 """What a density is.
 
 Everything that travels, samples or scores asks two questions of a place z: how likely is it here, `log_prob`,
-and which way does that grow, `score`. A `Membership` is a density known through a discriminator, and answers
+and which way does that grow, `score`. A `DensityRatioModel` is a density known through a discriminator, and answers
 the discriminator's own questions as well.
 """
 
@@ -19,14 +19,14 @@ from latent_atlas.shapes import Latents, Located, Values
 
 __all__ = [
     "Density",
+    "DensityRatioModel",
     "Divergence",
-    "ExactMembership",
-    "Membership",
-    "Source",
+    "ExactRatio",
+    "SamplableDensity",
     "StandardNormal",
-    "blur_width",
     "entropy",
     "gradient",
+    "noise_width",
 ]
 
 
@@ -47,7 +47,7 @@ def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
     return slope
 
 
-def blur_width(width: float) -> float:
+def noise_width(width: float) -> float:
     """The width of a blur, if there is one so wide.
 
     Raises:
@@ -69,11 +69,11 @@ class Density(ABC):
 
     Attributes:
         dimension: d, the number of coordinates of a code.
-        blurs: Whether `blurred` has coarser versions of it.
+        blurs: Whether `noised` has coarser versions of it.
     """
 
     dimension: int
-    blurs: bool = False
+    noise_levels: bool = False
 
     @abstractmethod
     def log_prob(self, latents: Latents) -> Values:
@@ -83,7 +83,7 @@ class Density(ABC):
         """Gradient of `log_prob` at each code, shape (n, d); by autograd unless a closed form is given."""
         return gradient(self.log_prob, latents)
 
-    def blurred(self, width: float) -> "Density":
+    def noised(self, width: float) -> "Density":
         """The density of z + width · eps, eps ~ N(0, I): the same population seen from further away.
 
         A local gradient knows nothing of a cluster beyond an empty region; that of a blurred density does.
@@ -94,7 +94,7 @@ class Density(ABC):
         Raises:
             UserError: there are no coarser versions of this density, or the width is negative.
         """
-        if blur_width(width) > 0:
+        if noise_width(width) > 0:
             raise UserError(f"a {type(self).__name__} has no coarser versions; choose a width of 0")
         return self
 
@@ -117,7 +117,7 @@ class Divergence:
         return self.error == 0
 
 
-class Source(Density):
+class SamplableDensity(Density):
     """A density that can be drawn from."""
 
     @abstractmethod
@@ -142,7 +142,7 @@ class Source(Density):
         return Divergence(ratio.mean().item(), ratio.std().item() / math.sqrt(samples))
 
 
-class StandardNormal(Source):
+class StandardNormal(SamplableDensity):
     """The prior p(z) = N(0, I).
 
     Examples:
@@ -167,7 +167,7 @@ class StandardNormal(Source):
         return torch.randn(n, self.dimension, generator=generator, device=generator.device)
 
 
-class Membership(Density):
+class DensityRatioModel(Density):
     r"""A density q judged against a boundary r by the discriminator D(z) = sigmoid(l(z)), l = log q - log r.
 
     Label convention: samples of the population q are real (1), boundary samples are fake (0).
@@ -220,10 +220,10 @@ class Membership(Density):
         return gradient(lambda z: F.logsigmoid(self.calibrated_logit(z)), latents)
 
 
-class ExactMembership(Membership):
+class ExactRatio(DensityRatioModel):
     """The optimal discriminator between two known densities."""
 
-    def __init__(self, population: Density, boundary: Source) -> None:
+    def __init__(self, population: Density, boundary: SamplableDensity) -> None:
         """Arguments: population is q, boundary is r; both normalised."""
         self.population = population
         self.boundary = boundary

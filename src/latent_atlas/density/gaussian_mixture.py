@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Source, blur_width
+from latent_atlas.density.base import SamplableDensity, noise_width
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["GaussianMixture"]
 
 
-class GaussianMixture(Source):
+class GaussianMixture(SamplableDensity):
     r"""q(z) = Σ_k w_k N(z; m_k, diag s_k²).
 
     Examples:
@@ -21,7 +21,7 @@ class GaussianMixture(Source):
         tensor([0.3183])
     """
 
-    blurs = True
+    noise_levels = True
 
     def __init__(self, weights: Tensor, means: Tensor, scales: Tensor) -> None:
         """Arguments: weights (k,) are positive and sum to 1, means are (k, d), scales (k,) or (k, d) are positive."""
@@ -55,9 +55,11 @@ class GaussianMixture(Source):
         shares, precisions = self._log_parts(latents).softmax(dim=1), scales.pow(-2)
         return shares @ (means * precisions) - (shares @ precisions) * latents
 
-    def blurred(self, width: float) -> "GaussianMixture":
+    def noised(self, width: float) -> "GaussianMixture":
         """The same mixture with s² + width² in place of s²."""
-        return GaussianMixture(self.weights, self.means, (self.scales.square() + blur_width(width) ** 2).sqrt())
+        return GaussianMixture(
+            self.weights, self.means, (self.scales.square() + noise_width(width) ** 2).sqrt()
+        )
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes, shape (n, d), on the generator's device."""

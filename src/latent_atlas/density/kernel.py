@@ -8,12 +8,12 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Kernels"]
+__all__ = ["KernelDensity"]
 
 _BATCH = 1_024  # codes whose nearness to all centres is held in memory at once
 
 
-class Kernels(Density):
+class KernelDensity(Density):
     r"""r(z) = 1/m Σ_i N(z; c_i, s² I): a normal kernel at each of m centres."""
 
     def __init__(self, centres: Tensor, scale: Tensor) -> None:
@@ -38,5 +38,7 @@ class Kernels(Density):
     def score(self, latents: Latents) -> Latents:
         """(Σ_i P(i|z) c_i - z) / s²."""
         scaled = (latents - self._origin) / self.scale
-        pulls = torch.cat([self._nearness(z).softmax(dim=1) @ self._centres.to(z) for z in scaled.split(_BATCH)])
+        pulls = torch.cat(
+            [self._nearness(z).softmax(dim=1) @ self._centres.to(z) for z in scaled.split(_BATCH)]
+        )
         return (pulls - scaled) / self.scale

@@ -9,7 +9,9 @@ __all__ = ["cholesky", "extent"]
 
 NARROWEST = 1e-4  # of the codes' root mean square standard deviation: what a constant coordinate is taken to have
 RESOLUTION = 1e-6  # of a coordinate's mean, likewise: finer differences are lost in float32
-LEAST_EIGENVALUE = 1e-6  # of the correlation matrix: what coordinates that determine each other are taken to leave
+LEAST_EIGENVALUE = (
+    1e-6  # of the correlation matrix: what coordinates that determine each other are taken to leave
+)
 
 
 def extent(real: Latents) -> tuple[Tensor, Tensor]:
@@ -33,7 +35,9 @@ def cholesky(real: Latents) -> tuple[Tensor, Tensor]:
     References:
         A well-conditioned estimator for large-dimensional covariance matrices, Ledoit and Wolf 2004.
     """
-    from sklearn.covariance import ledoit_wolf  # here, because loading it takes a second that other boundaries save
+    from sklearn.covariance import (
+        ledoit_wolf,  # here, because loading it takes a second that other boundaries save
+    )
 
     mean, scales = extent(real)
     standard = (real.cpu().double() - mean) / scales

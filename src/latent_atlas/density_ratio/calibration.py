@@ -16,7 +16,7 @@ from latent_atlas.density_ratio.noise_schedule import noised, whitened
 from latent_atlas.density_ratio.normalising_constant import log_mean_exp, log_mean_ratio, meetings
 from latent_atlas.density_ratio.train import Fit, batched_logits
 from latent_atlas.nn.latent_discriminator import angle_of
-from latent_atlas.sampling.ais import worth
+from latent_atlas.sampling.ais import effective_sample_size
 from latent_atlas.shapes import Latents, Values
 
 __all__ = [
@@ -30,7 +30,9 @@ __all__ = [
 
 CHASM = 20.0  # nats of KL(q || r) above which a single classifier's loss is near 0 and its gradient arbitrary
 UNMEASURED = 0.3  # nats of standard error above which the normaliser is not known
-SATURATED = 0.05  # nats of cross-entropy below which it is, whatever KL the classifier then estimates
+SATURATED = (
+    0.05  # nats of cross-entropy below which it is, whatever KL the classifier then estimates
+)
 DRAWS = 20_000  # codes drawn on each side, or four of each held-out image if that is more
 GROUPS = 15  # of codes, by realness
 RUNGS = 64  # levels at which sums and integrals over levels are taken
@@ -88,7 +90,7 @@ class Calibration:
     reliability: Reliability
     levels: int = 1
     kl_over_levels: float | None = None
-    log_normaliser: float = 0.0
+    log_normalising_constant: float = 0.0
     log_normaliser_error: float = 0.0
     distance: float | None = None
     gap: float | None = None
@@ -110,11 +112,14 @@ class Calibration:
             TypeError: there are other values than those.
         """
         groups = Reliability(**{name: tuple(part) for name, part in values["reliability"].items()})
-        return cls(reliability=groups, **{name: value for name, value in values.items() if name != "reliability"})
+        return cls(
+            reliability=groups,
+            **{name: value for name, value in values.items() if name != "reliability"},
+        )
 
     def verdict(self) -> str:
         """One sentence a user can act on."""
-        z = math.exp(min(self.log_normaliser, 700.0))
+        z = math.exp(min(self.log_normalising_constant, 700.0))
         measured = f"KL(q || r) about {self.kl:z.1f} nats, E_r[exp l] = {z:.2f}"
         if not all(map(math.isfinite, self.numbers().values())):
             return "the fit failed: its numbers are not finite; lower map.learning_rate"
@@ -125,12 +130,14 @@ class Calibration:
             )
         if self.log_normaliser_error > UNMEASURED:
             return f"whether the map is normalised cannot be measured ({measured}): too few draws meet the population"
-        if self.kl_over_levels is not None and abs(self.kl - self.kl_over_levels) > max(1.0, 0.1 * self.kl):
+        if self.kl_over_levels is not None and abs(self.kl - self.kl_over_levels) > max(
+            1.0, 0.1 * self.kl
+        ):
             return (
                 f"the levels disagree ({measured}, but {self.kl_over_levels:.1f} nats by their gradients): distrust "
                 "the log-density, and give D_z more steps or codes"
             )
-        if abs(self.log_normaliser) > max(0.2, 3 * self.log_normaliser_error):
+        if abs(self.log_normalising_constant) > max(0.2, 3 * self.log_normaliser_error):
             return f"the map is not normalised ({measured}, which should be 1): give D_z more codes"
         # Where q and r are the same, any scale of what is left of the logit does as well, and 0 does best.
         if self.scale < 0.8 and abs(self.cross_entropy - math.log(2)) > 0.01:
@@ -179,12 +186,14 @@ def calibrate(
     logits = batched_logits(network, whitened(boundary, real))
     fake = batched_logits(network, whitened(boundary, boundary.sample(count, generator=generator)))
     gap = fit and fit.held_out_loss - fit.loss
-    log_z, error = log_mean_ratio(network, boundary, population, meetings(held_out), generator=generator)
+    log_z, error = log_mean_ratio(
+        network, boundary, population, meetings(held_out), generator=generator
+    )
     calibration = replace(
         measure(logits, fake),
         normaliser=math.exp(min(log_z, 700.0)),
         normaliser_error=error * math.exp(min(log_z, 700.0)),
-        log_normaliser=log_z,
+        log_normalising_constant=log_z,
         log_normaliser_error=error,
         levels=levels,
         distance=distance,
@@ -213,13 +222,13 @@ def measure(real: Values, fake: Values) -> Calibration:
         inverse=inverse,
         inverse_error=inverse_error,
         kl=real.mean().item(),
-        effective_share=worth(fake) / len(fake),
+        effective_share=effective_sample_size(fake) / len(fake),
         cross_entropy=(0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())).item(),
         samples=len(fake),
         scale=scale,
         shift=shift,
         reliability=reliability(real, fake),
-        log_normaliser=log_z,
+        log_normalising_constant=log_z,
         log_normaliser_error=log_z_error,
     )
 
@@ -232,12 +241,17 @@ def reliability(real: Values, fake: Values) -> Reliability:
     count = torch.bincount(groups, minlength=GROUPS)
     met = count > 0
     mean_said, mean_seen = (
-        torch.bincount(groups, weights=values, minlength=GROUPS)[met] / count[met] for values in (said, is_real)
+        torch.bincount(groups, weights=values, minlength=GROUPS)[met] / count[met]
+        for values in (said, is_real)
     )
-    return Reliability(tuple(mean_said.tolist()), tuple(mean_seen.tolist()), tuple(count[met].tolist()))
+    return Reliability(
+        tuple(mean_said.tolist()), tuple(mean_seen.tolist()), tuple(count[met].tolist())
+    )
 
 
-def kl_over_levels(network: nn.Module, codes: Codes, boundary: Boundary, *, generator: torch.Generator) -> float:
+def kl_over_levels(
+    network: nn.Module, codes: Codes, boundary: Boundary, *, generator: torch.Generator
+) -> float:
     r"""KL(q || r) in nats by the gradients of the logit alone, an estimate apart from the mean logit.
 
     KL(q || r) is the integral over s = -log cos t from 0 to infinity of E_q_t |grad l*|², l* being exact. Of a learned

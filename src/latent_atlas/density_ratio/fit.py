@@ -22,7 +22,10 @@ from latent_atlas.shapes import Latents
 
 __all__ = ["Survey", "glance", "measured", "survey"]
 
-FAR, FAR_WEIGHT = 20.0, 10.0  # nats of KL(q || r) from which the gradient's loss has ten times the weight
+FAR, FAR_WEIGHT = (
+    20.0,
+    10.0,
+)  # nats of KL(q || r) from which the gradient's loss has ten times the weight
 MANY = 16  # dimensions; in fewer that loss, a sum over them, has more weight, or a thin ridge would be learned last
 DRAWS = 20_000  # from the population, for its outline
 KEPT = 5_000  # held-out codes that tell what is typical
@@ -69,7 +72,9 @@ def survey(
     """
     if config.z_real == "means":
         train, test = train.points(), test.points()
-    boundary = fit_boundary(config, train.sample(max(len(train), 10_000), generator=generator), generator=generator)
+    boundary = fit_boundary(
+        config, train.sample(max(len(train), 10_000), generator=generator), generator=generator
+    )
     distance = measured_kl(train, boundary, generator=generator)
     levels, score_weight = _plan(config, boundary, distance)
     population = _outline(train, boundary, generator)
@@ -82,15 +87,29 @@ def survey(
 
     for _ in range(config.members):
         # A seed of its own: the generator's would repeat the random numbers of the split.
-        with initial_weights(int(torch.randint(2**62, (), generator=generator, device=generator.device))):
-            network = LatentDiscriminator(boundary.dimension, width=config.width, depth=config.depth)
+        with initial_weights(
+            int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        ):
+            network = LatentDiscriminator(
+                boundary.dimension, width=config.width, depth=config.depth
+            )
         network.to(generator.device)
-        settings = {"levels": levels, "score_weight": score_weight, "generator": generator, "log": log, "watch": look}
+        settings = {
+            "levels": levels,
+            "score_weight": score_weight,
+            "generator": generator,
+            "log": log,
+            "watch": look,
+        }
         fits.append(fit_ratio(network, train, test, boundary, config, **settings))
         members.append(network)
     ensemble = Ensemble(members)
-    nats, error = log_mean_ratio(ensemble, boundary, population, meetings(test), generator=generator)
-    if error < UNMEASURED:  # the constant is what gradients cannot teach: set it so that E_r[exp l] is 1
+    nats, error = log_mean_ratio(
+        ensemble, boundary, population, meetings(test), generator=generator
+    )
+    if (
+        error < UNMEASURED
+    ):  # the constant is what gradients cannot teach: set it so that E_r[exp l] is 1
         for network in members:
             network.lower(nats)
     about = {"levels": levels, "fit": fits[0], "distance": distance}
@@ -111,21 +130,28 @@ def measured(
     """Calibrate a D_z that has learned, with the arguments of `calibrate`; the population's outline may be left out."""
     population = population or _outline(test, boundary, generator)
     about = {"levels": levels, "fit": fit, "distance": distance}
-    calibration, drawn = calibrate(network, test, boundary, population, **about, generator=generator)
+    calibration, drawn = calibrate(
+        network, test, boundary, population, **about, generator=generator
+    )
     return Survey(network, boundary, drawn[:KEPT], calibration)
 
 
 def glance(network: Ensemble, test: Codes, boundary: Boundary, *, levels: int = 1) -> Survey:
     """Measure a D_z that still learns, by a few draws: the same at each glance, and none that teaching would miss."""
     generator = torch.Generator(test.means.device).manual_seed(0)
-    real, fake = test.sample(GLANCED, generator=generator), boundary.sample(GLANCED, generator=generator)
+    real, fake = (
+        test.sample(GLANCED, generator=generator),
+        boundary.sample(GLANCED, generator=generator),
+    )
     logits = (batched_logits(network, whitened(boundary, some)) for some in (real, fake))
     return Survey(network, boundary, real, replace(measure(*logits), levels=levels))
 
 
 def _outline(codes: Codes, boundary: Boundary, generator: torch.Generator) -> Gaussians:
     """Roughly the population, in whitened coordinates: where `log_mean_ratio` looks for it."""
-    return fit_gaussians(whitened(boundary, codes.sample(DRAWS, generator=generator)), generator=generator)
+    return fit_gaussians(
+        whitened(boundary, codes.sample(DRAWS, generator=generator)), generator=generator
+    )
 
 
 def _plan(config: MapConfig, boundary: Boundary, distance: float) -> tuple[int, float]:

@@ -17,7 +17,7 @@ from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.boundary.registry import load_boundary
 from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.base import Membership, StandardNormal, blur_width
+from latent_atlas.density.base import DensityRatioModel, StandardNormal, noise_width
 from latent_atlas.density_ratio.calibration import Calibration, log_density
 from latent_atlas.density_ratio.fit import measured, survey
 from latent_atlas.density_ratio.noise_schedule import whitened
@@ -32,7 +32,7 @@ PIECE = 4_096  # codes judged at a time
 FORMAT = 3
 
 
-class LatentMap(Membership):
+class LatentMap(DensityRatioModel):
     """The density map of a population in Z, read off its discriminator: log q(z) = l(z) + log r(z).
 
     Label convention: encoder codes are real (1), boundary codes are fake (0). Adversarial-autoencoder code
@@ -43,7 +43,7 @@ class LatentMap(Membership):
     Attributes:
         boundary: r, where z_fake was drawn.
         calibration: What held-out codes said of the logit.
-        blurs: Whether it has several levels, so that `at` and `blurred` have smoother versions of it.
+        blurs: Whether it has several levels, so that `at` and `noised` have smoother versions of it.
         angle: The noise level in radians at which the map is read: 0, the sharpest, unless it came from one of these.
         shape: Shape of a code: (d,), or (c, h, w) for spatial latents.
         notes: What was repaired in the codes, or should be known of them.
@@ -66,12 +66,14 @@ class LatentMap(Membership):
         self.dimension = boundary.dimension
         self.shape = shape or (self.dimension,)
         self.notes = notes
-        self.blurs = calibration.levels > 1
+        self.noise_levels = calibration.levels > 1
         self.angle = 0.0
         self._shrinks = False
         self._shift = 0.0
         self._codes = held_out
-        self._ranked: dict[tuple[float, bool], Values] = {}  # log q of these codes in ascending order, by level
+        self._ranked: dict[
+            tuple[float, bool], Values
+        ] = {}  # log q of these codes in ascending order, by level
 
     @property
     def device(self) -> torch.device:
@@ -122,7 +124,7 @@ class LatentMap(Membership):
         known = self._log_prob_held_out()
         return torch.searchsorted(known, log_prob.contiguous()) / len(known)
 
-    def floor(self, share: float) -> float:
+    def threshold(self, share: float) -> float:
         """The log-density in nats below which the given share of held-out real codes lies."""
         return torch.quantile(self._log_prob_held_out(), share).item()
 
@@ -136,12 +138,16 @@ class LatentMap(Membership):
             UserError: the map has a single level, or no such angle.
         """
         if not 0 <= angle < math.pi / 2:
-            raise UserError(f"the angle of a level is {angle}; choose 0 (sharp) to below π/2 (smooth)")
-        if angle > 0 and not self.blurs:
-            raise UserError("this map has a single level, at angle 0; fit it with levels=None or more than 1")
+            raise UserError(
+                f"the angle of a level is {angle}; choose 0 (sharp) to below π/2 (smooth)"
+            )
+        if angle > 0 and not self.noise_levels:
+            raise UserError(
+                "this map has a single level, at angle 0; fit it with levels=None or more than 1"
+            )
         return self._changed(angle=float(angle), _shrinks=False)
 
-    def blurred(self, width: float) -> "LatentMap":
+    def noised(self, width: float) -> "LatentMap":
         """The map of the population with noise of standard deviation `width` added in the boundary's coordinates.
 
         w + width · eps is cos(t) w + sin(t) eps, divided by cos(t), at tan t = width; so unlike `at` it leaves places
@@ -151,11 +157,11 @@ class LatentMap(Membership):
         Raises:
             UserError: the map has a single level, or the width is negative.
         """
-        return self.at(math.atan(blur_width(width)))._changed(_shrinks=True)
+        return self.at(math.atan(noise_width(width)))._changed(_shrinks=True)
 
     def normalised(self) -> "LatentMap":
         """The same map with log E_r[exp l], as it was measured, subtracted: log q then integrates to 1."""
-        return self._changed(_shift=self.calibration.log_normaliser)
+        return self._changed(_shift=self.calibration.log_normalising_constant)
 
     @classmethod
     def fit(
@@ -194,7 +200,10 @@ class LatentMap(Membership):
             UserError: no map can be learned from such codes, or so; the sentence says why.
         """
         given = {"boundary": boundary, "levels": levels, "steps": steps}
-        config = replace(config or MapConfig(), **{name: value for name, value in given.items() if value is not None})
+        config = replace(
+            config or MapConfig(),
+            **{name: value for name, value in given.items() if value is not None},
+        )
         codes, notes = as_codes(means, log_variances)
         train, test = _parts(codes.to(generator.device), held_out, generator)
         shape = tuple(means.shape[1:])
@@ -206,7 +215,9 @@ class LatentMap(Membership):
         return cls(*found, shape=shape, notes=tuple(notes))
 
     @classmethod
-    def from_network(cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator) -> "LatentMap":
+    def from_network(
+        cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator
+    ) -> "LatentMap":
         """Make the map of a D_z that has learned already against the prior, calibrated on held-out codes."""
         boundary = PriorBoundary(held_out.means.shape[1])
         return cls(*measured(Ensemble([network]), held_out, boundary, generator=generator))
@@ -242,14 +253,18 @@ class LatentMap(Membership):
             raise UserError(f"{path} is not a map; a run's map is its map.safetensors")
         about = json.loads(metadata["map"])
         if about.get("format") != FORMAT:
-            raise UserError(f"{path} was written by another version of latent-atlas; train the run again")
+            raise UserError(
+                f"{path} was written by another version of latent-atlas; train the run again"
+            )
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "boundary": {}}
         for place, value in tensors.items():
             part, _, name = place.partition(".")
             if part in parts:
                 parts[part][name] = value
         size = {"width": about["width"], "depth": about["depth"]}
-        network = Ensemble(LatentDiscriminator(about["dimension"], **size) for _ in range(about["members"]))
+        network = Ensemble(
+            LatentDiscriminator(about["dimension"], **size) for _ in range(about["members"])
+        )
         network.to(device).load_state_dict(parts["network"])
         return cls(
             network,
@@ -304,16 +319,22 @@ class LatentMap(Membership):
         """
         if tuple(latents.shape[1:]) not in (self.shape, (self.dimension,)):
             sides = ", ".join(map(str, self.shape))
-            raise UserError(f"codes of this map have shape (n, {sides}); these have {tuple(latents.shape)}")
+            raise UserError(
+                f"codes of this map have shape (n, {sides}); these have {tuple(latents.shape)}"
+            )
         return latents.flatten(1).to(self.device, torch.float32)
 
 
-def _parts(codes: Codes, held_out: float | Codes, generator: torch.Generator) -> tuple[Codes, Codes]:
+def _parts(
+    codes: Codes, held_out: float | Codes, generator: torch.Generator
+) -> tuple[Codes, Codes]:
     """Codes to learn from, and codes to be judged by."""
     if isinstance(held_out, Codes):
         test, _ = as_codes(held_out.means, held_out.log_variances, at_least=1)
         if test.means.shape[1] != codes.means.shape[1]:
-            raise UserError(f"held-out codes have {test.means.shape[1]} coordinates, the others {codes.means.shape[1]}")
+            raise UserError(
+                f"held-out codes have {test.means.shape[1]} coordinates, the others {codes.means.shape[1]}"
+            )
         return codes, test.to(generator.device)
     if not 0 < held_out < 1:
         raise UserError(f"held_out is {held_out}; choose a share between 0 and 1, or give codes")

@@ -43,15 +43,23 @@ def whitened(boundary: Boundary, latents: Latents) -> Latents:
     return boundary.whiten(latents) if isinstance(boundary, AffineBoundary) else latents
 
 
-def noised(codes: Codes, boundary: Boundary, angles: Values, *, generator: torch.Generator) -> Noised:
+def noised(
+    codes: Codes, boundary: Boundary, angles: Values, *, generator: torch.Generator
+) -> Noised:
     """Draw codes of the population and noise each to its own angle in radians, shape (n,).
 
     Where an image's own spread q(z|x) = N(mu, sigma²) is known coordinate by coordinate, it counts as noise around
     m = mu: the root is sqrt(cos² sigma² + sin²), which tells of the score even at t = 0. Elsewhere m is the code.
     """
     cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-    some = codes[torch.randint(len(codes), (len(angles),), generator=generator, device=generator.device)]
-    if some.log_variances is not None and isinstance(boundary, AffineBoundary) and boundary.diagonal:
+    some = codes[
+        torch.randint(len(codes), (len(angles),), generator=generator, device=generator.device)
+    ]
+    if (
+        some.log_variances is not None
+        and isinstance(boundary, AffineBoundary)
+        and boundary.diagonal
+    ):
         centres = whitened(boundary, some.means)
         spread = whitened(boundary, some.means + (0.5 * some.log_variances).exp()) - centres
         root = (cos.square() * spread.square() + sin.square()).sqrt()
@@ -80,12 +88,18 @@ def measured_kl(codes: Codes, boundary: Boundary, *, generator: torch.Generator)
     k = min(NEIGHBOURS, len(real) - 1)
     # By differences: products would lose the distances of codes that are close and far from 0.
     rho, nu = (
-        torch.cdist(real, others, compute_mode="donot_use_mm_for_euclid_dist").kthvalue(rank, dim=1).values
+        torch.cdist(real, others, compute_mode="donot_use_mm_for_euclid_dist")
+        .kthvalue(rank, dim=1)
+        .values
         for others, rank in ((real, k + 1), (fake, k))
     )
     d = real.shape[1]
-    neighbours = d * (nu / rho.clamp_min(1e-30)).log().mean().item() + math.log(len(fake) / (len(real) - 1))
-    return max(neighbours, _kl_of_moments(real) if isinstance(boundary, AffineBoundary) else 0.0, 0.0)
+    neighbours = d * (nu / rho.clamp_min(1e-30)).log().mean().item() + math.log(
+        len(fake) / (len(real) - 1)
+    )
+    return max(
+        neighbours, _kl_of_moments(real) if isinstance(boundary, AffineBoundary) else 0.0, 0.0
+    )
 
 
 def choose_levels(kl: float) -> int:

@@ -8,16 +8,19 @@ from torch import nn
 from latent_atlas.boundary.base import AffineBoundary, Boundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.density.base import Density, ExactMembership, StandardNormal
+from latent_atlas.density.base import Density, ExactRatio, StandardNormal
 from latent_atlas.density_ratio.noise_schedule import whitened
 from latent_atlas.density_ratio.train import batched_logits
-from latent_atlas.sampling.ais import log_normaliser
+from latent_atlas.sampling.ais import log_normalising_constant
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["log_mean_exp", "log_mean_ratio", "meetings"]
 
 MEASURED = 0.05  # nats of standard error above which chains measure the mass, and not draws alone
-CHAINS, RUNGS = 3_000, 40  # of these, at most; 500 or a thirtieth of the draws, so that small sets are quick
+CHAINS, RUNGS = (
+    3_000,
+    40,
+)  # of these, at most; 500 or a thirtieth of the draws, so that small sets are quick
 PIECE = 4_096  # codes at a time
 
 
@@ -28,7 +31,12 @@ def meetings(held_out: Codes) -> int:
 
 @torch.no_grad()
 def log_mean_ratio(
-    network: nn.Module, boundary: Boundary, population: Gaussians, n: int, *, generator: torch.Generator
+    network: nn.Module,
+    boundary: Boundary,
+    population: Gaussians,
+    n: int,
+    *,
+    generator: torch.Generator,
 ) -> tuple[float, float]:
     """log E_r[exp l] in nats and its standard error, by draws from where r is and from where the population is.
 
@@ -48,16 +56,26 @@ def log_mean_ratio(
         generator: Source of all randomness.
     """
     fake = whitened(boundary, boundary.sample(n, generator=generator))
-    r = StandardNormal(boundary.dimension) if isinstance(boundary, AffineBoundary) else boundary.density
+    r = (
+        StandardNormal(boundary.dimension)
+        if isinstance(boundary, AffineBoundary)
+        else boundary.density
+    )
     if r is None:
         return log_mean_exp(batched_logits(network, fake))
     z = torch.cat([fake, population.sample(n, generator=generator)])
-    log_r, log_g = (torch.cat([known.log_prob(part) for part in z.split(PIECE)]) for known in (r, population))
-    nats, error = log_mean_exp(batched_logits(network, z) + log_r - torch.logaddexp(log_r, log_g) + math.log(2))
+    log_r, log_g = (
+        torch.cat([known.log_prob(part) for part in z.split(PIECE)]) for known in (r, population)
+    )
+    nats, error = log_mean_exp(
+        batched_logits(network, z) + log_r - torch.logaddexp(log_r, log_g) + math.log(2)
+    )
     if error <= MEASURED or not isinstance(boundary, AffineBoundary):
         return nats, error
-    between = ExactMembership(_Claimed(network, r), population.beside_standard_normal())
-    climbed = log_normaliser(between, n=min(CHAINS, max(500, n // 30)), steps=RUNGS, generator=generator)
+    between = ExactRatio(_Claimed(network, r), population.beside_standard_normal())
+    climbed = log_normalising_constant(
+        between, n=min(CHAINS, max(500, n // 30)), steps=RUNGS, generator=generator
+    )
     return (climbed.nats, climbed.error) if climbed.error < error else (nats, error)
 
 

@@ -73,7 +73,9 @@ class Fit:
     step: int
 
 
-def bridge(codes: Codes, boundary: Boundary, levels: int, n: int, *, generator: torch.Generator) -> Bridge:
+def bridge(
+    codes: Codes, boundary: Boundary, levels: int, n: int, *, generator: torch.Generator
+) -> Bridge:
     """Draw `n` codes at random levels τ, and a smoother one for every second of them, at τ + 1 / levels.
 
     With one level, `n` real codes and `n` boundary codes.
@@ -90,7 +92,9 @@ def bridge(codes: Codes, boundary: Boundary, levels: int, n: int, *, generator: 
     return Bridge(sharp, smooth.latents, sharper, smoother[: n // 2])
 
 
-def bridge_losses(network: nn.Module, ends: Bridge, levels: int, *, with_score: bool) -> tuple[Scalar, Scalar]:
+def bridge_losses(
+    network: nn.Module, ends: Bridge, levels: int, *, with_score: bool
+) -> tuple[Scalar, Scalar]:
     """Cross-entropy of telling the ends apart, summed over levels, and the score matching loss, both in nats.
 
     The score at a level is grad l - w in whitened coordinates w, in which the boundary's is -w.
@@ -154,17 +158,25 @@ def fit_ratio(
         cross_entropy, score = bridge_losses(judged, ends, levels, with_score=score_weight > 0)
         return cross_entropy + score_weight * score
 
-    checks = [bridge(codes, boundary, levels, CHECKED, generator=generator) for codes in (real, held_out)]
+    checks = [
+        bridge(codes, boundary, levels, CHECKED, generator=generator) for codes in (real, held_out)
+    ]
     decay = config.weight_decay
     optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=decay, betas=(0.9, 0.99), fused=True
+        network.parameters(),
+        lr=config.learning_rate,
+        weight_decay=decay,
+        betas=(0.9, 0.99),
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config.steps))
     average = copy.deepcopy(network).requires_grad_(False)
     best = Fit(math.inf, math.inf, 0)
     best_weights = network.state_dict()
     for step in range(1, config.steps + 1):
-        loss = loss_of(network, bridge(real, boundary, levels, config.batch_size, generator=generator))
+        loss = loss_of(
+            network, bridge(real, boundary, levels, config.batch_size, generator=generator)
+        )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIPPED)
@@ -180,7 +192,10 @@ def fit_ratio(
         if log is not None:
             log({"step": step, "loss": on_train, "held_out_loss": on_held_out})
         if on_held_out < best.held_out_loss:
-            best, best_weights = Fit(on_train, on_held_out, step), copy.deepcopy(average.state_dict())
+            best, best_weights = (
+                Fit(on_train, on_held_out, step),
+                copy.deepcopy(average.state_dict()),
+            )
         if step - best.step >= config.patience * config.check_every:
             break
     if not math.isfinite(best.held_out_loss):
@@ -217,9 +232,15 @@ def _set_moments(
     """
     draws = whitened(boundary, real.sample(max(MOMENTS, len(real)), generator=generator))
     if levels == 1:
-        draws = torch.cat([draws, whitened(boundary, boundary.sample(len(draws), generator=generator))])
+        draws = torch.cat(
+            [draws, whitened(boundary, boundary.sample(len(draws), generator=generator))]
+        )
     mean, covariance = Codes(draws).moments()
-    squares = (torch.linalg.solve(covariance, (draws.double() - mean).T).T * (draws - mean)).sum(dim=1)  # |y|²
+    squares = (torch.linalg.solve(covariance, (draws.double() - mean).T).T * (draws - mean)).sum(
+        dim=1
+    )  # |y|²
     hollow = (squares < MIDDLE * len(mean)).double().mean() < UNVISITED
     spread = squares.var().item() if hollow else None
-    network.set_moments(mean, covariance, spread, reference="none" if levels == 1 else config.reference)
+    network.set_moments(
+        mean, covariance, spread, reference="none" if levels == 1 else config.reference
+    )

@@ -1,7 +1,11 @@
 """Judges: reconstruction, distance between collections, travel. Each returns named numbers."""
 
 from latent_atlas.evaluation.evaluate import evaluate
-from latent_atlas.evaluation.frechet_kernel import collection_numbers, frechet_distance, kernel_distance
+from latent_atlas.evaluation.frechet_kernel import (
+    collection_numbers,
+    frechet_distance,
+    kernel_distance,
+)
 from latent_atlas.evaluation.paths import (
     JOURNEYS,
     Judge,

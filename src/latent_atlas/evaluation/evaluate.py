@@ -40,7 +40,9 @@ def evaluate(
         UserError: there is no model, no such extractor, or too few held-out images.
     """
     _ = atlas.image_shape  # that there is no model is better said before
-    sees = extractor_for(images, extractor, device=atlas.device, generator=torch.Generator().manual_seed(seed))
+    sees = extractor_for(
+        images, extractor, device=atlas.device, generator=torch.Generator().manual_seed(seed)
+    )
     given = material_of(atlas, images, sees, most=most, learned=LEARNED, seed=seed)
     sections = {}
     for done, (name, ask) in enumerate(QUESTIONS.items()):

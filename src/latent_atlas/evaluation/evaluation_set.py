@@ -57,7 +57,9 @@ class Material:
         model = self.atlas.model
         assert model is not None
         means, spread = model.posterior(images)
-        return Codes(means.flatten(1), None if spread is None else spread.flatten(1)).to(self.atlas.device)
+        return Codes(means.flatten(1), None if spread is None else spread.flatten(1)).to(
+            self.atlas.device
+        )
 
     def decoded_codes(self, images: ByteImages, generator: torch.Generator) -> Images:
         """Images rebuilt from one code each of q(z|x)."""
@@ -65,7 +67,9 @@ class Material:
 
     def seen(self, images: Tensor) -> Float[np.ndarray, "n f"]:
         """Features of images, in bytes or in [0, 1]."""
-        return self.extractor.features(images if images.dtype == torch.uint8 else as_bytes(images)).numpy()
+        return self.extractor.features(
+            images if images.dtype == torch.uint8 else as_bytes(images)
+        ).numpy()
 
     @cached_property
     def reference_features(self) -> Float[np.ndarray, "n f"]:
@@ -76,7 +80,9 @@ class Material:
     def mixture(self) -> Density:
         """Gaussians fitted to codes that the map has learned from too: an opponent, and a judge that plans nothing."""
         generator = self.generator(0, on=self.atlas.device)
-        return fit_gaussians(self.atlas.codes["train"].sample_each(generator=generator), generator=generator)
+        return fit_gaussians(
+            self.atlas.codes["train"].sample_each(generator=generator), generator=generator
+        )
 
 
 def material_of(
@@ -107,7 +113,9 @@ def material_of(
             f"and {len(held_out)} are held out; ask for more, or train with more images or a larger data.held_out"
         )
     generator = torch.Generator().manual_seed(seed)
-    held_out, train = (rows[torch.randperm(len(rows), generator=generator)] for rows in (held_out, train))
+    held_out, train = (
+        rows[torch.randperm(len(rows), generator=generator)] for rows in (held_out, train)
+    )
     n = min(most, len(held_out) // 2)
     return Material(
         atlas,

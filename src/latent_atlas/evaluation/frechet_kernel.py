@@ -29,7 +29,9 @@ def frechet_distance(a: Rows, b: Others) -> float:
         UserError: one of the sets has fewer than two rows.
     """
     if len(a) < 2 or len(b) < 2:
-        raise UserError(f"a Fréchet distance needs two or more rows on each side; there are {len(a)} and {len(b)}")
+        raise UserError(
+            f"a Fréchet distance needs two or more rows on each side; there are {len(a)} and {len(b)}"
+        )
     (mean_a, root_a), (mean_b, root_b) = _gaussian(a), _gaussian(b)
     # Of C = RᵀR, tr (C_a C_b)^{1/2} is the sum of the singular values of R_a R_bᵀ: no root of a matrix is taken, and
     # where there are fewer images than features the matrix is as small as they are few.
@@ -54,7 +56,9 @@ def kernel_distance(a: Rows, b: Others) -> float:
         UserError: one of the sets has fewer than two rows.
     """
     if len(a) < 2 or len(b) < 2:
-        raise UserError(f"a kernel distance needs two or more rows on each side; there are {len(a)} and {len(b)}")
+        raise UserError(
+            f"a kernel distance needs two or more rows on each side; there are {len(a)} and {len(b)}"
+        )
     a, b = a.astype(np.float64), b.astype(np.float64)
     return _mean_of_pairs(a) + _mean_of_pairs(b) - 2 * float(_kernel(a, b).mean())
 
@@ -124,4 +128,6 @@ def _check(images: Rows, reference: Float[np.ndarray, "m g"], k: int) -> None:
     if not (np.isfinite(images).all() and np.isfinite(reference).all()):
         raise UserError("some features are not finite; look for images that decode to not-a-number")
     if (reference == reference[0]).all():
-        raise UserError(f"all {len(reference)} reference images look the same to the judge; choose images that differ")
+        raise UserError(
+            f"all {len(reference)} reference images look the same to the judge; choose images that differ"
+        )

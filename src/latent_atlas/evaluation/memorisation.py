@@ -91,7 +91,11 @@ def memorisation(samples: Features, train: Features, held_out: Features) -> Memo
         >>> found.copies, found.share, found.nearer
         (True, 1.0, 1.0)
     """
-    for name, rows in (("samples", samples), ("training images", train), ("held-out images", held_out)):
+    for name, rows in (
+        ("samples", samples),
+        ("training images", train),
+        ("held-out images", held_out),
+    ):
         if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != train.shape[1]:
             raise UserError(
                 f"{name} have shape {rows.shape}; give (n, f) with n of 1 or more, and the same f as for the others"

@@ -32,7 +32,9 @@ def sample_and_compare(
     return memorisation(_rows(samples), _rows(train), _rows(rebuilt)), samples
 
 
-def nearest_pairs(found: Memorisation, samples: Tensor, train: Tensor, count: int = 16) -> dict[str, Tensor]:
+def nearest_pairs(
+    found: Memorisation, samples: Tensor, train: Tensor, count: int = 16
+) -> dict[str, Tensor]:
     """The samples nearest to a training image, in [0, 1], and that image of the training images, given as bytes."""
     first = torch.from_numpy(found.nearest.argsort(kind="stable")[:count])
     neighbours = torch.from_numpy(found.neighbours)[first]

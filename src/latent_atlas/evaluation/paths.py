@@ -16,12 +16,20 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.precision_recall import Manifold, manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
-from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, frame_log_probs
+from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.plan import plan
 from latent_atlas.travel.planners.base import between_means, understood
 
-__all__ = ["JOURNEYS", "Judge", "drift", "frame_numbers", "plan_rows", "travel_numbers", "travel_table"]
+__all__ = [
+    "JOURNEYS",
+    "Judge",
+    "drift",
+    "frame_numbers",
+    "plan_rows",
+    "travel_numbers",
+    "travel_table",
+]
 
 Rows = Mapping[str, tuple[str, Mapping[str, Any]]]
 """Planner and settings by the name of their row."""
@@ -57,13 +65,13 @@ class Judge:
     """
 
     density: Density
-    floor: float
+    threshold: float
 
     @classmethod
     @torch.no_grad()
     def on(cls, density: Density, held_out: Latents) -> "Judge":
         """The judge whose floor is the 5 % quantile of codes (n, d) that its density has not learned from."""
-        return cls(density, torch.quantile(density.log_prob(held_out), OUTSIDE_SHARE).item())
+        return cls(density, torch.quantile(density.log_prob(held_out), OFF_MANIFOLD_SHARE).item())
 
     def off_population(self, points: Points) -> Values:
         """Share of each journey's inner frames under the floor, in [0, 1], shape (n,); real codes have 5 %.
@@ -71,7 +79,7 @@ class Judge:
         Raises:
             UserError: there are no inner frames.
         """
-        return (frame_log_probs(self.density, _inner(points)) < self.floor).double().mean(dim=0)
+        return (frame_log_probs(self.density, _inner(points)) < self.threshold).double().mean(dim=0)
 
 
 def drift(attribute: Callable[[Latents], Tensor], points: Points) -> Values:
@@ -94,7 +102,7 @@ def plan_rows(
     frames: int = 17,
     generator: torch.Generator | None = None,
     **have: Any,
-) -> dict[str, Path]:
+) -> dict[str, LatentPath]:
     """The same journeys by several planners.
 
     Arguments:
@@ -115,7 +123,7 @@ def plan_rows(
 
 
 def travel_table(
-    paths: Mapping[str, Path],
+    paths: Mapping[str, LatentPath],
     *,
     judges: Mapping[str, Judge],
     decode: Callable[[Latents], Images],
@@ -148,9 +156,14 @@ def travel_table(
     for row, path in paths.items():
         seen = features(decode(path.points.flatten(0, 1))).reshape(*path.points.shape[:2], -1)
         inner = _inner(seen).reshape(-1, seen.shape[-1])
-        numbers = {f"off_population {name}": j.off_population(path.points).mean().item() for name, j in judges.items()}
+        numbers = {
+            f"off_population {name}": j.off_population(path.points).mean().item()
+            for name, j in judges.items()
+        }
         numbers |= frame_numbers(inner, real)
-        numbers["feature_jump"] = float(np.linalg.norm(np.diff(seen, axis=0), axis=2).max(axis=0).mean())
+        numbers["feature_jump"] = float(
+            np.linalg.norm(np.diff(seen, axis=0), axis=2).max(axis=0).mean()
+        )
         numbers |= {name: values.mean().item() for name, values in path.metrics.items()}
         for name, attribute in (attributes or {}).items():
             numbers[f"drift {name}"] = drift(attribute, path.points).mean().item()
@@ -174,7 +187,9 @@ def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str,
     Raises:
         UserError: there are too few frames for a manifold.
     """
-    spread = np.linspace(0, len(frames) - 1, min(len(frames), len(real.features))).round().astype(int)
+    spread = (
+        np.linspace(0, len(frames) - 1, min(len(frames), len(real.features))).round().astype(int)
+    )
     return {
         "frechet": frechet_distance(frames, real.features),
         "precision": float(real.contains(frames).mean()),
@@ -200,12 +215,16 @@ def travel_numbers(
     if len(means) == 1:
         means = torch.cat([means, atlas.codes["train"].means])
     start, end = (
-        means[torch.randint(len(means), (pairs,), generator=generator, device=generator.device)] for _ in range(2)
+        means[torch.randint(len(means), (pairs,), generator=generator, device=generator.device)]
+        for _ in range(2)
     )
     apart = (start - end).norm(dim=1) > 0
     have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
     paths = plan_rows(atlas.map, start[apart], end[apart], rows, generator=generator, **have)
-    return {row: {name: path.metrics[name].mean().item() for name in MEASURED} for row, path in paths.items()}
+    return {
+        row: {name: path.metrics[name].mean().item() for name in MEASURED}
+        for row, path in paths.items()
+    }
 
 
 def _inner(frames: Frames) -> Frames:
@@ -215,5 +234,7 @@ def _inner(frames: Frames) -> Frames:
         UserError: there are no others.
     """
     if len(frames) < 3:
-        raise UserError(f"a path of {len(frames)} frames has none between its ends; choose frames of 3 or more")
+        raise UserError(
+            f"a path of {len(frames)} frames has none between its ends; choose frames of 3 or more"
+        )
     return frames[1:-1]

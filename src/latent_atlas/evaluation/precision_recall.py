@@ -33,7 +33,9 @@ class Manifold:
         manifold of generated ones is recall.
         """
         pieces = pairwise_distances_chunked(
-            features.astype(np.float64), self.features, reduce_func=lambda d, _: (d <= self.radii).any(axis=1)
+            features.astype(np.float64),
+            self.features,
+            reduce_func=lambda d, _: (d <= self.radii).any(axis=1),
         )
         return np.concatenate(list(pieces))
 
@@ -52,9 +54,13 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
         array([1., 1., 2.])
     """
     if not 1 <= k < len(features):
-        raise UserError(f"a manifold by neighbour {k} needs more than {k} images; there are {len(features)}")
+        raise UserError(
+            f"a manifold by neighbour {k} needs more than {k} images; there are {len(features)}"
+        )
     centres = features.astype(np.float64)
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(centres).kneighbors()  # nobody is its own neighbour
+    distances, _ = (
+        NearestNeighbors(n_neighbors=k).fit(centres).kneighbors()
+    )  # nobody is its own neighbour
     return Manifold(centres, distances[:, -1])
 
 

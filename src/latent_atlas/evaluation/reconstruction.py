@@ -23,10 +23,16 @@ def reconstruction_numbers(images: Images, reconstructions: Images) -> dict[str,
         mse: mean squared error per pixel; psnr: its peak signal-to-noise ratio in dB; images: n.
     """
     mse = (images - reconstructions).square().mean().item()
-    return {"mse": mse, "psnr": -10 * float(np.log10(max(mse, 1e-12))), "images": float(len(images))}
+    return {
+        "mse": mse,
+        "psnr": -10 * float(np.log10(max(mse, 1e-12))),
+        "images": float(len(images)),
+    }
 
 
-def feature_distance(images: Float[np.ndarray, "n f"], reconstructions: Float[np.ndarray, "m f"]) -> Number:
+def feature_distance(
+    images: Float[np.ndarray, "n f"], reconstructions: Float[np.ndarray, "m f"]
+) -> Number:
     """How far images move in feature space when they are reconstructed, as a share.
 
     mean |φ(x_i) - φ(x̂_i)| / mean over i ≠ j of |φ(x_i) - φ(x_j)|, the latter among the first 1,000 images
@@ -46,5 +52,7 @@ def feature_distance(images: Float[np.ndarray, "n f"], reconstructions: Float[np
     some = images[:UNRELATED].astype(np.float64)
     apart = cdist(some, some).sum() / (len(some) * (len(some) - 1))
     if apart == 0:
-        raise UserError(f"all {len(images)} images look the same to the judge; choose images that differ")
+        raise UserError(
+            f"all {len(images)} images look the same to the judge; choose images that differ"
+        )
     return Number(moved.value / apart, None if moved.error is None else moved.error / apart)

@@ -56,16 +56,26 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the pictures, for `from_json`."""
-        sections = {name: asdict(replace(section, pictures={})) for name, section in self.sections.items()}
+        sections = {
+            name: asdict(replace(section, pictures={})) for name, section in self.sections.items()
+        }
         for section in sections.values():
             del section["pictures"]
-        return {"source": self.source, "dimension": self.dimension, "notes": list(self.notes), "sections": sections}
+        return {
+            "source": self.source,
+            "dimension": self.dimension,
+            "notes": list(self.notes),
+            "sections": sections,
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Evaluation":
         """Rebuild from what `as_json` gave."""
         sections = {}
         for name, given in values["sections"].items():
-            rows = {row: {n: Number(**v) for n, v in numbers.items()} for row, numbers in given["rows"].items()}
+            rows = {
+                row: {n: Number(**v) for n, v in numbers.items()}
+                for row, numbers in given["rows"].items()
+            }
             sections[name] = Section(**{**given, "rows": rows, "notes": tuple(given["notes"])})
         return cls(values["source"], values["dimension"], sections, tuple(values["notes"]))

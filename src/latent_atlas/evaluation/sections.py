@@ -73,7 +73,9 @@ def sampling(given: Material) -> Section:
     generator = given.generator(1)
     collections: dict[str, Images] = {
         "other real images": given.others.float() / 255,
-        "their reconstructions": given.decoded_codes(given.others, given.generator(1, on=given.atlas.device)),
+        "their reconstructions": given.decoded_codes(
+            given.others, given.generator(1, on=given.atlas.device)
+        ),
     }
     drawn, notes = _draws(given)
     rows = {
@@ -119,7 +121,10 @@ def density(given: Material) -> Section:
         rows,
         f"{len(held_out)} codes of held-out images, one each",
         given.seed,
-        notes=(*notes, "held-out codes also chose when D_z stopped learning, which favours the map a little"),
+        notes=(
+            *notes,
+            "held-out codes also chose when D_z stopped learning, which favours the map a little",
+        ),
     )
 
 
@@ -149,7 +154,9 @@ def travel(given: Material) -> Section:
     judge = Judge.on(given.mixture, torch.cat([start, end]))
     rows = {row: JOURNEYS[row] for row in PLANNERS}
     have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
-    paths = plan_rows(atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator, **have)
+    paths = plan_rows(
+        atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator, **have
+    )
     table = travel_table(
         paths,
         judges={"mixture": judge},
@@ -159,7 +166,9 @@ def travel(given: Material) -> Section:
     )
     judged = {}
     for row, path in paths.items():
-        means = {name: mean_of(values.double().cpu().numpy()) for name, values in path.metrics.items()}
+        means = {
+            name: mean_of(values.double().cpu().numpy()) for name, values in path.metrics.items()
+        }
         means["off_population mixture"] = mean_of(judge.off_population(path.points).cpu().numpy())
         judged[row] = {name: means.get(name, Number(table[row][name])) for name in TOLD}
     return Section(
@@ -184,7 +193,9 @@ def geometry(given: Material) -> Section:
         f"{found.pearson.samples} {found.pearson.of}",
         given.seed,
         found.features,
-        notes=tuple(f"{name.replace('_', ' ')}: {one.good}" for name, one in found.numbers().items()),
+        notes=tuple(
+            f"{name.replace('_', ' ')}: {one.good}" for name, one in found.numbers().items()
+        ),
     )
 
 
@@ -219,7 +230,9 @@ QUESTIONS: dict[str, Callable[[Material], Section]] = {
 def _by_components(given: Material, dimension: int) -> Images:
     """The reference, rebuilt from principal components of images learned from."""
     seed = int(torch.randint(2**31, (), generator=given.generator(0)))
-    learned, images = (part.flatten(1).numpy() / np.float32(255) for part in (given.learned, given.reference))
+    learned, images = (
+        part.flatten(1).numpy() / np.float32(255) for part in (given.learned, given.reference)
+    )
     components = PCA(dimension, svd_solver="randomized", random_state=seed).fit(learned)
     rebuilt = components.inverse_transform(components.transform(images))
     return torch.from_numpy(rebuilt).float().clamp(0, 1).reshape(given.reference.shape)
@@ -233,7 +246,7 @@ def _draws(given: Material) -> tuple[dict[str, Images], list[str]]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # they are in the draws' notes
-                draws = given.atlas.draw(given.n, sampler, generator=generator)
+                draws = given.atlas.sample_codes(given.n, sampler, generator=generator)
         except UserError as refusal:
             notes.append(f"{row}: {refusal}")
             continue

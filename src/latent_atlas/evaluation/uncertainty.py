@@ -36,7 +36,11 @@ class Number:
             >>> print(Number(1.0, 1e-8))
             1
         """
-        if not self.error or not math.isfinite(self.error) or self.error < ROUNDING * abs(self.value):
+        if (
+            not self.error
+            or not math.isfinite(self.error)
+            or self.error < ROUNDING * abs(self.value)
+        ):
             return f"{self.value:.3g}"
         places = max(0, 1 - math.floor(math.log10(self.error)))
         return f"{self.value:,.{places}f} ± {self.error:,.{places}f}"
@@ -83,4 +87,7 @@ def half_sampled(
 
     values = statistic(a, b)
     tried = [statistic(half(a), half(b)) for _ in range(rounds)]
-    return {name: Number(value, float(np.std([one[name] for one in tried], ddof=1))) for name, value in values.items()}
+    return {
+        name: Number(value, float(np.std([one[name] for one in tried], ddof=1)))
+        for name, value in values.items()
+    }

@@ -66,7 +66,9 @@ def distances_by_radius(
     for octave in reversed(range(octaves)):
         outer = widest / 2**octave
         far_enough = (apart >= outer).nonzero()[:, 0]
-        rows = far_enough[torch.randint(len(far_enough), (pairs,), generator=generator, device=codes.device)]
+        rows = far_enough[
+            torch.randint(len(far_enough), (pairs,), generator=generator, device=codes.device)
+        ]
         r = outer * (1 - 0.5 * torch.rand(pairs, generator=generator, device=codes.device))
         place = start[rows].lerp(end[rows], (r / apart[rows])[:, None])
         radii.append(outer.item())
@@ -95,7 +97,9 @@ def random_pairs(codes: Latents, n: int, *, generator: torch.Generator) -> tuple
         UserError: there are no two different codes.
     """
     if len(codes) < 2 or not (codes != codes[0]).any():
-        raise UserError(f"distances need two or more different codes; there are {len(codes)}, all the same")
+        raise UserError(
+            f"distances need two or more different codes; there are {len(codes)}, all the same"
+        )
     first = torch.randint(len(codes), (n,), generator=generator, device=codes.device)
     other = torch.randint(1, len(codes), (n,), generator=generator, device=codes.device)
     start, end = codes[first], codes[(first + other) % len(codes)]

@@ -16,7 +16,9 @@ __all__ = ["Spectrum", "estimated_spectrum", "exact_spectrum", "spectrum"]
 Decode = Callable[[Tensor], Tensor]
 
 LARGEST = 2**22  # numbers in the Jacobian of one code, up to which it is written out
-LEAST = 1e-6  # of the largest singular value: what is smaller is a rounding error of single precision
+LEAST = (
+    1e-6  # of the largest singular value: what is smaller is a rounding error of single precision
+)
 STEPS = 24  # of Lanczos
 
 
@@ -62,7 +64,9 @@ class Spectrum:
     def quantiles(self, shares: Tensor) -> Tensor:
         """The singular value that is reached by a share of directions, at each code, shape (n, len(shares))."""
         reached = self.weights.cumsum(dim=1)
-        places = torch.searchsorted(reached.contiguous(), shares.to(reached).expand(len(reached), -1).contiguous())
+        places = torch.searchsorted(
+            reached.contiguous(), shares.to(reached).expand(len(reached), -1).contiguous()
+        )
         return self.values.gather(1, places.clamp(max=self.values.shape[1] - 1))
 
 
@@ -83,7 +87,11 @@ def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) ->
         z = latents.detach().clone()
         with torch.no_grad():
             size = decode(z[:1]).numel() * z.shape[1]
-        found = exact_spectrum(decode, z) if size <= LARGEST else estimated_spectrum(decode, z, generator=generator)
+        found = (
+            exact_spectrum(decode, z)
+            if size <= LARGEST
+            else estimated_spectrum(decode, z, generator=generator)
+        )
     alive = found.values.amax(dim=1) > 0
     if not alive.any():
         raise UserError(
@@ -100,14 +108,20 @@ def exact_spectrum(decode: Decode, latents: Latents) -> Spectrum:
     units = torch.eye(d, device=latents.device, dtype=latents.dtype)
     squares = []
     for z in latents.split(max(1, LARGEST // max(1, d * decode(latents[:1]).numel()))):
-        columns = torch.stack([_push(decode, z, unit.expand_as(z)) for unit in units], dim=1).cpu().double()
+        columns = (
+            torch.stack([_push(decode, z, unit.expand_as(z)) for unit in units], dim=1)
+            .cpu()
+            .double()
+        )
         squares.append(torch.linalg.eigvalsh(columns @ columns.mT).clamp_min(0))
     values = torch.cat(squares).sqrt()
     return Spectrum(values, torch.full_like(values, 1 / d), d, exact=True)
 
 
 @torch.no_grad()
-def estimated_spectrum(decode: Decode, latents: Latents, steps: int = STEPS, *, generator: torch.Generator) -> Spectrum:
+def estimated_spectrum(
+    decode: Decode, latents: Latents, steps: int = STEPS, *, generator: torch.Generator
+) -> Spectrum:
     """Singular values of J_G as a random direction sees them: stochastic Lanczos quadrature of J_Gᵀ J_G.
 
     `steps` products with J_Gᵀ J_G make a tridiagonal T at each code. Its eigenvalues are the nodes, and the squared
@@ -135,7 +149,9 @@ def estimated_spectrum(decode: Decode, latents: Latents, steps: int = STEPS, *, 
         if k + 1 == steps:
             break
         size = w.norm(dim=1, keepdim=True)
-        for _ in range(2):  # against all before, twice: what rounding leaves would bring found values back as new ones
+        for _ in range(
+            2
+        ):  # against all before, twice: what rounding leaves would bring found values back as new ones
             w = w - torch.einsum("nkd,nk->nd", basis, torch.einsum("nkd,nd->nk", basis, w))
         beta = w.norm(dim=1, keepdim=True)
         beta = torch.where(beta > LEAST * size, beta, 0.0)  # at 0 no further direction is reached
@@ -143,7 +159,9 @@ def estimated_spectrum(decode: Decode, latents: Latents, steps: int = STEPS, *, 
         basis = torch.cat([basis, torch.where(beta > 0, w / beta, 0.0)[:, None]], dim=1)
     squares, vectors = torch.linalg.eigh(t)
     weights = vectors[:, 0].square()
-    return Spectrum(squares.clamp_min(0).sqrt(), torch.where(weights > 1e-12, weights, 0.0), d, exact=False)
+    return Spectrum(
+        squares.clamp_min(0).sqrt(), torch.where(weights > 1e-12, weights, 0.0), d, exact=False
+    )
 
 
 def _push(decode: Decode, latents: Latents, directions: Latents, *, flat: bool = True) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.density.base import Membership, entropy
+from latent_atlas.density.base import DensityRatioModel, entropy
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
@@ -96,7 +96,9 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
     x = first / first.norm().clamp_min(torch.finfo(a.dtype).tiny)
     y = second - (second @ x) * x
     if first.norm() == 0 or y.norm() < 1e-4 * second.norm().clamp_min(1e-4):
-        raise UserError("the three codes lie on one line, so they span no plane; choose a third one off it")
+        raise UserError(
+            "the three codes lie on one line, so they span no plane; choose a third one off it"
+        )
     return Plane(a, torch.stack([x, y / y.norm()]))
 
 
@@ -109,16 +111,22 @@ def fit_window(coordinates: Places, margin: float = 0.35) -> Window:
 
 
 @torch.no_grad()
-def chart(membership: Membership, plane: Plane, window: Window, resolution: int = 256) -> Chart:
+def chart(
+    membership: DensityRatioModel, plane: Plane, window: Window, resolution: int = 256
+) -> Chart:
     """Evaluate the map on every pixel of a square window, `resolution` pixels a side."""
     z = plane.lift(window.grid(resolution, resolution, plane.origin.device))
     quantities: dict[str, Tensor] = {}
     try:
         read = [membership.logit_and_log_prob(part) for part in z.split(PIECE)]
         logit, quantities["log_prob"] = (torch.cat(parts) for parts in zip(*read, strict=True))
-    except UserError:  # a boundary without a density closes log_prob; the logit refuses what else is wrong
+    except (
+        UserError
+    ):  # a boundary without a density closes log_prob; the logit refuses what else is wrong
         logit = torch.cat([membership.logit(part) for part in z.split(PIECE)])
     calibrated = membership.calibrated(logit)
     quantities |= {"realness": torch.sigmoid(calibrated), "confusion": entropy(calibrated)}
-    fields = {name: values.unflatten(0, (resolution, resolution)) for name, values in quantities.items()}
+    fields = {
+        name: values.unflatten(0, (resolution, resolution)) for name, values in quantities.items()
+    }
     return Chart(plane, window, fields)

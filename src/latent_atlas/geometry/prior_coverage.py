@@ -36,8 +36,10 @@ def active_units(means: Latents) -> int:
 
 
 @torch.no_grad()
-def prior_inside(density: Density, floor: float, n: int, *, generator: torch.Generator) -> float:
-    """Share of `n` prior draws z ~ N(0, I) with log q(z) of at least `floor`, in [0, 1].
+def prior_inside(
+    density: Density, threshold: float, n: int, *, generator: torch.Generator
+) -> float:
+    """Share of `n` prior draws z ~ N(0, I) with log q(z) of at least `threshold`, in [0, 1].
 
     Arguments:
         density: q.
@@ -46,4 +48,9 @@ def prior_inside(density: Density, floor: float, n: int, *, generator: torch.Gen
         generator: Source of all randomness, on the density's device.
     """
     z = StandardNormal(density.dimension).sample(n, generator=generator)
-    return torch.cat([density.log_prob(part) >= floor for part in z.split(PIECE)]).double().mean().item()
+    return (
+        torch.cat([density.log_prob(part) >= threshold for part in z.split(PIECE)])
+        .double()
+        .mean()
+        .item()
+    )

@@ -51,7 +51,9 @@ def largest_steps(see: See, start: Latents, end: Latents, steps: int) -> Values:
         steps: How many, 1 or more.
     """
     share = torch.linspace(0, 1, steps + 1, device=start.device)[:, None, None]
-    seen = see(start.lerp(end, share).flatten(0, 1)).flatten(1).unflatten(0, (steps + 1, len(start)))
+    seen = (
+        see(start.lerp(end, share).flatten(0, 1)).flatten(1).unflatten(0, (steps + 1, len(start)))
+    )
     lengths = seen.diff(dim=0).norm(dim=2)
     mean = lengths.mean(dim=0)
     return torch.where(mean > 0, lengths.amax(dim=0) / mean, 1.0)

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.geometry.distances import correlations, distances_by_radius, neighbours, random_pairs
+from latent_atlas.geometry.distances import (
+    correlations,
+    distances_by_radius,
+    neighbours,
+    random_pairs,
+)
 from latent_atlas.geometry.jacobian import Spectrum, spectrum
 from latent_atlas.geometry.prior_coverage import active_units, kl_per_image, prior_inside
 from latent_atlas.geometry.smoothness import distances, largest_steps, path_lengths
@@ -112,7 +117,7 @@ def measure(
     means: Latents,
     log_variances: Latents | None = None,
     *,
-    floor: float,
+    threshold: float,
     features: Callable[[Tensor], Tensor] | None = None,
     feature_name: str | None = None,
     samples: int = 256,
@@ -150,7 +155,7 @@ def measure(
         return torch.cat([perceive(decode(part)).flatten(1) for part in latents.split(PIECE)])
 
     return Geometry(
-        **_dense(density, means, log_variances, floor, PRIOR_DRAWS * samples, generator),
+        **_dense(density, means, log_variances, threshold, PRIOR_DRAWS * samples, generator),
         **_continuous(see, means, samples, generator),
         **_euclidean(see, means, samples, generator),
         **_jacobian(decode, means, samples // 8, generator),
@@ -162,7 +167,7 @@ def _dense(
     density: Density,
     means: Latents,
     log_variances: Latents | None,
-    floor: float,
+    threshold: float,
     draws: int,
     generator: torch.Generator,
 ) -> dict[str, Any]:
@@ -171,27 +176,42 @@ def _dense(
     if log_variances is not None:
         nats = kl_per_image(means, log_variances)
         kl = Number(
-            nats, n, "codes", "what a code costs in nats: less is denser, and at 0 it says nothing of its image"
+            nats,
+            n,
+            "codes",
+            "what a code costs in nats: less is denser, and at 0 it says nothing of its image",
         )
-    inside = prior_inside(density, floor, draws, generator=generator)
+    inside = prior_inside(density, threshold, draws, generator=generator)
     return {
         "kl_per_image": kl,
-        "active_units": Number(active_units(means), n, "codes", f"{d} of {d}: no coordinate is left unused"),
+        "active_units": Number(
+            active_units(means), n, "codes", f"{d} of {d}: no coordinate is left unused"
+        ),
         "prior_inside": Number(
-            inside, draws, "prior draws", "95 %, as of real codes: where the prior is there are data, and no holes"
+            inside,
+            draws,
+            "prior draws",
+            "95 %, as of real codes: where the prior is there are data, and no holes",
         ),
     }
 
 
-def _continuous(see: Any, means: Latents, samples: int, generator: torch.Generator) -> dict[str, Any]:
+def _continuous(
+    see: Any, means: Latents, samples: int, generator: torch.Generator
+) -> dict[str, Any]:
     start, end = random_pairs(means, samples, generator=generator)
     length = path_lengths(see, start, end, generator=generator).mean().item()
     direct = distances(see, start, end).square().mean().item()
-    rows = torch.randperm(len(means), generator=generator, device=means.device)[: max(1, samples // 4)]
+    rows = torch.randperm(len(means), generator=generator, device=means.device)[
+        : max(1, samples // 4)
+    ]
     step = largest_steps(see, means[rows], neighbours(means, rows), STEPS).max().item()
     return {
         "path_length": Number(
-            length, len(start), "pairs of codes", "less is smoother, as far as the same features see the same images"
+            length,
+            len(start),
+            "pairs of codes",
+            "less is smoother, as far as the same features see the same images",
         ),
         "relative_path_length": Number(
             length / max(direct, torch.finfo(torch.float32).tiny),
@@ -200,12 +220,17 @@ def _continuous(see: Any, means: Latents, samples: int, generator: torch.Generat
             "1: from one image to another all changes straight and evenly",
         ),
         "largest_step": Number(
-            step, len(rows), "pairs of neighbours", f"1: even steps; {STEPS} is a jump, all change in one step"
+            step,
+            len(rows),
+            "pairs of neighbours",
+            f"1: even steps; {STEPS} is a jump, all change in one step",
         ),
     }
 
 
-def _euclidean(see: Any, means: Latents, samples: int, generator: torch.Generator) -> dict[str, Any]:
+def _euclidean(
+    see: Any, means: Latents, samples: int, generator: torch.Generator
+) -> dict[str, Any]:
     start, end = random_pairs(means, samples, generator=generator)
     with torch.no_grad():
         pearson, spearman = correlations((end - start).norm(dim=1), distances(see, start, end))
@@ -231,7 +256,10 @@ def _jacobian(decode: Any, means: Latents, n: int, generator: torch.Generator) -
     shares = (torch.arange(kept) + 0.5) / kept
     return {
         "condition": Number(
-            found.condition().median().item(), count, "codes", "1: a step in any direction changes the image as much"
+            found.condition().median().item(),
+            count,
+            "codes",
+            "1: a step in any direction changes the image as much",
         ),
         "log_spread": Number(
             found.log_spread().mean().item(),
@@ -240,7 +268,10 @@ def _jacobian(decode: Any, means: Latents, n: int, generator: torch.Generator) -
             "0: all directions change the image as much",
         ),
         "distortion": Number(
-            found.distortion(), count, "codes", "0: all directions do, at all codes; train.isometry lowers this"
+            found.distortion(),
+            count,
+            "codes",
+            "0: all directions do, at all codes; train.isometry lowers this",
         ),
         "singular_values": _band(tuple(shares.tolist()), found.quantiles(shares)),
     }
@@ -248,6 +279,8 @@ def _jacobian(decode: Any, means: Latents, n: int, generator: torch.Generator) -
 
 def _band(at: tuple[float, ...], values: Located) -> Band:
     """Quantiles over rows at each place, of values (n, k)."""
-    quantiles = torch.quantile(values.double().cpu(), torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64), dim=0)
+    quantiles = torch.quantile(
+        values.double().cpu(), torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64), dim=0
+    )
     low, middle, high = (tuple(row) for row in quantiles.tolist())
     return Band(at, low, middle, high)

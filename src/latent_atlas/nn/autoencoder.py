@@ -15,7 +15,9 @@ LOG_VARIANCE_RANGE = (-14.0, 4.0)  # beyond it exp(log_variance) helps nothing a
 class Encoder(nn.Module):
     """q(z|x) = N(mu(x), sigma(x)²): images to the means and log-variances of their codes."""
 
-    def __init__(self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int) -> None:
+    def __init__(
+        self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int
+    ) -> None:
         """Arguments: image_size in pixels, channels 1 to 4, latent_dim d; width and depth as in `ModelConfig`."""
         super().__init__()
         sides = resolutions(image_size)
@@ -37,7 +39,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """G(z): codes to images in [0, 1]."""
 
-    def __init__(self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int) -> None:
+    def __init__(
+        self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int
+    ) -> None:
         """Arguments: as for `Encoder`."""
         super().__init__()
         sides = resolutions(image_size)[::-1]
@@ -55,4 +59,6 @@ class Decoder(nn.Module):
     def forward(self, latents: Latents) -> Images:
         """(n, d) to (n, c, h, w)."""
         hidden = self.body(self.stem(latents).unflatten(1, self.shape))
-        return torch.sigmoid(self.last(F.silu(hidden)).float())  # bf16 would step by 1/256 near white
+        return torch.sigmoid(
+            self.last(F.silu(hidden)).float()
+        )  # bf16 would step by 1/256 near white

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.config.run import Config
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 
 __all__ = ["Footprint", "footprint"]
 
@@ -28,9 +28,14 @@ class Footprint:
 def footprint(config: Config) -> Footprint:
     """Count a configuration's weights and activations without allocating them."""
     with torch.device("meta"):
-        model = Model(config.model, config.map)
-        image = torch.zeros(1, config.model.channels, config.model.image_size, config.model.image_size)
-    counts = {name: sum(w.numel() for w in network.parameters()) for name, network in model.named_children()}
+        model = VAEGAN(config.model, config.map)
+        image = torch.zeros(
+            1, config.model.channels, config.model.image_size, config.model.image_size
+        )
+    counts = {
+        name: sum(w.numel() for w in network.parameters())
+        for name, network in model.named_children()
+    }
     activations = dict.fromkeys(counts, 0)
 
     def count(name: str, output: object) -> None:
@@ -40,7 +45,9 @@ def footprint(config: Config) -> Footprint:
     for name, network in model.named_children():
         for layer in network.modules():
             if not list(layer.children()):
-                layer.register_forward_hook(lambda _layer, _given, output, name=name: count(name, output))
+                layer.register_forward_hook(
+                    lambda _layer, _given, output, name=name: count(name, output)
+                )
     with torch.no_grad():
         model.reconstruct(image)
         model.image_discriminator(image)
@@ -48,4 +55,6 @@ def footprint(config: Config) -> Footprint:
     passes = {"encoder": 1, "decoder": 1.5, "image_discriminator": 4, "latent_discriminator": 2}
     passes["decoder"] += 7 if config.train.isometry > 0 else 0  # the graph of J_G v, as measured
     per_image = sum(passes[name] * activations[name] for name in counts)
-    return Footprint(counts, 4 * int(5 * sum(counts.values()) + config.train.batch_size * per_image))
+    return Footprint(
+        counts, 4 * int(5 * sum(counts.values()) + config.train.batch_size * per_image)
+    )

@@ -13,7 +13,9 @@ __all__ = ["ImageDiscriminator"]
 class ImageDiscriminator(nn.Module):
     """D_x: the logit of an image being real (1) and not the decoder's work (0)."""
 
-    def __init__(self, image_size: int, channels: int, *, width: int, depth: int, spectral: bool = False) -> None:
+    def __init__(
+        self, image_size: int, channels: int, *, width: int, depth: int, spectral: bool = False
+    ) -> None:
         """Arguments: as for `Encoder`; spectral, whether every weight is divided by its largest singular value."""
         super().__init__()
         sides = resolutions(image_size)
@@ -22,7 +24,8 @@ class ImageDiscriminator(nn.Module):
         self.stages = nn.ModuleList()
         for stage, w in enumerate(widths):
             layers: list[nn.Module] = [
-                ResidualBlock(w, normalise=False, start_as_identity=not spectral) for _ in range(depth)
+                ResidualBlock(w, normalise=False, start_as_identity=not spectral)
+                for _ in range(depth)
             ]
             if stage + 1 < len(widths):
                 layers.append(Down(w, widths[stage + 1]))

@@ -75,7 +75,9 @@ class LatentDiscriminator(nn.Module):
 
     WAVES = (1.5, 3.0)  # ω, in radians per standard deviation
     FREQUENCIES = 8
-    LEVEL_WIDTH = 32  # a level is one number: a wide embedding would cost as much as the blocks themselves
+    LEVEL_WIDTH = (
+        32  # a level is one number: a wide embedding would cost as much as the blocks themselves
+    )
 
     mean: Tensor
     basis: Tensor
@@ -87,7 +89,9 @@ class LatentDiscriminator(nn.Module):
         """Arguments: latent_dim d; width and depth as in `MapConfig`. Moments are those of N(0, I) until set."""
         super().__init__()
         self.stem = nn.Linear((1 + 2 * len(self.WAVES)) * latent_dim + 1, width)
-        with torch.no_grad():  # smooth at first, or what is smooth would be learned later than without waves
+        with (
+            torch.no_grad()
+        ):  # smooth at first, or what is smooth would be learned later than without waves
             self.stem.weight[:, latent_dim + 1 :] *= 0.3
         self.level = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, self.LEVEL_WIDTH), nn.SiLU())
         self.blocks = nn.ModuleList(_LatentBlock(width, self.LEVEL_WIDTH) for _ in range(depth))
@@ -102,7 +106,12 @@ class LatentDiscriminator(nn.Module):
         self.register_buffer("reference", torch.zeros(()))
 
     def set_moments(
-        self, mean: Tensor, covariance: Tensor, spread: float | None = None, *, reference: Literal["gaussian", "none"]
+        self,
+        mean: Tensor,
+        covariance: Tensor,
+        spread: float | None = None,
+        *,
+        reference: Literal["gaussian", "none"],
     ) -> None:
         """Tell the population's mean (d,), covariance (d, d) and V, None for 2d, and whether there is a g."""
         variances, basis = torch.linalg.eigh(covariance.double())
@@ -124,14 +133,20 @@ class LatentDiscriminator(nn.Module):
             angles = latents.new_zeros(1)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         variances = cos.square() * self.variances + sin.square()
-        main = latents @ self.basis - cos * (self.mean @ self.basis)  # in the eigenvectors' coordinates
+        main = latents @ self.basis - cos * (
+            self.mean @ self.basis
+        )  # in the eigenvectors' coordinates
         whitened = main * variances.rsqrt()
         gaussian = 0.5 * (latents.square() - whitened.square() - variances.log()).sum(dim=1)
         y = whitened @ self.basis.T
         log_length = 0.5 * (y.square().mean(dim=1, keepdim=True) + SHORTEST).log()
         reference = self.reference * (gaussian + self._hollow(y, cos, log_length).squeeze(1))
         waves = [wave(frequency * y) for frequency in self.WAVES for wave in (torch.sin, torch.cos)]
-        phases = place_of(angles)[:, None] * torch.arange(1, self.FREQUENCIES + 1, device=y.device) * (math.pi / 2)
+        phases = (
+            place_of(angles)[:, None]
+            * torch.arange(1, self.FREQUENCIES + 1, device=y.device)
+            * (math.pi / 2)
+        )
         level = self.level(torch.cat([phases.sin(), phases.cos()], dim=1))
         hidden = self.stem(torch.cat([y, log_length, *waves], dim=1))
         for block in self.blocks:

@@ -10,10 +10,10 @@ from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.shapes import Images, Latents
 
-__all__ = ["Model"]
+__all__ = ["VAEGAN"]
 
 
-class Model(nn.Module):
+class VAEGAN(nn.Module):
     """E, G, D_x and D_z.
 
     Attributes:
@@ -30,7 +30,10 @@ class Model(nn.Module):
             self.encoder = Encoder(*shape, config.latent_dim, **size)
             self.decoder = Decoder(*shape, config.latent_dim, **size)
             self.image_discriminator = ImageDiscriminator(
-                *shape, width=config.discriminator_width, depth=config.depth, spectral=config.spectral_norm
+                *shape,
+                width=config.discriminator_width,
+                depth=config.depth,
+                spectral=config.spectral_norm,
             )
             self.latent_discriminator = LatentDiscriminator(
                 config.latent_dim, width=map_config.width, depth=map_config.depth

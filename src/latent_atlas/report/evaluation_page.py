@@ -25,16 +25,17 @@ def write_evaluation(evaluation: Evaluation, page: Path) -> Path:
     )
     notes = _list(evaluation.notes)
     content = notes + "".join(map(_asked, evaluation.sections.values()))
-    page.write_text(framed("Latent Atlas, evaluation of a run", evaluation.source, lead, content), encoding="utf-8")
+    page.write_text(
+        framed("Latent Atlas, evaluation of a run", evaluation.source, lead, content),
+        encoding="utf-8",
+    )
     return page
 
 
 def _asked(given: Section) -> str:
     """One question with everything that belongs to it."""
     seen_by = f" Features: {escape(given.extractor)}." if given.extractor else ""
-    about = (
-        f"<p><small>{escape(given.sample[:1].upper() + given.sample[1:])}. Seed {given.seed}.{seen_by}</small></p>\n"
-    )
+    about = f"<p><small>{escape(given.sample[:1].upper() + given.sample[1:])}. Seed {given.seed}.{seen_by}</small></p>\n"
     content = f"<p>{escape(given.meaning)}</p>\n{_picture(given)}{table('', given.rows)}{about}{_list(given.notes)}"
     return section(given.question, content)
 

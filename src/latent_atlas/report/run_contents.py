@@ -45,7 +45,9 @@ class Folder:
         """
         config = path / "config.json"
         if not config.is_file():
-            raise UserError(f"{path} holds no run (no config.json); `latent-atlas train SOURCE --out RUN` makes one")
+            raise UserError(
+                f"{path} holds no run (no config.json); `latent-atlas train SOURCE --out RUN` makes one"
+            )
         return cls(
             path=path,
             config=Config.load(config),
@@ -64,7 +66,9 @@ def _object(path: Path, command: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON ({error}); `latent-atlas {command}` writes it anew") from None
+        raise UserError(
+            f"{path} is not JSON ({error}); `latent-atlas {command}` writes it anew"
+        ) from None
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a JSON object; `latent-atlas {command}` writes it anew")
     return content

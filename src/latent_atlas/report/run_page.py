@@ -64,11 +64,19 @@ def _key_numbers(folder: Folder) -> str:
     found: list[tuple[str, str, str]] = []
     if "n" in folder.manifest:
         found.append(("images", shown(folder.manifest["n"]), ""))
-    steps = [record["step"] for record in folder.records if record.get("phase") == "model" and "step" in record]
+    steps = [
+        record["step"]
+        for record in folder.records
+        if record.get("phase") == "model" and "step" in record
+    ]
     if steps:
         found.append(("training steps", shown(steps[-1]), f"of {shown(folder.config.train.steps)}"))
     for name in KEY_METRICS:
-        values = [part[name] for part in folder.metrics.values() if isinstance(part, dict) and name in part]
+        values = [
+            part[name]
+            for part in folder.metrics.values()
+            if isinstance(part, dict) and name in part
+        ]
         if values:
             meaning = meaning_of(name)
             found.append((meaning.words, shown(values[0], meaning.unit), meaning.unit))
@@ -84,7 +92,11 @@ def _key_numbers(folder: Folder) -> str:
 
 def _best_planner(travel: Any) -> list[tuple[str, str, str]]:
     """Of the planners that arrive, the one with the fewest frames outside: whoever stops short risks less."""
-    rows = {name: row for name, row in travel.items() if isinstance(row, dict)} if isinstance(travel, dict) else {}
+    rows = (
+        {name: row for name, row in travel.items() if isinstance(row, dict)}
+        if isinstance(travel, dict)
+        else {}
+    )
     shares = [
         (row["outside"], planner)
         for planner, row in rows.items()
@@ -93,7 +105,13 @@ def _best_planner(travel: Any) -> list[tuple[str, str, str]]:
     if not shares:
         return []
     share, planner = min(shares)
-    return [(f"of frames outside the population, best planner that arrives: {planner}", shown(share, "share"), "")]
+    return [
+        (
+            f"of frames outside the population, best planner that arrives: {planner}",
+            shown(share, "share"),
+            "",
+        )
+    ]
 
 
 def _pictures(folder: Folder) -> str:
@@ -106,15 +124,21 @@ def _pictures(folder: Folder) -> str:
         caption = f"<strong>{escape(words.title)}.</strong> {escape(words.caption)}"
         shown_.append(figure(folder.pictures[name], words.alt, caption))
     for name in others:
-        shown_.append(figure(folder.pictures[name], f"Picture {name}", f"<strong>{escape(name)}</strong>"))
+        shown_.append(
+            figure(folder.pictures[name], f"Picture {name}", f"<strong>{escape(name)}</strong>")
+        )
     return section("Pictures", "".join(shown_))
 
 
 def _metrics(folder: Folder) -> str:
     parts = {
-        name: part if isinstance(part, dict) else {name: part} for name, part in folder.metrics.items() if part != {}
+        name: part if isinstance(part, dict) else {name: part}
+        for name, part in folder.metrics.items()
+        if part != {}
     }
-    return section("Metrics", "".join(table(name.replace("_", " "), part) for name, part in parts.items()))
+    return section(
+        "Metrics", "".join(table(name.replace("_", " "), part) for name, part in parts.items())
+    )
 
 
 def _training(folder: Folder) -> str:
@@ -136,7 +160,9 @@ def _data(folder: Folder) -> str:
         content += table("images", folder.manifest)
     if folder.rejects:
         first = folder.rejects[:FIRST_REJECTS]
-        lines = "".join(f"<li>{' – '.join(shown(value) for value in reject.values())}</li>" for reject in first)
+        lines = "".join(
+            f"<li>{' – '.join(shown(value) for value in reject.values())}</li>" for reject in first
+        )
         count = len(folder.rejects)
         files_ = "1 file" if count == 1 else f"{count:,} files"
         which = "" if count <= FIRST_REJECTS else f", the first {FIRST_REJECTS} of them"
@@ -164,10 +190,14 @@ def _missing(folder: Folder) -> str:
 
 def _terms(folder: Folder) -> str:
     del folder
-    lines = "".join(f"<dt>{escape(term)}</dt><dd>{escape(words)}</dd>" for term, words in TERMS.items())
+    lines = "".join(
+        f"<dt>{escape(term)}</dt><dd>{escape(words)}</dd>" for term, words in TERMS.items()
+    )
     return section("Terms", f'<dl class="terms">{lines}</dl>\n')
 
 
 def _configuration(folder: Folder) -> str:
     text = escape(folder.config.to_json())
-    return section("Configuration", f"<details><summary>config.json</summary><pre>{text}</pre></details>\n")
+    return section(
+        "Configuration", f"<details><summary>config.json</summary><pre>{text}</pre></details>\n"
+    )

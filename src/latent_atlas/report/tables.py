@@ -29,12 +29,18 @@ _MEANINGS = {
     "l1": Meaning("mean absolute error per pixel"),
     "psnr": Meaning("peak signal-to-noise ratio", "dB", "higher is closer"),
     "ssim": Meaning("structural similarity", "", "1 is identical"),
-    "kl": Meaning("KL divergence of the codes from the boundary", "nats", "far above 20, one classifier saturates"),
+    "kl": Meaning(
+        "KL divergence of the codes from the boundary",
+        "nats",
+        "far above 20, one classifier saturates",
+    ),
     "normaliser": Meaning("normaliser of the map", "", "1 if it is a normalised density"),
     "normaliser_error": Meaning("standard error of the normaliser"),
     "inverse": Meaning("inverse normaliser", "", "1 if the boundary covers the codes"),
     "effective_share": Meaning("effective sample size of importance weights", "share"),
-    "cross_entropy": Meaning("cross-entropy of D_z on held-out codes", "nats", "0.693 where it cannot tell"),
+    "cross_entropy": Meaning(
+        "cross-entropy of D_z on held-out codes", "nats", "0.693 where it cannot tell"
+    ),
     "floor": Meaning("edge of the population", "nats", "the 5 % quantile of held-out real codes"),
     "outside": Meaning("frames outside the population", "share", "real data have 5 %"),
     "distance_left": Meaning("distance left to the goal", "share", "0 % for exact arrival"),
@@ -49,7 +55,9 @@ _MEANINGS = {
     "coverage": Meaning("coverage", "share"),
     "feature_distance": Meaning("feature distance", "", "0 unchanged, 1 another image"),
     "feature_jump": Meaning("largest jump in features between two frames"),
-    "off_population mixture": Meaning("frames off the population, by a mixture", "share", "real codes have 5 %"),
+    "off_population mixture": Meaning(
+        "frames off the population, by a mixture", "share", "real codes have 5 %"
+    ),
     "log_prob": Meaning("mean log-density of held-out codes", "nats"),
     "accuracy": Meaning("accuracy", "share"),
     "kl_per_image": Meaning("KL of an image's code from the prior", "nats"),
@@ -134,7 +142,11 @@ def table(caption: str, numbers: Mapping[str, Any]) -> str:
             gives one column per metric. Both may be mixed, which gives two tables. A number may also be an object
             with its `value`, how many `samples` `of` what it is measured on, and what is `good`.
     """
-    rows = {name: value for name, value in numbers.items() if isinstance(value, Mapping) and "good" not in value}
+    rows = {
+        name: value
+        for name, value in numbers.items()
+        if isinstance(value, Mapping) and "good" not in value
+    }
     plain = {name: value for name, value in numbers.items() if name not in rows}
     title = f"<caption>{escape(caption[:1].upper() + caption[1:])}</caption>" if caption else ""
     return (_list(title, plain) if plain else "") + (_matrix(title, rows) if rows else "")
@@ -147,7 +159,9 @@ def _list(title: str, numbers: Mapping[str, Any]) -> str:
         value = given
         if isinstance(given, Mapping):
             value = given["value"]
-            meaning = meaning._replace(about=f"good: {given['good']} ({given['samples']:,} {given['of']})")
+            meaning = meaning._replace(
+                about=f"good: {given['good']} ({given['samples']:,} {given['of']})"
+            )
         unit = "" if meaning.unit == "share" else f" {escape(meaning.unit)}"
         about = f"<small>{escape(meaning.about)}</small>" if meaning.about else ""
         lines.append(
@@ -161,7 +175,9 @@ def _matrix(title: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     head = ['<th scope="col"><span class="unseen">name</span></th>']
     for name in names:
         meaning = meaning_of(name)
-        notes = ", ".join(note for note in (meaning.unit.replace("share", ""), meaning.about) if note)
+        notes = ", ".join(
+            note for note in (meaning.unit.replace("share", ""), meaning.about) if note
+        )
         small = f"<small>{escape(notes)}</small>" if notes else ""
         head.append(f'<th scope="col">{escape(meaning.words)}{small}</th>')
     lines = []

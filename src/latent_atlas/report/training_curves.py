@@ -49,9 +49,14 @@ def progress(records: list[dict[str, Any]]) -> list[Curves]:
     logged = [r for r in records if _is_number(r.get("step"))]
     known = {(panel.phase, key) for panel in _PANELS for key in panel.series}
     found = {
-        (str(r.get("phase", "")), key) for r in logged for key in r if key not in _NO_QUANTITY and _is_number(r[key])
+        (str(r.get("phase", "")), key)
+        for r in logged
+        for key in r
+        if key not in _NO_QUANTITY and _is_number(r[key])
     }
-    others = [_Panel(phase, _words(phase, key), "", {key: key}) for phase, key in sorted(found - known)]
+    others = [
+        _Panel(phase, _words(phase, key), "", {key: key}) for phase, key in sorted(found - known)
+    ]
     drawn = (_curves(panel, logged) for panel in (*_PANELS, *others))
     return [curves for curves in drawn if curves.series]
 
@@ -59,7 +64,11 @@ def progress(records: list[dict[str, Any]]) -> list[Curves]:
 def _curves(panel: _Panel, logged: list[dict[str, Any]]) -> Curves:
     series = {}
     for key, name in panel.series.items():
-        pairs = [(r["step"], r[key]) for r in logged if r.get("phase", "") == panel.phase and _is_number(r.get(key))]
+        pairs = [
+            (r["step"], r[key])
+            for r in logged
+            if r.get("phase", "") == panel.phase and _is_number(r.get(key))
+        ]
         if pairs:
             steps, values = zip(*pairs, strict=True)
             series[name] = np.array(steps, np.int64), np.array(values, np.float64)
@@ -72,4 +81,6 @@ def _words(phase: str, key: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    )

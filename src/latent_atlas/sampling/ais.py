@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.kernels import State, hmc
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Normaliser", "log_normaliser", "worth"]
+__all__ = ["NormalisingConstant", "effective_sample_size", "log_normalising_constant"]
 
 ACCEPTED = 0.8  # share of moves
 LEAPS = 5  # of each move
@@ -20,7 +20,7 @@ TRIES = 4  # moves of theirs at each rung
 
 
 @dataclass(frozen=True)
-class Normaliser:
+class NormalisingConstant:
     """An estimate of log Z.
 
     Attributes:
@@ -36,13 +36,15 @@ class Normaliser:
     acceptance: float
 
 
-def worth(log_weights: Values) -> float:
+def effective_sample_size(log_weights: Values) -> float:
     """Effective sample size (Σ w)² / Σ w², without overflow."""
     return (2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp().item()
 
 
 @torch.no_grad()
-def log_normaliser(density: Density, *, n: int = 1_000, steps: int = 100, generator: torch.Generator) -> Normaliser:
+def log_normalising_constant(
+    density: Density, *, n: int = 1_000, steps: int = 100, generator: torch.Generator
+) -> NormalisingConstant:
     r"""log ∫ q(z) dz of a density known up to a constant, such as exp(-E).
 
     Chains start from r, the boundary of the density or N(0, I) where it has none, and follow
@@ -74,20 +76,26 @@ def log_normaliser(density: Density, *, n: int = 1_000, steps: int = 100, genera
         if value < least:
             raise UserError(f"{name} is {value}; choose {least} or more")
     membership = density
-    if not isinstance(membership, Membership):
-        membership = ExactMembership(density, StandardNormal(density.dimension))
+    if not isinstance(membership, DensityRatioModel):
+        membership = ExactRatio(density, StandardNormal(density.dimension))
     rungs = [(k / steps) ** 2 for k in range(steps + 1)]  # q_b changes fastest where b is small
     _, sizes, _ = _climbed(membership, rungs, None, min(n, PILOT), generator)
     log_weights, _, acceptance = _climbed(membership, rungs, sizes, n, generator)
     if log_weights.max() == -math.inf:
-        raise UserError(f"none of {n} chains from the boundary met the density; give more of them, or more steps")
+        raise UserError(
+            f"none of {n} chains from the boundary met the density; give more of them, or more steps"
+        )
     nats = log_weights.logsumexp(0).item() - math.log(n)
     error = ((log_weights - nats).exp().std() / math.sqrt(n)).item()
-    return Normaliser(nats, error, worth(log_weights) / n, acceptance)
+    return NormalisingConstant(nats, error, effective_sample_size(log_weights) / n, acceptance)
 
 
 def _climbed(
-    membership: Membership, rungs: list[float], sizes: list[float] | None, n: int, generator: torch.Generator
+    membership: DensityRatioModel,
+    rungs: list[float],
+    sizes: list[float] | None,
+    n: int,
+    generator: torch.Generator,
 ) -> tuple[Values, list[float], float]:
     """Chains from r to q: their log-weights, the step a at each rung between, and the mean acceptance.
 
@@ -103,18 +111,24 @@ def _climbed(
         state = State.at(level, z)
         for _ in range(1 if sizes else TRIES):
             size = sizes[rung - 1] if sizes else math.exp(log_size)
-            state, chance = hmc(level, state, torch.full_like(log_weights, size), leaps=LEAPS, generator=generator)
+            state, chance = hmc(
+                level, state, torch.full_like(log_weights, size), leaps=LEAPS, generator=generator
+            )
             chances.append(chance.mean().item())
             log_size += chances[-1] - ACCEPTED
         z = state.latents
         found.append(math.exp(log_size))
-    return log_weights.nan_to_num(-math.inf, None, -math.inf), found, sum(chances) / max(len(chances), 1)
+    return (
+        log_weights.nan_to_num(-math.inf, None, -math.inf),
+        found,
+        sum(chances) / max(len(chances), 1),
+    )
 
 
 class _Between(Density):
     """q_b = r^(1 - b) q^b: r, which can be drawn, at b = 0, and q, which is to be integrated, at 1."""
 
-    def __init__(self, membership: Membership, b: float) -> None:
+    def __init__(self, membership: DensityRatioModel, b: float) -> None:
         self.membership = membership
         self.dimension = membership.dimension
         self.b = b

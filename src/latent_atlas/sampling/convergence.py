@@ -18,7 +18,9 @@ from latent_atlas.errors import UserError
 __all__ = ["bulk_ess", "split_r_hat"]
 
 Chains = Float[Tensor, "steps chains d"]
-Halves = Float[Tensor, "half twice d"]  # the first and the second half of each chain, as chains of their own
+Halves = Float[
+    Tensor, "half twice d"
+]  # the first and the second half of each chain, as chains of their own
 PerCoordinate = Float[Tensor, " d"]
 FEWEST = 4  # steps of each half of a chain
 

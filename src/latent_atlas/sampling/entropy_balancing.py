@@ -44,7 +44,9 @@ def enough(n: int, codes: Codes) -> bool:
 
 
 @torch.no_grad()
-def matching(points: Latents, codes: Codes, *, cells: int | None = None, generator: torch.Generator) -> Values | None:
+def matching(
+    points: Latents, codes: Codes, *, cells: int | None = None, generator: torch.Generator
+) -> Values | None:
     """Log-weights of draws, shape (n,), under which they have the mean, covariance and cell shares of the codes.
 
     Arguments:
@@ -64,11 +66,15 @@ def matching(points: Latents, codes: Codes, *, cells: int | None = None, generat
         >>> bool(((shares @ draws - codes.mean(dim=0)).abs() < 1e-4).all())
         True
     """
-    draws, real = (z.cpu().double() for z in (points, codes))  # not every device has double precision
+    draws, real = (
+        z.cpu().double() for z in (points, codes)
+    )  # not every device has double precision
     scale, mean = torch.std_mean(real, dim=0)
     draws, real = ((z - mean) / scale.clamp_min(1e-12) for z in (draws, real))
     centres = _centres(real, cells or cells_for(len(codes)), generator)
-    centres = centres[_nearest(draws, centres).unique()]  # a cell without draws has no weights to give
+    centres = centres[
+        _nearest(draws, centres).unique()
+    ]  # a cell without draws has no weights to give
     seen, wanted = (_statistics(z, centres) for z in (draws, real))
     away = seen - wanted.mean(dim=0)
     tilt = away.new_zeros(away.shape[1])
@@ -87,7 +93,9 @@ def matching(points: Latents, codes: Codes, *, cells: int | None = None, generat
 
 def _centres(standard: Codes, cells: int, generator: torch.Generator) -> Tensor:
     """Centres of the cells, shape (K, d), by k-means on standardised codes."""
-    from sklearn.cluster import MiniBatchKMeans  # here, because loading it takes a second that others save
+    from sklearn.cluster import (
+        MiniBatchKMeans,  # here, because loading it takes a second that others save
+    )
 
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     means = MiniBatchKMeans(cells, random_state=seed).fit(standard.numpy())
@@ -97,7 +105,9 @@ def _centres(standard: Codes, cells: int, generator: torch.Generator) -> Tensor:
 def _statistics(standard: Latents, centres: Tensor) -> Statistics:
     """φ(z): coordinates, their products, each once, and all cells but the first, shape (n, p)."""
     i, j = torch.triu_indices(standard.shape[1], standard.shape[1])
-    cells = F.one_hot(_nearest(standard, centres), len(centres))[:, 1:]  # the first has what the others leave
+    cells = F.one_hot(_nearest(standard, centres), len(centres))[
+        :, 1:
+    ]  # the first has what the others leave
     return torch.cat([standard, standard[:, i] * standard[:, j], cells.to(standard)], dim=1)
 
 

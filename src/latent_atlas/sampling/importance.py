@@ -6,8 +6,8 @@ import torch
 
 from latent_atlas.density.base import gradient
 from latent_atlas.errors import UserError
-from latent_atlas.sampling.ais import worth
-from latent_atlas.sampling.target import Draws, Target
+from latent_atlas.sampling.ais import effective_sample_size
+from latent_atlas.sampling.target import Samples, Target
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["importance", "rejection", "resampled"]
@@ -19,7 +19,9 @@ MARGIN = 0.01  # nats above what they find
 OTHERS = "choose importance, annealed, mala or hmc"
 
 
-def importance(target: Target, n: int, *, proposals: int = 50, generator: torch.Generator) -> Draws:
+def importance(
+    target: Target, n: int, *, proposals: int = 50, generator: torch.Generator
+) -> Samples:
     """Keep n of many proposals, each with probability in proportion to target / proposal.
 
     References:
@@ -40,15 +42,20 @@ def importance(target: Target, n: int, *, proposals: int = 50, generator: torch.
     points = target.propose(proposals * n, generator=generator)
     log_weights = target.log_ratio(points)
     kept = resampled(log_weights, n, generator=generator)
-    effective = worth(log_weights)
+    effective = effective_sample_size(log_weights)
     info = {"effective_share": effective / len(points), "effective_samples": effective}
     notes = () if effective >= n else (_collapsed(len(points), effective, n),)
-    return Draws(points[kept], info, notes)
+    return Samples(points[kept], info, notes)
 
 
 def rejection(
-    target: Target, n: int, *, bound: float | None = None, most: int = 20_000_000, generator: torch.Generator
-) -> Draws:
+    target: Target,
+    n: int,
+    *,
+    bound: float | None = None,
+    most: int = 20_000_000,
+    generator: torch.Generator,
+) -> Samples:
     """Accept each proposal with probability w(z) / M, where w = target / proposal and M bounds it.
 
     Exact where M does. Without a bound, M is the highest w that climbing from the best of some proposals finds; should
@@ -91,9 +98,11 @@ def rejection(
             exceeded += 1
             kept = kept[_coins(kept[:, 0], generator) < math.exp(-excess)]
             log_bound += excess
-        kept = torch.cat([kept, points[_coins(log_weights, generator).log() < log_weights - log_bound]])
+        kept = torch.cat(
+            [kept, points[_coins(log_weights, generator).log() < log_weights - log_bound]]
+        )
     info = {"proposals": float(made), "acceptance": len(kept) / made, "log_bound": log_bound}
-    return Draws(kept[:n], info, (_exceeded(exceeded, log_bound),) if exceeded else ())
+    return Samples(kept[:n], info, (_exceeded(exceeded, log_bound),) if exceeded else ())
 
 
 def resampled(log_weights: Values, n: int, *, generator: torch.Generator) -> torch.Tensor:
@@ -110,10 +119,16 @@ def resampled(log_weights: Values, n: int, *, generator: torch.Generator) -> tor
             f"none of {len(log_weights)} proposals is what is asked for; ask for a class or a range that the "
             "population has, or for a wider one"
         )
-    shares = log_weights.cpu().double().softmax(dim=0)  # sums of many in single precision would lose the last ones
+    shares = (
+        log_weights.cpu().double().softmax(dim=0)
+    )  # sums of many in single precision would lose the last ones
     offset = torch.rand((), generator=generator, device=generator.device).item()
     ticks = (torch.arange(n, dtype=shares.dtype) + offset) / n
-    indices = torch.searchsorted(shares.cumsum(0), ticks).clamp(max=len(shares) - 1).to(log_weights.device)
+    indices = (
+        torch.searchsorted(shares.cumsum(0), ticks)
+        .clamp(max=len(shares) - 1)
+        .to(log_weights.device)
+    )
     return indices[torch.randperm(n, generator=generator, device=generator.device)]
 
 

@@ -14,7 +14,9 @@ from latent_atlas.shapes import Latents, Mask, Values
 
 __all__ = ["MALA_ACCEPTED", "Kernel", "State", "hmc", "mala", "tuned", "ula"]
 
-MALA_ACCEPTED = 0.574  # the share at which MALA moves fastest in many dimensions (Roberts and Rosenthal 1998)
+MALA_ACCEPTED = (
+    0.574  # the share at which MALA moves fastest in many dimensions (Roberts and Rosenthal 1998)
+)
 GAIN, FADING = 4.0, 0.6  # of the steps by which log a follows the acceptance
 
 
@@ -51,7 +53,9 @@ Kernel = Callable[[State, Values], tuple[State, Values]]
 
 
 @torch.no_grad()
-def ula(density: Density, state: State, step: Values, *, generator: torch.Generator) -> tuple[State, Values]:
+def ula(
+    density: Density, state: State, step: Values, *, generator: torch.Generator
+) -> tuple[State, Values]:
     """One step of the unadjusted Langevin algorithm: z' = z + a grad log q(z) + sqrt(2 a) eps.
 
     Nothing is refused, so its law is q only as a goes to 0; on N(0, s²) it is N(0, s² / (1 - a / 2 s²)).
@@ -73,7 +77,9 @@ def ula(density: Density, state: State, step: Values, *, generator: torch.Genera
 
 
 @torch.no_grad()
-def mala(density: Density, state: State, step: Values, *, generator: torch.Generator) -> tuple[State, Values]:
+def mala(
+    density: Density, state: State, step: Values, *, generator: torch.Generator
+) -> tuple[State, Values]:
     r"""One step of the Metropolis-adjusted Langevin algorithm, which leaves q as it is.
 
     Propose z' = z + a grad log q(z) + sqrt(2 a) eps and go there with probability
@@ -121,7 +127,9 @@ def hmc(
         Where they are then, and the probability with which each went there, shape (n,).
     """
     e = (2 * step).sqrt()[:, None]
-    pushed = torch.randn(state.latents.shape, generator=generator, device=generator.device).to(state.latents)
+    pushed = torch.randn(state.latents.shape, generator=generator, device=generator.device).to(
+        state.latents
+    )
     z, slope = state.latents, state.scores
     v = pushed + 0.5 * e * slope
     for leap in range(1, leaps + 1):
@@ -135,7 +143,9 @@ def hmc(
 
 
 @torch.no_grad()
-def tuned(kernel: Kernel, state: State, steps: int, accepted: float, *, shared: bool) -> tuple[State, Values]:
+def tuned(
+    kernel: Kernel, state: State, steps: int, accepted: float, *, shared: bool
+) -> tuple[State, Values]:
     """Run a warm-up that finds the step a at which the chains accept a given share of their moves.
 
     log a grows by 4 k^-0.6 (acceptance - accepted) at step k, and its mean over the second half is taken.
@@ -162,7 +172,9 @@ def tuned(kernel: Kernel, state: State, steps: int, accepted: float, *, shared: 
     return state, torch.stack(later[steps // 2 :]).mean(dim=0).exp()
 
 
-def _langevin(density: Density, state: State, step: Values, generator: torch.Generator) -> tuple[State, Values]:
+def _langevin(
+    density: Density, state: State, step: Values, generator: torch.Generator
+) -> tuple[State, Values]:
     """Where a step of Langevin dynamics leads, and the probability with which Metropolis would go there."""
     z, a = state.latents, step[:, None]
     noise = torch.randn(z.shape, generator=generator, device=generator.device).to(z)

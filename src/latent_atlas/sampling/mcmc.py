@@ -15,7 +15,7 @@ from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 from latent_atlas.sampling.importance import importance, resampled
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, hmc, mala, tuned, ula
 from latent_atlas.sampling.probability_flow import annealed
-from latent_atlas.sampling.target import Draws, Target, Whitened
+from latent_atlas.sampling.target import Samples, Target, Whitened
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["HMC", "MALA", "ULA", "Method", "chains"]
@@ -36,7 +36,9 @@ class Method:
     accepted: float
 
 
-def _jittered_hmc(density: Density, state: State, step: Values, *, generator: torch.Generator) -> tuple[State, Values]:
+def _jittered_hmc(
+    density: Density, state: State, step: Values, *, generator: torch.Generator
+) -> tuple[State, Values]:
     """HMC whose step length is drawn anew each time, whatever the state, which leaves the density as it is."""
     draws = torch.rand(len(step), generator=generator, device=generator.device).to(step)
     return hmc(density, state, step * (1 + JITTER * (2 * draws - 1)), generator=generator)
@@ -58,7 +60,7 @@ def chains(
     thin: int | None = None,
     codes: Tensor | None = None,
     generator: torch.Generator,
-) -> Draws:
+) -> Samples:
     """Run many chains in coordinates in which their starts are round, and keep every `thin`-th state.
 
     The step is tuned in the warm-up by the mean acceptance of all chains, and fixed from then on. The chains start from
@@ -105,9 +107,15 @@ def chains(
             kept.append(torch.cat([state.latents, state.log_probs[:, None]], dim=1))
     trace = torch.stack(kept)
     points = density.back(_evenly(trace[..., :-1], n, each, generator))
-    info = {"acceptance": torch.stack(chances).mean().item(), "step": step.mean().item(), **_judged(trace, n)}
+    info = {
+        "acceptance": torch.stack(chances).mean().item(),
+        "step": step.mean().item(),
+        **_judged(trace, n),
+    }
     # Chains that have mixed have forgotten where they started.
-    return Draws(points, info, () if info["converged"] else (*notes, _unmixed(info["r_hat"], target)))
+    return Samples(
+        points, info, () if info["converged"] else (*notes, _unmixed(info["r_hat"], target))
+    )
 
 
 def _starts(
@@ -121,7 +129,7 @@ def _starts(
             )
         log_weights = target.log_weight(codes).nan_to_num(-math.inf, None, -math.inf)
         return codes[resampled(log_weights, n, generator=generator)], ()
-    if target.density.blurs and target.near is None:
+    if target.density.noise_levels and target.near is None:
         draws = annealed(target, n, moves=0, generator=generator)
     else:
         draws = importance(target, n, generator=generator)

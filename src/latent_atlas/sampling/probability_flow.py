@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.sampling.ais import worth
+from latent_atlas.sampling.ais import effective_sample_size
 from latent_atlas.sampling.entropy_balancing import Codes, enough, matching
 from latent_atlas.sampling.importance import resampled
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
-from latent_atlas.sampling.target import PIECE, Draws, Target, Whitened, round_coordinates
+from latent_atlas.sampling.target import PIECE, Samples, Target, Whitened, round_coordinates
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["angles_down", "annealed"]
@@ -44,7 +44,7 @@ def annealed(
     moves: int = 20,
     codes: Codes | None = None,
     generator: torch.Generator,
-) -> Draws:
+) -> Samples:
     """Follow the levels of the density down from N(0, I).
 
     The flow is integrated by Heun's method. With `churn` it is stochastic: before each step the codes are noised up by
@@ -63,7 +63,7 @@ def annealed(
         moves after resampling.
 
     Arguments:
-        target: What is drawn from; its density has levels (`blurs`).
+        target: What is drawn from; its density has levels (`noise_levels`).
         n: How many draws.
         steps: From level to level, 1 or more; two scores each.
         churn: Steps by which codes are noised before each, 0 or more; 0 is deterministic.
@@ -97,17 +97,21 @@ def annealed(
         log_weights, notes = _matched(points, real, generator)
         points, told = _kept(points, log_weights, n, generator)
         info |= told
-    return Draws(points, info, notes)
+    return Samples(points, info, notes)
 
 
-def _kept(points: Latents, log_weights: Values, n: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+def _kept(
+    points: Latents, log_weights: Values, n: int, generator: torch.Generator
+) -> tuple[Tensor, dict[str, float]]:
     """The n draws that are kept by their weights, and how many all of them are worth."""
-    effective = worth(log_weights)
+    effective = effective_sample_size(log_weights)
     kept = points[resampled(log_weights, n, generator=generator)]
     return kept, {"effective_share": effective / len(points), "effective_samples": effective}
 
 
-def _flowed(level: Whitened, w: Latents, steps: int, churn: float, generator: torch.Generator) -> Latents:
+def _flowed(
+    level: Whitened, w: Latents, steps: int, churn: float, generator: torch.Generator
+) -> Latents:
     """Codes of N(0, I) led down to t = 0; the drift there is 0, since tan(0) is."""
     angles = angles_down(steps)
     for t, lower in itertools.pairwise(angles):
@@ -128,12 +132,14 @@ def _flowed(level: Whitened, w: Latents, steps: int, churn: float, generator: to
 def _drift(level: Whitened, w: Latents, t: float) -> Latents:
     """-tan(t) (grad log q_t(w) + w); q_t is the density blurred by tan t and shrunk by cos t."""
     cos = math.cos(t)
-    blurred = level.blurred(math.tan(t))
-    score = torch.cat([blurred.score(part / cos) for part in w.split(PIECE)]) / cos
+    noised = level.noised(math.tan(t))
+    score = torch.cat([noised.score(part / cos) for part in w.split(PIECE)]) / cos
     return -math.tan(t) * (score + w)
 
 
-def _moved(density: Whitened, w: Latents, moves: int, generator: torch.Generator) -> tuple[State, float]:
+def _moved(
+    density: Whitened, w: Latents, moves: int, generator: torch.Generator
+) -> tuple[State, float]:
     """Some moves of MALA, the first half of which finds its step; and how many of the others were accepted."""
     step = partial(mala, density, generator=generator)
     state, size = tuned(step, State.at(density, w), max(moves // 2, 1), MALA_ACCEPTED, shared=True)
@@ -146,7 +152,7 @@ def _moved(density: Whitened, w: Latents, moves: int, generator: torch.Generator
 
 def _check(target: Target, steps: int, churn: float, moves: int) -> None:
     """One sentence on what cannot be annealed."""
-    if not target.density.blurs:
+    if not target.density.noise_levels:
         raise UserError(
             "this density has no levels from smooth to sharp, so it cannot be annealed; choose importance, mala or "
             "hmc, or a map with levels"
@@ -160,7 +166,7 @@ def _wished(target: Target, points: Latents, n: int) -> tuple[Values, tuple[str,
     """How well draws of the population serve, in nats, and a sentence where hardly any of them do."""
     log_weights = torch.cat([target.log_weight(part) for part in points.split(PIECE)])
     log_weights = log_weights.nan_to_num(-math.inf, None, -math.inf)
-    effective = worth(log_weights)
+    effective = effective_sample_size(log_weights)
     few = (
         f"what is asked for is rare: the population's draws were worth {effective:.0f} of the {n} asked for before "
         "they were moved apart, so some resemble each other; ask for fewer, or for something wider"
@@ -168,7 +174,9 @@ def _wished(target: Target, points: Latents, n: int) -> tuple[Values, tuple[str,
     return log_weights, () if effective >= 0.1 * n else (few,)
 
 
-def _matched(points: Latents, codes: Codes, generator: torch.Generator) -> tuple[Values, tuple[str, ...]]:
+def _matched(
+    points: Latents, codes: Codes, generator: torch.Generator
+) -> tuple[Values, tuple[str, ...]]:
     """Log-weights that match what is known of codes, and a sentence where none do."""
     log_weights = matching(points, codes, generator=generator)
     if log_weights is not None:

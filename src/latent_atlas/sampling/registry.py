@@ -15,11 +15,11 @@ from latent_atlas.sampling.baselines import flow, mixture, prior
 from latent_atlas.sampling.importance import importance, rejection
 from latent_atlas.sampling.mcmc import HMC, MALA, ULA, chains
 from latent_atlas.sampling.probability_flow import annealed
-from latent_atlas.sampling.target import Draws, LogWeight, Target
+from latent_atlas.sampling.target import LogWeight, Samples, Target
 
-__all__ = ["BASELINES", "CHAINS", "SAMPLERS", "Draws", "chosen", "draw", "options_of"]
+__all__ = ["BASELINES", "CHAINS", "SAMPLERS", "Samples", "chosen", "draw", "options_of"]
 
-SAMPLERS: dict[str, Callable[..., Draws]] = {
+SAMPLERS: dict[str, Callable[..., Samples]] = {
     "annealed": annealed,
     "importance": importance,
     "rejection": rejection,
@@ -51,7 +51,7 @@ def draw(
     where: LogWeight | None = None,
     generator: torch.Generator,
     **options: Any,
-) -> Draws:
+) -> Samples:
     """Draw codes from q(z)^(1/T) · N(z; c, w² I) · g(z): from a density, or from a part of it.
 
     | sampler | how | exact |
@@ -109,12 +109,14 @@ def chosen(density: Density, sampler: str = "auto", *, near: bool = False) -> st
     """The sampler that auto stands for; any other is itself."""
     if sampler != "auto":
         return sampler
-    return "mala" if near else "annealed" if density.blurs else "importance"
+    return "mala" if near else "annealed" if density.noise_levels else "importance"
 
 
 def options_of(sampler: str) -> dict[str, Any]:
     """Every option of a sampler with its default, which is `inspect.Parameter.empty` for those that must be given."""
-    parameters = inspect.signature(SAMPLERS[sampler]).parameters.values() if sampler in SAMPLERS else ()
+    parameters = (
+        inspect.signature(SAMPLERS[sampler]).parameters.values() if sampler in SAMPLERS else ()
+    )
     only = [one for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "generator"]
     return {one.name: one.default for one in only}
 

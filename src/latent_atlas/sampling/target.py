@@ -9,18 +9,18 @@ from torch import Tensor
 
 from latent_atlas.boundary.base import AffineBoundary
 from latent_atlas.boundary.gaussian_mixture import Gaussians
-from latent_atlas.density.base import Density, ExactMembership, Membership, StandardNormal
+from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Draws", "Target", "Whitened", "round_coordinates"]
+__all__ = ["Samples", "Target", "Whitened", "round_coordinates"]
 
 LogWeight = Callable[[Tensor], Tensor]
 PIECE = 65_536  # codes asked about at a time
 
 
 @dataclass(frozen=True)
-class Draws:
+class Samples:
     """Codes drawn from a density.
 
     Attributes:
@@ -67,7 +67,9 @@ class Target(Density):
         self.temperature = temperature
         self.near = None if near is None else _around(near, width)
         self.where = where
-        self._membership = density if isinstance(density, Membership) else _against_prior(density)
+        self._membership = (
+            density if isinstance(density, DensityRatioModel) else _against_prior(density)
+        )
 
     @property
     def plain(self) -> bool:
@@ -113,7 +115,9 @@ class Target(Density):
 
     def _asked(self, latents: Latents) -> Values:
         """log N + log g in nats, shape (n,)."""
-        total = latents.new_zeros(len(latents)) if self.near is None else self.near.log_prob(latents)
+        total = (
+            latents.new_zeros(len(latents)) if self.near is None else self.near.log_prob(latents)
+        )
         if self.where is None:
             return total
         weights = self.where(latents)
@@ -134,7 +138,7 @@ class Whitened(Density):
         self.mean = mean
         self.factor = factor
         self.dimension = density.dimension
-        self.blurs = density.blurs
+        self.noise_levels = density.noise_levels
 
     def back(self, w: Latents) -> Latents:
         """z = m + L w, shape (n, d)."""
@@ -152,26 +156,34 @@ class Whitened(Density):
         """Lᵀ grad log q(m + L w)."""
         return self.density.score(self.back(latents)) @ self.factor
 
-    def blurred(self, width: float) -> "Whitened":
+    def noised(self, width: float) -> "Whitened":
         """The blurred density in the same coordinates."""
-        return Whitened(self.density.blurred(width), self.mean, self.factor)
+        return Whitened(self.density.noised(width), self.mean, self.factor)
 
 
 def round_coordinates(density: Density, device: torch.device) -> Whitened:
     """The density in the coordinates in which its levels add N(0, I): those of its boundary, where that is affine."""
-    boundary, origin = getattr(density, "boundary", None), torch.zeros(1, density.dimension, device=device)
+    boundary, origin = (
+        getattr(density, "boundary", None),
+        torch.zeros(1, density.dimension, device=device),
+    )
     axes = torch.eye(density.dimension, device=device)
     if isinstance(boundary, AffineBoundary):
-        origin, axes = boundary.unwhiten(origin), boundary.unwhiten(axes) - boundary.unwhiten(origin)
+        origin, axes = (
+            boundary.unwhiten(origin),
+            boundary.unwhiten(axes) - boundary.unwhiten(origin),
+        )
     return Whitened(density, origin[0], axes.T)
 
 
-def _against_prior(density: Density) -> Membership:
+def _against_prior(density: Density) -> DensityRatioModel:
     """The density judged against N(0, I)."""
-    return ExactMembership(density, StandardNormal(density.dimension))
+    return ExactRatio(density, StandardNormal(density.dimension))
 
 
 def _around(code: Tensor, width: float) -> Gaussians:
     """N(c, w² I)."""
     code = code.detach().float()
-    return Gaussians(code.new_ones(1), code[None], width * torch.eye(len(code), device=code.device)[None])
+    return Gaussians(
+        code.new_ones(1), code[None], width * torch.eye(len(code), device=code.device)[None]
+    )

@@ -40,7 +40,9 @@ class Criterion:
         if scaled == 0:
             return "0"
         digits = (
-            1 if self.unit == "%" else next((d for d, least in enumerate((100, 10, 1, 0.1)) if abs(scaled) >= least), 4)
+            1
+            if self.unit == "%"
+            else next((d for d, least in enumerate((100, 10, 1, 0.1)) if abs(scaled) >= least), 4)
         )
         return f"{scaled:{'+' if signed else ''}.{digits}f}".replace("-", "−")
 
@@ -151,7 +153,9 @@ def number_at(numbers: Mapping[str, Any] | None, path: Iterable[str]) -> float |
     return float(found) if isinstance(found, int | float) and np.isfinite(found) else None
 
 
-def contest(criterion: Criterion, scores: Mapping[str, Mapping[Repetition, float | None]]) -> Contest:
+def contest(
+    criterion: Criterion, scores: Mapping[str, Mapping[Repetition, float | None]]
+) -> Contest:
     """Align contestants on the repetitions that all of them have.
 
     Arguments:
@@ -159,9 +163,13 @@ def contest(criterion: Criterion, scores: Mapping[str, Mapping[Repetition, float
         scores: By contestant and repetition; None where it could not be measured. A contestant with less than half as
             many as the one with the most is left out, since it would take away the others' repetitions.
     """
-    known = {name: {k: v for k, v in rows.items() if v is not None} for name, rows in scores.items()}
+    known = {
+        name: {k: v for k, v in rows.items() if v is not None} for name, rows in scores.items()
+    }
     most = max((len(rows) for rows in known.values()), default=0)
     kept = {name: rows for name, rows in known.items() if rows and 2 * len(rows) >= most}
     common = [k for k in next(iter(kept.values()), {}) if all(k in rows for rows in kept.values())]
-    values = {name: np.array([rows[k] for k in common]) for name, rows in kept.items()} if common else {}
+    values = (
+        {name: np.array([rows[k] for k in common]) for name, rows in kept.items()} if common else {}
+    )
     return Contest(criterion, values, tuple(scores))

@@ -26,7 +26,9 @@ def moved(codes: Latents, step: float, *, generator: torch.Generator) -> Latents
 
 
 @torch.no_grad()
-def profile(latent_map: LatentMap, population: Density, codes: Latents, *, generator: torch.Generator) -> dict:
+def profile(
+    latent_map: LatentMap, population: Density, codes: Latents, *, generator: torch.Generator
+) -> dict:
     """Realness along the steps, as D_z gives it and as D* = q / (q + r) would be.
 
     Arguments:

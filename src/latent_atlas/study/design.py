@@ -39,7 +39,14 @@ class Cell:
     @property
     def name(self) -> str:
         """Its name among files."""
-        parts = (self.kind, self.arm, self.boundary, self.z_real, str(self.size or ""), str(self.seed))
+        parts = (
+            self.kind,
+            self.arm,
+            self.boundary,
+            self.z_real,
+            str(self.size or ""),
+            str(self.seed),
+        )
         return "-".join(part for part in parts if part)
 
     @property
@@ -60,15 +67,23 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Refuse what is not there to be compared."""
-        kinds = (("arm", self.arms, ARMS), ("boundary", self.boundaries, BOUNDARIES), ("z_real", self.z_real, Z_REAL))
+        kinds = (
+            ("arm", self.arms, ARMS),
+            ("boundary", self.boundaries, BOUNDARIES),
+            ("z_real", self.z_real, Z_REAL),
+        )
         for word, chosen, known in kinds:
             for name in chosen:
                 if name not in known:
                     raise UserError(f"no {word} '{name}' to study; choose from {', '.join(known)}")
             if not chosen:
-                raise UserError(f"a study needs at least one {word}; choose from {', '.join(known)}")
+                raise UserError(
+                    f"a study needs at least one {word}; choose from {', '.join(known)}"
+                )
         if self.seeds < 1:
-            raise UserError(f"{self.seeds} seeds were asked for; choose 1 or more, 3 or more for any test")
+            raise UserError(
+                f"{self.seeds} seeds were asked for; choose 1 or more, 3 or more for any test"
+            )
 
 
 @dataclass(frozen=True)
@@ -160,13 +175,17 @@ class Design:
         try:
             values: dict[str, Any] = json.loads(text)
             if values.pop("format") != 1:
-                raise UserError("this study was made by another version of latent-atlas; choose another --out")
+                raise UserError(
+                    "this study was made by another version of latent-atlas; choose another --out"
+                )
             values["config"] = Config.from_json(json.dumps(values["config"]))
             values["effort"] = Effort(**_tuples(values["effort"]))
             values["grid"] = Grid(**_tuples(values["grid"]))
             return cls(**values)
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(f"study.json is damaged ({error}); restore it or choose another --out") from None
+            raise UserError(
+                f"study.json is damaged ({error}); restore it or choose another --out"
+            ) from None
 
     def continues(self, before: "Design") -> bool:
         """Whether cells of an earlier design are cells of this one: all but the grid is the same."""
@@ -174,7 +193,9 @@ class Design:
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
 
 
 SMALL = (

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Membership, StandardNormal
+from latent_atlas.density.base import DensityRatioModel, StandardNormal
 from latent_atlas.shapes import Images, Latents, Values
 
 __all__ = ["PulledBack"]
@@ -13,7 +13,7 @@ __all__ = ["PulledBack"]
 PIECE = 2_048  # codes decoded at a time
 
 
-class PulledBack(Membership):
+class PulledBack(DensityRatioModel):
     """The energy of discriminator-driven latent sampling: log q(z) = l_x(G(z)) + log p(z), up to a constant.
 
     At its optimum against decoded prior codes, D_x's logit is l_x(x) = log p_data(x) - log p_G(x). Weighting the prior
@@ -25,7 +25,10 @@ class PulledBack(Membership):
     """
 
     def __init__(
-        self, decode: Callable[[Latents], Images], discriminator: Callable[[Images], Tensor], dimension: int
+        self,
+        decode: Callable[[Latents], Images],
+        discriminator: Callable[[Images], Tensor],
+        dimension: int,
     ) -> None:
         """Arguments: decode is G, differentiable; discriminator gives logits of images; dimension is d."""
         self.decode = decode

@@ -17,9 +17,17 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor, as_bytes
 from latent_atlas.evaluation.features.registry import extractor_for
 from latent_atlas.shapes import ByteImages, Images
-from latent_atlas.study.results import Ledger
+from latent_atlas.study.results import StudyResults
 
-__all__ = ["CORRUPTIONS", "FeatureRows", "Material", "corrupted", "material_of", "odd_images", "other_source"]
+__all__ = [
+    "CORRUPTIONS",
+    "FeatureRows",
+    "Material",
+    "corrupted",
+    "material_of",
+    "odd_images",
+    "other_source",
+]
 
 REFERENCE = 10_000  # real images that samples are compared with
 ENOUGH = 2_000  # held-out images from which on these alone are the reference
@@ -94,7 +102,9 @@ def odd_images(images: ImageSet, config: Config, other: str) -> dict[str, Tensor
     generator = torch.Generator().manual_seed(config.train.seed)
     held_out = images.test.images[:ODD]
     odd = {kind: corrupted(held_out, kind, generator=generator) for kind in CORRUPTIONS}
-    strange = load_images(DataConfig(source=other, limit=ODD), config.model.image_size, config.model.channels)
+    strange = load_images(
+        DataConfig(source=other, limit=ODD), config.model.image_size, config.model.channels
+    )
     return odd | {other: strange.images}
 
 
@@ -105,7 +115,7 @@ def material_of(folder: Path) -> Material:
     Raises:
         UserError: the images are no longer those that the study began with.
     """
-    design = Ledger(folder).design()
+    design = StudyResults(folder).design()
     config = design.config
     images = load_images(config.data, config.model.image_size, config.model.channels)
     if images.manifest()["digest"] != design.digest:
@@ -117,6 +127,10 @@ def material_of(folder: Path) -> Material:
     extractor = extractor_for(images, design.extractor, generator=generator)
     held_out = images.test.images
     enough = len(held_out) >= ENOUGH
-    reference = extractor.features((held_out if enough else images.images)[:REFERENCE]).double().numpy()
-    judge = f"{extractor.name}, against {len(reference):,} {'held-out' if enough else 'real'} images"
+    reference = (
+        extractor.features((held_out if enough else images.images)[:REFERENCE]).double().numpy()
+    )
+    judge = (
+        f"{extractor.name}, against {len(reference):,} {'held-out' if enough else 'real'} images"
+    )
     return Material(images, odd_images(images, config, design.other), extractor, judge, reference)

@@ -10,7 +10,16 @@ from latent_atlas.study.comparison import Contest, Criterion
 from latent_atlas.study.design import Cell
 from latent_atlas.study.statistics import FEWEST, needed
 
-__all__ = ["JOURNEYS", "MAP_CRITERIA", "Question", "Results", "extended", "more_would", "tested", "verdict"]
+__all__ = [
+    "JOURNEYS",
+    "MAP_CRITERIA",
+    "Question",
+    "Results",
+    "extended",
+    "more_would",
+    "tested",
+    "verdict",
+]
 
 Results = Mapping[Cell, Mapping[str, Any]]
 """What finished cells measured."""
@@ -22,17 +31,33 @@ JOURNEYS = ("travel", "geodesic", "off_population")
 MAP_CRITERIA = {
     "log_prob": Criterion("held-out log-density", ("log_prob",), "higher", "nats"),
     "frechet": Criterion(
-        "Fréchet distance of samples through the map", ("frechet",), "lower", short="Fréchet, samples"
+        "Fréchet distance of samples through the map",
+        ("frechet",),
+        "lower",
+        short="Fréchet, samples",
     ),
     "journeys": Criterion(
-        "frames of geodesics outside the population, by the judge", JOURNEYS, "lower", "%", "journeys outside"
+        "frames of geodesics outside the population, by the judge",
+        JOURNEYS,
+        "lower",
+        "%",
+        "journeys outside",
     ),
     "ranking": Criterion(
-        "held-out codes ranked above prior draws outside (AUROC)", ("ranking",), "higher", short="ranking"
+        "held-out codes ranked above prior draws outside (AUROC)",
+        ("ranking",),
+        "higher",
+        short="ranking",
     ),
-    "odd": Criterion("odd images found, mean over kinds (AUROC)", ("odd_mean",), "higher", short="odd images"),
-    "worth": Criterion("draws that those samples are worth", ("effective_samples",), "", short="worth of draws"),
-    "misjudged": Criterion("said realness against seen", ("misjudged",), "lower", "%", "realness misjudged"),
+    "odd": Criterion(
+        "odd images found, mean over kinds (AUROC)", ("odd_mean",), "higher", short="odd images"
+    ),
+    "worth": Criterion(
+        "draws that those samples are worth", ("effective_samples",), "", short="worth of draws"
+    ),
+    "misjudged": Criterion(
+        "said realness against seen", ("misjudged",), "lower", "%", "realness misjudged"
+    ),
 }
 """What every map is measured by."""
 
@@ -77,7 +102,9 @@ class Question:
 
 def extended(numbers: Mapping[str, Any]) -> dict[str, Any]:
     """With the mean over kinds of odd images, wherever there are such."""
-    added = {k: extended(v) if isinstance(v, Mapping) and k != "odd" else v for k, v in numbers.items()}
+    added = {
+        k: extended(v) if isinstance(v, Mapping) and k != "odd" else v for k, v in numbers.items()
+    }
     if isinstance(numbers.get("odd"), Mapping):
         added["odd_mean"] = float(np.mean([*numbers["odd"].values()]))
     return added
@@ -85,7 +112,11 @@ def extended(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def tested(contests: Sequence[Contest]) -> list[Contest]:
     """Those with two contestants or more, on enough repetitions for a test."""
-    return [one for one in contests if len(one.values) > 1 and next(iter(one.spreads.values())).n >= FEWEST]
+    return [
+        one
+        for one in contests
+        if len(one.values) > 1 and next(iter(one.spreads.values())).n >= FEWEST
+    ]
 
 
 def verdict(word: str, contests: Sequence[Contest], names: Sequence[str]) -> tuple[str, str | None]:
@@ -99,7 +130,10 @@ def verdict(word: str, contests: Sequence[Contest], names: Sequence[str]) -> tup
     if not judged:
         return f"Nothing is settled: there are fewer than {FEWEST} repetitions to test by.", None
     counts = {
-        name: (sum(name in one.leaders for one in judged), sum(one.leaders == (name,) for one in judged))
+        name: (
+            sum(name in one.leaders for one in judged),
+            sum(one.leaders == (name,) for one in judged),
+        )
         for name in names
     }
     ranked = sorted(names, key=lambda name: counts[name], reverse=True)

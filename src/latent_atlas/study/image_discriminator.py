@@ -104,9 +104,15 @@ def fit_imagewise(
 
 def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:
     m = config.model
-    with initial_weights(int(torch.randint(2**62, (), generator=generator, device=generator.device))):
+    with initial_weights(
+        int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    ):
         return ImageDiscriminator(
-            m.image_size, m.channels, width=m.discriminator_width, depth=m.depth, spectral=m.spectral_norm
+            m.image_size,
+            m.channels,
+            width=m.discriminator_width,
+            depth=m.depth,
+            spectral=m.spectral_norm,
         )
 
 

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Membership
+from latent_atlas.density.base import DensityRatioModel
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.density_ratio.normalising_constant import log_mean_exp
 from latent_atlas.evaluation.features.base import as_bytes
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.design import Cell
 from latent_atlas.study.discriminator_energy import PulledBack
 from latent_atlas.study.image_discriminator import Imagewise, fit_imagewise
 from latent_atlas.study.metrics import cost, judged, outsiders, rank_of
-from latent_atlas.study.results import Ledger
+from latent_atlas.study.results import StudyResults
 from latent_atlas.study.statistics import auroc
 from latent_atlas.study.trained_run import PROBE, Log, Subject
 
@@ -44,7 +44,9 @@ def compare_sizes(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[
     """
     del folder
     images, codes = subject.material.images.train.images, subject.atlas.codes["train"]
-    order = torch.randperm(len(images), generator=subject.generator("images"), device=subject.device)
+    order = torch.randperm(
+        len(images), generator=subject.generator("images"), device=subject.device
+    )
     rows, tests = order[: cell.size], _tests(subject)
     began = time.perf_counter()
     d_z = subject.fit(codes[rows], "prior", "samples", "labelled codes", log=log)
@@ -55,7 +57,9 @@ def compare_sizes(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[
     return {"z": in_z | {"seconds": seconds}, "x": in_x | {"seconds": d_x.seconds}}
 
 
-def _told_apart(judge: Callable[[ByteImages], np.ndarray], tests: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Any]:
+def _told_apart(
+    judge: Callable[[ByteImages], np.ndarray], tests: dict[str, tuple[Tensor, Tensor]]
+) -> dict[str, Any]:
     """AUROC by test, and milliseconds to judge 1,000 images."""
     began = time.perf_counter()
     scores = {name: (judge(real), judge(other)) for name, (real, other) in tests.items()}
@@ -73,10 +77,15 @@ def pulled_back(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[st
         run was left with, which played against reconstructions; d_z: the fresh probe. Each with normaliser and cost.
     """
     fitted = _imagewise(subject, subject.material.images.train.images, log)
-    probe = LatentMap.load(Ledger(folder).run(cell).file(PROBE), device=subject.device)
-    own = {"log_normaliser": probe.calibration.log_normaliser}
-    subject = replace(subject, design=replace(subject.design, effort=subject.design.effort.pulled()))
-    found: dict[str, Any] = {"fit_seconds": fitted.seconds, "d_z": own | _measured(probe, subject, *own.values())}
+    probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=subject.device)
+    own = {"log_normaliser": probe.calibration.log_normalising_constant}
+    subject = replace(
+        subject, design=replace(subject.design, effort=subject.design.effort.pulled())
+    )
+    found: dict[str, Any] = {
+        "fit_seconds": fitted.seconds,
+        "d_z": own | _measured(probe, subject, *own.values()),
+    }
     for name, network in (("fitted", fitted.network), ("trained", _trained(folder, cell, subject))):
         assert subject.atlas.model is not None
         pulled = PulledBack(subject.atlas.model.differentiable, network, subject.real.shape[1])
@@ -86,7 +95,7 @@ def pulled_back(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[st
     return found
 
 
-def _measured(membership: Membership, subject: Subject, normaliser: float) -> dict[str, Any]:
+def _measured(membership: DensityRatioModel, subject: Subject, normaliser: float) -> dict[str, Any]:
     """What is measured of every map, and what asking it costs."""
     return cost(membership, subject.real) | judged(membership, subject, normaliser=normaliser)
 
@@ -109,7 +118,9 @@ def _imagewise(subject: Subject, images: ByteImages, log: Log) -> Imagewise:
     dimension = subject.real.shape[1]
 
     def fakes(n: int, source: torch.Generator) -> Images:
-        return subject.atlas.decode(torch.randn(n, dimension, generator=source, device=source.device))
+        return subject.atlas.decode(
+            torch.randn(n, dimension, generator=source, device=source.device)
+        )
 
     steps, generator = subject.design.effort.image_steps, subject.generator("labelled images")
     return fit_imagewise(images, fakes, subject.atlas.config, steps, generator=generator, log=log)
@@ -118,13 +129,13 @@ def _imagewise(subject: Subject, images: ByteImages, log: Log) -> Imagewise:
 def _trained(folder: Path, cell: Cell, subject: Subject) -> ImageDiscriminator:
     """The D_x that a run was left with."""
     config = subject.atlas.config
-    model = Model(config.model, config.map)
-    model.load_state_dict(read_tensors(Ledger(folder).run(cell).file("model.safetensors"))[0])
+    model = VAEGAN(config.model, config.map)
+    model.load_state_dict(read_tensors(StudyResults(folder).run(cell).file("model.safetensors"))[0])
     return model.image_discriminator.to(subject.device).eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def _normaliser(pulled: Membership, subject: Subject) -> tuple[float, float]:
+def _normaliser(pulled: DensityRatioModel, subject: Subject) -> tuple[float, float]:
     """log E_p[exp l] in nats and its standard error, by draws of the prior."""
     z = pulled.propose(10 * len(subject.real), generator=subject.generator("normaliser"))
     return log_mean_exp(pulled.logit(z))

@@ -18,7 +18,13 @@ MAPS = {"D_z": "d_z", "D_x fitted": "fitted", "D_x trained": "trained"}
 
 COSTS = (
     Criterion("seconds of learning", ("seconds",), "lower", "s"),
-    Criterion("time to judge 1,000 images, encoding included", ("judge_ms",), "lower", "ms", "judging 1,000 images"),
+    Criterion(
+        "time to judge 1,000 images, encoding included",
+        ("judge_ms",),
+        "lower",
+        "ms",
+        "judging 1,000 images",
+    ),
 )
 PULLED_CRITERIA = (
     *(MAP_CRITERIA[name] for name in ("log_prob", "frechet", "journeys", "ranking", "odd")),
@@ -32,11 +38,16 @@ def spaces(design: Design, results: Results) -> Question:
     most = design.sizes()[-1]
     seeds = range(design.grid.seeds)
     full = {seed: results.get(Cell("sizes", seed, size=most)) for seed in seeds}
-    tests = list(dict.fromkeys(test for n in full.values() if n for test in n.get("z", {}).get("auroc", {})))
+    tests = list(
+        dict.fromkeys(test for n in full.values() if n for test in n.get("z", {}).get("auroc", {}))
+    )
     told = [Criterion(test, ("auroc", test), "higher") for test in tests]
 
     def duel(c: Criterion) -> Contest:
-        scores = {name: {seed: number_at(full[seed], (key, *c.path)) for seed in seeds} for name, key in SPACES.items()}
+        scores = {
+            name: {seed: number_at(full[seed], (key, *c.path)) for seed in seeds}
+            for name, key in SPACES.items()
+        }
         return contest(c, scores)
 
     contests = {
@@ -76,7 +87,9 @@ def curves(design: Design, results: Results) -> dict[str, dict[str, dict[int, li
             numbers = results.get(Cell("sizes", seed, size=size), {})
             for name, key in SPACES.items():
                 for test, value in numbers.get(key, {}).get("auroc", {}).items():
-                    found.setdefault(test, {}).setdefault(name, {}).setdefault(size, []).append(value)
+                    found.setdefault(test, {}).setdefault(name, {}).setdefault(size, []).append(
+                        value
+                    )
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from latent_atlas.density.base import Membership, StandardNormal
+from latent_atlas.density.base import DensityRatioModel, StandardNormal
 from latent_atlas.density_ratio.calibration import log_density, measure
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
@@ -20,7 +20,17 @@ from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
 from latent_atlas.study.trained_run import Subject
 
-__all__ = ["calibrated", "cost", "guarded", "judged", "knowledge", "rank_of", "ranking", "sampling", "travel"]
+__all__ = [
+    "calibrated",
+    "cost",
+    "guarded",
+    "judged",
+    "knowledge",
+    "rank_of",
+    "ranking",
+    "sampling",
+    "travel",
+]
 
 DEFENCE = 0.01  # share of the prior that each density is mixed with, so that one code outside a box costs 4.6 nats more
 PLANNERS = ("linear", "geodesic")
@@ -35,7 +45,7 @@ TIMED = 1_000  # codes
 Found = TypeVar("Found")
 
 
-def judged(membership: Membership, subject: Subject, *, normaliser: float) -> dict[str, Any]:
+def judged(membership: DensityRatioModel, subject: Subject, *, normaliser: float) -> dict[str, Any]:
     """All measures of a map of the subject's codes.
 
     Arguments:
@@ -52,13 +62,19 @@ def judged(membership: Membership, subject: Subject, *, normaliser: float) -> di
     }
 
 
-def knowledge(membership: Membership, subject: Subject, normaliser: float) -> dict[str, float | None]:
+def knowledge(
+    membership: DensityRatioModel, subject: Subject, normaliser: float
+) -> dict[str, float | None]:
     """Mean log-density in nats of held-out codes (as samples of q(z|x), as means) and of codes learned from.
 
     Each density is mixed with 1 % of the prior. `gap` is what it loses from images learned from to held-out ones.
     """
     learned = subject.learn.sample(len(subject.real), generator=subject.generator("learned"))
-    places = {"log_prob": subject.real, "log_prob_means": subject.means, "log_prob_learned": learned}
+    places = {
+        "log_prob": subject.real,
+        "log_prob_means": subject.means,
+        "log_prob_learned": learned,
+    }
     if _closed(membership):
         return dict.fromkeys([*places, "gap"])
     found = {name: _mixed(membership, z, normaliser) for name, z in places.items()}
@@ -66,7 +82,7 @@ def knowledge(membership: Membership, subject: Subject, normaliser: float) -> di
 
 
 @torch.no_grad()
-def _mixed(membership: Membership, latents: Latents, normaliser: float) -> float:
+def _mixed(membership: DensityRatioModel, latents: Latents, normaliser: float) -> float:
     """Mean log-density in nats of the map mixed with 1 % of the prior."""
     inside = membership.log_prob(latents).nan_to_num(-math.inf, None, -math.inf) - normaliser
     outside = StandardNormal(membership.dimension).log_prob(latents)
@@ -74,7 +90,7 @@ def _mixed(membership: Membership, latents: Latents, normaliser: float) -> float
 
 
 @torch.no_grad()
-def calibrated(membership: Membership, real: Latents, fake: Latents) -> dict[str, float]:
+def calibrated(membership: DensityRatioModel, real: Latents, fake: Latents) -> dict[str, float]:
     """What held-out codes and the boundary's say of the logit.
 
     Returns:
@@ -93,7 +109,7 @@ def calibrated(membership: Membership, real: Latents, fake: Latents) -> dict[str
     }
 
 
-def ranking(membership: Membership, subject: Subject) -> dict[str, Any]:
+def ranking(membership: DensityRatioModel, subject: Subject) -> dict[str, Any]:
     """How well the map ranks real codes above others, as AUROC.
 
     Returns:
@@ -104,7 +120,9 @@ def ranking(membership: Membership, subject: Subject) -> dict[str, Any]:
     usual = rank_of(membership, subject.means)
     return {
         "ranking": auroc(rank_of(membership, subject.real), rank_of(membership, outside)),
-        "odd": {kind: auroc(usual, rank_of(membership, codes)) for kind, codes in subject.odd.items()},
+        "odd": {
+            kind: auroc(usual, rank_of(membership, codes)) for kind, codes in subject.odd.items()
+        },
     }
 
 
@@ -112,40 +130,47 @@ def outsiders(subject: Subject, n: int) -> Latents:
     """Prior draws outside the population, as the judge sees it; twice as wide ones where there are hardly any."""
     generator = subject.generator("outsiders")
     for width in (1.0, 2.0, 4.0):
-        z = width * torch.randn(8 * n, subject.real.shape[1], generator=generator, device=subject.device)
-        found = z[subject.judge.density.log_prob(z) < subject.judge.floor][:n]
+        z = width * torch.randn(
+            8 * n, subject.real.shape[1], generator=generator, device=subject.device
+        )
+        found = z[subject.judge.density.log_prob(z) < subject.judge.threshold][:n]
         if len(found) >= n / 2:
             break
     return found
 
 
 @torch.no_grad()
-def rank_of(membership: Membership, latents: Latents) -> np.ndarray:
+def rank_of(membership: DensityRatioModel, latents: Latents) -> np.ndarray:
     """What ranks codes: the log-density, or the logit where the boundary leaves no log-density."""
     ask = membership.logit if _closed(membership) else membership.log_prob
     values = torch.cat([ask(part) for part in latents.split(4_096)])
     return _array(values.nan_to_num(-math.inf, None, -math.inf))
 
 
-def sampling(membership: Membership, subject: Subject) -> dict[str, float | None]:
+def sampling(membership: DensityRatioModel, subject: Subject) -> dict[str, float | None]:
     """Fréchet distance of images drawn through the map by importance, and what the draws were worth."""
     n, proposals = subject.design.effort.draws, subject.design.effort.proposals
     generator = subject.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
-        draws = guarded(lambda: draw(membership, n, "importance", proposals=proposals, generator=generator))
+        draws = guarded(
+            lambda: draw(membership, n, "importance", proposals=proposals, generator=generator)
+        )
     if draws is None:
         return {"frechet": None, "effective_samples": 0.0}
     distance = frechet_distance(subject.features(draws.points), subject.material.reference)
     return {"frechet": distance, "effective_samples": draws.info["effective_samples"]}
 
 
-def travel(membership: Membership, subject: Subject) -> dict[str, dict[str, float]]:
+def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[str, float]]:
     """Journeys between random held-out codes, the same for every map, judged by what planned none of them.
 
     Without a log-density there are none.
     """
-    n, generator = min(subject.design.effort.pairs, len(subject.real) // 2), subject.generator("journeys")
+    n, generator = (
+        min(subject.design.effort.pairs, len(subject.real) // 2),
+        subject.generator("journeys"),
+    )
     order = torch.randperm(len(subject.real), generator=generator, device=subject.device)
     start, end = subject.real[order[: 2 * n]].chunk(2)
     rows = {planner: (planner, {}) for planner in PLANNERS}
@@ -159,11 +184,13 @@ def travel(membership: Membership, subject: Subject) -> dict[str, dict[str, floa
         features=subject.material.features,
         reconstructions=subject.reconstructions,
     )
-    return {row: {told: numbers[name] for name, told in TOLD.items()} for row, numbers in table.items()}
+    return {
+        row: {told: numbers[name] for name, told in TOLD.items()} for row, numbers in table.items()
+    }
 
 
 @torch.no_grad()
-def cost(membership: Membership, latents: Latents) -> dict[str, float]:
+def cost(membership: DensityRatioModel, latents: Latents) -> dict[str, float]:
     """Milliseconds for 1,000 codes: of the log-density, and of the score."""
     z = latents[torch.arange(TIMED, device=latents.device) % len(latents)]
     times = {}
@@ -183,7 +210,7 @@ def guarded(work: Callable[[], Found]) -> Found | None:
         return None
 
 
-def _closed(membership: Membership) -> bool:
+def _closed(membership: DensityRatioModel) -> bool:
     """Whether its boundary leaves no log-density of real codes."""
     return isinstance(membership, LatentMap) and log_density(membership.boundary) is None
 

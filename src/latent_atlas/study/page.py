@@ -36,7 +36,11 @@ SHAPES = (
 
 
 def page(
-    design: Design, asked: Sequence[Question], shape: Shape | None, results: Results, failures: Mapping[Cell, str]
+    design: Design,
+    asked: Sequence[Question],
+    shape: Shape | None,
+    results: Results,
+    failures: Mapping[Cell, str],
 ) -> str:
     """The whole page.
 
@@ -50,7 +54,9 @@ def page(
     done, cells = len(results), len(design.cells())
     seconds = sum(float(numbers.get("seconds", 0.0)) for numbers in results.values())
     judge = next((str(n["judge"]) for n in results.values() if "judge" in n), "")
-    places = ", ".join(dict.fromkeys(str(numbers["device"]) for numbers in results.values() if "device" in numbers))
+    places = ", ".join(
+        dict.fromkeys(str(numbers["device"]) for numbers in results.values() if "device" in numbers)
+    )
     lead = (
         f"{design.images:,} images to learn from, {design.grid.seeds} seeds; {done} of {cells} cells, "
         f"{seconds / 60:,.0f} minutes of work on {escape(places)}. Features: {escape(judge)}."
@@ -62,20 +68,26 @@ def page(
 
 
 def _summary(asked: Sequence[Question]) -> str:
-    lines = "".join(f"<dt>{escape(one.title)}</dt><dd>{escape(one.answer[0])}</dd>" for one in asked)
+    lines = "".join(
+        f"<dt>{escape(one.title)}</dt><dd>{escape(one.answer[0])}</dd>" for one in asked
+    )
     return section("Answers", f'<dl class="terms">{lines}</dl>\n' if lines else "")
 
 
 def _question(one: Question, design: Design, results: Results) -> str:
     tables = pictures = ""
     if one.key == "spaces" and (drawn := _curves(design, results)):
-        pictures += figure(drawn, "Curves of AUROC against the number of real images, for D_z and D_x.", CURVES)
+        pictures += figure(
+            drawn, "Curves of AUROC against the number of real images, for D_z and D_x.", CURVES
+        )
     for group, contests in one.contests.items():
         if any(each.values for each in contests):
             tables += _table(group, contests)
             drawn = png(contests_picture([_dots(each) for each in contests if each.values]))
             caption = f"<strong>{escape(group[:1].upper() + group[1:])}.</strong> {DOTS}"
-            pictures += figure(drawn, f"Dots, {group}: every measure by contestant and repetition.", caption)
+            pictures += figure(
+                drawn, f"Dots, {group}: every measure by contestant and repetition.", caption
+            )
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in one.answer[1:])
     return section(
         one.title,
@@ -92,7 +104,9 @@ def _table(group: str, contests: Sequence[Contest]) -> str:
     rows = {}
     for each in contests:
         c = each.criterion
-        notes = ", ".join(word for word in (c.unit, f"{c.better} is better" if c.better else "") if word)
+        notes = ", ".join(
+            word for word in (c.unit, f"{c.better} is better" if c.better else "") if word
+        )
         row = {name: each.shown(name) if name in each.values else "–" for name in each.order}
         rows[f"{c.words} [{notes}]" if notes else c.words] = row
     return table(f"{group}: mean ± standard deviation over repetitions", rows)
@@ -100,7 +114,9 @@ def _table(group: str, contests: Sequence[Contest]) -> str:
 
 def _dots(each: Contest) -> Dots:
     c = each.criterion
-    about = ", ".join(word for word in (f"{c.better} is better" if c.better else "", c.unit) if word)
+    about = ", ".join(
+        word for word in (f"{c.better} is better" if c.better else "", c.unit) if word
+    )
     factor = 100 if c.unit == "%" else 1
     values = {name: factor * each.values.get(name, np.array([])) for name in each.order}
     return Dots(c.short or c.words, about, values)
@@ -109,7 +125,8 @@ def _dots(each: Contest) -> Dots:
 def _curves(design: Design, results: Results) -> bytes | None:
     found = curves(design, results)
     panels = [
-        Trends(test, "AUROC", {name: _trend(rows) for name, rows in spaces.items()}) for test, spaces in found.items()
+        Trends(test, "AUROC", {name: _trend(rows) for name, rows in spaces.items()})
+        for test, spaces in found.items()
     ]
     if not panels:
         return None
@@ -118,7 +135,12 @@ def _curves(design: Design, results: Results) -> bytes | None:
 
 def _trend(rows: Mapping[int, Sequence[float]] | Mapping[float, Sequence[float]]) -> Trend:
     places = [(float(at), spread(values)) for at, values in sorted(rows.items())]
-    return Trend(*(np.array(column) for column in zip(*((at, s.mean, s.deviation) for at, s in places), strict=True)))
+    return Trend(
+        *(
+            np.array(column)
+            for column in zip(*((at, s.mean, s.deviation) for at, s in places), strict=True)
+        )
+    )
 
 
 def _shape(shape: Shape) -> str:
@@ -126,7 +148,11 @@ def _shape(shape: Shape) -> str:
         Trends(boundary, "realness", {name: _trend(rows) for name, rows in series.items() if rows})
         for boundary, series in shape.curves.items()
     ]
-    drawn = png(trends_picture(panels, "moved by, in radii of the population", limits=(-0.03, 1.03), level=0.5))
+    drawn = png(
+        trends_picture(
+            panels, "moved by, in radii of the population", limits=(-0.03, 1.03), level=0.5
+        )
+    )
     alt = "Curves of realness against the distance codes are moved, measured and predicted, for each boundary."
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in shape.sentences)
     return section(
@@ -137,7 +163,10 @@ def _shape(shape: Shape) -> str:
 
 
 def _failures(failures: Mapping[Cell, str]) -> str:
-    lines = "".join(f"<li><code>{escape(cell.name)}</code>: {escape(words)}</li>" for cell, words in failures.items())
+    lines = "".join(
+        f"<li><code>{escape(cell.name)}</code>: {escape(words)}</li>"
+        for cell, words in failures.items()
+    )
     intro = "<p>They are left out above, and tried again when the same command is repeated.</p>"
     return section("Cells that failed", f"{intro}<ul>{lines}</ul>\n" if lines else "")
 
@@ -155,9 +184,14 @@ def _terms() -> str:
         "Judge of journeys": "A Gaussian mixture fitted to codes that no D_z has learned from; real codes are "
         "outside in 5 % of cases by construction.",
     }
-    lines = "".join(f"<dt>{escape(term)}</dt><dd>{escape(about)}</dd>" for term, about in words.items())
+    lines = "".join(
+        f"<dt>{escape(term)}</dt><dd>{escape(about)}</dd>" for term, about in words.items()
+    )
     return section("Terms", f'<dl class="terms">{lines}</dl>\n')
 
 
 def _design(design: Design) -> str:
-    return section("Design", f"<details><summary>study.json</summary><pre>{escape(design.to_json())}</pre></details>\n")
+    return section(
+        "Design",
+        f"<details><summary>study.json</summary><pre>{escape(design.to_json())}</pre></details>\n",
+    )

@@ -5,28 +5,71 @@ from typing import Any
 
 from latent_atlas.study.comparison import Contest, Criterion, contest, number_at
 from latent_atlas.study.design import Cell, Design
-from latent_atlas.study.hypotheses import JOURNEYS, MAP_CRITERIA, Question, Results, extended, verdict
+from latent_atlas.study.hypotheses import (
+    JOURNEYS,
+    MAP_CRITERIA,
+    Question,
+    Results,
+    extended,
+    verdict,
+)
 from latent_atlas.study.latent_vs_image_question import spaces
 
 __all__ = ["questions"]
 
 ARM_CRITERIA = (
     Criterion("reconstruction error (MSE)", ("mse",), "lower"),
-    Criterion("Fréchet distance of prior samples", ("frechet_prior",), "lower", short="Fréchet, prior samples"),
-    Criterion("Fréchet distance of samples through a fresh map", ("map", "frechet"), "lower", short="Fréchet, samples"),
     Criterion(
-        "frames of geodesics outside the population, by the judge", ("map", *JOURNEYS), "lower", "%", "journeys outside"
+        "Fréchet distance of prior samples",
+        ("frechet_prior",),
+        "lower",
+        short="Fréchet, prior samples",
     ),
-    Criterion("odd images found, mean over kinds (AUROC)", ("map", "odd_mean"), "higher", short="odd images"),
-    Criterion("AUC of the fresh probe, 1/2 where codes are as the prior", ("probe", "auc"), "", short="probe's AUC"),
+    Criterion(
+        "Fréchet distance of samples through a fresh map",
+        ("map", "frechet"),
+        "lower",
+        short="Fréchet, samples",
+    ),
+    Criterion(
+        "frames of geodesics outside the population, by the judge",
+        ("map", *JOURNEYS),
+        "lower",
+        "%",
+        "journeys outside",
+    ),
+    Criterion(
+        "odd images found, mean over kinds (AUROC)",
+        ("map", "odd_mean"),
+        "higher",
+        short="odd images",
+    ),
+    Criterion(
+        "AUC of the fresh probe, 1/2 where codes are as the prior",
+        ("probe", "auc"),
+        "",
+        short="probe's AUC",
+    ),
     Criterion("KL(q(z|x) || p) of an image", ("kl_per_image",), "", "nats", "KL of an image"),
     Criterion("active units", ("active_units",), ""),
 )
 OWN = Criterion("held-out log-density", ("log_prob",), "higher", "nats")
 MEANS_CRITERIA = (
     MAP_CRITERIA["log_prob"],
-    Criterion("held-out log-density of means", ("log_prob_means",), "higher", "nats", "log-density of means"),
-    Criterion("log-density lost from images learned from to held-out ones", ("gap",), "lower", "nats", "overfitting"),
+    Criterion(
+        "held-out log-density of means",
+        ("log_prob_means",),
+        "higher",
+        "nats",
+        "log-density of means",
+    ),
+    Criterion(
+        "log-density lost from images learned from to held-out ones",
+        ("gap",),
+        "lower",
+        "nats",
+        "overfitting",
+    ),
     *(MAP_CRITERIA[name] for name in ("frechet", "journeys", "ranking", "odd")),
 )
 
@@ -41,7 +84,9 @@ def questions(design: Design, results: Results) -> list[Question]:
 def _boundaries(design: Design, results: Results) -> Question:
     """Where z_fake comes from."""
     g = design.grid
-    contests = _by_runs(design, [*MAP_CRITERIA.values()], g.boundaries, results, lambda name: (name, g.z_real[0]))
+    contests = _by_runs(
+        design, [*MAP_CRITERIA.values()], g.boundaries, results, lambda name: (name, g.z_real[0])
+    )
     sentence, default = verdict("boundary", contests, g.boundaries)
     return Question(
         "boundaries",
@@ -64,7 +109,9 @@ def _boundaries(design: Design, results: Results) -> Question:
 def _codes(design: Design, results: Results) -> Question:
     """Samples or means."""
     g = design.grid
-    contests = _by_runs(design, MEANS_CRITERIA, g.z_real, results, lambda name: (g.boundaries[0], name))
+    contests = _by_runs(
+        design, MEANS_CRITERIA, g.z_real, results, lambda name: (g.boundaries[0], name)
+    )
     sentence, default = verdict("z_real", contests, g.z_real)
     return Question(
         "z_real",
@@ -92,7 +139,10 @@ def _by_runs(
     contests = []
     for c in criteria:
         scores = {
-            name: {run: number_at(results.get(Cell("map", run[1], run[0], *place(name))), c.path) for run in runs}
+            name: {
+                run: number_at(results.get(Cell("map", run[1], run[0], *place(name))), c.path)
+                for run in runs
+            }
             for name in names
         }
         contests.append(contest(c, scores))
@@ -112,14 +162,23 @@ def _arms(design: Design, results: Results) -> Question:
     def score(arm: str, *path: str) -> dict[int, float | None]:
         return {seed: number_at(numbers(arm, seed), path) for seed in seeds}
 
-    contests = {"arms": [contest(c, {arm: score(arm, *c.path) for arm in arms}) for c in ARM_CRITERIA]}
+    contests = {
+        "arms": [contest(c, {arm: score(arm, *c.path) for arm in arms}) for c in ARM_CRITERIA]
+    }
     for arm in arms:
         if arm != "separate":
-            rivals = {"fresh probe": score(arm, "probe", *OWN.path), "joint D_z": score(arm, "own", *OWN.path)}
+            rivals = {
+                "fresh probe": score(arm, "probe", *OWN.path),
+                "joint D_z": score(arm, "own", *OWN.path),
+            }
             contests[f"the joint D_z of arm {arm} beside the fresh probe"] = [contest(OWN, rivals)]
     sentence, default = verdict("arm", contests["arms"], arms)
     said = [one.sentence() for one in contests["arms"]]
-    said += [f"{group}, {one.sentence()}" for group, members in [*contests.items()][1:] for one in members]
+    said += [
+        f"{group}, {one.sentence()}"
+        for group, members in [*contests.items()][1:]
+        for one in members
+    ]
     return Question(
         "arms",
         "Jointly or apart?",

@@ -11,11 +11,11 @@ from latent_atlas.errors import UserError
 from latent_atlas.runs import Run
 from latent_atlas.study.design import Cell, Design
 
-__all__ = ["Ledger"]
+__all__ = ["StudyResults"]
 
 
 @dataclass(frozen=True)
-class Ledger:
+class StudyResults:
     """The folder of a study.
 
     | file | what it holds |
@@ -49,7 +49,9 @@ class Ledger:
         try:
             (self.path / "cells").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{self.path} cannot be made a folder ({error.strerror}); choose another --out") from None
+            raise UserError(
+                f"{self.path} cannot be made a folder ({error.strerror}); choose another --out"
+            ) from None
         self._run.write_text("study.json", design.to_json())
 
     def design(self) -> Design:
@@ -59,7 +61,9 @@ class Ledger:
             UserError: the folder holds none.
         """
         if not self._run.file("study.json").is_file():
-            raise UserError(f"{self.path} holds no study; `latent-atlas study SOURCE --out STUDY` makes one")
+            raise UserError(
+                f"{self.path} holds no study; `latent-atlas study SOURCE --out STUDY` makes one"
+            )
         return Design.from_json(self._run.file("study.json").read_text())
 
     def run(self, cell: Cell) -> Run:
@@ -73,7 +77,9 @@ class Ledger:
 
     def fail(self, cell: Cell, sentence: str, traceback: str = "") -> None:
         """Keep why a cell could not be finished."""
-        self._run.write_json(f"cells/{cell.name}.failed.json", {"sentence": sentence, "traceback": traceback})
+        self._run.write_json(
+            f"cells/{cell.name}.failed.json", {"sentence": sentence, "traceback": traceback}
+        )
 
     def done(self, cell: Cell) -> bool:
         """Whether the cell is finished."""

@@ -19,7 +19,7 @@ from latent_atlas.study.fixtures import other_source
 from latent_atlas.study.hypotheses import Question
 from latent_atlas.study.page import page
 from latent_atlas.study.questions import questions
-from latent_atlas.study.results import Ledger
+from latent_atlas.study.results import StudyResults
 from latent_atlas.study.shape import Shape, shape_of
 
 __all__ = ["Conclusion", "conclude", "designed"]
@@ -61,9 +61,15 @@ def designed(config: Config, effort: Effort, grid: Grid, extractor: str | None =
     Raises:
         UserError: there are no such images, or no such extractor.
     """
-    config = replace(config, train=replace(config.train, device="auto"))  # results are not to depend on the device
+    config = replace(
+        config, train=replace(config.train, device="auto")
+    )  # results are not to depend on the device
     images = load_images(config.data, config.model.image_size, config.model.channels)
-    classes = images.labels is not None and bool(images.labels.min() >= 0) and len(images.labels.unique()) > 1
+    classes = (
+        images.labels is not None
+        and bool(images.labels.min() >= 0)
+        and len(images.labels.unique()) > 1
+    )
     extractor = extractor or ("classifier" if classes else "auto")
     if extractor not in EXTRACTORS:
         raise UserError(f"no extractor '{extractor}'; choose {', '.join(EXTRACTORS)}")
@@ -84,7 +90,7 @@ def conclude(folder: Path) -> Conclusion:
     Raises:
         UserError: there is no study in the folder, or one of its files is damaged.
     """
-    ledger = Ledger(folder)
+    ledger = StudyResults(folder)
     design = ledger.design()
     cells: Sequence[Cell] = design.cells()
     results, failures = ledger.results(cells), ledger.failures(cells)
@@ -92,8 +98,13 @@ def conclude(folder: Path) -> Conclusion:
     place = Run(folder)
     place.write_text("study.html", page(design, asked, shape, results, failures))
     conclusion = Conclusion(tuple(asked), shape, failures, place.file("study.html"))
-    made_by = {"latent_atlas": importlib.metadata.version("latent-atlas"), "torch": str(torch.__version__)}
-    devices = sorted({str(numbers["device"]) for numbers in results.values() if "device" in numbers})
+    made_by = {
+        "latent_atlas": importlib.metadata.version("latent-atlas"),
+        "torch": str(torch.__version__),
+    }
+    devices = sorted(
+        {str(numbers["device"]) for numbers in results.values() if "device" in numbers}
+    )
     about = {"design": json.loads(design.to_json()), "versions": made_by, "devices": devices}
     place.write_json("answers.json", about | conclusion.as_json())
     return conclusion

@@ -17,7 +17,7 @@ import torch
 from latent_atlas.device import StopRequest, pick_device, stop_request
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.study.design import Cell
-from latent_atlas.study.results import Ledger
+from latent_atlas.study.results import StudyResults
 from latent_atlas.study.tasks import work_on
 
 __all__ = ["carry_out", "crew_of"]
@@ -41,7 +41,9 @@ def crew_of(device: str, workers: int | None) -> list[str]:
         UserError: there is no such device, or no process to work.
     """
     kind = pick_device(device)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if workers is not None and workers < 1:
         raise UserError(f"--workers is {workers}; choose 1 or more")
     if kind.type != "cuda":
@@ -63,7 +65,7 @@ def carry_out(folder: Path, cells: Sequence[Cell], crew: Sequence[str], report: 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; what is done is kept, and runs are saved where they are.
     """
-    work = _Work(Ledger(folder), [*cells], report)
+    work = _Work(StudyResults(folder), [*cells], report)
     with stop_request() as stop:
         while work.waiting and not stop:
             with _executor(len(crew)) as executor:
@@ -76,20 +78,25 @@ def carry_out(folder: Path, cells: Sequence[Cell], crew: Sequence[str], report: 
                         _send_home(executor)
     if stop:
         left = sum(not work.ledger.done(cell) for cell in cells)
-        raise Interrupted(f"stopped with {left} of {len(cells)} cells to do; the same command goes on from there")
+        raise Interrupted(
+            f"stopped with {left} of {len(cells)} cells to do; the same command goes on from there"
+        )
 
 
 class _Work:
     """Cells that wait, and how those that were done ended."""
 
-    def __init__(self, ledger: Ledger, cells: list[Cell], report: Report) -> None:
+    def __init__(self, ledger: StudyResults, cells: list[Cell], report: Report) -> None:
         self.ledger = ledger
         self.waiting = [cell for cell in cells if not ledger.done(cell)]
         self.report = report
 
     def ready(self) -> Cell | None:
         """The first cell whose run is there."""
-        return next((cell for cell in self.waiting if cell.kind == "run" or self.ledger.done(cell.run)), None)
+        return next(
+            (cell for cell in self.waiting if cell.kind == "run" or self.ledger.done(cell.run)),
+            None,
+        )
 
     def drop_orphans(self, at_work: list[Cell]) -> None:
         """Report the cells whose run has failed: nothing that waits can make it."""
@@ -108,7 +115,9 @@ class _Work:
         elif isinstance(error, BrokenProcessPool):
             self._fail(cell, LOST)
         elif not isinstance(error, Interrupted):
-            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            told = (
+                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            )
             self._fail(cell, " ".join(told.split()), "".join(traceback.format_exception(error)))
         return error
 
@@ -150,9 +159,11 @@ def _do(folder: Path, cell: Cell, device: str) -> float:
     """Do one cell and keep what it measured."""
     began = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what is known of small sets is said once, by the study
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # what is known of small sets is said once, by the study
         numbers = work_on(folder, cell, device)
-    Ledger(folder).write(cell, numbers)
+    StudyResults(folder).write(cell, numbers)
     return time.perf_counter() - began
 
 

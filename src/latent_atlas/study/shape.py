@@ -72,12 +72,18 @@ def _falls(key: str, words: str, profiles: Sequence[dict[str, Any]]) -> str:
     """Where the mean falls through a level, as measured and as predicted."""
     told = []
     for name in (SEEN, FORETOLD):
-        there = [value for one in profiles if (value := number_at(one, (f"{key}_{name}",))) is not None]
+        there = [
+            value for one in profiles if (value := number_at(one, (f"{key}_{name}",))) is not None
+        ]
         if not there:
-            told.append(f"never as {name}" if name == FORETOLD else f"it never falls through {words}")
+            told.append(
+                f"never as {name}" if name == FORETOLD else f"it never falls through {words}"
+            )
             continue
         middle = spread(there)
         part = "" if len(there) == len(profiles) else f" in {len(there)} of {len(profiles)} runs"
         place = f"at {middle.mean:.2f} ± {middle.deviation:.2f} radii{part}"
-        told.append(f"predicted {place}" if name == FORETOLD else f"it falls through {words} {place}")
+        told.append(
+            f"predicted {place}" if name == FORETOLD else f"it falls through {words} {place}"
+        )
     return f"{told[0]} ({told[1]})"

@@ -16,7 +16,7 @@ from latent_atlas.study.design import Cell
 from latent_atlas.study.fixtures import material_of
 from latent_atlas.study.latent_vs_image import compare_sizes, pulled_back
 from latent_atlas.study.metrics import calibrated, judged, knowledge
-from latent_atlas.study.results import Ledger
+from latent_atlas.study.results import StudyResults
 from latent_atlas.study.trained_run import PROBE, Log, Subject, subject_of
 from latent_atlas.training.loop import train
 
@@ -44,7 +44,7 @@ def work_on(folder: Path, cell: Cell, device: str, log: Log | None = None) -> di
 
 def _train(folder: Path, cell: Cell, device: str, log: Log) -> None:
     """Train the run of a cell, or finish it."""
-    ledger, material = Ledger(folder), material_of(folder)
+    ledger, material = StudyResults(folder), material_of(folder)
     run, config = ledger.run(cell), ledger.design().run_config(cell, device)
     if run.file("map.safetensors").is_file():
         return
@@ -65,7 +65,7 @@ def _run(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
     prior = torch.randn(n, subject.real.shape[1], generator=generator, device=subject.device)
     real = atlas.codes["train"].sample(n, generator=generator)
     probe = subject.fit(subject.learn, *PROBED, "probe", log=log)
-    probe.save(Ledger(folder).run(cell).file(PROBE))
+    probe.save(StudyResults(folder).run(cell).file(PROBE))
     fake = prior[: len(subject.real)]
     assert held_out.log_variances is not None
     return {
@@ -75,7 +75,8 @@ def _run(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
         "frechet_prior": frechet_distance(subject.features(prior), material.reference),
         "frechet_codes": frechet_distance(subject.features(real), material.reference),
         "own": _own(atlas.map, subject),
-        "probe": knowledge(probe, subject, probe.calibration.log_normaliser) | calibrated(probe, subject.real, fake),
+        "probe": knowledge(probe, subject, probe.calibration.log_normalising_constant)
+        | calibrated(probe, subject.real, fake),
         "judge": material.judge,
     }
 
@@ -83,23 +84,33 @@ def _run(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
 def _own(own: LatentMap, subject: Subject) -> dict[str, Any]:
     """The D_z that the run was left with; in the joint arms it learned beside the encoder."""
     fake = own.propose(len(subject.real), generator=subject.generator("fakes"))
-    normaliser = own.calibration.log_normaliser
-    return knowledge(own, subject, normaliser) | calibrated(own, subject.real, fake) | {"log_normaliser": normaliser}
+    normaliser = own.calibration.log_normalising_constant
+    return (
+        knowledge(own, subject, normaliser)
+        | calibrated(own, subject.real, fake)
+        | {"log_normaliser": normaliser}
+    )
 
 
 def _map(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
     """What is measured of a D_z against one boundary, from samples or from means."""
-    probe = LatentMap.load(Ledger(folder).run(cell).file(PROBE), device=subject.device)
+    probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=subject.device)
     began = time.perf_counter()
     latent_map = subject.fit(subject.learn, cell.boundary, cell.z_real, "map", log=log)
     took = time.perf_counter() - began
     calibration = latent_map.calibration
     about = {
         "levels": calibration.levels,
-        "log_normaliser": calibration.log_normaliser,
+        "log_normaliser": calibration.log_normalising_constant,
         "log_normaliser_error": calibration.log_normaliser_error,
         "fit_seconds": took,
         "notes": list(latent_map.notes),
     }
-    moving = profile(latent_map, probe.normalised(), subject.real, generator=subject.generator("moves"))
-    return about | judged(latent_map, subject, normaliser=calibration.log_normaliser) | {"moving": moving}
+    moving = profile(
+        latent_map, probe.normalised(), subject.real, generator=subject.generator("moves")
+    )
+    return (
+        about
+        | judged(latent_map, subject, normaliser=calibration.log_normalising_constant)
+        | {"moving": moving}
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from latent_atlas.study.design import Cell, Design, Grid
 from latent_atlas.study.image_discriminator import CHECK_EVERY
-from latent_atlas.study.results import Ledger
+from latent_atlas.study.results import StudyResults
 from latent_atlas.study.tasks import work_on
 
 __all__ = ["Estimate", "estimate", "rehearse"]
@@ -40,7 +40,11 @@ def estimate(seconds: dict[str, float], left: Sequence[Cell], workers: int) -> E
     kinds = list(dict.fromkeys(cell.kind for cell in left))
     counts = {kind: sum(cell.kind == kind for cell in left) for kind in kinds}
     total = sum(counts[kind] * seconds.get(kind, 0.0) for kind in kinds)
-    return Estimate({kind: seconds.get(kind, 0.0) for kind in kinds}, counts, total / min(workers, max(1, len(left))))
+    return Estimate(
+        {kind: seconds.get(kind, 0.0) for kind in kinds},
+        counts,
+        total / min(workers, max(1, len(left))),
+    )
 
 
 def rehearse(design: Design, device: str) -> dict[str, float]:
@@ -50,22 +54,34 @@ def rehearse(design: Design, device: str) -> dict[str, float]:
     they are asked about are asked about few, and what more would take follows from the cost of one.
     """
     c = design.config
-    train = replace(c.train, steps=STEPS, log_every=STEPS // 3, adversarial_start=1, discriminator_start=0, kl_warmup=1)
+    train = replace(
+        c.train,
+        steps=STEPS,
+        log_every=STEPS // 3,
+        adversarial_start=1,
+        discriminator_start=0,
+        kl_warmup=1,
+    )
     short_map = replace(c.map, steps=CHECKS * c.map.check_every)
     image_steps = min(design.effort.image_steps, CHECKS * CHECK_EVERY)
     effort = replace(design.effort, image_steps=image_steps, pulled_draws=FEW, pulled_pairs=1)
-    short = replace(design, config=replace(c, train=train, map=short_map), effort=effort, grid=Grid(seeds=1))
+    short = replace(
+        design, config=replace(c, train=train, map=short_map), effort=effort, grid=Grid(seeds=1)
+    )
     arm = "separate" if "separate" in design.grid.arms else design.grid.arms[0]
-    cells = [Cell("run", 0, arm), Cell("map", 0, arm, design.grid.boundaries[0], design.grid.z_real[0])]
+    cells = [
+        Cell("run", 0, arm),
+        Cell("map", 0, arm, design.grid.boundaries[0], design.grid.z_real[0]),
+    ]
     if arm == "separate":
         cells += [Cell("sizes", 0, size=design.sizes()[-1]), Cell("pullback", 0)]
     with tempfile.TemporaryDirectory() as place:
-        ledger = Ledger(Path(place))
+        ledger = StudyResults(Path(place))
         ledger.begin(short)
         return {cell.kind: _timed(ledger, cell, device, design) for cell in cells}
 
 
-def _timed(ledger: Ledger, cell: Cell, device: str, design: Design) -> float:
+def _timed(ledger: StudyResults, cell: Cell, device: str, design: Design) -> float:
     """Seconds that a cell would take with all its steps and questions."""
     clock = _Clock()
     began = time.perf_counter()
@@ -73,10 +89,16 @@ def _timed(ledger: Ledger, cell: Cell, device: str, design: Design) -> float:
     took = time.perf_counter() - began
     ledger.write(cell, numbers)
     c, effort = design.config, design.effort.pulled()
-    longer = clock.longer({"model": c.train.steps, "map": c.map.steps, "image": design.effort.image_steps})
+    longer = clock.longer(
+        {"model": c.train.steps, "map": c.map.steps, "image": design.effort.image_steps}
+    )
     log_probs, scores = effort.draws * effort.proposals, effort.pairs * GEODESIC
     asked = (numbers[name] for name in ("fitted", "trained") if name in numbers)
-    return took + longer + sum(log_probs * n["log_prob_ms"] + scores * n["score_ms"] for n in asked) / 1e6
+    return (
+        took
+        + longer
+        + sum(log_probs * n["log_prob_ms"] + scores * n["score_ms"] for n in asked) / 1e6
+    )
 
 
 class _Clock:

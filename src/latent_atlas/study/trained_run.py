@@ -20,7 +20,7 @@ from latent_atlas.evaluation.paths import Judge
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.fixtures import FeatureRows, Material, material_of
-from latent_atlas.study.results import Ledger
+from latent_atlas.study.results import StudyResults
 from latent_atlas.training.loop import seeded
 
 __all__ = ["PROBE", "Log", "Subject", "subject_of"]
@@ -66,12 +66,19 @@ class Subject:
 
     def generator(self, purpose: str) -> torch.Generator:
         """Randomness for one purpose: the same for every cell of the run, so that rivals meet the same luck."""
-        return seeded(self.atlas.config.train.seed, 7, zlib.crc32(purpose.encode()), device=self.device)
+        return seeded(
+            self.atlas.config.train.seed, 7, zlib.crc32(purpose.encode()), device=self.device
+        )
 
     def fit(self, codes: Codes, boundary: str, z_real: str, purpose: str, *, log: Log) -> LatentMap:
         """A D_z of some of the run's codes, with the settings that all D_z of the study share."""
         config = replace(self.design.config.map, boundary=boundary, z_real=z_real)
-        settings = {"config": config, "generator": self.generator(purpose), "warn": False, "log": log}
+        settings = {
+            "config": config,
+            "generator": self.generator(purpose),
+            "warn": False,
+            "log": log,
+        }
         return LatentMap.fit(codes.means, codes.log_variances, **settings)
 
     def decode(self, latents: Latents) -> Images:
@@ -90,7 +97,7 @@ def subject_of(folder: Path, cell: Cell, device: str) -> Subject:
     Raises:
         UserError: it is not, or the images have changed.
     """
-    ledger = Ledger(folder)
+    ledger = StudyResults(folder)
     design, material = ledger.design(), material_of(folder)
     atlas = Atlas.load(ledger.run(cell).path, device=str(pick_device(device)))
     generator = seeded(atlas.config.train.seed, 6, device=atlas.device)
@@ -100,7 +107,9 @@ def subject_of(folder: Path, cell: Cell, device: str) -> Subject:
     real = held_out.sample(count, generator=generator)
     mixture = fit_gaussians(judging.sample(DRAWN, generator=generator), generator=generator)
     odd = {kind: atlas.encode(images) for kind, images in material.odd.items()}
-    known = torch.cat([held_out.sample_each(generator=generator), learn.sample_each(generator=generator)])
+    known = torch.cat(
+        [held_out.sample_each(generator=generator), learn.sample_each(generator=generator)]
+    )
     return Subject(
         design=design,
         material=material,

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from latent_atlas.codes.files import Collection
+from latent_atlas.codes.files import CodeSet
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
@@ -15,7 +15,9 @@ from latent_atlas.runs import Run, write_tensors
 __all__ = ["fit"]
 
 
-def fit(collection: Collection, config: Config, run: Run, *, log: Callable[[dict[str, Any]], None]) -> LatentMap:
+def fit(
+    collection: CodeSet, config: Config, run: Run, *, log: Callable[[dict[str, Any]], None]
+) -> LatentMap:
     """Learn the map of a collection, and leave both in the run folder.
 
     The folder becomes a run with its last file, config.json: a fit is begun again where it was interrupted.
@@ -38,7 +40,12 @@ def fit(collection: Collection, config: Config, run: Run, *, log: Callable[[dict
         log(full)
 
     train, held_out = collection.split(config.data.held_out, generator=generator)
-    settings = {"config": config.map, "held_out": held_out.codes, "generator": generator, "log": record}
+    settings = {
+        "config": config.map,
+        "held_out": held_out.codes,
+        "generator": generator,
+        "log": record,
+    }
     latent_map = LatentMap.fit(*train.arrays(), warn=False, **settings)
     _keep_codes({"train": train, "held_out": held_out}, run)
     latent_map.save(run.file("map.safetensors"))
@@ -46,7 +53,7 @@ def fit(collection: Collection, config: Config, run: Run, *, log: Callable[[dict
     return latent_map
 
 
-def _keep_codes(parts: dict[str, Collection], run: Run) -> None:
+def _keep_codes(parts: dict[str, CodeSet], run: Run) -> None:
     """Write the codes and what is known of them into the run folder."""
     tensors = {}
     for part, some in parts.items():

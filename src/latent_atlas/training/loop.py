@@ -15,10 +15,10 @@ from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import Engine, stop_request
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors, write_tensors
 from latent_atlas.shapes import ByteImages, Images, Values
-from latent_atlas.training.step import Batch, Learner
+from latent_atlas.training.step import Batch, TrainStep
 
 __all__ = ["Diverged", "train"]
 
@@ -37,7 +37,9 @@ class Diverged(UserError):
     """A loss is not finite; the last checkpoint before it stays."""
 
 
-def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool = False) -> LatentMap:
+def train(
+    images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool = False
+) -> LatentMap:
     """Train the networks, then the map, leave both in the run folder, and return the map.
 
     Arguments:
@@ -61,22 +63,36 @@ def train(images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool 
     learning, held_out = images.train, images.test
     _keep_examples(held_out, run)
     model = train_model(learning.images, config, run, log=record, resume=resume)
-    codes = {"train": encode_all(model, learning.images), "held_out": encode_all(model, held_out.images)}
-    _keep_codes(codes, learning, held_out, squared_errors(model.decode, held_out.images, codes["held_out"].means), run)
+    codes = {
+        "train": encode_all(model, learning.images),
+        "held_out": encode_all(model, held_out.images),
+    }
+    _keep_codes(
+        codes,
+        learning,
+        held_out,
+        squared_errors(model.decode, held_out.images, codes["held_out"].means),
+        run,
+    )
     growing = run.file("growing.safetensors")
     latent_map = fit_map(
-        model, codes["train"], codes["held_out"], config, log=record, watch=lambda so_far: so_far.save(growing)
+        model,
+        codes["train"],
+        codes["held_out"],
+        config,
+        log=record,
+        watch=lambda so_far: so_far.save(growing),
     )
     growing.unlink(missing_ok=True)
     latent_map.save(run.file("map.safetensors"))
     return latent_map
 
 
-def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resume: bool) -> Model:
+def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resume: bool) -> VAEGAN:
     """Train E, G and D_x, and D_z where it learns beside them; arguments and errors as for `train`."""
     t = config.train
     engine = Engine(t.device, t.precision, compile=t.compile)
-    learner = Learner(config, engine)
+    learner = TrainStep(config, engine)
     history = _History(t, min(t.batch_size, len(images)), log)
     step = _restore(learner, history, run) if resume else 0
     run.rewind_log(step)
@@ -87,7 +103,9 @@ def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resum
             step += 1
             generator = seeded(t.seed, 1, step, device=engine.device)
             history.add(step, learner.step(Batch(batches(step), step, generator)))
-            if checkpoint is not None:  # the weights are known to be good once the losses after them are
+            if (
+                checkpoint is not None
+            ):  # the weights are known to be good once the losses after them are
                 history.check()
                 checkpoint.write(run)
                 checkpoint = None
@@ -98,7 +116,9 @@ def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resum
         history.check()
         Checkpoint.of(learner, history, step).write(run)
         if stop:
-            raise Interrupted(f"stopped after step {step} of {t.steps}, and saved; --resume goes on from there")
+            raise Interrupted(
+                f"stopped after step {step} of {t.steps}, and saved; --resume goes on from there"
+            )
     model = learner.finished()
     write_tensors(run.file("model.safetensors"), model.state_dict())
     return model
@@ -112,7 +132,7 @@ class Checkpoint:
     tensors: dict[str, Tensor]
 
     @classmethod
-    def of(cls, learner: Learner, history: "_History", step: int) -> "Checkpoint":
+    def of(cls, learner: TrainStep, history: "_History", step: int) -> "Checkpoint":
         """A copy, which later steps do not change."""
         tensors = learner.tensors() | history.tensors()
         return cls(step, {name: value.detach().clone() for name, value in tensors.items()})
@@ -125,7 +145,9 @@ class Checkpoint:
         """
         bad = [name for name, value in self.tensors.items() if not value.isfinite().all()]
         if bad:
-            raise Diverged(f"the weights '{bad[0]}' are not finite after step {self.step}; {ADVICE}")
+            raise Diverged(
+                f"the weights '{bad[0]}' are not finite after step {self.step}; {ADVICE}"
+            )
         write_tensors(run.file("state.safetensors"), self.tensors, {"step": str(self.step)})
 
 
@@ -141,15 +163,17 @@ def seeded(seed: int, *position: int, device: torch.device) -> torch.Generator:
 
 
 @torch.no_grad()
-def encode_all(model: Model, images: ByteImages, batch: int = 512) -> Codes:
+def encode_all(model: VAEGAN, images: ByteImages, batch: int = 512) -> Codes:
     """Means and log-variances of all images, on the model's device."""
     device = next(model.parameters()).device
     parts = [model.encoder(_as_float(part, device)) for part in images.split(batch)]
-    return Codes(torch.cat([means for means, _ in parts]), torch.cat([spread for _, spread in parts]))
+    return Codes(
+        torch.cat([means for means, _ in parts]), torch.cat([spread for _, spread in parts])
+    )
 
 
 def fit_map(
-    model: Model,
+    model: VAEGAN,
     codes: Codes,
     held_out: Codes,
     config: Config,
@@ -224,7 +248,9 @@ class _History:
         Raises:
             Diverged: one is not.
         """
-        series = {name: torch.stack([v for _, v in pairs]).cpu() for name, pairs in self.pending.items()}
+        series = {
+            name: torch.stack([v for _, v in pairs]).cpu() for name, pairs in self.pending.items()
+        }
         bad = [
             (self.pending[name][int((~values.isfinite()).nonzero()[0])][0], name)
             for name, values in series.items()
@@ -240,14 +266,24 @@ class _History:
         means = {name: values.mean().item() for name, values in self.check().items()}
         seconds = time.perf_counter() - self.clock
         speed = self.steps_timed * self.batch_size / seconds
-        self.log({"phase": "model", "step": step, "steps": self.steps, **means, "images_per_second": speed})
+        self.log(
+            {
+                "phase": "model",
+                "step": step,
+                "steps": self.steps,
+                **means,
+                "images_per_second": speed,
+            }
+        )
         self.pending.clear()
         self.clock, self.steps_timed = time.perf_counter(), 0
 
     def tensors(self) -> dict[str, Tensor]:
         """What a resumed run needs to write the same records."""
         return {
-            f"history/{name}": torch.tensor([[step, value.item()] for step, value in pairs], dtype=torch.float64)
+            f"history/{name}": torch.tensor(
+                [[step, value.item()] for step, value in pairs], dtype=torch.float64
+            )
             for name, pairs in self.pending.items()
         }
 
@@ -259,7 +295,7 @@ class _History:
                 self.pending[place.removeprefix("history/")] = pairs
 
 
-def _restore(learner: Learner, history: _History, run: Run) -> int:
+def _restore(learner: TrainStep, history: _History, run: Run) -> int:
     """Put the saved state back and return its step; 0 if nothing was saved yet."""
     if not run.file("state.safetensors").is_file():
         return 0
@@ -289,7 +325,9 @@ def _keep_examples(held_out: ImageSet, run: Run) -> None:
     write_tensors(run.file("examples.safetensors"), {"images": held_out.images[:count], **labels})
 
 
-def _keep_codes(codes: dict[str, Codes], learning: ImageSet, held_out: ImageSet, errors: Values, run: Run) -> None:
+def _keep_codes(
+    codes: dict[str, Codes], learning: ImageSet, held_out: ImageSet, errors: Values, run: Run
+) -> None:
     """Write the codes of all images, and the errors of those held out, into the run folder."""
     tensors = {}
     for part, image_set in (("train", learning), ("held_out", held_out)):

@@ -15,12 +15,12 @@ from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
 from latent_atlas.config.run import Config, TrainConfig
 from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.device import Engine
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import optimizer_tensors, restore_optimizer
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.training import losses
 
-__all__ = ["Batch", "Learner", "frozen", "learning_rate_factor"]
+__all__ = ["Batch", "TrainStep", "frozen", "learning_rate_factor"]
 
 BEYOND = 0.2  # of the distance between two codes: how far past either end G is kept near an isometry (Lee et al. 2022)
 
@@ -52,7 +52,7 @@ class Batch:
     generator: torch.Generator
 
 
-class Learner:
+class TrainStep:
     """The networks with their optimisers, and the three updates of a step.
 
     Attributes:
@@ -65,14 +65,18 @@ class Learner:
         """Arguments: the whole configuration, and where to compute."""
         self.config = config.train
         self.engine = engine
-        self.model = m = Model(config.model, config.map, seed=config.train.seed)
+        self.model = m = VAEGAN(config.model, config.map, seed=config.train.seed)
         self.average = copy.deepcopy(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
         self.average.requires_grad_(False).to(engine.device)
         for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
             engine.prepare(network)
         t = config.train
         opponents = t.discriminator_learning_rate
-        rates = {"autoencoder": t.learning_rate, "image_discriminator": opponents, "latent_discriminator": opponents}
+        rates = {
+            "autoencoder": t.learning_rate,
+            "image_discriminator": opponents,
+            "latent_discriminator": opponents,
+        }
         weights = {
             "autoencoder": [*m.encoder.parameters(), *m.decoder.parameters()],
             "image_discriminator": [*m.image_discriminator.parameters()],
@@ -81,17 +85,22 @@ class Learner:
         # The memory of D_x's gradients is short: what it plays against changes at every step (Radford et al. 2016).
         momentum = {"autoencoder": 0.9, "image_discriminator": 0.5, "latent_discriminator": 0.9}
         self.optimizers = {
-            name: torch.optim.Adam(weights[name], lr=rate, betas=(momentum[name], 0.99)) for name, rate in rates.items()
+            name: torch.optim.Adam(weights[name], lr=rate, betas=(momentum[name], 0.99))
+            for name, rate in rates.items()
         }
         self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
         self.z_real = config.map.z_real
-        self.boundary = PriorBoundary(config.model.latent_dim)  # the others are fitted to finished codes
+        self.boundary = PriorBoundary(
+            config.model.latent_dim
+        )  # the others are fitted to finished codes
         self.balance = torch.ones((), device=engine.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update every network once, each from its own loss, and return the losses by name."""
         for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = self.rates[name] * learning_rate_factor(batch.step, self.config)
+            optimizer.param_groups[0]["lr"] = self.rates[name] * learning_rate_factor(
+                batch.step, self.config
+            )
         record: dict[str, Tensor] = {}
         if self.config.adversarial != "none" and batch.step > self.config.discriminator_start:
             record |= self.update("image_discriminator", *self.image_discriminator_loss(batch))
@@ -107,7 +116,9 @@ class Learner:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)  # what is left behind would leak into whoever looks at it next
+        optimizer.zero_grad(
+            set_to_none=True
+        )  # what is left behind would leak into whoever looks at it next
         return {term: value.detach() for term, value in terms.items()}
 
     def image_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -124,7 +135,11 @@ class Learner:
         assert t.adversarial != "none"
         loss = losses.image_discriminator(real_logits.float(), fake_logits.float(), t.adversarial)
         terms = {"image_discriminator": loss}
-        penalised = (("r1", t.r1, batch.images), ("r2", t.r2, fake)) if batch.step % t.penalty_every == 0 else ()
+        penalised = (
+            (("r1", t.r1, batch.images), ("r2", t.r2, fake))
+            if batch.step % t.penalty_every == 0
+            else ()
+        )
         for name, weight, images in penalised:
             if weight > 0:
                 terms[name] = losses.gradient_penalty(m.image_discriminator, images)
@@ -159,7 +174,9 @@ class Learner:
         loss = terms["reconstruction"] + warmth * t.kl_weight * terms["kl"]
         if t.adversarial != "none" and batch.step > t.adversarial_start:
             with frozen(m.image_discriminator):
-                judged, judged_terms = self.image_generator_loss(decoded, terms["reconstruction"], batch)
+                judged, judged_terms = self.image_generator_loss(
+                    decoded, terms["reconstruction"], batch
+                )
             loss, terms = loss + judged, terms | judged_terms
         if t.arm == "adversarial":
             with frozen(m.latent_discriminator):
@@ -180,10 +197,14 @@ class Learner:
         prior = self.prior_codes(batch)
         with self.engine.autocast():
             invented = m.decoder(prior).float() if len(prior) else decoded[:0]
-            fake = torch.cat([invented, decoded[len(prior) :]])  # each reconstruction is paired with its original
+            fake = torch.cat(
+                [invented, decoded[len(prior) :]]
+            )  # each reconstruction is paired with its original
             real_logits = m.image_discriminator(batch.images)
             fake_logits = m.image_discriminator(fake)
-        adversarial = losses.image_generator(real_logits.float(), fake_logits.float(), t.adversarial)
+        adversarial = losses.image_generator(
+            real_logits.float(), fake_logits.float(), t.adversarial
+        )
         terms = {"image_generator": adversarial}
         weight = torch.tensor(t.adversarial_weight, device=decoded.device)
         if t.balance:
@@ -192,7 +213,9 @@ class Learner:
             weight = weight * self.balance
         loss = weight * adversarial
         if t.feature_matching > 0:
-            fake_features, real_features = (m.image_discriminator.features(x) for x in (decoded, batch.images))
+            fake_features, real_features = (
+                m.image_discriminator.features(x) for x in (decoded, batch.images)
+            )
             terms["feature_matching"] = losses.feature_matching(fake_features, real_features)
             loss = loss + t.feature_matching * terms["feature_matching"]
         return loss, terms
@@ -201,14 +224,18 @@ class Learner:
         """How far G is from a scaled isometry at codes on the lines through pairs of these; it moves G alone."""
         z, generator = z.detach(), batch.generator
         others = z[torch.randperm(len(z), generator=generator, device=z.device)]
-        share = (1 + 2 * BEYOND) * torch.rand(len(z), 1, generator=generator, device=z.device) - BEYOND
+        share = (1 + 2 * BEYOND) * torch.rand(
+            len(z), 1, generator=generator, device=z.device
+        ) - BEYOND
         directions = F.normalize(torch.randn(z.shape, generator=generator, device=z.device))
         return losses.isometry(self.model.decoder, z.lerp(others, share), directions)
 
     def prior_codes(self, batch: Batch) -> Latents:
         """As many codes z ~ p(z) as a batch's share of fakes that are no reconstructions, shape (k, d)."""
         count = round(self.config.prior_share * len(batch.images))
-        return torch.randn(count, self.model.dimension, generator=batch.generator, device=self.engine.device)
+        return torch.randn(
+            count, self.model.dimension, generator=batch.generator, device=self.engine.device
+        )
 
     @torch.no_grad()
     def average_weights(self, step: int) -> None:
@@ -223,7 +250,11 @@ class Learner:
         """Everything that the next step depends on, besides the configuration and the images."""
         parts = {"model": self.model.state_dict(), "average": self.average.state_dict()}
         parts |= {f"optimizer.{name}": optimizer_tensors(o) for name, o in self.optimizers.items()}
-        named = {f"{part}/{name}": value for part, values in parts.items() for name, value in values.items()}
+        named = {
+            f"{part}/{name}": value
+            for part, values in parts.items()
+            for name, value in values.items()
+        }
         return named | {"balance": self.balance}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
@@ -238,7 +269,7 @@ class Learner:
             restore_optimizer(optimizer, parts.get(f"optimizer.{name}", {}))
         self.balance.copy_(tensors["balance"])
 
-    def finished(self) -> Model:
+    def finished(self) -> VAEGAN:
         """The model with the averaged E and G."""
         for name, average in self.average.items():
             getattr(self.model, name).load_state_dict(average.state_dict())

@@ -2,60 +2,65 @@
 
 from latent_atlas.attributes.base import Attribute, Direction, Function, LogDensity
 from latent_atlas.attributes.constraint import Constraint
-from latent_atlas.attributes.directions import Entanglement, decoder_directions, entanglement, principal_components
-from latent_atlas.attributes.penalised_density import restricted
+from latent_atlas.attributes.directions import (
+    Entanglement,
+    decoder_directions,
+    entanglement,
+    principal_components,
+)
+from latent_atlas.attributes.penalised_density import penalise
 from latent_atlas.attributes.probes import ClassProbe, ValueProbe
-from latent_atlas.attributes.registry import Properties, Wishes
-from latent_atlas.travel.ascent import Climb, uphill
+from latent_atlas.attributes.registry import AttributeSet, Conditions
+from latent_atlas.travel.ascent import Projection, project
 from latent_atlas.travel.constrained import preserve
 from latent_atlas.travel.interpolate import journey, paced
-from latent_atlas.travel.path import Path
-from latent_atlas.travel.plan import OUTSIDE_SHARE, PLANNERS, plan, population_floor
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.plan import OFF_MANIFOLD_SHARE, PLANNERS, density_threshold, plan
 from latent_atlas.travel.planners.base import between_means, understood
 from latent_atlas.travel.planners.decoder_geodesic import Pullback
 from latent_atlas.travel.planners.geodesic import Geodesic
 from latent_atlas.travel.planners.knn_graph import Graph
 from latent_atlas.travel.planners.string_method import String
 from latent_atlas.travel.planners.walk import Walk
-from latent_atlas.travel.random_walk import explore
+from latent_atlas.travel.random_walk import random_walk
 from latent_atlas.travel.reparametrise import pace
-from latent_atlas.travel.traversal import along
-from latent_atlas.travel.waypoints import tour
+from latent_atlas.travel.traversal import traverse
+from latent_atlas.travel.waypoints import through_waypoints
 
 __all__ = [
-    "OUTSIDE_SHARE",
+    "OFF_MANIFOLD_SHARE",
     "PLANNERS",
     "Attribute",
+    "AttributeSet",
     "ClassProbe",
-    "Climb",
+    "Conditions",
     "Constraint",
     "Direction",
     "Entanglement",
     "Function",
     "Geodesic",
     "Graph",
+    "LatentPath",
     "LogDensity",
-    "Path",
-    "Properties",
+    "Projection",
     "Pullback",
     "String",
     "ValueProbe",
     "Walk",
-    "Wishes",
-    "along",
     "between_means",
     "decoder_directions",
+    "density_threshold",
     "entanglement",
-    "explore",
     "journey",
     "pace",
     "paced",
+    "penalise",
     "plan",
-    "population_floor",
     "preserve",
     "principal_components",
-    "restricted",
-    "tour",
+    "project",
+    "random_walk",
+    "through_waypoints",
+    "traverse",
     "understood",
-    "uphill",
 ]

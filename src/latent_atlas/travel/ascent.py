@@ -8,14 +8,14 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Mask, Values
 
-__all__ = ["Climb", "uphill"]
+__all__ = ["Projection", "project"]
 
 SUFFICIENT = 0.5  # share of the rise promised by the slope that a step keeps: on a parabola none then passes the top
 HALVINGS = 20  # of the last step, to end where log q is the target
 
 
 @dataclass(frozen=True)
-class Climb:
+class Projection:
     """Codes after the climb.
 
     Attributes:
@@ -34,7 +34,7 @@ class Climb:
 
 
 @torch.no_grad()
-def uphill(
+def project(
     density: Density,
     latents: Latents,
     target: float | Values,
@@ -42,7 +42,7 @@ def uphill(
     widths: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25, 0.125),
     steps: int = 200,
     tolerance: float = 1e-4,
-) -> Climb:
+) -> Projection:
     r"""Climb log q from each code along the score until log q is the target.
 
     A local gradient sees nothing of a population far away. So, where the density blurs, a code z starts on log q_w at
@@ -80,8 +80,8 @@ def uphill(
         tensor([[2.6539, 0.0000]])
     """
     _check(density, latents, widths)
-    widths = widths if density.blurs else ()
-    levels = [density.blurred(width) for width in widths] + [density]
+    widths = widths if density.noise_levels else ()
+    levels = [density.noised(width) for width in widths] + [density]
     first = torch.stack([level.log_prob(latents) for level in levels]).argmax(dim=0)
     before = density.log_prob(latents)
     goal = torch.as_tensor(target).to(before).expand_as(before)
@@ -94,7 +94,7 @@ def uphill(
     log_probs = density.log_prob(points)
     points = torch.where((log_probs > before)[:, None], points, latents)
     moved = (points - latents).norm(dim=1)
-    return Climb(points, log_probs.maximum(before), moved, ~climbers.awake, climbers.steps)
+    return Projection(points, log_probs.maximum(before), moved, ~climbers.awake, climbers.steps)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,12 @@ class _Rules:
     tolerance: float
 
     def climb(
-        self, level: Density, finer: list[Density], climbers: _Climbers, joins: Mask, first_step: float
+        self,
+        level: Density,
+        finer: list[Density],
+        climbers: _Climbers,
+        joins: Mask,
+        first_step: float,
     ) -> _Climbers:
         """Climb this level, until the next finer one makes a code more likely; those climb that `joins` says."""
         z, below, awake, taken = climbers.latents, climbers.below, climbers.awake, climbers.steps
@@ -153,8 +158,12 @@ class _Rules:
 def _check(density: Density, latents: Latents, widths: tuple[float, ...]) -> None:
     """Refuse codes that cannot climb, and widths that are no way from coarse to fine."""
     if latents.shape[1] != density.dimension:
-        raise UserError(f"the density is of codes with {density.dimension} coordinates; these have {latents.shape[1]}")
+        raise UserError(
+            f"the density is of codes with {density.dimension} coordinates; these have {latents.shape[1]}"
+        )
     if not latents.isfinite().all():
-        raise UserError("a code has coordinates that are not finite; encode it again from a readable image")
+        raise UserError(
+            "a code has coordinates that are not finite; encode it again from a readable image"
+        )
     if min(widths, default=1.0) <= 0 or list(widths) != sorted(widths, reverse=True):
         raise UserError(f"the widths are {widths}; choose positive ones, from wide to narrow")

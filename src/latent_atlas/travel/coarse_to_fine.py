@@ -13,7 +13,9 @@ from latent_atlas.travel.path import Relaxed
 __all__ = ["check_widths", "coarse_to_fine"]
 
 
-def coarse_to_fine(relax: Callable[[Trace, float], Relaxed], initial: Trace, widths: tuple[float, ...]) -> Relaxed:
+def coarse_to_fine(
+    relax: Callable[[Trace, float], Relaxed], initial: Trace, widths: tuple[float, ...]
+) -> Relaxed:
     """Move paths at one width after the other, each from where the last one left them.
 
     References:

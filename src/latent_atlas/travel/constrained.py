@@ -8,11 +8,11 @@ from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, LogDensity
 from latent_atlas.attributes.constraint import Constraint, Retraction, nearest, retract, tangent
-from latent_atlas.attributes.penalised_density import STRENGTH, restricted
+from latent_atlas.attributes.penalised_density import STRENGTH, penalise
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Mask, Points, Values
-from latent_atlas.travel.metrics import measure, population_floor
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.metrics import density_threshold, measure
+from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.plan import checked_ends, plan
 
 __all__ = ["kept", "preserve"]
@@ -27,18 +27,18 @@ def preserve(
     *,
     planner: str = "geodesic",
     frames: int = 17,
-    floor: float | None = None,
+    threshold: float | None = None,
     steepness: float = STRENGTH,
     generator: torch.Generator | None = None,
     **options: Any,
-) -> Path:
+) -> LatentPath:
     r"""Travel towards `end` as far as that can be done with properties of `start`.
 
     With C = {z : |a_i(z) - a_i(z_A)| <= w_i}, or a_i(z) >= margin for a class (`Constraint.around`):
 
     1. z_B' is the place nearest to z_B that is in C and in the population; z_A' is z_A, or if need be a place of C
        beside it.
-    2. A planner goes from z_A' to z_B' on the density restricted to C (`Restricted`).
+    2. A planner goes from z_A' to z_B' on the density restricted to C (`PenalisedDensity`).
     3. Each frame is brought back into C, and with it into the population where both can be had.
 
     Journeys with the same bounds are planned together; bounds around values differ, so such journeys are planned one
@@ -70,32 +70,42 @@ def preserve(
     """
     start, end = checked_ends(start, end, frames, density.dimension)
     constraint = Constraint.around(start, attributes, within)
-    lowest = population_floor(density, start, end, generator) if floor is None else floor
+    lowest = density_threshold(density, start, end, generator) if threshold is None else threshold
     lowest = torch.as_tensor(lowest).to(start).expand(len(start))
     first = retract(constraint, start).points
     last = _arrival(constraint, density, lowest, first, end)
 
     planned, infos, numbers, notes = first.repeat(frames, 1, 1), [], {}, _notes(last)
     for rows in _alike(constraint, (first != last.points).any(dim=1)):
-        judged = restricted(density, constraint[rows[:1]], steepness)
+        judged = penalise(density, constraint[rows[:1]], steepness)
         ends = first[rows], last.points[rows]
-        part = plan(judged, *ends, planner, frames=frames, floor=floor, generator=generator, **options)
+        part = plan(
+            judged,
+            *ends,
+            planner,
+            frames=frames,
+            threshold=threshold,
+            generator=generator,
+            **options,
+        )
         planned[:, rows] = part.points
         infos.append(part.info)
         notes += part.notes
         for name, values in part.metrics.items():
             numbers.setdefault(name, torch.ones_like(lowest))[rows] = values
 
-    found = _populated(constraint.repeat(frames), density, lowest.repeat(frames), planned.flatten(0, 1))
+    found = _populated(
+        constraint.repeat(frames), density, lowest.repeat(frames), planned.flatten(0, 1)
+    )
     points = _waiting(found.unflatten(0, (frames, -1)), constraint)
     points[0] = start
     moved = (last.points - end).norm(dim=1).mean().item()
     info = _together(infos) | {"end_moved": moved, "end_inside": last.inside.float().mean().item()}
-    path = Path(points, end, planner, info, numbers, tuple(dict.fromkeys(notes)))
+    path = LatentPath(points, end, planner, info, numbers, tuple(dict.fromkeys(notes)))
     return path.with_metrics(measure(path, density, lowest) | kept(path, constraint))
 
 
-def kept(path: Path, constraint: Constraint) -> dict[str, Values]:
+def kept(path: LatentPath, constraint: Constraint) -> dict[str, Values]:
     """What became of the attributes, numbers per journey, shape (n,) each.
 
     Arguments:
@@ -110,23 +120,31 @@ def kept(path: Path, constraint: Constraint) -> dict[str, Values]:
     """
     points, frames = path.points, len(path.points)
     slopes = constraint.slopes(points[0]) * constraint.bounded[..., None]
-    gone, wanted = (tangent(slopes, place - points[0]).norm(dim=1) for place in (points[-1], path.end))
-    outside = ~constraint.repeat(frames - 1).contains(points[1:].flatten(0, 1)).unflatten(0, (frames - 1, -1))
+    gone, wanted = (
+        tangent(slopes, place - points[0]).norm(dim=1) for place in (points[-1], path.end)
+    )
+    outside = ~constraint.repeat(frames - 1).contains(points[1:].flatten(0, 1)).unflatten(
+        0, (frames - 1, -1)
+    )
     progress = gone / wanted.clamp_min(torch.finfo(points.dtype).tiny)
     return constraint.drifts(points) | {"broken": outside.float().mean(dim=0), "progress": progress}
 
 
-def _arrival(constraint: Constraint, density: Density, floor: Values, first: Latents, end: Latents) -> Retraction:
+def _arrival(
+    constraint: Constraint, density: Density, threshold: Values, first: Latents, end: Latents
+) -> Retraction:
     """z_B', `inside` where it is in the population as well as in C, searched for from z_B or else from z_A'."""
-    both = constraint.also(Constraint.above(LogDensity(density), floor))
+    both = constraint.also(Constraint.above(LogDensity(density), threshold))
     found = nearest(both, end, otherwise=retract(both, first).points)
     alone = nearest(constraint, end, otherwise=first)
     return Retraction(torch.where(found.inside[:, None], found.points, alone.points), found.inside)
 
 
-def _populated(constraint: Constraint, density: Density, floor: Values, latents: Latents) -> Latents:
+def _populated(
+    constraint: Constraint, density: Density, threshold: Values, latents: Latents
+) -> Latents:
     """Codes brought into C and into the population, or into C alone where both cannot be had, shape (n, d)."""
-    both = retract(constraint.also(Constraint.above(LogDensity(density), floor)), latents)
+    both = retract(constraint.also(Constraint.above(LogDensity(density), threshold)), latents)
     return retract(constraint, both.points).points
 
 

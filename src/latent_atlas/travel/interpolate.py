@@ -13,11 +13,11 @@ from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.travel.constrained import kept, preserve
-from latent_atlas.travel.metrics import measure, population_floor
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.metrics import density_threshold, measure
+from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.plan import plan
 from latent_atlas.travel.reparametrise import pace, pace_legs
-from latent_atlas.travel.waypoints import tour
+from latent_atlas.travel.waypoints import through_waypoints
 
 __all__ = ["journey", "paced"]
 
@@ -34,10 +34,10 @@ def journey(
     keep: Sequence[Attribute] = (),
     within: float | Sequence[float] = 0.1,
     features: Callable[[Tensor], Tensor] | None = None,
-    floor: float | None = None,
+    threshold: float | None = None,
     generator: torch.Generator | None = None,
     **options: Any,
-) -> Path:
+) -> LatentPath:
     """Plan journeys of two stops (`plan`), of more or back again (`tour`), or with properties kept (`preserve`).
 
     Arguments:
@@ -52,29 +52,33 @@ def journey(
             journey of several stops.
     """
     several = closed or len(stops) != 2
-    settings = {"frames": frames, "floor": floor, "generator": generator, **options}
+    settings = {"frames": frames, "threshold": threshold, "generator": generator, **options}
     if several and keep:
-        raise UserError(f"attributes are kept from one place to another, and {len(stops)} stops were given; choose two")
+        raise UserError(
+            f"attributes are kept from one place to another, and {len(stops)} stops were given; choose two"
+        )
     if several:
-        path = tour(density, stops, planner, closed=closed, **settings)
+        path = through_waypoints(density, stops, planner, closed=closed, **settings)
     elif keep:
         path = preserve(density, stops[0], stops[1], keep, within, planner=planner, **settings)
     else:
         path = plan(density, stops[0], stops[1], planner, **settings)
     if features is None:
         return path
-    path = paced(path, density, features, floor=floor, generator=generator)
-    return path.with_metrics(kept(path, Constraint.around(stops[0], keep, within))) if keep else path
+    path = paced(path, density, features, threshold=threshold, generator=generator)
+    return (
+        path.with_metrics(kept(path, Constraint.around(stops[0], keep, within))) if keep else path
+    )
 
 
 def paced(
-    path: Path,
+    path: LatentPath,
     density: Density,
     features: Callable[[Tensor], Tensor],
     *,
-    floor: float | None = None,
+    threshold: float | None = None,
     generator: torch.Generator | None = None,
-) -> Path:
+) -> LatentPath:
     """The same journeys with frames as far apart in features, and measured anew.
 
     Arguments:
@@ -90,7 +94,11 @@ def paced(
         points, said = pace_legs(path.points, features, torch.stack(numbers).long())
     else:
         points, said = pace(path.points, features)
-    lowest = population_floor(density, points[0], path.end, generator) if floor is None else floor
+    lowest = (
+        density_threshold(density, points[0], path.end, generator)
+        if threshold is None
+        else threshold
+    )
     moved = replace(path, points=points)
     measured = measure(moved, density, lowest)
     if numbers:

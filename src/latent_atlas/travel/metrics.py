@@ -4,24 +4,28 @@ import torch
 
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Points, Values
-from latent_atlas.travel.path import Path, arc_lengths
+from latent_atlas.travel.path import LatentPath, arc_lengths
 
-__all__ = ["OUTSIDE_SHARE", "frame_log_probs", "measure", "population_floor"]
+__all__ = ["OFF_MANIFOLD_SHARE", "density_threshold", "frame_log_probs", "measure"]
 
-OUTSIDE_SHARE = 0.05  # real codes below the floor, by construction
+OFF_MANIFOLD_SHARE = 0.05  # real codes below the floor, by construction
 
 
 @torch.no_grad()
-def population_floor(
-    density: Density, start: Latents, end: Latents, generator: torch.Generator | None, share: float = OUTSIDE_SHARE
+def density_threshold(
+    density: Density,
+    start: Latents,
+    end: Latents,
+    generator: torch.Generator | None,
+    share: float = OFF_MANIFOLD_SHARE,
 ) -> float | Values:
     """The log-density in nats under which the given share of the population lies.
 
     A map answers from its held-out codes; a density that can sample is asked with 10,000 draws if there is a
     generator; any other gives, for each journey, the lower of its two ends' log-densities.
     """
-    if hasattr(density, "floor"):
-        return density.floor(share)  # pyright: ignore[reportAttributeAccessIssue] - just asked
+    if hasattr(density, "threshold"):
+        return density.threshold(share)  # pyright: ignore[reportAttributeAccessIssue] - just asked
     if hasattr(density, "sample") and generator is not None:
         draws = density.sample(10_000, generator=generator)  # pyright: ignore[reportAttributeAccessIssue]
         return torch.quantile(density.log_prob(draws), share).item()
@@ -34,7 +38,7 @@ def frame_log_probs(density: Density, points: Points) -> torch.Tensor:
     return density.log_prob(points.flatten(0, 1)).unflatten(0, points.shape[:2])
 
 
-def measure(path: Path, density: Density, floor: float | Values) -> dict[str, Values]:
+def measure(path: LatentPath, density: Density, threshold: float | Values) -> dict[str, Values]:
     """Numbers per journey, shape (n,) each.
 
     Arguments:
@@ -56,7 +60,7 @@ def measure(path: Path, density: Density, floor: float | Values) -> dict[str, Va
     return {
         "distance_left": (path.end - points[-1]).norm(dim=1) / direct,
         "length_ratio": arc_lengths(points)[-1] / direct,
-        "outside": (inner < floor).float().mean(dim=0),
+        "outside": (inner < threshold).float().mean(dim=0),
         "lowest": log_probs.min(dim=0).values,
         "largest_jump": points.diff(dim=0).norm(dim=2).max(dim=0).values,
     }

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from latent_atlas.shapes import Films, Images, Latents, Mask, Points, Trace, Values
 
-__all__ = ["Path", "Relaxed", "arc_lengths", "interpolate", "resample"]
+__all__ = ["LatentPath", "Relaxed", "arc_lengths", "interpolate", "resample"]
 
 
 @dataclass(frozen=True)
-class Path:
+class LatentPath:
     """n journeys, all of as many frames.
 
     Attributes:
@@ -44,7 +44,7 @@ class Path:
             raise ValueError("this path has no images; Atlas.travel decodes its frames")
         return self.images[:, journey]
 
-    def with_metrics(self, metrics: dict[str, Values]) -> "Path":
+    def with_metrics(self, metrics: dict[str, Values]) -> "LatentPath":
         """The same path with numbers added."""
         return replace(self, metrics=self.metrics | metrics)
 
@@ -87,10 +87,14 @@ def interpolate(
     lengths = travelled.T.contiguous()  # (n, steps)
     right = torch.searchsorted(lengths, wanted.T.contiguous()).clamp(1, len(points) - 1)
     before, after = lengths.gather(1, right - 1), lengths.gather(1, right)
-    share = ((wanted.T - before) / (after - before).clamp_min(torch.finfo(points.dtype).tiny)).clamp(0, 1)
+    share = (
+        (wanted.T - before) / (after - before).clamp_min(torch.finfo(points.dtype).tiny)
+    ).clamp(0, 1)
     rows = points.transpose(0, 1)  # (n, steps, d)
     index = right[..., None].expand(-1, -1, points.shape[2])
-    return torch.lerp(rows.gather(1, index - 1), rows.gather(1, index), share[..., None]).transpose(0, 1)
+    return torch.lerp(rows.gather(1, index - 1), rows.gather(1, index), share[..., None]).transpose(
+        0, 1
+    )
 
 
 def resample(points: Trace, frames: int) -> Points:

@@ -16,7 +16,9 @@ Energy = Callable[[Tensor, Tensor], Tensor]
 """Energies (k,) of k paths (frames, k, d), differentiable in them; the second argument, (k,), tells which journeys."""
 
 MEMORY = 8  # moves that a journey remembers
-SUFFICIENT = 1e-4  # share of the decrease promised by the slope that an accepted step keeps (Armijo)
+SUFFICIENT = (
+    1e-4  # share of the decrease promised by the slope that an accepted step keeps (Armijo)
+)
 
 
 def minimise(energy: Energy, points: Points, *, iterations: int, tolerance: float) -> Relaxed:
@@ -60,7 +62,9 @@ def minimise(energy: Energy, points: Points, *, iterations: int, tolerance: floa
             history.append(values.clone())
         with torch.no_grad():
             relaxed = paths.points(u, torch.arange(len(u), device=u.device))
-    return Relaxed(relaxed, residuals <= tolerance, residuals, len(history) - 1, torch.stack(history))
+    return Relaxed(
+        relaxed, residuals <= tolerance, residuals, len(history) - 1, torch.stack(history)
+    )
 
 
 class _Bridges:
@@ -78,7 +82,9 @@ class _Bridges:
         steps = len(points) - 1
         inner = torch.arange(1, steps, device=points.device, dtype=points.dtype)
         self.omega = 2 * steps * (math.pi * inner / (2 * steps)).sin()
-        self.waves = math.sqrt(2) * (math.pi * inner[:, None] * inner / steps).sin() / self.omega  # φ_j(s_k), (k, j)
+        self.waves = (
+            math.sqrt(2) * (math.pi * inner[:, None] * inner / steps).sin() / self.omega
+        )  # φ_j(s_k), (k, j)
         self.times = (inner / steps)[:, None, None]
 
     def points(self, u: Tensor, journeys: Tensor) -> Points:
@@ -95,7 +101,9 @@ class _Bridges:
 
     def squares(self, u: Tensor, journeys: Tensor) -> Values:
         """|γ|², shape (k,)."""
-        return (self.end[journeys] - self.start[journeys]).square().sum(dim=1) + u.square().sum(dim=1)
+        return (self.end[journeys] - self.start[journeys]).square().sum(dim=1) + u.square().sum(
+            dim=1
+        )
 
     def evaluate(self, energy: Energy, u: Tensor, journeys: Tensor) -> tuple[Values, Tensor]:
         """E (k,) and its gradient in u, in one pass."""
@@ -128,7 +136,18 @@ class _Front:
         scale = paths.squares(u, journeys) / (2 * value)  # exact where E is a multiple of |γ|²
         memory = u.new_zeros(len(u), MEMORY, u.shape[1])
         first = -scale[:, None] * slope
-        return cls(journeys, u, value, slope, first, torch.ones_like(value), memory, memory, memory[..., 0], scale)
+        return cls(
+            journeys,
+            u,
+            value,
+            slope,
+            first,
+            torch.ones_like(value),
+            memory,
+            memory,
+            memory[..., 0],
+            scale,
+        )
 
     def keep(self, rows: Tensor) -> "_Front":
         """Those journeys alone."""
@@ -138,11 +157,16 @@ class _Front:
 
     def residuals(self, paths: _Bridges) -> Values:
         """|grad_u E| |γ| / 2E, (k,)."""
-        return self.slope.norm(dim=1) * paths.squares(self.u, self.journeys).sqrt() / (2 * self.value)
+        return (
+            self.slope.norm(dim=1) * paths.squares(self.u, self.journeys).sqrt() / (2 * self.value)
+        )
 
     def can_fall(self) -> Tensor:
         """Whether the decrease promised by the next step is more than rounding, (k,)."""
-        return -self.step * _dot(self.slope, self.direction) > torch.finfo(self.value.dtype).eps * self.value
+        return (
+            -self.step * _dot(self.slope, self.direction)
+            > torch.finfo(self.value.dtype).eps * self.value
+        )
 
     def next(self, paths: _Bridges, energy: Energy) -> "_Front":
         """Each journey at its trial step if the energy falls enough there; if not, where it was with a shorter one."""
@@ -156,13 +180,17 @@ class _Front:
 
         move, turn = trial - self.u, slope - self.slope
         product = _dot(move, turn)
-        bends = falls & (product > 1e-10 * turn.norm(dim=1) * move.norm(dim=1))  # keeps the inverse Hessian positive
+        bends = falls & (
+            product > 1e-10 * turn.norm(dim=1) * move.norm(dim=1)
+        )  # keeps the inverse Hessian positive
         moves, turns = _remember(self.moves, move, falls), _remember(self.turns, turn, falls)
         weights = _remember(self.weights, torch.where(bends, 1 / product, 0.0), falls)
         scale = torch.where(bends, product / _dot(turn, turn), self.scale)
         chosen = falls[:, None]
         slope = torch.where(chosen, slope, self.slope)
-        direction = torch.where(chosen, _two_loops(slope, moves, turns, weights, scale), self.direction)
+        direction = torch.where(
+            chosen, _two_loops(slope, moves, turns, weights, scale), self.direction
+        )
         return _Front(
             self.journeys,
             torch.where(chosen, trial, self.u),
@@ -177,7 +205,9 @@ class _Front:
         )
 
 
-def _two_loops(slope: Tensor, moves: Tensor, turns: Tensor, weights: Tensor, scale: Tensor) -> Tensor:
+def _two_loops(
+    slope: Tensor, moves: Tensor, turns: Tensor, weights: Tensor, scale: Tensor
+) -> Tensor:
     """-H grad E, with H the L-BFGS inverse Hessian (Nocedal and Wright, algorithm 7.4), (k, p)."""
     q, shares = slope, []
     for i in range(MEMORY):

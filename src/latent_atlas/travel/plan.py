@@ -9,11 +9,11 @@ from torch import Tensor
 from latent_atlas.density.base import Density, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel.metrics import OUTSIDE_SHARE, measure, population_floor
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, density_threshold, measure
+from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.planners.base import PLANNERS, Request
 
-__all__ = ["OUTSIDE_SHARE", "PLANNERS", "checked_ends", "plan", "population_floor"]
+__all__ = ["OFF_MANIFOLD_SHARE", "PLANNERS", "checked_ends", "density_threshold", "plan"]
 
 
 def plan(
@@ -23,10 +23,10 @@ def plan(
     planner: str = "geodesic",
     *,
     frames: int = 17,
-    floor: float | None = None,
+    threshold: float | None = None,
     generator: torch.Generator | None = None,
     **options: Any,
-) -> Path:
+) -> LatentPath:
     """Plan journeys from `start` towards `end` without leaving the population.
 
     Arguments:
@@ -38,7 +38,7 @@ def plan(
             or pullback, a geodesic of the decoder.
         frames: Points of the path, both ends included; 2 or more.
         floor: Log-density in nats below which a place is outside: frames there are counted, and a geodesic's cost
-            grows from there. See `population_floor` for the default, of 5 % for the frames and of
+            grows from there. See `density_threshold` for the default, of 5 % for the frames and of
             `Geodesic.share` for the cost.
         generator: Source of randomness for floors that have to be estimated, for strings at a temperature, and for
             graphs that leave codes out.
@@ -70,15 +70,17 @@ def plan(
     _check_options(planner, options)
     if PLANNERS[planner].follows:
         _check_score(density, start)
-    asked = Request(density, start, end, frames, floor, generator)
+    asked = Request(density, start, end, frames, threshold, generator)
     points, info, numbers = PLANNERS[planner].plan(asked, options)
-    lowest = population_floor(density, start, end, generator) if floor is None else floor
-    path = Path(points, end, planner, info, numbers)
+    lowest = density_threshold(density, start, end, generator) if threshold is None else threshold
+    path = LatentPath(points, end, planner, info, numbers)
     notes = (*_unconverged(path), *_outside(density, path, lowest))
     return replace(path.with_metrics(measure(path, density, lowest)), notes=notes)
 
 
-def checked_ends(start: Tensor, end: Tensor, frames: int, dimension: int) -> tuple[Latents, Latents]:
+def checked_ends(
+    start: Tensor, end: Tensor, frames: int, dimension: int
+) -> tuple[Latents, Latents]:
     """Both ends as (n, d).
 
     Raises:
@@ -92,15 +94,23 @@ def checked_ends(start: Tensor, end: Tensor, frames: int, dimension: int) -> tup
         )
     start, end = start.reshape(-1, start.shape[-1]), end.reshape(-1, end.shape[-1])
     if start.shape[1] != dimension or len(start) == 0:
-        raise UserError(f"the density is of codes with {dimension} coordinates; {tuple(start.shape)} were given")
+        raise UserError(
+            f"the density is of codes with {dimension} coordinates; {tuple(start.shape)} were given"
+        )
     if not (start.is_floating_point() and end.is_floating_point()):
-        raise UserError(f"codes must be floating-point numbers; these are {start.dtype} and {end.dtype}")
+        raise UserError(
+            f"codes must be floating-point numbers; these are {start.dtype} and {end.dtype}"
+        )
     same = (start == end).all(dim=1).nonzero().flatten()
     if len(same):
-        raise UserError(f"start and end of journey {int(same[0])} are the same code, so there is nowhere to go")
+        raise UserError(
+            f"start and end of journey {int(same[0])} are the same code, so there is nowhere to go"
+        )
     for name, codes in (("start", start), ("end", end)):
         if not codes.isfinite().all():
-            raise UserError(f"the {name} has coordinates that are not finite; encode it again from a readable image")
+            raise UserError(
+                f"the {name} has coordinates that are not finite; encode it again from a readable image"
+            )
     return start, end
 
 
@@ -111,7 +121,9 @@ def _check_options(planner: str, options: dict[str, Any]) -> None:
         raise UserError(f"planner '{planner}' has no settings; it was given {', '.join(options)}")
     for name in options:
         if name not in known:
-            raise UserError(f"planner '{planner}' has no setting '{name}'; it has {', '.join(known)}")
+            raise UserError(
+                f"planner '{planner}' has no setting '{name}'; it has {', '.join(known)}"
+            )
     for name in PLANNERS[planner].needs:
         if name not in options:
             raise UserError(f"planner '{planner}' was given no {name}; call it with {name}=...")
@@ -130,7 +142,7 @@ def _check_score(density: Density, start: Latents) -> None:
         ) from error
 
 
-def _unconverged(path: Path) -> tuple[str, ...]:
+def _unconverged(path: LatentPath) -> tuple[str, ...]:
     """A sentence where whole paths were moved and have not come to rest."""
     moving = int((path.metrics["converged"] == 0).sum()) if "converged" in path.metrics else 0
     if not moving:
@@ -142,11 +154,11 @@ def _unconverged(path: Path) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def _outside(density: Density, path: Path, floor: float | Values) -> tuple[str, ...]:
+def _outside(density: Density, path: LatentPath, threshold: float | Values) -> tuple[str, ...]:
     """A sentence where journeys start or end outside of the population, saying how far."""
     notes = []
     for name, codes in (("start", path.points[0]), ("end", path.end)):
-        depth = floor - density.log_prob(codes)
+        depth = threshold - density.log_prob(codes)
         if (depth > 0).any():
             notes.append(
                 f"the {name} of {int((depth > 0).sum())} of {len(codes)} journeys is outside the population, up to "

@@ -9,15 +9,15 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel.ascent import uphill
-from latent_atlas.travel.metrics import measure, population_floor
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.ascent import project
+from latent_atlas.travel.metrics import density_threshold, measure
+from latent_atlas.travel.path import LatentPath
 
-__all__ = ["explore"]
+__all__ = ["random_walk"]
 
 
 @torch.no_grad()
-def explore(
+def random_walk(
     density: Density,
     start: Tensor,
     *,
@@ -25,15 +25,15 @@ def explore(
     stride: int = 10,
     width: float = 0.0,
     tuning: int = 200,
-    floor: float | None = None,
+    threshold: float | None = None,
     generator: torch.Generator,
-) -> Path:
+) -> LatentPath:
     """Wander from each code through the population around it.
 
     The walk is MALA on the density blurred by `width`: the wider, the further it roams, and across empty regions. At
     each frame the blur is taken off by the mean of the codes that z may come from, z + width² grad log q_width(z)
     (walk-jump sampling), where that is more likely; a frame that is outside of the population even so climbs back to
-    its floor (`uphill`).
+    its floor (`project`).
     The step is tuned on a trial walk from the same start, one for each journey, and fixed from then on.
 
     References:
@@ -47,7 +47,7 @@ def explore(
         stride: Steps of the walk from frame to frame, 1 or more.
         width: Of the blur, in the units of the codes; 0 walks on the density itself.
         tuning: Steps of the trial walk, 10 or more.
-        floor: Log-density in nats of the population's edge; see `population_floor` for the default. -inf lets the walk
+        floor: Log-density in nats of the population's edge; see `density_threshold` for the default. -inf lets the walk
             go where it likes: at width 0 its frames are then distributed as q in the long run.
         generator: Source of all randomness.
 
@@ -60,7 +60,7 @@ def explore(
             has no blur of that width.
     """
     start = _checked(density, start, frames, stride, tuning)
-    level = density.blurred(width)
+    level = density.noised(width)
     walker = State.at(level, start)
     walk = partial(mala, level, generator=generator)
     _, step = tuned(walk, walker, tuning, MALA_ACCEPTED, shared=False)
@@ -70,14 +70,14 @@ def explore(
         chances.append(chance)
         if k % stride == 0:
             places.append(_denoised(density, walker, width))
-    lowest = population_floor(density, start, start, generator) if floor is None else floor
+    lowest = density_threshold(density, start, start, generator) if threshold is None else threshold
     points, repaired = _inside(density, torch.stack(places), lowest)
     info: dict[str, float | bool] = {
         "acceptance": torch.stack(chances).mean().item(),
         "step": (2 * step).sqrt().mean().item(),
         "repaired": repaired,
     }
-    path = Path(points, points[-1], "explore", info)
+    path = LatentPath(points, points[-1], "explore", info)
     return path.with_metrics(measure(path, density, lowest))
 
 
@@ -88,12 +88,12 @@ def _denoised(density: Density, walker: State, width: float) -> Latents:
     return torch.where(better[:, None], mean, walker.latents)
 
 
-def _inside(density: Density, places: Tensor, floor: float | Values) -> tuple[Tensor, float]:
+def _inside(density: Density, places: Tensor, threshold: float | Values) -> tuple[Tensor, float]:
     """The places but the first, where they are under the floor, climbed back to it; and the share that were."""
     frames, n, _ = places.shape
     later = places[1:].flatten(0, 1)
-    target = torch.as_tensor(floor).to(later).expand(n).repeat(frames - 1)
-    climb = uphill(density, later, target)
+    target = torch.as_tensor(threshold).to(later).expand(n).repeat(frames - 1)
+    climb = project(density, later, target)
     share = (climb.moved > 0).float().mean().item()
     return torch.cat([places[:1], climb.points.unflatten(0, (frames - 1, n))]), share
 
@@ -105,8 +105,14 @@ def _checked(density: Density, start: Tensor, frames: int, stride: int, tuning: 
             f"start must have shape (n, {density.dimension}) or ({density.dimension},); it has {tuple(start.shape)}"
         )
     if not start.isfinite().all():
-        raise UserError("the start has coordinates that are not finite; encode it again from a readable image")
-    for name, value, least in (("frames", frames, 2), ("stride", stride, 1), ("tuning", tuning, 10)):
+        raise UserError(
+            "the start has coordinates that are not finite; encode it again from a readable image"
+        )
+    for name, value, least in (
+        ("frames", frames, 2),
+        ("stride", stride, 1),
+        ("tuning", tuning, 10),
+    ):
         if value < least:
             raise UserError(f"{name} is {value}; choose {least} or more to explore")
     return start.reshape(-1, density.dimension)

@@ -18,7 +18,9 @@ ROUNDS = 20  # each divides what is uneven by several times
 
 
 @torch.no_grad()
-def pace(points: Points, features: Callable[[Tensor], Tensor], *, fine: int = 16) -> tuple[Points, dict[str, Values]]:
+def pace(
+    points: Points, features: Callable[[Tensor], Tensor], *, fine: int = 16
+) -> tuple[Points, dict[str, Values]]:
     """Move the frames along their own path until neighbours differ equally in features.
 
     The path is followed finely, by `fine` straight pieces from frame to frame. Frames at equal distances on the way
@@ -50,7 +52,9 @@ def pace(points: Points, features: Callable[[Tensor], Tensor], *, fine: int = 16
     places = _equal(travelled[-1], len(points))
     for _ in range(ROUNDS):
         apart = arc_lengths(interpolate(seen, travelled, places))
-        changes = apart[-1] > 0  # not where the features stand still, or come back to where they were
+        changes = (
+            apart[-1] > 0
+        )  # not where the features stand still, or come back to where they were
         spread = interpolate(places[..., None], apart, _equal(apart[-1], len(points)))[..., 0]
         places = torch.where(changes, spread, places)
     paced = interpolate(whole, travelled, places)

@@ -10,15 +10,15 @@ from latent_atlas.attributes.constraint import Constraint, retract, tangent
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel.metrics import measure, population_floor
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.metrics import density_threshold, measure
+from latent_atlas.travel.path import LatentPath
 
-__all__ = ["along"]
+__all__ = ["traverse"]
 
 EXACT = 1e-2  # how far a value may be from the one wanted at each step, as a share of the step
 
 
-def along(
+def traverse(
     density: Density,
     start: Tensor,
     attribute: Attribute | Tensor,
@@ -29,9 +29,9 @@ def along(
     within: float | Sequence[float] = 0.1,
     frames: int = 17,
     steps: int = 4,
-    floor: float | None = None,
+    threshold: float | None = None,
     generator: torch.Generator | None = None,
-) -> Path:
+) -> LatentPath:
     r"""Travel along an attribute by an amount, or to a value, in equal steps of its value.
 
     The curve is dz/da = P g / |P g|², with g = grad a(z) and P the projection orthogonal to the gradients of the
@@ -76,8 +76,10 @@ def along(
     followed = Direction(attribute) if isinstance(attribute, Tensor) else attribute
     begun, change = _change(followed, start, by, to)
     if frames < 2 or steps < 1:
-        raise UserError(f"a journey takes frames of 2 or more and steps of 1 or more, not {frames} and {steps}")
-    lowest = population_floor(density, start, start, generator) if floor is None else floor
+        raise UserError(
+            f"a journey takes frames of 2 or more and steps of 1 or more, not {frames} and {steps}"
+        )
+    lowest = density_threshold(density, start, start, generator) if threshold is None else threshold
     with torch.no_grad():
         lowest = density.log_prob(start).clamp_max(torch.as_tensor(lowest).to(start))
     limits = Constraint.above(LogDensity(density), lowest)
@@ -88,7 +90,9 @@ def along(
     total = steps * (frames - 1)
     for j in range(1, total + 1):
         wanted = begun[rows] + change[rows] * (j / total)
-        there = Constraint.near(followed, wanted, EXACT * change[rows].abs() / total).also(limits[rows])
+        there = Constraint.near(followed, wanted, EXACT * change[rows].abs() / total).also(
+            limits[rows]
+        )
         found = retract(there, _advanced(followed, limits[rows], z[rows], wanted))
         rows = rows[found.inside]
         z[rows] = found.points[found.inside]
@@ -99,7 +103,7 @@ def along(
         value = followed.values(z)[:, 0]
     share = len(rows) / len(start)
     info = {"converged": share == 1, "share": share}
-    path = Path(torch.stack(points), z, "along", info)
+    path = LatentPath(torch.stack(points), z, "along", info)
     numbers = measure(path, density, lowest) | limits.drifts(path.points, len(keep))
     return path.with_metrics(numbers | {"value": value, "reached": (value - begun) / change})
 
@@ -126,7 +130,9 @@ def _change(
             f"a journey follows an attribute of one value; '{followed.name}' has {values.shape[1]}: take one of them"
         )
     if (by is None) == (to is None):
-        raise UserError(f"say either by how much or to which value '{followed.name}' is to go, and not both")
+        raise UserError(
+            f"say either by how much or to which value '{followed.name}' is to go, and not both"
+        )
     begun = values[:, 0]
     change = torch.as_tensor(by if to is None else to).to(begun).expand_as(begun)
     change = change if to is None else change - begun
@@ -142,7 +148,11 @@ def _change(
 def _rows(start: Tensor, dimension: int) -> Latents:
     """Codes as (n, d)."""
     rows = torch.atleast_2d(start)
-    if rows.ndim != 2 or rows.shape[1] != dimension or not (rows.is_floating_point() and rows.isfinite().all()):
+    if (
+        rows.ndim != 2
+        or rows.shape[1] != dimension
+        or not (rows.is_floating_point() and rows.isfinite().all())
+    ):
         raise UserError(
             f"a journey starts from finite codes (n, {dimension}) or ({dimension},); given were {start.dtype} "
             f"of shape {tuple(start.shape)}"

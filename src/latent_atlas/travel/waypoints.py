@@ -9,11 +9,11 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Points, Trace
-from latent_atlas.travel.metrics import measure, population_floor
-from latent_atlas.travel.path import Path, arc_lengths, interpolate
+from latent_atlas.travel.metrics import density_threshold, measure
+from latent_atlas.travel.path import LatentPath, arc_lengths, interpolate
 from latent_atlas.travel.plan import plan
 
-__all__ = ["tour"]
+__all__ = ["through_waypoints"]
 
 ARRIVED = 1e-3  # of a leg's straight length: what a planner that arrives may leave to rounding
 
@@ -21,17 +21,17 @@ Stops = Float[Tensor, "stops n d"]
 Numbers = Int[Tensor, "stops n"]  # of the frames that are stops
 
 
-def tour(
+def through_waypoints(
     density: Density,
     stops: Tensor,
     planner: str = "geodesic",
     *,
     frames: int = 49,
     closed: bool = False,
-    floor: float | None = None,
+    threshold: float | None = None,
     generator: torch.Generator | None = None,
     **options: Any,
-) -> Path:
+) -> LatentPath:
     """Plan journeys that visit several stops in their order.
 
     All legs of all journeys are planned in one call. The frames are shared among the legs of a journey by their
@@ -43,7 +43,7 @@ def tour(
         planner: Any planner that arrives; see `travel.plan`.
         frames: Points of the whole path, the stops included.
         closed: Whether to return to the first stop, which is not to be repeated in `stops`.
-        floor: Log-density in nats below which a frame counts as outside; see `population_floor` for the default, which
+        floor: Log-density in nats below which a frame counts as outside; see `density_threshold` for the default, which
             of a journey's stops takes the lowest.
         generator: Source of randomness for a floor that has to be estimated, and for a planner that draws.
         **options: Settings of the planner.
@@ -67,7 +67,16 @@ def tour(
     visited = _checked(stops, frames, closed)
     legs = len(visited) - 1
     start, end = visited[:-1].flatten(0, 1), visited[1:].flatten(0, 1)
-    planned = plan(density, start, end, planner, frames=frames, floor=floor, generator=generator, **options)
+    planned = plan(
+        density,
+        start,
+        end,
+        planner,
+        frames=frames,
+        threshold=threshold,
+        generator=generator,
+        **options,
+    )
     left = planned.metrics["distance_left"].max().item()
     if left > ARRIVED:
         raise UserError(
@@ -79,26 +88,39 @@ def tour(
     # Planned together, the legs are journeys to the planner; a tour has rested where all of its legs have.
     notes = tuple(note.replace("journey", "leg") for note in planned.notes)
     rested = {
-        name: planned.metrics[name].unflatten(0, (legs, -1)).amin(dim=0) for name in {"converged"} & {*planned.metrics}
+        name: planned.metrics[name].unflatten(0, (legs, -1)).amin(dim=0)
+        for name in {"converged"} & {*planned.metrics}
     }
-    path = Path(points, visited[-1], planner, {"legs": float(legs)} | planned.info, rested, notes)
-    lowest = floor
+    path = LatentPath(
+        points, visited[-1], planner, {"legs": float(legs)} | planned.info, rested, notes
+    )
+    lowest = threshold
     if lowest is None:
-        lowest = population_floor(density, start, end, generator)
-        lowest = lowest.unflatten(0, (legs, -1)).amin(dim=0) if isinstance(lowest, Tensor) else lowest
+        lowest = density_threshold(density, start, end, generator)
+        lowest = (
+            lowest.unflatten(0, (legs, -1)).amin(dim=0) if isinstance(lowest, Tensor) else lowest
+        )
     straight = visited.diff(dim=0).norm(dim=2).sum(dim=0)
-    path = path.with_metrics(measure(path, density, lowest) | {"length_ratio": arc_lengths(points)[-1] / straight})
-    return path.with_metrics({f"frame_of_stop_{k}": number.to(points) for k, number in enumerate(numbers)})
+    path = path.with_metrics(
+        measure(path, density, lowest) | {"length_ratio": arc_lengths(points)[-1] / straight}
+    )
+    return path.with_metrics(
+        {f"frame_of_stop_{k}": number.to(points) for k, number in enumerate(numbers)}
+    )
 
 
-def _joined(legs: Float[Tensor, "legs steps n d"], stops: Stops, frames: int) -> tuple[Points, Numbers]:
+def _joined(
+    legs: Float[Tensor, "legs steps n d"], stops: Stops, frames: int
+) -> tuple[Points, Numbers]:
     """The legs as one path with all stops in it, shape (frames, n, d), and the numbers of their frames."""
     arrivals = torch.cat([legs[:, 1:-1], stops[1:, None]], dim=1)
     chain: Trace = torch.cat([stops[:1], arrivals.flatten(0, 1)])
     travelled = arc_lengths(chain)
     reached = travelled[:: arrivals.shape[1]]
     numbers = _frames_of_stops(reached, frames)
-    each = torch.arange(frames, device=chain.device, dtype=chain.dtype)[:, None].expand(-1, chain.shape[1])
+    each = torch.arange(frames, device=chain.device, dtype=chain.dtype)[:, None].expand(
+        -1, chain.shape[1]
+    )
     wanted = interpolate(reached[..., None], numbers.to(chain), each)[..., 0]
     points = interpolate(chain, travelled, wanted)
     return points.scatter(0, numbers[..., None].expand_as(stops), stops), numbers
@@ -118,16 +140,22 @@ def _frames_of_stops(reached: Float[Tensor, "stops n"], frames: int) -> Numbers:
 def _checked(stops: Tensor, frames: int, closed: bool) -> Stops:
     """The stops in the order of the visit, shape (k, n, d), the first one again if closed."""
     if stops.ndim not in (2, 3):
-        raise UserError(f"stops must have shape (k, d) or (k, n, d); these have {tuple(stops.shape)}")
+        raise UserError(
+            f"stops must have shape (k, d) or (k, n, d); these have {tuple(stops.shape)}"
+        )
     if len(stops) < 2:
         raise UserError(f"a tour of {len(stops)} stops goes nowhere; give 2 or more")
     visited = stops[:, None] if stops.ndim == 2 else stops
     if closed:
         visited = torch.cat([visited, visited[:1]])
     if frames < len(visited):
-        raise UserError(f"{frames} frames cannot show {len(visited)} stops; choose frames of {len(visited)} or more")
+        raise UserError(
+            f"{frames} frames cannot show {len(visited)} stops; choose frames of {len(visited)} or more"
+        )
     same = (visited[1:] == visited[:-1]).all(dim=2).any(dim=1).nonzero().flatten().tolist()
     if same:
         after = (same[0] + 1) % len(stops)
-        raise UserError(f"stops {same[0]} and {after} follow each other and are the same code; leave one of them out")
+        raise UserError(
+            f"stops {same[0]} and {after} follow each other and are the same code; leave one of them out"
+        )
     return visited

@@ -9,7 +9,7 @@ from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_atlas.anomaly.result import Scores
+    from latent_atlas.anomaly.result import AnomalyTable
     from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.shapes import ByteImages
@@ -25,7 +25,9 @@ Told = tuple[dict[str, Any], list[str]]
 def score(given: Namespace, console: Console) -> None:
     """Score images or codes, and say whether samples copy training images."""
     if not given.images and given.samples is None:
-        raise UserError("no IMAGES were given; name image files, a folder, an archive or an array, or use --samples N")
+        raise UserError(
+            "no IMAGES were given; name image files, a folder, an archive or an array, or use --samples N"
+        )
     if given.samples is not None and given.samples < 1:
         raise UserError(f"--samples is {given.samples}; choose 1 or more")
     atlas = load_atlas(given)
@@ -52,7 +54,9 @@ def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> To
     if len(images.rejects) > TOLD:
         console.say(f"and {len(images.rejects) - TOLD} more are left out; --json names all")
     held_out = _real_images(given, atlas, console)
-    scores = atlas.score(images.images, false_alarm=given.false_alarm, held_out=held_out, names=images.names)
+    scores = atlas.score(
+        images.images, false_alarm=given.false_alarm, held_out=held_out, names=images.names
+    )
     numbers, lines = _written(scores, out)
     picture = save(draw_extremes(atlas, images.images, scores), out.with_suffix(".png"))
     rejects = [vars(reject) for reject in images.rejects]
@@ -71,15 +75,19 @@ def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Tol
     for note in collection.notes:
         console.say(note)
     names = tuple(f"row:{row}" for row in collection.rows.tolist())
-    return _written(atlas.score(collection.arrays()[0], false_alarm=given.false_alarm, names=names), out)
+    return _written(
+        atlas.score(collection.arrays()[0], false_alarm=given.false_alarm, names=names), out
+    )
 
 
-def _written(scores: "Scores", out: Path) -> Told:
+def _written(scores: "AnomalyTable", out: Path) -> Told:
     """Write the table and say what is in it."""
     scores.write(out)
     oddest = scores.order()[:TOLD].tolist()
     lines = [str(out), scores.sentence(), "the oddest         oddness  distance"]
-    lines += [f"  {scores.names[i]:16} {scores.oddness[i]:8.4f} {scores.distance[i]:9.1f}" for i in oddest]
+    lines += [
+        f"  {scores.names[i]:16} {scores.oddness[i]:8.4f} {scores.distance[i]:9.1f}" for i in oddest
+    ]
     return {"file": str(out), **scores.about(), "oddest": [scores.names[i] for i in oddest]}, lines
 
 
@@ -107,7 +115,9 @@ def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteIma
         return _read([given.held_out], atlas, console).images
     if atlas.errors is not None:
         return None
-    console.say("this run is of an older version, so its held-out images are read and reconstructed again")
+    console.say(
+        "this run is of an older version, so its held-out images are read and reconstructed again"
+    )
     try:
         return _source_again(given, atlas, console).test.images
     except UserError as error:
@@ -124,7 +134,9 @@ def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
         return read_images(
             places,
             Square(side, channels, atlas.config.data.fit),
-            progress=lambda done, total, bad: advance("images", done, total, f"{bad} unreadable" if bad else ""),
+            progress=lambda done, total, bad: advance(
+                "images", done, total, f"{bad} unreadable" if bad else ""
+            ),
         )
 
 
@@ -147,5 +159,7 @@ def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageS
         )
     made_of = Run(Path(given.folder)).read_json("manifest.json") or {}
     if images.manifest()["digest"] != made_of.get("digest"):
-        raise UserError(f"'{config.data.source}' does not hold the images that the run was made of; restore them")
+        raise UserError(
+            f"'{config.data.source}' does not hold the images that the run was made of; restore them"
+        )
     return images

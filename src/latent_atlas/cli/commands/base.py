@@ -62,20 +62,33 @@ def demo(given: Namespace, console: Console) -> None:
     config = PRESETS["digits"]
     if given.device is not None:
         config = with_settings(config, [f"train.device={given.device}"])
-    _train_and_show(config, Path(given.out), console, resume=(Path(given.out) / "config.json").is_file())
+    _train_and_show(
+        config, Path(given.out), console, resume=(Path(given.out) / "config.json").is_file()
+    )
 
 
 def train(given: Namespace, console: Console) -> None:
     """Train, map, draw and report."""
     if given.resume:
-        refused = [flag for flags in TRAIN_FLAGS.values() for flag in flags if getattr(given, flag) is not None]
-        refused += [flag for flag in ("preset", "quick", "settings", "dry_run") if getattr(given, flag)]
+        refused = [
+            flag
+            for flags in TRAIN_FLAGS.values()
+            for flag in flags
+            if getattr(given, flag) is not None
+        ]
+        refused += [
+            flag for flag in ("preset", "quick", "settings", "dry_run") if getattr(given, flag)
+        ]
         if refused:
-            raise UserError(f"--resume takes every setting from the run; leave out --{refused[0].replace('_', '-')}")
+            raise UserError(
+                f"--resume takes every setting from the run; leave out --{refused[0].replace('_', '-')}"
+            )
         _train_and_show(None, Path(given.out), console, resume=True)
         return
     if given.source is None:
-        raise UserError("no SOURCE was given; name a set, a folder, an archive or an array, or use --resume")
+        raise UserError(
+            "no SOURCE was given; name a set, a folder, an archive or an array, or use --resume"
+        )
     config = _chosen_config(given)
     if given.dry_run:
         _show_plan(config, console)
@@ -88,7 +101,7 @@ def map(given: Namespace, console: Console) -> None:
     import torch
 
     from latent_atlas.report.figures.map import draw_levels
-    from latent_atlas.report.figures.run import draw_map, telling_triple
+    from latent_atlas.report.figures.run import draw_map, example_triple
     from latent_atlas.report.plots.style import save
     from latent_atlas.travel.plan import plan
 
@@ -101,7 +114,7 @@ def map(given: Namespace, console: Console) -> None:
     if given.places:
         a, b, c = (code_at(atlas, place) for place in given.places)
     else:
-        a, b, c = telling_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
+        a, b, c = example_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
     if names:
         _compare(given, atlas, names, [a, b, c], console)
         return
@@ -111,7 +124,9 @@ def map(given: Namespace, console: Console) -> None:
         journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
         out = save(draw_map(atlas, (a, b, c), journeys), file_to_write(given, "map.png"))
     calibration = atlas.map.calibration
-    console.result({"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}")
+    console.result(
+        {"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}"
+    )
 
 
 def report(given: Namespace, console: Console) -> None:
@@ -120,7 +135,9 @@ def report(given: Namespace, console: Console) -> None:
         write_interactive(given, console)
         return
     if given.out is not None:
-        raise UserError("--out is the folder of an interactive report; add --interactive, or leave it out")
+        raise UserError(
+            "--out is the folder of an interactive report; add --interactive, or leave it out"
+        )
     _show(Path(given.folder), given.device or "auto", console)
 
 
@@ -128,8 +145,18 @@ def doctor(given: Namespace, console: Console) -> None:
     """Show what a bug report should say."""
     import torch
 
-    packages = ("latent-atlas", "torch", "numpy", "lightning-fabric", "safetensors", "pillow", "matplotlib")
-    devices = ["cpu"] + [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    packages = (
+        "latent-atlas",
+        "torch",
+        "numpy",
+        "lightning-fabric",
+        "safetensors",
+        "pillow",
+        "matplotlib",
+    )
+    devices = ["cpu"] + [
+        f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())
+    ]
     devices += ["mps"] if torch.backends.mps.is_available() else []
     fashion = Path("/usr/share/datasets/fashion-mnist").is_dir() or _installed("datasets")
     facts = {
@@ -154,9 +181,15 @@ def _chosen_config(given: Namespace) -> Config:
     """The preset for the source, with the flags and then the settings of the command line applied."""
     config = preset_of(given.source, given.preset)
     config = quick(config) if given.quick else config
-    flags = {f"{section}.{flag}": getattr(given, flag) for section, names in TRAIN_FLAGS.items() for flag in names}
+    flags = {
+        f"{section}.{flag}": getattr(given, flag)
+        for section, names in TRAIN_FLAGS.items()
+        for flag in names
+    }
     flags["data.source"] = given.source
-    settings = [f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None]
+    settings = [
+        f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
+    ]
     return with_settings(config, settings + given.settings)
 
 
@@ -166,8 +199,13 @@ def _show_plan(config: Config, console: Console) -> None:
 
     size = footprint(config)
     lines = [config.to_json().rstrip()]
-    lines += [f"{name.replace('_', ' '):22} {count:>12,} parameters" for name, count in size.parameters.items()]
-    lines.append(f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, besides the images")
+    lines += [
+        f"{name.replace('_', ' '):22} {count:>12,} parameters"
+        for name, count in size.parameters.items()
+    ]
+    lines.append(
+        f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, besides the images"
+    )
     numbers = {"parameters": size.parameters, "training_bytes": size.training_bytes}
     console.result({"config": json.loads(config.to_json()), **numbers}, "\n".join(lines))
 
@@ -193,16 +231,22 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     from latent_atlas.device import pick_device
     from latent_atlas.training.loop import train as train_run
 
-    device = pick_device(config.train.device)  # one that is not there is better said before the images are read
+    device = pick_device(
+        config.train.device
+    )  # one that is not there is better said before the images are read
     if not resume and device.type == "cpu" and config.train.steps > quick(config).train.steps:
-        console.say("on a CPU this can take hours or days; --quick trains a smaller model in minutes")
+        console.say(
+            "on a CPU this can take hours or days; --quick trains a smaller model in minutes"
+        )
     phases = {"model": "networks", "map": "map"}
     with console.progress() as advance:
         images = load_images(
             config.data,
             config.model.image_size,
             config.model.channels,
-            progress=lambda done, total, bad: advance("images", done, total, f"{bad} unreadable" if bad else ""),
+            progress=lambda done, total, bad: advance(
+                "images", done, total, f"{bad} unreadable" if bad else ""
+            ),
             rejects_file=run.file("rejects.jsonl"),
         )
         for note in images.notes:
@@ -213,7 +257,9 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
             images,
             config,
             run,
-            log=lambda entry: advance(phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)),
+            log=lambda entry: advance(
+                phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)
+            ),
             resume=resume,
         )
     for note in latent_map.notes:
@@ -241,28 +287,38 @@ def _show(run: Path, device: str, console: Console) -> None:
         f"  {row:14}{100 * n['outside']:6.1f} %{n['length_ratio']:8.2f}{100 * n['distance_left']:10.1f} %"
         for row, n in journeys.items()
     ]
-    console.result({"run": str(run), "report": str(page), **metrics}, "\n".join([*lines, f"look at {page}"]))
+    console.result(
+        {"run": str(run), "report": str(page), **metrics}, "\n".join([*lines, f"look at {page}"])
+    )
 
 
 def _boundaries(words: str | None) -> list[str]:
     """The boundaries to compare: none, all, or those named between commas."""
     if words is None:
         return []
-    names = [*BOUNDARIES] if words == "all" else [*dict.fromkeys(word.strip() for word in words.split(","))]
+    names = (
+        [*BOUNDARIES]
+        if words == "all"
+        else [*dict.fromkeys(word.strip() for word in words.split(","))]
+    )
     for name in names:
         if name not in BOUNDARIES:
             raise UserError(f"no boundary '{name}'; choose all, or from {', '.join(BOUNDARIES)}")
     return names
 
 
-def _compare(given: Namespace, atlas: "Atlas", names: list[str], anchors: "list[Tensor]", console: Console) -> None:
+def _compare(
+    given: Namespace, atlas: "Atlas", names: list[str], anchors: "list[Tensor]", console: Console
+) -> None:
     """Learn a map against each boundary, draw them side by side, and tell what each is worth."""
     import torch
 
     from latent_atlas.report.figures.map import draw_boundaries, fit_against
     from latent_atlas.report.plots.style import save
 
-    out = file_to_write(given, "boundaries.png")  # a place that is not there is better said before the maps are learned
+    out = file_to_write(
+        given, "boundaries.png"
+    )  # a place that is not there is better said before the maps are learned
     config = replace(atlas.config.map, steps=1000 if given.steps is None else given.steps)
     maps = {}
     with console.progress() as advance:
@@ -272,7 +328,9 @@ def _compare(given: Namespace, atlas: "Atlas", names: list[str], anchors: "list[
                 advance(name, int(entry["step"]), config.steps, losses_in_words(entry))
 
             try:
-                maps[name] = fit_against(name, atlas.codes["train"], atlas.codes["held_out"], config, log=log)
+                maps[name] = fit_against(
+                    name, atlas.codes["train"], atlas.codes["held_out"], config, log=log
+                )
             except UserError as refusal:
                 if given.boundaries != "all":
                     raise

@@ -38,7 +38,9 @@ def evaluate(given: Namespace, console: Console) -> None:
         )
     evaluation = replace(evaluation, notes=(*notes, *evaluation.notes))
     file = out / "evaluation.json"
-    file.write_text(json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.write_text(
+        json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     page = write_evaluation(evaluation, out / "evaluation.html")
     for note in notes:
         console.say(note)
@@ -80,7 +82,9 @@ def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...
     made_of = (Run(Path(given.folder)).read_json("manifest.json") or {}).get("digest")
     if made_of in (None, images.manifest()["digest"]):
         return images, ()
-    return images, ("these are not just the images that the run was made of: some may have been learned from",)
+    return images, (
+        "these are not just the images that the run was made of: some may have been learned from",
+    )
 
 
 def _told(section: "Section") -> str:
@@ -88,6 +92,7 @@ def _told(section: "Section") -> str:
     lines = [f"{section.question}  ({section.sample})"]
     for row, numbers in section.rows.items():
         lines.append(
-            f"  {row:24}" + "  ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
+            f"  {row:24}"
+            + "  ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
         )
     return "\n".join([*lines, *(f"  {note}" for note in section.notes)])

@@ -19,12 +19,19 @@ def write_interactive(given: Namespace, console: Console) -> None:
     folder = run.file("interactive") if given.out is None else Path(given.out)
     check(folder)
     # Graphs are written where they were traced; the CPU is everywhere.
-    written = write_folder(Atlas.load(run.path, device="cpu"), folder, name=run.path.resolve().name, say=console.say)
+    written = write_folder(
+        Atlas.load(run.path, device="cpu"), folder, name=run.path.resolve().name, say=console.say
+    )
     total = sum(written.files.values())
     lines = [
         f"the explorer is in {folder} ({len(written.files)} files, {total / 2**20:.1f} MiB); any web host serves it:",
         f"  python -m http.server --directory {folder}",
         *written.left_out,
     ]
-    numbers = {"folder": str(folder), "bytes": total, "files": dict(written.files), "left_out": list(written.left_out)}
+    numbers = {
+        "folder": str(folder),
+        "bytes": total,
+        "files": dict(written.files),
+        "left_out": list(written.left_out),
+    }
     console.result(numbers, "\n".join(lines))

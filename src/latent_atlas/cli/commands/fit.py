@@ -40,13 +40,18 @@ def fit(given: Namespace, console: Console) -> None:
     picture = _draw(run.path, config.train.device, console)
     measured = latent_map.calibration
     lines = [
-        f"map  E_r[exp l] = {math.exp(min(measured.log_normaliser, 700.0)):.2f}, "
+        f"map  E_r[exp l] = {math.exp(min(measured.log_normalising_constant, 700.0)):.2f}, "
         f"KL(q || {latent_map.boundary.name}) about {measured.kl:z.1f} nats, "
         f"{measured.levels} level{'s' if measured.levels > 1 else ''}",
         measured.verdict(),
         f"look at {picture}" if picture else f"the run is {run.path}",
     ]
-    numbers = {"run": str(run.path), "file": picture and str(picture), "map": measured.numbers(), "notes": notes}
+    numbers = {
+        "run": str(run.path),
+        "file": picture and str(picture),
+        "map": measured.numbers(),
+        "notes": notes,
+    }
     console.result(numbers, "\n".join(lines))
 
 
@@ -54,10 +59,14 @@ def _chosen_config(given: Namespace) -> Config:
     """The defaults, with the flags and then the settings of the command line applied."""
     other = [setting for setting in given.settings if not setting.startswith("map.")]
     if other:
-        raise UserError(f"fit learns a map and nothing else, so --set takes such as map.width=64; it got '{other[0]}'")
+        raise UserError(
+            f"fit learns a map and nothing else, so --set takes such as map.width=64; it got '{other[0]}'"
+        )
     flags = {f"map.{flag}": getattr(given, flag) for flag in MAP_FLAGS}
     flags |= {f"train.{flag}": getattr(given, flag) for flag in TRAIN_FLAGS}
-    settings = [f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None]
+    settings = [
+        f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
+    ]
     return with_settings(Config(data=DataConfig(source=given.latents)), settings + given.settings)
 
 
@@ -66,13 +75,13 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
     import torch
 
     from latent_atlas.atlas.atlas import Atlas
-    from latent_atlas.report.figures.run import draw_map, telling_triple
+    from latent_atlas.report.figures.run import draw_map, example_triple
     from latent_atlas.report.plots.style import save
     from latent_atlas.travel.plan import plan
 
     atlas = Atlas.load(run, device=device)
     try:
-        a, b, c = telling_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
+        a, b, c = example_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
         journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
         return save(draw_map(atlas, (a, b, c), journeys), run / "map.png")
     except UserError as error:

@@ -11,7 +11,7 @@ from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
-    from latent_atlas.sampling.target import Draws
+    from latent_atlas.sampling.target import Samples
 
 __all__ = ["sample"]
 
@@ -27,7 +27,14 @@ WORDS = {
 }
 """What of a sampler's info is told to people, and how."""
 
-NO_NUMBERS = ("codes", "generator", "near", "temperature", "where", "width")  # or have a flag of their own
+NO_NUMBERS = (
+    "codes",
+    "generator",
+    "near",
+    "temperature",
+    "where",
+    "width",
+)  # or have a flag of their own
 
 
 def sample(given: Namespace, console: Console) -> None:
@@ -53,18 +60,19 @@ def sample(given: Namespace, console: Console) -> None:
     numbers = {"file": str(out), "count": given.count, **draws.info, "notes": list(draws.notes)}
     # Proposals can be worth more than what is drawn of them; draws cannot.
     said = {
-        name: min(value, given.count) if name == "effective_samples" else value for name, value in draws.info.items()
+        name: min(value, given.count) if name == "effective_samples" else value
+        for name, value in draws.info.items()
     }
     told = [WORDS[name].format(value) for name, value in said.items() if name in WORDS]
     console.result(numbers, "\n".join([str(out), *told]))
 
 
-def _drawn(given: Namespace, atlas: "Atlas") -> "Draws":
+def _drawn(given: Namespace, atlas: "Atlas") -> "Samples":
     """What the words ask for."""
     import torch
 
     width = {} if given.width is None else {"width": given.width}
-    return atlas.draw(
+    return atlas.sample_codes(
         given.count,
         given.sampler,
         temperature=given.temperature,
@@ -82,11 +90,15 @@ def _options(words: list[str]) -> dict[str, Any]:
     for word in words:
         name, _, text = word.partition("=")
         if name in NO_NUMBERS:
-            raise UserError(f"'{name}' is no option for --set, which takes numbers, as in steps=128")
+            raise UserError(
+                f"'{name}' is no option for --set, which takes numbers, as in steps=128"
+            )
         try:
             value = float(text)
         except ValueError:
-            raise UserError(f"option '{name}' is '{text}'; write a number, as in steps=128") from None
+            raise UserError(
+                f"option '{name}' is '{text}'; write a number, as in steps=128"
+            ) from None
         options[name] = int(value) if value == int(value) else value
     return options
 
@@ -95,11 +107,15 @@ def _wish(word: str) -> tuple[str, str | tuple[float, float]]:
     """An attribute and its value: NAME=CLASS, or NAME=LOW..HIGH, of which either may be missing."""
     name, _, text = word.rpartition("=")
     if not name or not text:
-        raise UserError(f"'{word}' is no wish; write class=NAME, or a range such as component:0=1..2")
+        raise UserError(
+            f"'{word}' is no wish; write class=NAME, or a range such as component:0=1..2"
+        )
     if ".." not in text or name == "class":
         return name, text
     low, _, high = text.partition("..")
     try:
         return name, (float(low or -math.inf), float(high or math.inf))
     except ValueError:
-        raise UserError(f"'{text}' is no range; write two numbers, such as 1..2, or one, such as ..0") from None
+        raise UserError(
+            f"'{text}' is no range; write two numbers, such as 1..2, or one, such as ..0"
+        ) from None

@@ -30,7 +30,9 @@ def serve(given: Namespace, console: Console) -> None:
     if missing:
         raise UserError(f"serve needs {' and '.join(missing)}; pip install latent-atlas[serve]")
     if given.folder is not None and given.demo:
-        raise UserError("--demo serves a synthetic atlas, and a run was given; leave one of them out")
+        raise UserError(
+            "--demo serves a synthetic atlas, and a run was given; leave one of them out"
+        )
     import uvicorn
 
     token = _token(given)
@@ -40,7 +42,12 @@ def serve(given: Namespace, console: Console) -> None:
         console.result({"url": url}, f"the explorer is at {url}\nCtrl-C ends it")
         if sys.stdout.isatty() and given.browser and not given.json:
             threading.Timer(0.5, webbrowser.open, [url]).start()
-        settings = {"log_level": "warning", "access_log": False, "server_header": False, "timeout_graceful_shutdown": 2}
+        settings = {
+            "log_level": "warning",
+            "access_log": False,
+            "server_header": False,
+            "timeout_graceful_shutdown": 2,
+        }
         with suppress(KeyboardInterrupt):  # which is how it is ended
             uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
 
@@ -71,12 +78,16 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     device = given.device or "auto"
     if given.folder is None:
         console.say("no run was given, so a synthetic atlas is made; that takes some seconds")
-        return make_app(demo_atlas(device=pick_device(device)), token=token, address=given.host, demo=True)
+        return make_app(
+            demo_atlas(device=pick_device(device)), token=token, address=given.host, demo=True
+        )
     run = Run(Path(given.folder))
     run.config()  # a folder that holds no run is said before the server starts
     atlas = Atlas.load(run.path, device=device) if run.file("map.safetensors").is_file() else None
     if atlas is None:
-        console.say(f"{run.path} has no map yet, so its training is shown; the map appears when it is there")
+        console.say(
+            f"{run.path} has no map yet, so its training is shown; the map appears when it is there"
+        )
     return make_app(atlas, run=run.path, token=token, address=given.host, device=device)
 
 
@@ -97,11 +108,15 @@ def listen(host: str, port: int) -> "socket.socket":
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{host} port {port} cannot be had ({reason}); choose another --port or --host") from None
+        raise UserError(
+            f"{host} port {port} cannot be had ({reason}); choose another --port or --host"
+        ) from None
     return listening
 
 
 def url_of(host: str, port: int, token: str | None) -> str:
     """The address to open."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(host, f"[{host}]" if ":" in host else host)
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(
+        host, f"[{host}]" if ":" in host else host
+    )
     return f"http://{name}:{port}/{'' if token is None else f'?token={token}'}"

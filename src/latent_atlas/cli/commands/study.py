@@ -12,7 +12,7 @@ from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
     from latent_atlas.study.design import Cell, Design
-    from latent_atlas.study.results import Ledger
+    from latent_atlas.study.results import StudyResults
     from latent_atlas.study.run import Conclusion
     from latent_atlas.study.timing import Estimate
 
@@ -28,18 +28,20 @@ WORDS = {
 
 def study(given: Namespace, console: Console) -> None:
     """Do whatever is left of a study, and answer its questions."""
-    from latent_atlas.study.results import Ledger
+    from latent_atlas.study.results import StudyResults
     from latent_atlas.study.run import conclude
     from latent_atlas.study.scheduler import carry_out, crew_of
 
     crew = crew_of(given.device or "auto", given.workers)
     design = _design(given)
-    ledger = Ledger(Path(given.out))
+    ledger = StudyResults(Path(given.out))
     if not given.dry_run:
         ledger.begin(design)
     cells = design.cells()
     left = [cell for cell in cells if not ledger.done(cell)]
-    console.say(f"{len(cells)} cells, {len(cells) - len(left)} of them done; {len(crew)} at a time on {crew[0]}")
+    console.say(
+        f"{len(cells)} cells, {len(cells) - len(left)} of them done; {len(crew)} at a time on {crew[0]}"
+    )
     plan = _estimated(design, ledger, left, crew, console)
     console.say(_plan(plan))
     if given.dry_run:
@@ -53,7 +55,12 @@ def study(given: Namespace, console: Console) -> None:
             ended[0] += 1
             if sentence is not None:
                 console.say(f"{cell.name} failed: {sentence}")
-            advance("cells", ended[0], len(cells), f"{cell.name} {'failed' if sentence else f'in {seconds:.0f} s'}")
+            advance(
+                "cells",
+                ended[0],
+                len(cells),
+                f"{cell.name} {'failed' if sentence else f'in {seconds:.0f} s'}",
+            )
 
         carry_out(ledger.path, cells, crew, report)
     _tell(conclude(ledger.path), given, console)
@@ -66,17 +73,29 @@ def _design(given: Namespace) -> "Design":
 
     config, effort = budgeted(preset_of(given.source, given.preset), given.budget)
     flags = {"data.source": given.source, "data.limit": given.limit}
-    settings = [f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None]
+    settings = [
+        f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
+    ]
     for setting in given.settings:
-        if setting.startswith(("train.arm=", "train.seed=", "train.device=", "map.boundary=", "map.z_real=")):
-            raise UserError(f"'{setting}' is what a study varies itself; use --arms, --boundaries, --z-real, --device")
+        if setting.startswith(
+            ("train.arm=", "train.seed=", "train.device=", "map.boundary=", "map.z_real=")
+        ):
+            raise UserError(
+                f"'{setting}' is what a study varies itself; use --arms, --boundaries, --z-real, --device"
+            )
     config = with_settings(config, settings + given.settings)
     named = {"arms": given.arms, "boundaries": given.boundaries, "z_real": given.z_real}
-    chosen = {name: tuple(dict.fromkeys(w.strip() for w in words.split(","))) for name, words in named.items() if words}
+    chosen = {
+        name: tuple(dict.fromkeys(w.strip() for w in words.split(",")))
+        for name, words in named.items()
+        if words
+    }
     return designed(config, effort, Grid(seeds=given.seeds, **chosen), given.extractor)
 
 
-def _estimated(design: "Design", ledger: "Ledger", left: "list[Cell]", crew: list[str], console: Console) -> "Estimate":
+def _estimated(
+    design: "Design", ledger: "StudyResults", left: "list[Cell]", crew: list[str], console: Console
+) -> "Estimate":
     """By cells that are done where there are some of every kind that is left, else by a rehearsal."""
     import torch
 
@@ -99,8 +118,13 @@ def _plan(plan: "Estimate") -> str:
     """The plan in words."""
     if not plan.left:
         return "nothing is left to do"
-    lines = [f"  {count:4} {WORDS[kind]}, at most {plan.seconds[kind]:.0f} s each" for kind, count in plan.left.items()]
-    return "\n".join(["to do:", *lines, f"at most about {_time(plan.total)} in all, measured on this machine"])
+    lines = [
+        f"  {count:4} {WORDS[kind]}, at most {plan.seconds[kind]:.0f} s each"
+        for kind, count in plan.left.items()
+    ]
+    return "\n".join(
+        ["to do:", *lines, f"at most about {_time(plan.total)} in all, measured on this machine"]
+    )
 
 
 def _time(seconds: float) -> str:
@@ -113,6 +137,8 @@ def _tell(found: "Conclusion", given: Namespace, console: Console) -> None:
     """The answers in words, and all numbers as JSON."""
     lines = [f"{one.title}\n  {one.answer[0]}" for one in found.questions]
     if found.failures:
-        lines.append(f"{len(found.failures)} cells failed; the page names them, and the same command tries them again")
+        lines.append(
+            f"{len(found.failures)} cells failed; the page names them, and the same command tries them again"
+        )
     numbers = {"study": given.out, "page": str(found.page), **found.as_json()}
     console.result(numbers, "\n".join([*lines, f"look at {found.page}"]))

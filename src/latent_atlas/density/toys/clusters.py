@@ -19,7 +19,12 @@ def two_clusters(dimension: int, distance: float, scale: float = 0.5) -> Gaussia
 
 
 def clusters(
-    dimension: int, count: int = 4, *, generator: torch.Generator, radius: float = 2.0, scale: float = 0.5
+    dimension: int,
+    count: int = 4,
+    *,
+    generator: torch.Generator,
+    radius: float = 2.0,
+    scale: float = 0.5,
 ) -> GaussianMixture:
     """Clusters of different weights and widths in random directions, `radius` from the origin.
 
@@ -43,12 +48,16 @@ def clusters(
         tensor([2.0000, 2.0000, 2.0000, 2.0000])
     """
     if not 1 <= count <= 2 * dimension:
-        raise UserError(f"{dimension} dimensions have room for 1 to {2 * dimension} clusters, not {count}")
+        raise UserError(
+            f"{dimension} dimensions have room for 1 to {2 * dimension} clusters, not {count}"
+        )
     noise = torch.randn(dimension, dimension, generator=generator, device=generator.device)
     axes = torch.linalg.qr(noise.cpu()).Q.T  # mps has no QR
     means = radius * torch.cat([axes, -axes])[:count]
     weights = torch.arange(1.0, count + 1)
-    return GaussianMixture(weights / weights.sum(), means, torch.linspace(1.6 * scale, scale, count))
+    return GaussianMixture(
+        weights / weights.sum(), means, torch.linspace(1.6 * scale, scale, count)
+    )
 
 
 def arc(count: int = 9, radius: float = 2.0, scale: float = 0.35) -> GaussianMixture:
@@ -61,7 +70,12 @@ def arc(count: int = 9, radius: float = 2.0, scale: float = 0.35) -> GaussianMix
 
 
 def ring(
-    dimension: int = 2, count: int = 24, *, radius: float = 1.5, scale: float = 0.2, rest: float = 0.7
+    dimension: int = 2,
+    count: int = 24,
+    *,
+    radius: float = 1.5,
+    scale: float = 0.2,
+    rest: float = 0.7,
 ) -> GaussianMixture:
     """A closed ring of `count` equal Gaussians around the origin of the first two coordinates.
 
@@ -77,7 +91,12 @@ def ring(
 
 
 def two_moons(
-    dimension: int = 2, count: int = 32, *, radius: float = 1.5, scale: float = 0.15, rest: float = 0.7
+    dimension: int = 2,
+    count: int = 32,
+    *,
+    radius: float = 1.5,
+    scale: float = 0.15,
+    rest: float = 0.7,
 ) -> GaussianMixture:
     """Two interleaved half rings in the first two coordinates, each of count / 2 equal Gaussians.
 
@@ -95,7 +114,9 @@ def two_moons(
         UserError: count is odd.
     """
     if count % 2:
-        raise UserError(f"two moons share their Gaussians evenly; choose an even count, not {count}")
+        raise UserError(
+            f"two moons share their Gaussians evenly; choose an even count, not {count}"
+        )
     upper = radius * (_circle(torch.linspace(0, math.pi, count // 2)) - torch.tensor([0.5, 0.25]))
     return _in_the_plane(torch.cat([upper, -upper]), dimension, scale, rest)
 

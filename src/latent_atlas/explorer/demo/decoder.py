@@ -45,7 +45,9 @@ def recognise(images: Images) -> Latents:
 
     Each start takes the place and the size from where the image is bright, and one kind and hue of a few.
     """
-    starts = torch.stack([_start(images, kind, hue) for kind in STARTS for hue in range(HUES)], dim=1)  # (n, k, 6)
+    starts = torch.stack(
+        [_start(images, kind, hue) for kind in STARTS for hue in range(HUES)], dim=1
+    )  # (n, k, 6)
     n, k, _ = starts.shape
     z, wanted = starts.flatten(0, 1), images.repeat_interleave(k, dim=0)
     with torch.inference_mode(False), torch.enable_grad():
@@ -91,5 +93,8 @@ def _start(images: Images, kind: float, hue: int) -> Latents:
     up = (weight.sum(dim=2) * -ticks).sum(dim=1)
     angle = 2 * math.pi * hue / HUES
     places = [2 * torch.atanh((one / 0.42).clamp(-0.95, 0.95)) for one in (across, up)]
-    rest = [torch.full_like(across, value) for value in (2.0 * math.cos(angle), 2.0 * math.sin(angle), kind, 0.0)]
+    rest = [
+        torch.full_like(across, value)
+        for value in (2.0 * math.cos(angle), 2.0 * math.sin(angle), kind, 0.0)
+    ]
     return torch.stack([*rest, *places], dim=1)

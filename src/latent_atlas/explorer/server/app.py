@@ -12,7 +12,15 @@ from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.explorer.server import metadata
 from latent_atlas.explorer.server.error_handlers import add_refusals, refused
 from latent_atlas.explorer.server.limits import LIMITS, Limits
-from latent_atlas.explorer.server.routes import codes, embedding, export, images, paths, planes, training
+from latent_atlas.explorer.server.routes import (
+    codes,
+    embedding,
+    export,
+    images,
+    paths,
+    planes,
+    training,
+)
 from latent_atlas.explorer.server.security import Guard, hosts_for
 from latent_atlas.explorer.server.state import Explorer
 from latent_atlas.explorer.server.static_files import serve_page

@@ -13,7 +13,7 @@ from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Plane, Window, fit_window
 from latent_atlas.shapes import Images, Labels, Latents, Values
-from latent_atlas.travel.metrics import OUTSIDE_SHARE
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["Known", "Part", "Range", "window_of"]
 
@@ -69,7 +69,10 @@ class Known:
         """Arguments: the atlas, and what to call now and then in long work that does not look at the map."""
         self.atlas = atlas
         self.check = check
-        self.parts = {name: Part(atlas.map, codes.means, atlas.labels.get(name)) for name, codes in atlas.codes.items()}
+        self.parts = {
+            name: Part(atlas.map, codes.means, atlas.labels.get(name))
+            for name, codes in atlas.codes.items()
+        }
 
     @cached_property
     def has_log_prob(self) -> bool:
@@ -83,7 +86,7 @@ class Known:
     @cached_property
     def edge(self) -> float | None:
         """The log-density in nats below which a place is outside the population; None without a density."""
-        return self.atlas.map.floor(OUTSIDE_SHARE) if self.has_log_prob else None
+        return self.atlas.map.threshold(OFF_MANIFOLD_SHARE) if self.has_log_prob else None
 
     @cached_property
     def spread(self) -> float:
@@ -98,7 +101,9 @@ class Known:
             UserError: codes on a line span no plane.
         """
         if self.atlas.map.dimension < 2:
-            raise UserError("these codes have one coordinate, so they span no plane; there is nothing to draw")
+            raise UserError(
+                "these codes have one coordinate, so they span no plane; there is nothing to draw"
+            )
         means = self.parts["train"].means
         plane = Plane(means.mean(dim=0), self._components[:2])
         return plane, window_of(plane, means)

@@ -24,7 +24,11 @@ WORDS = {
 
 def refused(why: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     """How refusals are documented, by status: JSON with a sentence, whatever else an address answers."""
-    schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+    schema = {
+        "type": "object",
+        "properties": {"detail": {"type": "string"}},
+        "required": ["detail"],
+    }
     content = {"application/json": {"schema": schema}}
     return {status: {"description": words, "content": content} for status, words in why.items()}
 
@@ -47,7 +51,9 @@ def add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Busy)
     async def busy(_: Request, __: Busy) -> Response:
-        return refusal(503, "too many requests are waiting; ask again in a second", **{"retry-after": "1"})
+        return refusal(
+            503, "too many requests are waiting; ask again in a second", **{"retry-after": "1"}
+        )
 
     @app.exception_handler(Gone)
     async def gone(_: Request, __: Gone) -> Response:
@@ -55,11 +61,17 @@ def add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def elsewhere(_: Request, error: HTTPException) -> Response:
-        return refusal(error.status_code, WORDS.get(error.status_code, str(error.detail)), **(error.headers or {}))
+        return refusal(
+            error.status_code,
+            WORDS.get(error.status_code, str(error.detail)),
+            **(error.headers or {}),
+        )
 
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> Response:  # which the server prints
-        return refusal(500, "this is a fault of the server; what it printed is what a bug report should say")
+        return refusal(
+            500, "this is a fault of the server; what it printed is what a bug report should say"
+        )
 
 
 def _sentence(errors: Sequence[Any]) -> str:

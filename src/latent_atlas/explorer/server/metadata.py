@@ -74,15 +74,23 @@ class AtlasFacts(BaseModel):
     image: Image | None = None
     classes: list[str] = []
     attributes: list[Attribute] = []
-    levels: list[float] = Field(default=[], description="Angles of noise levels in radians; 0 is sharp.")
+    levels: list[float] = Field(
+        default=[], description="Angles of noise levels in radians; 0 is sharp."
+    )
     planners: list[Planner] = []
     samplers: list[str] = []
     counts: Counts | None = None
     has_log_prob: bool = False
-    edge: float | None = Field(default=None, description="Log-density in nats below which a place is outside.")
-    spread: float | None = Field(default=None, description="Root mean square deviation of the codes.")
+    edge: float | None = Field(
+        default=None, description="Log-density in nats below which a place is outside."
+    )
+    spread: float | None = Field(
+        default=None, description="Root mean square deviation of the codes."
+    )
     lacks: list[str] = Field(default=[], description="What cannot be had here: embedding, mp4.")
-    notes: list[str] = Field(default=[], description="What should be known of the map, in sentences.")
+    notes: list[str] = Field(
+        default=[], description="What should be known of the map, in sentences."
+    )
 
 
 @routes.get("/atlas")
@@ -105,10 +113,17 @@ def _whole(known: Known, facts: AtlasFacts) -> AtlasFacts:
             "dimension": held.map.dimension,
             "image": Image(channels=channels, height=height, width=width) if channels else None,
             "classes": [name for name in held.properties.names if _kind(name) == "class"],
-            "attributes": [_attribute(known, name) for name in held.properties.names if _is_shown(known, name)],
-            "levels": [math.atan(width) for width in (WIDTHS if held.map.blurs else WIDTHS[:1])],
+            "attributes": [
+                _attribute(known, name) for name in held.properties.names if _is_shown(known, name)
+            ],
+            "levels": [
+                math.atan(width) for width in (WIDTHS if held.map.noise_levels else WIDTHS[:1])
+            ],
             "planners": [
-                Planner(name=name, options=[Option(name=o, default=finite(d)) for o, d in options.items()])
+                Planner(
+                    name=name,
+                    options=[Option(name=o, default=finite(d)) for o, d in options.items()],
+                )
                 for name, options in offered().items()
                 if held.model is not None or name != "pullback"
             ],
@@ -125,7 +140,10 @@ def _whole(known: Known, facts: AtlasFacts) -> AtlasFacts:
 
 def _lacks(held: Atlas) -> list[str]:
     """What needs packages that are not installed, or other numbers of codes."""
-    can = {"embedding": possible(len(held.codes["train"])), "mp4": importlib.util.find_spec("av") is not None}
+    can = {
+        "embedding": possible(len(held.codes["train"])),
+        "mp4": importlib.util.find_spec("av") is not None,
+    }
     return [name for name, there in can.items() if not there]
 
 

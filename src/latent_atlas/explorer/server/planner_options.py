@@ -17,7 +17,11 @@ SEVERAL = 8  # numbers in a list
 def offered() -> dict[str, dict[str, Any]]:
     """The options of every planner that are numbers, with their defaults."""
     return {
-        name: {option: default for option, default in planner.options.items() if option not in UNWRITTEN}
+        name: {
+            option: default
+            for option, default in planner.options.items()
+            if option not in UNWRITTEN
+        }
         for name, planner in PLANNERS.items()
     }
 

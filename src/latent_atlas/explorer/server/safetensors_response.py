@@ -29,7 +29,10 @@ ARRAYS: dict[int | str, dict[str, Any]] = {
 """How an answer of arrays is documented."""
 
 PNG: dict[int | str, dict[str, Any]] = {
-    200: {"description": "A picture.", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {
+        "description": "A picture.",
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    }
 }
 """How a picture is documented."""
 
@@ -42,11 +45,16 @@ class Arrays(Response):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, arrays: Mapping[str, Tensor | np.ndarray], facts: Mapping[str, Any] | None = None, status_code: int = 200
+        self,
+        arrays: Mapping[str, Tensor | np.ndarray],
+        facts: Mapping[str, Any] | None = None,
+        status_code: int = 200,
     ) -> None:
         """Arguments: arrays by name; facts of numbers, words, lists and mappings, infinite numbers as null."""
         plain = {name: _plain(array) for name, array in arrays.items()}
-        super().__init__(save(plain, {"json": json.dumps(finite(facts or {}), allow_nan=False)}), status_code)
+        super().__init__(
+            save(plain, {"json": json.dumps(finite(facts or {}), allow_nan=False)}), status_code
+        )
 
 
 def pixels(images: Images) -> Tensor:
@@ -71,4 +79,6 @@ def finite(value: Any) -> Any:
 def _plain(array: Tensor | np.ndarray) -> np.ndarray:
     numbers = array.detach().cpu().numpy() if isinstance(array, Tensor) else array
     kind = numbers.dtype.kind
-    return np.ascontiguousarray(numbers if numbers.dtype == np.uint8 else numbers.astype(TYPES[kind], copy=False))
+    return np.ascontiguousarray(
+        numbers if numbers.dtype == np.uint8 else numbers.astype(TYPES[kind], copy=False)
+    )

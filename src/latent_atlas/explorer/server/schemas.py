@@ -35,12 +35,21 @@ __all__ = [
 
 MOST = LIMITS.coordinate
 Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
-Code = Annotated[list[Number], Field(min_length=1, max_length=65_536, description="A code: d numbers.")]
+Code = Annotated[
+    list[Number], Field(min_length=1, max_length=65_536, description="A code: d numbers.")
+]
 Codes = Annotated[list[Code], Field(min_length=1, max_length=LIMITS.codes)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=8)]
-Part = Annotated[Literal["train", "held_out"], Field(description="Which real codes: learned from, or held out.")]
-Frames = Annotated[int, Field(ge=2, le=LIMITS.frames, description="Frames of a journey, both ends included.")]
-Seed = Annotated[int, Field(ge=0, lt=2**63, description="Of all randomness: the same seed gives the same answer.")]
+Part = Annotated[
+    Literal["train", "held_out"], Field(description="Which real codes: learned from, or held out.")
+]
+Frames = Annotated[
+    int, Field(ge=2, le=LIMITS.frames, description="Frames of a journey, both ends included.")
+]
+Seed = Annotated[
+    int,
+    Field(ge=0, lt=2**63, description="Of all randomness: the same seed gives the same answer."),
+]
 Option = bool | int | float | list[Number] | None
 
 
@@ -53,7 +62,9 @@ def tensor(codes: Sequence[Sequence[float]], atlas: Atlas) -> Tensor:
     d = atlas.map.dimension
     for code in codes:
         if len(code) != d:
-            raise UserError(f"codes of this atlas have {d} coordinates; one of {len(code)} was given")
+            raise UserError(
+                f"codes of this atlas have {d} coordinates; one of {len(code)} was given"
+            )
     return torch.tensor(codes, dtype=torch.float32, device=atlas.device)
 
 
@@ -76,7 +87,9 @@ class Window(_Asked):
             UserError: it is empty.
         """
         if not (self.left < self.right and self.bottom < self.top):
-            raise UserError("the window is empty; left is to be less than right, and bottom less than top")
+            raise UserError(
+                "the window is empty; left is to be less than right, and bottom less than top"
+            )
         return ChartWindow(self.left, self.right, self.bottom, self.top)
 
 
@@ -88,16 +101,30 @@ class Plane(_Asked):
         description="The plane in which codes vary most; that through three codes; that of two attributes; or a given "
         "one.",
     )
-    codes: Annotated[list[Code], Field(max_length=3)] | None = Field(None, description="through: the three codes.")
+    codes: Annotated[list[Code], Field(max_length=3)] | None = Field(
+        None, description="through: the three codes."
+    )
     attributes: Names | None = Field(None, description="attributes: the two names.")
-    origin: Code | None = Field(None, description="given: a code of the plane; attributes: where to look.")
-    axes: Annotated[list[Code], Field(max_length=2)] | None = Field(None, description="given: two directions.")
-    window: Window | None = Field(None, description="What to show; by default what holds the codes.")
+    origin: Code | None = Field(
+        None, description="given: a code of the plane; attributes: where to look."
+    )
+    axes: Annotated[list[Code], Field(max_length=2)] | None = Field(
+        None, description="given: two directions."
+    )
+    window: Window | None = Field(
+        None, description="What to show; by default what holds the codes."
+    )
     level: float = Field(
-        0.0, ge=0, le=1.3, allow_inf_nan=False, description="Angle in radians of the noise level; 0 is sharp."
+        0.0,
+        ge=0,
+        le=1.3,
+        allow_inf_nan=False,
+        description="Angle in radians of the noise level; 0 is sharp.",
     )
     resolution: int = Field(256, ge=2, le=LIMITS.resolution, description="Pixels along each side.")
-    arrows: int = Field(0, ge=0, le=LIMITS.arrows, description="Arrows of the score along each side.")
+    arrows: int = Field(
+        0, ge=0, le=LIMITS.arrows, description="Arrows of the score along each side."
+    )
 
 
 class Points(_Asked):
@@ -125,9 +152,13 @@ class Travel(_Asked):
     closed: bool = Field(False, description="Whether to return to the first stop.")
     preserve: Names = Field([], description="Attributes of the first stop to keep.")
     pace: Literal["latent", "perceived"] = "latent"
-    images: bool = Field(True, description="Whether to decode the frames; without, a route is there sooner.")
+    images: bool = Field(
+        True, description="Whether to decode the frames; without, a route is there sooner."
+    )
     options: dict[str, dict[str, Option]] = Field(
-        {}, max_length=8, description="Settings by planner and name; integers up to four times their default."
+        {},
+        max_length=8,
+        description="Settings by planner and name; integers up to four times their default.",
     )
 
 
@@ -143,7 +174,9 @@ class Along(_FromOne):
     by: Number | None = Field(None, description="How much more of it, negative for less.")
     to: Number | None = Field(None, description="The value to reach, instead.")
     keep: Names = []
-    within: Annotated[float, Field(gt=0, le=MOST)] = Field(0.1, description="How far what is kept may move.")
+    within: Annotated[float, Field(gt=0, le=MOST)] = Field(
+        0.1, description="How far what is kept may move."
+    )
     steps: int = Field(4, ge=1, le=16, description="Of the curve from frame to frame.")
 
 
@@ -151,8 +184,12 @@ class Explore(_FromOne):
     """A random walk through the population around one code."""
 
     stride: int = Field(10, ge=1, le=40, description="Steps of the walk from frame to frame.")
-    width: float = Field(0.0, ge=0, le=3, description="Of the blur it walks on: the wider, the further it roams.")
-    tuning: int = Field(200, ge=10, le=400, description="Steps of the trial walk that sets the step.")
+    width: float = Field(
+        0.0, ge=0, le=3, description="Of the blur it walks on: the wider, the further it roams."
+    )
+    tuning: int = Field(
+        200, ge=10, le=400, description="Steps of the trial walk that sets the step."
+    )
     seed: Seed = 0
 
 
@@ -161,7 +198,10 @@ class Repair(_Asked):
 
     start: Code
     share: float = Field(
-        0.05, ge=0.001, le=0.999, description="Of real codes that is less likely than the place to reach; 0.5: typical."
+        0.05,
+        ge=0.001,
+        le=0.999,
+        description="Of real codes that is less likely than the place to reach; 0.5: typical.",
     )
 
 
@@ -180,7 +220,10 @@ class Sample(_Asked):
 
     def wishes(self) -> dict[str, str | tuple[float, float]]:
         """What `Atlas.draw` takes as `where`."""
-        return {name: wish if isinstance(wish, str) else _range(*wish) for name, wish in self.where.items()}
+        return {
+            name: wish if isinstance(wish, str) else _range(*wish)
+            for name, wish in self.where.items()
+        }
 
 
 class Neighbours(_Asked):

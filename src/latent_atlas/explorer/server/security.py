@@ -42,7 +42,9 @@ def hosts_for(address: str) -> frozenset[str] | None:
 class Guard:
     """ASGI middleware in front of everything."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None, most: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None, most: int
+    ) -> None:
         """Arguments: names this server has, None for any; the token to ask for, if any; most bytes of a body."""
         self.app = app
         self.hosts = None if hosts is None else frozenset(hosts)
@@ -64,10 +66,15 @@ class Guard:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
                 more = HEADERS | ({"cache-control": "no-store"} if api else {})
-                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in more.items())]
+                message["headers"] = [
+                    *message["headers"],
+                    *((k.encode(), v.encode()) for k, v in more.items()),
+                ]
             await send(message)
 
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
         refusal = self._refusal(headers, api=api)
         if refusal is not None:
             await _say(told, *refusal)
@@ -81,13 +88,19 @@ class Guard:
         """Status and sentence for a request that comes from elsewhere."""
         host = headers.get("host", "")
         if self.hosts is not None and _name(host) not in self.hosts:
-            return 421, "this server does not answer to that name; open it at the address that it has printed"
+            return (
+                421,
+                "this server does not answer to that name; open it at the address that it has printed",
+            )
         foreign = api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if foreign or headers.get("origin", f"://{host}").partition("://")[2] != host:
             return 403, "a page from elsewhere asked for this, and only the explorer's own page may"
         length = headers.get("content-length", "")
         if length.isdecimal() and (len(length) > DIGITS or int(length) > self.most):
-            return 413, TOO_LARGE  # here, as a body that does not say its length is refused once it has come so far
+            return (
+                413,
+                TOO_LARGE,
+            )  # here, as a body that does not say its length is refused once it has come so far
         return None
 
     def _holds_token(self, headers: dict[str, str]) -> bool:
@@ -95,12 +108,16 @@ class Guard:
         assert self.token is not None
         kind, _, given = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            return secrets.compare_digest(given.strip().encode("latin-1", "replace"), self.token.encode())
+            return secrets.compare_digest(
+                given.strip().encode("latin-1", "replace"), self.token.encode()
+            )
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             return False
-        return cookie is not None and secrets.compare_digest(cookie.value.encode(), self.token.encode())
+        return cookie is not None and secrets.compare_digest(
+            cookie.value.encode(), self.token.encode()
+        )
 
     async def _exchange(self, scope: Scope, send: Send) -> None:
         """Take the token from the address and give it back as a cookie, or say that it is missing or wrong.
@@ -112,15 +129,21 @@ class Guard:
         looks = scope["method"] == "GET" and not scope["path"].startswith("/api/")
         query = parse_qsl(scope["query_string"].decode("latin-1")) if looks else []
         given = dict(query).get("token")
-        if given is None or not secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode()):
+        if given is None or not secrets.compare_digest(
+            given.encode("utf-8", "replace"), self.token.encode()
+        ):
             wrong = "the token is wrong" if given is not None else "this server asks for a token"
-            await _say(send, 401, f"{wrong}; open the whole address that `latent-atlas serve` has printed")
+            await _say(
+                send, 401, f"{wrong}; open the whole address that `latent-atlas serve` has printed"
+            )
             return
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         onwards = f"?{rest}" if rest else "."
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
         page = f'<!doctype html><title>Latent Atlas</title><meta http-equiv="refresh" content="0; url={onwards}">'
-        await _answer(send, 200, page.encode(), "text/html; charset=utf-8", [(b"set-cookie", cookie.encode())])
+        await _answer(
+            send, 200, page.encode(), "text/html; charset=utf-8", [(b"set-cookie", cookie.encode())]
+        )
 
 
 def _name(host: str) -> str:
@@ -135,7 +158,13 @@ async def _say(send: Send, status: int, sentence: str) -> None:
     await _answer(send, status, json.dumps({"detail": sentence}).encode(), "application/json", [])
 
 
-async def _answer(send: Send, status: int, body: bytes, kind: str, more: list[tuple[bytes, bytes]]) -> None:
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), *more]
+async def _answer(
+    send: Send, status: int, body: bytes, kind: str, more: list[tuple[bytes, bytes]]
+) -> None:
+    headers = [
+        (b"content-type", kind.encode()),
+        (b"content-length", str(len(body)).encode()),
+        *more,
+    ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -34,7 +34,9 @@ class Explorer:
         queue: Where all computing is done.
     """
 
-    def __init__(self, atlas: Atlas | None, run: Path | None, *, device: str, demo: bool, limits: Limits) -> None:
+    def __init__(
+        self, atlas: Atlas | None, run: Path | None, *, device: str, demo: bool, limits: Limits
+    ) -> None:
         """Arguments: an atlas; or None, and the run that it comes from once that has finished, and its device."""
         self.run = None if run is None else Run(run)
         self.demo = demo
@@ -60,7 +62,9 @@ class Explorer:
         """
         if self._known is None:
             if not self._finished():
-                raise Unfinished("this run is still training and has no map yet; watch its losses until it has")
+                raise Unfinished(
+                    "this run is still training and has no map yet; watch its losses until it has"
+                )
             assert self.run is not None
             self._hold(Atlas.load(self.run.path, device=self._device))
         assert self._known is not None

@@ -14,10 +14,10 @@ from latent_atlas.explorer.server.safetensors_response import Arrays
 from latent_atlas.explorer.server.training_preview import STATE, weights_of
 from latent_atlas.geometry.planes import Plane, chart
 from latent_atlas.nn.latent_discriminator import Ensemble
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import ByteImages, Latents
-from latent_atlas.travel.metrics import OUTSIDE_SHARE
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["grown", "growth"]
 
@@ -30,7 +30,9 @@ BATCH = 32  # images encoded at a time
 def grown(run: Run) -> int | None:
     """When the map last grew, in milliseconds; None where nothing is to be seen of it yet."""
     files = [run.file(name) for name in (STATE, GROWING)]
-    if not (files[0].is_file() and run.file(EXAMPLES).is_file() and run.config().model.latent_dim > 1):
+    if not (
+        files[0].is_file() and run.file(EXAMPLES).is_file() and run.config().model.latent_dim > 1
+    ):
         return None
     return max(file.stat().st_mtime_ns // 10**6 for file in files if file.is_file())
 
@@ -61,7 +63,7 @@ def growth(run: Run) -> Arrays:
     if so_far is not None:
         fields = chart(so_far, plane, window, RESOLUTION).fields
         arrays |= fields
-        facts["edge"] = so_far.floor(OUTSIDE_SHARE) if "log_prob" in fields else None
+        facts["edge"] = so_far.threshold(OFF_MANIFOLD_SHARE) if "log_prob" in fields else None
     return Arrays(arrays, facts)
 
 
@@ -69,7 +71,7 @@ def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMa
     """A step, the codes of the images by the averaged encoder, and the map by D_z, if it learns beside it."""
     config = run.config()
     tensors, about = read_tensors(run.file(STATE), prefix="average/encoder.")
-    model = Model(config.model, config.map).eval()
+    model = VAEGAN(config.model, config.map).eval()
     model.encoder.load_state_dict(weights_of(tensors, "average/encoder."))
     parts = [model.encoder(some.float() / 255) for some in images.split(BATCH)]
     codes = Codes(*(torch.cat(column) for column in zip(*parts, strict=True)))

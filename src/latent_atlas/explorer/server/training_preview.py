@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from latent_atlas.nn.vaegan import Model
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.report.plots.image_grid import comparison_sheet
 from latent_atlas.report.plots.style import png
 from latent_atlas.runs import Run, read_tensors
@@ -32,12 +32,14 @@ def sketch(run: Run) -> bytes:
     """
     config = run.config()
     tensors, about = read_tensors(run.file(STATE), prefix="average/")
-    model = Model(config.model, config.map).eval()
+    model = VAEGAN(config.model, config.map).eval()
     for name in ("encoder", "decoder"):
         getattr(model, name).load_state_dict(weights_of(tensors, f"average/{name}."))
     rows: dict[str, Tensor] = {}
     if run.file("examples.safetensors").is_file():
-        originals = read_tensors(run.file("examples.safetensors"))[0]["images"][:SHOWN].float() / 255
+        originals = (
+            read_tensors(run.file("examples.safetensors"))[0]["images"][:SHOWN].float() / 255
+        )
         rows = {"held out": originals, "decoded": model.reconstruct(originals)}
     draws = torch.randn(SHOWN, model.dimension, generator=torch.Generator().manual_seed(0))
     rows["from the prior"] = model.decode(draws)
@@ -47,4 +49,8 @@ def sketch(run: Run) -> bytes:
 
 def weights_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The weights of one network."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

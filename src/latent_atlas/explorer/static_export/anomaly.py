@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from latent_atlas.anomaly.conformal import Scorer
+from latent_atlas.anomaly.conformal import ConformalScorer
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
 from latent_atlas.runs import write_tensors
@@ -14,7 +14,7 @@ __all__ = ["save_scorer", "scorer_of"]
 MOST_NUMBERS = 2**22  # that it knows: 16 MiB
 
 
-def scorer_of(atlas: Atlas) -> Scorer | str:
+def scorer_of(atlas: Atlas) -> ConformalScorer | str:
     """What scores images of the atlas, small enough for a page to load; or, in a sentence, why there is none."""
     try:
         atlas.score(torch.zeros(1, *atlas.image_shape))
@@ -26,6 +26,8 @@ def scorer_of(atlas: Atlas) -> Scorer | str:
     return atlas.scorer
 
 
-def save_scorer(scorer: Scorer, path: Path) -> None:
-    """Write `Scorer.known` in single precision."""
-    write_tensors(path, {name: torch.from_numpy(array).float() for name, array in scorer.known().items()})
+def save_scorer(scorer: ConformalScorer, path: Path) -> None:
+    """Write `ConformalScorer.known` in single precision."""
+    write_tensors(
+        path, {name: torch.from_numpy(array).float() for name, array in scorer.known().items()}
+    )

@@ -54,15 +54,28 @@ def check(folder: Path, page: Path = PAGE) -> None:
     """
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
-        raise UserError(f"an interactive report needs {' and '.join(missing)}; pip install latent-atlas[onnx]")
+        raise UserError(
+            f"an interactive report needs {' and '.join(missing)}; pip install latent-atlas[onnx]"
+        )
     if not (page / "index.html").is_file():
-        raise UserError("the explorer's page is not built in this checkout; `make page` builds it (it needs Node 20)")
-    if folder.exists() and not (folder / FACTS).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(
+            "the explorer's page is not built in this checkout; `make page` builds it (it needs Node 20)"
+        )
+    if (
+        folder.exists()
+        and not (folder / FACTS).is_file()
+        and (not folder.is_dir() or any(folder.iterdir()))
+    ):
         raise UserError(f"{folder} holds something else; choose another --out")
 
 
 def write_folder(
-    atlas: Atlas, folder: Path, *, name: str, page: Path = PAGE, say: Callable[[str], None] = lambda _: None
+    atlas: Atlas,
+    folder: Path,
+    *,
+    name: str,
+    page: Path = PAGE,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Write an atlas as a folder that works from any host of static files, with no server of its own.
 
@@ -101,12 +114,18 @@ def write_folder(
         index = partial / "index.html"
         index.write_text(_without_server(index.read_text()))
         for arrays in partial.glob("*.safetensors"):
-            shutil.copymode(index, arrays)  # they are made for their owner alone, and a host may be somebody else
+            shutil.copymode(
+                index, arrays
+            )  # they are made for their owner alone, and a host may be somebody else
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    files = {str(file.relative_to(folder)): file.stat().st_size for file in sorted(folder.rglob("*")) if file.is_file()}
+    files = {
+        str(file.relative_to(folder)): file.stat().st_size
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
     return Written(folder, files, _missing(atlas, functions, unscored))
 
 
@@ -127,7 +146,9 @@ def _save(title: str, network: Network, folder: Path) -> None:
     """
     path = folder / f"{title}.onnx"
     try:
-        save_graph(network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs)
+        save_graph(
+            network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs
+        )
         for part, outputs in network.parts.items():
             save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
     except Exception as error:  # whatever a stranger's decoder may be made of
@@ -147,15 +168,23 @@ def _without_server(index: str) -> str:
     return index.replace("<head>", f"<head>\n    {told}", 1)
 
 
-def _missing(atlas: Atlas, functions: Mapping[str, Network], unscored: str | None) -> tuple[str, ...]:
+def _missing(
+    atlas: Atlas, functions: Mapping[str, Network], unscored: str | None
+) -> tuple[str, ...]:
     """What the page can do with a server and not here."""
-    found = ["the page there has four planners and three kinds of files, and paces frames in Z; `serve` has them all"]
+    found = [
+        "the page there has four planners and three kinds of files, and paces frames in Z; `serve` has them all"
+    ]
     if isinstance(reason := probe_of(atlas), str):
         found.append(f"journeys there cannot keep a class: {reason}")
     if log_density(atlas.map.boundary) is None:
-        found.append("journeys there keep no attributes, since this map has no density; `serve` keeps them")
+        found.append(
+            "journeys there keep no attributes, since this map has no density; `serve` keeps them"
+        )
     if atlas.model is not None and "encode" not in functions:
-        found.append("this atlas encodes by a search and not by a network, so no photo can be dropped on the page")
+        found.append(
+            "this atlas encodes by a search and not by a network, so no photo can be dropped on the page"
+        )
     if unscored:
         found.append(f"the page there does not say how odd a photo is: {unscored}")
     return tuple(found)

@@ -12,13 +12,23 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.explorer.static_export.arrays import kept
 from latent_atlas.explorer.static_export.keeping import probe_of
-from latent_atlas.travel.metrics import OUTSIDE_SHARE
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 from latent_atlas.travel.planners.base import MEANS_SHARE, PLANNERS, floor_of
 
 __all__ = ["facts"]
 
 COMPONENTS = 16  # principal components that can be followed
-OFFERED = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # widths of the blurs that can be looked at
+OFFERED = (
+    0.0,
+    0.1,
+    0.2,
+    0.35,
+    0.5,
+    0.75,
+    1.0,
+    1.5,
+    2.5,
+)  # widths of the blurs that can be looked at
 PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # and of those that journeys and climbs go by
 SHARES = 200  # equal ones, at whose ends the quantiles of log q are known
 TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
@@ -27,7 +37,9 @@ TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
 LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "stops": 16, "codes": 256}
 
 
-def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str | None = None) -> dict[str, Any]:
+def facts(
+    atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str | None = None
+) -> dict[str, Any]:
     """What is there, in the words of the explorer's server; and under `folder` what only the page itself computes with.
 
     Arguments:
@@ -47,12 +59,16 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
         "classes": list(_classes(atlas)),
         "attributes": _attributes(atlas),
         "keeps": _keeps(atlas),
-        "levels": [math.atan(width) for width in (OFFERED if atlas.map.blurs else OFFERED[:1])],
-        "planners": [_planner(name, atlas) for name, needs in TRAVELS.items() if has_log_prob or not needs],
+        "levels": [
+            math.atan(width) for width in (OFFERED if atlas.map.noise_levels else OFFERED[:1])
+        ],
+        "planners": [
+            _planner(name, atlas) for name, needs in TRAVELS.items() if has_log_prob or not needs
+        ],
         "samplers": ["mala"] if has_log_prob else [],
         "counts": {part: len(rows) for part, rows in parts.items()},
         "has_log_prob": has_log_prob,
-        "edge": atlas.map.floor(OUTSIDE_SHARE) if has_log_prob else None,
+        "edge": atlas.map.threshold(OFF_MANIFOLD_SHARE) if has_log_prob else None,
         "spread": atlas.codes["train"].moments()[1].diagonal().mean().sqrt().item(),
         "limits": LIMITS,
         "lacks": _lacks(atlas, networks),
@@ -61,12 +77,15 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
         "notes": [*atlas.map.notes, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
         "folder": {
             "networks": list(networks),
-            "calibration": {"scale": atlas.map.calibration.scale, "shift": atlas.map.calibration.shift},
+            "calibration": {
+                "scale": atlas.map.calibration.scale,
+                "shift": atlas.map.calibration.shift,
+            },
             "unscored": unscored,
             "components": _components(atlas).tolist(),
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
             "levels": _levels(atlas),
-            "outside_share": OUTSIDE_SHARE,
+            "outside_share": OFF_MANIFOLD_SHARE,
             "margin": probe.margin if isinstance(probe := probe_of(atlas), ClassProbe) else None,
         },
     }
@@ -87,13 +106,20 @@ def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
     if "population" in options:
         del options["population"]
         options["share"] = MEANS_SHARE
-        options["floor"] = floor_of(atlas.map, atlas.codes["held_out"].means, MEANS_SHARE)
-    return {"name": name, "options": [{"name": option, "default": default} for option, default in options.items()]}
+        options["threshold"] = floor_of(atlas.map, atlas.codes["held_out"].means, MEANS_SHARE)
+    return {
+        "name": name,
+        "options": [{"name": option, "default": default} for option, default in options.items()],
+    }
 
 
 def _classes(atlas: Atlas) -> tuple[str, ...]:
-    """Names of the classes, as `Properties` has them."""
-    return tuple(name for name in atlas.properties.names if not name.startswith("component:") and name != "class")
+    """Names of the classes, as `AttributeSet` has them."""
+    return tuple(
+        name
+        for name in atlas.properties.names
+        if not name.startswith("component:") and name != "class"
+    )
 
 
 def _components(atlas: Atlas) -> torch.Tensor:
@@ -106,7 +132,12 @@ def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
     values = (atlas.codes["train"].means @ _components(atlas).T).sort(dim=0).values
     low, high = (values[round(share * (len(values) - 1))].tolist() for share in (0.01, 0.99))
     return [
-        {"name": f"component:{number}", "kind": "component", "low": low[number], "high": high[number]}
+        {
+            "name": f"component:{number}",
+            "kind": "component",
+            "low": low[number],
+            "high": high[number],
+        }
         for number in range(len(low))
     ]
 
@@ -114,17 +145,20 @@ def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
 def _keeps(atlas: Atlas) -> list[dict[str, Any]]:
     """What a journey can keep: the classes together or each, where there is a probe of them, and the components."""
     classes = isinstance(probe_of(atlas), ClassProbe)
-    named = [{"name": "class", "kind": "classes"}, *({"name": name, "kind": "class"} for name in _classes(atlas))]
+    named = [
+        {"name": "class", "kind": "classes"},
+        *({"name": name, "kind": "class"} for name in _classes(atlas)),
+    ]
     return [*(one | {"low": None, "high": None} for one in named if classes), *_attributes(atlas)]
 
 
 def _levels(atlas: Atlas) -> list[dict[str, Any]]:
     """For each level its angle, and the quantiles of held-out codes' log-density, or logit, at equal shares."""
-    widths = sorted({*OFFERED, *PLANNED}) if atlas.map.blurs else [0.0]
+    widths = sorted({*OFFERED, *PLANNED}) if atlas.map.noise_levels else [0.0]
     found = []
     for width in widths:
-        level = atlas.map.blurred(width) if width else atlas.map
-        quantiles = [level.floor(k / SHARES) for k in range(SHARES + 1)]
+        level = atlas.map.noised(width) if width else atlas.map
+        quantiles = [level.threshold(k / SHARES) for k in range(SHARES + 1)]
         found.append({"angle": math.atan(width), "quantiles": quantiles})
     return found
 

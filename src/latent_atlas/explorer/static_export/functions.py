@@ -56,7 +56,9 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
     values = ("logit", "log_prob") if log_density(atlas.map.boundary) is not None else ("logit",)
     slopes = tuple({"logit": "logit_slope", "log_prob": "score"}[name] for name in values)
     steep = _with_slopes(read, len(values))
-    found = {"slopes": Network(steep, where, ("latents", "angle"), values + slopes, {"map": values})}
+    found = {
+        "slopes": Network(steep, where, ("latents", "angle"), values + slopes, {"map": values})
+    }
     model = atlas.model
     if model is not None:
         found["decode"] = Network(model.differentiable, (latents,), ("latents",), ("images",))
@@ -86,7 +88,7 @@ def _posterior(model: Autoencoder) -> Callable[[Tensor], tuple[Tensor, ...]]:
 
 
 def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
-    """l(z) and log q(z) of the map blurred by tan(t), as `LatentMap.blurred` has them, with t an argument of the graph.
+    """l(z) and log q(z) of the map blurred by tan(t), as `LatentMap.noised` has them, with t an argument of the graph.
 
     z is seen at w cos(t), w being its place in the boundary's coordinates, and the density of w is that of w cos(t)
     times the volume cos(t)^d.
@@ -100,7 +102,9 @@ def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, 
         if density is None:
             return (logit,)
         if isinstance(boundary, AffineBoundary):
-            log_r = standard.log_prob(w) - boundary.log_scale + latent_map.dimension * angle.cos().log()
+            log_r = (
+                standard.log_prob(w) - boundary.log_scale + latent_map.dimension * angle.cos().log()
+            )
         else:
             log_r = density.log_prob(latents)
         return logit, logit + log_r
@@ -114,7 +118,9 @@ def _with_slopes(read: Callable[..., tuple[Tensor, ...]], count: int) -> Traced:
     def both(latents: Tensor, angle: Tensor) -> tuple[Tensor, ...]:
         values, pull = torch.func.vjp(lambda z: read(z, angle), latents)[:2]
         ones, none = torch.ones_like(values[0]), torch.zeros_like(values[0])
-        slopes = (pull(tuple(ones if i == k else none for i in range(count)))[0] for k in range(count))
+        slopes = (
+            pull(tuple(ones if i == k else none for i in range(count)))[0] for k in range(count)
+        )
         return (*values, *slopes)
 
     return both

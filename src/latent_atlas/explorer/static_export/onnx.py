@@ -24,7 +24,12 @@ Traced = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
 def save_graph(
-    function: Traced, examples: Sequence[Tensor], path: Path, *, inputs: Sequence[str], outputs: Sequence[str]
+    function: Traced,
+    examples: Sequence[Tensor],
+    path: Path,
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> None:
     """Write a function as an ONNX file that takes 1 to 512 rows at a time.
 
@@ -96,7 +101,9 @@ def _solve_triangular(
 ) -> Tensor:
     """X with A X = B for a triangular A (..., d, d), row by row: exact where an inverse would not be."""
     if not left:
-        transposed = _solve_triangular(factor.mT, given.mT, upper=not upper, unitriangular=unitriangular)
+        transposed = _solve_triangular(
+            factor.mT, given.mT, upper=not upper, unitriangular=unitriangular
+        )
         return transposed.mT
     d = factor.shape[-1]
     rows: list[Tensor] = []

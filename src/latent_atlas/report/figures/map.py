@@ -22,7 +22,14 @@ __all__ = ["NEAR", "draw_boundaries", "draw_levels", "draw_reliability", "fit_ag
 
 NEAR = 400  # real codes drawn, those nearest to the plane
 FAKES = 300  # fake codes drawn, wherever they are
-SINES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.98)  # sin t of the levels drawn; at 1 nothing but the boundary is left
+SINES = (
+    0.0,
+    0.2,
+    0.4,
+    0.6,
+    0.8,
+    0.98,
+)  # sin t of the levels drawn; at 1 nothing but the boundary is left
 ARROWS = 15  # along each side of a panel
 DRAWS = 20_000  # codes on each side, for the reliability
 LABELS = {"x_label": "along A to B", "y_label": "across, towards C"}
@@ -79,7 +86,9 @@ def draw_boundaries(
     plane, window = _place(anchors)
     real = codes.sample_each(generator=generator)
     real = real[plane.nearest(real, NEAR)]
-    reach = plane.distance(real).max() + 1e-4 * real.norm(dim=1).max()  # where d is 2 all distances are rounding errors
+    reach = (
+        plane.distance(real).max() + 1e-4 * real.norm(dim=1).max()
+    )  # where d is 2 all distances are rounding errors
     panels = []
     for name, latent_map in maps.items():
         fakes = latent_map.boundary.sample(FAKES, generator=generator)
@@ -95,7 +104,9 @@ def draw_boundaries(
     return boundaries_picture(panels, _extent(window), plane.project(real).cpu().numpy(), **LABELS)
 
 
-def draw_levels(latent_map: LatentMap, anchors: Sequence[Tensor], *, resolution: int = 160) -> Figure:
+def draw_levels(
+    latent_map: LatentMap, anchors: Sequence[Tensor], *, resolution: int = 160
+) -> Figure:
     """Log-density and score from sharp to smooth on the plane through three codes; a single-level map has one panel.
 
     Arguments:
@@ -107,8 +118,13 @@ def draw_levels(latent_map: LatentMap, anchors: Sequence[Tensor], *, resolution:
         UserError: the map's boundary has no density, and so no score.
     """
     plane, window = _place(anchors)
-    side_x, side_y = (window.right - window.left) / ARROWS / 2, (window.top - window.bottom) / ARROWS / 2
-    inner = Window(window.left + side_x, window.right - side_x, window.bottom + side_y, window.top - side_y)
+    side_x, side_y = (
+        (window.right - window.left) / ARROWS / 2,
+        (window.top - window.bottom) / ARROWS / 2,
+    )
+    inner = Window(
+        window.left + side_x, window.right - side_x, window.bottom + side_y, window.top - side_y
+    )
     places = inner.grid(ARROWS, ARROWS, latent_map.device)
     several = latent_map.calibration.levels > 1
     levels = []
@@ -120,7 +136,9 @@ def draw_levels(latent_map: LatentMap, anchors: Sequence[Tensor], *, resolution:
         slopes = torch.where(known, at_level.score(z) @ plane.axes.T, torch.nan)
         log_prob = chart(at_level, plane, window, resolution).fields["log_prob"]
         name = f"sin t = {sine:g}{', sharp' if sine == 0 else ''}"
-        levels.append(Level(name, log_prob.cpu().numpy(), places.cpu().numpy(), slopes.cpu().numpy()))
+        levels.append(
+            Level(name, log_prob.cpu().numpy(), places.cpu().numpy(), slopes.cpu().numpy())
+        )
     note = (
         "The population noised to z_t = cos(t) z + sin(t) eps, from sharp to where only the boundary is left. "
         if several
@@ -131,10 +149,15 @@ def draw_levels(latent_map: LatentMap, anchors: Sequence[Tensor], *, resolution:
     return levels_picture(levels, _extent(window), note=note, **LABELS)
 
 
-def draw_reliability(latent_map: LatentMap, held_out: Codes, *, generator: torch.Generator) -> Figure:
+def draw_reliability(
+    latent_map: LatentMap, held_out: Codes, *, generator: torch.Generator
+) -> Figure:
     """Said against seen on held-out codes and the boundary's, before and after the measured correction."""
     scale, shift = latent_map.calibration.scale, latent_map.calibration.shift
-    drawn = held_out.sample(DRAWS, generator=generator), latent_map.boundary.sample(DRAWS, generator=generator)
+    drawn = (
+        held_out.sample(DRAWS, generator=generator),
+        latent_map.boundary.sample(DRAWS, generator=generator),
+    )
     real, fake = (latent_map.logit(codes) for codes in drawn)
     before, after = measure(real, fake), measure(scale * real + shift, scale * fake + shift)
     correction = f"{scale:.2f}\u00a0l\u00a0{'+' if shift >= 0 else '−'}\u00a0{abs(shift):.2f}"
@@ -142,7 +165,9 @@ def draw_reliability(latent_map: LatentMap, held_out: Codes, *, generator: torch
         f"Held-out cross-entropy {before.cross_entropy:.3f} nats as learned, {after.cross_entropy:.3f} corrected to "
         f"{correction}; {math.log(2):.3f} is a coin's. The area of a dot grows with the codes in its group."
     )
-    return reliability_picture([_groups("as learned", before), _groups("corrected", after)], caption)
+    return reliability_picture(
+        [_groups("as learned", before), _groups("corrected", after)], caption
+    )
 
 
 def _place(anchors: Sequence[Tensor]) -> tuple[Plane, Window]:

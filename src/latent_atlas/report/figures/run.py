@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from latent_atlas.anomaly.result import Scores
+from latent_atlas.anomaly.result import AnomalyTable
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.evaluation.paths import JOURNEYS, travel_numbers
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
@@ -25,8 +25,8 @@ from latent_atlas.report.plots.map import map_picture
 from latent_atlas.report.plots.style import save
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Images
-from latent_atlas.travel.metrics import OUTSIDE_SHARE, frame_log_probs
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, frame_log_probs
+from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.plan import plan
 
 __all__ = [
@@ -35,8 +35,8 @@ __all__ = [
     "draw_map",
     "draw_samples",
     "draw_travel",
+    "example_triple",
     "fill_gallery",
-    "telling_triple",
 ]
 
 PANELS: tuple[tuple[str, str, Kind], ...] = (
@@ -46,7 +46,11 @@ PANELS: tuple[tuple[str, str, Kind], ...] = (
 )
 LATTICE = 13  # decoded images along each side of the map's lattice
 PAIRS = 256
-SHOWN = ("linear", "walk, arriving", "geodesic")  # of the planners that are compared, those that a run draws
+SHOWN = (
+    "linear",
+    "walk, arriving",
+    "geodesic",
+)  # of the planners that are compared, those that a run draws
 FAR = 100.0  # length over the straight line from which on a journey has come back to where it began
 EXTREMES = 16  # images shown at either end of a scoring
 FEW = 20  # held-out codes below which pairs are chosen among all codes
@@ -69,14 +73,18 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     folder = Run(run)
     atlas = Atlas.load(run, device=device)
     generator = torch.Generator(atlas.device).manual_seed(seed)
-    samples = atlas.sample(64, generator=generator)  # first of all: a run without a decoder says so here
+    samples = atlas.sample(
+        64, generator=generator
+    )  # first of all: a run without a decoder says so here
     save(draw_samples(samples), folder.file("samples.png"))
     examples = read_tensors(folder.file("examples.safetensors"))[0]["images"].float() / 255
     rebuilt = atlas.decode(atlas.encode(examples)).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
-    a, b, c = telling_triple(atlas, generator)
+    a, b, c = example_triple(atlas, generator)
     rows = {row: JOURNEYS[row] for row in SHOWN}
-    journeys = {row: atlas.travel(a, b, planner, **options) for row, (planner, options) in rows.items()}
+    journeys = {
+        row: atlas.travel(a, b, planner, **options) for row, (planner, options) in rows.items()
+    }
     if atlas.map.dimension > 1:  # codes on a line span no plane
         save(draw_map(atlas, (a, b, c), journeys), folder.file("map.png"))
     save(draw_travel(atlas, journeys), folder.file("travel.png"))
@@ -99,7 +107,7 @@ def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:
     return comparison_sheet({"original": originals.numpy(), "decoded": rebuilt.numpy()})
 
 
-def draw_extremes(atlas: Atlas, images: Tensor, scores: Scores) -> Figure:
+def draw_extremes(atlas: Atlas, images: Tensor, scores: AnomalyTable) -> Figure:
     """The oddest images and the most typical ones, the first of each on the left, above their reconstructions.
 
     Arguments:
@@ -121,10 +129,12 @@ def draw_samples(images: Images) -> Figure:
     return sheet(images.cpu().numpy())
 
 
-def draw_travel(atlas: Atlas, journeys: Mapping[str, Path]) -> Figure:
+def draw_travel(atlas: Atlas, journeys: Mapping[str, LatentPath]) -> Figure:
     """Film strips of one journey by several planners, their log-density below."""
-    floor = atlas.map.floor(OUTSIDE_SHARE)
-    return strips_picture([_strip(atlas, row, path, floor) for row, path in journeys.items()], floor)
+    threshold = atlas.map.threshold(OFF_MANIFOLD_SHARE)
+    return strips_picture(
+        [_strip(atlas, row, path, threshold) for row, path in journeys.items()], threshold
+    )
 
 
 def draw_geometry(spaces: Mapping[str, Geometry]) -> Figure:
@@ -132,14 +142,21 @@ def draw_geometry(spaces: Mapping[str, Geometry]) -> Figure:
     panels = []
     for name, space in spaces.items():
         stretch, spectrum = (
-            np.array([band.low, band.middle, band.high]) for band in (space.stretch, space.singular_values)
+            np.array([band.low, band.middle, band.high])
+            for band in (space.stretch, space.singular_values)
         )
         at, shares = np.array(space.stretch.at), np.array(space.singular_values.at)
         panels.append(Space(name, at, stretch, np.array(space.pearson_by_radius), shares, spectrum))
     return spaces_picture(panels, next(iter(spaces.values())).features)
 
 
-def draw_map(atlas: Atlas, anchors: Sequence[Tensor], journeys: Mapping[str, Path], *, resolution: int = 256) -> Figure:
+def draw_map(
+    atlas: Atlas,
+    anchors: Sequence[Tensor],
+    journeys: Mapping[str, LatentPath],
+    *,
+    resolution: int = 256,
+) -> Figure:
     """The map on the plane through three codes, with real codes and journeys on it.
 
     Arguments:
@@ -164,19 +181,21 @@ def draw_map(atlas: Atlas, anchors: Sequence[Tensor], journeys: Mapping[str, Pat
             if kind in fields  # a boundary without a density gives no log-density
         ],
         (window.left, window.right, window.bottom, window.top),
-        floor=atlas.map.floor(OUTSIDE_SHARE),
+        threshold=atlas.map.threshold(OFF_MANIFOLD_SHARE),
         codes=codes,
         code_labels=labels,
         label_names=atlas.label_names,
         anchors=thumbnails,
-        paths={row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in journeys.items()},
+        paths={
+            row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in journeys.items()
+        },
         lattice=None if atlas.model is None else _lattice(atlas, plane, window),
         x_label="along A to B",
         y_label="across, towards C",
     )
 
 
-def telling_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def example_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Three held-out codes worth looking at, shape (d,) each.
 
     A and B are, of 64 random typical pairs, the one whose straight line sinks deepest under the population's floor;
@@ -197,14 +216,22 @@ def telling_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Te
     offset = means - a
     across = (offset - (offset @ along)[:, None] * along).norm(dim=1)
     off_the_line = across >= min(0.3 * (b - a).norm().item(), across.max().item())
-    return a, b, means[int((means - walked).norm(dim=1).masked_fill(~off_the_line, torch.inf).argmin())]
+    return (
+        a,
+        b,
+        means[int((means - walked).norm(dim=1).masked_fill(~off_the_line, torch.inf).argmin())],
+    )
 
 
-def describe(path: Path) -> str:
+def describe(path: LatentPath) -> str:
     """One journey's numbers in words: frames outside, length, distance left, and what its planner adds."""
     numbers = {name: values[0].item() for name, values in path.metrics.items()}
     if "moved" in numbers:
-        return f"moved by {numbers['moved']:.2f}" if numbers["moved"] > 0 else "in the population already"
+        return (
+            f"moved by {numbers['moved']:.2f}"
+            if numbers["moved"] > 0
+            else "in the population already"
+        )
     judged = len(path.points) - 2 or 2  # the inner frames, or both ends
     words = [f"{round(numbers['outside'] * judged)} of {judged} outside"]
     if numbers["length_ratio"] < FAR:
@@ -215,13 +242,17 @@ def describe(path: Path) -> str:
         words.append(f"{100 * numbers['reached']:.0f} % of the change")
     if numbers.get("broken", 0) > 0:
         words.append(f"{100 * numbers['broken']:.0f} % of frames do not keep it")
-    words += [name.replace("_", " ") for name, taken in numbers.items() if name.startswith("by_") and taken == 1]
+    words += [
+        name.replace("_", " ")
+        for name, taken in numbers.items()
+        if name.startswith("by_") and taken == 1
+    ]
     return ", ".join(words)
 
 
-def _strip(atlas: Atlas, row: str, path: Path, floor: float) -> Strip:
+def _strip(atlas: Atlas, row: str, path: LatentPath, threshold: float) -> Strip:
     log_probs = frame_log_probs(atlas.map, path.points)[:, 0].cpu().numpy()
-    return Strip(row, path.strip().cpu().numpy(), log_probs, log_probs < floor, describe(path))
+    return Strip(row, path.strip().cpu().numpy(), log_probs, log_probs < threshold, describe(path))
 
 
 def _codes_near(atlas: Atlas, plane: Plane) -> tuple[np.ndarray, np.ndarray | None]:
@@ -238,6 +269,8 @@ def _lattice(atlas: Atlas, plane: Plane, window: Window) -> np.ndarray:
     """Images decoded at the centres of equal cells of the window, the lowest row first."""
     half_x = (window.right - window.left) / LATTICE / 2
     half_y = (window.top - window.bottom) / LATTICE / 2
-    centres = Window(window.left + half_x, window.right - half_x, window.bottom + half_y, window.top - half_y)
+    centres = Window(
+        window.left + half_x, window.right - half_x, window.bottom + half_y, window.top - half_y
+    )
     images = atlas.decode(plane.lift(centres.grid(LATTICE, LATTICE, atlas.device)))
     return images.unflatten(0, (LATTICE, LATTICE)).cpu().numpy()

@@ -68,12 +68,16 @@ def animation(
         raise UserError(f"fps is {fps}; choose a positive number of frames a second")
     films = films if films.ndim == 5 else films[:, None]
     if len(captions) not in (0, films.shape[1]):
-        raise UserError(f"there are {films.shape[1]} journeys and {len(captions)} captions; give one to each, or none")
+        raise UserError(
+            f"there are {films.shape[1]} journeys and {len(captions)} captions; give one to each, or none"
+        )
     require_images(films[0])
     count, _, height, width = films.shape[1:]
     columns, factor = _layout(count, height, width, captions)
     headings = [_heading(text, factor * width) for text in captions]
-    pixels = np.stack([_even(grid(_cells(frame, factor, headings), columns, GAP)) for frame in films])
+    pixels = np.stack(
+        [_even(grid(_cells(frame, factor, headings), columns, GAP)) for frame in films]
+    )
     return Animation(np.concatenate([pixels, pixels[-2:0:-1]]) if bounce else pixels, fps)
 
 
@@ -88,7 +92,9 @@ def save_animation(moving: Animation, path: Path) -> Path:
     """
     writers = {".gif": _write_gif, ".mp4": _write_mp4}
     if path.suffix.lower() not in writers:
-        raise UserError(f"an animation cannot be written to '{path.name}'; choose a name that ends in .gif or .mp4")
+        raise UserError(
+            f"an animation cannot be written to '{path.name}'; choose a name that ends in .gif or .mp4"
+        )
     writers[path.suffix.lower()](moving, path)
     return path
 
@@ -100,7 +106,10 @@ def _layout(count: int, height: int, width: int, captions: Sequence[str]) -> tup
     while True:
         columns = min(count, max(1, (LARGEST + GAP) // (max(least, factor * width) + GAP)))
         rows = -(-count // columns)
-        fits = rows * (factor * height + GAP + CAPTION * bool(captions)) <= LARGEST + GAP and factor * width <= LARGEST
+        fits = (
+            rows * (factor * height + GAP + CAPTION * bool(captions)) <= LARGEST + GAP
+            and factor * width <= LARGEST
+        )
         if fits or factor == 1:
             return columns, factor
         factor -= 1
@@ -122,7 +131,9 @@ def _cells(
     if not headings:
         return tiles
     count, height, width, _ = tiles.shape
-    cells = np.full((count, CAPTION + height, max(width, *(h.shape[1] for h in headings)), 3), 255, np.uint8)
+    cells = np.full(
+        (count, CAPTION + height, max(width, *(h.shape[1] for h in headings)), 3), 255, np.uint8
+    )
     for cell, heading, picture in zip(cells, headings, tiles, strict=True):
         for top, part in ((0, heading), (CAPTION, picture)):
             left = (cell.shape[1] - part.shape[1]) // 2
@@ -138,16 +149,22 @@ def _even(canvas: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width
 def _write_gif(moving: Animation, path: Path) -> None:
     """One palette for all frames, and no dithering: what stands still does not flicker."""
     if moving.fps > FASTEST_GIF:
-        raise UserError(f"a GIF shows at most {FASTEST_GIF} frames a second, not {moving.fps:g}; lower fps or use .mp4")
+        raise UserError(
+            f"a GIF shows at most {FASTEST_GIF} frames a second, not {moving.fps:g}; lower fps or use .mp4"
+        )
     frames, height, width, _ = moving.pixels.shape
     column = Image.fromarray(moving.pixels.reshape(frames * height, width, 3))
     if (moving.pixels == moving.pixels[..., :1]).all():
         column = column.convert("L")  # 256 greys need no choice of colours
     else:
         column = column.quantize(256, dither=Image.Dither.NONE)
-    pictures = [column.crop((0, top, width, top + height)) for top in range(0, frames * height, height)]
+    pictures = [
+        column.crop((0, top, width, top + height)) for top in range(0, frames * height, height)
+    ]
     duration = 10 * round(100 / moving.fps)  # a GIF counts in hundredths of a second
-    pictures[0].save(path, format="GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0)
+    pictures[0].save(
+        path, format="GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0
+    )
 
 
 def _write_mp4(moving: Animation, path: Path) -> None:
@@ -159,7 +176,9 @@ def _write_mp4(moving: Animation, path: Path) -> None:
     try:
         import av  # an extra, and slow to import
     except ImportError:
-        raise UserError("MP4 needs PyAV, which is missing; pip install latent-atlas[video], or write a .gif") from None
+        raise UserError(
+            "MP4 needs PyAV, which is missing; pip install latent-atlas[video], or write a .gif"
+        ) from None
     if ENCODER not in av.codecs_available:
         raise UserError(
             f"MP4 needs the encoder {ENCODER}, which this PyAV was built without; pip install --force-reinstall "

@@ -64,7 +64,9 @@ def boundaries_picture(
     columns = 3 if len(panels) in (5, 6) else min(4, len(panels))
     top = title_height(title)
     captions = [Caption(panel.name, panel.notes) for panel in panels]
-    figure, places = panel_rows(captions, extent, columns, Room(top + LEGEND, RIGHT, BAR), (x_label, y_label))
+    figure, places = panel_rows(
+        captions, extent, columns, Room(top + LEGEND, RIGHT, BAR), (x_label, y_label)
+    )
     write_title(figure, title)
     _legend(figure, top, far=any(not panel.near.all() for panel in panels))
     plane = Plane(extent, None, None)
@@ -75,11 +77,21 @@ def boundaries_picture(
     return figure
 
 
-def _draw(axes: Axes, plane: Plane, panel: Against, codes: Float[np.ndarray, "n 2"]) -> ScalarMappable:
+def _draw(
+    axes: Axes, plane: Plane, panel: Against, codes: Float[np.ndarray, "n 2"]
+) -> ScalarMappable:
     """Realness and the line where it is 1/2, the fake codes and on top the real ones."""
     ground = draw_field(axes, plane, _field(panel))
     for chosen, opacity in ((~panel.near, FAINT), (panel.near, 0.9)):
-        axes.scatter(*panel.fakes[chosen].T, s=7, marker="x", color=INK, linewidths=0.6, alpha=opacity, zorder=2)
+        axes.scatter(
+            *panel.fakes[chosen].T,
+            s=7,
+            marker="x",
+            color=INK,
+            linewidths=0.6,
+            alpha=opacity,
+            zorder=2,
+        )
     axes.scatter(*codes.T, s=5, color=PAPER, edgecolors=INK, linewidths=0.3, zorder=2.5)
     if within(panel.realness, 0.5):
         plane.contour(axes, panel.realness, [0.5], zorder=3, **HALF).set_gid("half")
@@ -91,7 +103,13 @@ def _field(panel: Against) -> Field:
 
 
 def _legend(figure: Figure, top: int, far: bool) -> None:
-    cross: dict[str, Any] = {"marker": "x", "linestyle": "", "markersize": 4, "color": INK, "markeredgewidth": 0.8}
+    cross: dict[str, Any] = {
+        "marker": "x",
+        "linestyle": "",
+        "markersize": 4,
+        "color": INK,
+        "markeredgewidth": 0.8,
+    }
     handles = [
         Line2D([], [], label="realness 1/2", color=INK, linewidth=HALF["linewidths"]),
         Line2D([], [], label="real codes nearest to the plane" if far else "real codes", **REAL),

@@ -77,11 +77,31 @@ def _draw(axes: Axes, panel: Dots) -> None:
     axes.set(ylim=(len(heights) - 0.5, -0.5))
     axes.set_yticks(heights, list(panel.values))
     axes.tick_params(axis="y", length=0)
-    present = [(height, values) for height, values in zip(heights, panel.values.values(), strict=True) if len(values)]
+    present = [
+        (height, values)
+        for height, values in zip(heights, panel.values.values(), strict=True)
+        if len(values)
+    ]
     if len({len(values) for _, values in present}) == 1:
         joined = np.array([values for _, values in present])
-        axes.plot(joined, [height for height, _ in present], color=SOFT, linewidth=0.4, alpha=0.6, zorder=1)
+        axes.plot(
+            joined,
+            [height for height, _ in present],
+            color=SOFT,
+            linewidth=0.4,
+            alpha=0.6,
+            zorder=1,
+        )
     for height, values in present:
         style = LINES[int(height) % len(LINES)]
-        axes.scatter(values, np.full(len(values), height), s=14, color=style.color, marker=style.marker, zorder=2)
-        axes.plot([values.mean()] * 2, [height - 0.32, height + 0.32], color=INK, linewidth=1.4, zorder=3)
+        axes.scatter(
+            values,
+            np.full(len(values), height),
+            s=14,
+            color=style.color,
+            marker=style.marker,
+            zorder=2,
+        )
+        axes.plot(
+            [values.mean()] * 2, [height - 0.32, height + 0.32], color=INK, linewidth=1.4, zorder=3
+        )

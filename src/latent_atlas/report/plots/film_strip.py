@@ -61,7 +61,7 @@ class Strip:
     """What the numbers say, such as "2 of 17 outside"."""
 
 
-def strips_picture(strips: Sequence[Strip], floor: float, title: str | None = None) -> Figure:
+def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None = None) -> Figure:
     """Film strips one below the other, frames outside the population outlined, and their log-densities below.
 
     Arguments:
@@ -85,7 +85,7 @@ def strips_picture(strips: Sequence[Strip], floor: float, title: str | None = No
     # Half a gap beyond the films on both sides: each frame's number then stands below its picture.
     edge = GAP / 2 - OUTLINE
     axes = place(figure, COLUMN - edge, tops[-1], length + 2 * edge, PANEL)
-    _curves(axes, strips, floor, frames)
+    _curves(axes, strips, threshold, frames)
     return figure
 
 
@@ -126,28 +126,28 @@ def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle
         write(figure, MARGIN, top + 40 + 28 * number, line, size=8, color=SOFT)
 
 
-def _limits(strips: Sequence[Strip], floor: float) -> tuple[float, float]:
+def _limits(strips: Sequence[Strip], threshold: float) -> tuple[float, float]:
     """The range of log-densities to show: all of it, unless the deepest fall would flatten the rest."""
     values = np.concatenate([strip.log_prob for strip in strips])
-    values = np.append(values[np.isfinite(values)], floor)
+    values = np.append(values[np.isfinite(values)], threshold)
     high = float(values.max())
-    spread = max(high - floor, 1e-3)
-    low = max(float(values.min()), floor - DEEPEST * spread)
-    low = min(low, floor - 0.4 * spread)
+    spread = max(high - threshold, 1e-3)
+    low = max(float(values.min()), threshold - DEEPEST * spread)
+    low = min(low, threshold - 0.4 * spread)
     return low - 0.08 * (high - low), high + 0.08 * (high - low)
 
 
-def _curves(axes: Axes, strips: Sequence[Strip], floor: float, frames: int) -> None:
+def _curves(axes: Axes, strips: Sequence[Strip], threshold: float, frames: int) -> None:
     """Log-density against frame number, each frame below its picture."""
     label_axes(axes, "frame", "log-density (nats)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_xlim(-0.5, frames - 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(min(frames, 17), integer=True, steps=[1, 2, 5, 10]))
     axes.grid(axis="y", color=RULE, linewidth=0.5)
-    low, high = _limits(strips, floor)
+    low, high = _limits(strips, threshold)
     axes.set_ylim(low, high)
-    axes.axhspan(low, floor, color=SIGNAL, alpha=0.09, linewidth=0)
-    axes.axhline(floor, color=SIGNAL, linewidth=1.1, linestyle=(0, (4, 2)))
+    axes.axhspan(low, threshold, color=SIGNAL, alpha=0.09, linewidth=0)
+    axes.axhline(threshold, color=SIGNAL, linewidth=1.1, linestyle=(0, (4, 2)))
     for index, strip in enumerate(strips):
         style = LINES[index % len(LINES)]
         axes.plot(

@@ -49,7 +49,9 @@ class Space:
     """Of the decoder's Jacobian at each, over codes."""
 
 
-def spaces_picture(spaces: Sequence[Space], seen_in: str = "features", title: str | None = None) -> Figure:
+def spaces_picture(
+    spaces: Sequence[Space], seen_in: str = "features", title: str | None = None
+) -> Figure:
     """Stretch and correlation by radius, and singular values of the decoder's Jacobian.
 
     Flat and narrow bands are good: a step changes the image as much near as far, and whatever its direction.
@@ -67,11 +69,20 @@ def spaces_picture(spaces: Sequence[Space], seen_in: str = "features", title: st
     top = title_height(title) + LEGEND
     figure = blank(WIDTH, top + ABOVE + HEIGHT + BELOW)
     write_title(figure, title)
-    draw_handles(figure, [Line2D([], [], label=space.name, **_look(line)) for space, line in lined], top - LEGEND)
+    draw_handles(
+        figure,
+        [Line2D([], [], label=space.name, **_look(line)) for space, line in lined],
+        top - LEGEND,
+    )
     stretch, correlation, spectrum = (_panel(figure, column, top + ABOVE) for column in range(3))
     _label(stretch, "Stretch", f"distance in {seen_in} per latent unit", "latent distance")
     _label(correlation, "Correlation", f"of distances in Z and in {seen_in}", "latent distance")
-    _label(spectrum, "Singular values of the Jacobian", "change of the image per latent unit", "share of directions")
+    _label(
+        spectrum,
+        "Singular values of the Jacobian",
+        "change of the image per latent unit",
+        "share of directions",
+    )
     for space, line in lined:
         _band(stretch, space.radii, space.stretch, line)
         correlation.plot(space.radii, space.correlation, **_look(line))
@@ -83,7 +94,9 @@ def spaces_picture(spaces: Sequence[Space], seen_in: str = "features", title: st
     spectrum.set(yscale="log")
     for axis in (stretch.xaxis, stretch.yaxis, correlation.xaxis, spectrum.yaxis):
         low, high = axis.get_view_interval()
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 5, 7)))
+        axis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if high > 10 * low else (1, 1.5, 2, 3, 5, 7))
+        )
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(NullLocator())
     return figure
@@ -101,10 +114,18 @@ def _label(axes: Axes, name: str, unit: str, across: str) -> None:
     axes.grid(axis="y", color=RULE, linewidth=0.5)
 
 
-def _band(axes: Axes, at: Float[np.ndarray, " k"], band: Float[np.ndarray, "3 k"], line: LineStyle) -> None:
+def _band(
+    axes: Axes, at: Float[np.ndarray, " k"], band: Float[np.ndarray, "3 k"], line: LineStyle
+) -> None:
     axes.fill_between(at, band[0], band[2], color=line.color, alpha=0.15, linewidth=0)
     axes.plot(at, band[1], **_look(line))
 
 
 def _look(line: LineStyle) -> dict[str, Any]:
-    return {"color": line.color, "linestyle": line.dashes, "marker": line.marker, "markersize": 3.5, "linewidth": 1.3}
+    return {
+        "color": line.color,
+        "linestyle": line.dashes,
+        "marker": line.marker,
+        "markersize": 3.5,
+        "linewidth": 1.3,
+    }

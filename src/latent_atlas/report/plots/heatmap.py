@@ -63,7 +63,7 @@ class Field:
     kind: Kind
     """Decides the colours: 0 to 1 bit; 0 to 1 around a middle of 1/2; or a long tail cut at its lower end."""
 
-    def range(self, floor: float | None) -> tuple[float, float]:
+    def range(self, threshold: float | None) -> tuple[float, float]:
         """Lowest and highest value that gets a colour of its own.
 
         A log-density falls without end outside the population; its colours end at the 10 % quantile of the
@@ -75,15 +75,15 @@ class Field:
         if not values.size:
             return 0.0, 1.0
         low, high = float(np.quantile(values, 0.1)), float(values.max())
-        if floor is not None and floor < high:
-            low = max(low, floor - 2 * (high - floor))
+        if threshold is not None and threshold < high:
+            low = max(low, threshold - 2 * (high - threshold))
         return min(low, high - 1e-3), high
 
-    def levels(self, floor: float | None) -> list[float]:
+    def levels(self, threshold: float | None) -> list[float]:
         """Heights of the contour lines, all of them inside the field's values."""
         levels = [0.1, 0.25, 0.5, 0.75, 0.9]
         if self.kind == "log_prob":
-            levels = MaxNLocator(7).tick_values(*self.range(floor))
+            levels = MaxNLocator(7).tick_values(*self.range(threshold))
         return [float(level) for level in levels if within(self.values, float(level))]
 
 
@@ -94,9 +94,11 @@ class Plane:
     extent: Extent
     log_prob: Float[np.ndarray, "h w"] | None
     """Log-density in nats, laid out as a field's values; None where no field gives it."""
-    floor: float | None
+    threshold: float | None
 
-    def contour(self, axes: Axes, values: Float[np.ndarray, "_ _"], levels: list[float], **style: Any) -> Any:
+    def contour(
+        self, axes: Axes, values: Float[np.ndarray, "_ _"], levels: list[float], **style: Any
+    ) -> Any:
         """Draw lines of equal height."""
         x0, x1, y0, y1 = self.extent
         rows, columns = values.shape
@@ -131,14 +133,16 @@ def draw_field(axes: Axes, plane: Plane, one: Field) -> ScalarMappable:
     x, y = (x1 - x0) / max(columns - 1, 1) / 2, (y1 - y0) / max(rows - 1, 1) / 2
     image = axes.imshow(
         np.ma.masked_invalid(one.values), origin="lower", extent=(x0 - x, x1 + x, y0 - y, y1 + y),
-        cmap=_COLORS[one.kind], norm=Normalize(*one.range(plane.floor)), interpolation="bilinear", aspect="auto",
+        cmap=_COLORS[one.kind], norm=Normalize(*one.range(plane.threshold)), interpolation="bilinear", aspect="auto",
     )  # fmt: skip
     axes.set(xlim=(x0, x1), ylim=(y0, y1))
-    levels = one.levels(plane.floor)
+    levels = one.levels(plane.threshold)
     if levels:
         color = PAPER if one.kind == "confusion" else INK
         widths = [1.1 if one.kind == "realness" and level == 0.5 else 0.5 for level in levels]
-        plane.contour(axes, one.values, levels, colors=color, linewidths=widths, linestyles="solid", alpha=0.5)
+        plane.contour(
+            axes, one.values, levels, colors=color, linewidths=widths, linestyles="solid", alpha=0.5
+        )
     return image
 
 
@@ -158,20 +162,34 @@ def draw_edge(axes: Axes, plane: Plane, veil: bool) -> None:
     Arguments:
         veil: Fade what lies outside it.
     """
-    if plane.log_prob is None or plane.floor is None or not within(plane.log_prob, plane.floor):
+    if (
+        plane.log_prob is None
+        or plane.threshold is None
+        or not within(plane.log_prob, plane.threshold)
+    ):
         return
     if veil:
         low = float(plane.log_prob[np.isfinite(plane.log_prob)].min()) - 1
         filled = np.nan_to_num(plane.log_prob, nan=low, neginf=low)
-        plane.contour(axes, filled, [low - 1, plane.floor], colors=[PAPER], alpha=0.55, zorder=1.5, filled=True)
+        plane.contour(
+            axes,
+            filled,
+            [low - 1, plane.threshold],
+            colors=[PAPER],
+            alpha=0.55,
+            zorder=1.5,
+            filled=True,
+        )
     lines = plane.contour(
-        axes, plane.log_prob, [plane.floor],
+        axes, plane.log_prob, [plane.threshold],
         colors=EDGE["color"], linewidths=EDGE["linewidth"], linestyles="solid", zorder=3,
     )  # fmt: skip
     lines.set(path_effects=EDGE["path_effects"], gid="population edge")
 
 
-def draw_lattice(axes: Axes, plane: Plane, lattice: Float[np.ndarray, "rows columns c h w"]) -> None:
+def draw_lattice(
+    axes: Axes, plane: Plane, lattice: Float[np.ndarray, "rows columns c h w"]
+) -> None:
     """Cover the panel with images, each in the cell whose centre it was decoded at; the first row is the lowest."""
     rows, columns, channels, height, width = lattice.shape
     upright = lattice[::-1].reshape(rows * columns, channels, height, width)

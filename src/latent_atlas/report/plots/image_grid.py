@@ -28,7 +28,9 @@ LARGEST = 256  # pixels that a tile takes at most: four samples need no poster,
 ENLARGED = 12  # and no larger a multiple of the image
 
 
-def sheet(images: Float[np.ndarray, "n c h w"], columns: int | None = None, title: str | None = None) -> Figure:
+def sheet(
+    images: Float[np.ndarray, "n c h w"], columns: int | None = None, title: str | None = None
+) -> Figure:
     """A grid of images, row by row.
 
     Arguments:
@@ -79,7 +81,9 @@ def comparison_sheet(
     return figure
 
 
-def _tiles(images: Float[np.ndarray, "n c h w"], room: int | float) -> UInt8[np.ndarray, "n height width 3"]:
+def _tiles(
+    images: Float[np.ndarray, "n c h w"], room: int | float
+) -> UInt8[np.ndarray, "n height width 3"]:
     """Pixels of each image, at a size that suits `room` pixels of width, gap included."""
     width = images.shape[-1]
     return tile(images, width_for(width, min(LARGEST, ENLARGED * width, room - GAP)))
@@ -94,7 +98,9 @@ def _same_shape(rows: Mapping[str, Float[np.ndarray, "_ _ _ _"]]) -> list[np.nda
     images = list(rows.values())
     if not images or any(row.shape != images[0].shape for row in images):
         shapes = ", ".join(f"{name} {row.shape}" for name, row in rows.items()) or "none"
-        raise UserError(f"rows to compare have the shapes {shapes}; give at least one, all of the same shape")
+        raise UserError(
+            f"rows to compare have the shapes {shapes}; give at least one, all of the same shape"
+        )
     require_images(images[0])
     return images
 
@@ -108,4 +114,7 @@ def _columns_for(count: int) -> int:
     """
     wish = sqrt(1.6 * count)
     choices = range(max(1, int(0.7 * wish)), ceil(1.5 * wish) + 1)
-    return min(choices, key=lambda columns: (-count % columns / columns + abs(columns - wish) / wish, columns))
+    return min(
+        choices,
+        key=lambda columns: (-count % columns / columns + abs(columns - wish) / wish, columns),
+    )

@@ -25,7 +25,10 @@ from latent_atlas.report.plots.style import (
 __all__ = ["LINE", "Caption", "Room", "lines_of", "panel_rows", "write_lines"]
 
 LEFT = 105  # pixels for the vertical axis of a row
-ABOVE, BETWEEN = 58, 30  # pixels for a heading, and from the text of one row to the next row's headings
+ABOVE, BETWEEN = (
+    58,
+    30,
+)  # pixels for a heading, and from the text of one row to the next row's headings
 TICKS, AXIS = 52, 100  # pixels for tick labels, and in the lowest row for the axis' name too
 LINE = 32  # pixels from one line of text to the next
 
@@ -61,7 +64,9 @@ def panel_rows(
     pitch = (WIDTH - 2 * MARGIN - LEFT - room.end) // max(columns, 2)
     width = pitch - room.right
     height = round(width * shape_of(extent))
-    below = [[line for note in caption.notes for line in lines_of(note, width)] for caption in captions]
+    below = [
+        [line for note in caption.notes for line in lines_of(note, width)] for caption in captions
+    ]
     row = ABOVE + height + TICKS + max(map(len, below)) * LINE + BETWEEN
     figure_height = room.top + ceil(len(captions) / columns) * row - BETWEEN + AXIS - TICKS + MARGIN
     figure = blank(2 * MARGIN + LEFT + columns * pitch + room.end, figure_height)

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from latent_atlas.errors import UserError
 from latent_atlas.report.plots.heatmap import Extent, Field, Plane, draw_bar, draw_field
 from latent_atlas.report.plots.layout import LINE, Caption, Room, lines_of, panel_rows, write_lines
-from latent_atlas.report.plots.style import INK, MARGIN, PAPER, WIDTH, beside, head, title_height, write_title
+from latent_atlas.report.plots.style import (
+    INK,
+    MARGIN,
+    PAPER,
+    WIDTH,
+    beside,
+    head,
+    title_height,
+    write_title,
+)
 
 __all__ = ["Level", "arrows", "levels_picture"]
 
@@ -66,7 +75,9 @@ def levels_picture(
     for axes, level in zip(places, levels, strict=True):
         field = Field(level.name, "nats", level.log_prob, "log_prob")
         ground = draw_field(axes, Plane(extent, None, None), field)
-        head(axes, "", f"nats, darkest at ≤ {field.range(None)[0]:.3g}".replace("-", "−"), RIGHT - 40)
+        head(
+            axes, "", f"nats, darkest at ≤ {field.range(None)[0]:.3g}".replace("-", "−"), RIGHT - 40
+        )
         draw_bar(figure, beside(figure, axes, 22, 26), ground, field)
         _draw_arrows(axes, extent, level)
     return figure
@@ -110,4 +121,6 @@ def arrows(slopes: Float[np.ndarray, "k 2"], longest: float) -> Float[np.ndarray
     if not lengths.any():
         return slopes
     compressed = np.log1p(lengths / np.median(lengths[lengths > 0]))
-    return longest * compressed / compressed.max() * slopes / np.maximum(lengths, np.finfo(float).tiny)
+    return (
+        longest * compressed / compressed.max() * slopes / np.maximum(lengths, np.finfo(float).tiny)
+    )

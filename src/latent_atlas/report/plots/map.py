@@ -43,7 +43,11 @@ from latent_atlas.report.plots.style import (
 __all__ = ["map_picture"]
 
 LEFT, RIGHT = 105, 125  # pixels beside a panel: its axis, and its colour bar
-ABOVE, BETWEEN, BELOW = 58, 50, 100  # pixels for a heading, for tick labels, and for the lowest panels' axis too
+ABOVE, BETWEEN, BELOW = (
+    58,
+    50,
+    100,
+)  # pixels for a heading, for tick labels, and for the lowest panels' axis too
 NO_CODES = np.zeros((0, 2))
 
 
@@ -51,7 +55,7 @@ def map_picture(
     fields: Sequence[Field],
     extent: Extent,
     *,
-    floor: float | None = None,
+    threshold: float | None = None,
     codes: Float[np.ndarray, "m 2"] = NO_CODES,
     code_labels: Int[np.ndarray, " m"] | None = None,
     label_names: Sequence[str] = (),
@@ -82,10 +86,12 @@ def map_picture(
     if count == 0:
         raise UserError("there is no map to draw; give at least one field or a lattice")
     log_prob = next((one.values for one in fields if one.kind == "log_prob"), None)
-    plane = Plane(extent, log_prob, floor)
+    plane = Plane(extent, log_prob, threshold)
     marks = Marks(codes, code_labels, tuple(label_names), anchors or {}, paths or {})
     figure, panels = _layout(count, extent, title)
-    draw_legend(figure, marks, title_height(title), edge=log_prob is not None and floor is not None)
+    draw_legend(
+        figure, marks, title_height(title), edge=log_prob is not None and threshold is not None
+    )
     for index, axes in enumerate(panels):
         lowest, leftmost = index + _columns(count) >= count, index % _columns(count) == 0
         label_axes(axes, x_label if lowest else "", y_label if leftmost else "")
@@ -115,7 +121,10 @@ def _layout(count: int, extent: Extent, title: str | None) -> tuple[Figure, list
     figure = blank(across, top + rows * (ABOVE + height + BETWEEN) - BETWEEN + BELOW)
     write_title(figure, title)
     boxes = [
-        (MARGIN + LEFT + column * (LEFT + width + RIGHT), top + ABOVE + row * (ABOVE + height + BETWEEN))
+        (
+            MARGIN + LEFT + column * (LEFT + width + RIGHT),
+            top + ABOVE + row * (ABOVE + height + BETWEEN),
+        )
         for row in range(rows)
         for column in range(columns)
     ]
@@ -126,7 +135,7 @@ def _field_panel(figure: Figure, axes: Axes, plane: Plane, one: Field, marks: Ma
     """One field with all that lies on it, its heading and its colour bar."""
     unit = one.unit
     if one.kind == "log_prob":
-        low = f"{one.range(plane.floor)[0]:.3g}".replace("-", "−")
+        low = f"{one.range(plane.threshold)[0]:.3g}".replace("-", "−")
         unit = f"{unit}, darkest at ≤ {low}"
     head(axes, one.name, unit, RIGHT - 20)
     draw_bar(figure, beside(figure, axes, 22, 26), draw_field(axes, plane, one), one)
@@ -134,7 +143,9 @@ def _field_panel(figure: Figure, axes: Axes, plane: Plane, one: Field, marks: Ma
     draw_edge(axes, plane, veil=False)
 
 
-def _lattice_panel(axes: Axes, plane: Plane, lattice: Float[np.ndarray, "_ _ _ _ _"], marks: Marks) -> None:
+def _lattice_panel(
+    axes: Axes, plane: Plane, lattice: Float[np.ndarray, "_ _ _ _ _"], marks: Marks
+) -> None:
     head(axes, "What each place decodes to", "", 0)
     draw_lattice(axes, plane, lattice)
     draw_marks(axes, marks, dots=False, names=False)

@@ -34,7 +34,13 @@ Anchor = tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "c h w"]]
 
 LEGEND = 44  # pixels for the line that names what lies on the panels
 THUMBNAIL = 0.15  # side of a thumbnail, as a share of the panel's
-DISTANCES = (0.95, 1.2, 1.5, 1.9, 2.4)  # from an anchor to the middle of its thumbnail, in thumbnail sides
+DISTANCES = (
+    0.95,
+    1.2,
+    1.5,
+    1.9,
+    2.4,
+)  # from an anchor to the middle of its thumbnail, in thumbnail sides
 DIRECTIONS = 32
 MOST_DOTS = 900
 
@@ -66,7 +72,10 @@ class Marks:
 
     def styled_paths(self) -> list[tuple[str, np.ndarray, LineStyle]]:
         """Each path with its name and its line."""
-        return [(name, path, LINES[index % len(LINES)]) for index, (name, path) in enumerate(self.paths.items())]
+        return [
+            (name, path, LINES[index % len(LINES)])
+            for index, (name, path) in enumerate(self.paths.items())
+        ]
 
 
 def draw_marks(axes: Axes, marks: Marks, dots: bool, names: bool) -> None:
@@ -122,7 +131,9 @@ def thumbnail_places(axes: Axes, marks: Marks) -> list[Float[np.ndarray, " 2"]]:
     return [axes.transData.inverted().transform(middle) for middle in taken]
 
 
-def draw_thumbnails(figure: Figure, axes: Axes, marks: Marks, places: list[Float[np.ndarray, " 2"]]) -> None:
+def draw_thumbnails(
+    figure: Figure, axes: Axes, marks: Marks, places: list[Float[np.ndarray, " 2"]]
+) -> None:
     """Show each anchor's image at its place, tied to the anchor by a thin line."""
     for (anchor, image), place in zip(marks.anchors.values(), places, strict=True):
         axes.plot(*np.stack([anchor, place], axis=1), color=INK, linewidth=0.9, zorder=5)
@@ -132,7 +143,9 @@ def draw_thumbnails(figure: Figure, axes: Axes, marks: Marks, places: list[Float
         paste(figure, int(x - width / 2), int(figure.bbox.height - y - height / 2), framed)
 
 
-def _thumbnail(image: Float[np.ndarray, "c h w"], axes: Axes) -> UInt8[np.ndarray, "height width 3"]:
+def _thumbnail(
+    image: Float[np.ndarray, "c h w"], axes: Axes
+) -> UInt8[np.ndarray, "height width 3"]:
     """The image at a size that suits the panel, with a white and a dark border."""
     tiles = tile(image[None], width_for(image.shape[-1], THUMBNAIL * axes.bbox.width))
     white = np.pad(tiles[0], ((4, 4), (4, 4), (0, 0)), constant_values=255)
@@ -150,7 +163,9 @@ def _free_place(
     start = to_pixels(place)
     angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
     around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    lines = np.concatenate([to_pixels(_dense(path)) for path in marks.paths.values()] or [np.zeros((0, 2))])
+    lines = np.concatenate(
+        [to_pixels(_dense(path)) for path in marks.paths.values()] or [np.zeros((0, 2))]
+    )
     letters = to_pixels(np.array([at for at, _ in marks.anchors.values()], float))
     codes = to_pixels(marks.codes)
     half, box = side / 2 + 6, axes.bbox

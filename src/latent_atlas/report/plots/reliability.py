@@ -28,7 +28,10 @@ from latent_atlas.report.plots.style import (
 __all__ = ["Groups", "reliability_picture"]
 
 SIDE, LEFT, BELOW = 720, 120, 100  # pixels of the panel, and for its axes
-SMALLEST, LARGEST = 6, 90  # area of a dot, in square points: of no code, and what the largest group adds
+SMALLEST, LARGEST = (
+    6,
+    90,
+)  # area of a dot, in square points: of no code, and what the largest group adds
 DASHED = (0, (4, 2))
 
 
@@ -46,7 +49,9 @@ class Groups:
     """Codes in each group."""
 
 
-def reliability_picture(groups: Sequence[Groups], caption: str = "", title: str | None = None) -> Figure:
+def reliability_picture(
+    groups: Sequence[Groups], caption: str = "", title: str | None = None
+) -> Figure:
     """Said against seen, on the diagonal where D_z is honest, with a dot for each group of codes.
 
     Arguments:
@@ -60,7 +65,9 @@ def reliability_picture(groups: Sequence[Groups], caption: str = "", title: str 
         raise UserError("there is no reliability to draw; give at least one group of codes")
     lines = lines_of(caption, LEFT + SIDE)
     top = title_height(title)
-    figure = blank(LEFT + SIDE + 2 * MARGIN, top + LEGEND + SIDE + BELOW + LINE * len(lines) + MARGIN)
+    figure = blank(
+        LEFT + SIDE + 2 * MARGIN, top + LEGEND + SIDE + BELOW + LINE * len(lines) + MARGIN
+    )
     write_title(figure, title)
     draw_handles(figure, _handles(groups), top)
     axes = place(figure, MARGIN + LEFT, top + LEGEND, SIDE, SIDE)
@@ -76,8 +83,12 @@ def reliability_picture(groups: Sequence[Groups], caption: str = "", title: str 
     return figure
 
 
-def _draw(axes: Axes, one: Groups, style: LineStyle, area: Float[np.ndarray, " k"], face: str) -> None:
-    axes.plot(one.said, one.seen, color=style.color, linestyle=style.dashes, linewidth=1.2, zorder=2)
+def _draw(
+    axes: Axes, one: Groups, style: LineStyle, area: Float[np.ndarray, " k"], face: str
+) -> None:
+    axes.plot(
+        one.said, one.seen, color=style.color, linestyle=style.dashes, linewidth=1.2, zorder=2
+    )
     axes.scatter(
         one.said, one.seen, s=area, marker=style.marker, facecolor=face, edgecolors=style.color, linewidths=1.2,
         zorder=3, clip_on=False,
@@ -96,6 +107,11 @@ def _handles(groups: Sequence[Groups]) -> list[Line2D]:
     """What each line is."""
     handles = [Line2D([], [], label="honest", color=SOFT, linewidth=0.9, linestyle=DASHED)]
     for one, style, face in _faces(groups):
-        look = {"color": style.color, "linestyle": style.dashes, "marker": style.marker, "markerfacecolor": face}
+        look = {
+            "color": style.color,
+            "linestyle": style.dashes,
+            "marker": style.marker,
+            "markerfacecolor": face,
+        }
         handles.append(Line2D([], [], label=one.name, markersize=5, linewidth=1.2, **look))
     return handles

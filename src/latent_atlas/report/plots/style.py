@@ -114,7 +114,9 @@ def points(pixels: Length) -> float:
     return pixels * 72 / DPI
 
 
-def write(figure: Figure, left: Length, top: Length, text: str, size: Length = 9, **style: Any) -> Text:
+def write(
+    figure: Figure, left: Length, top: Length, text: str, size: Length = 9, **style: Any
+) -> Text:
     """Write plain text, its upper left corner at (left, top) pixels unless `style` aligns it otherwise."""
     settings: dict[str, Any] = {"color": INK, "va": "top", "ha": "left", **style}
     across, up = figure.bbox.width, figure.bbox.height
@@ -159,7 +161,14 @@ def label_axes(axes: Axes, x_label: str = "", y_label: str = "") -> None:
 
 def style_ticks(axes: Axes) -> None:
     """Give ticks and their labels the house's colours and sizes."""
-    axes.tick_params(colors=SOFT, labelcolor=SOFT, labelsize=8, length=3, width=0.6, labelfontfamily="DejaVu Sans")
+    axes.tick_params(
+        colors=SOFT,
+        labelcolor=SOFT,
+        labelsize=8,
+        length=3,
+        width=0.6,
+        labelfontfamily="DejaVu Sans",
+    )
 
 
 def head(axes: Axes, text: str, unit: str, beyond: Length | None = None) -> None:
@@ -178,7 +187,9 @@ def head(axes: Axes, text: str, unit: str, beyond: Length | None = None) -> None
         axes.annotate(unit, (0, 1), (0, lift), fontsize=8, color=SOFT, **settings)
         lift += points(38)
     else:
-        axes.annotate(unit, (1, 1), (points(beyond), lift), fontsize=8, color=SOFT, ha="right", **settings)
+        axes.annotate(
+            unit, (1, 1), (points(beyond), lift), fontsize=8, color=SOFT, ha="right", **settings
+        )
     axes.annotate(text, (0, 1), (0, lift), fontsize=10, weight="bold", color=INK, **settings)
 
 

@@ -36,7 +36,9 @@ def width_for(width: int, room: int | float) -> int:
     return max(1, int(room) if room < 2 * width else int(room / width + 0.3) * width)
 
 
-def tile(images: Float[np.ndarray, "n c h w"], across: int) -> UInt8[np.ndarray, "n height width 3"]:
+def tile(
+    images: Float[np.ndarray, "n c h w"], across: int
+) -> UInt8[np.ndarray, "n height width 3"]:
     """Turn images into pixels.
 
     Arguments:
@@ -72,7 +74,9 @@ def grid(
     """Set tiles row by row, left to right, `gap` pixels of grey value `ground` between them."""
     count, height, width = tiles.shape[:3]
     rows = -(-count // columns)
-    canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), ground, np.uint8)
+    canvas = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, 3), ground, np.uint8
+    )
     for index, one in enumerate(tiles):
         top, left = index // columns * (height + gap), index % columns * (width + gap)
         canvas[top : top + height, left : left + width] = one

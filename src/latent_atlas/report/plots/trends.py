@@ -82,7 +82,9 @@ def trends_picture(
     """
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
     if not names or len(names) > len(LINES):
-        raise UserError(f"{len(panels)} panels with {len(names)} series were given; draw 1 to {len(LINES)} series")
+        raise UserError(
+            f"{len(panels)} panels with {len(names)} series were given; draw 1 to {len(LINES)} series"
+        )
     styles = dict(zip(names, LINES, strict=False))
     columns = min(COLUMNS, len(panels))
     width = (WIDTH - 2 * MARGIN) // COLUMNS - LEFT
@@ -125,7 +127,9 @@ def _scale(axes: Axes, panel: Trends, logarithmic: bool) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         return
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(sorted({float(x) for trend in panel.series.values() for x in trend.at})))
+    axes.xaxis.set_major_locator(
+        FixedLocator(sorted({float(x) for trend in panel.series.values() for x in trend.at}))
+    )
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.xaxis.set_minor_locator(NullLocator())
 

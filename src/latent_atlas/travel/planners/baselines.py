@@ -30,7 +30,9 @@ def slerp(start: Latents, end: Latents, frames: int) -> Points:
     direction = (torch.sin((1 - s) * angle) * a + torch.sin(s * angle) * b) / sine.clamp_min(tiny)
     # Parallel or opposite directions, and codes at the origin, have no great circle: go straight.
     turns = (sine > 1e-4) & (radius_a > tiny) & (radius_b > tiny)
-    points = torch.where(turns, torch.lerp(radius_a, radius_b, s) * direction, torch.lerp(start, end, s))
+    points = torch.where(
+        turns, torch.lerp(radius_a, radius_b, s) * direction, torch.lerp(start, end, s)
+    )
     points[0], points[-1] = start, end
     return points
 

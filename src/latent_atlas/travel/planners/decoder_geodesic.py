@@ -54,7 +54,9 @@ class Pullback:
             )
 
 
-def pullback(decode: Decode, initial: Trace, how: Pullback | None = None, *, frames: int = 2) -> Relaxed:
+def pullback(
+    decode: Decode, initial: Trace, how: Pullback | None = None, *, frames: int = 2
+) -> Relaxed:
     """Shorten paths as their decoded images see them: |dx| = |J_G(z) dz|.
 
     The metric knows where images change and not where the population is: a decoder that is flat far away from its

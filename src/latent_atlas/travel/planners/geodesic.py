@@ -10,7 +10,7 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Trace, Values
 from latent_atlas.travel.coarse_to_fine import check_widths, coarse_to_fine
-from latent_atlas.travel.metrics import population_floor
+from latent_atlas.travel.metrics import density_threshold
 from latent_atlas.travel.path import Relaxed, resample
 from latent_atlas.travel.path_lbfgs import minimise
 
@@ -21,10 +21,12 @@ WIDTHS = (
     0.3,
     0.0,
 )  # for codes of about unit variance; measured on clusters 0.2 to 0.5 wide, in 2 and 16 dimensions
-LOOSER = 10  # times the tolerance at the coarser widths, whose path is only where the next one starts
+LOOSER = (
+    10  # times the tolerance at the coarser widths, whose path is only where the next one starts
+)
 
 
-def cost(log_probs: Tensor, floor: float | Values, strength: float) -> Tensor:
+def cost(log_probs: Tensor, threshold: float | Values, strength: float) -> Tensor:
     """c = 1 + λ softplus(τ - log q): 1 inside the population, growing by λ with each nat under its floor τ.
 
     Flat inside, so a path is not dragged to the modes; steep outside.
@@ -34,10 +36,10 @@ def cost(log_probs: Tensor, floor: float | Values, strength: float) -> Tensor:
         floor: τ in nats, one or one per journey.
         strength: λ, 0 or more.
     """
-    return 1 + strength * F.softplus(floor - log_probs)
+    return 1 + strength * F.softplus(threshold - log_probs)
 
 
-def action(points: Trace, density: Density, floor: float | Values, strength: float) -> Values:
+def action(points: Trace, density: Density, threshold: float | Values, strength: float) -> Values:
     r"""E = (F - 1) Σ_k (c_k² + c_{k+1}²) / 2 |z_{k+1} - z_k|², shape (n,): ∫ c² |dz/ds|² ds by the trapezoidal rule.
 
     At its least, E is the square of the path's length ∫ c |dz|, whichever way the path is parametrised.
@@ -47,7 +49,7 @@ def action(points: Trace, density: Density, floor: float | Values, strength: flo
         density, floor, strength: q, τ and λ of `cost`.
     """
     log_probs = density.log_prob(points.flatten(0, 1)).unflatten(0, points.shape[:2])
-    squares = cost(log_probs, floor, strength).square()
+    squares = cost(log_probs, threshold, strength).square()
     steps = points.diff(dim=0).square().sum(dim=2)
     return (len(points) - 1) * ((squares[1:] + squares[:-1]) / 2 * steps).sum(dim=0)
 
@@ -77,9 +79,13 @@ class Geodesic:
     def __post_init__(self) -> None:
         """Refuse what has no shortest path."""
         if self.strength < 0:
-            raise UserError(f"strength is {self.strength}; choose 0 or more, so that places outside are not shortcuts")
+            raise UserError(
+                f"strength is {self.strength}; choose 0 or more, so that places outside are not shortcuts"
+            )
         if not 0 < self.share < 1:
-            raise UserError(f"share is {self.share}; choose a share of the population between 0 and 1")
+            raise UserError(
+                f"share is {self.share}; choose a share of the population between 0 and 1"
+            )
         if self.nodes < 3 or self.iterations < 1 or self.tolerance <= 0:
             raise UserError(
                 f"nodes, iterations and tolerance are {self.nodes}, {self.iterations} and {self.tolerance}; choose 3 "
@@ -94,7 +100,7 @@ def geodesic(
     how: Geodesic | None = None,
     *,
     frames: int = 2,
-    floor: float | Values | None = None,
+    threshold: float | Values | None = None,
     generator: torch.Generator | None = None,
 ) -> Relaxed:
     """Shorten paths in the metric c(z) |dz| until they are geodesics.
@@ -108,7 +114,7 @@ def geodesic(
         initial: Where to start from, shape (steps, n, d); (2, n, d), only the two ends, is the straight line.
         how: Cost, widths and when to stop.
         frames: How many points are wanted.
-        floor: τ of the density itself in nats, one or one per journey; see `population_floor` for the default. A
+        floor: τ of the density itself in nats, one or one per journey; see `density_threshold` for the default. A
             coarser version always has its own.
         generator: Source of randomness for floors that have to be estimated.
 
@@ -124,13 +130,13 @@ def geodesic(
         True
     """
     how = how or Geodesic()
-    widths, n = how.widths or (WIDTHS if density.blurs else (0.0,)), initial.shape[1]
+    widths, n = how.widths or (WIDTHS if density.noise_levels else (0.0,)), initial.shape[1]
 
     def shorten(points: Trace, width: float) -> Relaxed:
-        seen, last = density.blurred(width), width == widths[-1]
-        tau = floor if width == 0 else None
+        seen, last = density.noised(width), width == widths[-1]
+        tau = threshold if width == 0 else None
         if tau is None:
-            tau = population_floor(seen, initial[0], initial[-1], generator, how.share)
+            tau = density_threshold(seen, initial[0], initial[-1], generator, how.share)
         taus = torch.as_tensor(tau).to(points).expand(n)
         # A blur can close the way that the sharp density leaves open, so a path that was never blurred runs beside.
         starts = [points, initial] if last and points is not initial else [points]
@@ -150,4 +156,6 @@ def _shortest(relaxed: Relaxed, n: int) -> Relaxed:
     energies = relaxed.history[-1].unflatten(0, (-1, n)).nan_to_num(nan=torch.inf)
     rows = energies.argmin(dim=0) * n + torch.arange(n, device=energies.device)
     chosen = {name: getattr(relaxed, name)[rows] for name in ("converged", "residual")}
-    return replace(relaxed, points=relaxed.points[:, rows], history=relaxed.history[:, rows], **chosen)
+    return replace(
+        relaxed, points=relaxed.points[:, rows], history=relaxed.history[:, rows], **chosen
+    )

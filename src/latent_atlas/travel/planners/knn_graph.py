@@ -41,9 +41,13 @@ class Graph:
     def __post_init__(self) -> None:
         """Refuse graphs without edges."""
         if self.neighbours < 1:
-            raise UserError(f"codes joined to {self.neighbours} neighbours make no graph; choose 1 or more")
+            raise UserError(
+                f"codes joined to {self.neighbours} neighbours make no graph; choose 1 or more"
+            )
         if self.most < 2:
-            raise UserError(f"a graph of at most {self.most} codes has no edges; choose most of 2 or more")
+            raise UserError(
+                f"a graph of at most {self.most} codes has no edges; choose most of 2 or more"
+            )
 
 
 @torch.no_grad()
@@ -89,14 +93,20 @@ def graph(
     codes = _chosen(codes, start, how.most, generator)
     m, n = len(codes), len(start)
     nodes = torch.cat([codes, start, end])
-    centred = nodes - codes.mean(dim=0)  # far from 0 the distances of near codes would be lost to rounding
+    centred = nodes - codes.mean(
+        dim=0
+    )  # far from 0 the distances of near codes would be lost to rounding
     pairs = _neighbour_pairs(centred[:m], min(how.neighbours, m - 1))
     bridges, components = _bridges(centred[:m], pairs)
     pairs = torch.cat([pairs, bridges], dim=1)
     edges = torch.cat([pairs, _joins(centred, m, n, min(how.neighbours, m)), pairs.flip(0)], dim=1)
     route = _routes(edges, _weights(cost, nodes, edges), m, n)
     points = resample(nodes[route.to(nodes.device)], frames)
-    return points, {"codes": float(m), "edges": float(pairs.shape[1]), "components": float(components)}
+    return points, {
+        "codes": float(m),
+        "edges": float(pairs.shape[1]),
+        "components": float(components),
+    }
 
 
 def check_codes(codes: Codes, start: Latents) -> None:
@@ -106,9 +116,13 @@ def check_codes(codes: Codes, start: Latents) -> None:
         UserError: they have another dimension, or are not finite.
     """
     if codes.shape[1] != start.shape[1]:
-        raise UserError(f"journeys of {start.shape[1]} coordinates need codes of as many; these have {codes.shape[1]}")
+        raise UserError(
+            f"journeys of {start.shape[1]} coordinates need codes of as many; these have {codes.shape[1]}"
+        )
     if not codes.isfinite().all():
-        raise UserError("the codes of the graph have coordinates that are not finite; leave those codes out")
+        raise UserError(
+            "the codes of the graph have coordinates that are not finite; leave those codes out"
+        )
 
 
 def _chosen(codes: Codes, start: Latents, most: int, generator: torch.Generator | None) -> Tensor:
@@ -116,8 +130,14 @@ def _chosen(codes: Codes, start: Latents, most: int, generator: torch.Generator 
     check_codes(codes, start)
     if len(codes) > most:
         if generator is None:
-            raise UserError(f"{len(codes)} codes are more than the graph's {most}; give a generator that chooses them")
-        codes = codes[torch.randperm(len(codes), generator=generator, device=generator.device)[:most].to(codes.device)]
+            raise UserError(
+                f"{len(codes)} codes are more than the graph's {most}; give a generator that chooses them"
+            )
+        codes = codes[
+            torch.randperm(len(codes), generator=generator, device=generator.device)[:most].to(
+                codes.device
+            )
+        ]
     codes = codes.unique(dim=0).to(start)
     if len(codes) < 2:
         raise UserError(f"{len(codes)} different codes make no graph; give 2 or more")
@@ -147,7 +167,10 @@ def _joins(nodes: Latents, m: int, n: int, count: int) -> Edges:
     start, end = nodes[m:].chunk(2)
     a_far, a_near = _nearest(start, nodes[:m], count)
     b_far, b_near = _nearest(end, nodes[:m], count)
-    a, b = torch.arange(m, m + n, device=nodes.device), torch.arange(m + n, m + 2 * n, device=nodes.device)
+    a, b = (
+        torch.arange(m, m + n, device=nodes.device),
+        torch.arange(m + n, m + 2 * n, device=nodes.device),
+    )
     near = (end - start).norm(dim=1) <= torch.maximum(a_far[:, -1], b_far[:, -1])
     leaving = torch.stack([a[:, None].expand_as(a_near), a_near]).flatten(1)
     arriving = torch.stack([b_near, b[:, None].expand_as(b_near)]).flatten(1)
@@ -170,7 +193,9 @@ def _bridges(codes: Latents, pairs: Edges) -> tuple[Edges, int]:
 
 def _components(pairs: Edges, codes: Latents) -> tuple[int, Tensor]:
     """How many components the edges make of the codes, and the number of each code's, shape (m,)."""
-    from scipy.sparse import csr_matrix  # here, because loading it takes half a second that other planners save
+    from scipy.sparse import (
+        csr_matrix,  # here, because loading it takes half a second that other planners save
+    )
     from scipy.sparse.csgraph import connected_components
 
     tails, heads = pairs.cpu().numpy()
@@ -186,7 +211,10 @@ def _shortest_ways_out(codes: Latents, labels: Tensor) -> Edges:
     for part in tails.split(ROWS):
         inside = labels[part][:, None] == labels
         nearest.append(torch.cdist(codes[part], codes).masked_fill(inside, torch.inf).min(dim=1))
-    distances, heads = torch.cat([x.values for x in nearest]), torch.cat([x.indices for x in nearest])
+    distances, heads = (
+        torch.cat([x.values for x in nearest]),
+        torch.cat([x.indices for x in nearest]),
+    )
     order = distances.argsort()
     _, first = np.unique(labels[tails[order]].cpu().numpy(), return_index=True)
     chosen = order[torch.from_numpy(first).to(order.device)]
@@ -211,7 +239,9 @@ def _routes(edges: Edges, weights: Tensor, m: int, n: int) -> Tensor:
     from scipy.sparse.csgraph import dijkstra
 
     tails, heads = edges.cpu().numpy()
-    matrix = csr_matrix((weights.cpu().double().numpy(), (tails, heads)), shape=(m + 2 * n, m + 2 * n))
+    matrix = csr_matrix(
+        (weights.cpu().double().numpy(), (tails, heads)), shape=(m + 2 * n, m + 2 * n)
+    )
     routes = []
     for starts in torch.arange(m, m + n).split(SOURCES):
         _, before = dijkstra(matrix, indices=starts.numpy(), return_predecessors=True)

@@ -14,7 +14,9 @@ from latent_atlas.travel.path import Relaxed, arc_lengths, resample
 
 __all__ = ["String", "string"]
 
-FORGETTING = 0.95  # per step: how long a string remembers the largest change of the score that it has met
+FORGETTING = (
+    0.95  # per step: how long a string remembers the largest change of the score that it has met
+)
 TOWARDS_MEAN = 0.1  # share of the way to the mean of its cell that a node goes at each step
 
 
@@ -99,10 +101,12 @@ def string(
     """
     how = how or String()
     if how.temperature > 0 and generator is None:
-        raise UserError(f"a string at temperature {how.temperature:g} moves at random; give a generator")
+        raise UserError(
+            f"a string at temperature {how.temperature:g} moves at random; give a generator"
+        )
 
     def relax(points: Trace, width: float) -> Relaxed:
-        seen, placed = density.blurred(width), resample(points, max(frames, how.nodes))
+        seen, placed = density.noised(width), resample(points, max(frames, how.nodes))
         if generator is None or how.temperature == 0:
             return _to_the_ridge(seen, placed, how)
         return _to_the_mean(seen, placed, how, generator)
@@ -128,7 +132,9 @@ def _to_the_ridge(density: Density, points: Trace, how: String) -> Relaxed:
         if k > 0:
             changes = (sideways - pull[:, going]).norm(dim=2)
             lengths = (here[1:-1] - place[:, going]).norm(dim=2).clamp_min(1e-6 * _gap(here))
-            stiffness[going] = (changes / lengths).amax(dim=0).maximum(FORGETTING * stiffness[going])
+            stiffness[going] = (
+                (changes / lengths).amax(dim=0).maximum(FORGETTING * stiffness[going])
+            )
         pull[:, going], place[:, going] = sideways, here[1:-1]
         going = (residual > how.tolerance).nonzero().flatten()  # false where the residual is nan
         if k == how.iterations or not len(going):
@@ -139,7 +145,9 @@ def _to_the_ridge(density: Density, points: Trace, how: String) -> Relaxed:
     return Relaxed(z, residual <= how.tolerance, residual, len(history) - 1, torch.stack(history))
 
 
-def _to_the_mean(density: Density, points: Trace, how: String, generator: torch.Generator) -> Relaxed:
+def _to_the_mean(
+    density: Density, points: Trace, how: String, generator: torch.Generator
+) -> Relaxed:
     """z' = z + a (m - z) + b ((z_{k-1} + z_{k+1}) / 2 - z), m the mean of a node's replicas so far; equal distances.
 
     The replicas x of a node follow x' = x + h s(x) + sqrt(2 h T) ε, ε ~ N(0, I), and stay where they are when x' is
@@ -151,7 +159,9 @@ def _to_the_mean(density: Density, points: Trace, how: String, generator: torch.
     for k in range(1, how.iterations + 1):
         noise = torch.randn(replicas.shape, generator=generator, device=z.device, dtype=z.dtype)
         drift = how.step * density.score(replicas.flatten(0, 2)).view_as(replicas)
-        moved = replicas + _at_most(drift, _gap(z)) + math.sqrt(2 * how.step * how.temperature) * noise
+        moved = (
+            replicas + _at_most(drift, _gap(z)) + math.sqrt(2 * how.step * how.temperature) * noise
+        )
         replicas = torch.where(_at_home(moved, z), moved, replicas)
         mean = mean + (replicas.mean(dim=0) - mean) / (k + 1)
         middle = (z[:-2] + z[2:]) / 2

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density.base import Membership
+from latent_atlas.density.base import DensityRatioModel
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Trace
 
 __all__ = ["Walk", "rule1", "rule2", "walk"]
 
 
-def rule1(membership: Membership, z: Latents, end: Latents, *, alpha: float, beta: float) -> Latents:
+def rule1(
+    membership: DensityRatioModel, z: Latents, end: Latents, *, alpha: float, beta: float
+) -> Latents:
     """z' = z + alpha (grad D(z) + beta grad |z_B - z|²), (n, d).
 
     Since grad |z_B - z|² = -2 (z_B - z), the step reaches for z_B only where beta is negative.
@@ -23,7 +25,9 @@ def rule1(membership: Membership, z: Latents, end: Latents, *, alpha: float, bet
     return z + alpha * (membership.realness_gradient(z) + beta * -2 * (end - z))
 
 
-def rule2(membership: Membership, z: Latents, end: Latents, *, alpha: float, gamma: float) -> Latents:
+def rule2(
+    membership: DensityRatioModel, z: Latents, end: Latents, *, alpha: float, gamma: float
+) -> Latents:
     """z' = z + alpha grad log D(z) + gamma (z_B - z), (n, d)."""
     return z + alpha * membership.log_realness_gradient(z) + gamma * (end - z)
 
@@ -56,7 +60,9 @@ class Walk:
         if self.rule not in (1, 2):
             raise UserError(f"walk rule {self.rule} does not exist; choose 1 or 2")
         if self.alpha <= 0:
-            raise UserError(f"alpha is {self.alpha}; choose a positive step along the map's gradient")
+            raise UserError(
+                f"alpha is {self.alpha}; choose a positive step along the map's gradient"
+            )
         if not 0 <= self.gamma <= 1:
             raise UserError(f"gamma is {self.gamma}; choose a share of the way from 0 to 1")
         if self.rule == 1 and -2 * self.alpha * self.beta > 1:
@@ -67,7 +73,7 @@ class Walk:
         if self.steps < 1:
             raise UserError(f"a walk of {self.steps} steps goes nowhere; choose 1 or more")
 
-    def next(self, membership: Membership, z: Latents, end: Latents, k: int) -> Latents:
+    def next(self, membership: DensityRatioModel, z: Latents, end: Latents, k: int) -> Latents:
         """The code after step k = 1, 2, ..."""
         if not self.arrive:
             if self.rule == 1:
@@ -81,7 +87,9 @@ class Walk:
         return z + push * membership.log_realness_gradient(z) + max(pull, self.gamma) * (end - z)
 
 
-def walk(membership: Membership, start: Latents, end: Latents, how: Walk) -> tuple[Trace, dict[str, float | bool]]:
+def walk(
+    membership: DensityRatioModel, start: Latents, end: Latents, how: Walk
+) -> tuple[Trace, dict[str, float | bool]]:
     """Walk from `start` towards `end`.
 
     Arguments:
@@ -102,9 +110,15 @@ def walk(membership: Membership, start: Latents, end: Latents, how: Walk) -> tup
         points.append(how.next(membership, points[-1], end, k))
         move = (points[-1] - points[-2]).norm(dim=1).max()
         if not move.isfinite():
-            raise UserError(f"the walk ran away at step {k}; choose a smaller alpha than {how.alpha}")
+            raise UserError(
+                f"the walk ran away at step {k}; choose a smaller alpha than {how.alpha}"
+            )
         if not how.arrive and move <= how.tolerance:
             break
     left = (end - points[-1]).norm(dim=1).max()
     converged = left <= 1e-4 * (1 + end.norm(dim=1).max()) if how.arrive else move <= how.tolerance
-    return torch.stack(points), {"converged": bool(converged), "steps": len(points) - 1, "residual": float(move)}
+    return torch.stack(points), {
+        "converged": bool(converged),
+        "steps": len(points) - 1,
+        "residual": float(move),
+    }

@@ -31,7 +31,9 @@ async def codes(
     part: schemas.Part = "train",
     offset: Annotated[int, Query(ge=0, le=2**40)] = 0,
     count: Annotated[int, Query(ge=1, le=LIMITS.rows)] = 10_000,
-    fields: Annotated[str, Query(pattern=FIELDS, max_length=80, description="Which arrays, between commas.")] = ALL,
+    fields: Annotated[
+        str, Query(pattern=FIELDS, max_length=80, description="Which arrays, between commas.")
+    ] = ALL,
 ) -> Arrays:
     """Real codes: arrays means (n, d), labels (n), -1 where there is none, and, where the map is a density, log_prob
     (n) in nats and typicality (n). Facts: total, all codes there are.
@@ -44,7 +46,9 @@ async def codes(
         arrays = {"means": some.means[rows], "labels": some.labels[rows]}
         if known.has_log_prob and ("log_prob" in wanted or "typicality" in wanted):
             arrays["log_prob"], arrays["typicality"] = some.judged(rows)
-        return Arrays({name: arrays[name] for name in wanted if name in arrays}, {"total": len(some.means)})
+        return Arrays(
+            {name: arrays[name] for name in wanted if name in arrays}, {"total": len(some.means)}
+        )
 
     return await asking.of(work)
 
@@ -52,7 +56,9 @@ async def codes(
 @routes.get("/thumbnails", responses=PNG, response_class=Response)
 async def thumbnails(
     asking: Asking,
-    indices: Annotated[str, Query(max_length=4_000, description="Numbers of codes, between commas: 256 at most.")],
+    indices: Annotated[
+        str, Query(max_length=4_000, description="Numbers of codes, between commas: 256 at most.")
+    ],
     part: schemas.Part = "train",
     size: Annotated[int, Query(ge=4, le=256, description="Width of each in pixels.")] = 32,
 ) -> Response:
@@ -77,10 +83,15 @@ async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
     def work(known: Known) -> Arrays:
         means = known.parts[body.part].means
         z, k = tensor(body.codes, known.atlas), min(body.k, len(means))
-        distances, indices = z.new_empty(len(z), 0), torch.empty(len(z), 0, dtype=torch.long, device=z.device)
+        distances, indices = (
+            z.new_empty(len(z), 0),
+            torch.empty(len(z), 0, dtype=torch.long, device=z.device),
+        )
         for start in range(0, len(means), PIECE):
             known.check()
-            near = torch.cdist(z, means[start : start + PIECE], compute_mode="donot_use_mm_for_euclid_dist")
+            near = torch.cdist(
+                z, means[start : start + PIECE], compute_mode="donot_use_mm_for_euclid_dist"
+            )
             found = near.topk(min(k, near.shape[1]), dim=1, largest=False)
             distances = torch.cat([distances, found.values], dim=1)
             indices = torch.cat([indices, start + found.indices], dim=1)
@@ -99,8 +110,12 @@ def _numbers(words: str, total: int) -> list[int]:
     """
     parts = words.split(",")
     if len(parts) > LIMITS.thumbnails:
-        raise UserError(f"{len(parts)} thumbnails were asked for; ask for {LIMITS.thumbnails} at a time")
-    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and int(part) < total]
+        raise UserError(
+            f"{len(parts)} thumbnails were asked for; ask for {LIMITS.thumbnails} at a time"
+        )
+    numbers = [
+        int(part) for part in parts if part.isascii() and part.isdecimal() and int(part) < total
+    ]
     if len(numbers) < len(parts):
         raise UserError(f"indices are numbers from 0 to {total - 1} between commas, such as 0,5,2")
     return numbers

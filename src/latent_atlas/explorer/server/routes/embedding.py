@@ -16,7 +16,9 @@ __all__ = ["possible", "routes"]
 
 routes = APIRouter()
 FEWEST, MOST = 50, 200_000  # codes
-MISSING = "the layout of codes needs PaCMAP, which is missing here; pip install latent-atlas[embedding]"
+MISSING = (
+    "the layout of codes needs PaCMAP, which is missing here; pip install latent-atlas[embedding]"
+)
 
 
 def possible(codes: int) -> bool:
@@ -24,7 +26,11 @@ def possible(codes: int) -> bool:
     return importlib.util.find_spec("pacmap") is not None and FEWEST <= codes <= MOST
 
 
-@routes.get("/embedding", responses=ARRAYS | refused({404: "PaCMAP is not installed."}), response_class=Arrays)
+@routes.get(
+    "/embedding",
+    responses=ARRAYS | refused({404: "PaCMAP is not installed."}),
+    response_class=Arrays,
+)
 async def embedding(asking: Asking) -> Response:
     """Where the codes learned from are in a layout without an inverse: array xy (n, 2), in the order of the codes.
 
@@ -34,7 +40,9 @@ async def embedding(asking: Asking) -> Response:
         return refusal(404, MISSING)
     codes = await asking.of(lambda known: known.parts["train"].means.cpu().numpy())
     layout = asking.explorer.once("embedding", lambda: laid_out(codes))
-    return Arrays({"xy": await asyncio.shield(asyncio.wrap_future(layout))})  # others may wait for it as well
+    return Arrays(
+        {"xy": await asyncio.shield(asyncio.wrap_future(layout))}
+    )  # others may wait for it as well
 
 
 def laid_out(codes: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
@@ -47,7 +55,9 @@ def laid_out(codes: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
         UserError: the codes are too few, or too many for minutes.
     """
     if not FEWEST <= len(codes) <= MOST:
-        raise UserError(f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a plane")
+        raise UserError(
+            f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a plane"
+        )
     import pacmap  # pyright: ignore[reportMissingImports] - an extra, which takes seconds to import
 
     return pacmap.PaCMAP(n_components=2, random_state=0).fit_transform(codes, init="pca")

@@ -46,7 +46,9 @@ async def export(body: schemas.Export, asking: Asking) -> Response:
     def work(known: Known) -> Response:
         content = WRITERS[body.format](known, tensor(body.points, known.atlas), body)
         named = f'attachment; filename="journey.{body.format}"'
-        return Response(content, media_type=KINDS[body.format], headers={"content-disposition": named})
+        return Response(
+            content, media_type=KINDS[body.format], headers={"content-disposition": named}
+        )
 
     return await asking.of(work)
 
@@ -63,7 +65,9 @@ def _strip(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     log_prob = known.atlas.map.log_prob(points).cpu().numpy()
     assert known.edge is not None  # there is a density
     images = known.atlas.decode(points).cpu().numpy()
-    return png(strips_picture([Strip(body.name, images, log_prob, log_prob < known.edge)], known.edge))
+    return png(
+        strips_picture([Strip(body.name, images, log_prob, log_prob < known.edge)], known.edge)
+    )
 
 
 def _arrays(known: Known, points: Tensor) -> dict[str, np.ndarray]:
@@ -84,7 +88,9 @@ def _numbers(known: Known, points: Tensor, body: schemas.Export) -> bytes:
 
 def _text(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     del body
-    arrays = {name: array.tolist() for name, array in _arrays(known, points).items() if name != "images"}
+    arrays = {
+        name: array.tolist() for name, array in _arrays(known, points).items() if name != "images"
+    }
     return json.dumps(finite(arrays), indent=2).encode()
 
 

@@ -105,7 +105,7 @@ def _sampled(known: Known, body: schemas.Sample) -> Arrays:
     atlas = known.atlas
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # they are the draws' notes
-        draws = atlas.draw(
+        draws = atlas.sample_codes(
             body.n,
             body.sampler,
             temperature=body.temperature,
@@ -114,4 +114,7 @@ def _sampled(known: Known, body: schemas.Sample) -> Arrays:
             generator=torch.Generator(atlas.device).manual_seed(body.seed),
             **({} if body.width is None else {"width": body.width}),
         )
-    return Arrays({"points": draws.points, **decoded(known, draws.points)}, {"info": draws.info, "notes": draws.notes})
+    return Arrays(
+        {"points": draws.points, **decoded(known, draws.points)},
+        {"info": draws.info, "notes": draws.notes},
+    )

@@ -16,7 +16,7 @@ from latent_atlas.explorer.server.planner_options import settings
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
-from latent_atlas.travel.path import Path
+from latent_atlas.travel.path import LatentPath
 
 __all__ = ["routes"]
 
@@ -37,7 +37,9 @@ async def travel(body: schemas.Travel, asking: Asking) -> Arrays:
         arrays: dict[str, Tensor] = {}
         facts: dict[str, Any] = {}
         for planner in dict.fromkeys(body.planners):
-            some, facts[planner] = _attempted(known, planner, partial(_between, known, body, stops, planner))
+            some, facts[planner] = _attempted(
+                known, planner, partial(_between, known, body, stops, planner)
+            )
             arrays |= some
         return Arrays(arrays, facts)
 
@@ -48,10 +50,12 @@ async def travel(body: schemas.Travel, asking: Asking) -> Arrays:
 async def along(body: schemas.Along, asking: Asking) -> Arrays:
     """A journey from one code along an attribute, others left alone; the answer is as that of travel, under `along`."""
 
-    def journey(known: Known) -> Path:
-        return known.atlas.along(
+    def journey(known: Known) -> LatentPath:
+        return known.atlas.traverse(
             tensor([body.start], known.atlas),
-            body.attribute if isinstance(body.attribute, str) else tensor([body.attribute], known.atlas)[0],
+            body.attribute
+            if isinstance(body.attribute, str)
+            else tensor([body.attribute], known.atlas)[0],
             **body.model_dump(include={"keep", "by", "to", "within", "frames", "steps"}),
         )
 
@@ -62,8 +66,8 @@ async def along(body: schemas.Along, asking: Asking) -> Arrays:
 async def explore(body: schemas.Explore, asking: Asking) -> Arrays:
     """A random walk through the population around one code; the answer is as that of travel, under `explore`."""
 
-    def journey(known: Known) -> Path:
-        return known.atlas.explore(
+    def journey(known: Known) -> LatentPath:
+        return known.atlas.random_walk(
             tensor([body.start], known.atlas),
             **body.model_dump(include={"frames", "stride", "width", "tuning"}),
             generator=torch.Generator(known.atlas.device).manual_seed(body.seed),
@@ -77,15 +81,19 @@ async def repair(body: schemas.Repair, asking: Asking) -> Arrays:
     """One code brought back into the population; the answer is as that of travel, under `repair`, of two frames."""
     return await asking.of(
         lambda known: _one(
-            known, "repair", lambda known: known.atlas.repair(tensor([body.start], known.atlas), body.share)
+            known,
+            "repair",
+            lambda known: known.atlas.project(tensor([body.start], known.atlas), body.share),
         )
     )
 
 
-def _between(known: Known, body: schemas.Travel, stops: list[Tensor], planner: str) -> Path:
+def _between(known: Known, body: schemas.Travel, stops: list[Tensor], planner: str) -> LatentPath:
     options = settings(planner, body.options.get(planner, {}))
     if planner == "pullback" and known.atlas.model is not None:
-        options["decode"] = known.differentiable  # which learns that nobody waits any more; the atlas's own does not
+        options["decode"] = (
+            known.differentiable
+        )  # which learns that nobody waits any more; the atlas's own does not
     return known.atlas.travel(
         stops,
         None,
@@ -99,11 +107,13 @@ def _between(known: Known, body: schemas.Travel, stops: list[Tensor], planner: s
     )
 
 
-def _one(known: Known, name: str, journey: Callable[[Known], Path]) -> Arrays:
+def _one(known: Known, name: str, journey: Callable[[Known], LatentPath]) -> Arrays:
     return Arrays(*_told(known, name, lambda: journey(known)))
 
 
-def _attempted(known: Known, name: str, journey: Callable[[], Path]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _attempted(
+    known: Known, name: str, journey: Callable[[], LatentPath]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A journey's arrays and facts, or the sentence that says why there is none."""
     try:
         arrays, facts = _told(known, name, journey)
@@ -112,7 +122,9 @@ def _attempted(known: Known, name: str, journey: Callable[[], Path]) -> tuple[di
     return arrays, facts[name]
 
 
-def _told(known: Known, name: str, journey: Callable[[], Path]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _told(
+    known: Known, name: str, journey: Callable[[], LatentPath]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What is sent of a journey."""
     began = time.perf_counter()
     path = journey()
@@ -127,4 +139,6 @@ def _told(known: Known, name: str, journey: Callable[[], Path]) -> tuple[dict[st
     metrics = {name: values[0].item() for name, values in path.metrics.items()}
     converged = bool(metrics["converged"]) if "converged" in metrics else None
     notes = list(path.notes)
-    return arrays, {name: {"metrics": metrics, "converged": converged, "seconds": seconds, "notes": notes}}
+    return arrays, {
+        name: {"metrics": metrics, "converged": converged, "seconds": seconds, "notes": notes}
+    }

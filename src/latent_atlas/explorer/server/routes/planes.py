@@ -14,7 +14,7 @@ from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
-from latent_atlas.travel.metrics import OUTSIDE_SHARE
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["routes"]
 
@@ -43,7 +43,9 @@ async def points(body: schemas.Points, asking: Asking) -> Arrays:
         one = _given(known, body.origin, body.axes)
         means = known.parts[body.part].means
         some = means[body.offset : body.offset + body.count]
-        return Arrays({"xy": one.project(some), "distance": one.distance(some)}, {"total": len(means)})
+        return Arrays(
+            {"xy": one.project(some), "distance": one.distance(some)}, {"total": len(means)}
+        )
 
     return await asking.of(work)
 
@@ -51,12 +53,16 @@ async def points(body: schemas.Points, asking: Asking) -> Arrays:
 def _plane(known: Known, body: schemas.Plane) -> Arrays:
     one, usual = _chosen(known, body)
     window = usual if body.window is None else body.window.of_chart()
-    level = known.atlas.map if body.level == 0 else known.atlas.map.blurred(float(torch.tensor(body.level).tan()))
+    level = (
+        known.atlas.map
+        if body.level == 0
+        else known.atlas.map.noised(float(torch.tensor(body.level).tan()))
+    )
     fields = chart(level, one, window, body.resolution).fields
     arrays: dict[str, Tensor] = {**fields, "origin": one.origin, "axes": one.axes}
     if body.arrows and known.has_log_prob:
         arrays["arrows"] = _arrows(level, one, window, body.arrows)
-    edge = level.floor(OUTSIDE_SHARE) if known.has_log_prob else None
+    edge = level.threshold(OFF_MANIFOLD_SHARE) if known.has_log_prob else None
     return Arrays(arrays, {"window": vars(window), "edge": edge})
 
 
@@ -94,7 +100,9 @@ def _of_attributes(known: Known, body: schemas.Plane) -> Plane:
     for name in names:
         slopes = known.atlas.properties[name].slopes(some)
         if slopes.shape[1] != 1:
-            raise UserError(f"'{name}' has several values, so it has no one direction; name one of its classes")
+            raise UserError(
+                f"'{name}' has several values, so it has no one direction; name one of its classes"
+            )
         directions.append(slopes[:, 0].mean(dim=0))
     origin = means.mean(dim=0) if body.origin is None else tensor([body.origin], known.atlas)[0]
     return _spanned(origin, *directions)
@@ -116,7 +124,9 @@ def _spanned(origin: Tensor, first: Tensor, second: Tensor) -> Plane:
     x, y = first / first.norm().clamp_min(tiny), second / second.norm().clamp_min(tiny)
     across = y - (y @ x) * x
     if x.norm() < 0.5 or across.norm() < LEAST:
-        raise UserError("the two directions are parallel or zero, so they span no plane; choose others")
+        raise UserError(
+            "the two directions are parallel or zero, so they span no plane; choose others"
+        )
     return Plane(origin, torch.stack([x, across / across.norm()]))
 
 
@@ -124,6 +134,8 @@ def _arrows(level: LatentMap, one: Plane, window: Window, count: int) -> Any:
     """The score at the centres of count x count cells, in the plane's axes, shape (count, count, 2)."""
     half_x = (window.right - window.left) / count / 2
     half_y = (window.top - window.bottom) / count / 2
-    centres = Window(window.left + half_x, window.right - half_x, window.bottom + half_y, window.top - half_y)
+    centres = Window(
+        window.left + half_x, window.right - half_x, window.bottom + half_y, window.top - half_y
+    )
     places = one.lift(centres.grid(count, count, one.origin.device))
     return (level.score(places) @ one.axes.T).unflatten(0, (count, count))

@@ -25,9 +25,13 @@ class Progress(BaseModel):
     """How far a run is."""
 
     training: bool = Field(description="Whether the run has not finished.")
-    records: list[dict[str, Any]] = Field(description="Of the log, from the one asked for: phase, step, and losses.")
+    records: list[dict[str, Any]] = Field(
+        description="Of the log, from the one asked for: phase, step, and losses."
+    )
     total: int = Field(description="Records that there are.")
-    picture: int | None = Field(description="Number of the newest picture, which grows; null where there is none.")
+    picture: int | None = Field(
+        description="Number of the newest picture, which grows; null where there is none."
+    )
     map: int | None = Field(description="Number of the newest map, likewise.")
 
 
@@ -49,7 +53,11 @@ async def progress(asking: Asking, since: Annotated[int, Query(ge=0, le=2**40)] 
     )
 
 
-@routes.get("/progress/picture", responses=PNG | refused({404: "There is no picture yet."}), response_class=Response)
+@routes.get(
+    "/progress/picture",
+    responses=PNG | refused({404: "There is no picture yet."}),
+    response_class=Response,
+)
 async def picture(asking: Asking) -> Response:
     """The newest picture: held-out images, what becomes of them, and images of draws from the prior."""
     run = asking.explorer.run
@@ -58,7 +66,11 @@ async def picture(asking: Asking) -> Response:
     return Response(await _of_files(asking, lambda: sketch(run)), media_type="image/png")
 
 
-@routes.get("/progress/map", responses=ARRAYS | refused({404: "There is no map yet."}), response_class=Arrays)
+@routes.get(
+    "/progress/map",
+    responses=ARRAYS | refused({404: "There is no map yet."}),
+    response_class=Arrays,
+)
 async def map_so_far(asking: Asking) -> Response:
     """The map as far as it has grown, on the plane in which the codes of held-out examples vary most.
 
@@ -80,5 +92,10 @@ async def _of_files(asking: Asked, work: Callable[[], T]) -> T:
     """
     try:
         return await asking.do(work)
-    except (RuntimeError, KeyError) as error:  # torch's, of weights that do not fit, or are not there
-        raise UserError("the run's checkpoint is of another version; train the run again") from error
+    except (
+        RuntimeError,
+        KeyError,
+    ) as error:  # torch's, of weights that do not fit, or are not there
+        raise UserError(
+            "the run's checkpoint is of another version; train the run again"
+        ) from error
