@@ -41,7 +41,7 @@ class AnomalyStatistics:
         """n, the number of images."""
         return len(self.means)
 
-    def __getitem__(self, rows: np.ndarray) -> "Evidence":
+    def __getitem__(self, rows: np.ndarray) -> "AnomalyStatistics":
         """The evidence of some images, by their numbers."""
         columns: dict[str, Any] = {
             name: value for name, value in vars(self).items() if value is not None
