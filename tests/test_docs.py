@@ -76,4 +76,4 @@ def test_the_figures_are_those_of_the_results() -> None:
 
 
 def test_there_are_pages() -> None:
-    assert {page.stem for page in PAGES} >= {"codes", "draws", "journeys", "map"}
+    assert {page.stem for page in PAGES} >= {"codes", "map", "samples", "travel"}
