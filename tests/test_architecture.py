@@ -1,13 +1,19 @@
 """What keeps the house in order besides the import contract."""
 
 import ast
+import functools
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "src" / "latent_atlas").rglob("*.py"))
+NAMED = {
+    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__"): path
+    for path in MODULES
+}
 
 
 def public_definitions(module: ast.Module) -> list[ast.FunctionDef | ast.ClassDef]:
@@ -45,9 +51,61 @@ def test_torchvision_is_nowhere() -> None:
 
 
 def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+    assert len((ROOT / "README.md").read_text().split()) <= 900
 
 
-def test_no_room_outgrows_its_walls() -> None:
-    lengths = {path.name: len(path.read_text().splitlines()) for path in MODULES}
-    assert {name: length for name, length in lengths.items() if length > 350} == {}
+@functools.cache
+def imports(name: str) -> frozenset[str]:
+    """The modules of the package that a module imports when it is loaded."""
+    found: set[str] = set()
+    for statement in ast.parse(NAMED[name].read_text()).body:
+        if isinstance(statement, ast.ImportFrom) and statement.module:
+            within = {f"{statement.module}.{alias.name}" for alias in statement.names}
+            found |= {one for one in within if one in NAMED} or {statement.module}
+    return frozenset(found & NAMED.keys() - {name})
+
+
+@functools.cache
+def depth(name: str) -> int:
+    """How many modules the longest chain of imports from this one has."""
+    return 1 + max(map(depth, imports(name)), default=0)
+
+
+def test_no_chain_of_imports_is_long() -> None:
+    assert max(map(depth, NAMED)) <= 16
+
+
+def room(name: str) -> str:
+    """The package or module on the first level that a module belongs to; the lowest three are one."""
+    first = name.split(".")[1]
+    return "foundations" if first in {"shapes", "errors", "device"} else first
+
+
+def test_the_rooms_are_few_and_know_few_others() -> None:
+    arrows: set[tuple[str, str]] = set()
+    for name, path in NAMED.items():
+        if name.endswith("__main__") or name == "latent_atlas":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("latent_atlas."):
+                arrows.add((room(name), room(str(node.module))))
+    arrows = {(one, other) for one, other in arrows if one != other}
+    assert len({one for arrow in arrows for one in arrow}) <= 21
+    assert len(arrows) <= 130
+
+
+NOT_PLAIN = re.compile(
+    r"\b(dear|whoever|come to rest|telling|holdings|plates|rivals?|opponents?|wish(es|ed)?|worth)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("folder", ["src", "docs", "web/src", "README.md"])
+def test_the_words_are_plain(folder: str) -> None:
+    top = ROOT / folder
+    files = [top] if top.is_file() else top.rglob("*")
+    texts = {path: path.read_text() for path in files if path.suffix in {".py", ".md", ".ts"}}
+    assert texts
+    assert {
+        str(path): found[0] for path, text in texts.items() if (found := NOT_PLAIN.search(text))
+    } == {}
