@@ -23,11 +23,11 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from baselines import fit_flow, fit_gaussian_mixture, fit_kde
 from latent_atlas import LatentMap
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import catalogue
-from opponents import fit_flow, fit_gaussian_mixture, fit_kde
 from record import record
 
 OURS = "D_z"

@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
+from baselines import fit_flow, fit_gaussian_mixture
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.config import MapConfig
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density_ratio.latent_map import LatentMap
-from opponents import fit_flow, fit_gaussian_mixture
 from record import record
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=MapConfig().steps, help="of D_z, at most")
     parser.add_argument("--seconds", type=float, default=180.0, help="for each opponent")
     parser.add_argument(
-        "--draws", type=int, default=200_000, help="codes of the training images, for the opponents"
+        "--draws", type=int, default=200_000, help="codes of the training images, for the baselines"
     )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -84,8 +84,8 @@ def compare(atlas: Atlas, given: argparse.Namespace) -> dict[str, dict[str, Any]
     train, held_out = (
         codes.sample(n, generator=generator) for codes, n in ((learn, given.draws), (check, 5_000))
     )
-    opponents = {"Gaussian mixture": fit_gaussian_mixture, "neural spline flow": fit_flow}
-    for name, fit in opponents.items():
+    baselines = {"Gaussian mixture": fit_gaussian_mixture, "neural spline flow": fit_flow}
+    for name, fit in baselines.items():
         fitted = fit(train, held_out, seconds=given.seconds, generator=generator)
         with torch.no_grad():
             rows[name] = {"log q": fitted.log_prob(judge).mean().item(), **fitted.about}

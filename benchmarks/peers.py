@@ -10,7 +10,7 @@ distances, precision and recall are to the held-out images themselves, whatever 
 images says what is left when nothing is lost. Fewer images make every Fréchet distance larger.
 
 Besides D_x and the map, ours differs from a plain VAE in its KL weight, in lowering its learning rates towards the end
-and in averaging weights: `pythae_contestants` says what of this the peers are given.
+and in averaging weights: `pythae_models` says what of this the peers are given.
 
 pythae goes into a folder of its own, so that what it needs changes nothing else:
 
@@ -38,7 +38,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from contestants import train_ours
 from cost import Cost
 from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS
@@ -47,6 +46,7 @@ from latent_atlas.evaluation import frechet_distance, manifold_of, reconstructio
 from latent_atlas.evaluation.features import Classifier
 from reconstruction import as_bytes, earlier_rows, make_judge
 from record import record
+from trained_models import train_ours
 
 OURS = {"ours": [], "ours, no D_x": ["train.adversarial=none"]}
 PEERS = (
@@ -60,7 +60,7 @@ PEERS = (
 LESS_IS_BETTER = ("mse", "frechet", "peak_mib")
 MANIFOLD = 5_000  # images of each side by which precision and recall are told: all distances between them are taken
 MISSING = (
-    "pythae is not installed; install it as the first lines of this script say, or leave it out: --contestants "
+    "pythae is not installed; install it as the first lines of this script say, or leave it out: --models "
     "ours 'ours, no D_x'"
 )
 
@@ -83,20 +83,18 @@ def main() -> None:
     )
     parser.add_argument("--judge-epochs", type=int, default=3, help="of the judging classifier")
     choices = [*OURS, *PEERS]
-    parser.add_argument(
-        "--contestants", nargs="*", default=choices, choices=choices, metavar="NAME"
-    )
+    parser.add_argument("--models", nargs="*", default=choices, choices=choices, metavar="NAME")
     given = parser.parse_args()
-    if importlib.util.find_spec("pythae") is None and set(given.contestants) & set(PEERS):
+    if importlib.util.find_spec("pythae") is None and set(given.models) & set(PEERS):
         raise SystemExit(MISSING)
 
-    settings = {name: value for name, value in vars(given).items() if name != "contestants"}
+    settings = {name: value for name, value in vars(given).items() if name != "models"}
     whole = load_images(PRESETS["fashion-mnist"].data, 28, 1)
     images, classifier = chosen(whole, given), make_judge(whole, given.judge_epochs)
     judge = Judge.on(images.test, classifier)
     threshold = judge.of_samples(images.train.images[: given.judged].numpy())
     rows = earlier_rows("peers", settings)
-    for name in given.contestants:
+    for name in given.models:
         rows[name] = judge.of(in_own_process(name, given))
         results = {
             "features": classifier.name,
@@ -168,7 +166,7 @@ def contest(name: str, given: argparse.Namespace) -> Outcome:
         if name in OURS:
             learn = partial(train_ours, images, config, Path(folder))
         else:
-            from pythae_contestants import train_peer
+            from pythae_models import train_peer
 
             learn = partial(train_peer, name, images, config, given.epochs, Path(folder))
         trained = learn()

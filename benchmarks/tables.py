@@ -17,9 +17,9 @@ Row = dict[str, Any]
 
 HEAD = """# Measured
 
-Every figure has a script in `benchmarks/`, its result in `benchmarks/results/`, and opponents that were run in the same
-harness on the same data. This page is written from these results by `benchmarks/tables.py`. Fréchet distances are in
-the features named beside them, and comparable within a table only.
+Every figure has a script in `benchmarks/`, its result in `benchmarks/results/`, and baselines that were run in the same
+harness on the same data. `benchmarks/tables.py` writes this page from these results. Fréchet distances are computed in the
+features named beside them, and are comparable within a table only.
 """
 
 
@@ -30,12 +30,12 @@ def main() -> None:
 def page() -> str:
     """The whole page as Markdown."""
     sections = (
-        journeys,
-        exact_journeys,
-        kept,
-        draws,
-        exact_draws,
-        oddness,
+        paths,
+        exact_paths,
+        preserved,
+        samples,
+        exact_samples,
+        anomalies,
         densities,
         worlds,
         ratios,
@@ -46,10 +46,10 @@ def page() -> str:
     return "\n".join([HEAD, *(section() for section in sections)])
 
 
-def journeys() -> str:
-    """Planners between held-out images, by judges that did not plan."""
+def paths() -> str:
+    """Planners between held-out images, evaluated by models that did not plan."""
     columns = {
-        "off_population flow": "off the population: flow",
+        "off_population flow": "off-manifold: flow",
         "off_population mixture": "mixture",
         "precision": "precision",
         "recall": "recall",
@@ -57,21 +57,21 @@ def journeys() -> str:
         "contrast": "contrast",
         "feature_jump": "largest jump",
         "length_ratio": "length / straight",
-        "distance_left": "left to go",
-        "seconds_per_path": "seconds a path",
+        "distance_left": "distance left",
+        "seconds_per_path": "seconds per path",
     }
     found = every("travel", "travel-faces", "travel-slow")
     parts = seen_by_features("planner", found, columns)
     about = (
-        "Journeys between random held-out images, their frames judged by a flow and a Gaussian mixture fitted to other "
-        "codes, and by a classifier's features of the decoded frames beside reconstructions. Two rows are no journeys: "
+        "Paths between random held-out images. Their frames are evaluated by a flow and a Gaussian mixture fitted to other "
+        "codes, and by a classifier's features of the decoded frames beside reconstructions. Two rows are not paths: "
         "other real codes, and for each frame of the straight line the real code nearest to it."
     )
-    return section("Journeys", about, parts, *found)
+    return section("Paths", about, parts, *found)
 
 
-def exact_journeys() -> str:
-    """The least likely place of each journey on worlds whose density is known."""
+def exact_paths() -> str:
+    """The least likely point of each path on toy densities in closed form."""
     found = read("travel_exact")
     rows: dict[str, Row] = {}
     for world in found["results"]["worlds"]:
@@ -79,33 +79,33 @@ def exact_journeys() -> str:
             rows.setdefault(planner, {})[f"{world['world']}, {world['d']}"] = numbers[
                 "nats under the best"
             ]
-    about = "Nats by which a journey's least likely place is under that of the best possible journey; world and d."
+    about = "Nats by which a path's least likely point is below that of the best possible path; density and d."
     return section(
-        "Journeys where the best is known", about, [table("planner", rows, named(rows))], found
+        "Paths on densities in closed form", about, [table("planner", rows, named(rows))], found
     )
 
 
-def kept() -> str:
+def preserved() -> str:
     """What `preserve` keeps, by a classifier of images."""
     columns = {
-        "frames of A's class": "frames of A's kind",
+        "frames of A's class": "frames of A's class",
         "last frames of A's class": "last frames",
-        "progress": "rest of the way gone",
-        "outside": "outside",
+        "progress": "progress in the rest",
+        "outside": "off-manifold",
         "length_ratio": "length / straight",
     }
     parts, found = [], every("preserve", "preserve-faces")
     for one in found:
         for data, attributes in one["results"].items():
             for attribute, numbers in attributes.items():
-                caption = f"{data}: {attribute}, {numbers['journeys']} journeys; {numbers['judge']}"
+                caption = f"{data}: {attribute}, {numbers['journeys']} paths; {numbers['judge']}"
                 parts.append(table("planner", numbers["rows"], columns, caption=caption))
-    about = "Journeys with and without `preserve`, judged by a classifier of images that neither map nor probe has seen."
-    return section("Keeping something", about, parts, *found)
+    about = "Paths with and without `preserve`, evaluated by an image classifier that neither map nor probe was trained with."
+    return section("Preserved attributes", about, parts, *found)
 
 
-def draws() -> str:
-    """Samplers and what one would use instead."""
+def samples() -> str:
+    """Samplers and their baselines."""
     columns = {
         "frechet": "Fréchet to images",
         "frechet, spread": "±",
@@ -117,15 +117,15 @@ def draws() -> str:
         "seconds": "seconds",
     }
     found = every("sampling", "sampling-64", "sampling-faces")
-    parts = seen_by_features("draws", found, columns)
+    parts = seen_by_features("sampler", found, columns)
     about = (
-        "Decoded draws against held-out images, and against these images' own codes, decoded. `real codes`, of other "
+        "Decoded samples against held-out images, and against the decoded codes of these images. `real codes`, of other "
         "images, are the bound; ± is the standard deviation over seeds."
     )
     return section("New images", about, parts, *found)
 
 
-def exact_draws() -> str:
+def exact_samples() -> str:
     """Two-sample tests where the density is known."""
     found = read("samplers_exact")
     rows: dict[str, Row] = {}
@@ -137,17 +137,17 @@ def exact_draws() -> str:
             )
     inside = [one["within"] for one in found["results"]["normalisers"]]
     about = (
-        "Seeds in which no two-sample test rejects 20,000 draws. The constant of an energy by annealed importance "
+        "Seeds in which no two-sample test rejects 20,000 samples. The constant of an energy by annealed importance "
         f"sampling is within three of its errors of the exact one in {sum(inside)} of {len(inside)} cases."
     )
     return section(
-        "Draws where the density is known", about, [table("sampler", rows, named(rows))], found
+        "Samples of densities in closed form", about, [table("sampler", rows, named(rows))], found
     )
 
 
-def oddness() -> str:
-    """AUROC by score and kind of odd image."""
-    found, rows = read("oddness"), {}
+def anomalies() -> str:
+    """AUROC by anomaly score and kind of anomaly."""
+    found, rows = read("anomalies"), {}
     for model, numbers in found["results"].items():
         for kind, told in numbers["odd"].items():
             rows[f"{model}: {kind}"] = {judge: one["value"] for judge, one in told["auroc"].items()}
@@ -156,12 +156,12 @@ def oddness() -> str:
     }
     alarms = [100 * one["false alarms"] for one in found["results"].values()]
     about = (
-        "AUROC of telling odd images from real ones with nothing learned of the odd. Where 5 % of false alarms were "
-        f"asked for, there were {median(alarms):.1f} %, the median of {len(alarms)} models, and {min(alarms):.1f} to "
-        f"{max(alarms):.1f} % of single ones. No judge is ahead everywhere: codes tell what is unlike anything, errors "
-        "what is finely changed; the score has both, and is ahead on the mean, by little."
+        "AUROC of telling anomalous images from real ones; nothing is fitted to anomalies. At a nominal false-alarm rate of "
+        f"5 % the median of {len(alarms)} models is {median(alarms):.1f} %, and single ones have {min(alarms):.1f} to "
+        f"{max(alarms):.1f} %. No score is best everywhere: codes show what is unlike the data, errors show fine changes. "
+        "Our score uses both, and has the best mean, by little."
     )
-    return section("Odd images", about, [table("real: odd", rows, named(rows))], found)
+    return section("Anomalies", about, [table("real: anomalous", rows, named(rows))], found)
 
 
 def densities() -> str:
@@ -200,8 +200,8 @@ def ratios() -> str:
     found, rows = read("density_ratio"), {}
     for one in found["results"]["rows"]:
         rows.setdefault(one["arm"], {})[f"{one['true nats']:g} nats, d = {one['d']}"] = one["nats"]
-    about = "KL(q ‖ p) of correlated Gaussians as D_z measures it, by what it is built of."
-    return section("Many nats apart", about, [table("D_z", rows, named(rows))], found)
+    about = "KL(q ‖ p) of correlated Gaussians as D_z estimates it, for each way of building D_z."
+    return section("Log-ratios of many nats", about, [table("D_z", rows, named(rows))], found)
 
 
 def networks() -> str:
@@ -209,7 +209,7 @@ def networks() -> str:
     found = read("reconstruction-28px")
     rows = found["results"]["arms"]
     about = f"Equal networks, steps and data; {found['results']['judge']}."
-    return section("Reconstruction", about, [table("arm", rows, named(rows))], found)
+    return section("Reconstruction", about, [table("model", rows, named(rows))], found)
 
 
 def peers() -> str:
@@ -219,11 +219,14 @@ def peers() -> str:
         (our_arm, ours), (their_arm, theirs) = best["ours"], best["pythae"]
         rows[name] = {
             "ours": ours,
-            "our arm": our_arm,
+            "our model": our_arm,
             "pythae": theirs,
-            "its arm": their_arm.removeprefix("pythae "),
+            "its model": their_arm.removeprefix("pythae "),
         }
-    about = "The best of our arms and of pythae 0.1.2's in each row: same networks, data, epochs and judge, one run."
+    about = (
+        "The best of our models and of pythae 0.1.2's in each row: same networks, data, epochs and evaluation "
+        "model, one run."
+    )
     return section("Beside pythae", about, [table("", rows, named(rows))], found)
 
 

@@ -43,6 +43,7 @@ import torch
 from scipy.ndimage import label, maximum_filter
 from torch import Tensor
 
+from baselines import Fitted, fit_flow, fit_gaussian_mixture
 from latent_atlas import Atlas, LatentMap
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import DataConfig
@@ -65,7 +66,6 @@ from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel import between_means
 from latent_atlas.travel.path import resample
 from latent_atlas.travel.planners.baselines import linear
-from opponents import Fitted, fit_flow, fit_gaussian_mixture
 from record import record
 
 ROWS = {

@@ -10,9 +10,9 @@ Nothing is fitted to odd images. What the score is made of, and that what is too
 Fashion-MNIST runs (d = 16 and 64) against MNIST, faces, and clothes turned, blurred and noised, and not changed since:
 the other rows had not been looked at.
 
-    python benchmarks/oddness.py                       # trains every model it needs into --runs; on a GPU, minutes each
-    python benchmarks/oddness.py --steps 1200 --width 12 --batch-size 64              # the same on two CPU cores
-    python benchmarks/oddness.py --models fashion-mnist=runs/fashion-16 --left-out    # models that are there already
+    python benchmarks/anomalies.py                       # trains every model it needs into --runs; on a GPU, minutes each
+    python benchmarks/anomalies.py --steps 1200 --width 12 --batch-size 64              # the same on two CPU cores
+    python benchmarks/anomalies.py --models fashion-mnist=runs/fashion-16 --left-out    # models that are there already
 """
 
 import argparse
@@ -27,13 +27,13 @@ import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from baselines import fit_flow, fit_gaussian_mixture
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.config import Config, DataConfig, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.runs import Run
 from latent_atlas.training.loop import train
-from opponents import fit_flow, fit_gaussian_mixture
 from record import record
 from tables import read
 
@@ -44,7 +44,7 @@ AGAINST = {
     "digits": "mnist",
 }
 LEFT_OUT = ("fashion-mnist", "digits")
-CODES = 20_000  # of the training images, for the opponents
+CODES = 20_000  # of the training images, for the baselines
 NEIGHBOUR = 10
 FALSE_ALARM = 0.05
 
@@ -195,7 +195,7 @@ def altered(images: Tensor) -> dict[str, Tensor]:
 
 def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> dict[str, Any]:
     """AUROC of every score on every kind of odd images, and what is called odd at the false-alarm rate."""
-    judges = opponents(case, given)
+    judges = baselines(case, given)
     real = {name: judge(case.real) for name, judge in judges.items()}
     usual = case.atlas.score(case.real, held_out=case.calibration, false_alarm=FALSE_ALARM)
     told = {
@@ -219,7 +219,7 @@ def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> di
     return told
 
 
-def opponents(case: Case, given: argparse.Namespace) -> dict[str, Judge]:
+def baselines(case: Case, given: argparse.Namespace) -> dict[str, Judge]:
     """Scores that one would otherwise pick, on the same model and codes."""
     atlas = case.atlas
     generator = torch.Generator(atlas.device).manual_seed(given.seed)

@@ -4,8 +4,8 @@ Every fit reads training codes, chooses by held-out codes (the mixture by BIC) a
 What comes back is a normalised `Density`, so a benchmark puts it beside a map and cannot tell which is which.
 Judge on a third set of codes: the held-out ones have been looked at.
 
-    python benchmarks/opponents.py                # checks all three on worlds whose density is known, about 2 minutes
-    python benchmarks/opponents.py --dimension 16
+    python benchmarks/baselines.py                # checks all three on worlds whose density is known, about 2 minutes
+    python benchmarks/baselines.py --dimension 16
 """
 
 import argparse

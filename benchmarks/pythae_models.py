@@ -44,12 +44,12 @@ from pythae.trainers import (
 )
 from torch import Tensor
 
-from contestants import Trained
 from cost import Meter
 from latent_atlas.config import Config
 from latent_atlas.data import ImageSet
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
+from trained_models import Trained
 
 __all__ = ["train_peer"]
 
