@@ -33,8 +33,6 @@ export interface About {
   readonly image: { readonly channels: number; readonly height: number; readonly width: number } | null;
   readonly classes: readonly string[];
   readonly attributes: readonly Attribute[];
-  /** What journeys can keep, where these are not the attributes. */
-  readonly keeps?: readonly Attribute[];
   readonly levels: readonly number[];
   readonly planners: readonly { readonly name: string; readonly options: readonly Option[] }[];
   readonly samplers: readonly string[];

@@ -19,7 +19,7 @@ import { lay } from "./page";
 import { Training } from "./panels/training";
 import { Pictures } from "./pictures";
 import { ServerBackend } from "./server";
-import { fromHash, toHash } from "./state";
+import { DEFAULTS, fromHash, toHash } from "./state";
 import type { State } from "./state";
 import { Store } from "./store";
 import { makeTheme, themeSwitch } from "./theme";
@@ -90,7 +90,8 @@ function explore(backend: Backend, about: About, connection: Connection, message
 /** The state of the address, as far as it can be had here. */
 function addressed(about: About): State {
   const state = fromHash(location.hash, about.dimension);
-  return state.plane.kind === "embedding" && !offers(about, "embedding") ? { ...state, plane: { kind: "principal" } } : state;
+  const plane = state.plane.kind === "embedding" && !offers(about, "embedding") ? DEFAULTS.plane : state.plane;
+  return { ...state, plane, preserve: offers(about, "keep") ? state.preserve : DEFAULTS.preserve };
 }
 
 /** The address follows the state, and the state an address that is typed or gone back to. */

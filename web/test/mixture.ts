@@ -4,7 +4,6 @@ import type { Density, Membership, Slopes } from "../src/folder/density";
 /** Equal Gaussians in the plane: a density in closed form, judged against N(0, I) where a discriminator is asked. */
 export class Mixture implements Density, Membership {
   readonly blurs = true;
-  readonly sharpness = 1;
 
   constructor(
     private readonly means: readonly Code[],

@@ -9,8 +9,7 @@ from latent_atlas import __version__
 from latent_atlas.atlas import Atlas
 from latent_atlas.calibration import log_density
 from latent_atlas.portable.codes import kept
-from latent_atlas.portable.keeping import probe_of
-from latent_atlas.travel import OUTSIDE_SHARE, PLANNERS, ClassProbe, principal_components
+from latent_atlas.travel import OUTSIDE_SHARE, PLANNERS, principal_components
 from latent_atlas.travel.planners import MEANS_SHARE, floor_of
 
 __all__ = ["facts"]
@@ -44,7 +43,6 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
         "image": {"channels": channels, "height": height, "width": width} if channels else None,
         "classes": list(_classes(atlas)),
         "attributes": _attributes(atlas),
-        "keeps": _keeps(atlas),
         "levels": [math.atan(width) for width in (OFFERED if atlas.map.blurs else OFFERED[:1])],
         "planners": [_planner(name, atlas) for name, needs in TRAVELS.items() if has_log_prob or not needs],
         "samplers": ["mala"] if has_log_prob else [],
@@ -65,7 +63,6 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
             "levels": _levels(atlas),
             "outside_share": OUTSIDE_SHARE,
-            "margin": probe.margin if isinstance(probe := probe_of(atlas), ClassProbe) else None,
         },
     }
 
@@ -74,8 +71,8 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
     """What the page would offer with a server, and cannot do here."""
     photos = [] if "encode" in networks else ["photos"]
     pictures = [] if atlas.model is not None else ["png", "gif"]
-    along = [] if log_density(atlas.map.boundary) is not None else ["along", "keep"]
-    return ["pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
+    along = [] if log_density(atlas.map.boundary) is not None else ["along"]
+    return ["keep", "pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
@@ -107,13 +104,6 @@ def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
         {"name": f"component:{number}", "kind": "component", "low": low[number], "high": high[number]}
         for number in range(len(low))
     ]
-
-
-def _keeps(atlas: Atlas) -> list[dict[str, Any]]:
-    """What a journey can keep: the classes together or each, where there is a probe of them, and the components."""
-    classes = isinstance(probe_of(atlas), ClassProbe)
-    named = [{"name": "class", "kind": "classes"}, *({"name": name, "kind": "class"} for name in _classes(atlas))]
-    return [*(one | {"low": None, "high": None} for one in named if classes), *_attributes(atlas)]
 
 
 def _levels(atlas: Atlas) -> list[dict[str, Any]]:

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from latent_atlas.atlas import Atlas
-from latent_atlas.calibration import log_density
 from latent_atlas.errors import UserError
 from latent_atlas.portable.codes import save_codes
 from latent_atlas.portable.facts import facts
 from latent_atlas.portable.graph import save_graph, save_part
-from latent_atlas.portable.keeping import probe_of, save_probe
 from latent_atlas.portable.networks import Network, networks
 from latent_atlas.portable.oddness import save_scorer, scorer_of
-from latent_atlas.travel import ClassProbe
 
 __all__ = ["Written", "check", "write_folder"]
 
@@ -94,8 +91,6 @@ def write_folder(
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors")
         unscored = _save_scorer(atlas, partial) if "encode" in functions else None
-        if isinstance(probe := probe_of(atlas), ClassProbe):
-            save_probe(probe, partial / "classes.safetensors")
         told = facts(atlas, name, written, unscored=unscored)
         (partial / FACTS).write_text(json.dumps(_finite(told), allow_nan=False))
         index = partial / "index.html"
@@ -149,11 +144,10 @@ def _without_server(index: str) -> str:
 
 def _missing(atlas: Atlas, functions: Mapping[str, Network], unscored: str | None) -> tuple[str, ...]:
     """What the page can do with a server and not here."""
-    found = ["the page there has four planners and three kinds of files, and paces frames in Z; `serve` has them all"]
-    if isinstance(reason := probe_of(atlas), str):
-        found.append(f"journeys there cannot keep a class: {reason}")
-    if log_density(atlas.map.boundary) is None:
-        found.append("journeys there keep no attributes, since this map has no density; `serve` keeps them")
+    found = [
+        "the page there has four planners and three kinds of files, spaces frames evenly in Z, and keeps no property "
+        "along a path; `serve` has them all"
+    ]
     if atlas.model is not None and "encode" not in functions:
         found.append("this atlas encodes by a search and not by a network, so no photo can be dropped on the page")
     if unscored:

@@ -3,9 +3,7 @@
 import type { Code, Part } from "../backend";
 import { Gone, Refusal } from "../backend";
 import type { Arrays } from "../wire";
-import { floats, readArrays, rows } from "../wire";
-import { ClassOdds, Direction, Network, OneClass } from "./attributes";
-import type { Attribute } from "./attributes";
+import { floats, readArrays } from "../wire";
 import type { Facts } from "./facts";
 import { LatentMap } from "./latentmap";
 import { Networks } from "./networks";
@@ -50,15 +48,6 @@ export class StillAtlas {
     return found;
   }
 
-  /** What a journey can keep, by its name. */
-  async attribute(name: string): Promise<Attribute> {
-    const kind = this.facts.keeps?.find((one) => one.name === name)?.kind;
-    if (!kind) throw new Refusal(`this folder keeps no attribute '${name}'`, 400);
-    if (kind === "component") return new Direction(this.direction(name), name);
-    const all = new ClassOdds(networkOf(await this.file("classes")), this.facts.folder.margin!);
-    return kind === "classes" ? all : new OneClass(all, this.facts.classes.indexOf(name), name);
-  }
-
   /** A file of arrays, fetched when it is first asked for. */
   private file(name: string): Promise<Arrays> {
     const known = this.files.get(name);
@@ -76,13 +65,6 @@ export class StillAtlas {
     if (wrong) throw new Refusal(`codes of this atlas have ${d} coordinates; one of ${wrong.length} was given`, 400);
     return codes;
   }
-}
-
-/** The probe of the classes. */
-function networkOf(arrays: Arrays): Network {
-  const count = [...arrays.tensors.keys()].filter((name) => name.startsWith("weight")).length;
-  const layers = Array.from({ length: count }, (_, layer) => ({ weight: rows(arrays, `weight${layer}`), bias: [...floats(arrays, `bias${layer}`)] }));
-  return new Network([...floats(arrays, "mean")], [...floats(arrays, "scale")], layers);
 }
 
 async function got(address: string): Promise<Response> {

@@ -21,8 +21,6 @@ export interface Density {
 
 /** A density known through a discriminator D(z) = sigmoid(l(z)). */
 export interface Membership {
-  /** By what the calibration multiplies a logit. */
-  readonly sharpness: number;
   /** The calibrated logit of one code, and its gradient. */
   logit(code: Code): Promise<{ readonly value: number; readonly slope: Code }>;
 }

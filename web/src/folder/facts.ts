@@ -18,7 +18,5 @@ export interface Facts extends About {
     readonly mean: readonly number[];
     readonly levels: readonly Level[];
     readonly outside_share: number;
-    /** Log-odds that a class is to have where it is kept. */
-    readonly margin: number | null;
   };
 }

@@ -15,7 +15,6 @@ import type { Geodesic } from "./geodesic";
 import { judged, pixels } from "./images";
 import type { Density, Membership } from "./density";
 import type { LatentMap } from "./latentmap";
-import { preserve } from "./preserve";
 import { Random } from "./random";
 import { linear, slerp } from "./straight";
 import { joined } from "./tour";
@@ -35,8 +34,6 @@ interface Leg {
   readonly converged: boolean | null;
   /** Whether its frames are left for the page to ask for. */
   readonly bare?: boolean;
-  readonly metrics?: Readonly<Record<string, number>>;
-  readonly notes?: readonly string[];
 }
 
 export function journey(atlas: StillAtlas, verb: Verb, wishes: Wishes, signal: AbortSignal): Promise<Arrays> {
@@ -61,6 +58,7 @@ interface Travel {
 
 async function travel(atlas: StillAtlas, asked: Travel, signal: AbortSignal): Promise<Arrays> {
   const { pace = "latent", frames, closed } = asked;
+  if (asked.preserve?.length) throw new Refusal("keeping a property along a path needs the server; open the run with latent-atlas serve", 400);
   if (pace !== "latent") throw new Refusal("an even change of the pictures needs the server; open the run with latent-atlas serve", 400);
   const stops = atlas.checked(asked.stops);
   const visited = closed ? [...stops, stops[0]!] : stops;
@@ -92,7 +90,6 @@ async function planned(atlas: StillAtlas, planner: string, visited: readonly Cod
     if (!(name in options)) throw new Refusal(`planner '${planner}' has no setting '${name}'`, 400);
     options[name] = value;
   }
-  if (asked.preserve?.length) return keeping(atlas, planner, visited, asked, options, signal);
   const legs: Leg[] = [];
   for (let k = 1; k < visited.length; k++) legs.push(await leg(atlas.map(signal), planner, visited[k - 1]!, visited[k]!, asked.frames, options));
   if (legs.length === 1) return legs[0]!;
@@ -100,15 +97,6 @@ async function planned(atlas: StillAtlas, planner: string, visited: readonly Cod
   if (short) throw new Refusal(`planner '${planner}' stops short of a stop, and a tour visits its stops exactly; choose a planner that arrives, or let the walk arrive`, 400);
   const rested = legs.map((one) => one.converged);
   return { points: joined(legs.map((one) => one.points), asked.frames).points, converged: rested.includes(null) ? null : rested.every(Boolean) };
-}
-
-/** A journey that keeps attributes of its start. */
-async function keeping(atlas: StillAtlas, planner: string, visited: readonly Code[], asked: Travel, options: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Leg> {
-  if (visited.length > 2) throw new Refusal(`attributes are kept from one place to another, and ${visited.length} stops were given; choose two`, 400);
-  const map = dense(atlas, signal);
-  const kept = await Promise.all(asked.preserve!.map((name) => atlas.attribute(name)));
-  const plan = (judged: Density & Membership, from: Code, to: Code) => leg(judged, planner, from, to, asked.frames, options);
-  return preserve(map, [visited[0]!, visited[1]!], kept, map.floor(atlas.facts.folder.outside_share), asked.frames, plan);
 }
 
 async function leg(map: Density & Membership, planner: string, start: Code, end: Code, frames: number, options: Readonly<Record<string, unknown>>): Promise<Leg> {
@@ -123,7 +111,7 @@ async function leg(map: Density & Membership, planner: string, start: Code, end:
 }
 
 /** What is told of a journey: its frames, and the numbers of `travel.metrics.measure`. */
-async function describe(atlas: StillAtlas, name: string, { points, converged, bare = false, metrics: more = {}, notes: said = [] }: Leg, visited: readonly Code[], seconds: number, signal: AbortSignal) {
+async function describe(atlas: StillAtlas, name: string, { points, converged, bare = false }: Leg, visited: readonly Code[], seconds: number, signal: AbortSignal) {
   const frames = points.map(rounded);
   const d = atlas.facts.dimension;
   const { log_prob: logProb, outside } = await judged(atlas, frames, signal);
@@ -137,10 +125,8 @@ async function describe(atlas: StillAtlas, name: string, { points, converged, ba
     largest_jump: Math.max(...steps),
     ...(logProb ? { lowest: Math.min(...logProb.data) } : {}),
     ...(inner.length ? { outside: inner.reduce((sum, one) => sum + one, 0) / inner.length } : {}),
-    ...more,
   };
-  const notes = [...said];
-  if (converged === false) notes.push("this journey had not come to rest; give more iterations, or a larger tolerance");
+  const notes = converged === false ? ["the path did not converge; give more iterations, or a larger tolerance"] : [];
   const tensors = {
     [`${name}/points`]: tensor(flat(frames, d), frames.length, d),
     [`${name}/images`]: bare ? null : await pixels(atlas, frames, signal),

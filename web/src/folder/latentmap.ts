@@ -12,7 +12,7 @@ const SAME = 1e-6; // radians
 
 export class LatentMap implements Density, Membership {
   readonly blurs: boolean;
-  readonly sharpness: number;
+  private readonly sharpness: number; // by which the calibration multiplies a logit
   private readonly level: Level;
 
   constructor(

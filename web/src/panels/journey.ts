@@ -141,7 +141,7 @@ function pacing(app: App): HTMLElement {
   const { store, about } = app;
   const frames = slider("Frames", { min: 3, max: Math.min(65, about.limits.frames), step: 2, value: 17 }, (n) => `${n}`, { change: (n) => store.change({ frames: n }) });
   const pace = select("at equal steps of", [["latent", "the latent space"], ["perceived", "the picture"]], (value) => store.change({ pace: value }));
-  const keep = select("Keep", [["", "nothing"], ...kinds(about.keeps ?? about.attributes).map((name) => [name, `${name} of A`] as const)], (name) => store.change({ preserve: name ? [name] : [] }));
+  const keep = select("Keep", [["", "nothing"], ...kinds(about.attributes).map((name) => [name, `${name} of A`] as const)], (name) => store.change({ preserve: name ? [name] : [] }));
   const show = () => {
     frames.set(store.state.frames);
     pace.set(store.state.pace);
@@ -149,5 +149,5 @@ function pacing(app: App): HTMLElement {
   };
   store.listen(show);
   show();
-  return h("div", {}, frames.element, h("div", { className: "pair" }, about.image && offers(about, "pace") ? pace.element : null, offers(about, "keep") ? keep.element : null));
+  return h("div", {}, frames.element, h("div", { className: "pair" }, about.image && offers(about, "pace") ? pace.element : null, offers(about, "keep") ? keep.element : h("p", { className: "note" }, "Keeping a property along a path needs latent-atlas serve.")));
 }
