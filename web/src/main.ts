@@ -1,28 +1,28 @@
 /** Opens the page: asks the server what there is, reads the address, and puts everything together. */
 
-import "./style/page.css";
-import "./style/map.css";
-import "./style/panels.css";
-import type { App, Selection } from "./app";
-import { letter } from "./app";
-import type { About, Backend } from "./backend";
-import { Gone, offers, Refusal } from "./backend";
-import { Chart } from "./chart";
-import { Cloud } from "./cloud";
-import { Connection } from "./connection";
-import { h } from "./dom";
-import { Journeys } from "./journeys";
-import { Settled, Signal } from "./latest";
+import "./ui/style/page.css";
+import "./ui/style/map.css";
+import "./ui/style/panels.css";
+import type { App, Selection } from "./data/app";
+import { letter } from "./data/app";
+import type { About, Backend } from "./api/backend";
+import { Gone, offers, Refusal } from "./api/backend";
+import { Chart } from "./data/chart";
+import { Cloud } from "./data/cloud";
+import { Connection } from "./ui/connection";
+import { h } from "./ui/dom";
+import { Journeys } from "./data/journeys";
+import { Settled, Signal } from "./state/latest";
 import { MapView } from "./map/mapview";
-import { Messages } from "./messages";
-import { lay } from "./page";
-import { Training } from "./panels/training";
-import { Pictures } from "./pictures";
-import { ServerBackend } from "./server";
-import { DEFAULTS, fromHash, toHash } from "./state";
-import type { State } from "./state";
-import { Store } from "./store";
-import { makeTheme, themeSwitch } from "./theme";
+import { Messages } from "./ui/messages";
+import { lay } from "./ui/page";
+import { Training } from "./ui/panels/training";
+import { Pictures } from "./data/pictures";
+import { ServerBackend } from "./api/server";
+import { DEFAULTS, fromHash, toHash } from "./state/state";
+import type { State } from "./state/state";
+import { Store } from "./state/store";
+import { makeTheme, themeSwitch } from "./ui/theme";
 
 const root = document.getElementById("page")!;
 const theme = makeTheme();
@@ -125,7 +125,7 @@ function refuse(sentence: string): void {
 async function answering(): Promise<Backend> {
   const folder = document.querySelector<HTMLMetaElement>('meta[name="atlas-folder"]')?.content;
   if (folder === undefined) return new ServerBackend();
-  const { FolderBackend } = await import("./folder/backend");
+  const { FolderBackend } = await import("./offline/backend");
   return new FolderBackend(folder);
 }
 

@@ -1,16 +1,16 @@
 import { describe, expect, it } from "vitest";
-import type { Code } from "../src/backend";
-import { along } from "../src/folder/along";
-import { mala, stateAt, tuned } from "../src/folder/chains";
-import { nearest } from "../src/folder/codes";
-import { action, geodesic } from "../src/folder/geodesic";
-import { scored } from "../src/folder/oddness";
-import { Random } from "../src/folder/random";
-import { linear, slerp } from "../src/folder/straight";
-import { joined } from "../src/folder/tour";
-import { uphill } from "../src/folder/uphill";
-import { arcLengths, norm, quantile, resample, shareBelow } from "../src/folder/vectors";
-import { walk } from "../src/folder/walk";
+import type { Code } from "../src/api/backend";
+import { along } from "../src/offline/along";
+import { mala, stateAt, tuned } from "../src/offline/chains";
+import { nearest } from "../src/offline/codes";
+import { action, geodesic } from "../src/offline/geodesic";
+import { scored } from "../src/offline/oddness";
+import { Random } from "../src/offline/random";
+import { linear, slerp } from "../src/offline/straight";
+import { joined } from "../src/offline/tour";
+import { uphill } from "../src/offline/uphill";
+import { arcLengths, norm, quantile, resample, shareBelow } from "../src/offline/vectors";
+import { walk } from "../src/offline/walk";
 import { arcOf, clusters, Mixture } from "./mixture";
 
 describe("straight journeys", () => {

@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
-import type { About, Backend, Code } from "../src/backend";
-import { Refusal } from "../src/backend";
-import { Journeys } from "../src/journeys";
-import type { Place } from "../src/pictures";
-import { DEFAULTS } from "../src/state";
-import { Store } from "../src/store";
-import type { Arrays } from "../src/wire";
+import type { About, Backend, Code } from "../src/api/backend";
+import { Refusal } from "../src/api/backend";
+import { Journeys } from "../src/data/journeys";
+import type { Place } from "../src/data/pictures";
+import { DEFAULTS } from "../src/state/state";
+import { Store } from "../src/state/store";
+import type { Arrays } from "../src/api/wire";
 
 const pictures = { at: () => Promise.reject(new Error("there is no decoder to ask")) };
 const about = { planners: ["walk", "geodesic", "linear"].map((name) => ({ name, options: [] })) } as unknown as About;

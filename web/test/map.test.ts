@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { inPixels } from "../src/map/arrows";
 import { around, Camera, fitted, niceStep, ticks } from "../src/map/camera";
-import { finer, read } from "../src/map/grid";
-import type { Grid } from "../src/map/grid";
+import { finer, read } from "../src/data/grid";
+import type { Grid } from "../src/data/grid";
 import { chooseThumbnails } from "../src/map/showing";
 import { THUMBNAIL } from "../src/map/thumbnails";
 

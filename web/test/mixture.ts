@@ -1,5 +1,5 @@
-import type { Code } from "../src/backend";
-import type { Density, Membership, Slopes } from "../src/folder/density";
+import type { Code } from "../src/api/backend";
+import type { Density, Membership, Slopes } from "../src/offline/density";
 
 /** Equal Gaussians in the plane: a density in closed form, judged against N(0, I) where a discriminator is asked. */
 export class Mixture implements Density, Membership {

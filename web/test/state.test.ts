@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { DEFAULTS, fromHash, toHash } from "../src/state";
-import type { State } from "../src/state";
-import { Store } from "../src/store";
+import { DEFAULTS, fromHash, toHash } from "../src/state/state";
+import type { State } from "../src/state/state";
+import { Store } from "../src/state/store";
 
 const full: State = {
   ...DEFAULTS,

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { series } from "../src/panels/training";
+import { series } from "../src/ui/panels/training";
 
 it("losses are told apart by phase, the newest phase first", () => {
   const records = [

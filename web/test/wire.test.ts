@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { floats, readArrays, rows, WireError } from "../src/wire";
+import { floats, readArrays, rows, WireError } from "../src/api/wire";
 
 /** A safetensors file of float32 and bytes, written by hand after the format's description. */
 function written(arrays: Record<string, Float32Array | Uint8Array>, shapes: Record<string, number[]>, about: object): ArrayBuffer {

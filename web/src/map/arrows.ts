@@ -1,6 +1,6 @@
 /** The score, the gradient of the log-density, as a lattice of arrows in the plane. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { attribute, fill, Program, TO_CLIP } from "./gl";
 

@@ -1,6 +1,6 @@
 /** Between places on a plane and pixels of the canvas. Pixels run down, the plane runs up. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 
 export interface Size {
   readonly width: number;

@@ -1,9 +1,9 @@
 /** The landscape: a float texture, filtered by hand, coloured by a table, with contours of the log-density upon it. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { Program, texture } from "./gl";
-import { cornersOf, finer } from "./grid";
-import type { Grid } from "./grid";
+import { cornersOf, finer } from "../data/grid";
+import type { Grid } from "../data/grid";
 
 /** What is drawn, and how its values lie on the colour table: low at 0, middle at `share`, high at 1. */
 export interface Field {

@@ -4,7 +4,7 @@
  * takes a microsecond for each vertex, and no order among them decides what is seen.
  */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 
 const DENSEST = 0.7; // opacity
 const OPAQUE = 255 * 16; // sum of opacities from which on nothing more can be told apart

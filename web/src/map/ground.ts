@@ -4,7 +4,7 @@
  * drawn anew, and the picture for the next drag once nothing else is to be done.
  */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { Program, texture, TO_CLIP } from "./gl";
 

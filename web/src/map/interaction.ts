@@ -1,6 +1,6 @@
 /** Pointers, wheel and keys on the map, told as what they mean. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import type { Camera, Place } from "./camera";
 
 export interface Meanings {

@@ -1,13 +1,13 @@
 /** The map: canvas, routes, pins and loupe held together, and what clicking and dragging do to the state. */
 
-import { attempt, keyOf, letter, number } from "../app";
-import type { App } from "../app";
-import type { Window } from "../backend";
-import { fieldOf } from "../chart";
-import { h } from "../dom";
-import { Following, Settled } from "../latest";
-import { putStop } from "../stops";
-import { rows } from "../wire";
+import { attempt, keyOf, letter, number } from "../data/app";
+import type { App } from "../data/app";
+import type { Window } from "../api/backend";
+import { fieldOf } from "../data/chart";
+import { h } from "../ui/dom";
+import { Following, Settled } from "../state/latest";
+import { putStop } from "../data/stops";
+import { rows } from "../api/wire";
 import { around, Camera, fitted } from "./camera";
 import type { Place, Size } from "./camera";
 import { listen } from "./interaction";

@@ -1,8 +1,8 @@
 /** What is drawn over the canvas as vectors: the graticule, and the routes with their frames. */
 
-import type { Code } from "../backend";
-import { svg } from "../dom";
-import type { Row } from "../journeys";
+import type { Code } from "../api/backend";
+import { svg } from "../ui/dom";
+import type { Row } from "../data/journeys";
 import { ticks } from "./camera";
 import type { Camera, Place } from "./camera";
 

@@ -1,9 +1,9 @@
 /** Stops as buttons on the map, each with the picture that it decodes to; they are dragged, focused, and moved by keys. */
 
-import { letter, number } from "../app";
-import type { Code } from "../backend";
-import { h, picture } from "../dom";
-import type { Place as Decoded } from "../pictures";
+import { letter, number } from "../data/app";
+import type { Code } from "../api/backend";
+import { h, picture } from "../ui/dom";
+import type { Place as Decoded } from "../data/pictures";
 import type { Camera, Place } from "./camera";
 
 export interface Pinned {

@@ -1,6 +1,6 @@
 /** Real codes as points: round ones, drawn by WebGL, while they are few; dust where they are many. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { Dust } from "./dust";
 import { attribute, fill, Program, texture, TO_CLIP } from "./gl";

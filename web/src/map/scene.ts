@@ -1,9 +1,9 @@
 /** The canvas: what lies on it, from the bottom up, and drawing it when something has changed. */
 
-import type { Window } from "../backend";
-import { table } from "../colour/tables";
-import type { Theme } from "../colour/tables";
-import type { View } from "../state";
+import type { Window } from "../api/backend";
+import { table } from "../ui/colour/tables";
+import type { Theme } from "../ui/colour/tables";
+import type { View } from "../state/state";
 import { Arrows } from "./arrows";
 import { Density } from "./density";
 import type { Field, Look } from "./density";

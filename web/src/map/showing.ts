@@ -1,6 +1,6 @@
 /** Which real codes get a picture: those nearest to the plane, as many as do not cover each other. */
 
-import type { Codes } from "../cloud";
+import type { Codes } from "../data/cloud";
 import type { Camera, Place } from "./camera";
 import { THUMBNAIL } from "./thumbnails";
 

@@ -1,6 +1,6 @@
 /** Pictures of real codes where they lie, as textured quads cut from one sprite. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { attribute, fill, Program, texture, TO_CLIP } from "./gl";
 

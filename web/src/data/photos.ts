@@ -1,0 +1,65 @@
+/** Photos from outside: dropped, pasted or chosen, encoded, and set as a stop with what is odd about them. */
+
+import { attempt, keyOf, letter } from "./app";
+import type { App } from "./app";
+import { offers } from "../api/backend";
+import type { Code } from "../api/backend";
+import { imagesOf } from "./pictures";
+import type { Bytes } from "./pictures";
+import { putStop } from "./stops";
+import { floats } from "../api/wire";
+
+/** A photo as the model saw it, what the model makes of it, and the score's row. */
+export interface Photo {
+  readonly image: Bytes | null;
+  readonly reconstruction: Bytes | null;
+  readonly score: Readonly<Record<string, unknown>>;
+  readonly outside: boolean;
+}
+
+export async function usePhoto(app: App, file: Blob, index?: number): Promise<void> {
+  if (!offers(app.about, "photos")) return app.say("There is no encoder here, so a photo finds no place on the map.", "trouble");
+  const most = app.about.limits.bytes;
+  if (file.size > most) return app.say(`This file has ${(file.size / 1e6).toFixed(1)} MB; at most ${(most / 1e6).toFixed(0)} MB can be read.`, "trouble");
+  app.say("Reading the photo …");
+  const answer = await attempt(app, () => app.backend.encode(file));
+  if (!answer) return;
+  const code: Code = [...floats(answer, "code")];
+  const [image] = imagesOf(answer, "image");
+  const [reconstruction] = imagesOf(answer, "reconstruction");
+  const score = (answer.about["score"] ?? answer.about) as Record<string, unknown>;
+  app.photos.set(keyOf(code), { image: image ?? null, reconstruction: reconstruction ?? null, score, outside: !!answer.about["outside"] });
+  const place = index ?? app.store.state.stops.length;
+  putStop(app, code, place);
+  app.say(`The photo is stop ${letter(Math.min(place, app.store.state.stops.length - 1))}.`);
+}
+
+/** Photos may be dropped anywhere on the page, or pasted. */
+export function acceptPhotos(app: App, root: HTMLElement): void {
+  let depth = 0;
+  const carries = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
+  root.addEventListener("dragenter", (event) => {
+    if (carries(event)) root.classList.toggle("dropping", ++depth > 0);
+  });
+  root.addEventListener("dragleave", (event) => {
+    if (carries(event)) root.classList.toggle("dropping", --depth > 0);
+  });
+  root.addEventListener("dragover", (event) => {
+    if (carries(event)) event.preventDefault();
+  });
+  root.addEventListener("drop", (event) => {
+    depth = 0;
+    root.classList.remove("dropping");
+    if (!carries(event)) return;
+    event.preventDefault();
+    void inTurn(app, [...event.dataTransfer!.files]);
+  });
+  document.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) void inTurn(app, files);
+  });
+}
+
+async function inTurn(app: App, files: readonly File[]): Promise<void> {
+  for (const file of files) await usePhoto(app, file);
+}
