@@ -3,25 +3,27 @@
 import "./ui/style/page.css";
 import "./ui/style/map.css";
 import "./ui/style/panels.css";
-import type { App, Selection } from "./data/app";
-import { letter } from "./data/app";
-import type { About, Backend } from "./api/backend";
+import type { Reporter } from "./api/attempt";
 import { Gone, offers, Refusal } from "./api/backend";
+import type { About, Backend } from "./api/backend";
+import { ServerBackend } from "./api/server";
+import type { App } from "./data/app";
 import { Chart } from "./data/chart";
 import { Cloud } from "./data/cloud";
+import { Journeys } from "./data/journeys";
+import { Pictures } from "./data/pictures";
+import { letter } from "./data/words";
+import { Growing } from "./map/growing";
+import { MapView } from "./map/mapview";
+import { Settled, Signal } from "./state/latest";
+import { DEFAULTS, fromHash, toHash } from "./state/state";
+import type { Selection, State } from "./state/state";
+import { Store } from "./state/store";
 import { Connection } from "./ui/connection";
 import { h } from "./ui/dom";
-import { Journeys } from "./data/journeys";
-import { Settled, Signal } from "./state/latest";
-import { MapView } from "./map/mapview";
 import { Messages } from "./ui/messages";
 import { lay } from "./ui/page";
 import { Training } from "./ui/panels/training";
-import { Pictures } from "./data/pictures";
-import { ServerBackend } from "./api/server";
-import { DEFAULTS, fromHash, toHash } from "./state/state";
-import type { State } from "./state/state";
-import { Store } from "./state/store";
 import { makeTheme, themeSwitch } from "./ui/theme";
 
 const root = document.getElementById("page")!;
@@ -49,24 +51,24 @@ async function open(backend: Backend): Promise<void> {
 /** A run in training has no map yet: its progress is shown, and the map when it is there. */
 function watch(backend: Backend, about: About, connection: Connection): void {
   connection.onReturn(() => location.reload());
-  const training = new Training(backend, () => location.reload(), () => connection.lost(), theme);
+  const training = new Training(backend, new Growing(theme), () => location.reload(), () => connection.lost());
   const nav = h("nav", { aria: { label: "Page" } }, themeSwitch(theme));
   root.replaceChildren(h("header", { className: "top" }, h("h1", {}, "Latent Atlas"), h("p", { className: "run" }, h("b", {}, about.name)), nav), h("main", { className: "alone", tabIndex: 0 }, training.element));
 }
 
 function explore(backend: Backend, about: About, connection: Connection, messages: Messages): void {
   const store = new Store(addressed(about));
-  const trouble = { say: (sentence: string, kind?: "news" | "trouble") => messages.say(sentence, kind), lost: () => connection.lost() };
+  const reporter: Reporter = { say: (sentence, kind) => messages.say(sentence, kind), lost: () => connection.lost() };
   const pictures = new Pictures(backend);
   let map: MapView | null = null;
   const app: App = {
     backend,
     about,
     store,
-    ...trouble,
-    chart: new Chart(backend, about, store, trouble, () => map?.view() ?? null),
-    cloud: new Cloud(backend, about, trouble),
-    journeys: new Journeys(backend, about, store, pictures, trouble.lost),
+    ...reporter,
+    chart: new Chart(backend, about, store, reporter, () => map?.view() ?? null),
+    cloud: new Cloud(backend, about, reporter),
+    journeys: new Journeys(backend, about, store, pictures, reporter.lost),
     pictures,
     photos: new Map(),
     selection: new Signal<Selection | null>(null),

@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
+import type { Theme, View } from "../src/state/state";
 import { lightness, oklch } from "../src/ui/colour/oklab";
 import { categories, table } from "../src/ui/colour/tables";
-import type { Theme } from "../src/ui/colour/tables";
-import type { View } from "../src/state/state";
 
 const VIEWS: View[] = ["log_prob", "realness", "confusion", "energy"];
 

@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
-import type { About, Backend, Code } from "../src/api/backend";
 import { Refusal } from "../src/api/backend";
+import type { About, Backend, Code } from "../src/api/backend";
+import type { Arrays } from "../src/api/wire";
 import { Journeys } from "../src/data/journeys";
-import type { Place } from "../src/data/pictures";
+import type { Decoded } from "../src/data/pictures";
 import { DEFAULTS } from "../src/state/state";
 import { Store } from "../src/state/store";
-import type { Arrays } from "../src/api/wire";
 
 const pictures = { at: () => Promise.reject(new Error("there is no decoder to ask")) };
 const about = { planners: ["walk", "geodesic", "linear"].map((name) => ({ name, options: [] })) } as unknown as About;
@@ -79,7 +79,7 @@ it("shows a route before its frames, and decodes these once", async () => {
   const answers: (() => void)[] = [];
   const image = { bytes: Uint8Array.of(7), height: 1, width: 1, channels: 1 };
   const at = (codes: readonly Code[]) =>
-    new Promise<Place[]>((resolve) => {
+    new Promise<Decoded[]>((resolve) => {
       decoded.push([...codes]);
       answers.push(() => resolve(codes.map(() => ({ image, logProb: 0, outside: false, typicality: null }))));
     });

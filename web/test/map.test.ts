@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { inPixels } from "../src/map/arrows";
-import { around, Camera, fitted, niceStep, ticks } from "../src/map/camera";
 import { finer, read } from "../src/data/grid";
 import type { Grid } from "../src/data/grid";
+import { inPixels } from "../src/map/arrows";
+import { around, Camera, fitted } from "../src/map/camera";
 import { chooseThumbnails } from "../src/map/showing";
 import { THUMBNAIL } from "../src/map/thumbnails";
+import { niceStep, ticks } from "../src/ui/ticks";
 
 const window = { left: -2, right: 2, bottom: -1, top: 3 };
 

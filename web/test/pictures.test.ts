@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { Backend, Code } from "../src/api/backend";
-import { Pictures } from "../src/data/pictures";
 import type { Arrays } from "../src/api/wire";
+import { Pictures } from "../src/data/pictures";
 
 /** A backend whose pictures are the codes' first numbers, and what it was asked for. */
 function backend() {

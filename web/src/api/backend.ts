@@ -4,6 +4,12 @@ import type { Arrays } from "./wire";
 
 export type Code = readonly number[];
 
+/** A code as the key of a map. */
+export const keyOf = (code: Code): string => code.join(",");
+
+/** A place on a plane, or on a canvas in pixels. */
+export type Place = readonly [x: number, y: number];
+
 export interface Window {
   readonly left: number;
   readonly right: number;

@@ -1,17 +1,14 @@
 /** The plane that is looked at: fetched for each window, coarse at once and fine when it has come to rest. */
 
-import { attempt } from "./app";
-import type { About, Axes, Backend, Code, Window } from "../api/backend";
-import { SHORE } from "../ui/colour/tables";
-import { Following, Settled, Signal } from "../state/latest";
-import { niceStep } from "../map/camera";
-import type { Place } from "../map/camera";
-import type { Field } from "../map/density";
-import type { Grid } from "./grid";
-import type { State, View } from "../state/state";
-import type { Store } from "../state/store";
+import { attempt } from "../api/attempt";
+import type { Reporter } from "../api/attempt";
+import type { About, Axes, Backend, Code, Place, Window } from "../api/backend";
 import { floats, rows } from "../api/wire";
 import type { Arrays } from "../api/wire";
+import { Following, Settled, Signal } from "../state/latest";
+import type { State } from "../state/state";
+import type { Store } from "../state/store";
+import type { Grid } from "./grid";
 
 export interface Plane {
   readonly key: string; // of what was asked: kind and level
@@ -43,7 +40,7 @@ export class Chart {
     private readonly backend: Backend,
     private readonly about: About,
     private readonly store: Store,
-    private readonly trouble: Parameters<typeof attempt>[0],
+    private readonly reporter: Reporter,
     private readonly view: () => Window | null,
   ) {
     store.listen((now, before) => {
@@ -104,7 +101,7 @@ export class Chart {
     const window = this.home.value ? enlarged(this.view()) : null; // the first answer tells the whole plane
     const level = this.about.levels[state.level] ?? 0;
     const request = { plane: state.plane, window, level, resolution, arrows: state.arrows ? ARROWS : 0 };
-    const answer = await attempt(this.trouble, () => this.backend.plane(request, signal));
+    const answer = await attempt(this.reporter, () => this.backend.plane(request, signal));
     if (!answer && serial === this.asked) this.busy.set(false); // refused: nothing more is coming
     if (!answer || serial < this.shown || key !== keyOf(this.store.state, this.about)) return;
     if (serial === this.shown && resolution === COARSE) return; // the fine one was faster
@@ -158,18 +155,4 @@ function rangeOf(grid: Grid | undefined, edge: number | null): { low: number; hi
   if (edge === null) return { low: Math.max(low, high - 30), high };
   const top = Math.max(high, edge + 1);
   return { low: edge - 0.9 * (top - edge), high: top };
-}
-
-/** What the canvas draws of a plane in a view. */
-export function fieldOf(plane: Plane, view: View): Field {
-  const { grids, edge, range } = plane;
-  const heights = grids.log_prob ?? grids.realness!;
-  const spacing = grids.log_prob ? niceStep((range.high - (edge ?? range.low)) / 7) : 0.1;
-  const around = { heights, edge: grids.log_prob ? edge : null, spacing };
-  if (view === "confusion" || view === "realness" || !grids.log_prob) {
-    const shown = grids[view === "confusion" ? "confusion" : "realness"]!;
-    return { shown, low: 0, middle: 0.5, share: 0.5, high: 1, ...around };
-  }
-  if (view === "log_prob") return { shown: heights, low: range.low, middle: edge ?? (range.low + range.high) / 2, share: edge === null ? 0.5 : SHORE, high: range.high, ...around };
-  return { shown: "minus heights", low: -range.high, middle: -(range.low + range.high) / 2, share: 0.5, high: -range.low, ...around };
 }

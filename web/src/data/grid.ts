@@ -1,7 +1,6 @@
 /** A quantity on a grid over a window: read between its nodes, and made finer. */
 
-import type { Window } from "../api/backend";
-import type { Place } from "../map/camera";
+import type { Place, Window } from "../api/backend";
 
 /** Values of n rows of n, the bottom row first, whose outer nodes lie on the window's border. */
 export interface Grid {

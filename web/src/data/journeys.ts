@@ -1,16 +1,14 @@
 /** Every journey and draw that the state asks for: planned once, remembered, and followed while stops are dragged. */
 
-import type { About, Backend, Code, Verb, Wishes } from "../api/backend";
 import { Gone } from "../api/backend";
-import { stroke } from "../ui/colour/tables";
-import type { Stroke } from "../ui/colour/tables";
-import { Following, Memory, Signal } from "../state/latest";
-import { imagesOf } from "./pictures";
-import type { Bytes, Pictures } from "./pictures";
-import type { State } from "../state/state";
-import type { Store } from "../state/store";
+import type { About, Backend, Code, Verb, Wishes } from "../api/backend";
 import { floats, rows } from "../api/wire";
 import type { Arrays } from "../api/wire";
+import { Following, Memory, Signal } from "../state/latest";
+import type { State } from "../state/state";
+import type { Store } from "../state/store";
+import { imagesOf } from "./pictures";
+import type { Bytes, Pictures } from "./pictures";
 
 /** What a journey turned out to be. */
 export interface Film {
@@ -27,8 +25,8 @@ export interface Film {
 export interface Row {
   readonly id: string;
   readonly title: string;
+  readonly name: string; // of the planner or the verb: its arrays come under it
   readonly verb: Verb;
-  readonly stroke: Stroke;
   readonly film: Film | null;
   readonly error: string | null;
   readonly pending: boolean; // not planned yet
@@ -37,7 +35,6 @@ export interface Row {
 }
 
 interface Wanted extends Omit<Row, "film" | "error" | "pending" | "waiting"> {
-  readonly name: string; // under which the arrays come
   readonly wishes: Wishes;
 }
 
@@ -118,9 +115,9 @@ export class Journeys {
     const awaited = state.stops.length === 1 && !state.extras.length ? travels({ ...state, stops: [...state.stops, state.stops[0]!] }, this.about) : [];
     const nothing = { film: null, error: null, pending: false, waiting: true };
     this.rows.set([
-      ...awaited.map(({ wishes, name, ...row }) => ({ ...row, ...nothing })),
-      ...this.wanted().map(({ wishes, name, ...row }) => {
-        const found = this.films.get(keyOf({ ...row, wishes, name }));
+      ...awaited.map(({ wishes, ...row }) => ({ ...row, ...nothing })),
+      ...this.wanted().map(({ wishes, ...row }) => {
+        const found = this.films.get(keyOf({ ...row, wishes }));
         const film = typeof found === "object" ? found : found === undefined ? (this.latest.get(row.id) ?? null) : null;
         if (typeof found === "object") this.latest.set(row.id, found);
         return { ...row, film, error: typeof found === "string" ? found : null, pending: found === undefined, waiting: false };
@@ -152,7 +149,6 @@ function travels(state: State, about: About): Wanted[] {
       name: planner,
       title: planner,
       verb: "travel" as const,
-      stroke: stroke(planner),
       extra: null,
       wishes: { stops, planners: [planner], frames, closed, preserve, pace, images: false, options: planner === "walk" ? { walk: state.walk } : {} },
     }));
@@ -164,7 +160,6 @@ function extras(state: State): Wanted[] {
     name: extra.verb,
     title: extra.title,
     verb: extra.verb,
-    stroke: stroke(extra.verb),
     extra: place,
     wishes: extra.wishes,
   }));

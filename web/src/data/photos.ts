@@ -1,21 +1,13 @@
 /** Photos from outside: dropped, pasted or chosen, encoded, and set as a stop with what is odd about them. */
 
-import { attempt, keyOf, letter } from "./app";
-import type { App } from "./app";
-import { offers } from "../api/backend";
+import { attempt } from "../api/attempt";
+import { keyOf, offers } from "../api/backend";
 import type { Code } from "../api/backend";
-import { imagesOf } from "./pictures";
-import type { Bytes } from "./pictures";
-import { putStop } from "./stops";
 import { floats } from "../api/wire";
-
-/** A photo as the model saw it, what the model makes of it, and the score's row. */
-export interface Photo {
-  readonly image: Bytes | null;
-  readonly reconstruction: Bytes | null;
-  readonly score: Readonly<Record<string, unknown>>;
-  readonly outside: boolean;
-}
+import type { App } from "./app";
+import { imagesOf } from "./pictures";
+import { putStop } from "./stops";
+import { letter } from "./words";
 
 export async function usePhoto(app: App, file: Blob, index?: number): Promise<void> {
   if (!offers(app.about, "photos")) return app.say("There is no encoder here, so a photo finds no place on the map.", "trouble");

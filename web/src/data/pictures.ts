@@ -1,12 +1,13 @@
 /** What places decode to, remembered. */
 
+import { keyOf } from "../api/backend";
 import type { Backend, Code } from "../api/backend";
-import { keyOf } from "./app";
-import { Memory, Signal } from "../state/latest";
 import { floats } from "../api/wire";
 import type { Arrays } from "../api/wire";
+import { Memory, Signal } from "../state/latest";
 
-export interface Place {
+/** What a code decodes to, and what the map says of it. */
+export interface Decoded {
   readonly image: Bytes | null;
   readonly logProb: number | null;
   readonly outside: boolean;
@@ -22,29 +23,37 @@ export interface Bytes {
   readonly channels: number;
 }
 
+/** A photo as the model saw it, what the model makes of it, and the score's row. */
+export interface Photo {
+  readonly image: Bytes | null;
+  readonly reconstruction: Bytes | null;
+  readonly score: Readonly<Record<string, unknown>>;
+  readonly outside: boolean;
+}
+
 export class Pictures {
   /** Told whenever places have been decoded that were unknown. */
   readonly news = new Signal(0);
-  private readonly places = new Memory<Place>(2_000);
-  private readonly coming = new Map<string, Promise<Map<string, Place>>>();
+  private readonly places = new Memory<Decoded>(2_000);
+  private readonly coming = new Map<string, Promise<Map<string, Decoded>>>();
 
   constructor(private readonly backend: Backend) {}
 
-  known(code: Code): Place | undefined {
+  known(code: Code): Decoded | undefined {
     return this.places.get(keyOf(code));
   }
 
   /** Each is decoded once: what is known or on its way, such as the ends that journeys share, is not asked for again. */
-  async at(codes: readonly Code[], signal?: AbortSignal): Promise<Place[]> {
+  async at(codes: readonly Code[], signal?: AbortSignal): Promise<Decoded[]> {
     const keys = codes.map(keyOf);
     const held = keys.map((key) => this.places.get(key) ?? this.coming.get(key));
     const missing = codes.filter((_, k) => !held[k]);
-    const decoding = missing.length ? this.decode(missing, signal) : new Map<string, Place>();
+    const decoding = missing.length ? this.decode(missing, signal) : new Map<string, Decoded>();
     const found = await Promise.all(held.map((place) => place ?? decoding));
     return found.map((place, k) => (place instanceof Map ? place.get(keys[k]!)! : place));
   }
 
-  private decode(codes: readonly Code[], signal?: AbortSignal): Promise<Map<string, Place>> {
+  private decode(codes: readonly Code[], signal?: AbortSignal): Promise<Map<string, Decoded>> {
     const keys = codes.map(keyOf);
     const decoding = this.backend.decode(codes, signal).then((answer) => {
       const found = new Map(unfold(answer, codes.length).map((place, k) => [keys[k]!, place]));
@@ -59,7 +68,7 @@ export class Pictures {
 }
 
 /** Image, log-density, side of the edge and typicality of each of n places, from the arrays of an answer under a prefix. */
-export function unfold(arrays: Arrays, count: number, prefix = ""): Place[] {
+export function unfold(arrays: Arrays, count: number, prefix = ""): Decoded[] {
   const images = imagesOf(arrays, `${prefix}images`);
   const logProb = arrays.tensors.has(`${prefix}log_prob`) ? floats(arrays, `${prefix}log_prob`) : null;
   const outside = arrays.tensors.get(`${prefix}outside`)?.data;

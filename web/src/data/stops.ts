@@ -1,9 +1,10 @@
 /** Setting A, then B, then waypoints; and a journey worth seeing, found among real codes. */
 
-import { attempt, letter } from "./app";
-import type { App } from "./app";
+import { attempt } from "../api/attempt";
 import type { Code } from "../api/backend";
 import { floats, rows } from "../api/wire";
+import type { App } from "./app";
+import { letter } from "./words";
 
 /** Add a stop at the end, or put it where `index` says. */
 export function putStop(app: App, code: Code, index = app.store.state.stops.length): void {
@@ -15,6 +16,14 @@ export function putStop(app: App, code: Code, index = app.store.state.stops.leng
   const place = Math.min(index, stops.length);
   app.store.change({ stops: next, chosen: place });
   app.selection.set({ code, title: `Stop ${letter(place)}`, stop: place });
+}
+
+/** Take a stop out. */
+export function removeStop(app: App, index: number): void {
+  const stops = app.store.state.stops.filter((_, k) => k !== index);
+  app.store.change({ stops, chosen: Math.max(0, Math.min(index, stops.length - 1)) });
+  app.selection.set(null);
+  app.say(`Stop ${letter(index)} removed.`, "news");
 }
 
 /** The place of the routes that is farthest from the line A to B: with both it spans the plane of the detour. */

@@ -1,21 +1,10 @@
 /** The landscape: a float texture, filtered by hand, coloured by a table, with contours of the log-density upon it. */
 
 import type { Window } from "../api/backend";
-import { Program, texture } from "./gl";
 import { cornersOf, finer } from "../data/grid";
 import type { Grid } from "../data/grid";
-
-/** What is drawn, and how its values lie on the colour table: low at 0, middle at `share`, high at 1. */
-export interface Field {
-  readonly shown: Grid | "minus heights";
-  readonly heights: Grid; // of which contours are drawn
-  readonly low: number;
-  readonly middle: number;
-  readonly share: number;
-  readonly high: number;
-  readonly edge: number | null;
-  readonly spacing: number; // of contours
-}
+import type { Field } from "./field";
+import { Program, texture } from "./gl";
 
 export interface Look {
   readonly contours: boolean;

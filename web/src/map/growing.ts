@@ -1,17 +1,18 @@
 /** The map as it grows while a run trains: the codes of held-out images, and the density as far as D_z has it. */
 
-import { number } from "../data/app";
 import type { Window } from "../api/backend";
-import { fieldOf, understood } from "../data/chart";
-import type { Plane } from "../data/chart";
-import { categories } from "../ui/colour/tables";
-import type { Theme } from "../ui/colour/tables";
-import { h } from "../ui/dom";
-import type { Signal } from "../state/latest";
-import { classKey } from "./legend";
-import { Scene } from "./scene";
 import { floats } from "../api/wire";
 import type { Arrays } from "../api/wire";
+import { understood } from "../data/chart";
+import type { Plane } from "../data/chart";
+import { number } from "../data/words";
+import type { Signal } from "../state/latest";
+import type { Theme } from "../state/state";
+import { categories } from "../ui/colour/tables";
+import { h } from "../ui/dom";
+import { fieldOf } from "./field";
+import { classKey } from "./legend";
+import { Scene } from "./scene";
 
 /** One answer of `progress/map`. */
 export interface Growth {

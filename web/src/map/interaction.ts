@@ -1,7 +1,7 @@
 /** Pointers, wheel and keys on the map, told as what they mean. */
 
-import type { Window } from "../api/backend";
-import type { Camera, Place } from "./camera";
+import type { Place, Window } from "../api/backend";
+import type { Camera } from "./camera";
 
 export interface Meanings {
   camera(): Camera | null;

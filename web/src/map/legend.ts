@@ -1,13 +1,12 @@
 /** What the colours mean. */
 
-import { number } from "../data/app";
 import type { App } from "../data/app";
-import { fieldOf } from "../data/chart";
+import { number } from "../data/words";
+import type { Theme, View } from "../state/state";
 import { categories, css, table } from "../ui/colour/tables";
-import type { Theme } from "../ui/colour/tables";
 import { h } from "../ui/dom";
-import { ticks } from "./camera";
-import type { View } from "../state/state";
+import { ticks } from "../ui/ticks";
+import { fieldOf } from "./field";
 
 const NAMES: Record<View, readonly [string, string]> = {
   log_prob: ["Log-density", "nats"],

@@ -1,12 +1,12 @@
 /** What lies under the pointer: the picture that this place decodes to, and how dense the population is there. */
 
-import { number } from "../data/app";
+import type { Code, Place } from "../api/backend";
 import type { App } from "../data/app";
-import type { Code } from "../api/backend";
-import { h, picture } from "../ui/dom";
-import { Following } from "../state/latest";
-import type { Camera, Place } from "./camera";
 import { read } from "../data/grid";
+import { number } from "../data/words";
+import { Following } from "../state/latest";
+import { h, picture } from "../ui/dom";
+import type { Camera } from "./camera";
 
 export class Loupe {
   readonly element = h("div", { className: "loupe", hidden: true });

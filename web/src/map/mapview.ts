@@ -1,26 +1,33 @@
 /** The map: canvas, routes, pins and loupe held together, and what clicking and dragging do to the state. */
 
-import { attempt, keyOf, letter, number } from "../data/app";
-import type { App } from "../data/app";
-import type { Window } from "../api/backend";
-import { fieldOf } from "../data/chart";
-import { h } from "../ui/dom";
-import { Following, Settled } from "../state/latest";
-import { putStop } from "../data/stops";
+import { attempt } from "../api/attempt";
+import { keyOf } from "../api/backend";
+import type { Place, Window } from "../api/backend";
 import { rows } from "../api/wire";
+import type { App } from "../data/app";
+import type { Codes } from "../data/cloud";
+import { putStop, removeStop } from "../data/stops";
+import { letter, number } from "../data/words";
+import { Following, Settled } from "../state/latest";
+import { h } from "../ui/dom";
 import { around, Camera, fitted } from "./camera";
-import type { Place, Size } from "./camera";
+import type { Size } from "./camera";
+import { fieldOf } from "./field";
 import { listen } from "./interaction";
+import { Legend } from "./legend";
 import { Loupe } from "./loupe";
 import { Overlay } from "./overlay";
+import { paints } from "./paints";
 import { Pins } from "./pins";
 import { Scene } from "./scene";
 import { chooseThumbnails } from "./showing";
 
+const NEAR = 60; // pixels from a click to the real code that it takes
 const OFF_PLANE = 0.05; // of the codes' spread: a stop further away is drawn as afloat
 
 export class MapView {
   readonly element = h("div", { className: "map", tabIndex: 0 });
+  readonly legend: HTMLElement;
   readonly scene: Scene | null;
   private readonly canvas = h("canvas", { className: "field" });
   private readonly overlay = new Overlay();
@@ -37,6 +44,7 @@ export class MapView {
     element.setAttribute("aria-label", "Map of the latent space. Arrow keys move a cursor, Enter puts a stop there, plus and minus zoom, 0 shows all.");
     this.scene = Scene.on(this.canvas);
     this.canvas.setAttribute("aria-hidden", "true");
+    this.legend = new Legend(app).element;
     this.loupe = new Loupe(app);
     this.pins = new Pins({
       move: (index, pixel, done) => this.drag(index, pixel, done),
@@ -99,7 +107,7 @@ export class MapView {
     });
     app.cloud.codes.listen((codes) => {
       if (!codes || !this.scene) return;
-      this.scene.scatter(codes.places, app.cloud.paints(app.store.state.points, app.theme.value));
+      this.scene.scatter(codes.places, this.paints(codes));
       this.draw();
     });
     app.cloud.facts.listen(() => this.repaint());
@@ -139,8 +147,13 @@ export class MapView {
   }
 
   private repaint(): void {
-    if (!this.app.cloud.codes.value || !this.scene) return;
-    this.scene.paint(this.app.cloud.paints(this.app.store.state.points, this.app.theme.value));
+    const codes = this.app.cloud.codes.value;
+    if (codes) this.scene?.paint(this.paints(codes));
+  }
+
+  private paints(codes: Codes): Uint8Array {
+    const { about, cloud, store, theme } = this.app;
+    return paints(codes, cloud.facts.value.get(codes.part), store.state.points, about.classes.length, theme.value);
   }
 
   private draw(): void {
@@ -197,7 +210,7 @@ export class MapView {
     if (!camera) return;
     const embedded = app.store.state.plane.kind === "embedding";
     if (!embedded && app.store.state.snap === other) return void (app.chart.plane.value && putStop(app, app.chart.lift(camera.toPlane(pixel))));
-    const index = app.cloud.nearest(camera, pixel, 60);
+    const index = app.cloud.nearest(camera.toPlane(pixel), NEAR / camera.scale);
     const codes = app.cloud.codes.value;
     if (index === null || !codes) return app.say("There is no real code near this place.", "news");
     const answer = await attempt(app, () => app.backend.codes(codes.part, index, 1, "means"));
@@ -240,11 +253,3 @@ export class MapView {
 }
 
 const cornersOf = ({ left, right, bottom, top }: Window): Place[] => [[left, bottom], [right, top]];
-
-/** Take a stop out. */
-export function removeStop(app: App, index: number): void {
-  const stops = app.store.state.stops.filter((_, k) => k !== index);
-  app.store.change({ stops, chosen: Math.max(0, Math.min(index, stops.length - 1)) });
-  app.selection.set(null);
-  app.say(`Stop ${letter(index)} removed.`, "news");
-}

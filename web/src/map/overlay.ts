@@ -1,10 +1,11 @@
 /** What is drawn over the canvas as vectors: the graticule, and the routes with their frames. */
 
-import type { Code } from "../api/backend";
-import { svg } from "../ui/dom";
+import type { Code, Place } from "../api/backend";
 import type { Row } from "../data/journeys";
-import { ticks } from "./camera";
-import type { Camera, Place } from "./camera";
+import { stroke } from "../ui/colour/tables";
+import { svg } from "../ui/dom";
+import { ticks } from "../ui/ticks";
+import type { Camera } from "./camera";
 
 const DEGREE = 130; // pixels between lines of the graticule, about
 const ZOOMS = 136; // pixels from the top down that the buttons at the right cover
@@ -43,26 +44,28 @@ export class Overlay {
     if (!project) return;
     for (const row of rows) {
       if (!row.film) continue;
+      const { colour } = stroke(row.name);
       const dots = row.film.points.map((code) => camera.toPixels(project(code).place));
       if (row.verb !== "sample") this.line(row, dots);
       dots.forEach(([cx, cy], k) => {
         const off = !!row.film!.outside[k];
-        if (row.verb === "sample") this.routes.append(svg("rect", { class: "draw", x: cx - 3.5, y: cy - 3.5, width: 7, height: 7, fill: row.stroke.colour, transform: `rotate(45 ${cx} ${cy})` }));
+        if (row.verb === "sample") this.routes.append(svg("rect", { class: "draw", x: cx - 3.5, y: cy - 3.5, width: 7, height: 7, fill: colour, transform: `rotate(45 ${cx} ${cy})` }));
         else if (off) this.routes.append(svg("circle", { class: "off", cx, cy, r: 4 }));
-        else if (k > 0 && k < dots.length - 1) this.routes.append(svg("circle", { class: "dot", cx, cy, r: 2.4, fill: row.stroke.colour }));
+        else if (k > 0 && k < dots.length - 1) this.routes.append(svg("circle", { class: "dot", cx, cy, r: 2.4, fill: colour }));
       });
       if (row.verb === "sample") continue;
       const now = dots[Math.round(frame * (dots.length - 1))];
-      if (now) this.routes.append(svg("circle", { class: "now", cx: now[0], cy: now[1], r: 6, fill: row.stroke.colour }));
+      if (now) this.routes.append(svg("circle", { class: "now", cx: now[0], cy: now[1], r: 6, fill: colour }));
     }
   }
 
   private line(row: Row, dots: readonly Place[]): void {
     const points = dots.map((dot) => dot.map((v) => v.toFixed(1)).join(",")).join(" ");
-    const dash = row.stroke.dash ? { "stroke-dasharray": row.stroke.dash } : {};
+    const { colour, dash } = stroke(row.name);
+    const dashes = dash ? { "stroke-dasharray": dash } : {};
     this.routes.append(
       svg("polyline", { class: "casing", points }),
-      svg("polyline", { class: row.pending ? "route pending" : "route", points, stroke: row.stroke.colour, "data-row": row.id, ...dash }),
+      svg("polyline", { class: row.pending ? "route pending" : "route", points, stroke: colour, "data-row": row.id, ...dashes }),
     );
   }
 }

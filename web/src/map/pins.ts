@@ -1,10 +1,10 @@
 /** Stops as buttons on the map, each with the picture that it decodes to; they are dragged, focused, and moved by keys. */
 
-import { letter, number } from "../data/app";
-import type { Code } from "../api/backend";
+import type { Code, Place } from "../api/backend";
+import type { Decoded } from "../data/pictures";
+import { letter, number } from "../data/words";
 import { h, picture } from "../ui/dom";
-import type { Place as Decoded } from "../data/pictures";
-import type { Camera, Place } from "./camera";
+import type { Camera } from "./camera";
 
 export interface Pinned {
   readonly code: Code;

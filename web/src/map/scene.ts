@@ -1,12 +1,12 @@
 /** The canvas: what lies on it, from the bottom up, and drawing it when something has changed. */
 
 import type { Window } from "../api/backend";
+import type { Theme, View } from "../state/state";
 import { table } from "../ui/colour/tables";
-import type { Theme } from "../ui/colour/tables";
-import type { View } from "../state/state";
 import { Arrows } from "./arrows";
 import { Density } from "./density";
-import type { Field, Look } from "./density";
+import type { Look } from "./density";
+import type { Field } from "./field";
 import { Ground } from "./ground";
 import { Points } from "./points";
 import { Thumbnails } from "./thumbnails";

@@ -1,7 +1,8 @@
 /** Which real codes get a picture: those nearest to the plane, as many as do not cover each other. */
 
+import type { Place } from "../api/backend";
 import type { Codes } from "../data/cloud";
-import type { Camera, Place } from "./camera";
+import type { Camera } from "./camera";
 import { THUMBNAIL } from "./thumbnails";
 
 const APART = THUMBNAIL + 14; // pixels

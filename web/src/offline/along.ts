@@ -1,7 +1,7 @@
 /** Journeys along a direction: more of it, while others stay and the population is not left. */
 
-import type { Code } from "../api/backend";
 import { Refusal } from "../api/backend";
+import type { Code } from "../api/backend";
 import type { Density } from "./density";
 import { add, dot, norm, scaled } from "./vectors";
 

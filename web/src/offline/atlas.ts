@@ -1,9 +1,9 @@
 /** An atlas read from its folder: the facts, the networks, and the real codes when they are first asked for. */
 
-import type { Code, Part } from "../api/backend";
 import { Gone, Refusal } from "../api/backend";
-import type { Arrays } from "../api/wire";
+import type { Code, Part } from "../api/backend";
 import { floats, readArrays } from "../api/wire";
+import type { Arrays } from "../api/wire";
 import type { Facts } from "./facts";
 import { LatentMap } from "./latentmap";
 import { Networks } from "./networks";

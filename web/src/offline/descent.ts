@@ -1,8 +1,8 @@
 /** Lowering the energy of a whole path: L-BFGS with backtracking, in coordinates where the metric of |dz|² is Euclidean. */
 
 import type { Code } from "../api/backend";
-import type { Path } from "./vectors";
 import { add, dot, lerp, norm, scaled, subtract } from "./vectors";
+import type { Path } from "./vectors";
 
 const MEMORY = 8; // moves that are remembered
 const SUFFICIENT = 1e-4; // share of the decrease promised by the slope that an accepted step keeps (Armijo)

@@ -1,7 +1,7 @@
 /** A journey as a file: its numbers as JSON, a film strip with its log-densities as PNG, or a film as GIF. */
 
-import type { Code, Format } from "../api/backend";
 import { Refusal } from "../api/backend";
+import type { Code, Format } from "../api/backend";
 import type { StillAtlas } from "./atlas";
 import { film } from "./film";
 import { canvasOf, judged, pixels } from "./images";

@@ -4,8 +4,8 @@ import { Refusal } from "../api/backend";
 import type { Density } from "./density";
 import { minimise } from "./descent";
 import type { Energy, Relaxed } from "./descent";
-import type { Path } from "./vectors";
 import { dot, resample, subtract } from "./vectors";
+import type { Path } from "./vectors";
 
 const WIDTHS = [0.6, 0.3, 0];
 const LOOSER = 10; // times the tolerance at the coarser widths, whose path is only where the next one starts

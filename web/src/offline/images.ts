@@ -1,7 +1,7 @@
 /** Images of codes, and the code of an image. */
 
-import type { Code, Part } from "../api/backend";
 import { Refusal } from "../api/backend";
+import type { Code, Part } from "../api/backend";
 import type { Arrays, Tensor } from "../api/wire";
 import { answer, tensor } from "./answers";
 import type { StillAtlas } from "./atlas";

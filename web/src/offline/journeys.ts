@@ -1,26 +1,26 @@
 /** Journeys: between stops by several planners, around a place, and back into the population; and new draws. */
 
-import type { Code, Verb, Wishes } from "../api/backend";
 import { Refusal } from "../api/backend";
+import type { Code, Verb, Wishes } from "../api/backend";
 import { floats } from "../api/wire";
 import type { Arrays, Tensor } from "../api/wire";
-import { answer, tensor } from "./answers";
 import { along } from "./along";
+import { answer, tensor } from "./answers";
 import type { StillAtlas } from "./atlas";
 import { mala, stateAt, tuned } from "./chains";
 import type { Target } from "./chains";
 import { nearest } from "./codes";
+import type { Density, Membership } from "./density";
 import { geodesic } from "./geodesic";
 import type { Geodesic } from "./geodesic";
 import { judged, pixels } from "./images";
-import type { Density, Membership } from "./density";
 import type { LatentMap } from "./latentmap";
 import { Random } from "./random";
 import { linear, slerp } from "./straight";
 import { joined } from "./tour";
 import { uphill } from "./uphill";
-import type { Path } from "./vectors";
 import { add, distance, dot, flat, resample, rounded, scaled, subtract } from "./vectors";
+import type { Path } from "./vectors";
 import { walk } from "./walk";
 import type { Walk } from "./walk";
 

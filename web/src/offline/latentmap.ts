@@ -1,7 +1,7 @@
 /** The map of the folder, at a level, as the networks tell it: log q(z) = l(z) + log r(z). */
 
-import type { Code } from "../api/backend";
 import { Refusal } from "../api/backend";
+import type { Code } from "../api/backend";
 import type { Density, Membership, Slopes } from "./density";
 import type { Facts, Level } from "./facts";
 import type { Inputs, Networks, Outputs } from "./networks";

@@ -1,7 +1,7 @@
 /** The networks in the browser: ONNX graphs run by WebAssembly on one thread, so that a host needs to send no headers. */
 
-import * as ort from "onnxruntime-web/wasm";
 import binary from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+import * as ort from "onnxruntime-web/wasm";
 
 const TURN = 12; // milliseconds after which others get a turn, and whoever left is noticed
 

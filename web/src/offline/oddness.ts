@@ -1,8 +1,8 @@
 /** How odd a photo is beside held-out images: the scorer of `latent-atlas score`, by what it knows. */
 
 import type { Code } from "../api/backend";
-import type { Arrays } from "../api/wire";
 import { floats } from "../api/wire";
+import type { Arrays } from "../api/wire";
 
 const TINY = 1e-12;
 const TOO_GOOD = 0.5; // what a standard deviation counts on the side where odd images are not expected

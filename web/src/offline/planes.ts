@@ -1,7 +1,7 @@
 /** Planes through Z: the map on every pixel, the score as arrows, and where real codes are. */
 
-import type { Axes, Code, Part, PlaneRequest, Window } from "../api/backend";
 import { Refusal } from "../api/backend";
+import type { Axes, Code, Part, PlaneRequest, Window } from "../api/backend";
 import type { Arrays } from "../api/wire";
 import { answer, tensor } from "./answers";
 import type { StillAtlas } from "./atlas";

@@ -1,8 +1,8 @@
 /** Journeys by several stops: each leg is planned by itself, and the frames are shared among them by length. */
 
 import type { Code } from "../api/backend";
-import type { Path } from "./vectors";
 import { arcLengths, interpolate } from "./vectors";
+import type { Path } from "./vectors";
 
 /** The legs as one path with all stops in it, and the numbers of their frames; see `travel/tour.py`. */
 export function joined(legs: readonly Path[], frames: number): { points: Code[]; stops: number[] } {

@@ -1,7 +1,7 @@
 /** The two walking rules, literally, and an arrival schedule beside them. */
 
-import type { Code } from "../api/backend";
 import { Refusal } from "../api/backend";
+import type { Code } from "../api/backend";
 import type { Membership } from "./density";
 import { add, distance, norm, subtract } from "./vectors";
 

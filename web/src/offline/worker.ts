@@ -1,7 +1,7 @@
 /** The worker: it holds the atlas of the folder, and answers what the page would ask a server. */
 
-import type { Axes, Code, Format, Part, PlaneRequest, Verb, Wishes } from "../api/backend";
 import { Gone, Refusal } from "../api/backend";
+import type { Axes, Code, Format, Part, PlaneRequest, Verb, Wishes } from "../api/backend";
 import type { Arrays } from "../api/wire";
 import { StillAtlas } from "./atlas";
 import { codes, neighbours } from "./codes";

@@ -3,6 +3,7 @@
 import type { Code, Part, PlaneKind, Window } from "../api/backend";
 
 export type View = "log_prob" | "realness" | "confusion" | "energy";
+export type Theme = "dark" | "light";
 export type Colouring = "none" | "plain" | "label" | "typicality";
 
 /** A journey or a draw from one place, kept as what was asked, so that the address reproduces it. */
@@ -136,6 +137,13 @@ function isWalk(value: unknown): boolean {
 function isExtra(value: unknown): boolean {
   const extra = value as Extra | null;
   return !!extra && ["along", "explore", "sample"].includes(extra.verb) && typeof extra.title === "string" && !!extra.wishes;
+}
+
+/** The place that is looked at closely: a stop, a frame of a journey, a draw, a real code. */
+export interface Selection {
+  readonly code: Code;
+  readonly title: string;
+  readonly stop?: number;
 }
 
 const PACKED = "~";

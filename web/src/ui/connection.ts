@@ -1,7 +1,7 @@
 /** Whether the server answers: a banner while it does not, asking again ever more slowly, and going on when it is back. */
 
-import type { Backend } from "../api/backend";
 import { Gone } from "../api/backend";
+import type { Backend } from "../api/backend";
 import { button, h } from "./dom";
 
 const FIRST = 500; // milliseconds

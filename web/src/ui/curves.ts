@@ -1,11 +1,12 @@
 /** Log-density by frame, one curve a journey, above the line under which a place is outside of the population. */
 
-import { number } from "../data/app";
 import type { App } from "../data/app";
-import { svg } from "./dom";
 import type { Row } from "../data/journeys";
-import { ticks } from "../map/camera";
+import { number } from "../data/words";
+import { stroke } from "./colour/tables";
+import { svg } from "./dom";
 import { shareOf, strideOf } from "./strips";
+import { ticks } from "./ticks";
 
 const HEIGHT = 96;
 const PAD = 8;
@@ -69,8 +70,9 @@ export class Curves {
     const { logProb } = row.film!;
     const count = logProb!.length;
     const points = Array.from(logProb!, (value, k) => `${this.x(k, count).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
-    const dash = row.stroke.dash ? { "stroke-dasharray": row.stroke.dash } : {};
-    this.element.append(svg("polyline", { class: "curve", points, stroke: row.stroke.colour, ...dash }));
+    const { colour, dash } = stroke(row.name);
+    const dashes = dash ? { "stroke-dasharray": dash } : {};
+    this.element.append(svg("polyline", { class: "curve", points, stroke: colour, ...dashes }));
     Array.from(logProb!).forEach((value, k) => {
       if (row.film!.outside[k]) this.element.append(svg("circle", { class: "off", cx: this.x(k, count), cy: y(value), r: 3 }));
     });

@@ -1,32 +1,38 @@
 /** The page's parts put in their places. */
 
-import type { App } from "../data/app";
 import { offers } from "../api/backend";
-import { button, h } from "./dom";
-import { Curves } from "./curves";
-import { makeHelp } from "./help";
+import type { App } from "../data/app";
 import type { Row } from "../data/journeys";
+import { acceptPhotos } from "../data/photos";
+import type { View } from "../state/state";
+import { Curves } from "./curves";
+import { button, h } from "./dom";
+import { makeHelp } from "./help";
 import { listenToKeys } from "./keys";
-import { Legend } from "../map/legend";
-import type { MapView } from "../map/mapview";
 import { draw } from "./panels/draw";
 import { journey, showTelling } from "./panels/journey";
 import { landscape } from "./panels/landscape";
 import { place } from "./panels/place";
-import { acceptPhotos } from "../data/photos";
 import { Player } from "./player";
-import type { View } from "../state/state";
 import { Strips } from "./strips";
 import { themeSwitch } from "./theme";
 
-export function lay(app: App, map: MapView, root: HTMLElement): void {
+/** The map as far as the page has to know it, which lies above this room. */
+export interface MapPart {
+  readonly element: HTMLElement;
+  readonly legend: HTMLElement;
+  zoom(factor: number): void;
+  home(): void;
+}
+
+export function lay(app: App, map: MapPart, root: HTMLElement): void {
   const help = makeHelp();
   const player = new Player(app);
   const strips = new Strips(app, (row, frame, chosen) => see(app, player, row, frame, chosen));
   const curves = new Curves(app, (share) => player.seek(share));
   const drawer = h("section", { className: "drawer", aria: { label: "Journeys" } }, h("h2", { className: "quiet" }, "Journeys"), player.element, strips.element, h("div", { className: "plot" }, h("div", {}, h("p", {}, "log-density, nats"), player.exporting), curves.element as unknown as HTMLElement));
   const theme = themeSwitch(app.theme);
-  const stage = h("section", { className: "stage", aria: { label: "Landscape" } }, map.element, views(app), zooms(map), new Legend(app).element, hint(app));
+  const stage = h("section", { className: "stage", aria: { label: "Landscape" } }, map.element, views(app), zooms(map), map.legend, hint(app));
   const side = h("aside", { className: "side", aria: { label: "Controls" } }, journey(app), place(app), landscape(app), draw(app));
   root.replaceChildren(header(app, theme, help), h("main", {}, stage, drawer, side), help);
   app.chart.busy.listen((busy) => stage.setAttribute("aria-busy", `${busy}`));
@@ -90,7 +96,7 @@ function views(app: App): HTMLElement {
   return h("div", { className: "views", role: "group", aria: { label: "What the colours show" } }, ...buttons.map(([, one]) => one));
 }
 
-function zooms(map: MapView): HTMLElement {
+function zooms(map: MapPart): HTMLElement {
   return h(
     "div",
     { className: "zooms", role: "group", aria: { label: "Zoom" } },

@@ -1,12 +1,12 @@
 /** The bar above the strips: play, scrub, export. */
 
-import { attempt } from "../data/app";
-import type { App } from "../data/app";
+import { attempt } from "../api/attempt";
 import { offers } from "../api/backend";
 import type { Format } from "../api/backend";
-import { button, h, select } from "./dom";
+import type { App } from "../data/app";
 import { inWords } from "../data/journeys";
 import type { Row } from "../data/journeys";
+import { button, h, select } from "./dom";
 
 const SECONDS = 3;
 const FORMATS: readonly (readonly [Format, string])[] = [["gif", "GIF"], ["mp4", "MP4"], ["png", "PNG strip"], ["npz", "NumPy .npz"], ["json", "JSON"]];

@@ -1,10 +1,11 @@
 /** Journeys as film strips, one under the other: frames outside of the population are outlined. */
 
-import { number } from "../data/app";
 import type { App } from "../data/app";
-import { button, h, picture } from "./dom";
 import { developed, inWords } from "../data/journeys";
 import type { Film, Row } from "../data/journeys";
+import { number } from "../data/words";
+import { stroke } from "./colour/tables";
+import { button, h, picture } from "./dom";
 
 const NARROWEST = 26; // pixels a frame, below which every second one is left out
 
@@ -61,8 +62,9 @@ export class Strips {
     const words = h("p", { className: "words" });
     const frames = h("ol", { className: row.verb === "sample" ? "frames sheet" : "frames" });
     const swatch = h("i", { className: "swatch" });
-    swatch.style.color = row.stroke.colour;
-    swatch.dataset["dash"] = row.stroke.dash ? "dashed" : "solid";
+    const { colour, dash } = stroke(row.name);
+    swatch.style.color = colour;
+    swatch.dataset["dash"] = dash ? "dashed" : "solid";
     const head = h("header", {}, swatch, h("h3", {}, row.title), words);
     if (row.extra !== null) head.append(button("×", () => this.close(row), { className: "close", title: "Close", aria: { label: `Close ${row.title}` } }));
     const element = h("section", { className: "strip", data: { row: row.id }, aria: { label: row.title } }, head, frames);

@@ -1,8 +1,8 @@
 /** Dark or light: as the system says, until the switch says otherwise. */
 
-import type { Theme } from "./colour/tables";
-import { button } from "./dom";
 import { Signal } from "../state/latest";
+import type { Theme } from "../state/state";
+import { button } from "./dom";
 
 const KEY = "latent-atlas:theme";
 

@@ -1,10 +1,8 @@
 /** The maps' colours: tables of 256, computed so that lightness alone tells the order, with or without colour vision. */
 
-import type { View } from "../../state/state";
+import type { Theme, View } from "../../state/state";
 import { oklch } from "./oklab";
 import type { Rgb } from "./oklab";
-
-export type Theme = "dark" | "light";
 
 /** A colour at a share of the table: lightness, chroma, hue in degrees. */
 type Knot = readonly [at: number, l: number, c: number, hue: number];

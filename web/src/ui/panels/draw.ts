@@ -1,7 +1,7 @@
 /** New images, drawn from where the population is. */
 
-import { number } from "../../data/app";
 import type { App } from "../../data/app";
+import { number } from "../../data/words";
 import { button, checkbox, h, select, slider } from "../dom";
 import { section } from "./section";
 

@@ -1,16 +1,15 @@
 /** The stops of the journey, who plans it, and how. */
 
-import { letter, number } from "../../data/app";
-import type { App } from "../../data/app";
 import { offers } from "../../api/backend";
-import { button, checkbox, h, picture, select, slider } from "../dom";
+import type { App } from "../../data/app";
 import { SHORT } from "../../data/journeys";
-import { removeStop } from "../../map/mapview";
 import { usePhoto } from "../../data/photos";
-import { tellingPair } from "../../data/stops";
+import { removeStop, tellingPair } from "../../data/stops";
+import { letter, number } from "../../data/words";
+import { stroke } from "../colour/tables";
+import { button, checkbox, h, picture, select, slider } from "../dom";
 import { throughStops } from "./landscape";
 import { section } from "./section";
-import { stroke } from "../colour/tables";
 
 export function journey(app: App): HTMLElement {
   return section("Journey", true, stops(app), placing(app), planners(app), walking(app), pacing(app));

@@ -1,12 +1,12 @@
 /** Which plane is shown, and what lies on it. */
 
-import { number } from "../../data/app";
-import type { App } from "../../data/app";
 import { offers } from "../../api/backend";
 import type { PlaneKind } from "../../api/backend";
-import { button, checkbox, h, select, slider } from "../dom";
-import type { Colouring } from "../../state/state";
+import type { App } from "../../data/app";
 import { turningPoint } from "../../data/stops";
+import { number } from "../../data/words";
+import type { Colouring } from "../../state/state";
+import { button, checkbox, h, select, slider } from "../dom";
 import { section } from "./section";
 
 export function landscape(app: App): HTMLElement {

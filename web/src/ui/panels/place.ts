@@ -1,16 +1,18 @@
 /** The place that is looked at: its picture and numbers, its real neighbours, and where one can go from it. */
 
-import { attempt, keyOf, letter, number } from "../../data/app";
-import type { App, Selection } from "../../data/app";
-import { offers } from "../../api/backend";
+import { attempt } from "../../api/attempt";
+import { keyOf, offers } from "../../api/backend";
 import type { Attribute } from "../../api/backend";
-import { button, h, picture, select, slider } from "../dom";
-import { Settled } from "../../state/latest";
-import type { Bytes, Place } from "../../data/pictures";
-import { putStop } from "../../data/stops";
 import { floats, rows } from "../../api/wire";
-import { Uphill } from "./uphill";
+import type { App } from "../../data/app";
+import type { Bytes, Decoded } from "../../data/pictures";
+import { putStop } from "../../data/stops";
+import { letter, number } from "../../data/words";
+import { Settled } from "../../state/latest";
+import type { Selection } from "../../state/state";
+import { button, h, picture, select, slider } from "../dom";
 import { section } from "./section";
+import { Uphill } from "./uphill";
 
 const NEIGHBOURS = 8;
 
@@ -39,7 +41,7 @@ export function place(app: App): HTMLElement {
   return section("Place", true, empty, view, tools, near);
 }
 
-function portrait(app: App, view: HTMLElement, { code, title }: Selection, known: Place): void {
+function portrait(app: App, view: HTMLElement, { code, title }: Selection, known: Decoded): void {
   const photo = app.photos.get(keyOf(code));
   const pictures = h("div", { className: "pictures" });
   if (photo?.image) pictures.append(captioned(photo.image, "the photo"));

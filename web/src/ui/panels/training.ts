@@ -1,31 +1,33 @@
 /** A run that is still training: its losses as they fall, its map as it grows, and the newest sheet of pictures. */
 
-import type { Backend, Progress } from "../../api/backend";
 import { Gone } from "../../api/backend";
-import type { Theme } from "../colour/tables";
+import type { Backend, Progress } from "../../api/backend";
+import type { Arrays } from "../../api/wire";
 import { h, svg } from "../dom";
-import type { Signal } from "../../state/latest";
-import { Growing } from "../../map/growing";
 
 const EVERY = 2_000; // milliseconds
 const [WIDTH, HEIGHT] = [220, 72];
+
+/** The map of a run in training, which lies above this room. */
+export interface GrowingMap {
+  readonly element: HTMLElement;
+  show(answer: Arrays): void;
+}
 
 export class Training {
   readonly element = h("section", { className: "training" });
   private readonly charts = h("div", { className: "charts" });
   private readonly sheet = h("img", { className: "sheet", alt: "Newest pictures of the run: images, reconstructions and draws", hidden: true });
   private readonly words = h("p", { className: "note" });
-  private readonly growing: Growing;
   private shown = -1;
   private grown = -1;
 
   constructor(
     private readonly backend: Backend,
+    private readonly growing: GrowingMap,
     private readonly finished: () => void,
     private readonly lost: () => void,
-    theme: Signal<Theme>,
   ) {
-    this.growing = new Growing(theme);
     this.words.setAttribute("role", "status");
     this.element.append(h("h2", {}, "This run is still training"), this.words, this.growing.element, this.charts, this.sheet);
     this.sheet.addEventListener("load", () => (this.sheet.hidden = false));

@@ -1,9 +1,10 @@
 /** Held down, a stop slides uphill to where half of the real images are less likely: to the typical. */
 
-import { attempt, letter } from "../../data/app";
-import type { App } from "../../data/app";
-import { button, h } from "../dom";
+import { attempt } from "../../api/attempt";
 import { rows } from "../../api/wire";
+import type { App } from "../../data/app";
+import { letter } from "../../data/words";
+import { button, h } from "../dom";
 
 const STEP = 0.04; // of the population, from one share to the next
 const TYPICAL = 0.5;
