@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from latent_atlas.atlas import Atlas
 
-__all__ = ["IN_BROWSER", "Served", "Visits", "at_rest", "driver"]
+__all__ = ["IN_BROWSER", "Served", "Visits", "until_idle", "driver"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "src/latent_atlas/web/static/index.html"
@@ -31,13 +31,10 @@ ARGUMENTS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-PATIENCE = 20_000  # milliseconds for one condition: tests run beside others
-MAP_STEPS = 60  # enough for a landscape with an edge
-IN_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
-]
-"""Marks of a module whose every test opens the page."""
+PATIENCE = 60_000  # milliseconds for one condition: a browser that draws in software may share its machine
+MAP_STEPS = 60  # enough for a map with a density threshold
+IN_BROWSER = pytest.mark.browser
+"""The mark of a module whose every test opens the page."""
 
 
 def driver() -> ModuleType:
@@ -139,10 +136,10 @@ class Visits:
             self.contexts[-1].add_init_script(script)
         return self.tab(address)
 
-    def at_rest(self, address: str = "", **context: object) -> "Page":
-        """The same, once it is at rest."""
+    def until_idle(self, address: str = "", **context: object) -> "Page":
+        """The same, once everything that it asked for is there."""
         page = self.open(address, **context)
-        at_rest(page)
+        until_idle(page)
         return page
 
     def tab(self, address: str = "") -> "Page":
@@ -166,8 +163,8 @@ def visits(chromium: "Browser", served: Served) -> Iterator[Visits]:
     assert visits.complaints == []
 
 
-def at_rest(page: "Page") -> None:
-    """Wait until the landscape is fine and every journey planned."""
+def until_idle(page: "Page") -> None:
+    """Wait until the map is fine and every path is planned."""
     from playwright.sync_api import expect
 
     expect(page.locator(".stage")).to_have_attribute("aria-busy", "false")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from browser import Visits, at_rest
+from browser import Visits, until_idle
 from command_line import latent_atlas
 from latent_atlas.adapter import Autoencoder
 from latent_atlas.atlas import Atlas
@@ -164,7 +164,7 @@ def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(a
     alone = facts(Atlas(None, atlas.map, atlas.codes, atlas.config), "codes", ("map", "slopes"))
     assert alone["image"] is None
     assert {"photos", "png", "gif"} <= set(alone["lacks"])
-    assert not {"photos", "png", "gif", "along"} & set(
+    assert not {"photos", "png", "gif", "traverse"} & set(
         facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"]
     )
     closed = small_atlas("density", 1)
@@ -172,7 +172,7 @@ def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(a
     told = facts(closed, "closed", ())
     assert ([one["name"] for one in told["planners"]], told["samplers"]) == (["linear", "slerp", "walk"], [])
     assert (told["edge"], told["has_log_prob"]) == (None, False)
-    assert {"along", "keep"} <= set(told["lacks"])
+    assert {"traverse", "keep"} <= set(told["lacks"])
     assert "keep" in alone["lacks"]
 
 
@@ -223,11 +223,11 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(atlas: Atlas, tmp_path: Path) -> None:
-    def odd(latents: torch.Tensor) -> torch.Tensor:
+def test_a_decoder_that_onnx_cannot_express_is_refused_and_nothing_is_left(atlas: Atlas, tmp_path: Path) -> None:
+    def bessel(latents: torch.Tensor) -> torch.Tensor:
         return torch.special.bessel_j0(latents[:, :1]).abs().reshape(-1, 1, 1, 1).expand(-1, 1, SIDE, SIDE)
 
-    model = Autoencoder(lambda images: images.flatten(1)[:, :DIMENSION], odd, (1, SIDE, SIDE), (DIMENSION,),
+    model = Autoencoder(lambda images: images.flatten(1)[:, :DIMENSION], bessel, (1, SIDE, SIDE), (DIMENSION,),
                         device=torch.device("cpu"))  # fmt: skip
     strange = Atlas(model, atlas.map, atlas.codes, atlas.config)
     assert "encode" not in networks(strange)  # a function of another kind than a network
@@ -285,7 +285,7 @@ def cost_of(points: torch.Tensor, atlas: Atlas, options: dict[str, Any]) -> floa
 def test_the_page_works_from_a_host_of_files_alone(
     chromium: "Browser", address: str, atlas: Atlas, tmp_path: Path
 ) -> None:
-    """Two clicks, three journeys, and one saved: its numbers are what the library says of its places."""
+    """Two clicks, three paths, and one saved: its numbers are those of the library."""
     from playwright.sync_api import expect
 
     visits = Visits(chromium, address)
@@ -293,14 +293,14 @@ def test_the_page_works_from_a_host_of_files_alone(
     foreign: list[str] = []
     page.on("request", lambda asked: asked.url.startswith((address, "blob:", "data:")) or foreign.append(asked.url))
     page.goto(address)
-    at_rest(page)
+    until_idle(page)
     box = page.locator(".map").bounding_box()
     assert box
-    for stops, across in enumerate((0.35, 0.65), 1):
+    for count, across in enumerate((0.35, 0.65), 1):
         page.mouse.click(box["x"] + across * box["width"], box["y"] + 0.4 * box["height"])
-        expect(page.locator(".stops li")).to_have_count(stops)
+        expect(page.locator(".waypoints li")).to_have_count(count)
     expect(page.locator(".strip")).to_have_count(3)
-    at_rest(page)
+    until_idle(page)
     for planner in ("linear", "walk", "geodesic"):
         expect(page.locator(f'.strip[data-row="{planner}"] canvas')).to_have_count(17)
     page.get_by_role("combobox", name="as", exact=True).select_option("json")
@@ -321,12 +321,13 @@ def test_the_page_works_from_a_host_of_files_alone(
     photo = np.random.default_rng(0).integers(256, size=(SIDE, SIDE), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "PNG")
-    encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.score"
+    encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.anomaly"
     (wanted,) = atlas.score(torch.from_numpy(photo)[None, None].float() / 255).rows()
     del wanted["name"]
+    wanted |= {"anomaly_score": wanted.pop("oddness"), "is_outlier": wanted.pop("odd")}
     assert page.evaluate(encode, list(file.getvalue())) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
-    stops = torch.tensor(json.loads(page.evaluate("JSON.stringify(atlas.app.store.state.stops)")))
-    torch.testing.assert_close(points[[0, -1]], stops, atol=0, rtol=0)
+    waypoints = torch.tensor(json.loads(page.evaluate("JSON.stringify(atlas.app.store.state.waypoints)")))
+    torch.testing.assert_close(points[[0, -1]], waypoints, atol=0, rtol=0)
     planned = atlas.travel(points[0], points[-1], "geodesic", frames=17).points[:, 0]
     (options,) = (one["options"] for one in facts(atlas, "small", ())["planners"] if one["name"] == "geodesic")
     settings = {option["name"]: option["default"] for option in options}

@@ -10,7 +10,7 @@ import { ServerBackend } from "./api/server";
 import type { App } from "./data/app";
 import { Chart } from "./data/chart";
 import { Cloud } from "./data/cloud";
-import { Journeys } from "./data/journeys";
+import { Paths } from "./data/paths";
 import { Pictures } from "./data/pictures";
 import { letter } from "./data/words";
 import { Growing } from "./map/growing";
@@ -68,7 +68,7 @@ function explore(backend: Backend, about: About, connection: Connection, message
     ...reporter,
     chart: new Chart(backend, about, store, reporter, () => map?.view() ?? null),
     cloud: new Cloud(backend, about, reporter),
-    journeys: new Journeys(backend, about, store, pictures, reporter.lost),
+    paths: new Paths(backend, about, store, pictures, reporter.lost),
     pictures,
     photos: new Map(),
     selection: new Signal<Selection | null>(null),
@@ -80,12 +80,12 @@ function explore(backend: Backend, about: About, connection: Connection, message
   connection.onReturn(() => {
     app.say("The server is back.");
     app.chart.refresh();
-    app.journeys.refresh();
+    app.paths.refresh();
   });
-  app.journeys.refresh();
+  app.paths.refresh();
   if (store.state.plane.kind === "embedding") void map.embed();
-  const first = store.state.stops[store.state.chosen];
-  if (first) app.selection.set({ code: first, title: `Stop ${letter(store.state.chosen)}`, stop: store.state.chosen });
+  const first = store.state.waypoints[store.state.chosen];
+  if (first) app.selection.set({ code: first, title: `Waypoint ${letter(store.state.chosen)}`, waypoint: store.state.chosen });
   Object.assign(window, { atlas: { app, map } }); // for the console, and for timing frames
 }
 
@@ -110,12 +110,12 @@ function keepAddress(app: App): void {
     if (location.hash.slice(1) !== written) app.store.replace(addressed(app.about));
   });
   app.store.listen((now, before) => {
-    if (now.stops === before.stops) return;
+    if (now.waypoints === before.waypoints) return;
     const selected = app.selection.value;
-    if (selected?.stop === undefined) return;
-    const code = now.stops[selected.stop];
+    if (selected?.waypoint === undefined) return;
+    const code = now.waypoints[selected.waypoint];
     if (!code) app.selection.set(null);
-    else if (code !== selected.code) app.selection.set({ code, title: selected.title, stop: selected.stop });
+    else if (code !== selected.code) app.selection.set({ code, title: selected.title, waypoint: selected.waypoint });
   });
 }
 

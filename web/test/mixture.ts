@@ -1,9 +1,9 @@
 import type { Code } from "../src/api/backend";
 import type { Density, Membership, Slopes } from "../src/offline/density";
 
-/** Equal Gaussians in the plane: a density in closed form, judged against N(0, I) where a discriminator is asked. */
+/** Equal Gaussians in the plane: a density in closed form, evaluated against N(0, I) where a discriminator is asked. */
 export class Mixture implements Density, Membership {
-  readonly blurs = true;
+  readonly hasNoiseLevels = true;
 
   constructor(
     private readonly means: readonly Code[],
@@ -12,11 +12,11 @@ export class Mixture implements Density, Membership {
     private readonly width = 0,
   ) {}
 
-  blurred(width: number): Mixture {
+  noised(width: number): Mixture {
     return new Mixture(this.means, Math.hypot(this.scale, width), this.floors, width);
   }
 
-  floor(): number {
+  threshold(): number {
     return this.floors[this.width]!;
   }
 

@@ -1,4 +1,4 @@
-"""What the page has to know of an atlas besides its networks and its codes."""
+"""The facts of an atlas that the page needs besides its networks and its codes."""
 
 import math
 from typing import Any
@@ -15,8 +15,8 @@ from latent_atlas.travel.planners import MEANS_SHARE, floor_of
 __all__ = ["facts"]
 
 COMPONENTS = 16  # principal components that can be followed
-OFFERED = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # widths of the blurs that can be looked at
-PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # and of those that journeys and climbs go by
+OFFERED = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # widths of the noise levels that can be shown
+PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # and of those that paths and projections use
 SHARES = 200  # equal ones, at whose ends the quantiles of log q are known
 TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
 """Planners that the page knows itself, and whether they need a density."""
@@ -25,7 +25,7 @@ LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "stops": 16, 
 
 
 def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str | None = None) -> dict[str, Any]:
-    """What is there, in the words of the explorer's server; and under `folder` what only the page itself computes with.
+    """The facts that the explorer's server gives, and under `folder` those that only the page computes with.
 
     Arguments:
         atlas: What is explored.
@@ -62,21 +62,21 @@ def facts(atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str |
             "components": _components(atlas).tolist(),
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
             "levels": _levels(atlas),
-            "outside_share": OUTSIDE_SHARE,
+            "off_manifold_share": OUTSIDE_SHARE,
         },
     }
 
 
 def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
-    """What the page would offer with a server, and cannot do here."""
+    """What the page offers with a server and not here."""
     photos = [] if "encode" in networks else ["photos"]
     pictures = [] if atlas.model is not None else ["png", "gif"]
-    along = [] if log_density(atlas.map.boundary) is not None else ["along"]
-    return ["keep", "pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
+    traverse = [] if log_density(atlas.map.boundary) is not None else ["traverse"]
+    return ["keep", "pace", "embedding", "mp4", "npz", *traverse, *photos, *pictures]
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
-    """A planner's options; of a geodesic as the atlas plans it, with the population's floor in its place."""
+    """A planner's options; of a geodesic with the density threshold that the atlas plans with."""
     options = PLANNERS[name].options
     options.pop("codes", None)
     if "population" in options:
@@ -97,7 +97,7 @@ def _components(atlas: Atlas) -> torch.Tensor:
 
 
 def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
-    """The principal components, and between which values the codes lie but for a hundredth at either end."""
+    """The principal components, with the 1 % and 99 % quantiles of the codes along each."""
     values = (atlas.codes["train"].means @ _components(atlas).T).sort(dim=0).values
     low, high = (values[round(share * (len(values) - 1))].tolist() for share in (0.01, 0.99))
     return [

@@ -63,7 +63,7 @@ def write_folder(
 ) -> Written:
     """Write an atlas as a folder that works from any host of static files, with no server of its own.
 
-    The page computes the map, its journeys and its images in the browser, by the networks in the folder. What is there
+    The page computes the map, its paths and its images in the browser, with the networks in the folder. What is there
     appears whole: it is written beside its place and then put there.
 
     Arguments:
@@ -118,14 +118,14 @@ def _save(title: str, network: Network, folder: Path) -> None:
     """Write one network and its parts.
 
     Raises:
-        UserError: it does something that ONNX has no word for.
+        UserError: it uses an operation that ONNX does not have.
     """
     path = folder / f"{title}.onnx"
     try:
         save_graph(network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs)
         for part, outputs in network.parts.items():
             save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
-    except Exception as error:  # whatever a stranger's decoder may be made of
+    except Exception as error:  # a decoder of the user may do anything
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -151,7 +151,7 @@ def _missing(atlas: Atlas, functions: Mapping[str, Network], unscored: str | Non
     if atlas.model is not None and "encode" not in functions:
         found.append("this atlas encodes by a search and not by a network, so no photo can be dropped on the page")
     if unscored:
-        found.append(f"the page there does not say how odd a photo is: {unscored}")
+        found.append(f"the page there shows no anomaly scores of photos: {unscored}")
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-/** Asking the backend, and telling a person in one sentence what went wrong. */
+/** Asking the backend, and showing in one sentence what went wrong. */
 
 import { Gone } from "./backend";
 

@@ -1,4 +1,4 @@
-/** What the page asks of whoever answers: the server, or one day a folder of files with the networks in the browser. */
+/** What the page asks of its backend: the server, or a folder of files with the networks in the browser. */
 
 import type { Arrays } from "./wire";
 
@@ -24,7 +24,7 @@ export interface Option {
 
 export interface Attribute {
   readonly name: string;
-  /** A coordinate; the log-odds of one class; or those of all classes together, which has no one direction. */
+  /** A coordinate; the log-odds of one class; or those of all classes together, which have no single direction. */
   readonly kind: "component" | "class" | "classes";
   /** Between which values nearly all codes lie; null where that has not been learned. */
   readonly low: number | null;
@@ -44,16 +44,16 @@ export interface About {
   readonly samplers: readonly string[];
   readonly counts: { readonly train: number; readonly held_out: number };
   readonly has_log_prob: boolean;
-  readonly edge: number | null;
+  readonly threshold: number | null;
   readonly spread: number;
-  readonly limits: Readonly<Record<"pixels" | "bytes" | "frames" | "stops" | "codes", number>>;
+  readonly limits: Readonly<Record<"pixels" | "bytes" | "frames" | "waypoints" | "codes", number>>;
   readonly training: boolean;
   readonly demo: boolean;
   /** What this backend cannot do, so that the page does not offer it. */
   readonly lacks?: readonly Ability[];
 }
 
-export type Ability = "photos" | "keep" | "pace" | "along" | "embedding" | Format;
+export type Ability = "photos" | "keep" | "pace" | "traverse" | "embedding" | Format;
 
 export const offers = (about: About, ability: Ability): boolean => !about.lacks?.includes(ability);
 
@@ -87,9 +87,9 @@ export interface Progress {
   readonly map: number | null;
 }
 
-/** Arguments of a journey or a draw, as the protocol names them. */
-export type Wishes = Readonly<Record<string, unknown>>;
-export type Verb = "travel" | "along" | "explore" | "repair" | "sample";
+/** The settings of a path or of samples. */
+export type Settings = Readonly<Record<string, unknown>>;
+export type Verb = "travel" | "traverse" | "random_walk" | "project" | "sample";
 export type Format = "gif" | "mp4" | "png" | "npz" | "json";
 
 /** Every verb may be cancelled by its signal. */
@@ -101,7 +101,7 @@ export interface Backend {
   thumbnails(part: Part, indices: readonly number[], size: number, signal?: AbortSignal): Promise<ImageBitmap>;
   encode(photo: Blob, signal?: AbortSignal): Promise<Arrays>;
   decode(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays>;
-  journey(verb: Verb, wishes: Wishes, signal?: AbortSignal): Promise<Arrays>;
+  compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays>;
   neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays>;
   export(points: readonly Code[], format: Format, seconds: number, signal?: AbortSignal): Promise<Blob>;
   progress(signal?: AbortSignal): Promise<Progress>;

@@ -1,7 +1,8 @@
 /** The backend over HTTP: JSON out, JSON or safetensors back. */
 
 import { Gone, Refusal } from "./backend";
-import type { About, Axes, Backend, Code, Format, Part, PlaneRequest, Progress, Verb, Wishes } from "./backend";
+import type { About, Axes, Backend, Code, Format, Part, PlaneRequest, Progress, Settings, Verb } from "./backend";
+import { fromWire, renamed, ROUTES, toWire } from "./names";
 import { readArrays } from "./wire";
 import type { Arrays } from "./wire";
 
@@ -13,7 +14,7 @@ export class ServerBackend implements Backend {
   constructor(private readonly root = "api") {}
 
   async about(signal?: AbortSignal): Promise<About> {
-    return (await this.get("atlas", signal)).json();
+    return fromWire(await (await this.get("atlas", signal)).json()) as About;
   }
 
   plane(request: PlaneRequest, signal?: AbortSignal): Promise<Arrays> {
@@ -27,7 +28,7 @@ export class ServerBackend implements Backend {
 
   async codes(part: Part, offset: number, count: number, fields: string, signal?: AbortSignal): Promise<Arrays> {
     const query = new URLSearchParams({ part, offset: `${offset}`, count: `${count}`, fields });
-    return readArrays(await (await this.get(`codes?${query}`, signal)).arrayBuffer());
+    return received(await (await this.get(`codes?${query}`, signal)).arrayBuffer());
   }
 
   async thumbnails(part: Part, indices: readonly number[], size: number, signal?: AbortSignal): Promise<ImageBitmap> {
@@ -38,15 +39,15 @@ export class ServerBackend implements Backend {
   async encode(photo: Blob, signal?: AbortSignal): Promise<Arrays> {
     const type = photo.type || "application/octet-stream";
     const answer = await this.ask("encode", { method: "POST", body: photo, headers: { "Content-Type": type } }, signal);
-    return readArrays(await answer.arrayBuffer());
+    return received(await answer.arrayBuffer());
   }
 
   decode(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays> {
     return this.arrays("decode", { codes }, signal);
   }
 
-  journey(verb: Verb, wishes: Wishes, signal?: AbortSignal): Promise<Arrays> {
-    return this.arrays(verb, wishes, signal);
+  compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays> {
+    return this.arrays(ROUTES[verb], toWire(settings), signal);
   }
 
   neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays> {
@@ -68,11 +69,11 @@ export class ServerBackend implements Backend {
   }
 
   async growth(signal?: AbortSignal): Promise<Arrays> {
-    return readArrays(await (await this.get("progress/map", signal)).arrayBuffer());
+    return received(await (await this.get("progress/map", signal)).arrayBuffer());
   }
 
   async embedding(signal?: AbortSignal): Promise<Arrays> {
-    return readArrays(await (await this.get("embedding", signal)).arrayBuffer());
+    return received(await (await this.get("embedding", signal)).arrayBuffer());
   }
 
   private get(path: string, signal?: AbortSignal): Promise<Response> {
@@ -85,7 +86,7 @@ export class ServerBackend implements Backend {
   }
 
   private async arrays(path: string, body: object, signal?: AbortSignal): Promise<Arrays> {
-    return readArrays(await (await this.post(path, body, signal)).arrayBuffer());
+    return received(await (await this.post(path, body, signal)).arrayBuffer());
   }
 
   private async ask(path: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
@@ -97,6 +98,8 @@ export class ServerBackend implements Backend {
     }
   }
 }
+
+const received = (buffer: ArrayBuffer): Arrays => renamed(readArrays(buffer));
 
 async function reach(url: string, init: RequestInit): Promise<Response> {
   try {

@@ -7,7 +7,7 @@ import type { Selection, Theme } from "../state/state";
 import type { Store } from "../state/store";
 import type { Chart } from "./chart";
 import type { Cloud } from "./cloud";
-import type { Journeys } from "./journeys";
+import type { Paths } from "./paths";
 import type { Photo, Pictures } from "./pictures";
 
 export interface App extends Reporter {
@@ -16,7 +16,7 @@ export interface App extends Reporter {
   readonly store: Store;
   readonly chart: Chart;
   readonly cloud: Cloud;
-  readonly journeys: Journeys;
+  readonly paths: Paths;
   readonly pictures: Pictures;
   readonly photos: Map<string, Photo>;
   readonly selection: Signal<Selection | null>;

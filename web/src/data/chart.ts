@@ -1,4 +1,4 @@
-/** The plane that is looked at: fetched for each window, coarse at once and fine when it has come to rest. */
+/** The plane that is shown: fetched for each window, coarse at once and fine once the window no longer moves. */
 
 import { attempt } from "../api/attempt";
 import type { Reporter } from "../api/attempt";
@@ -15,7 +15,7 @@ export interface Plane {
   readonly axes: Axes;
   readonly window: Window;
   readonly grids: Readonly<Partial<Record<"log_prob" | "realness" | "confusion", Grid>>>;
-  readonly edge: number | null;
+  readonly threshold: number | null;
   readonly range: { readonly low: number; readonly high: number };
   readonly arrows: { readonly window: Window; readonly scores: Float32Array; readonly side: number } | null;
   readonly side: number;
@@ -61,7 +61,7 @@ export class Chart {
     const serial = ++this.asked;
     this.busy.set(true);
     if (!this.covered(state)) this.following.run(() => this.fetch(serial, COARSE));
-    if (!this.home.value) return; // where to look is told by the first answer
+    if (!this.home.value) return; // the first answer proposes the window
     this.settled.run((signal) => this.fetch(serial, FINE, signal));
   }
 
@@ -128,7 +128,7 @@ function enlarged(window: Window | null): Window | null {
 /** A plane as it is answered. */
 export function understood(answer: Arrays, key: string, before: Plane | null): Plane {
   const window = answer.about["window"] as Window;
-  const edge = (answer.about["edge"] as number | null | undefined) ?? null;
+  const threshold = (answer.about["threshold"] as number | null | undefined) ?? null;
   const grids: Partial<Record<"log_prob" | "realness" | "confusion", Grid>> = {};
   for (const name of ["log_prob", "realness", "confusion"] as const) {
     const tensor = answer.tensors.get(name);
@@ -138,21 +138,21 @@ export function understood(answer: Arrays, key: string, before: Plane | null): P
   const side = answer.tensors.get("realness")!.shape[0]!;
   const axes = rows(answer, "axes") as unknown as [Code, Code];
   const axesAndOrigin = { origin: [...floats(answer, "origin")], axes };
-  // colours keep their meaning while one looks around in a plane
-  const range = before?.key === key ? before.range : rangeOf(grids.log_prob, edge);
+  // colours keep their meaning while the window moves over a plane
+  const range = before?.key === key ? before.range : rangeOf(grids.log_prob, threshold);
   const scores = arrows && arrows.shape[0]! > 1 ? { window, scores: floats(answer, "arrows"), side: arrows.shape[0]! } : null;
-  return { key, axes: axesAndOrigin, window, grids, edge, range, arrows: scores, side };
+  return { key, axes: axesAndOrigin, window, grids, threshold, range, arrows: scores, side };
 }
 
-/** From as far below the edge as it is worth telling apart, to the highest place. */
-function rangeOf(grid: Grid | undefined, edge: number | null): { low: number; high: number } {
+/** The range of the colours: from a little below the threshold to the highest value. */
+function rangeOf(grid: Grid | undefined, threshold: number | null): { low: number; high: number } {
   if (!grid) return { low: 0, high: 1 };
   let [low, high] = [Infinity, -Infinity];
   for (const value of grid.values) {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  if (edge === null) return { low: Math.max(low, high - 30), high };
-  const top = Math.max(high, edge + 1);
-  return { low: edge - 0.9 * (top - edge), high: top };
+  if (threshold === null) return { low: Math.max(low, high - 30), high };
+  const top = Math.max(high, threshold + 1);
+  return { low: threshold - 0.9 * (top - threshold), high: top };
 }

@@ -1,4 +1,4 @@
-/** Real codes on the plane: their places, fetched in chunks, and what colours them. */
+/** Real codes on the plane: their places, fetched in chunks, their labels and typicalities. */
 
 import { attempt } from "../api/attempt";
 import type { Reporter } from "../api/attempt";

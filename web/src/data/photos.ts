@@ -1,4 +1,4 @@
-/** Photos from outside: dropped, pasted or chosen, encoded, and set as a stop with what is odd about them. */
+/** Photos of the user: dropped, pasted or chosen, encoded, and set as a waypoint with their anomaly scores. */
 
 import { attempt } from "../api/attempt";
 import { keyOf, offers } from "../api/backend";
@@ -6,11 +6,11 @@ import type { Code } from "../api/backend";
 import { floats } from "../api/wire";
 import type { App } from "./app";
 import { imagesOf } from "./pictures";
-import { putStop } from "./stops";
+import { putWaypoint } from "./waypoints";
 import { letter } from "./words";
 
 export async function usePhoto(app: App, file: Blob, index?: number): Promise<void> {
-  if (!offers(app.about, "photos")) return app.say("There is no encoder here, so a photo finds no place on the map.", "trouble");
+  if (!offers(app.about, "photos")) return app.say("This atlas has no encoder, so a photo cannot be placed on the map.", "trouble");
   const most = app.about.limits.bytes;
   if (file.size > most) return app.say(`This file has ${(file.size / 1e6).toFixed(1)} MB; at most ${(most / 1e6).toFixed(0)} MB can be read.`, "trouble");
   app.say("Reading the photo …");
@@ -19,11 +19,11 @@ export async function usePhoto(app: App, file: Blob, index?: number): Promise<vo
   const code: Code = [...floats(answer, "code")];
   const [image] = imagesOf(answer, "image");
   const [reconstruction] = imagesOf(answer, "reconstruction");
-  const score = (answer.about["score"] ?? answer.about) as Record<string, unknown>;
-  app.photos.set(keyOf(code), { image: image ?? null, reconstruction: reconstruction ?? null, score, outside: !!answer.about["outside"] });
-  const place = index ?? app.store.state.stops.length;
-  putStop(app, code, place);
-  app.say(`The photo is stop ${letter(Math.min(place, app.store.state.stops.length - 1))}.`);
+  const anomaly = (answer.about["anomaly"] ?? {}) as Record<string, unknown>;
+  app.photos.set(keyOf(code), { image: image ?? null, reconstruction: reconstruction ?? null, anomaly, offManifold: !!answer.about["off_manifold"] });
+  const place = index ?? app.store.state.waypoints.length;
+  putWaypoint(app, code, place);
+  app.say(`The photo is now waypoint ${letter(Math.min(place, app.store.state.waypoints.length - 1))}.`);
 }
 
 /** Photos may be dropped anywhere on the page, or pasted. */

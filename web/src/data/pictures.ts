@@ -1,4 +1,4 @@
-/** What places decode to, remembered. */
+/** What codes decode to, remembered. */
 
 import { keyOf } from "../api/backend";
 import type { Backend, Code } from "../api/backend";
@@ -10,7 +10,7 @@ import { Memory, Signal } from "../state/latest";
 export interface Decoded {
   readonly image: Bytes | null;
   readonly logProb: number | null;
-  readonly outside: boolean;
+  readonly offManifold: boolean;
   /** Share of held-out codes that are less likely, where the answer has it. */
   readonly typicality: number | null;
 }
@@ -23,16 +23,16 @@ export interface Bytes {
   readonly channels: number;
 }
 
-/** A photo as the model saw it, what the model makes of it, and the score's row. */
+/** A photo as the model saw it, its reconstruction, and its anomaly scores. */
 export interface Photo {
   readonly image: Bytes | null;
   readonly reconstruction: Bytes | null;
-  readonly score: Readonly<Record<string, unknown>>;
-  readonly outside: boolean;
+  readonly anomaly: Readonly<Record<string, unknown>>;
+  readonly offManifold: boolean;
 }
 
 export class Pictures {
-  /** Told whenever places have been decoded that were unknown. */
+  /** Changes whenever new codes have been decoded. */
   readonly news = new Signal(0);
   private readonly places = new Memory<Decoded>(2_000);
   private readonly coming = new Map<string, Promise<Map<string, Decoded>>>();
@@ -43,7 +43,7 @@ export class Pictures {
     return this.places.get(keyOf(code));
   }
 
-  /** Each is decoded once: what is known or on its way, such as the ends that journeys share, is not asked for again. */
+  /** Each is decoded once: what is known or on its way, such as the ends that paths share, is not asked for again. */
   async at(codes: readonly Code[], signal?: AbortSignal): Promise<Decoded[]> {
     const keys = codes.map(keyOf);
     const held = keys.map((key) => this.places.get(key) ?? this.coming.get(key));
@@ -61,22 +61,22 @@ export class Pictures {
       this.news.set(this.news.value + 1);
       return found;
     });
-    if (signal) return decoding; // whoever asks may think better of it, and nobody else is to wait for that
+    if (signal) return decoding; // it may be cancelled, so no other request waits for it
     for (const key of keys) this.coming.set(key, decoding);
     return decoding.finally(() => keys.forEach((key) => this.coming.delete(key)));
   }
 }
 
-/** Image, log-density, side of the edge and typicality of each of n places, from the arrays of an answer under a prefix. */
+/** Image, log-density, typicality and whether it is off-manifold, for each of n codes, from the arrays of an answer under a prefix. */
 export function unfold(arrays: Arrays, count: number, prefix = ""): Decoded[] {
   const images = imagesOf(arrays, `${prefix}images`);
   const logProb = arrays.tensors.has(`${prefix}log_prob`) ? floats(arrays, `${prefix}log_prob`) : null;
-  const outside = arrays.tensors.get(`${prefix}outside`)?.data;
+  const offManifold = arrays.tensors.get(`${prefix}off_manifold`)?.data;
   const typicality = arrays.tensors.get(`${prefix}typicality`)?.data;
   return Array.from({ length: count }, (_, k) => ({
     image: images[k] ?? null,
     logProb: logProb?.[k] ?? null,
-    outside: !!outside?.[k],
+    offManifold: !!offManifold?.[k],
     typicality: typicality?.[k] ?? null,
   }));
 }

@@ -1,4 +1,4 @@
-/** The landscape: a float texture, filtered by hand, coloured by a table, with contours of the log-density upon it. */
+/** The density: a float texture, filtered by hand, coloured by a table, with contours of the log-density upon it. */
 
 import type { Window } from "../api/backend";
 import { cornersOf, finer } from "../data/grid";
@@ -21,7 +21,7 @@ uniform float turned;      // 0: what is shown has a texture of its own; 1 or -1
 uniform sampler2D table;
 uniform vec4 window;       // left, bottom, width, height of the field
 uniform vec4 scale;        // low, middle, share, high
-uniform vec4 lines;        // edge, spacing, whether there is an edge, whether there are contours
+uniform vec4 lines;        // threshold, spacing, whether there is an threshold, whether there are contours
 uniform vec4 look;         // relief, muted, dark, nodes a side
 uniform vec3 paper;
 in vec2 place;
@@ -130,7 +130,7 @@ export class Density {
     const { gl, field } = this;
     if (!field) return;
     const turned = field.shown === "minus heights" ? -1 : field.shown === field.heights ? 1 : 0;
-    const edge = field.edge ?? field.low;
+    const threshold = field.threshold ?? field.low;
     gl.disable(gl.BLEND);
     this.program
       .use()
@@ -141,7 +141,7 @@ export class Density {
       .set("view", ...box(view))
       .set("window", ...box(field.heights.window))
       .set("scale", field.low, field.middle, field.share, field.high)
-      .set("lines", edge, field.spacing, field.edge === null ? 0 : 1, look.contours ? 1 : 0)
+      .set("lines", threshold, field.spacing, field.threshold === null ? 0 : 1, look.contours ? 1 : 0)
       .set("look", look.relief ? 1 : 0, look.muted ? 1 : 0, look.dark ? 1 : 0, this.side)
       .set("paper", ...paper);
     gl.drawArrays(gl.TRIANGLES, 0, 3);

@@ -26,7 +26,7 @@ export class Dust {
    * Premultiplied RGBA bytes of width x height pixels, the top row last, of points `side` pixels wide.
    *
    * n points of opacity a in a pixel let (1 - a)^n through: about exp(-n a), of which the sum n a is kept. Even the
-   * densest dust lets something of the land through.
+   * densest dust lets something of the density through.
    */
   settle(places: Float32Array, paints: Uint8Array, view: Window, width: number, height: number, side: number): Uint8Array {
     this.clear(width, height);

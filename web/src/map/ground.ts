@@ -1,6 +1,6 @@
 /**
- * The landscape and its points kept as a picture while it moves. Without a graphics card one drawing takes too long for
- * every frame of a drag, so the picture of a little more than the view is moved and stretched. At rest the view itself is
+ * The density and its points kept as a picture while it moves. Without a graphics card one drawing takes too long for
+ * every frame of a drag, so the picture of a little more than the view is moved and stretched. Once still, the view itself is
  * drawn anew, and the picture for the next drag once nothing else is to be done.
  */
 
@@ -46,13 +46,13 @@ export class Ground {
   }
 
   /**
-   * Draw the view from the picture, or, where that will not do: a view at rest itself, and of one that moves a new
+   * Draw the view from the picture, or, where that will not do: a still view itself, and of one that moves a new
    * picture. `paint` draws a window. Returns whether there is a picture of it.
    */
-  draw(view: Window, width: number, height: number, rests: boolean, paint: Paint): boolean {
+  draw(view: Window, width: number, height: number, still: boolean, paint: Paint): boolean {
     const { gl } = this;
-    if (!this.fits(view, width, rests)) {
-      if (rests) {
+    if (!this.fits(view, width, still)) {
+      if (still) {
         paint(view, width, height);
         return false;
       }

@@ -88,14 +88,14 @@ export function inWords({ step, places, plane }: Growth): string {
   const codes = `${(places.length / 2).toLocaleString("en")} held-out images`;
   if (step === null) return `The density as far as D_z has learned it, with the codes of ${codes} on it.`;
   const there = `The codes of ${codes} after ${step.toLocaleString("en")} steps, on the plane in which they vary most`;
-  return plane ? `${there}, and their density as D_z has it by now.` : `${there}. Their density is learned once they have come to rest.`;
+  return plane ? `${there}, and their density as D_z has it by now.` : `${there}. Their density is learned once the networks are trained.`;
 }
 
 /** How large it is, for those who do not see it. */
 function extent({ window, plane }: Growth): string {
   const side = `The plane shown is ${number(window.right - window.left)} wide`;
   const heights = plane?.grids.log_prob?.values;
-  if (!heights || plane.edge === null) return `${side}.`;
-  const inside = heights.filter((value) => value >= plane.edge!).length / heights.length;
-  return `${side}; ${number(100 * inside, 0)} % of it lie inside the population.`;
+  if (!heights || plane.threshold === null) return `${side}.`;
+  const inside = heights.filter((value) => value >= plane.threshold!).length / heights.length;
+  return `${side}; ${number(100 * inside, 0)} % of it lie above the density threshold.`;
 }

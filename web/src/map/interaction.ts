@@ -7,7 +7,7 @@ export interface Meanings {
   camera(): Camera | null;
   look(window: Window): void;
   home(): void;
-  /** Put a stop here; `other` where the other way of placing it than the chosen one is meant. */
+  /** Set a waypoint here; `other` where the way of placing it that is not chosen is meant. */
   put(pixel: Place, other: boolean): void;
   hover(pixel: Place | null): void;
   cursor(pixel: Place | null): void;

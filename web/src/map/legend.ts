@@ -37,7 +37,7 @@ export class Legend {
       const field = fieldOf(plane, view);
       const [name, unit] = NAMES[view];
       parts.push(h("figcaption", {}, h("b", {}, name), h("span", {}, unit)), this.bar(view), this.scale(field));
-      if (contours && plane.grids.log_prob) parts.push(h("p", {}, field.spacing === 1 ? "a contour a nat" : `contours every ${number(field.spacing, field.spacing < 1 ? 1 : 0)} nats`, ...(field.edge === null ? [] : [h("span", { className: "edge-key" }), "edge of the population"])));
+      if (contours && plane.grids.log_prob) parts.push(h("p", {}, field.spacing === 1 ? "a contour a nat" : `contours every ${number(field.spacing, field.spacing < 1 ? 1 : 0)} nats`, ...(field.threshold === null ? [] : [h("span", { className: "threshold-key" }), "density threshold"])));
     }
     if (points === "label" && app.about.classes.length) parts.push(classKey(app.about.classes, app.theme.value));
     this.element.replaceChildren(...parts);

@@ -1,4 +1,4 @@
-/** The map: canvas, routes, pins and loupe held together, and what clicking and dragging do to the state. */
+/** The map: canvas, paths, pins and loupe together, and what clicking and dragging do to the state. */
 
 import { attempt } from "../api/attempt";
 import { keyOf } from "../api/backend";
@@ -6,7 +6,7 @@ import type { Place, Window } from "../api/backend";
 import { rows } from "../api/wire";
 import type { App } from "../data/app";
 import type { Codes } from "../data/cloud";
-import { putStop, removeStop } from "../data/stops";
+import { putWaypoint, removeWaypoint } from "../data/waypoints";
 import { letter, number } from "../data/words";
 import { Following, Settled } from "../state/latest";
 import { h } from "../ui/dom";
@@ -23,7 +23,7 @@ import { Scene } from "./scene";
 import { chooseThumbnails } from "./showing";
 
 const NEAR = 60; // pixels from a click to the real code that it takes
-const OFF_PLANE = 0.05; // of the codes' spread: a stop further away is drawn as afloat
+const OFF_PLANE = 0.05; // of the codes' spread: a waypoint further away is drawn hollow
 
 export class MapView {
   readonly element = h("div", { className: "map", tabIndex: 0 });
@@ -35,13 +35,13 @@ export class MapView {
   private readonly loupe: Loupe;
   private readonly cross = h("div", { className: "cross", hidden: true });
   private readonly decoding = new Following();
-  private readonly resting = new Settled(180);
+  private readonly idle = new Settled(180);
   private size: Size = { width: 1, height: 1 };
 
   constructor(private readonly app: App) {
     const { element } = this;
     element.setAttribute("role", "application");
-    element.setAttribute("aria-label", "Map of the latent space. Arrow keys move a cursor, Enter puts a stop there, plus and minus zoom, 0 shows all.");
+    element.setAttribute("aria-label", "Map of the latent space. Arrow keys move a cursor, Enter sets a waypoint there, plus and minus zoom, 0 shows all.");
     this.scene = Scene.on(this.canvas);
     this.canvas.setAttribute("aria-hidden", "true");
     this.legend = new Legend(app).element;
@@ -49,10 +49,10 @@ export class MapView {
     this.pins = new Pins({
       move: (index, pixel, done) => this.drag(index, pixel, done),
       choose: (index) => this.choose(index),
-      remove: (index) => removeStop(app, index),
+      remove: (index) => removeWaypoint(app, index),
     });
     element.append(this.canvas, this.overlay.element, this.pins.element, this.cross, this.loupe.element);
-    if (!this.scene) element.append(h("p", { className: "missing" }, "This browser has no WebGL 2, so the landscape cannot be drawn; routes, strips and numbers work all the same. Switch on hardware acceleration, or open the page in another browser."));
+    if (!this.scene) element.append(h("p", { className: "missing" }, "This browser has no WebGL 2, so the density cannot be drawn; paths, strips and numbers still work. Switch on hardware acceleration, or open the page in another browser."));
     this.canvas.addEventListener("webglcontextlost", () => app.say("The graphics card was lost; reload the page to draw the map again.", "trouble"));
     listen(element, {
       camera: () => this.camera(),
@@ -88,7 +88,7 @@ export class MapView {
   private proposed(): Window | null {
     const { chart, cloud, store } = this.app;
     if (store.state.plane.kind === "through" && chart.plane.value && chart.home.value) {
-      const corners = [...store.state.plane.codes, ...store.state.stops].map((code) => chart.project(code));
+      const corners = [...store.state.plane.codes, ...store.state.waypoints].map((code) => chart.project(code));
       return around(corners.filter(({ distance }) => distance < 1e-2).map(({ place }) => place), 0.3);
     }
     if (store.state.plane.kind !== "embedding") return chart.home.value && around(cornersOf(chart.home.value), 0.04);
@@ -112,7 +112,7 @@ export class MapView {
     });
     app.cloud.facts.listen(() => this.repaint());
     app.theme.listen(() => (this.dress(), this.repaint()));
-    app.journeys.rows.listen(() => this.draw());
+    app.paths.rows.listen(() => this.draw());
     app.store.listen((now, before) => {
       if (now.view !== before.view && app.chart.plane.value) this.scene?.show(fieldOf(app.chart.plane.value, now.view));
       if (now.plane !== before.plane && now.plane.kind === "embedding") void this.embed();
@@ -163,26 +163,26 @@ export class MapView {
     scene?.lookAt(camera.window);
     this.overlay.graticule(camera);
     const onPlane = app.chart.plane.value && app.store.state.plane.kind !== "embedding";
-    this.overlay.draw(app.journeys.rows.value, app.store.state.frame, camera, onPlane ? (code) => app.chart.project(code) : null);
+    this.overlay.draw(app.paths.rows.value, app.store.state.frame, camera, onPlane ? (code) => app.chart.project(code) : null);
     this.pin(camera);
-    this.resting.run((signal) => this.illustrate(camera, signal));
+    this.idle.run((signal) => this.illustrate(camera, signal));
   }
 
   private pin(camera: Camera): void {
     const { app } = this;
-    const { stops, chosen, plane } = app.store.state;
+    const { waypoints, chosen, plane } = app.store.state;
     if (plane.kind === "embedding" || !app.chart.plane.value) return this.pins.draw([], 0, camera, 0);
-    const pinned = stops.map((code) => ({ code, ...app.chart.project(code), decoded: app.pictures.known(code) }));
+    const pinned = waypoints.map((code) => ({ code, ...app.chart.project(code), decoded: app.pictures.known(code) }));
     this.pins.draw(pinned, chosen, camera, OFF_PLANE * app.about.spread + 1e-3);
-    if (pinned.some((stop) => !stop.decoded)) {
+    if (pinned.some((waypoint) => !waypoint.decoded)) {
       this.decoding.run(async () => {
-        const places = await attempt(app, () => app.pictures.at(app.store.state.stops));
+        const places = await attempt(app, () => app.pictures.at(app.store.state.waypoints));
         if (places) this.draw();
       });
     }
   }
 
-  /** Pictures of real codes, once one has come near and to rest. */
+  /** Images of real codes, once the view is near and no longer moves. */
   private async illustrate(camera: Camera, signal: AbortSignal): Promise<void> {
     const { app, scene } = this;
     if (!scene) return;
@@ -209,30 +209,30 @@ export class MapView {
     const camera = this.camera();
     if (!camera) return;
     const embedded = app.store.state.plane.kind === "embedding";
-    if (!embedded && app.store.state.snap === other) return void (app.chart.plane.value && putStop(app, app.chart.lift(camera.toPlane(pixel))));
+    if (!embedded && app.store.state.snap === other) return void (app.chart.plane.value && putWaypoint(app, app.chart.lift(camera.toPlane(pixel))));
     const index = app.cloud.nearest(camera.toPlane(pixel), NEAR / camera.scale);
     const codes = app.cloud.codes.value;
     if (index === null || !codes) return app.say("There is no real code near this place.", "news");
     const answer = await attempt(app, () => app.backend.codes(codes.part, index, 1, "means"));
-    if (answer) putStop(app, rows(answer, "means")[0]!);
+    if (answer) putWaypoint(app, rows(answer, "means")[0]!);
   }
 
   private drag(index: number, pixel: Place, done: boolean): void {
     const { app } = this;
     const camera = this.camera();
     if (!camera || !app.chart.plane.value) return;
-    const stops = app.store.state.stops.map((stop, k) => (k === index ? app.chart.lift(camera.toPlane(pixel)) : stop));
-    app.store[done ? "change" : "drag"]({ stops, chosen: index });
-    app.selection.set({ code: stops[index]!, title: `Stop ${letter(index)}`, stop: index });
+    const waypoints = app.store.state.waypoints.map((waypoint, k) => (k === index ? app.chart.lift(camera.toPlane(pixel)) : waypoint));
+    app.store[done ? "change" : "drag"]({ waypoints, chosen: index });
+    app.selection.set({ code: waypoints[index]!, title: `Waypoint ${letter(index)}`, waypoint: index });
   }
 
   private choose(index: number): void {
     const { app } = this;
-    const code = app.store.state.stops[index];
+    const code = app.store.state.waypoints[index];
     if (!code) return;
     if (app.store.state.chosen !== index) app.store.look({ chosen: index });
     const now = app.selection.value;
-    if (now?.stop !== index || keyOf(now.code) !== keyOf(code)) app.selection.set({ code, title: `Stop ${letter(index)}`, stop: index });
+    if (now?.waypoint !== index || keyOf(now.code) !== keyOf(code)) app.selection.set({ code, title: `Waypoint ${letter(index)}`, waypoint: index });
   }
 
   private hover(pixel: Place | null): void {

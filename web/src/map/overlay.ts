@@ -1,7 +1,7 @@
-/** What is drawn over the canvas as vectors: the graticule, and the routes with their frames. */
+/** What is drawn over the canvas as vectors: the graticule, and the paths with their frames. */
 
 import type { Code, Place } from "../api/backend";
-import type { Row } from "../data/journeys";
+import type { Row } from "../data/paths";
 import { stroke } from "../ui/colour/tables";
 import { svg } from "../ui/dom";
 import { ticks } from "../ui/ticks";
@@ -38,17 +38,17 @@ export class Overlay {
     }
   }
 
-  /** Routes with the frame that is looked at, a share of each. */
+  /** Paths, with the frame that is selected at a share of each. */
   draw(rows: readonly Row[], frame: number, camera: Camera, project: ((code: Code) => { place: Place; distance: number }) | null): void {
     this.routes.replaceChildren();
     if (!project) return;
     for (const row of rows) {
-      if (!row.film) continue;
+      if (!row.result) continue;
       const { colour } = stroke(row.name);
-      const dots = row.film.points.map((code) => camera.toPixels(project(code).place));
+      const dots = row.result.points.map((code) => camera.toPixels(project(code).place));
       if (row.verb !== "sample") this.line(row, dots);
       dots.forEach(([cx, cy], k) => {
-        const off = !!row.film!.outside[k];
+        const off = !!row.result!.offManifold[k];
         if (row.verb === "sample") this.routes.append(svg("rect", { class: "draw", x: cx - 3.5, y: cy - 3.5, width: 7, height: 7, fill: colour, transform: `rotate(45 ${cx} ${cy})` }));
         else if (off) this.routes.append(svg("circle", { class: "off", cx, cy, r: 4 }));
         else if (k > 0 && k < dots.length - 1) this.routes.append(svg("circle", { class: "dot", cx, cy, r: 2.4, fill: colour }));

@@ -12,7 +12,7 @@ export function paints(codes: Codes, facts: Facts | undefined, colouring: Colour
   const scale = table("confusion", theme);
   const plain = theme === "dark" ? [255, 255, 255] : [24, 34, 60];
   const [near, far] = reach(codes.distance);
-  // very many points are dust: faint, so that the land shows through
+  // very many points are dust: faint, so that the density shows through
   const strength = (colouring === "plain" ? 0.62 : 0.95) * Math.min(1, Math.max(0.16, (12_000 / count) ** 0.7));
   for (let k = 0; k < count; k++) {
     const label = facts && k < facts.known ? facts.labels[k]! : -1;

@@ -13,8 +13,8 @@ import { Thumbnails } from "./thumbnails";
 
 const PAPER: Record<Theme, [number, number, number]> = { dark: [0.06, 0.075, 0.105], light: [0.955, 0.955, 0.945] };
 const FINEST = 2; // device pixels a CSS pixel: more cannot be told apart
-const SLOW = 14; // milliseconds for the landscape, above which it is kept as a picture while it moves
-const REST = 160; // milliseconds without a move
+const SLOW = 14; // milliseconds for the density, above which it is kept as a picture while it moves
+const IDLE = 160; // milliseconds without a move
 
 export class Scene {
   private readonly density: Density;
@@ -56,7 +56,7 @@ export class Scene {
     this.ask();
   }
 
-  /** Put points on the landscape: places (n, 2), and colours (n, 4) as bytes. */
+  /** Put points on the density: places (n, 2), and colours (n, 4) as bytes. */
   scatter(places: Float32Array, paints: Uint8Array): void {
     this.points.show(places, paints);
     this.ground.forget();
@@ -105,12 +105,12 @@ export class Scene {
     });
   }
 
-  /** Milliseconds that one frame takes, its last pixel included: of a view moved to, or, `anew`, at rest. */
+  /** Milliseconds that one frame takes, its last pixel included: of a view moved to, or, `anew`, of a still one. */
   time(view = this.view, anew = false): number {
     this.lookAt(view);
     if (anew) {
       this.ground.forget();
-      this.rest();
+      this.settle();
     }
     const begun = performance.now();
     this.draw();
@@ -118,7 +118,7 @@ export class Scene {
     return performance.now() - begun;
   }
 
-  /** Whether the landscape takes too long to be drawn anew for each frame; measured once there is one. */
+  /** Whether the density takes too long to be drawn anew for each frame; measured once there is one. */
   private isSlow(): boolean {
     if (this.slow !== null) return this.slow;
     if (!this.density.shown) return false;
@@ -133,12 +133,12 @@ export class Scene {
     this.moving = true;
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
-      this.rest();
+      this.settle();
       this.ask();
-    }, REST);
+    }, IDLE);
   }
 
-  private rest(): void {
+  private settle(): void {
     clearTimeout(this.resting);
     this.moving = false;
   }
@@ -164,7 +164,7 @@ export class Scene {
   /** Once nothing has changed for a while, make the picture that the next drag will move. */
   private prepare(): void {
     clearTimeout(this.preparing);
-    this.preparing = setTimeout(() => this.moving || this.ground.renew(this.view, this.canvas.width, this.canvas.height, this.landscape), REST);
+    this.preparing = setTimeout(() => this.moving || this.ground.renew(this.view, this.canvas.width, this.canvas.height, this.landscape), IDLE);
   }
 
   private draw(): void {

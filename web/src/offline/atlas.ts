@@ -2,6 +2,7 @@
 
 import { Gone, Refusal } from "../api/backend";
 import type { Code, Part } from "../api/backend";
+import { fromWire } from "../api/names";
 import { floats, readArrays } from "../api/wire";
 import type { Arrays } from "../api/wire";
 import type { Facts } from "./facts";
@@ -19,7 +20,7 @@ export class StillAtlas {
 
   static async open(address: string): Promise<StillAtlas> {
     const folder = new URL(".", address);
-    const facts = (await (await got(address)).json()) as Facts;
+    const facts = fromWire(await (await got(address)).json()) as Facts;
     return new StillAtlas(folder, facts, new Networks(folder, facts.folder.networks));
   }
 

@@ -1,7 +1,7 @@
 /** The backend without a server: a folder of files, and the networks in a worker of this browser. */
 
 import { Gone, Refusal } from "../api/backend";
-import type { About, Axes, Backend, Code, Format, Part, PlaneRequest, Progress, Verb, Wishes } from "../api/backend";
+import type { About, Axes, Backend, Code, Format, Part, PlaneRequest, Progress, Settings, Verb } from "../api/backend";
 import type { Arrays } from "../api/wire";
 import type { Asked, FromWorker, ToWorker } from "./messages";
 
@@ -50,8 +50,8 @@ export class FolderBackend implements Backend {
     return this.ask("decode", [codes], signal);
   }
 
-  journey(verb: Verb, wishes: Wishes, signal?: AbortSignal): Promise<Arrays> {
-    return this.ask("journey", [verb, wishes], signal);
+  compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays> {
+    return this.ask("compute", [verb, settings], signal);
   }
 
   neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays> {

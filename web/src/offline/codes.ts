@@ -2,7 +2,7 @@
 
 import type { Code, Part } from "../api/backend";
 import type { Arrays, Tensor } from "../api/wire";
-import { answer, tensor } from "./answers";
+import { answer, tensor } from "./answer";
 import type { StillAtlas } from "./atlas";
 
 /** Some fields of some codes. */

@@ -1,4 +1,4 @@
-/** What journeys ask of a place, so that they can be tested on densities known exactly, with no network in sight. */
+/** What planners ask of a density, so that they can be tested on densities in closed form, without networks. */
 
 import type { Code } from "../api/backend";
 
@@ -9,14 +9,14 @@ export interface Slopes {
 }
 
 export interface Density {
-  /** Whether `blurred` has coarser versions of it. */
-  readonly blurs: boolean;
+  /** Whether `noised` has coarser versions of it. */
+  readonly hasNoiseLevels: boolean;
   logProb(codes: readonly Code[]): Promise<Float32Array | Float64Array>;
   slopes(codes: readonly Code[]): Promise<Slopes>;
   /** The density of z + width · eps. */
-  blurred(width: number): Density;
-  /** The log-density below which a share of the population lies. */
-  floor(share: number): number;
+  noised(width: number): Density;
+  /** The log-density below which a share of held-out codes lies. */
+  threshold(share: number): number;
 }
 
 /** A density known through a discriminator D(z) = sigmoid(l(z)). */

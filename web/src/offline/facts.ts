@@ -17,6 +17,6 @@ export interface Facts extends About {
     readonly components: readonly (readonly number[])[];
     readonly mean: readonly number[];
     readonly levels: readonly Level[];
-    readonly outside_share: number;
+    readonly off_manifold_share: number;
   };
 }

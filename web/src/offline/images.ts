@@ -3,9 +3,9 @@
 import { Refusal } from "../api/backend";
 import type { Code, Part } from "../api/backend";
 import type { Arrays, Tensor } from "../api/wire";
-import { answer, tensor } from "./answers";
+import { scored } from "./anomaly";
+import { answer, tensor } from "./answer";
 import type { StillAtlas } from "./atlas";
-import { scored } from "./oddness";
 import { flat, unflat } from "./vectors";
 
 const PIECE = 32; // images at a time
@@ -31,23 +31,23 @@ export async function pixels(atlas: StillAtlas, places: readonly Code[], signal:
   return tensor(bytes, places.length, height, width, channels);
 }
 
-/** Images of codes, if there is a decoder, and how they stand in the population, if there is a density. */
+/** Images of codes, if there is a decoder, and their log-densities, if there is a density. */
 export async function decode(atlas: StillAtlas, places: readonly Code[], signal: AbortSignal): Promise<Arrays> {
   atlas.checked(places);
   const images = await pixels(atlas, places, signal);
-  const judgement = await judged(atlas, places, signal);
+  const evaluation = await evaluated(atlas, places, signal);
   const map = atlas.map(signal);
-  const typicality = judgement.log_prob && tensor(Float32Array.from(judgement.log_prob.data, (value) => map.rank(value)), places.length);
-  return answer({ images, ...judgement, typicality });
+  const typicality = evaluation.log_prob && tensor(Float32Array.from(evaluation.log_prob.data, (value) => map.rank(value)), places.length);
+  return answer({ images, ...evaluation, typicality });
 }
 
-/** log q of places, and which are outside of the population; nothing where there is no density. */
-export async function judged(atlas: StillAtlas, places: readonly Code[], signal: AbortSignal): Promise<{ log_prob: Tensor | null; outside: Tensor | null }> {
+/** log q of codes, and which are off-manifold; nothing where there is no density. */
+export async function evaluated(atlas: StillAtlas, places: readonly Code[], signal: AbortSignal): Promise<{ log_prob: Tensor | null; off_manifold: Tensor | null }> {
   const map = atlas.map(signal);
-  const edge = map.edge;
-  if (edge === null) return { log_prob: null, outside: null };
+  const threshold = map.offManifoldThreshold;
+  if (threshold === null) return { log_prob: null, off_manifold: null };
   const logProb = await map.logProb(places);
-  return { log_prob: tensor(logProb, places.length), outside: tensor(Uint8Array.from(logProb, (value) => Number(value < edge)), places.length) };
+  return { log_prob: tensor(logProb, places.length), off_manifold: tensor(Uint8Array.from(logProb, (value) => Number(value < threshold)), places.length) };
 }
 
 /** What real codes decode to, as one picture: row by row, with ceil(sqrt(n)) columns and nothing between them. */
@@ -77,10 +77,10 @@ export function canvasOf(images: Tensor, k: number): OffscreenCanvas {
   return canvas;
 }
 
-/** An image file to its code, and how odd it is: the middle square of it, at the model's size. */
+/** The code and the anomaly scores of an image file: of its middle square, at the model's size. */
 export async function encode(atlas: StillAtlas, photo: Blob, signal: AbortSignal): Promise<Arrays> {
   const shape = atlas.facts.image;
-  if (!shape || !atlas.networks.has("encode")) throw new Refusal("this folder holds no encoder, so photos find no place on its map; open the run with latent-atlas serve", 400);
+  if (!shape || !atlas.networks.has("encode")) throw new Refusal("this folder holds no encoder, so photos cannot be placed on its map; open the run with latent-atlas serve", 400);
   const { channels, height, width } = shape;
   const image = tensor(await squared(photo, atlas.facts.limits.pixels, height, width, channels), 1, height, width, channels);
   const planes = new Float32Array(channels * height * width);
@@ -89,9 +89,9 @@ export async function encode(atlas: StillAtlas, photo: Blob, signal: AbortSignal
   }
   const found = await atlas.networks.run("encode", { images: { data: planes, shape: [1, channels, height, width] } }, signal);
   const code = unflat(found.get("latents")!, atlas.facts.dimension)[0]!;
-  const { outside } = await judged(atlas, [code], signal);
+  const { off_manifold: offManifold } = await evaluated(atlas, [code], signal);
   const note = atlas.facts.folder.unscored;
-  const score = note === null ? await oddness(atlas, code, planes, found.get("width")?.[0] ?? null, signal) : null;
+  const row = note === null ? await anomaly(atlas, code, planes, found.get("width")?.[0] ?? null, signal) : null;
   const reconstruction = (await pixels(atlas, [code], signal))!;
   return answer(
     {
@@ -99,12 +99,12 @@ export async function encode(atlas: StillAtlas, photo: Blob, signal: AbortSignal
       image: { ...image, shape: image.shape.slice(1) },
       reconstruction: { ...reconstruction, shape: reconstruction.shape.slice(1) },
     },
-    { score, note, outside: outside ? !!outside.data[0] : null },
+    { anomaly: row, note, off_manifold: offManifold ? !!offManifold.data[0] : null },
   );
 }
 
 /** The row of a photo's score: its pixels are planes (c, h, w) in [0, 1]. */
-async function oddness(atlas: StillAtlas, code: Code, planes: Float32Array, width: number | null, signal: AbortSignal): Promise<Record<string, unknown>> {
+async function anomaly(atlas: StillAtlas, code: Code, planes: Float32Array, width: number | null, signal: AbortSignal): Promise<Record<string, unknown>> {
   const latents = { data: Float32Array.from(code), shape: [1, code.length] };
   const decoded = (await atlas.networks.run("decode", { latents }, signal)).get("images")!;
   const error = planes.reduce((sum, pixel, at) => sum + (decoded[at]! - pixel) ** 2, 0) / planes.length;

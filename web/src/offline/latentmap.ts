@@ -11,7 +11,7 @@ const PIECE = 512; // codes at a time: the graphs take no more, and their activa
 const SAME = 1e-6; // radians
 
 export class LatentMap implements Density, Membership {
-  readonly blurs: boolean;
+  readonly hasNoiseLevels: boolean;
   private readonly sharpness: number; // by which the calibration multiplies a logit
   private readonly level: Level;
 
@@ -25,18 +25,18 @@ export class LatentMap implements Density, Membership {
     if (!level) throw new Refusal(`this folder knows nothing of the noise level at ${angle.toFixed(3)} radians; open the run with latent-atlas serve`, 400);
     this.level = level;
     this.sharpness = angle > 0 ? 1 : facts.folder.calibration.scale;
-    this.blurs = facts.folder.levels.length > 1;
+    this.hasNoiseLevels = facts.folder.levels.length > 1;
   }
 
   at(angle: number): LatentMap {
     return new LatentMap(this.networks, this.facts, this.signal, angle);
   }
 
-  blurred(width: number): LatentMap {
+  noised(width: number): LatentMap {
     return this.at(Math.atan(width));
   }
 
-  floor(share: number): number {
+  threshold(share: number): number {
     return quantile(this.level.quantiles.map((value) => value ?? -Infinity), share);
   }
 
@@ -45,9 +45,9 @@ export class LatentMap implements Density, Membership {
     return shareBelow(this.level.quantiles.map((value) => value ?? -Infinity), logProb);
   }
 
-  /** The log-density under which a place is outside the population at this level. */
-  get edge(): number | null {
-    return this.facts.has_log_prob ? this.floor(this.facts.folder.outside_share) : null;
+  /** The log-density below which a code is off-manifold at this level. */
+  get offManifoldThreshold(): number | null {
+    return this.facts.has_log_prob ? this.threshold(this.facts.folder.off_manifold_share) : null;
   }
 
   /** Logits, and log-densities where there are any, of many codes (n, d). */

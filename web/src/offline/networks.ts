@@ -3,7 +3,7 @@
 import binary from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import * as ort from "onnxruntime-web/wasm";
 
-const TURN = 12; // milliseconds after which others get a turn, and whoever left is noticed
+const TURN = 12; // milliseconds after which messages are read, and cancelled requests noticed
 
 ort.env.wasm.numThreads = 1;
 ort.env.wasm.wasmPaths = { wasm: binary };
@@ -15,7 +15,7 @@ export type Outputs = ReadonlyMap<string, Float32Array>;
 export class Networks {
   private readonly sessions = new Map<string, Promise<ort.InferenceSession>>();
   private queue: Promise<unknown> = Promise.resolve();
-  private rested = performance.now();
+  private yielded = performance.now();
 
   constructor(
     private readonly folder: URL,
@@ -47,15 +47,15 @@ export class Networks {
     return made;
   }
 
-  /** Let messages in now and then, and stop where nobody waits any more. */
+  /** Read messages now and then, and end where the request is cancelled. */
   private async turn(signal: AbortSignal): Promise<void> {
-    if (performance.now() - this.rested > TURN) {
+    if (performance.now() - this.yielded > TURN) {
       await new Promise<void>((resolve) => {
         const { port1, port2 } = new MessageChannel();
         port1.onmessage = () => (port1.close(), resolve());
         port2.postMessage(null);
       });
-      this.rested = performance.now();
+      this.yielded = performance.now();
     }
     signal.throwIfAborted();
   }

@@ -3,7 +3,7 @@
 import { Refusal } from "../api/backend";
 import type { Axes, Code, Part, PlaneRequest, Window } from "../api/backend";
 import type { Arrays } from "../api/wire";
-import { answer, tensor } from "./answers";
+import { answer, tensor } from "./answer";
 import type { StillAtlas } from "./atlas";
 import type { LatentMap } from "./latentmap";
 import { add, dot, norm, scaled, subtract } from "./vectors";
@@ -41,7 +41,7 @@ export class Planes {
         origin: tensor(Float32Array.from(axes.origin), d),
         axes: tensor(Float32Array.from([...axes.axes[0], ...axes.axes[1]]), 2, d),
       },
-      { window, edge: map.edge },
+      { window, threshold: map.offManifoldThreshold },
     );
   }
 

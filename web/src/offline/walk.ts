@@ -15,7 +15,7 @@ export interface Walk {
   readonly tolerance: number;
 }
 
-/** Every step of a walk from z_A towards z_B, and whether it came to rest or, where it is to arrive, arrived. */
+/** Every step of a walk from z_A towards z_B, and whether it converged or, where it is to arrive, arrived. */
 export async function walk(membership: Membership, start: Code, end: Code, how: Walk): Promise<{ points: Code[]; converged: boolean }> {
   check(how);
   const points = [start];

@@ -1,14 +1,14 @@
 /** The worker: it holds the atlas of the folder, and answers what the page would ask a server. */
 
 import { Gone, Refusal } from "../api/backend";
-import type { Axes, Code, Format, Part, PlaneRequest, Verb, Wishes } from "../api/backend";
+import type { Axes, Code, Format, Part, PlaneRequest, Settings, Verb } from "../api/backend";
 import type { Arrays } from "../api/wire";
 import { StillAtlas } from "./atlas";
 import { codes, neighbours } from "./codes";
 import { fileOf } from "./files";
 import { decode, encode, thumbnails } from "./images";
-import { journey } from "./journeys";
 import type { Asked, FromWorker, ToWorker } from "./messages";
+import { path } from "./paths";
 import { Planes } from "./planes";
 
 let opened: Promise<{ atlas: StillAtlas; planes: Planes }>;
@@ -52,8 +52,8 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
       return encode(atlas, ...(given as [Blob]), signal);
     case "decode":
       return decode(atlas, ...(given as [Code[]]), signal);
-    case "journey":
-      return journey(atlas, ...(given as [Verb, Wishes]), signal);
+    case "compute":
+      return path(atlas, ...(given as [Verb, Settings]), signal);
     case "neighbours":
       return neighbours(atlas, ...(given as [Code[], number, Part]));
     case "export":

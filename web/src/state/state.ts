@@ -6,11 +6,11 @@ export type View = "log_prob" | "realness" | "confusion" | "energy";
 export type Theme = "dark" | "light";
 export type Colouring = "none" | "plain" | "label" | "typicality";
 
-/** A journey or a draw from one place, kept as what was asked, so that the address reproduces it. */
+/** A path or samples from one code, kept as what was asked, so that the address reproduces them. */
 export interface Extra {
-  readonly verb: "along" | "explore" | "sample";
+  readonly verb: "traverse" | "random_walk" | "sample";
   readonly title: string;
-  readonly wishes: Readonly<Record<string, unknown>>;
+  readonly settings: Readonly<Record<string, unknown>>;
 }
 
 export interface Walk {
@@ -31,7 +31,7 @@ export interface State {
   readonly pictures: boolean;
   readonly part: Part;
   readonly snap: boolean;
-  readonly stops: readonly Code[];
+  readonly waypoints: readonly Code[];
   readonly chosen: number;
   readonly closed: boolean;
   readonly planners: readonly string[];
@@ -55,7 +55,7 @@ export const DEFAULTS: State = {
   pictures: true,
   part: "train",
   snap: false,
-  stops: [],
+  waypoints: [],
   chosen: 0,
   closed: false,
   planners: ["linear", "walk", "geodesic"],
@@ -101,7 +101,7 @@ export function fromHash(hash: string, dimension: number): State {
 function fits(key: keyof State, value: unknown, dimension: number): boolean {
   const choices = CHOICES[key];
   if (choices) return choices.includes(value);
-  if (key === "stops") return isCodes(value, dimension);
+  if (key === "waypoints") return isCodes(value, dimension);
   if (key === "window") return isWindow(value);
   if (key === "plane") return isPlane(value, dimension);
   if (key === "walk") return isWalk(value);
@@ -136,14 +136,14 @@ function isWalk(value: unknown): boolean {
 
 function isExtra(value: unknown): boolean {
   const extra = value as Extra | null;
-  return !!extra && ["along", "explore", "sample"].includes(extra.verb) && typeof extra.title === "string" && !!extra.wishes;
+  return !!extra && ["traverse", "random_walk", "sample"].includes(extra.verb) && typeof extra.title === "string" && !!extra.settings;
 }
 
-/** The place that is looked at closely: a stop, a frame of a journey, a draw, a real code. */
+/** The code that is selected: a waypoint, a frame of a path, a sample, a real code. */
 export interface Selection {
   readonly code: Code;
   readonly title: string;
-  readonly stop?: number;
+  readonly waypoint?: number;
 }
 
 const PACKED = "~";

@@ -25,7 +25,7 @@ export class Connection {
     if (!this.element.hidden) return;
     this.element.hidden = false;
     const now = button("Try now", () => void this.ask(FIRST));
-    this.element.replaceChildren(h("span", {}, "The server has gone away. Nothing is lost: the address holds the journey, and the page goes on when the server is back."), now);
+    this.element.replaceChildren(h("span", {}, "The server does not answer. Nothing is lost: the address holds this view, and the page continues when the server is back."), now);
     this.later(FIRST);
   }
 

@@ -3,18 +3,18 @@
 import type { App } from "../data/app";
 import type { State, View } from "../state/state";
 
-export interface Deeds {
+export interface Actions {
   help(): void;
   play(): void;
   step(way: 1 | -1): void;
-  telling(): void;
+  example(): void;
   turnTheme(): void;
 }
 
 const VIEWS: Record<string, View> = { "1": "log_prob", "2": "confusion", "3": "realness", "4": "energy" };
 const SWITCHES: Record<string, "contours" | "arrows" | "relief"> = { c: "contours", a: "arrows", r: "relief" };
 
-export function listenToKeys(app: App, deeds: Deeds): void {
+export function listenToKeys(app: App, actions: Actions): void {
   document.addEventListener("keydown", (event) => {
     const control = event.ctrlKey || event.metaKey;
     const key = event.key.toLowerCase();
@@ -26,21 +26,21 @@ export function listenToKeys(app: App, deeds: Deeds): void {
     }
     const inside = event.target instanceof HTMLElement && event.target.matches("select, textarea, input:not([type=range], [type=checkbox])");
     if (control || event.altKey || inside || document.querySelector("dialog[open]")) return;
-    if (press(app, deeds, event.key)) event.preventDefault();
+    if (press(app, actions, event.key)) event.preventDefault();
   });
 }
 
-function press(app: App, deeds: Deeds, key: string): boolean {
+function press(app: App, actions: Actions, key: string): boolean {
   const view = VIEWS[key];
   const turned = SWITCHES[key];
   if (view) app.store.change({ view });
   else if (turned) app.store.change({ [turned]: !app.store.state[turned] } as Partial<State>);
-  else if (key === "?") deeds.help();
-  else if (key === "p") deeds.play();
-  else if (key === "[") deeds.step(-1);
-  else if (key === "]") deeds.step(1);
-  else if (key === "j") deeds.telling();
-  else if (key === "t") deeds.turnTheme();
+  else if (key === "?") actions.help();
+  else if (key === "p") actions.play();
+  else if (key === "[") actions.step(-1);
+  else if (key === "]") actions.step(1);
+  else if (key === "j") actions.example();
+  else if (key === "t") actions.turnTheme();
   else return false;
   return true;
 }

@@ -2,17 +2,17 @@
 
 import { offers } from "../api/backend";
 import type { App } from "../data/app";
-import type { Row } from "../data/journeys";
+import type { Row } from "../data/paths";
 import { acceptPhotos } from "../data/photos";
 import type { View } from "../state/state";
 import { Curves } from "./curves";
 import { button, h } from "./dom";
 import { makeHelp } from "./help";
 import { listenToKeys } from "./keys";
-import { draw } from "./panels/draw";
-import { journey, showTelling } from "./panels/journey";
-import { landscape } from "./panels/landscape";
-import { place } from "./panels/place";
+import { mapPanel } from "./panels/map";
+import { pathPanel, showExample } from "./panels/path";
+import { samplePanel } from "./panels/samples";
+import { selectionPanel } from "./panels/selection";
 import { Player } from "./player";
 import { Strips } from "./strips";
 import { themeSwitch } from "./theme";
@@ -30,29 +30,29 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
   const player = new Player(app);
   const strips = new Strips(app, (row, frame, chosen) => see(app, player, row, frame, chosen));
   const curves = new Curves(app, (share) => player.seek(share));
-  const drawer = h("section", { className: "drawer", aria: { label: "Journeys" } }, h("h2", { className: "quiet" }, "Journeys"), player.element, strips.element, h("div", { className: "plot" }, h("div", {}, h("p", {}, "log-density, nats"), player.exporting), curves.element as unknown as HTMLElement));
+  const drawer = h("section", { className: "drawer", aria: { label: "Paths" } }, h("h2", { className: "quiet" }, "Paths"), player.element, strips.element, h("div", { className: "plot" }, h("div", {}, h("p", {}, "log-density, nats"), player.exporting), curves.element as unknown as HTMLElement));
   const theme = themeSwitch(app.theme);
-  const stage = h("section", { className: "stage", aria: { label: "Landscape" } }, map.element, views(app), zooms(map), map.legend, hint(app));
-  const side = h("aside", { className: "side", aria: { label: "Controls" } }, journey(app), place(app), landscape(app), draw(app));
+  const stage = h("section", { className: "stage", aria: { label: "Density map" } }, map.element, views(app), zooms(map), map.legend, hint(app));
+  const side = h("aside", { className: "side", aria: { label: "Controls" } }, pathPanel(app), selectionPanel(app), mapPanel(app), samplePanel(app));
   root.replaceChildren(header(app, theme, help), h("main", {}, stage, drawer, side), help);
   app.chart.busy.listen((busy) => stage.setAttribute("aria-busy", `${busy}`));
   const show = (rows: readonly Row[]) => drawer.classList.toggle("empty", !rows.length); // from A on, so that B moves nothing
-  app.journeys.rows.listen(show);
+  app.paths.rows.listen(show);
   show([]);
   acceptPhotos(app, document.body);
   listenToKeys(app, {
     help: () => help.showModal(),
     play: () => player.toggle(),
     step: (way) => player.step(way),
-    telling: () => void showTelling(app),
+    example: () => void showExample(app),
     turnTheme: () => theme.click(),
   });
 }
 
 function see(app: App, player: Player, row: Row, frame: number, chosen: boolean): void {
-  const film = row.film!;
-  if (row.verb !== "sample") player.seek(frame / Math.max(film.points.length - 1, 1));
-  if (chosen) app.selection.set({ code: film.points[frame]!, title: row.verb === "sample" ? `draw ${frame + 1}` : `${row.title}, frame ${frame + 1}` });
+  const result = row.result!;
+  if (row.verb !== "sample") player.seek(frame / Math.max(result.points.length - 1, 1));
+  if (chosen) app.selection.set({ code: result.points[frame]!, title: row.verb === "sample" ? `sample ${frame + 1}` : `${row.title}, frame ${frame + 1}` });
 }
 
 function header(app: App, theme: HTMLElement, help: HTMLDialogElement): HTMLElement {
@@ -106,17 +106,17 @@ function zooms(map: MapPart): HTMLElement {
   );
 }
 
-/** What to do next, while there is no journey. */
+/** What to do next while there is no path. */
 function hint(app: App): HTMLElement {
   const words = h("p", {});
-  const telling = button("Show a telling journey", () => void showTelling(app), { className: "primary" });
-  const element = h("div", { className: "hint" }, words, telling);
+  const example = button("Show an example path", () => void showExample(app), { className: "primary" });
+  const element = h("div", { className: "hint" }, words, example);
   const show = () => {
-    const { length } = app.store.state.stops;
+    const { length } = app.store.state.waypoints;
     element.hidden = length >= 2 || app.store.state.extras.length > 0;
     const photo = app.about.image && offers(app.about, "photos") ? ", or drop a photo" : "";
     words.textContent = length ? `Now click where to go: B${photo}.` : `Click the map to set A${photo}.`;
-    telling.hidden = length > 0;
+    example.hidden = length > 0;
   };
   app.store.listen(show);
   show();

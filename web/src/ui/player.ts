@@ -4,8 +4,8 @@ import { attempt } from "../api/attempt";
 import { offers } from "../api/backend";
 import type { Format } from "../api/backend";
 import type { App } from "../data/app";
-import { inWords } from "../data/journeys";
-import type { Row } from "../data/journeys";
+import { inWords } from "../data/paths";
+import type { Row } from "../data/paths";
 import { button, h, select } from "./dom";
 
 const SECONDS = 3;
@@ -21,7 +21,7 @@ export class Player {
   private readonly format: ReturnType<typeof select>;
   private readonly told = h("span");
   private playing = false;
-  private picked = false; // by hand: until then it is the last journey
+  private picked = false; // by hand: until then it is the last path
 
   constructor(private readonly app: App) {
     this.format = select("as", FORMATS.filter(([format]) => offers(app.about, format)), () => {});
@@ -30,7 +30,7 @@ export class Player {
     this.element = h("div", { className: "player" }, h("div", { className: "lead" }, this.play, this.told), this.scrubber);
     this.exporting = h("div", { className: "export" }, this.which.element, this.format.element, save);
     app.store.listen((now, before) => now.frame !== before.frame && this.mark());
-    app.journeys.rows.listen((rows) => this.list(rows));
+    app.paths.rows.listen((rows) => this.list(rows));
   }
 
   seek(share: number): void {
@@ -63,8 +63,8 @@ export class Player {
   }
 
   private frames(): number {
-    const { journeys, store } = this.app;
-    return Math.max(2, ...journeys.rows.value.map((row) => row.film?.points.length ?? (row.verb === "sample" ? 0 : store.state.frames)));
+    const { paths, store } = this.app;
+    return Math.max(2, ...paths.rows.value.map((row) => row.result?.points.length ?? (row.verb === "sample" ? 0 : store.state.frames)));
   }
 
   private mark(): void {
@@ -79,7 +79,7 @@ export class Player {
 
   private list(rows: readonly Row[]): void {
     const chosen = this.which.input.value;
-    const options = rows.filter((row) => row.film).map((row) => h("option", { value: row.id, textContent: row.title }));
+    const options = rows.filter((row) => row.result).map((row) => h("option", { value: row.id, textContent: row.title }));
     const before = [...this.which.input.options].map((option) => option.value).join();
     if (before !== options.map((option) => option.value).join()) {
       this.which.input.replaceChildren(...options);
@@ -90,11 +90,11 @@ export class Player {
 
   private async save(): Promise<void> {
     const { app } = this;
-    const row = app.journeys.rows.value.find((one) => one.id === this.which.input.value);
-    if (!row?.film) return app.say("There is no journey to save yet; set A and B first.", "trouble");
-    const { film } = row;
+    const row = app.paths.rows.value.find((one) => one.id === this.which.input.value);
+    if (!row?.result) return app.say("There is no path to save yet; set A and B first.", "trouble");
+    const { result } = row;
     const format = this.format.input.value as Format;
-    const blob = await attempt(app, () => app.backend.export(film.points, format, SECONDS));
+    const blob = await attempt(app, () => app.backend.export(result.points, format, SECONDS));
     if (!blob) return;
     const url = URL.createObjectURL(blob);
     const link = h("a", { href: url, download: `${app.about.name}-${row.title}.${format}`.replace(/[^\w.-]+/g, "-") });

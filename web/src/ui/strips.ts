@@ -1,8 +1,8 @@
-/** Journeys as film strips, one under the other: frames outside of the population are outlined. */
+/** Paths as strips of frames, one below the other: off-manifold frames are outlined. */
 
 import type { App } from "../data/app";
-import { developed, inWords } from "../data/journeys";
-import type { Film, Row } from "../data/journeys";
+import { developed, inWords } from "../data/paths";
+import type { Result, Row } from "../data/paths";
 import { number } from "../data/words";
 import { stroke } from "./colour/tables";
 import { button, h, picture } from "./dom";
@@ -13,7 +13,7 @@ interface Strip {
   readonly element: HTMLElement;
   readonly words: HTMLElement;
   readonly frames: HTMLElement;
-  shown: Film | number | null; // a film, or how many frames there will be
+  shown: Result | number | null; // a result, or how many frames there will be
   width: number;
 }
 
@@ -33,9 +33,9 @@ export class Strips {
   ) {
     const { image } = app.about;
     if (image) this.element.style.setProperty("--shape", `${image.width} / ${image.height}`);
-    app.journeys.rows.listen((rows) => this.draw(rows));
+    app.paths.rows.listen((rows) => this.draw(rows));
     app.store.listen((now, before) => now.frame !== before.frame && this.mark());
-    new ResizeObserver(() => this.draw(app.journeys.rows.value)).observe(this.element);
+    new ResizeObserver(() => this.draw(app.paths.rows.value)).observe(this.element);
   }
 
   private draw(rows: readonly Row[]): void {
@@ -45,11 +45,12 @@ export class Strips {
     rows.forEach((row, place) => {
       const strip = this.strips.get(row.id) ?? this.made(row);
       if (this.element.children[place] !== strip.element) this.element.insertBefore(strip.element, this.element.children[place] ?? null);
-      const whole = !!row.film && developed(row.film, this.app.about);
-      const busy = row.pending || (!!row.film && !whole);
+      const whole = !!row.result && developed(row.result, this.app.about);
+      const busy = row.pending || (!!row.result && !whole);
       strip.element.classList.toggle("pending", busy);
       strip.element.setAttribute("aria-busy", `${busy}`);
-      strip.words.textContent = row.error ?? (row.film ? inWords(row) : row.waiting ? "waits for B" : "planning …");
+      strip.words.textContent = row.error ?? (row.result ? inWords(row) : row.waiting ? "waits for B" : "planning …");
+      strip.words.title = row.result?.warnings.join(" ") ?? "";
       strip.words.classList.toggle("trouble", !!row.error);
       width ||= strip.frames.getBoundingClientRect().width;
       const shown = this.shown(row, whole, strip.shown);
@@ -73,32 +74,32 @@ export class Strips {
     return strip;
   }
 
-  /** The film, once it is whole; until then the last one; and before there is any, as many blanks. */
+  /** The result, once it is whole; until then the last one; and before there is any, as many blanks. */
   private shown(row: Row, whole: boolean, before: Strip["shown"]): Strip["shown"] {
     if (row.error) return null;
-    if (row.film && (whole || typeof before !== "object" || !before)) return row.film;
-    if (row.film) return before;
+    if (row.result && (whole || typeof before !== "object" || !before)) return row.result;
+    if (row.result) return before;
     return row.verb === "sample" ? null : this.app.store.state.frames;
   }
 
-  private fill(strip: Strip, row: Row, film: Strip["shown"], width: number): void {
-    strip.shown = film;
+  private fill(strip: Strip, row: Row, result: Strip["shown"], width: number): void {
+    strip.shown = result;
     strip.width = width;
-    if (film === null) return strip.frames.replaceChildren();
-    if (typeof film === "number") {
-      const count = Math.ceil(film / strideOf(film, width));
+    if (result === null) return strip.frames.replaceChildren();
+    if (typeof result === "number") {
+      const count = Math.ceil(result / strideOf(result, width));
       return strip.frames.replaceChildren(...Array.from({ length: count }, () => h("li", { className: "blank" })));
     }
-    const stride = row.verb === "sample" ? 1 : strideOf(film.points.length, width);
+    const stride = row.verb === "sample" ? 1 : strideOf(result.points.length, width);
     const items: HTMLElement[] = [];
-    for (let k = 0; k < film.points.length; k += stride) items.push(this.frame(row, film, k));
+    for (let k = 0; k < result.points.length; k += stride) items.push(this.frame(row, result, k));
     strip.frames.replaceChildren(...items);
   }
 
-  private frame(row: Row, film: Film, k: number): HTMLElement {
-    const off = !!film.outside[k];
-    const says = `${row.title}, frame ${k + 1} of ${film.points.length}${film.logProb ? `, log-density ${number(film.logProb[k]!)}` : ""}${off ? ", outside the population" : ""}`;
-    const image = film.images[k];
+  private frame(row: Row, result: Result, k: number): HTMLElement {
+    const off = !!result.offManifold[k];
+    const says = `${row.title}, frame ${k + 1} of ${result.points.length}${result.logProb ? `, log-density ${number(result.logProb[k]!)}` : ""}${off ? ", off-manifold" : ""}`;
+    const image = result.images[k];
     const item = button("", () => this.see(row, k, true), { className: off ? "frame off" : "frame", title: says, aria: { label: says }, data: { frame: `${k}` } });
     item.append(image ? picture(image.bytes, image.height, image.width, image.channels, "") : h("span", { className: "blank" }));
     item.firstElementChild!.setAttribute("aria-hidden", "true");
@@ -109,7 +110,7 @@ export class Strips {
 
   private mark(): void {
     const share = this.app.store.state.frame;
-    for (const row of this.app.journeys.rows.value) {
+    for (const row of this.app.paths.rows.value) {
       const strip = this.strips.get(row.id);
       if (!strip || strip.shown === null || typeof strip.shown === "number" || row.verb === "sample") continue;
       const now = Math.round(share * (strip.shown.points.length - 1));

@@ -7,14 +7,14 @@ import type { Rgb } from "./oklab";
 /** A colour at a share of the table: lightness, chroma, hue in degrees. */
 type Knot = readonly [at: number, l: number, c: number, hue: number];
 
-/** Where the edge of the population lies on the table of log-density: below it the sea, above it the land. */
-export const SHORE = 0.3;
+/** Where the density threshold lies on the table of log-density. */
+export const THRESHOLD = 0.3;
 
 const TABLES: Record<Theme, Record<View, readonly Knot[]>> = {
   dark: {
     log_prob: [
       [0, 0.17, 0.022, 265],
-      [SHORE, 0.31, 0.05, 258],
+      [THRESHOLD, 0.31, 0.05, 258],
       [0.5, 0.45, 0.085, 225],
       [0.7, 0.62, 0.1, 185],
       [0.86, 0.79, 0.12, 140],
@@ -43,7 +43,7 @@ const TABLES: Record<Theme, Record<View, readonly Knot[]>> = {
   light: {
     log_prob: [
       [0, 0.975, 0.008, 240],
-      [SHORE, 0.91, 0.026, 225],
+      [THRESHOLD, 0.91, 0.026, 225],
       [0.5, 0.79, 0.075, 200],
       [0.7, 0.62, 0.1, 210],
       [0.86, 0.46, 0.105, 245],
@@ -94,7 +94,7 @@ export function categories(count: number, theme: Theme): Rgb[] {
   return Array.from({ length: count }, (_, k) => oklch(levels[k % 3]!, 0.19, (25 + 137.508 * k) % 360));
 }
 
-/** How a route is drawn: colour-blind-safe colours after Okabe and Ito 2008, and dashes that tell them apart without. */
+/** How a path is drawn: colour-blind-safe colours after Okabe and Ito 2008, and dashes that tell them apart without. */
 export interface Stroke {
   readonly colour: string;
   readonly dash: string;
@@ -109,8 +109,8 @@ const STROKES: Record<string, Stroke> = {
   graph: { colour: "#d9c94a", dash: "14 4" },
   pullback: { colour: "#e07b54", dash: "2 4" },
   auto: { colour: "#8fd16a", dash: "" },
-  along: { colour: "#f08bd0", dash: "" },
-  explore: { colour: "#c5b4ff", dash: "3 3" },
+  traverse: { colour: "#f08bd0", dash: "" },
+  random_walk: { colour: "#c5b4ff", dash: "3 3" },
   sample: { colour: "#f0e442", dash: "" },
 };
 

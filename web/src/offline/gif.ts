@@ -1,4 +1,4 @@
-/** A journey in motion, as a GIF that repeats for ever. */
+/** A path as an animated GIF that repeats for ever. */
 
 import { encode } from "modern-gif";
 
@@ -6,7 +6,7 @@ const TALL = 256; // pixels that a frame is high at least
 const COLOURS = 255;
 
 /** The frames there and back, in so many seconds one way. */
-export async function film(frames: readonly OffscreenCanvas[], seconds: number): Promise<Blob> {
+export async function animation(frames: readonly OffscreenCanvas[], seconds: number): Promise<Blob> {
   const times = Math.max(Math.ceil(TALL / frames[0]!.height), 1);
   const [width, height] = [times * frames[0]!.width, times * frames[0]!.height];
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;

@@ -1,7 +1,7 @@
-/** Every journey and draw that the state asks for: planned once, remembered, and followed while stops are dragged. */
+/** Every path and sample that the state asks for: planned once, remembered, and planned anew while waypoints are dragged. */
 
 import { Gone } from "../api/backend";
-import type { About, Backend, Code, Verb, Wishes } from "../api/backend";
+import type { About, Backend, Code, Settings, Verb } from "../api/backend";
 import { floats, rows } from "../api/wire";
 import type { Arrays } from "../api/wire";
 import { Following, Memory, Signal } from "../state/latest";
@@ -10,15 +10,15 @@ import type { Store } from "../state/store";
 import { imagesOf } from "./pictures";
 import type { Bytes, Pictures } from "./pictures";
 
-/** What a journey turned out to be. */
-export interface Film {
+/** The answer to one request: the codes of a path or of samples, and what is known of them. */
+export interface Result {
   readonly points: readonly Code[];
   /** None where there is no decoder, and none yet while the frames are being decoded. */
   readonly images: readonly Bytes[];
   readonly logProb: Float32Array | null;
-  readonly outside: ArrayLike<number>;
+  readonly offManifold: ArrayLike<number>;
   readonly metrics: Readonly<Record<string, number>>;
-  readonly notes: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 /** One row below the map. */
@@ -27,22 +27,22 @@ export interface Row {
   readonly title: string;
   readonly name: string; // of the planner or the verb: its arrays come under it
   readonly verb: Verb;
-  readonly film: Film | null;
+  readonly result: Result | null;
   readonly error: string | null;
   readonly pending: boolean; // not planned yet
   readonly waiting: boolean; // for B
   readonly extra: number | null; // place among the state's extras
 }
 
-interface Wanted extends Omit<Row, "film" | "error" | "pending" | "waiting"> {
-  readonly wishes: Wishes;
+interface Wanted extends Omit<Row, "result" | "error" | "pending" | "waiting"> {
+  readonly settings: Settings;
 }
 
-export class Journeys {
+export class Paths {
   readonly rows = new Signal<readonly Row[]>([]);
-  private readonly films = new Memory<Film | string>(120);
+  private readonly results = new Memory<Result | string>(120);
   private readonly line = new Following();
-  private readonly latest = new Map<string, Film>(); // by row, shown until the next one is there
+  private readonly latest = new Map<string, Result>(); // by row, shown until the next one is there
 
   constructor(
     private readonly backend: Backend,
@@ -52,8 +52,8 @@ export class Journeys {
     private readonly lost: () => void,
   ) {
     store.listen((now, before) => {
-      if (wishesOf(now, about) !== wishesOf(before, about)) this.refresh();
-      else if (now.stops.length !== before.stops.length) this.tell();
+      if (settingsOf(now, about) !== settingsOf(before, about)) this.refresh();
+      else if (now.waypoints.length !== before.waypoints.length) this.tell();
     });
   }
 
@@ -71,22 +71,22 @@ export class Journeys {
     const sorted = [...rows].sort((a, b) => patience(a) - patience(b));
     const atOnce = this.store.dragging ? 0 : sorted.filter((row) => patience(row) < QUICK.length).length;
     await Promise.all(sorted.slice(0, atOnce).map((row) => this.plan(row)));
-    for (const row of sorted.slice(atOnce)) if (this.stillWanted(row)) await this.plan(row); // else the stops have been dragged on
+    for (const row of sorted.slice(atOnce)) if (this.stillWanted(row)) await this.plan(row); // otherwise the waypoints have moved since
   }
 
   private wanted(): Wanted[] {
     return [...travels(this.store.state, this.about), ...extras(this.store.state)];
   }
 
-  /** The route first, which is told at once, and then its frames, unless these have come with it. */
+  /** The codes first, which are shown at once, and then their images, unless these came with them. */
   private async plan(row: Wanted): Promise<void> {
     const key = keyOf(row);
     try {
-      if (this.films.get(key) === undefined) this.keep(row, understood(await this.backend.journey(row.verb, row.wishes), row.name));
-      const route = this.films.get(key);
-      if (typeof route === "object" && !this.done(row) && this.stillWanted(row)) {
-        const places = await this.pictures.at(route.points);
-        this.keep(row, { ...route, images: places.flatMap((place) => place.image ?? []) });
+      if (this.results.get(key) === undefined) this.keep(row, understood(await this.backend.compute(row.verb, row.settings), row.name));
+      const planned = this.results.get(key);
+      if (typeof planned === "object" && !this.done(row) && this.stillWanted(row)) {
+        const places = await this.pictures.at(planned.points);
+        this.keep(row, { ...planned, images: places.flatMap((place) => place.image ?? []) });
       }
     } catch (error) {
       if (error instanceof Gone) return this.lost();
@@ -94,16 +94,16 @@ export class Journeys {
     }
   }
 
-  private keep(row: Wanted, film: Film | string): void {
-    this.films.set(keyOf(row), film);
-    if (typeof film !== "string") this.latest.set(row.id, film);
+  private keep(row: Wanted, result: Result | string): void {
+    this.results.set(keyOf(row), result);
+    if (typeof result !== "string") this.latest.set(row.id, result);
     this.tell();
   }
 
   /** Whether there is nothing more to ask for. */
   private done(row: Wanted): boolean {
-    const film = this.films.get(keyOf(row));
-    return typeof film === "string" || (film !== undefined && developed(film, this.about));
+    const result = this.results.get(keyOf(row));
+    return typeof result === "string" || (result !== undefined && developed(result, this.about));
   }
 
   private stillWanted(row: Wanted): boolean {
@@ -112,36 +112,36 @@ export class Journeys {
 
   private tell(): void {
     const { state } = this.store;
-    const awaited = state.stops.length === 1 && !state.extras.length ? travels({ ...state, stops: [...state.stops, state.stops[0]!] }, this.about) : [];
-    const nothing = { film: null, error: null, pending: false, waiting: true };
+    const awaited = state.waypoints.length === 1 && !state.extras.length ? travels({ ...state, waypoints: [...state.waypoints, state.waypoints[0]!] }, this.about) : [];
+    const nothing = { result: null, error: null, pending: false, waiting: true };
     this.rows.set([
-      ...awaited.map(({ wishes, ...row }) => ({ ...row, ...nothing })),
-      ...this.wanted().map(({ wishes, ...row }) => {
-        const found = this.films.get(keyOf({ ...row, wishes }));
-        const film = typeof found === "object" ? found : found === undefined ? (this.latest.get(row.id) ?? null) : null;
+      ...awaited.map(({ settings, ...row }) => ({ ...row, ...nothing })),
+      ...this.wanted().map(({ settings, ...row }) => {
+        const found = this.results.get(keyOf({ ...row, settings }));
+        const result = typeof found === "object" ? found : found === undefined ? (this.latest.get(row.id) ?? null) : null;
         if (typeof found === "object") this.latest.set(row.id, found);
-        return { ...row, film, error: typeof found === "string" ? found : null, pending: found === undefined, waiting: false };
+        return { ...row, result, error: typeof found === "string" ? found : null, pending: found === undefined, waiting: false };
       }),
     ]);
   }
 }
 
-/** Whether a film has all the pictures that it will have. */
-export const developed = (film: Film, about: Pick<About, "image">): boolean => !about.image || film.images.length === film.points.length;
+/** Whether a result has all the pictures that it will have. */
+export const developed = (result: Result, about: Pick<About, "image">): boolean => !about.image || result.images.length === result.points.length;
 
 const QUICK = ["linear", "slerp", "geodesic"];
 
 /** How late in turn a row is planned. */
 const patience = (row: Wanted): number => (QUICK.includes(row.id) ? QUICK.indexOf(row.id) : row.id === "walk" ? QUICK.length + 1 : QUICK.length);
 
-const keyOf = (row: Wanted) => JSON.stringify([row.verb, row.wishes]);
+const keyOf = (row: Wanted) => JSON.stringify([row.verb, row.settings]);
 
-const wishesOf = (state: State, about: About) => JSON.stringify([travels(state, about), extras(state)]);
+const settingsOf = (state: State, about: About) => JSON.stringify([travels(state, about), extras(state)]);
 
 function travels(state: State, about: About): Wanted[] {
-  if (state.stops.length < 2) return [];
+  if (state.waypoints.length < 2) return [];
   const names = about.planners.map((planner) => planner.name);
-  const { stops, frames, closed, preserve, pace } = state;
+  const { waypoints, frames, closed, preserve, pace } = state;
   return state.planners
     .filter((planner) => names.includes(planner))
     .map((planner) => ({
@@ -150,7 +150,7 @@ function travels(state: State, about: About): Wanted[] {
       title: planner,
       verb: "travel" as const,
       extra: null,
-      wishes: { stops, planners: [planner], frames, closed, preserve, pace, images: false, options: planner === "walk" ? { walk: state.walk } : {} },
+      settings: { waypoints, planners: [planner], frames, closed, preserve, pace, images: false, options: planner === "walk" ? { walk: state.walk } : {} },
     }));
 }
 
@@ -161,12 +161,12 @@ function extras(state: State): Wanted[] {
     title: extra.title,
     verb: extra.verb,
     extra: place,
-    wishes: extra.wishes,
+    settings: extra.settings,
   }));
 }
 
-/** The film under a name, or the sentence that refuses it. */
-function understood(arrays: Arrays, name: string): Film | string {
+/** The result under a name, or the sentence that refuses it. */
+function understood(arrays: Arrays, name: string): Result | string {
   const about = ((arrays.about[name] ?? arrays.about) as Record<string, unknown>) ?? {};
   if (typeof about["error"] === "string") return about["error"];
   const prefix = arrays.tensors.has(`${name}/points`) ? `${name}/` : "";
@@ -176,9 +176,9 @@ function understood(arrays: Arrays, name: string): Film | string {
     points,
     images: imagesOf(arrays, `${prefix}images`),
     logProb,
-    outside: arrays.tensors.get(`${prefix}outside`)?.data ?? new Uint8Array(points.length),
+    offManifold: arrays.tensors.get(`${prefix}off_manifold`)?.data ?? new Uint8Array(points.length),
     metrics: numbersOf(about["metrics"]),
-    notes: Array.isArray(about["notes"]) ? about["notes"].map(String) : [],
+    warnings: Array.isArray(about["warnings"]) ? about["warnings"].map(String) : [],
   };
 }
 
@@ -187,18 +187,18 @@ function numbersOf(value: unknown): Record<string, number> {
   return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, number] => typeof entry[1] === "number"));
 }
 
-/** Share of the way to B, from which on a journey is said to stop short of it. */
+/** Share of the way to B, from which on a path is said to end short of it. */
 export const SHORT = 0.005;
 
-/** A journey in a few words: how many frames are outside, how long it is, how far from B it ends. */
+/** A path in a few words: how many frames are off-manifold, how long it is, how far from B it ends. */
 export function inWords(row: Row): string {
-  const { film } = row;
-  if (!film) return "";
-  const { length_ratio: ratio, distance_left: left, reached } = film.metrics;
-  const off = Array.from(film.outside).filter(Boolean).length;
-  const words = [off ? `${off} of ${film.points.length} outside` : "none outside"];
+  const { result } = row;
+  if (!result) return "";
+  const { length_ratio: ratio, distance_left: left, reached } = result.metrics;
+  const off = Array.from(result.offManifold).filter(Boolean).length;
+  const words = [off ? `${off} of ${result.points.length} off-manifold` : "none off-manifold"];
   if (row.verb === "travel" && ratio !== undefined && ratio < 1e3) words.push(`${ratio.toFixed(2)} × straight`);
-  if (left !== undefined && left >= SHORT && row.verb === "travel") words.push(`stops ${Math.round(100 * left)} % short`);
+  if (left !== undefined && left >= SHORT && row.verb === "travel") words.push(`ends ${Math.round(100 * left)} % short`);
   if (reached !== undefined && reached < 0.995) words.push(`${Math.round(100 * reached)} % of the change`);
   return words.join(" · ");
 }

@@ -1,4 +1,4 @@
-/** The place that is looked at: its picture and numbers, its real neighbours, and where one can go from it. */
+/** The selected code: its image and numbers, its nearest real images, and the paths that start from it. */
 
 import { attempt } from "../../api/attempt";
 import { keyOf, offers } from "../../api/backend";
@@ -6,22 +6,22 @@ import type { Attribute } from "../../api/backend";
 import { floats, rows } from "../../api/wire";
 import type { App } from "../../data/app";
 import type { Bytes, Decoded } from "../../data/pictures";
-import { putStop } from "../../data/stops";
+import { putWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
 import { Settled } from "../../state/latest";
 import type { Selection } from "../../state/state";
 import { button, h, picture, select, slider } from "../dom";
+import { Projection } from "./projection";
 import { section } from "./section";
-import { Uphill } from "./uphill";
 
 const NEIGHBOURS = 8;
 
-export function place(app: App): HTMLElement {
+export function selectionPanel(app: App): HTMLElement {
   const view = h("div", { className: "portrait" });
   const near = h("div", { className: "neighbours" });
-  const uphill = new Uphill(app);
-  const tools = h("div", { className: "tools" }, uses(app), uphill.element, wandering(app), changing(app));
-  const empty = h("p", { className: "note" }, "Choose a stop, a frame of a strip, or a draw: it is shown here with its nearest real images, and journeys can begin from it.");
+  const projection = new Projection(app);
+  const tools = h("div", { className: "tools" }, uses(app), projection.element, walking(app), traversing(app));
+  const empty = h("p", { className: "note" }, "Choose a waypoint, a frame or a sample. It is shown here with its nearest real images, and paths can start from it.");
   const settled = new Settled(160);
   const show = (selection: Selection | null) => {
     for (const part of [view, near, tools]) part.hidden = !selection;
@@ -38,29 +38,29 @@ export function place(app: App): HTMLElement {
   };
   app.selection.listen(show);
   show(null);
-  return section("Place", true, empty, view, tools, near);
+  return section("Selected code", true, empty, view, tools, near);
 }
 
 function portrait(app: App, view: HTMLElement, { code, title }: Selection, known: Decoded): void {
   const photo = app.photos.get(keyOf(code));
   const pictures = h("div", { className: "pictures" });
   if (photo?.image) pictures.append(captioned(photo.image, "the photo"));
-  if (known.image) pictures.append(captioned(known.image, photo ? "what the model sees" : title));
+  if (known.image) pictures.append(captioned(known.image, photo ? "its reconstruction" : title));
   const facts = h("dl", {});
   const add = (term: string, words: string, className = "") => facts.append(h("dt", {}, term), h("dd", { className }, words));
   if (known.logProb !== null) {
     add("log-density", `${number(known.logProb)} nats`);
-    const { edge } = app.about;
-    if (edge !== null) add("population", known.outside ? `outside, ${number(edge - known.logProb)} nats under its edge` : `inside, ${number(known.logProb - edge)} nats over its edge`, known.outside ? "outside" : "");
+    const { threshold } = app.about;
+    if (threshold !== null) add("density threshold", known.offManifold ? `${number(threshold - known.logProb)} nats below it: off-manifold` : `${number(known.logProb - threshold)} nats above it`, known.offManifold ? "off-manifold" : "");
   }
-  if (photo) for (const [term, words] of oddness(photo.score)) add(term, words);
+  if (photo) for (const [term, words] of anomaly(photo.anomaly)) add(term, words);
   view.replaceChildren(pictures, facts);
 }
 
-/** The score's row in words, its one number first. */
-function oddness(score: Readonly<Record<string, unknown>>): [string, string][] {
+/** The anomaly scores of a photo in words. */
+function anomaly(row: Readonly<Record<string, unknown>>): [string, string][] {
   const words: [string, string][] = [];
-  for (const [name, value] of Object.entries(score)) {
+  for (const [name, value] of Object.entries(row)) {
     if (typeof value === "number") words.push([name.replaceAll("_", " "), number(value, 2)]);
     else if (typeof value === "boolean") words.push([name.replaceAll("_", " "), value ? "yes" : "no"]);
     else if (typeof value === "string" && value) words.push([name.replaceAll("_", " "), value]);
@@ -106,33 +106,33 @@ function cut(sprite: ImageBitmap, n: number, columns: number, count: number): HT
 }
 
 function uses(app: App): HTMLElement {
-  const use = (index: number) => () => app.selection.value && putStop(app, app.selection.value.code, index);
-  const add = button("Add as next stop", () => app.selection.value && putStop(app, app.selection.value.code));
+  const use = (index: number) => () => app.selection.value && putWaypoint(app, app.selection.value.code, index);
+  const add = button("Add as next waypoint", () => app.selection.value && putWaypoint(app, app.selection.value.code));
   const box = h("div", { className: "buttons" }, button("Use as A", use(0)), button("Use as B", use(1)), add);
-  app.selection.listen((selection) => (box.hidden = selection?.stop !== undefined));
+  app.selection.listen((selection) => (box.hidden = selection?.waypoint !== undefined));
   return box;
 }
 
-function wandering(app: App): HTMLElement {
-  const wander = (seed: number) => {
+function walking(app: App): HTMLElement {
+  const walk = (seed: number) => {
     const { selection, store } = app;
     if (!selection.value) return;
-    const wishes = { start: selection.value.code, frames: store.state.frames, stride: 10, width: 0, seed };
-    store.change({ extras: [...store.state.extras, { verb: "explore", title: `around ${short(selection.value)}`, wishes }] });
+    const settings = { start: selection.value.code, frames: store.state.frames, stride: 10, width: 0, seed };
+    store.change({ extras: [...store.state.extras, { verb: "random_walk", title: `walk around ${short(selection.value)}`, settings }] });
   };
-  return h("div", { className: "buttons" }, button("Wander from here", () => wander(Math.floor(Math.random() * 1e6)), { title: "A random walk through the population around this place" }));
+  return h("div", { className: "buttons" }, button("Random walk from here", () => walk(Math.floor(Math.random() * 1e6)), { title: "A random walk on the density around this code" }));
 }
 
-const short = (selection: Selection) => (selection.stop === undefined ? "here" : letter(selection.stop));
+const short = (selection: Selection) => (selection.waypoint === undefined ? "here" : letter(selection.waypoint));
 
-/** How far an attribute goes each way: the range of the codes, or, for the log-odds of a class, some nats. */
+/** How far an attribute can be changed: the range of the codes, or, for the log-odds of a class, some nats. */
 const reach = ({ low, high }: Attribute): number => (low === null || high === null ? 8 : high - low);
 
 /** More or less of an attribute, with another kept. */
-function changing(app: App): HTMLElement {
+function traversing(app: App): HTMLElement {
   const { about, store } = app;
   const followed = about.attributes.filter((one) => one.kind !== "classes");
-  if (!followed.length || !offers(about, "along")) return h("div", { hidden: true });
+  if (!followed.length || !offers(about, "traverse")) return h("div", { hidden: true });
   const chosen = () => followed.find((one) => one.name === which.input.value) ?? followed[0]!;
   const which = select("Change", followed.map((one) => [one.name, one.name]), () => amount.set(amount.input.valueAsNumber));
   const words = (v: number) => `${v > 0 ? "+" : ""}${number(v * reach(chosen()), 1)}${chosen().kind === "class" ? " nats" : ""}`;
@@ -144,8 +144,8 @@ function changing(app: App): HTMLElement {
     const by = amount.input.valueAsNumber * reach(chosen());
     if (!selection.value || by === 0) return;
     const keep = kept.input.value && kept.input.value !== name ? [kept.input.value] : [];
-    const wishes = { start: selection.value.code, attribute: name, by, keep, frames: Math.min(store.state.frames, 17) };
-    store.change({ extras: [...store.state.extras, { verb: "along", title: `${by > 0 ? "more" : "less"} ${name}`, wishes }] });
+    const settings = { start: selection.value.code, attribute: name, by, keep, frames: Math.min(store.state.frames, 17) };
+    store.change({ extras: [...store.state.extras, { verb: "traverse", title: `${by > 0 ? "more" : "less"} ${name}`, settings }] });
   });
-  return h("fieldset", { className: "along" }, h("legend", {}, "Along an attribute"), h("div", { className: "pair" }, which.element, kept.element), amount.element, h("div", { className: "buttons" }, go));
+  return h("fieldset", { className: "traverse" }, h("legend", {}, "Traverse an attribute"), h("div", { className: "pair" }, which.element, kept.element), amount.element, h("div", { className: "buttons" }, go));
 }

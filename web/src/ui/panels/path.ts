@@ -1,77 +1,77 @@
-/** The stops of the journey, who plans it, and how. */
+/** The waypoints of a path, its planners and their settings. */
 
 import { offers } from "../../api/backend";
 import type { App } from "../../data/app";
-import { SHORT } from "../../data/journeys";
+import { SHORT } from "../../data/paths";
 import { usePhoto } from "../../data/photos";
-import { removeStop, tellingPair } from "../../data/stops";
+import { examplePair, removeWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
 import { stroke } from "../colour/tables";
 import { button, checkbox, h, picture, select, slider } from "../dom";
-import { throughStops } from "./landscape";
+import { throughWaypoints } from "./map";
 import { section } from "./section";
 
-export function journey(app: App): HTMLElement {
-  return section("Journey", true, stops(app), placing(app), planners(app), walking(app), pacing(app));
+export function pathPanel(app: App): HTMLElement {
+  return section("Path", true, waypoints(app), placing(app), planners(app), walking(app), pacing(app));
 }
 
-/** Find a pair worth travelling, and turn the plane so that the detour lies in it. */
-export async function showTelling(app: App): Promise<void> {
-  const pair = await tellingPair(app);
-  if (!pair) return app.say("There are too few real codes to choose a journey from.", "trouble");
-  app.store.change({ stops: pair, chosen: 0, frame: 0 });
-  const planned = () => app.journeys.rows.value.some((row) => row.verb === "travel") && app.journeys.rows.value.every((row) => !row.pending);
-  if (!planned()) await new Promise<void>((resolve) => app.journeys.rows.listen(() => planned() && resolve()));
-  if (app.store.state.stops === pair) throughStops(app);
-  app.selection.set({ code: pair[0], title: "Stop A", stop: 0 });
+/** Find two real codes whose straight line leaves the data distribution, and show the plane that contains the detour. */
+export async function showExample(app: App): Promise<void> {
+  const pair = await examplePair(app);
+  if (!pair) return app.say("There are too few real codes to choose a path from.", "trouble");
+  app.store.change({ waypoints: pair, chosen: 0, frame: 0 });
+  const planned = () => app.paths.rows.value.some((row) => row.verb === "travel") && app.paths.rows.value.every((row) => !row.pending);
+  if (!planned()) await new Promise<void>((resolve) => app.paths.rows.listen(() => planned() && resolve()));
+  if (app.store.state.waypoints === pair) throughWaypoints(app);
+  app.selection.set({ code: pair[0], title: "Waypoint A", waypoint: 0 });
 }
 
-function stops(app: App): HTMLElement {
+function waypoints(app: App): HTMLElement {
   const { store } = app;
-  const list = h("ol", { className: "stops" });
-  let unknown = true; // whether a stop has not been decoded yet
+  const list = h("ol", { className: "waypoints" });
+  let unknown = true; // whether a waypoint is not decoded yet
   const file = h("input", { type: "file", accept: "image/*", hidden: true, multiple: true, aria: { label: "Photos to travel between" } });
   file.addEventListener("change", async () => {
     for (const one of file.files ?? []) await usePhoto(app, one);
     file.value = "";
   });
   const add = button("Add a photo …", () => file.click(), { title: "Or drop one anywhere, or paste it" });
-  const telling = button("A telling journey", () => void showTelling(app), { className: "primary", title: "Two real images between which the straight line leaves the population" });
-  const clear = button("Clear", () => store.change({ stops: [], chosen: 0, extras: [] }));
+  const example = button("An example path", () => void showExample(app), { className: "primary", title: "Two real images between which the straight line is off-manifold" });
+  const clear = button("Clear", () => store.change({ waypoints: [], chosen: 0, extras: [] }));
   const show = () => {
-    list.replaceChildren(...store.state.stops.map((_, index) => stop(app, index)));
-    clear.hidden = !store.state.stops.length;
+    list.replaceChildren(...store.state.waypoints.map((_, index) => waypoint(app, index)));
+    clear.hidden = !store.state.waypoints.length;
   };
   store.listen((now, before) => {
-    if (now.stops === before.stops && now.chosen === before.chosen) return;
+    if (now.waypoints === before.waypoints && now.chosen === before.chosen) return;
     unknown = true;
     show();
   });
   app.pictures.news.listen(() => {
     if (unknown) show();
-    unknown = store.state.stops.some((code) => !app.pictures.known(code));
+    unknown = store.state.waypoints.some((code) => !app.pictures.known(code));
   });
   show();
-  return h("div", {}, list, h("div", { className: "buttons" }, telling, app.about.image && offers(app.about, "photos") ? add : null, clear), file);
+  return h("div", {}, list, h("div", { className: "buttons" }, example, app.about.image && offers(app.about, "photos") ? add : null, clear), file);
 }
 
-function stop(app: App, index: number): HTMLElement {
-  const code = app.store.state.stops[index]!;
+function waypoint(app: App, index: number): HTMLElement {
+  const code = app.store.state.waypoints[index]!;
   const known = app.pictures.known(code);
   const image = known?.image;
   const choose = button("", () => {
     app.store.look({ chosen: index });
-    app.selection.set({ code, title: `Stop ${letter(index)}`, stop: index });
-  }, { className: "choose", title: `Look at stop ${letter(index)}`, aria: { pressed: `${app.store.state.chosen === index}` } });
-  choose.append(h("span", { className: "quiet" }, "Stop "), h("b", {}, letter(index)));
+    app.selection.set({ code, title: `Waypoint ${letter(index)}`, waypoint: index });
+  }, { className: "choose", title: `Look at waypoint ${letter(index)}`, aria: { pressed: `${app.store.state.chosen === index}` } });
+  choose.append(h("span", { className: "quiet" }, "Waypoint "), h("b", {}, letter(index)));
   if (image) {
     const canvas = picture(image.bytes, image.height, image.width, image.channels, "");
     canvas.setAttribute("aria-hidden", "true");
     choose.append(canvas);
   }
   const words = known?.logProb != null ? `log q ${number(known.logProb)}` : "…";
-  choose.append(h("span", { className: known?.outside ? "outside" : "" }, known?.outside ? `${words}, outside` : words));
-  return h("li", {}, choose, button("×", () => removeStop(app, index), { className: "close", aria: { label: `Remove stop ${letter(index)}` } }));
+  choose.append(h("span", { className: known?.offManifold ? "off-manifold" : "" }, known?.offManifold ? `${words}, off-manifold` : words));
+  return h("li", {}, choose, button("×", () => removeWaypoint(app, index), { className: "close", aria: { label: `Remove waypoint ${letter(index)}` } }));
 }
 
 function placing(app: App): HTMLElement {
@@ -101,7 +101,7 @@ function planners(app: App): HTMLElement {
   return h("fieldset", { className: "planners" }, h("legend", {}, "Planners"), ...boxes.map(({ box }) => box.element));
 }
 
-/** The walk's two weights: their ratio says how far short of B it stops. */
+/** The walk's two weights: their ratio decides how far from B it ends. */
 function walking(app: App): HTMLElement {
   const { store } = app;
   const power = (value: number) => 10 ** value;
@@ -123,17 +123,17 @@ function walking(app: App): HTMLElement {
     alpha.set(Math.log10(walk.alpha));
     gamma.set(Math.log10(walk.gamma));
     arrive.set(walk.arrive);
-    const film = app.journeys.rows.value.find((row) => row.id === "walk")?.film;
-    const short = film?.metrics["distance_left"];
-    left.textContent = short === undefined ? "" : short >= SHORT ? `It stops short of B with ${Math.round(100 * short)} % of the way left: there the push and the pull cancel.` : "It arrives at B.";
+    const result = app.paths.rows.value.find((row) => row.id === "walk")?.result;
+    const short = result?.metrics["distance_left"];
+    left.textContent = short === undefined ? "" : short >= SHORT ? `It ends short of B with ${Math.round(100 * short)} % of the distance left, where push and pull cancel.` : "It arrives at B.";
   };
   store.listen(show);
-  app.journeys.rows.listen(show);
+  app.paths.rows.listen(show);
   show();
   return element;
 }
 
-/** Names of the attributes, the class first: that is what people want to keep. */
+/** Names of the attributes, the class first. */
 const kinds = (all: App["about"]["attributes"]): string[] => [...all.filter((one) => one.kind === "classes"), ...all.filter((one) => one.kind !== "classes")].map((one) => one.name);
 
 function pacing(app: App): HTMLElement {

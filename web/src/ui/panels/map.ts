@@ -3,13 +3,13 @@
 import { offers } from "../../api/backend";
 import type { PlaneKind } from "../../api/backend";
 import type { App } from "../../data/app";
-import { turningPoint } from "../../data/stops";
+import { turningPoint } from "../../data/waypoints";
 import { number } from "../../data/words";
 import type { Colouring } from "../../state/state";
 import { button, checkbox, h, select, slider } from "../dom";
 import { section } from "./section";
 
-export function landscape(app: App): HTMLElement {
+export function mapPanel(app: App): HTMLElement {
   const { store } = app;
   const contours = checkbox("Contours", (on) => store.change({ contours: on }));
   const relief = checkbox("Relief", (on) => store.change({ relief: on }));
@@ -35,7 +35,7 @@ export function landscape(app: App): HTMLElement {
   store.listen(show);
   show();
   const ticks = h("div", { className: "checks" }, contours.element, relief.element, arrows.element, app.about.image ? pictures.element : null);
-  return section("Landscape", true, planes(app), level.element, ticks, h("div", { className: "pair" }, points.element, part.element));
+  return section("Map", true, planes(app), level.element, ticks, h("div", { className: "pair" }, points.element, part.element));
 }
 
 function colourings(app: App): [string, string][] {
@@ -48,25 +48,25 @@ const angle = (app: App, k: number) => {
   return t === 0 ? "sharp" : `noise ${number(t, 2)} rad`;
 };
 
-/** The choice of a plane: the widest one, the one of the journey, or that of two attributes. */
+/** The choice of a plane: the widest one, the one of the path, or that of two attributes. */
 function planes(app: App): HTMLElement {
   const { store } = app;
   const names = app.about.attributes.filter((one) => one.kind !== "classes").map((one) => [one.name, one.name] as const);
-  const kinds: [string, string][] = [["principal", "of largest variance"], ["through", "through A, B and the route"], ["attributes", "of two attributes"], ["embedding", "PaCMAP, no inverse"]];
+  const kinds: [string, string][] = [["principal", "of largest variance"], ["through", "through A, B and the path"], ["attributes", "of two attributes"], ["embedding", "PaCMAP, no inverse"]];
   const kind = select("Plane", kinds.filter(([value]) => (value !== "attributes" || names.length > 1) && (value !== "embedding" || offers(app.about, "embedding"))), (value) => choose(value as PlaneKind["kind"]));
   const first = select("across", names, () => choose("attributes"));
   const second = select("up", names, () => choose("attributes"));
   if (names[1]) second.set(names[1][0]);
-  const again = button("Turn the plane to the stops", () => choose("through"), { className: "wide" });
+  const again = button("Turn the plane to the path", () => choose("through"), { className: "wide" });
   const two = h("div", { className: "pair" }, first.element, second.element);
-  const note = h("p", { className: "note" }, "Distances here are those of an embedding: it has no inverse, so there is no landscape and no route to draw. A click takes the nearest real code.");
+  const note = h("p", { className: "note" }, "Distances here are those of an embedding: it has no inverse, so no density and no path can be drawn. A click takes the nearest real code.");
 
   function choose(value: PlaneKind["kind"]): void {
     if (value === "attributes") {
       const pair = [first.input.value, second.input.value] as const;
       if (pair[0] === pair[1]) return app.say("A plane needs two different attributes.", "trouble");
       store.change({ plane: { kind: "attributes", attributes: pair }, window: null });
-    } else if (value === "through") throughStops(app);
+    } else if (value === "through") throughWaypoints(app);
     else store.change({ plane: { kind: value }, window: null });
     show();
   }
@@ -85,12 +85,12 @@ function planes(app: App): HTMLElement {
   return h("div", { className: "planes" }, kind.element, two, again, note);
 }
 
-/** The plane through A, B and C, or, without a C, the place where the routes are farthest from the straight line. */
-export function throughStops(app: App): boolean {
-  const [a, b] = app.store.state.stops;
+/** The plane through A, B and C, or, without a C, the code at which the paths are farthest from the straight line. */
+export function throughWaypoints(app: App): boolean {
+  const [a, b] = app.store.state.waypoints;
   const c = turningPoint(app);
   if (!a || !b || !c) {
-    app.say(a && b ? "The routes are as straight as the line, so they span no plane; set a third stop." : "Set A and B first; the plane is laid through them and their route.", "trouble");
+    app.say(a && b ? "The paths are straight lines, which span no plane; set a third waypoint." : "Set A and B first; the plane goes through them and their path.", "trouble");
     return false;
   }
   app.store.change({ plane: { kind: "through", codes: [a, b, c] }, window: null });

@@ -1,11 +1,10 @@
-/** Journeys: between stops by several planners, around a place, and back into the population; and new draws. */
+/** Paths between waypoints by several planners, random walks, traversals and projections; and new samples. */
 
 import { Refusal } from "../api/backend";
-import type { Code, Verb, Wishes } from "../api/backend";
+import type { Code, Settings, Verb } from "../api/backend";
 import { floats } from "../api/wire";
 import type { Arrays, Tensor } from "../api/wire";
-import { along } from "./along";
-import { answer, tensor } from "./answers";
+import { answer, tensor } from "./answer";
 import type { StillAtlas } from "./atlas";
 import { mala, stateAt, tuned } from "./chains";
 import type { Target } from "./chains";
@@ -13,22 +12,23 @@ import { nearest } from "./codes";
 import type { Density, Membership } from "./density";
 import { geodesic } from "./geodesic";
 import type { Geodesic } from "./geodesic";
-import { judged, pixels } from "./images";
+import { evaluated, pixels } from "./images";
 import type { LatentMap } from "./latentmap";
+import { project } from "./projection";
 import { Random } from "./random";
 import { linear, slerp } from "./straight";
-import { joined } from "./tour";
-import { uphill } from "./uphill";
+import { traverse } from "./traverse";
 import { add, distance, dot, flat, resample, rounded, scaled, subtract } from "./vectors";
 import type { Path } from "./vectors";
 import { walk } from "./walk";
 import type { Walk } from "./walk";
+import { joined } from "./waypoints";
 
 const MOVES = 60; // of a chain, from a real code on
 const TUNING = 60; // of them to find its step
-const NEAR = 0.5; // of the codes' spread: how near a draw is to a place, where that is not said
+const NEAR = 0.5; // of the codes' spread: how near a sample is to a code, by default
 
-/** A planned leg, and whether it came to rest; null where nothing has to. */
+/** A planned leg, and whether its planner converged; null where nothing has to. */
 interface Leg {
   readonly points: Path;
   readonly converged: boolean | null;
@@ -36,17 +36,17 @@ interface Leg {
   readonly bare?: boolean;
 }
 
-export function journey(atlas: StillAtlas, verb: Verb, wishes: Wishes, signal: AbortSignal): Promise<Arrays> {
-  const asked = wishes as never;
+export function path(atlas: StillAtlas, verb: Verb, settings: Settings, signal: AbortSignal): Promise<Arrays> {
+  const asked = settings as never;
   if (verb === "travel") return travel(atlas, asked, signal);
-  if (verb === "explore") return explore(atlas, asked, signal);
-  if (verb === "repair") return repair(atlas, asked, signal);
+  if (verb === "random_walk") return randomWalk(atlas, asked, signal);
+  if (verb === "project") return projection(atlas, asked, signal);
   if (verb === "sample") return sample(atlas, asked, signal);
   return follow(atlas, asked, signal);
 }
 
 interface Travel {
-  readonly stops: readonly Code[];
+  readonly waypoints: readonly Code[];
   readonly planners: readonly string[];
   readonly frames: number;
   readonly closed: boolean;
@@ -60,11 +60,11 @@ async function travel(atlas: StillAtlas, asked: Travel, signal: AbortSignal): Pr
   const { pace = "latent", frames, closed } = asked;
   if (asked.preserve?.length) throw new Refusal("keeping a property along a path needs the server; open the run with latent-atlas serve", 400);
   if (pace !== "latent") throw new Refusal("an even change of the pictures needs the server; open the run with latent-atlas serve", 400);
-  const stops = atlas.checked(asked.stops);
-  const visited = closed ? [...stops, stops[0]!] : stops;
-  if (visited.length < 2 || frames < visited.length) throw new Refusal(`${frames} frames cannot show ${visited.length} stops`, 400);
-  const same = visited.findIndex((stop, k) => k > 0 && distance(stop, visited[k - 1]!) === 0);
-  if (same > 0) throw new Refusal(`stops ${same - 1} and ${same} follow each other and are the same code; leave one of them out`, 400);
+  const waypoints = atlas.checked(asked.waypoints);
+  const visited = closed ? [...waypoints, waypoints[0]!] : waypoints;
+  if (visited.length < 2 || frames < visited.length) throw new Refusal(`${frames} frames cannot show ${visited.length} waypoints`, 400);
+  const same = visited.findIndex((waypoint, k) => k > 0 && distance(waypoint, visited[k - 1]!) === 0);
+  if (same > 0) throw new Refusal(`ends ${same - 1} and ${same} follow each other and are the same code; leave one of them out`, 400);
   const tensors: Record<string, Tensor | null> = {};
   const about: Record<string, unknown> = {};
   for (const planner of asked.planners) {
@@ -94,9 +94,9 @@ async function planned(atlas: StillAtlas, planner: string, visited: readonly Cod
   for (let k = 1; k < visited.length; k++) legs.push(await leg(atlas.map(signal), planner, visited[k - 1]!, visited[k]!, asked.frames, options));
   if (legs.length === 1) return legs[0]!;
   const short = legs.find((one, k) => distance(one.points[one.points.length - 1]!, visited[k + 1]!) > 1e-3 * distance(visited[k]!, visited[k + 1]!));
-  if (short) throw new Refusal(`planner '${planner}' stops short of a stop, and a tour visits its stops exactly; choose a planner that arrives, or let the walk arrive`, 400);
-  const rested = legs.map((one) => one.converged);
-  return { points: joined(legs.map((one) => one.points), asked.frames).points, converged: rested.includes(null) ? null : rested.every(Boolean) };
+  if (short) throw new Refusal(`planner '${planner}' ends short of a waypoint, and a path visits its waypoints exactly; choose a planner that arrives, or let the walk arrive`, 400);
+  const converged = legs.map((one) => one.converged);
+  return { points: joined(legs.map((one) => one.points), asked.frames).points, converged: converged.includes(null) ? null : converged.every(Boolean) };
 }
 
 async function leg(map: Density & Membership, planner: string, start: Code, end: Code, frames: number, options: Readonly<Record<string, unknown>>): Promise<Leg> {
@@ -110,30 +110,30 @@ async function leg(map: Density & Membership, planner: string, start: Code, end:
   return { points: resample(points, frames), converged };
 }
 
-/** What is told of a journey: its frames, and the numbers of `travel.metrics.measure`. */
+/** The answer for a path: its frames, and the metrics that the library measures. */
 async function describe(atlas: StillAtlas, name: string, { points, converged, bare = false }: Leg, visited: readonly Code[], seconds: number, signal: AbortSignal) {
   const frames = points.map(rounded);
   const d = atlas.facts.dimension;
-  const { log_prob: logProb, outside } = await judged(atlas, frames, signal);
+  const { log_prob: logProb, off_manifold: offManifold } = await evaluated(atlas, frames, signal);
   const steps = frames.slice(1).map((frame, k) => distance(frame, frames[k]!));
   const direct = distance(visited[0]!, visited[visited.length - 1]!);
-  const straight = visited.slice(1).reduce((sum, stop, k) => sum + distance(stop, visited[k]!), 0);
-  const inner = outside ? [...outside.data].slice(1, -1) : [];
+  const straight = visited.slice(1).reduce((sum, waypoint, k) => sum + distance(waypoint, visited[k]!), 0);
+  const inner = offManifold ? [...offManifold.data].slice(1, -1) : [];
   const metrics: Record<string, number> = {
     distance_left: distance(visited[visited.length - 1]!, frames[frames.length - 1]!) / Math.max(direct, 1e-30),
     length_ratio: steps.reduce((sum, step) => sum + step, 0) / Math.max(straight, 1e-30),
     largest_jump: Math.max(...steps),
     ...(logProb ? { lowest: Math.min(...logProb.data) } : {}),
-    ...(inner.length ? { outside: inner.reduce((sum, one) => sum + one, 0) / inner.length } : {}),
+    ...(inner.length ? { off_manifold: inner.reduce((sum, one) => sum + one, 0) / inner.length } : {}),
   };
-  const notes = converged === false ? ["the path did not converge; give more iterations, or a larger tolerance"] : [];
+  const warnings = converged === false ? ["the path did not converge; give more iterations, or a larger tolerance"] : [];
   const tensors = {
     [`${name}/points`]: tensor(flat(frames, d), frames.length, d),
     [`${name}/images`]: bare ? null : await pixels(atlas, frames, signal),
     [`${name}/log_prob`]: logProb,
-    [`${name}/outside`]: outside,
+    [`${name}/off_manifold`]: offManifold,
   };
-  return { tensors, facts: { metrics, converged, seconds, notes } };
+  return { tensors, facts: { metrics, converged, seconds, warnings } };
 }
 
 async function one(atlas: StillAtlas, name: string, found: Leg, signal: AbortSignal, began: number, more: Readonly<Record<string, number>> = {}): Promise<Arrays> {
@@ -142,7 +142,7 @@ async function one(atlas: StillAtlas, name: string, found: Leg, signal: AbortSig
   return answer(tensors, { [name]: { ...facts, metrics: { ...facts.metrics, ...more } } });
 }
 
-interface Along {
+interface Traverse {
   readonly start: Code;
   readonly attribute: string | Code;
   readonly by?: number;
@@ -150,28 +150,28 @@ interface Along {
   readonly frames?: number;
 }
 
-/** A journey from one code along an attribute, others left alone. */
-async function follow(atlas: StillAtlas, { start, attribute, by, keep = [], frames = 17 }: Along, signal: AbortSignal): Promise<Arrays> {
+/** A path from one code along an attribute, with others kept. */
+async function follow(atlas: StillAtlas, { start, attribute, by, keep = [], frames = 17 }: Traverse, signal: AbortSignal): Promise<Arrays> {
   const began = performance.now();
   const map = dense(atlas, signal);
   const u = typeof attribute === "string" ? atlas.direction(attribute) : atlas.checked([attribute])[0]!;
   if (!by) throw new Refusal(`'${String(attribute)}' would not change; say by how much it is to`, 400);
   const unit = scaled(u, 1 / Math.sqrt(dot(u, u)));
   const kept = keep.map((name) => atlas.direction(name));
-  const { points, reached } = await along(map, atlas.checked([start])[0]!, unit, by, kept, map.floor(atlas.facts.folder.outside_share), frames);
-  return one(atlas, "along", { points, converged: null }, signal, began, { reached });
+  const { points, reached } = await traverse(map, atlas.checked([start])[0]!, unit, by, kept, map.threshold(atlas.facts.folder.off_manifold_share), frames);
+  return one(atlas, "traverse", { points, converged: null }, signal, began, { reached });
 }
 
-/** One code brought back into the population: where it was, and where it is. */
-async function repair(atlas: StillAtlas, asked: { start: Code; share?: number }, signal: AbortSignal): Promise<Arrays> {
+/** One code projected to high density: where it was, and where it is. */
+async function projection(atlas: StillAtlas, asked: { start: Code; share?: number }, signal: AbortSignal): Promise<Arrays> {
   const began = performance.now();
   const map = dense(atlas, signal);
   const [start] = atlas.checked([asked.start]) as [Code];
-  const { point, moved, converged } = await uphill(map, start, map.floor(asked.share ?? atlas.facts.folder.outside_share));
-  return one(atlas, "repair", { points: [start, point], converged }, signal, began, { moved });
+  const { point, moved, converged } = await project(map, start, map.threshold(asked.share ?? atlas.facts.folder.off_manifold_share));
+  return one(atlas, "project", { points: [start, point], converged }, signal, began, { moved });
 }
 
-interface Explore {
+interface RandomWalk {
   readonly start: Code;
   readonly frames?: number;
   readonly stride?: number;
@@ -180,12 +180,12 @@ interface Explore {
   readonly seed?: number;
 }
 
-/** A random walk through the population around one code; see `travel/explore.py`. */
-async function explore(atlas: StillAtlas, asked: Explore, signal: AbortSignal): Promise<Arrays> {
+/** A random walk on the density around one code. */
+async function randomWalk(atlas: StillAtlas, asked: RandomWalk, signal: AbortSignal): Promise<Arrays> {
   const { frames = 17, stride = 10, width = 0, tuning = 200, seed = 0 } = asked;
   const began = performance.now();
   const map = dense(atlas, signal);
-  const level = width ? map.blurred(nearestWidth(atlas, width)) : map;
+  const level = width ? map.noised(nearestWidth(atlas, width)) : map;
   const target: Target = (codes) => level.slopes(codes);
   const random = new Random(seed);
   const start = atlas.checked([asked.start])[0]!;
@@ -197,9 +197,9 @@ async function explore(atlas: StillAtlas, asked: Explore, signal: AbortSignal): 
     const [z, score] = [state.codes[0]!, state.score[0]!];
     const mean = add(z, score, width ** 2);
     const [here, there] = await map.logProb([z, mean]);
-    points.push((await uphill(map, there! >= here! ? mean : z, map.floor(atlas.facts.folder.outside_share))).point);
+    points.push((await project(map, there! >= here! ? mean : z, map.threshold(atlas.facts.folder.off_manifold_share))).point);
   }
-  return one(atlas, "explore", { points, converged: null }, signal, began);
+  return one(atlas, "random_walk", { points, converged: null }, signal, began);
 }
 
 interface Sample {
@@ -207,18 +207,18 @@ interface Sample {
   readonly temperature?: number;
   readonly near?: Code;
   readonly width?: number;
-  readonly where?: Readonly<Record<string, unknown>>;
+  readonly condition?: Readonly<Record<string, unknown>>;
   readonly seed?: number;
 }
 
 /**
  * New codes by MALA chains on q(z)^(1/T), or on q(z)^(1/T) N(z; c, w² I) near a code c, from random real codes on, of a
- * class where one is wished, or of the nearest ones.
+ * class where a condition names one, or of the nearest ones.
  */
 async function sample(atlas: StillAtlas, asked: Sample, signal: AbortSignal): Promise<Arrays> {
   const { n, temperature = 1, near, seed = 0 } = asked;
   const map = dense(atlas, signal);
-  if (!(n >= 1 && n <= atlas.facts.limits.codes)) throw new Refusal(`${n} draws were asked for; choose 1 to ${atlas.facts.limits.codes}`, 400);
+  if (!(n >= 1 && n <= atlas.facts.limits.codes)) throw new Refusal(`${n} samples were asked for; choose 1 to ${atlas.facts.limits.codes}`, 400);
   if (!(temperature > 0)) throw new Refusal(`the temperature is ${temperature}; choose a number above 0`, 400);
   const random = new Random(seed);
   const width = asked.width ?? NEAR * atlas.facts.spread;
@@ -239,21 +239,21 @@ async function sample(atlas: StillAtlas, asked: Sample, signal: AbortSignal): Pr
     chances.push(...moved.chance);
   }
   const points = state.codes.map(rounded);
-  const notes = asked.where ? ["the chains started from real images of this class, and nothing but the map held them there"] : [];
+  const warnings = asked.condition ? ["the chains start at real images of this class; only the density keeps them in it"] : [];
   return answer(
-    { points: tensor(flat(points, atlas.facts.dimension), n, atlas.facts.dimension), images: await pixels(atlas, points, signal), ...(await judged(atlas, points, signal)) },
-    { info: { acceptance: chances.reduce((sum, chance) => sum + chance, 0) / chances.length, moves: MOVES }, notes },
+    { points: tensor(flat(points, atlas.facts.dimension), n, atlas.facts.dimension), images: await pixels(atlas, points, signal), ...(await evaluated(atlas, points, signal)) },
+    { info: { acceptance: chances.reduce((sum, chance) => sum + chance, 0) / chances.length, moves: MOVES }, warnings },
   );
 }
 
 /** Real codes that chains start from. */
-async function starts(atlas: StillAtlas, { n, near, where = {} }: Sample, random: Random): Promise<Code[]> {
+async function starts(atlas: StillAtlas, { n, near, condition = {} }: Sample, random: Random): Promise<Code[]> {
   const [{ tensors }, means] = [await atlas.codes("train"), await atlas.means("train")];
   const d = atlas.facts.dimension;
   let rows = [...(near ? nearest(means, atlas.checked([near])[0]!, n).indices : Array.from({ length: means.length / d }, (_, k) => k))];
-  for (const [name, wish] of Object.entries(where)) {
-    const label = name === "class" ? atlas.facts.classes.indexOf(String(wish)) : -1;
-    if (label < 0) throw new Refusal(`draws with ${name} ${String(wish)} need the server; open the run with latent-atlas serve`, 400);
+  for (const [name, value] of Object.entries(condition)) {
+    const label = name === "class" ? atlas.facts.classes.indexOf(String(value)) : -1;
+    if (label < 0) throw new Refusal(`samples with ${name} ${String(value)} need the server; open the run with latent-atlas serve`, 400);
     const labels = tensors.get("labels")!.data;
     if (near) rows = nearest(means, near, means.length / d).indices;
     rows = rows.filter((row) => labels[row] === label);
@@ -264,7 +264,7 @@ async function starts(atlas: StillAtlas, { n, near, where = {} }: Sample, random
 }
 
 function dense(atlas: StillAtlas, signal: AbortSignal): LatentMap {
-  if (!atlas.facts.has_log_prob) throw new Refusal("this map's boundary has no density, so there is no way uphill and nothing to draw from", 400);
+  if (!atlas.facts.has_log_prob) throw new Refusal("this map's boundary has no density, so codes cannot be projected or sampled", 400);
   return atlas.map(signal);
 }
 

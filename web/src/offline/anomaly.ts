@@ -1,11 +1,11 @@
-/** How odd a photo is beside held-out images: the scorer of `latent-atlas score`, by what it knows. */
+/** How anomalous a photo is compared with held-out images: the scorer of the library, with what it has learned. */
 
 import type { Code } from "../api/backend";
 import { floats } from "../api/wire";
 import type { Arrays } from "../api/wire";
 
 const TINY = 1e-12;
-const TOO_GOOD = 0.5; // what a standard deviation counts on the side where odd images are not expected
+const TOO_GOOD = 0.5; // what a standard deviation counts on the side where outliers are not expected
 const FALSE_ALARM = 0.05;
 
 /** What is measured of a photo. */
@@ -17,7 +17,7 @@ export interface Evidence {
   readonly width: number | null; // geometric mean of sigma
 }
 
-/** The row of the score, its columns named and ordered as by the server; see `scoring/scorer.py`. */
+/** The row of the score, its columns ordered as by the server. */
 export function scored(photo: Evidence, known: Arrays): Record<string, unknown> {
   const similar = nearest(photo.code, floats(known, "means"), floats(known, "neighbours")[0]!);
   const kinds = (["error", "width"] as const).filter((kind) => known.tensors.has(kind));
@@ -40,8 +40,8 @@ export function scored(photo: Evidence, known: Arrays): Record<string, unknown> 
     rarity: surprises[0],
     ...excess,
     distance,
-    oddness: 1 - p,
-    odd: p <= FALSE_ALARM,
+    anomaly_score: 1 - p,
+    is_outlier: p <= FALSE_ALARM,
   };
 }
 

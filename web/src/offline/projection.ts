@@ -1,30 +1,30 @@
-/** The way back into the population: climbing log q from a code that lies outside of it. */
+/** Projection to high density: gradient ascent of log q from a code that is off-manifold. */
 
 import type { Code } from "../api/backend";
 import type { Density } from "./density";
 import { add, distance, dot, lerp, norm } from "./vectors";
 
 const WIDTHS = [2, 1, 0.5, 0.25, 0.125];
-const SUFFICIENT = 0.5; // share of the rise promised by the slope that a step keeps: on a parabola none then passes the top
+const SUFFICIENT = 0.5; // share of the rise promised by the slope that a step keeps: on a parabola no step then passes the maximum
 const HALVINGS = 20; // of the last step, to end where log q is the target
 const STEPS = 200; // the most trial steps at each width
-const SHORTEST = 1e-4; // length of a step below which a code is at the top
+const SHORTEST = 1e-4; // length of a step below which a code is at a maximum
 
-export interface Climb {
+export interface Projected {
   readonly point: Code;
   readonly moved: number;
   readonly converged: boolean;
 }
 
 /**
- * Climb log q along the score until it is the target, from the blur under which the code is most likely to the sharp
- * density, by gradient ascent with backtracking; see `travel/uphill.py`.
+ * Projected log q along the score until it is the target, from the noise level at which the code is most likely to the
+ * density itself, by gradient ascent with backtracking.
  */
-export async function uphill(density: Density, code: Code, target: number): Promise<Climb> {
+export async function project(density: Density, code: Code, target: number): Promise<Projected> {
   const before = await height(density, code);
   if (before >= target) return { point: code, moved: 0, converged: true };
-  const widths = density.blurs ? WIDTHS : [];
-  const levels = [...widths.map((width) => density.blurred(width)), density];
+  const widths = density.hasNoiseLevels ? WIDTHS : [];
+  const levels = [...widths.map((width) => density.noised(width)), density];
   const seen = await Promise.all(levels.map((level) => height(level, code)));
   let [z, below, arrived] = [code, code, false];
   for (let number = seen.indexOf(Math.max(...seen)); number < levels.length && !arrived; number++) {

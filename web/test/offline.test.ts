@@ -1,19 +1,19 @@
 import { describe, expect, it } from "vitest";
 import type { Code } from "../src/api/backend";
-import { along } from "../src/offline/along";
+import { scored } from "../src/offline/anomaly";
 import { mala, stateAt, tuned } from "../src/offline/chains";
 import { nearest } from "../src/offline/codes";
 import { action, geodesic } from "../src/offline/geodesic";
-import { scored } from "../src/offline/oddness";
+import { project } from "../src/offline/projection";
 import { Random } from "../src/offline/random";
 import { linear, slerp } from "../src/offline/straight";
-import { joined } from "../src/offline/tour";
-import { uphill } from "../src/offline/uphill";
+import { traverse } from "../src/offline/traverse";
 import { arcLengths, norm, quantile, resample, shareBelow } from "../src/offline/vectors";
 import { walk } from "../src/offline/walk";
+import { joined } from "../src/offline/waypoints";
 import { arcOf, clusters, Mixture } from "./mixture";
 
-describe("straight journeys", () => {
+describe("straight paths", () => {
   it("have equal steps, the straight line in length and the great circle in angle", () => {
     expect(linear([0, 0], [4, 2], 3)).toEqual([[0, 0], [2, 1], [4, 2]]);
     const arc = slerp([1, 0], [0, 3], 3);
@@ -26,7 +26,7 @@ describe("straight journeys", () => {
 describe("the walk", () => {
   const how = { rule: 2, alpha: 0.1, beta: -0.1, gamma: 0.02, arrive: false, steps: 400, tolerance: 1e-4 };
 
-  it("goes where the library's goes, and stops as far short", async () => {
+  it("goes where the library's goes, and waypoints as far short", async () => {
     // plan(two_clusters(2, 4.0), (-2, 0.5), (2, 0), "walk", frames=5) in Python
     const { points, converged } = await walk(clusters, [-2, 0.5], [2, 0], how);
     expect([points.length, converged]).toEqual([77, true]);
@@ -78,29 +78,29 @@ describe("the geodesic", () => {
     expect([found.points[0], found.points[16]]).toEqual([[2, 0], [-2, 0]]);
   });
 
-  it("is the straight line where nothing is dear", async () => {
+  it("is the straight line where nothing is costly", async () => {
     const found = await geodesic(arc, [[2, 0], [-2, 0]], { ...how, strength: 0 }, 5);
     expect(arcLengths(found.points).at(-1)).toBeCloseTo(4, 6);
   });
 });
 
-describe("uphill", () => {
+describe("projection", () => {
   it("ends where log q is the target, as the library's example does", async () => {
-    const { point, converged } = await uphill(clusters, [9, 0], -2);
+    const { point, converged } = await project(clusters, [9, 0], -2);
     expect(converged).toBe(true);
     expect(point[0]).toBeCloseTo(2.6539, 3);
-    expect(await uphill(clusters, [2, 0], -2)).toEqual({ point: [2, 0], moved: 0, converged: true });
+    expect(await project(clusters, [2, 0], -2)).toEqual({ point: [2, 0], moved: 0, converged: true });
   });
 });
 
-describe("along a direction", () => {
-  it("goes in equal steps, keeps what is to be kept, and never leaves the population", async () => {
-    // within one cluster: along(two_clusters(2, 4.0), (2, 0), (0, 1), by=0.5) is the straight line
-    const { points, reached } = await along(clusters, [2, 0], [0, 1], 0.5, [[1, 0]], -2, 3);
+describe("a traversal", () => {
+  it("goes in equal steps, keeps what is to be kept, and stays above the threshold", async () => {
+    // within one cluster: traverse(two_clusters(2, 4.0), (2, 0), (0, 1), by=0.5) is the straight line
+    const { points, reached } = await traverse(clusters, [2, 0], [0, 1], 0.5, [[1, 0]], -2, 3);
     expect(points).toEqual([[2, 0], [2, 0.25], [2, 0.5]]);
     expect(reached).toBeCloseTo(1, 12);
     const floor = -2;
-    const far = await along(clusters, [2, 0.3], [0, 1], 3, [], floor, 13);
+    const far = await traverse(clusters, [2, 0.3], [0, 1], 3, [], floor, 13);
     // the highest place of a cluster with log q = -2: log(1 / 2) - log(2 π / 4) - y² / (2 / 4) = -2
     const highest = Math.sqrt(0.5 * (2 - Math.log(Math.PI)));
     expect(far.points.at(-1)![1]).toBeLessThanOrEqual(highest + 1e-6);
@@ -108,24 +108,24 @@ describe("along a direction", () => {
     for (const value of await clusters.logProb(far.points)) expect(value).toBeGreaterThanOrEqual(floor);
   });
 
-  it("slides along the edge where the way leads out, and is refused where nothing is free", async () => {
+  it("slides along the threshold where the direction leads below it, and is refused where nothing is free", async () => {
     const arc = new Mixture(arcOf(9), 0.35);
-    const { points, reached } = await along(arc, [2, 0], [0, 1], 1.6, [], -2.6, 9);
+    const { points, reached } = await traverse(arc, [2, 0], [0, 1], 1.6, [], -2.6, 9);
     expect(reached).toBeCloseTo(1, 6);
     points.forEach((z, k) => expect(z[1]).toBeCloseTo(0.2 * k, 9)); // equal steps along the direction
     expect(points.at(-1)![0]).toBeLessThan(1.9); // the straight line would have stayed at 2
     for (const value of await arc.logProb(points)) expect(value).toBeGreaterThanOrEqual(-2.6);
-    await expect(along(arc, [2, 0], [0, 1], 1, [[0, 2]], -3, 9)).rejects.toThrow("leaves nothing to change");
+    await expect(traverse(arc, [2, 0], [0, 1], 1, [[0, 2]], -3, 9)).rejects.toThrow("leaves nothing to change");
   });
 });
 
-describe("tours", () => {
-  it("share the frames by length, and every stop is a frame", () => {
-    const stops = [[0, 0], [1, 0], [1, 3], [-1, 3]];
-    const legs = stops.slice(1).map((stop, k) => linear(stops[k]!, stop, 10));
-    const { points, stops: numbers } = joined(legs, 11);
+describe("waypoints", () => {
+  it("share the frames by length, and every waypoint is a frame", () => {
+    const waypoints = [[0, 0], [1, 0], [1, 3], [-1, 3]];
+    const legs = waypoints.slice(1).map((waypoint, k) => linear(waypoints[k]!, waypoint, 10));
+    const { points, waypoints: numbers } = joined(legs, 11);
     expect(numbers).toEqual([0, 2, 7, 10]);
-    numbers.forEach((number, k) => expect(points[number]).toEqual(stops[k]));
+    numbers.forEach((number, k) => expect(points[number]).toEqual(waypoints[k]));
     expect(points[3]![1]).toBeCloseTo(0.6, 6);
     expect(points[8]![0]).toBeCloseTo(1 / 3, 6);
   });
@@ -168,7 +168,7 @@ it("finds the nearest rows, and quantiles between the known ones", () => {
   expect(quantile([-Infinity, -Infinity, 2], 0.25)).toBe(-Infinity);
 });
 
-it("a photo is ranked by the length of its surprises, and what is better than usual counts half", () => {
+it("a photo is ranked by the length of its standardised scores, and what is better than usual counts half", () => {
   const arrays = { means: [0, 0, 10, 0], error: [Math.log(0.1), Math.log(0.5)], centre: [1, 0], scale: [2, 1], ranked: [0.1, 0.5, 2], log_prob: [-3, -1], neighbours: [1] };
   const tensors = new Map(Object.entries(arrays).map(([name, data]) => [name, { shape: [data.length], data: Float32Array.from(data) }]));
   const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, width: null };
@@ -176,7 +176,7 @@ it("a photo is ranked by the length of its surprises, and what is better than us
   expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2, which counts as -1
   expect(row["excess_error"]).toBeCloseTo(1); // beside its nearest neighbour
   expect(row["distance"]).toBeCloseTo(Math.SQRT2);
-  expect(row).toMatchObject({ typicality: 1, oddness: 0.5, odd: false });
+  expect(row).toMatchObject({ typicality: 1, anomaly_score: 0.5, is_outlier: false });
   expect(row).not.toHaveProperty("excess_width");
-  expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({ oddness: 0.75 });
+  expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({ anomaly_score: 0.75 });
 });
