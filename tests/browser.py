@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from latent_atlas.atlas import Atlas
 
-__all__ = ["IN_BROWSER", "Served", "Visits", "until_idle", "driver"]
+__all__ = ["IN_BROWSER", "Served", "Visits", "driver", "until_idle"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "src/latent_atlas/web/static/index.html"

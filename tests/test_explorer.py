@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import IN_BROWSER, ROOT, Served, Visits, until_idle, driver
+from browser import IN_BROWSER, ROOT, Served, Visits, driver, until_idle
 
 playwright = driver()
 expect, Page = playwright.expect, playwright.Page

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import IN_BROWSER, ROOT, Served, Visits, until_idle, driver
+from browser import IN_BROWSER, ROOT, Served, Visits, driver, until_idle
 
 if TYPE_CHECKING:
     from latent_atlas.atlas import Atlas
@@ -234,7 +234,7 @@ def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> Non
         expect(page.locator(".growing .classes li")).to_have_text(["even", "odd"])
         seen.append((growing.get_attribute("aria-label"), drawn(growing)))
     mapping(run)
-    expect(growing).to_have_attribute("aria-label", re.compile("as far as D_z .* [0-9]+ % of it lie inside"))
+    expect(growing).to_have_attribute("aria-label", re.compile("D_z has learned so far, .* [0-9]+ % of it is above"))
     seen.append((growing.get_attribute("aria-label"), drawn(growing)))
     keep(page, "growing-dark")
     page.get_by_role("button", name="Light theme").click()

@@ -1,4 +1,4 @@
-/** The map as it grows while a run trains: the codes of held-out images, and the density as far as D_z has it. */
+/** The map while a run trains: the codes of held-out images, and the density that D_z has learned so far. */
 
 import type { Window } from "../api/backend";
 import { floats } from "../api/wire";
@@ -83,19 +83,19 @@ export function paints({ places, labels, classes }: Growth, theme: Theme): Uint8
   return bytes;
 }
 
-/** What is seen, in a sentence or two. */
+/** The map in a sentence or two. */
 export function inWords({ step, places, plane }: Growth): string {
   const codes = `${(places.length / 2).toLocaleString("en")} held-out images`;
-  if (step === null) return `The density as far as D_z has learned it, with the codes of ${codes} on it.`;
+  if (step === null) return `The density that D_z has learned so far, with the codes of ${codes}.`;
   const there = `The codes of ${codes} after ${step.toLocaleString("en")} steps, on the plane in which they vary most`;
-  return plane ? `${there}, and their density as D_z has it by now.` : `${there}. Their density is learned once the networks are trained.`;
+  return plane ? `${there}, and the density that D_z has learned so far.` : `${there}. Their density is learned once the networks are trained.`;
 }
 
-/** How large it is, for those who do not see it. */
+/** Its size, for those who cannot see it. */
 function extent({ window, plane }: Growth): string {
   const side = `The plane shown is ${number(window.right - window.left)} wide`;
   const heights = plane?.grids.log_prob?.values;
   if (!heights || plane.threshold === null) return `${side}.`;
   const inside = heights.filter((value) => value >= plane.threshold!).length / heights.length;
-  return `${side}; ${number(100 * inside, 0)} % of it lie above the density threshold.`;
+  return `${side}; ${number(100 * inside, 0)} % of it is above the density threshold.`;
 }

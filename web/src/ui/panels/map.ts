@@ -17,7 +17,7 @@ export function mapPanel(app: App): HTMLElement {
   const pictures = checkbox("Pictures, near", (on) => store.change({ pictures: on }));
   const points = select("Real codes", colourings(app), (value) => store.change({ points: value as Colouring }));
   const part = select("of", [["train", `training set, ${app.about.counts.train.toLocaleString("en")}`], ["held_out", `held-out set, ${app.about.counts.held_out.toLocaleString("en")}`]], (value) => store.change({ part: value as "train" | "held_out" }));
-  const level = slider("Smoothness", { min: 0, max: Math.max(0, app.about.levels.length - 1), step: 1, value: 0 }, (k) => angle(app, k), {
+  const level = slider("Noise level", { min: 0, max: Math.max(0, app.about.levels.length - 1), step: 1, value: 0 }, (k) => angle(app, k), {
     input: (k) => store.drag({ level: k }),
     change: (k) => store.change({ level: k }),
   });
@@ -45,7 +45,7 @@ function colourings(app: App): [string, string][] {
 
 const angle = (app: App, k: number) => {
   const t = app.about.levels[k] ?? 0;
-  return t === 0 ? "sharp" : `noise ${number(t, 2)} rad`;
+  return t === 0 ? "none" : `${number(t, 2)} rad`;
 };
 
 /** The choice of a plane: the widest one, the one of the path, or that of two attributes. */
