@@ -180,7 +180,7 @@ def test_an_example_path_lies_in_its_plane(visits: Visits) -> None:
     expect(page.locator(".pin")).to_have_count(2)
     expect(page.locator(".planes select").first).to_have_value("through")
     until_idle(page)
-    expect(page.locator(".pin.afloat")).to_have_count(0)
+    expect(page.locator(".pin.off-plane")).to_have_count(0)
 
 
 def test_a_refusal_is_one_sentence(visits: Visits) -> None:

@@ -1,4 +1,6 @@
-/** Opens the page: asks the server what there is, reads the address, and puts everything together. */
+/**
+ * Opens the page: asks the server what there is, reads the address, and puts everything together.
+ */
 
 import "./ui/style/page.css";
 import "./ui/style/map.css";
@@ -45,20 +47,37 @@ async function open(backend: Backend): Promise<void> {
   }
   document.title = `${about.name} · Latent Atlas`;
   if (about.training) return watch(backend, about, connection);
-  explore(backend, about, connection, messages);
+  show(backend, about, connection, messages);
 }
 
 /** A run in training has no map yet: its progress is shown, and the map when it is there. */
 function watch(backend: Backend, about: About, connection: Connection): void {
   connection.onReturn(() => location.reload());
-  const training = new Training(backend, new Growing(theme), () => location.reload(), () => connection.lost());
+  const training = new Training(
+    backend,
+    new Growing(theme),
+    () => location.reload(),
+    () => connection.lost(),
+  );
   const nav = h("nav", { aria: { label: "Page" } }, themeSwitch(theme));
-  root.replaceChildren(h("header", { className: "top" }, h("h1", {}, "Latent Atlas"), h("p", { className: "run" }, h("b", {}, about.name)), nav), h("main", { className: "alone", tabIndex: 0 }, training.element));
+  root.replaceChildren(
+    h(
+      "header",
+      { className: "top" },
+      h("h1", {}, "Latent Atlas"),
+      h("p", { className: "run" }, h("b", {}, about.name)),
+      nav,
+    ),
+    h("main", { className: "alone", tabIndex: 0 }, training.element),
+  );
 }
 
-function explore(backend: Backend, about: About, connection: Connection, messages: Messages): void {
+function show(backend: Backend, about: About, connection: Connection, messages: Messages): void {
   const store = new Store(addressed(about));
-  const reporter: Reporter = { say: (sentence, kind) => messages.say(sentence, kind), lost: () => connection.lost() };
+  const reporter: Reporter = {
+    say: (sentence, kind) => messages.say(sentence, kind),
+    lost: () => connection.lost(),
+  };
   const pictures = new Pictures(backend);
   let map: MapView | null = null;
   const app: App = {
@@ -85,14 +104,20 @@ function explore(backend: Backend, about: About, connection: Connection, message
   app.paths.refresh();
   if (store.state.plane.kind === "embedding") void map.embed();
   const first = store.state.waypoints[store.state.chosen];
-  if (first) app.selection.set({ code: first, title: `Waypoint ${letter(store.state.chosen)}`, waypoint: store.state.chosen });
+  if (first)
+    app.selection.set({
+      code: first,
+      title: `Waypoint ${letter(store.state.chosen)}`,
+      waypoint: store.state.chosen,
+    });
   Object.assign(window, { atlas: { app, map } }); // for the console, and for timing frames
 }
 
 /** The state of the address, as far as it can be had here. */
 function addressed(about: About): State {
   const state = fromHash(location.hash, about.dimension);
-  const plane = state.plane.kind === "embedding" && !offers(about, "embedding") ? DEFAULTS.plane : state.plane;
+  const plane =
+    state.plane.kind === "embedding" && !offers(about, "embedding") ? DEFAULTS.plane : state.plane;
   return { ...state, plane, preserve: offers(about, "keep") ? state.preserve : DEFAULTS.preserve };
 }
 
@@ -115,20 +140,28 @@ function keepAddress(app: App): void {
     if (selected?.waypoint === undefined) return;
     const code = now.waypoints[selected.waypoint];
     if (!code) app.selection.set(null);
-    else if (code !== selected.code) app.selection.set({ code, title: selected.title, waypoint: selected.waypoint });
+    else if (code !== selected.code)
+      app.selection.set({ code, title: selected.title, waypoint: selected.waypoint });
   });
 }
 
 function refuse(sentence: string): void {
-  root.replaceChildren(h("main", { className: "alone" }, h("h1", {}, "Latent Atlas"), h("p", { className: "note" }, sentence)));
+  root.replaceChildren(
+    h(
+      "main",
+      { className: "alone" },
+      h("h1", {}, "Latent Atlas"),
+      h("p", { className: "note" }, sentence),
+    ),
+  );
 }
 
 /** A server answers, or, where the page says so, the folder that it lies in. */
 async function answering(): Promise<Backend> {
   const folder = document.querySelector<HTMLMetaElement>('meta[name="atlas-folder"]')?.content;
   if (folder === undefined) return new ServerBackend();
-  const { FolderBackend } = await import("./offline/backend");
-  return new FolderBackend(folder);
+  const { OfflineBackend } = await import("./offline/backend");
+  return new OfflineBackend(folder);
 }
 
 void answering().then(open);

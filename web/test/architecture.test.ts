@@ -5,13 +5,19 @@ import { expect, it } from "vitest";
 const ROOT = resolve(__dirname, "../src");
 const ROOMS = ["api", "state", "data", "ui", "map"]; // from the bottom up; each imports itself and what is below it
 
-const files = readdirSync(ROOT, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
+const files = readdirSync(ROOT, { recursive: true, encoding: "utf8" }).filter((file) =>
+  file.endsWith(".ts"),
+);
 
 /** The files that a file imports, types included, by their paths in src. */
 function imports(file: string): string[] {
   const text = readFileSync(join(ROOT, file), "utf8");
-  const asked = [...text.matchAll(/(?:from|import\(?|new URL\()\s*"(\.[^"]+)"/g)].map((match) => match[1]!);
-  return asked.filter((one) => !one.endsWith(".css")).map((one) => relative(ROOT, resolve(ROOT, dirname(file), one)).replace(/(\.ts)?$/, ".ts"));
+  const asked = [...text.matchAll(/(?:from|import\(?|new URL\()\s*"(\.[^"]+)"/g)].map(
+    (match) => match[1]!,
+  );
+  return asked
+    .filter((one) => !one.endsWith(".css"))
+    .map((one) => relative(ROOT, resolve(ROOT, dirname(file), one)).replace(/(\.ts)?$/, ".ts"));
 }
 
 const arrows = new Map(files.map((file) => [file, imports(file)]));
@@ -38,8 +44,24 @@ function circle(graph: ReadonlyMap<string, readonly string[]>): string[] | null 
 }
 
 it("finds a circle where there is one", () => {
-  expect(circle(new Map([["a", ["b"]], ["b", ["c"]], ["c", ["b"]]]))).toEqual(["b", "c", "b"]);
-  expect(circle(new Map([["a", ["b", "c"]], ["b", ["c"]], ["c", []]]))).toBeNull();
+  expect(
+    circle(
+      new Map([
+        ["a", ["b"]],
+        ["b", ["c"]],
+        ["c", ["b"]],
+      ]),
+    ),
+  ).toEqual(["b", "c", "b"]);
+  expect(
+    circle(
+      new Map([
+        ["a", ["b", "c"]],
+        ["b", ["c"]],
+        ["c", []],
+      ]),
+    ),
+  ).toBeNull();
 });
 
 it("no file imports itself by way of others, and every import is a file", () => {
@@ -51,7 +73,14 @@ it("no file imports itself by way of others, and every import is a file", () => 
 it("rooms import only those below them, and main.ts alone is at the root", () => {
   expect(files.filter((file) => !file.includes("/"))).toEqual(["main.ts"]);
   expect(new Set(files.map(room))).toEqual(new Set([...ROOMS, "offline", "main.ts"]));
-  const allowed = (from: string, to: string) => from === "main.ts" || from === to || (from === "offline" ? to === "api" : ROOMS.indexOf(to) >= 0 && ROOMS.indexOf(to) < ROOMS.indexOf(from));
-  const wrong = [...arrows].flatMap(([file, found]) => found.filter((to) => !allowed(room(file), room(to))).map((to) => `${file} imports ${to}`));
+  const allowed = (from: string, to: string) =>
+    from === "main.ts" ||
+    from === to ||
+    (from === "offline"
+      ? to === "api"
+      : ROOMS.indexOf(to) >= 0 && ROOMS.indexOf(to) < ROOMS.indexOf(from));
+  const wrong = [...arrows].flatMap(([file, found]) =>
+    found.filter((to) => !allowed(room(file), room(to))).map((to) => `${file} imports ${to}`),
+  );
   expect(wrong).toEqual([]);
 });

@@ -5,13 +5,26 @@ import { Store } from "../src/state/store";
 
 const full: State = {
   ...DEFAULTS,
-  plane: { kind: "through", codes: [[0.5, 1, 2], [3, 4, 5], [6, 7, 8.25]] },
+  plane: {
+    kind: "through",
+    codes: [
+      [0.5, 1, 2],
+      [3, 4, 5],
+      [6, 7, 8.25],
+    ],
+  },
   window: { left: -1, right: 2.5, bottom: -3, top: 0 },
   view: "confusion",
   contours: false,
   waypoints: [[0.1, 0.2, 0.3].map(Math.fround), [1, 2, 3]],
   walk: { alpha: 0.3, gamma: 0.01, arrive: true },
-  extras: [{ verb: "traverse", title: "smile & more", settings: { start: [1, 2, 3], attribute: "class", by: 1 } }],
+  extras: [
+    {
+      verb: "traverse",
+      title: "smile & more",
+      settings: { start: [1, 2, 3], attribute: "class", by: 1 },
+    },
+  ],
   frame: 0.25,
 };
 
@@ -22,7 +35,16 @@ describe("the address", () => {
   });
 
   it("is as by default where it is broken", () => {
-    for (const hash of ["view=%22x%22", "waypoints=[[1,2]]", "window={}", "frames=-1", "waypoints=[", "nonsense=1", "plane=7", "level=null"]) {
+    for (const hash of [
+      "view=%22x%22",
+      "waypoints=[[1,2]]",
+      "window={}",
+      "frames=-1",
+      "waypoints=[",
+      "nonsense=1",
+      "plane=7",
+      "level=null",
+    ]) {
       expect(fromHash(hash, 3)).toEqual(DEFAULTS);
     }
   });

@@ -1,4 +1,7 @@
-/** What the page asks of its backend: the server, or a folder of files with the networks in the browser. */
+/**
+ * What the page asks of its backend: the server, or a folder of files with the networks in the
+ * browser.
+ */
 
 import type { Arrays } from "./wire";
 
@@ -24,19 +27,26 @@ export interface Option {
 
 export interface Attribute {
   readonly name: string;
-  /** A coordinate; the log-odds of one class; or those of all classes together, which have no single direction. */
+  /**
+   * A coordinate; the log-odds of one class; or those of all classes together, which have no single
+   * direction.
+   */
   readonly kind: "component" | "class" | "classes";
   /** Between which values nearly all codes lie; null where that has not been learned. */
   readonly low: number | null;
   readonly high: number | null;
 }
 
-/** What there is to explore. */
+/** The facts of an atlas that the page needs. */
 export interface About {
   readonly name: string;
   readonly version: string;
   readonly dimension: number;
-  readonly image: { readonly channels: number; readonly height: number; readonly width: number } | null;
+  readonly image: {
+    readonly channels: number;
+    readonly height: number;
+    readonly width: number;
+  } | null;
   readonly classes: readonly string[];
   readonly attributes: readonly Attribute[];
   readonly levels: readonly number[];
@@ -96,16 +106,40 @@ export type Format = "gif" | "mp4" | "png" | "npz" | "json";
 export interface Backend {
   about(signal?: AbortSignal): Promise<About>;
   plane(request: PlaneRequest, signal?: AbortSignal): Promise<Arrays>;
-  points(axes: Axes, part: Part, offset: number, count: number, signal?: AbortSignal): Promise<Arrays>;
-  codes(part: Part, offset: number, count: number, fields: string, signal?: AbortSignal): Promise<Arrays>;
-  thumbnails(part: Part, indices: readonly number[], size: number, signal?: AbortSignal): Promise<ImageBitmap>;
+  points(
+    axes: Axes,
+    part: Part,
+    offset: number,
+    count: number,
+    signal?: AbortSignal,
+  ): Promise<Arrays>;
+  codes(
+    part: Part,
+    offset: number,
+    count: number,
+    fields: string,
+    signal?: AbortSignal,
+  ): Promise<Arrays>;
+  thumbnails(
+    part: Part,
+    indices: readonly number[],
+    size: number,
+    signal?: AbortSignal,
+  ): Promise<ImageBitmap>;
   encode(photo: Blob, signal?: AbortSignal): Promise<Arrays>;
   decode(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays>;
   compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays>;
   neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays>;
-  export(points: readonly Code[], format: Format, seconds: number, signal?: AbortSignal): Promise<Blob>;
+  export(
+    points: readonly Code[],
+    format: Format,
+    seconds: number,
+    signal?: AbortSignal,
+  ): Promise<Blob>;
   progress(signal?: AbortSignal): Promise<Progress>;
-  /** Where the newest sheet of a run in training is; the number makes the browser ask for a new one. */
+  /**
+   * Where the newest sheet of a run in training is; the number makes the browser ask for a new one.
+   */
   picture(number: number): string;
   /** The map of a run in training, as far as it has grown. */
   growth(signal?: AbortSignal): Promise<Arrays>;
@@ -122,5 +156,5 @@ export class Refusal extends Error {
   }
 }
 
-/** Nobody answers. */
+/** The server does not answer. */
 export class Gone extends Error {}

@@ -1,7 +1,18 @@
 /** The backend over HTTP: JSON out, JSON or safetensors back. */
 
 import { Gone, Refusal } from "./backend";
-import type { About, Axes, Backend, Code, Format, Part, PlaneRequest, Progress, Settings, Verb } from "./backend";
+import type {
+  About,
+  Axes,
+  Backend,
+  Code,
+  Format,
+  Part,
+  PlaneRequest,
+  Progress,
+  Settings,
+  Verb,
+} from "./backend";
 import { fromWire, renamed, ROUTES, toWire } from "./names";
 import { readArrays } from "./wire";
 import type { Arrays } from "./wire";
@@ -22,23 +33,44 @@ export class ServerBackend implements Backend {
     return this.arrays("plane", { ...plane, ...(window ? { window } : {}), ...others }, signal);
   }
 
-  points(axes: Axes, part: Part, offset: number, count: number, signal?: AbortSignal): Promise<Arrays> {
+  points(
+    axes: Axes,
+    part: Part,
+    offset: number,
+    count: number,
+    signal?: AbortSignal,
+  ): Promise<Arrays> {
     return this.arrays("points", { ...axes, part, offset, count }, signal);
   }
 
-  async codes(part: Part, offset: number, count: number, fields: string, signal?: AbortSignal): Promise<Arrays> {
+  async codes(
+    part: Part,
+    offset: number,
+    count: number,
+    fields: string,
+    signal?: AbortSignal,
+  ): Promise<Arrays> {
     const query = new URLSearchParams({ part, offset: `${offset}`, count: `${count}`, fields });
     return received(await (await this.get(`codes?${query}`, signal)).arrayBuffer());
   }
 
-  async thumbnails(part: Part, indices: readonly number[], size: number, signal?: AbortSignal): Promise<ImageBitmap> {
+  async thumbnails(
+    part: Part,
+    indices: readonly number[],
+    size: number,
+    signal?: AbortSignal,
+  ): Promise<ImageBitmap> {
     const query = new URLSearchParams({ part, indices: indices.join(","), size: `${size}` });
     return createImageBitmap(await (await this.get(`thumbnails?${query}`, signal)).blob());
   }
 
   async encode(photo: Blob, signal?: AbortSignal): Promise<Arrays> {
     const type = photo.type || "application/octet-stream";
-    const answer = await this.ask("encode", { method: "POST", body: photo, headers: { "Content-Type": type } }, signal);
+    const answer = await this.ask(
+      "encode",
+      { method: "POST", body: photo, headers: { "Content-Type": type } },
+      signal,
+    );
     return received(await answer.arrayBuffer());
   }
 
@@ -54,12 +86,19 @@ export class ServerBackend implements Backend {
     return this.arrays("neighbours", { codes, k, part }, signal);
   }
 
-  async export(points: readonly Code[], format: Format, seconds: number, signal?: AbortSignal): Promise<Blob> {
+  async export(
+    points: readonly Code[],
+    format: Format,
+    seconds: number,
+    signal?: AbortSignal,
+  ): Promise<Blob> {
     return (await this.post("export", { points, format, seconds }, signal)).blob();
   }
 
   async progress(signal?: AbortSignal): Promise<Progress> {
-    const newer: Progress = await (await this.get(`progress?since=${this.records.length}`, signal)).json();
+    const newer: Progress = await (
+      await this.get(`progress?since=${this.records.length}`, signal)
+    ).json();
     this.records = [...this.records, ...newer.records];
     return { ...newer, records: this.records };
   }

@@ -1,4 +1,6 @@
-/** What every part of the page is handed: the backend, the state, and the things they make together. */
+/**
+ * What every part of the page is handed: the backend, the state, and the things they make together.
+ */
 
 import type { Reporter } from "../api/attempt";
 import type { About, Backend } from "../api/backend";

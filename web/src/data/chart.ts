@@ -1,4 +1,7 @@
-/** The plane that is shown: fetched for each window, coarse at once and fine once the window no longer moves. */
+/**
+ * The plane that is shown: fetched for each window, coarse at once and fine once the window no
+ * longer moves.
+ */
 
 import { attempt } from "../api/attempt";
 import type { Reporter } from "../api/attempt";
@@ -17,7 +20,11 @@ export interface Plane {
   readonly grids: Readonly<Partial<Record<"log_prob" | "realness" | "confusion", Grid>>>;
   readonly threshold: number | null;
   readonly range: { readonly low: number; readonly high: number };
-  readonly arrows: { readonly window: Window; readonly scores: Float32Array; readonly side: number } | null;
+  readonly arrows: {
+    readonly window: Window;
+    readonly scores: Float32Array;
+    readonly side: number;
+  } | null;
   readonly side: number;
 }
 
@@ -88,10 +95,23 @@ export class Chart {
   private covered(state: State): boolean {
     const plane = this.plane.value;
     const view = this.view();
-    if (!plane || !view || plane.key !== keyOf(state, this.about) || plane.side < FINE || !!plane.arrows !== state.arrows) return false;
+    if (
+      !plane ||
+      !view ||
+      plane.key !== keyOf(state, this.about) ||
+      plane.side < FINE ||
+      !!plane.arrows !== state.arrows
+    )
+      return false;
     const wider = (plane.window.right - plane.window.left) / (view.right - view.left);
     const { left, right, bottom, top } = plane.window;
-    return view.left >= left && view.right <= right && view.bottom >= bottom && view.top <= top && wider < 2.5;
+    return (
+      view.left >= left &&
+      view.right <= right &&
+      view.bottom >= bottom &&
+      view.top <= top &&
+      wider < 2.5
+    );
   }
 
   private async fetch(serial: number, resolution: number, signal?: AbortSignal): Promise<void> {
@@ -100,7 +120,13 @@ export class Chart {
     const key = keyOf(state, this.about);
     const window = this.home.value ? enlarged(this.view()) : null; // the first answer tells the whole plane
     const level = this.about.levels[state.level] ?? 0;
-    const request = { plane: state.plane, window, level, resolution, arrows: state.arrows ? ARROWS : 0 };
+    const request = {
+      plane: state.plane,
+      window,
+      level,
+      resolution,
+      arrows: state.arrows ? ARROWS : 0,
+    };
     const answer = await attempt(this.reporter, () => this.backend.plane(request, signal));
     if (!answer && serial === this.asked) this.busy.set(false); // refused: nothing more is coming
     if (!answer || serial < this.shown || key !== keyOf(this.store.state, this.about)) return;
@@ -116,7 +142,8 @@ export class Chart {
 }
 
 const planeKey = (state: State) => JSON.stringify(state.plane);
-const keyOf = (state: State, about: About) => `${planeKey(state)}@${about.levels[state.level] ?? 0}`;
+const keyOf = (state: State, about: About) =>
+  `${planeKey(state)}@${about.levels[state.level] ?? 0}`;
 
 function enlarged(window: Window | null): Window | null {
   if (!window) return null;
@@ -140,7 +167,10 @@ export function understood(answer: Arrays, key: string, before: Plane | null): P
   const axesAndOrigin = { origin: [...floats(answer, "origin")], axes };
   // colours keep their meaning while the window moves over a plane
   const range = before?.key === key ? before.range : rangeOf(grids.log_prob, threshold);
-  const scores = arrows && arrows.shape[0]! > 1 ? { window, scores: floats(answer, "arrows"), side: arrows.shape[0]! } : null;
+  const scores =
+    arrows && arrows.shape[0]! > 1
+      ? { window, scores: floats(answer, "arrows"), side: arrows.shape[0]! }
+      : null;
   return { key, axes: axesAndOrigin, window, grids, threshold, range, arrows: scores, side };
 }
 

@@ -43,12 +43,18 @@ export class Cloud {
     const places = new Float32Array(2 * total);
     const distance = new Float32Array(total);
     for (let offset = 0; offset < total; offset += CHUNK) {
-      const answer = await attempt(this.reporter, () => this.backend.points(axes, part, offset, Math.min(CHUNK, total - offset), signal));
+      const answer = await attempt(this.reporter, () =>
+        this.backend.points(axes, part, offset, Math.min(CHUNK, total - offset), signal),
+      );
       if (!answer) return this.forget(wanted);
       places.set(floats(answer, "xy"), 2 * offset);
       distance.set(floats(answer, "distance"), offset);
       const until = Math.min(offset + CHUNK, total);
-      this.codes.set({ part, places: places.subarray(0, 2 * until), distance: distance.subarray(0, until) });
+      this.codes.set({
+        part,
+        places: places.subarray(0, 2 * until),
+        distance: distance.subarray(0, until),
+      });
     }
     await this.learn(part, signal);
   }
@@ -93,14 +99,27 @@ export class Cloud {
 
   private async learn(part: Part, signal: AbortSignal): Promise<void> {
     const total = Math.min(this.about.counts[part], MOST);
-    const facts: Facts = this.facts.value.get(part) ?? { labels: new Int32Array(total).fill(-1), typicality: new Float32Array(total), known: 0 };
+    const facts: Facts = this.facts.value.get(part) ?? {
+      labels: new Int32Array(total).fill(-1),
+      typicality: new Float32Array(total),
+      known: 0,
+    };
     this.facts.value.set(part, facts);
     while (facts.known < total) {
-      const answer = await attempt(this.reporter, () => this.backend.codes(part, facts.known, Math.min(CHUNK, total - facts.known), "labels,typicality", signal));
+      const answer = await attempt(this.reporter, () =>
+        this.backend.codes(
+          part,
+          facts.known,
+          Math.min(CHUNK, total - facts.known),
+          "labels,typicality",
+          signal,
+        ),
+      );
       if (!answer) return;
       const labels = answer.tensors.get("labels")!.data as Int32Array;
       facts.labels.set(labels, facts.known);
-      if (answer.tensors.has("typicality")) facts.typicality.set(floats(answer, "typicality"), facts.known);
+      if (answer.tensors.has("typicality"))
+        facts.typicality.set(floats(answer, "typicality"), facts.known);
       facts.known += labels.length;
       if (!labels.length) return;
       this.facts.touch();

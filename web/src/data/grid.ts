@@ -19,13 +19,15 @@ export function read(grid: Grid, [x, y]: Place): number | null {
   const [u, v] = [column - i, row - j];
   const at = j * side + i;
   return (
-    (1 - v) * ((1 - u) * values[at]! + u * values[at + 1]!) + v * ((1 - u) * values[at + side]! + u * values[at + side + 1]!)
+    (1 - v) * ((1 - u) * values[at]! + u * values[at + 1]!) +
+    v * ((1 - u) * values[at + side]! + u * values[at + side + 1]!)
   );
 }
 
 /**
- * The same grid with `factor` - 1 nodes between neighbours, by Catmull-Rom splines: they pass through every value, and
- * contours of them have no corners. Done once for each grid, so that the shader need not.
+ * The same grid with `factor` - 1 nodes between neighbours, by Catmull-Rom splines: they pass
+ * through every value, and contours of them have no corners. Done once for each grid, so that the
+ * shader need not.
  *
  * Reference: A Class of Local Interpolating Splines, Catmull and Rom 1974.
  */
@@ -33,9 +35,11 @@ export function finer(grid: Grid, factor: number): Grid {
   const { side, values, window } = grid;
   const fine = (side - 1) * factor + 1;
   const wide = new Float32Array(side * fine);
-  for (let row = 0; row < side; row++) stretch(values, row * side, 1, side, wide, row * fine, 1, factor);
+  for (let row = 0; row < side; row++)
+    stretch(values, row * side, 1, side, wide, row * fine, 1, factor);
   const both = new Float32Array(fine * fine);
-  for (let column = 0; column < fine; column++) stretch(wide, column, fine, side, both, column, fine, factor);
+  for (let column = 0; column < fine; column++)
+    stretch(wide, column, fine, side, both, column, fine, factor);
   return { values: both, side: fine, window };
 }
 
@@ -53,11 +57,21 @@ export function cornersOf({ values, side }: Grid): Float32Array {
   return corners;
 }
 
-function stretch(from: Float32Array, begin: number, stride: number, count: number, to: Float32Array, first: number, step: number, factor: number): void {
+function stretch(
+  from: Float32Array,
+  begin: number,
+  stride: number,
+  count: number,
+  to: Float32Array,
+  first: number,
+  step: number,
+  factor: number,
+): void {
   const value = (k: number) => {
     // beyond the border the line goes straight on
     if (k < 0) return 2 * from[begin]! - from[begin + stride]!;
-    if (k >= count) return 2 * from[begin + (count - 1) * stride]! - from[begin + (count - 2) * stride]!;
+    if (k >= count)
+      return 2 * from[begin + (count - 1) * stride]! - from[begin + (count - 2) * stride]!;
     return from[begin + k * stride]!;
   };
   let [a, b, c] = [value(-1), value(0), value(1)];

@@ -1,4 +1,7 @@
-/** Every path and sample that the state asks for: planned once, remembered, and planned anew while waypoints are dragged. */
+/**
+ * Every path and sample that the state asks for: planned once, remembered, and planned anew while
+ * waypoints are dragged.
+ */
 
 import { Gone } from "../api/backend";
 import type { About, Backend, Code, Settings, Verb } from "../api/backend";
@@ -64,12 +67,15 @@ export class Paths {
   }
 
   /**
-   * The quick planners first, and these at once, so that the server need not wait for the page; the others one after
-   * the other, since a walk's steps are many. While something is dragged all are: it may be elsewhere by then.
+   * The quick planners first, and these at once, so that the server need not wait for the page; the
+   * others one after the other, since a walk's steps are many. While something is dragged all are:
+   * it may be elsewhere by then.
    */
   private async inTurn(rows: readonly Wanted[]): Promise<void> {
     const sorted = [...rows].sort((a, b) => patience(a) - patience(b));
-    const atOnce = this.store.dragging ? 0 : sorted.filter((row) => patience(row) < QUICK.length).length;
+    const atOnce = this.store.dragging
+      ? 0
+      : sorted.filter((row) => patience(row) < QUICK.length).length;
     await Promise.all(sorted.slice(0, atOnce).map((row) => this.plan(row)));
     for (const row of sorted.slice(atOnce)) if (this.stillWanted(row)) await this.plan(row); // otherwise the waypoints have moved since
   }
@@ -78,11 +84,14 @@ export class Paths {
     return [...travels(this.store.state, this.about), ...extras(this.store.state)];
   }
 
-  /** The codes first, which are shown at once, and then their images, unless these came with them. */
+  /**
+   * The codes first, which are shown at once, and then their images, unless these came with them.
+   */
   private async plan(row: Wanted): Promise<void> {
     const key = keyOf(row);
     try {
-      if (this.results.get(key) === undefined) this.keep(row, understood(await this.backend.compute(row.verb, row.settings), row.name));
+      if (this.results.get(key) === undefined)
+        this.keep(row, understood(await this.backend.compute(row.verb, row.settings), row.name));
       const planned = this.results.get(key);
       if (typeof planned === "object" && !this.done(row) && this.stillWanted(row)) {
         const places = await this.pictures.at(planned.points);
@@ -112,31 +121,52 @@ export class Paths {
 
   private tell(): void {
     const { state } = this.store;
-    const awaited = state.waypoints.length === 1 && !state.extras.length ? travels({ ...state, waypoints: [...state.waypoints, state.waypoints[0]!] }, this.about) : [];
+    const awaited =
+      state.waypoints.length === 1 && !state.extras.length
+        ? travels({ ...state, waypoints: [...state.waypoints, state.waypoints[0]!] }, this.about)
+        : [];
     const nothing = { result: null, error: null, pending: false, waiting: true };
     this.rows.set([
       ...awaited.map(({ settings, ...row }) => ({ ...row, ...nothing })),
       ...this.wanted().map(({ settings, ...row }) => {
         const found = this.results.get(keyOf({ ...row, settings }));
-        const result = typeof found === "object" ? found : found === undefined ? (this.latest.get(row.id) ?? null) : null;
+        const result =
+          typeof found === "object"
+            ? found
+            : found === undefined
+              ? (this.latest.get(row.id) ?? null)
+              : null;
         if (typeof found === "object") this.latest.set(row.id, found);
-        return { ...row, result, error: typeof found === "string" ? found : null, pending: found === undefined, waiting: false };
+        return {
+          ...row,
+          result,
+          error: typeof found === "string" ? found : null,
+          pending: found === undefined,
+          waiting: false,
+        };
       }),
     ]);
   }
 }
 
 /** Whether a result has all the pictures that it will have. */
-export const developed = (result: Result, about: Pick<About, "image">): boolean => !about.image || result.images.length === result.points.length;
+export const developed = (result: Result, about: Pick<About, "image">): boolean =>
+  !about.image || result.images.length === result.points.length;
 
 const QUICK = ["linear", "slerp", "geodesic"];
 
 /** How late in turn a row is planned. */
-const patience = (row: Wanted): number => (QUICK.includes(row.id) ? QUICK.indexOf(row.id) : row.id === "walk" ? QUICK.length + 1 : QUICK.length);
+const patience = (row: Wanted): number =>
+  QUICK.includes(row.id)
+    ? QUICK.indexOf(row.id)
+    : row.id === "walk"
+      ? QUICK.length + 1
+      : QUICK.length;
 
 const keyOf = (row: Wanted) => JSON.stringify([row.verb, row.settings]);
 
-const settingsOf = (state: State, about: About) => JSON.stringify([travels(state, about), extras(state)]);
+const settingsOf = (state: State, about: About) =>
+  JSON.stringify([travels(state, about), extras(state)]);
 
 function travels(state: State, about: About): Wanted[] {
   if (state.waypoints.length < 2) return [];
@@ -150,7 +180,16 @@ function travels(state: State, about: About): Wanted[] {
       title: planner,
       verb: "travel" as const,
       extra: null,
-      settings: { waypoints, planners: [planner], frames, closed, preserve, pace, images: false, options: planner === "walk" ? { walk: state.walk } : {} },
+      settings: {
+        waypoints,
+        planners: [planner],
+        frames,
+        closed,
+        preserve,
+        pace,
+        images: false,
+        options: planner === "walk" ? { walk: state.walk } : {},
+      },
     }));
 }
 
@@ -171,7 +210,9 @@ function understood(arrays: Arrays, name: string): Result | string {
   if (typeof about["error"] === "string") return about["error"];
   const prefix = arrays.tensors.has(`${name}/points`) ? `${name}/` : "";
   const points = rows(arrays, `${prefix}points`);
-  const logProb = arrays.tensors.has(`${prefix}log_prob`) ? floats(arrays, `${prefix}log_prob`) : null;
+  const logProb = arrays.tensors.has(`${prefix}log_prob`)
+    ? floats(arrays, `${prefix}log_prob`)
+    : null;
   return {
     points,
     images: imagesOf(arrays, `${prefix}images`),
@@ -184,21 +225,30 @@ function understood(arrays: Arrays, name: string): Result | string {
 
 function numbersOf(value: unknown): Record<string, number> {
   if (typeof value !== "object" || value === null) return {};
-  return Object.fromEntries(Object.entries(value).filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+  return Object.fromEntries(
+    Object.entries(value).filter(
+      (entry): entry is [string, number] => typeof entry[1] === "number",
+    ),
+  );
 }
 
 /** Share of the way to B, from which on a path is said to end short of it. */
 export const SHORT = 0.005;
 
-/** A path in a few words: how many frames are off-manifold, how long it is, how far from B it ends. */
+/**
+ * A path in a few words: how many frames are off-manifold, how long it is, how far from B it ends.
+ */
 export function inWords(row: Row): string {
   const { result } = row;
   if (!result) return "";
   const { length_ratio: ratio, distance_left: left, reached } = result.metrics;
   const off = Array.from(result.offManifold).filter(Boolean).length;
   const words = [off ? `${off} of ${result.points.length} off-manifold` : "none off-manifold"];
-  if (row.verb === "travel" && ratio !== undefined && ratio < 1e3) words.push(`${ratio.toFixed(2)} × straight`);
-  if (left !== undefined && left >= SHORT && row.verb === "travel") words.push(`ends ${Math.round(100 * left)} % short`);
-  if (reached !== undefined && reached < 0.995) words.push(`${Math.round(100 * reached)} % of the change`);
+  if (row.verb === "travel" && ratio !== undefined && ratio < 1e3)
+    words.push(`${ratio.toFixed(2)} × straight`);
+  if (left !== undefined && left >= SHORT && row.verb === "travel")
+    words.push(`ends ${Math.round(100 * left)} % short`);
+  if (reached !== undefined && reached < 0.995)
+    words.push(`${Math.round(100 * reached)} % of the change`);
   return words.join(" · ");
 }

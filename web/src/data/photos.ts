@@ -1,4 +1,7 @@
-/** Photos of the user: dropped, pasted or chosen, encoded, and set as a waypoint with their anomaly scores. */
+/**
+ * Photos of the user: dropped, pasted or chosen, encoded, and set as a waypoint with their anomaly
+ * scores.
+ */
 
 import { attempt } from "../api/attempt";
 import { keyOf, offers } from "../api/backend";
@@ -10,9 +13,14 @@ import { putWaypoint } from "./waypoints";
 import { letter } from "./words";
 
 export async function usePhoto(app: App, file: Blob, index?: number): Promise<void> {
-  if (!offers(app.about, "photos")) return app.say("This atlas has no encoder, so a photo cannot be placed on the map.", "trouble");
+  if (!offers(app.about, "photos"))
+    return app.say("This atlas has no encoder, so a photo cannot be placed on the map.", "trouble");
   const most = app.about.limits.bytes;
-  if (file.size > most) return app.say(`This file has ${(file.size / 1e6).toFixed(1)} MB; at most ${(most / 1e6).toFixed(0)} MB can be read.`, "trouble");
+  if (file.size > most)
+    return app.say(
+      `This file has ${(file.size / 1e6).toFixed(1)} MB; at most ${(most / 1e6).toFixed(0)} MB can be read.`,
+      "trouble",
+    );
   app.say("Reading the photo …");
   const answer = await attempt(app, () => app.backend.encode(file));
   if (!answer) return;
@@ -20,10 +28,17 @@ export async function usePhoto(app: App, file: Blob, index?: number): Promise<vo
   const [image] = imagesOf(answer, "image");
   const [reconstruction] = imagesOf(answer, "reconstruction");
   const anomaly = (answer.about["anomaly"] ?? {}) as Record<string, unknown>;
-  app.photos.set(keyOf(code), { image: image ?? null, reconstruction: reconstruction ?? null, anomaly, offManifold: !!answer.about["off_manifold"] });
+  app.photos.set(keyOf(code), {
+    image: image ?? null,
+    reconstruction: reconstruction ?? null,
+    anomaly,
+    offManifold: !!answer.about["off_manifold"],
+  });
   const place = index ?? app.store.state.waypoints.length;
   putWaypoint(app, code, place);
-  app.say(`The photo is now waypoint ${letter(Math.min(place, app.store.state.waypoints.length - 1))}.`);
+  app.say(
+    `The photo is now waypoint ${letter(Math.min(place, app.store.state.waypoints.length - 1))}.`,
+  );
 }
 
 /** Photos may be dropped anywhere on the page, or pasted. */

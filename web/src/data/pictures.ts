@@ -43,7 +43,10 @@ export class Pictures {
     return this.places.get(keyOf(code));
   }
 
-  /** Each is decoded once: what is known or on its way, such as the ends that paths share, is not asked for again. */
+  /**
+   * Each is decoded once: what is known or on its way, such as the ends that paths share, is not
+   * asked for again.
+   */
   async at(codes: readonly Code[], signal?: AbortSignal): Promise<Decoded[]> {
     const keys = codes.map(keyOf);
     const held = keys.map((key) => this.places.get(key) ?? this.coming.get(key));
@@ -67,10 +70,15 @@ export class Pictures {
   }
 }
 
-/** Image, log-density, typicality and whether it is off-manifold, for each of n codes, from the arrays of an answer under a prefix. */
+/**
+ * Image, log-density, typicality and whether it is off-manifold, for each of n codes, from the
+ * arrays of an answer under a prefix.
+ */
 export function unfold(arrays: Arrays, count: number, prefix = ""): Decoded[] {
   const images = imagesOf(arrays, `${prefix}images`);
-  const logProb = arrays.tensors.has(`${prefix}log_prob`) ? floats(arrays, `${prefix}log_prob`) : null;
+  const logProb = arrays.tensors.has(`${prefix}log_prob`)
+    ? floats(arrays, `${prefix}log_prob`)
+    : null;
   const offManifold = arrays.tensors.get(`${prefix}off_manifold`)?.data;
   const typicality = arrays.tensors.get(`${prefix}typicality`)?.data;
   return Array.from({ length: count }, (_, k) => ({
@@ -88,5 +96,10 @@ export function imagesOf(arrays: Arrays, name: string): Bytes[] {
   const [height, width, channels] = tensor.shape.slice(-3) as [number, number, number];
   const size = height * width * channels;
   const data = tensor.data as Uint8Array;
-  return Array.from({ length: size ? data.length / size : 0 }, (_, k) => ({ bytes: data.subarray(k * size, (k + 1) * size), height, width, channels }));
+  return Array.from({ length: size ? data.length / size : 0 }, (_, k) => ({
+    bytes: data.subarray(k * size, (k + 1) * size),
+    height,
+    width,
+    channels,
+  }));
 }

@@ -10,9 +10,15 @@ import { letter } from "./words";
 export function putWaypoint(app: App, code: Code, index = app.store.state.waypoints.length): void {
   const { waypoints } = app.store.state;
   if (waypoints.length >= app.about.limits.waypoints && index >= waypoints.length) {
-    return app.say(`A path has at most ${app.about.limits.waypoints} waypoints; remove one first.`, "trouble");
+    return app.say(
+      `A path has at most ${app.about.limits.waypoints} waypoints; remove one first.`,
+      "trouble",
+    );
   }
-  const next = index < waypoints.length ? waypoints.map((waypoint, k) => (k === index ? code : waypoint)) : [...waypoints, code];
+  const next =
+    index < waypoints.length
+      ? waypoints.map((waypoint, k) => (k === index ? code : waypoint))
+      : [...waypoints, code];
   const place = Math.min(index, waypoints.length);
   app.store.change({ waypoints: next, chosen: place });
   app.selection.set({ code, title: `Waypoint ${letter(place)}`, waypoint: place });
@@ -26,12 +32,17 @@ export function removeWaypoint(app: App, index: number): void {
   app.say(`Waypoint ${letter(index)} removed.`, "news");
 }
 
-/** The code of the paths that is farthest from the line A to B: the three span the plane of the detour. */
+/**
+ * The code of the paths that is farthest from the line A to B: the three span the plane of the
+ * detour.
+ */
 export function turningPoint(app: App): Code | null {
   const [a, b, c] = app.store.state.waypoints;
   if (!a || !b) return null;
   if (c) return c;
-  const results = app.paths.rows.value.flatMap((row) => (row.verb === "travel" && row.result ? [row.result.points] : []));
+  const results = app.paths.rows.value.flatMap((row) =>
+    row.verb === "travel" && row.result ? [row.result.points] : [],
+  );
   let [best, farthest]: [Code | null, number] = [null, 1e-3];
   for (const code of results.flat()) {
     const far = offLine(a, b, code);
@@ -59,11 +70,17 @@ export async function examplePair(app: App): Promise<readonly [Code, Code] | nul
   return attempt(app, async () => {
     const answer = await app.backend.codes(part, offset, count, "means,log_prob,typicality");
     const means = rows(answer, "means");
-    const typicality = answer.tensors.has("typicality") ? floats(answer, "typicality") : new Float32Array(count).fill(1);
+    const typicality = answer.tensors.has("typicality")
+      ? floats(answer, "typicality")
+      : new Float32Array(count).fill(1);
     const typical = means.filter((_, k) => typicality[k]! > 0.25);
-    const pairs = typical.slice(0, Math.floor(typical.length / 2)).map((a, k) => [a, typical[typical.length - 1 - k]!] as const);
+    const pairs = typical
+      .slice(0, Math.floor(typical.length / 2))
+      .map((a, k) => [a, typical[typical.length - 1 - k]!] as const);
     if (!pairs.length) return null;
-    const middles = await app.pictures.at(pairs.map(([a, b]) => a.map((v, i) => Math.fround((v + b[i]!) / 2))));
+    const middles = await app.pictures.at(
+      pairs.map(([a, b]) => a.map((v, i) => Math.fround((v + b[i]!) / 2))),
+    );
     const depth = middles.map((middle) => middle.logProb ?? 0);
     return pairs[depth.indexOf(Math.min(...depth))]!;
   });

@@ -37,7 +37,12 @@ export class Camera {
   zoomed(factor: number, [px, py]: Place): Window {
     const [x, y] = this.toPlane([px, py]);
     const { left, right, bottom, top } = this.window;
-    return { left: x + (left - x) * factor, right: x + (right - x) * factor, bottom: y + (bottom - y) * factor, top: y + (top - y) * factor };
+    return {
+      left: x + (left - x) * factor,
+      right: x + (right - x) * factor,
+      bottom: y + (bottom - y) * factor,
+      top: y + (top - y) * factor,
+    };
   }
 }
 
@@ -56,7 +61,12 @@ export function around(places: readonly Place[], margin: number): Window | null 
   if (!places.length) return null;
   const xs = places.map((place) => place[0]);
   const ys = places.map((place) => place[1]);
-  const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const [left, right, bottom, top] = [
+    Math.min(...xs),
+    Math.max(...xs),
+    Math.min(...ys),
+    Math.max(...ys),
+  ];
   const half = Math.max((right - left) / 2, (top - bottom) / 2, 1e-3) * (1 + 2 * margin);
   const [x, y] = [(left + right) / 2, (bottom + top) / 2];
   return { left: x - half, right: x + half, bottom: y - half, top: y + half };

@@ -6,7 +6,10 @@ import type { View } from "../state/state";
 import { THRESHOLD } from "../ui/colour/tables";
 import { niceStep } from "../ui/ticks";
 
-/** What is drawn, and how its values lie on the colour table: low at 0, middle at `share`, high at 1. */
+/**
+ * What is drawn, and how its values lie on the colour table: low at 0, middle at `share`, high at
+ * 1.
+ */
 export interface Field {
   readonly shown: Grid | "minus heights";
   readonly heights: Grid; // of which contours are drawn
@@ -27,6 +30,21 @@ export function fieldOf(plane: Plane, view: View): Field {
     const shown = grids[view === "confusion" ? "confusion" : "realness"]!;
     return { shown, low: 0, middle: 0.5, share: 0.5, high: 1, ...around };
   }
-  if (view === "log_prob") return { shown: heights, low: range.low, middle: threshold ?? (range.low + range.high) / 2, share: threshold === null ? 0.5 : THRESHOLD, high: range.high, ...around };
-  return { shown: "minus heights", low: -range.high, middle: -(range.low + range.high) / 2, share: 0.5, high: -range.low, ...around };
+  if (view === "log_prob")
+    return {
+      shown: heights,
+      low: range.low,
+      middle: threshold ?? (range.low + range.high) / 2,
+      share: threshold === null ? 0.5 : THRESHOLD,
+      high: range.high,
+      ...around,
+    };
+  return {
+    shown: "minus heights",
+    low: -range.high,
+    middle: -(range.low + range.high) / 2,
+    share: 0.5,
+    high: -range.low,
+    ...around,
+  };
 }

@@ -1,4 +1,7 @@
-/** The map while a run trains: the codes of held-out images, and the density that D_z has learned so far. */
+/**
+ * The map while a run trains: the codes of held-out images, and the density that D_z has learned so
+ * far.
+ */
 
 import type { Window } from "../api/backend";
 import { floats } from "../api/wire";
@@ -34,7 +37,17 @@ export class Growing {
 
   constructor(private readonly theme: Signal<Theme>) {
     this.canvas.setAttribute("role", "img");
-    this.element.append(this.scene ? this.canvas : h("p", { className: "missing" }, "This browser has no WebGL 2, so the map cannot be drawn while it grows."), this.caption, this.key);
+    this.element.append(
+      this.scene
+        ? this.canvas
+        : h(
+            "p",
+            { className: "missing" },
+            "This browser has no WebGL 2, so the map cannot be drawn while it grows.",
+          ),
+      this.caption,
+      this.key,
+    );
     theme.listen(() => this.draw());
     new ResizeObserver(() => this.resize()).observe(this.canvas);
   }
@@ -56,11 +69,18 @@ export class Growing {
     if (!shown) return;
     this.caption.textContent = inWords(shown);
     this.canvas.setAttribute("aria-label", `${inWords(shown)} ${extent(shown)}`);
-    this.key.replaceChildren(...(shown.labels.length ? [classKey(shown.classes, theme.value)] : []));
+    this.key.replaceChildren(
+      ...(shown.labels.length ? [classKey(shown.classes, theme.value)] : []),
+    );
     if (!scene) return;
     scene.show(shown.plane && fieldOf(shown.plane, "log_prob"));
     scene.scatter(shown.places, paints(shown, theme.value));
-    scene.dress("log_prob", theme.value, { contours: true, relief: true, muted: shown.labels.length > 0 }, true);
+    scene.style(
+      "log_prob",
+      theme.value,
+      { contours: true, relief: true, muted: shown.labels.length > 0 },
+      true,
+    );
     scene.lookAt(shown.window);
   }
 }
@@ -68,7 +88,14 @@ export class Growing {
 export function grown(answer: Arrays): Growth {
   const { step, window, classes } = answer.about as Pick<Growth, "step" | "window" | "classes">;
   const plane = answer.tensors.has("realness") ? understood(answer, "growing", null) : null;
-  return { step, window, classes, plane, places: floats(answer, "xy"), labels: answer.tensors.get("labels")?.data ?? [] };
+  return {
+    step,
+    window,
+    classes,
+    plane,
+    places: floats(answer, "xy"),
+    labels: answer.tensors.get("labels")?.data ?? [],
+  };
 }
 
 /** RGBA bytes of every code: by its class, where it has one. */
@@ -88,7 +115,9 @@ export function inWords({ step, places, plane }: Growth): string {
   const codes = `${(places.length / 2).toLocaleString("en")} held-out images`;
   if (step === null) return `The density that D_z has learned so far, with the codes of ${codes}.`;
   const there = `The codes of ${codes} after ${step.toLocaleString("en")} steps, on the plane in which they vary most`;
-  return plane ? `${there}, and the density that D_z has learned so far.` : `${there}. Their density is learned once the networks are trained.`;
+  return plane
+    ? `${there}, and the density that D_z has learned so far.`
+    : `${there}. Their density is learned once the networks are trained.`;
 }
 
 /** Its size, for those who cannot see it. */

@@ -25,7 +25,13 @@ export class Legend {
   constructor(private readonly app: App) {
     app.chart.plane.listen(() => this.draw());
     app.theme.listen(() => this.draw());
-    app.store.listen((now, before) => (now.view !== before.view || now.points !== before.points || now.contours !== before.contours) && this.draw());
+    app.store.listen(
+      (now, before) =>
+        (now.view !== before.view ||
+          now.points !== before.points ||
+          now.contours !== before.contours) &&
+        this.draw(),
+    );
   }
 
   private draw(): void {
@@ -36,10 +42,27 @@ export class Legend {
     if (plane) {
       const field = fieldOf(plane, view);
       const [name, unit] = NAMES[view];
-      parts.push(h("figcaption", {}, h("b", {}, name), h("span", {}, unit)), this.bar(view), this.scale(field));
-      if (contours && plane.grids.log_prob) parts.push(h("p", {}, field.spacing === 1 ? "a contour a nat" : `contours every ${number(field.spacing, field.spacing < 1 ? 1 : 0)} nats`, ...(field.threshold === null ? [] : [h("span", { className: "threshold-key" }), "density threshold"])));
+      parts.push(
+        h("figcaption", {}, h("b", {}, name), h("span", {}, unit)),
+        this.bar(view),
+        this.scale(field),
+      );
+      if (contours && plane.grids.log_prob)
+        parts.push(
+          h(
+            "p",
+            {},
+            field.spacing === 1
+              ? "a contour a nat"
+              : `contours every ${number(field.spacing, field.spacing < 1 ? 1 : 0)} nats`,
+            ...(field.threshold === null
+              ? []
+              : [h("span", { className: "threshold-key" }), "density threshold"]),
+          ),
+        );
     }
-    if (points === "label" && app.about.classes.length) parts.push(classKey(app.about.classes, app.theme.value));
+    if (points === "label" && app.about.classes.length)
+      parts.push(classKey(app.about.classes, app.theme.value));
     this.element.replaceChildren(...parts);
     this.element.hidden = !parts.length;
   }
@@ -49,14 +72,18 @@ export class Legend {
     canvas.setAttribute("aria-hidden", "true");
     const image = new ImageData(256, 1);
     const colours = table(view, this.app.theme.value);
-    for (let k = 0; k < 256; k++) image.data.set([colours[3 * k]!, colours[3 * k + 1]!, colours[3 * k + 2]!, 255], 4 * k);
+    for (let k = 0; k < 256; k++)
+      image.data.set([colours[3 * k]!, colours[3 * k + 1]!, colours[3 * k + 2]!, 255], 4 * k);
     canvas.getContext("2d")!.putImageData(image, 0, 0);
     return canvas;
   }
 
   private scale(field: ReturnType<typeof fieldOf>): HTMLElement {
     const { low, middle, share, high } = field;
-    const at = (value: number) => (value < middle ? (share * (value - low)) / (middle - low) : share + ((1 - share) * (value - middle)) / (high - middle));
+    const at = (value: number) =>
+      value < middle
+        ? (share * (value - low)) / (middle - low)
+        : share + ((1 - share) * (value - middle)) / (high - middle);
     const scale = h("div", { className: "scale" });
     let [last, lastOnPhones] = [-Infinity, -Infinity];
     for (const value of ticks(low, high, 5)) {

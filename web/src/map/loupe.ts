@@ -34,8 +34,14 @@ export class Loupe {
     const logProb = plane.grids.log_prob && read(plane.grids.log_prob, place);
     const realness = plane.grids.realness && read(plane.grids.realness, place);
     const offManifold = logProb != null && plane.threshold !== null && logProb < plane.threshold;
-    const parts = [logProb != null ? `log q ${number(logProb)}` : "", realness != null ? `realness ${number(realness, 2)}` : ""];
-    this.words.replaceChildren(...parts.filter(Boolean).map((part) => h("span", {}, part)), ...(offManifold ? [h("strong", {}, "off-manifold")] : []));
+    const parts = [
+      logProb != null ? `log q ${number(logProb)}` : "",
+      realness != null ? `realness ${number(realness, 2)}` : "",
+    ];
+    this.words.replaceChildren(
+      ...parts.filter(Boolean).map((part) => h("span", {}, part)),
+      ...(offManifold ? [h("strong", {}, "off-manifold")] : []),
+    );
     this.element.classList.toggle("off-manifold", offManifold);
     if (!this.app.about.image) return;
     const code = chart.lift(place);

@@ -28,18 +28,29 @@ export class Overlay {
     this.grid.replaceChildren();
     for (const x of ticks(window.left, window.right, size.width / DEGREE)) {
       const [px] = camera.toPixels([x, 0]);
-      this.grid.append(svg("line", { x1: px, x2: px, y1: 0, y2: size.height }), svg("text", { x: px + 4, y: size.height - 6 }, words(x)));
+      this.grid.append(
+        svg("line", { x1: px, x2: px, y1: 0, y2: size.height }),
+        svg("text", { x: px + 4, y: size.height - 6 }, words(x)),
+      );
     }
     for (const y of ticks(window.bottom, window.top, size.height / DEGREE)) {
       const [, py] = camera.toPixels([0, y]);
       if (py > size.height - 24) continue; // the corner belongs to the other axis
       this.grid.append(svg("line", { x1: 0, x2: size.width, y1: py, y2: py }));
-      if (py > ZOOMS) this.grid.append(svg("text", { x: size.width - 6, y: py - 4, "text-anchor": "end" }, words(y)));
+      if (py > ZOOMS)
+        this.grid.append(
+          svg("text", { x: size.width - 6, y: py - 4, "text-anchor": "end" }, words(y)),
+        );
     }
   }
 
   /** Paths, with the frame that is selected at a share of each. */
-  draw(rows: readonly Row[], frame: number, camera: Camera, project: ((code: Code) => { place: Place; distance: number }) | null): void {
+  draw(
+    rows: readonly Row[],
+    frame: number,
+    camera: Camera,
+    project: ((code: Code) => { place: Place; distance: number }) | null,
+  ): void {
     this.routes.replaceChildren();
     if (!project) return;
     for (const row of rows) {
@@ -49,13 +60,28 @@ export class Overlay {
       if (row.verb !== "sample") this.line(row, dots);
       dots.forEach(([cx, cy], k) => {
         const off = !!row.result!.offManifold[k];
-        if (row.verb === "sample") this.routes.append(svg("rect", { class: "draw", x: cx - 3.5, y: cy - 3.5, width: 7, height: 7, fill: colour, transform: `rotate(45 ${cx} ${cy})` }));
+        if (row.verb === "sample")
+          this.routes.append(
+            svg("rect", {
+              class: "draw",
+              x: cx - 3.5,
+              y: cy - 3.5,
+              width: 7,
+              height: 7,
+              fill: colour,
+              transform: `rotate(45 ${cx} ${cy})`,
+            }),
+          );
         else if (off) this.routes.append(svg("circle", { class: "off", cx, cy, r: 4 }));
-        else if (k > 0 && k < dots.length - 1) this.routes.append(svg("circle", { class: "dot", cx, cy, r: 2.4, fill: colour }));
+        else if (k > 0 && k < dots.length - 1)
+          this.routes.append(svg("circle", { class: "dot", cx, cy, r: 2.4, fill: colour }));
       });
       if (row.verb === "sample") continue;
       const now = dots[Math.round(frame * (dots.length - 1))];
-      if (now) this.routes.append(svg("circle", { class: "now", cx: now[0], cy: now[1], r: 6, fill: colour }));
+      if (now)
+        this.routes.append(
+          svg("circle", { class: "now", cx: now[0], cy: now[1], r: 6, fill: colour }),
+        );
     }
   }
 
@@ -65,7 +91,13 @@ export class Overlay {
     const dashes = dash ? { "stroke-dasharray": dash } : {};
     this.routes.append(
       svg("polyline", { class: "casing", points }),
-      svg("polyline", { class: row.pending ? "route pending" : "route", points, stroke: colour, "data-row": row.id, ...dashes }),
+      svg("polyline", {
+        class: row.pending ? "route pending" : "route",
+        points,
+        stroke: colour,
+        "data-row": row.id,
+        ...dashes,
+      }),
     );
   }
 }

@@ -1,4 +1,7 @@
-/** Waypoints as buttons on the map, each with the image that it decodes to; they are dragged, focused, and moved by keys. */
+/**
+ * Waypoints as buttons on the map, each with the image that it decodes to; they are dragged,
+ * focused, and moved by keys.
+ */
 
 import type { Code, Place } from "../api/backend";
 import type { Decoded } from "../data/pictures";
@@ -38,7 +41,7 @@ export class Pins {
       const [x, y] = camera.toPixels(waypoint.place);
       pin.button.style.transform = `translate(${x}px, ${y}px)`;
       pin.button.classList.toggle("chosen", index === chosen);
-      pin.button.classList.toggle("afloat", waypoint.distance > off);
+      pin.button.classList.toggle("off-plane", waypoint.distance > off);
       pin.button.classList.toggle("below", y < 90);
       pin.button.classList.toggle("off-manifold", !!waypoint.decoded?.offManifold);
       pin.button.setAttribute("aria-label", labelOf(waypoint, index, off));
@@ -58,7 +61,11 @@ export class Pins {
   }
 
   private made(index: number): { button: HTMLButtonElement; image: Decoded["image"] } {
-    const button = h("button", { type: "button", className: "pin" }, h("span", { className: "disc" }, letter(index)));
+    const button = h(
+      "button",
+      { type: "button", className: "pin" },
+      h("span", { className: "disc" }, letter(index)),
+    );
     this.element.append(button);
     this.draggable(button, index);
     button.addEventListener("focus", () => this.moves.choose(index));
@@ -91,7 +98,9 @@ export class Pins {
   }
 
   private key(event: KeyboardEvent, index: number): void {
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
+      event.key
+    ];
     if (way && this.camera && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       event.stopPropagation();
@@ -119,8 +128,10 @@ export class Pins {
 
 function labelOf(waypoint: Pinned, index: number, off: number): string {
   const words = [`Waypoint ${letter(index)}`];
-  if (waypoint.decoded?.logProb != null) words.push(`log-density ${number(waypoint.decoded.logProb)}`);
-  if (waypoint.decoded) words.push(waypoint.decoded.offManifold ? "off-manifold" : "above the density threshold");
+  if (waypoint.decoded?.logProb != null)
+    words.push(`log-density ${number(waypoint.decoded.logProb)}`);
+  if (waypoint.decoded)
+    words.push(waypoint.decoded.offManifold ? "off-manifold" : "above the density threshold");
   if (waypoint.distance > off) words.push(`${number(waypoint.distance)} away from this plane`);
   return `${words.join(", ")}. Arrow keys move it, Delete removes it.`;
 }

@@ -1,4 +1,7 @@
-/** How anomalous a photo is compared with held-out images: the scorer of the library, with what it has learned. */
+/**
+ * How anomalous a photo is compared with held-out images: the scorer of the library, with what it
+ * has learned.
+ */
 
 import type { Code } from "../api/backend";
 import { floats } from "../api/wire";
@@ -21,10 +24,18 @@ export interface Evidence {
 export function scored(photo: Evidence, known: Arrays): Record<string, unknown> {
   const similar = nearest(photo.code, floats(known, "means"), floats(known, "neighbours")[0]!);
   const kinds = (["error", "width"] as const).filter((kind) => known.tensors.has(kind));
-  const raw = [-photo.logProb, ...kinds.map((kind) => Math.log(photo[kind]! + TINY) - mean(similar.map((row) => floats(known, kind)[row]!)))];
+  const raw = [
+    -photo.logProb,
+    ...kinds.map(
+      (kind) =>
+        Math.log(photo[kind]! + TINY) - mean(similar.map((row) => floats(known, kind)[row]!)),
+    ),
+  ];
   const [centre, scale] = [floats(known, "centre"), floats(known, "scale")];
   const surprises = raw.map((value, k) => (value - centre[k]!) / scale[k]!);
-  const weighed = surprises.map((value, k) => (value < 0 && kinds[k - 1] !== "width" ? TOO_GOOD * value : value));
+  const weighed = surprises.map((value, k) =>
+    value < 0 && kinds[k - 1] !== "width" ? TOO_GOOD * value : value,
+  );
   const distance = Math.hypot(...weighed);
   const ranked = floats(known, "ranked");
   const p = (1 + ranked.filter((one) => one >= distance).length) / (ranked.length + 1);
@@ -48,8 +59,11 @@ export function scored(photo: Evidence, known: Arrays): Record<string, unknown> 
 /** Rows of the codes nearest to one, the nearest first. */
 function nearest(code: Code, means: Float32Array, count: number): number[] {
   const d = code.length;
-  const squares = Float64Array.from({ length: means.length / d }, (_, row) => code.reduce((sum, z, i) => sum + (z - means[row * d + i]!) ** 2, 0));
+  const squares = Float64Array.from({ length: means.length / d }, (_, row) =>
+    code.reduce((sum, z, i) => sum + (z - means[row * d + i]!) ** 2, 0),
+  );
   return [...squares.keys()].sort((a, b) => squares[a]! - squares[b]!).slice(0, count);
 }
 
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const mean = (values: readonly number[]) =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;

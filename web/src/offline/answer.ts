@@ -2,8 +2,13 @@
 
 import type { Arrays, Numbers, Tensor } from "../api/wire";
 
-export function answer(tensors: Readonly<Record<string, Tensor | null>>, about: Readonly<Record<string, unknown>> = {}): Arrays {
-  const there = Object.entries(tensors).filter((entry): entry is [string, Tensor] => entry[1] !== null);
+export function answer(
+  tensors: Readonly<Record<string, Tensor | null>>,
+  about: Readonly<Record<string, unknown>> = {},
+): Arrays {
+  const there = Object.entries(tensors).filter(
+    (entry): entry is [string, Tensor] => entry[1] !== null,
+  );
   return { tensors: new Map(there), about };
 }
 

@@ -1,4 +1,7 @@
-/** An atlas read from its folder: the facts, the networks, and the real codes when they are first asked for. */
+/**
+ * An atlas read from its folder: the facts, the networks, and the real codes when they are first
+ * asked for.
+ */
 
 import { Gone, Refusal } from "../api/backend";
 import type { Code, Part } from "../api/backend";
@@ -9,7 +12,7 @@ import type { Facts } from "./facts";
 import { LatentMap } from "./latentmap";
 import { Networks } from "./networks";
 
-export class StillAtlas {
+export class OfflineAtlas {
   private readonly files = new Map<string, Promise<Arrays>>();
 
   private constructor(
@@ -18,10 +21,10 @@ export class StillAtlas {
     readonly networks: Networks,
   ) {}
 
-  static async open(address: string): Promise<StillAtlas> {
+  static async open(address: string): Promise<OfflineAtlas> {
     const folder = new URL(".", address);
     const facts = fromWire(await (await got(address)).json()) as Facts;
-    return new StillAtlas(folder, facts, new Networks(folder, facts.folder.networks));
+    return new OfflineAtlas(folder, facts, new Networks(folder, facts.folder.networks));
   }
 
   map(signal: AbortSignal, angle = 0): LatentMap {
@@ -44,7 +47,10 @@ export class StillAtlas {
 
   /** The direction of an attribute. */
   direction(name: string): Code {
-    const found = this.facts.folder.components[this.facts.attributes.findIndex((attribute) => attribute.name === name)];
+    const found =
+      this.facts.folder.components[
+        this.facts.attributes.findIndex((attribute) => attribute.name === name)
+      ];
     if (!found) throw new Refusal(`this folder has no attribute '${name}'`, 400);
     return found;
   }
@@ -53,7 +59,9 @@ export class StillAtlas {
   private file(name: string): Promise<Arrays> {
     const known = this.files.get(name);
     if (known) return known;
-    const read = got(new URL(`${name}.safetensors`, this.folder).href).then(async (answer) => readArrays(await answer.arrayBuffer()));
+    const read = got(new URL(`${name}.safetensors`, this.folder).href).then(async (answer) =>
+      readArrays(await answer.arrayBuffer()),
+    );
     this.files.set(name, read);
     read.catch(() => this.files.delete(name));
     return read;
@@ -63,7 +71,11 @@ export class StillAtlas {
   checked(codes: readonly Code[]): readonly Code[] {
     const d = this.facts.dimension;
     const wrong = codes.find((code) => code.length !== d);
-    if (wrong) throw new Refusal(`codes of this atlas have ${d} coordinates; one of ${wrong.length} was given`, 400);
+    if (wrong)
+      throw new Refusal(
+        `codes of this atlas have ${d} coordinates; one of ${wrong.length} was given`,
+        400,
+      );
     return codes;
   }
 }
@@ -75,6 +87,10 @@ async function got(address: string): Promise<Response> {
   } catch {
     throw new Gone("the host does not answer");
   }
-  if (!answer.ok) throw new Refusal(`${address.split("/").pop()} is missing in this folder (${answer.status})`, answer.status);
+  if (!answer.ok)
+    throw new Refusal(
+      `${address.split("/").pop()} is missing in this folder (${answer.status})`,
+      answer.status,
+    );
   return answer;
 }

@@ -1,7 +1,20 @@
-/** The backend without a server: a folder of files, and the networks in a worker of this browser. */
+/**
+ * The backend without a server: a folder of files, and the networks in a worker of this browser.
+ */
 
 import { Gone, Refusal } from "../api/backend";
-import type { About, Axes, Backend, Code, Format, Part, PlaneRequest, Progress, Settings, Verb } from "../api/backend";
+import type {
+  About,
+  Axes,
+  Backend,
+  Code,
+  Format,
+  Part,
+  PlaneRequest,
+  Progress,
+  Settings,
+  Verb,
+} from "../api/backend";
 import type { Arrays } from "../api/wire";
 import type { Asked, FromWorker, ToWorker } from "./messages";
 
@@ -10,15 +23,19 @@ interface Waiting {
   reject(reason: unknown): void;
 }
 
-export class FolderBackend implements Backend {
+export class OfflineBackend implements Backend {
   private readonly worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
   private readonly waiting = new Map<number, Waiting>();
   private asked = 0;
 
   /** The address of the folder's facts, relative to the page. */
   constructor(address: string) {
-    this.worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) => this.heard(data));
-    this.worker.addEventListener("error", (event) => this.broken(event.message || "the networks cannot run in this browser"));
+    this.worker.addEventListener("message", ({ data }: MessageEvent<FromWorker>) =>
+      this.heard(data),
+    );
+    this.worker.addEventListener("error", (event) =>
+      this.broken(event.message || "the networks cannot run in this browser"),
+    );
     this.post({ open: new URL(address, document.baseURI).href });
   }
 
@@ -30,15 +47,32 @@ export class FolderBackend implements Backend {
     return this.ask("plane", [request], signal);
   }
 
-  points(axes: Axes, part: Part, offset: number, count: number, signal?: AbortSignal): Promise<Arrays> {
+  points(
+    axes: Axes,
+    part: Part,
+    offset: number,
+    count: number,
+    signal?: AbortSignal,
+  ): Promise<Arrays> {
     return this.ask("points", [axes, part, offset, count], signal);
   }
 
-  codes(part: Part, offset: number, count: number, fields: string, signal?: AbortSignal): Promise<Arrays> {
+  codes(
+    part: Part,
+    offset: number,
+    count: number,
+    fields: string,
+    signal?: AbortSignal,
+  ): Promise<Arrays> {
     return this.ask("codes", [part, offset, count, fields], signal);
   }
 
-  thumbnails(part: Part, indices: readonly number[], size: number, signal?: AbortSignal): Promise<ImageBitmap> {
+  thumbnails(
+    part: Part,
+    indices: readonly number[],
+    size: number,
+    signal?: AbortSignal,
+  ): Promise<ImageBitmap> {
     return this.ask("thumbnails", [part, indices, size], signal);
   }
 
@@ -58,7 +92,12 @@ export class FolderBackend implements Backend {
     return this.ask("neighbours", [codes, k, part], signal);
   }
 
-  export(points: readonly Code[], format: Format, seconds: number, signal?: AbortSignal): Promise<Blob> {
+  export(
+    points: readonly Code[],
+    format: Format,
+    seconds: number,
+    signal?: AbortSignal,
+  ): Promise<Blob> {
     return this.ask("export", [points, format, seconds], signal);
   }
 

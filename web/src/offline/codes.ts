@@ -3,10 +3,16 @@
 import type { Code, Part } from "../api/backend";
 import type { Arrays, Tensor } from "../api/wire";
 import { answer, tensor } from "./answer";
-import type { StillAtlas } from "./atlas";
+import type { OfflineAtlas } from "./atlas";
 
 /** Some fields of some codes. */
-export async function codes(atlas: StillAtlas, part: Part, offset: number, count: number, fields: string): Promise<Arrays> {
+export async function codes(
+  atlas: OfflineAtlas,
+  part: Part,
+  offset: number,
+  count: number,
+  fields: string,
+): Promise<Arrays> {
   const all = (await atlas.codes(part)).tensors;
   const total = all.get("labels")!.shape[0]!;
   const [from, to] = [Math.min(offset, total), Math.min(offset + count, total)];
@@ -15,13 +21,21 @@ export async function codes(atlas: StillAtlas, part: Part, offset: number, count
     const whole = all.get(name);
     if (!whole) continue;
     const width = whole.data.length / total;
-    some[name] = { shape: [to - from, ...whole.shape.slice(1)], data: whole.data.slice(from * width, to * width) };
+    some[name] = {
+      shape: [to - from, ...whole.shape.slice(1)],
+      data: whole.data.slice(from * width, to * width),
+    };
   }
   return answer(some, { total });
 }
 
 /** The real codes nearest to some codes, the nearest first. */
-export async function neighbours(atlas: StillAtlas, places: readonly Code[], k: number, part: Part): Promise<Arrays> {
+export async function neighbours(
+  atlas: OfflineAtlas,
+  places: readonly Code[],
+  k: number,
+  part: Part,
+): Promise<Arrays> {
   const means = await atlas.means(part);
   const near = atlas.checked(places).map((place) => nearest(means, place, k));
   const count = near[0]?.indices.length ?? 0;
@@ -32,7 +46,11 @@ export async function neighbours(atlas: StillAtlas, places: readonly Code[], k: 
 }
 
 /** Numbers of the k rows nearest to a place, and their distances. */
-export function nearest(means: Float32Array, place: Code, k: number): { indices: number[]; distances: number[] } {
+export function nearest(
+  means: Float32Array,
+  place: Code,
+  k: number,
+): { indices: number[]; distances: number[] } {
   const d = place.length;
   const squares = new Float64Array(means.length / d);
   for (let row = 0; row < squares.length; row++) {
@@ -41,6 +59,9 @@ export function nearest(means: Float32Array, place: Code, k: number): { indices:
     squares[row] = square;
   }
   const limit = Float64Array.from(squares).sort()[Math.min(k, squares.length) - 1] ?? 0;
-  const indices = [...squares.keys()].filter((row) => squares[row]! <= limit).sort((a, b) => squares[a]! - squares[b]!).slice(0, k);
+  const indices = [...squares.keys()]
+    .filter((row) => squares[row]! <= limit)
+    .sort((a, b) => squares[a]! - squares[b]!)
+    .slice(0, k);
   return { indices, distances: indices.map((row) => Math.sqrt(squares[row]!)) };
 }

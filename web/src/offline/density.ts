@@ -1,4 +1,7 @@
-/** What planners ask of a density, so that they can be tested on densities in closed form, without networks. */
+/**
+ * What planners ask of a density, so that they can be tested on densities in closed form, without
+ * networks.
+ */
 
 import type { Code } from "../api/backend";
 

@@ -1,4 +1,7 @@
-/** Lowering the energy of a whole path: L-BFGS with backtracking, in coordinates where the metric of |dz|² is Euclidean. */
+/**
+ * Lowering the energy of a whole path: L-BFGS with backtracking, in coordinates where the metric of
+ * |dz|² is Euclidean.
+ */
 
 import type { Code } from "../api/backend";
 import { add, dot, lerp, norm, scaled, subtract } from "./vectors";
@@ -9,7 +12,9 @@ const SUFFICIENT = 1e-4; // share of the decrease promised by the slope that an 
 const ROUNDING = 1.2e-7; // of energies that come from single precision
 
 /** The energy of a path, and its gradient at each point. */
-export type Energy = (points: Path) => Promise<{ readonly value: number; readonly slopes: readonly Code[] }>;
+export type Energy = (
+  points: Path,
+) => Promise<{ readonly value: number; readonly slopes: readonly Code[] }>;
 
 export interface Relaxed {
   readonly points: Path;
@@ -26,7 +31,12 @@ interface Move {
 }
 
 /** Move the inner points of a path until its energy falls no further; see `travel/descent.py`. */
-export async function minimise(energy: Energy, points: Path, iterations: number, tolerance: number): Promise<Relaxed> {
+export async function minimise(
+  energy: Energy,
+  points: Path,
+  iterations: number,
+  tolerance: number,
+): Promise<Relaxed> {
   const bridge = new Bridge(points);
   let u: Code = bridge.coordinates(points);
   let { value, slope } = await bridge.evaluate(energy, u);
@@ -50,12 +60,19 @@ export async function minimise(energy: Energy, points: Path, iterations: number,
       [u, value, slope, step] = [trial, there.value, there.slope, 1];
       direction = twoLoops(slope, memory, scale);
     } else {
-      // the parabola through E, its slope and E at the trial step is lowest at this share of the step
+      // the parabola through E, its slope and E at the trial step is lowest at this share of the
+      // step
       const lowest = -promised / (2 * (there.value - value - promised));
       step *= Number.isFinite(there.value) ? Math.min(Math.max(lowest, 0.1), 0.5) : 0.1;
     }
   }
-  return { points: bridge.points(u), energy: value, converged: residual() <= tolerance, residual: residual(), iterations: done };
+  return {
+    points: bridge.points(u),
+    energy: value,
+    converged: residual() <= tolerance,
+    residual: residual(),
+    iterations: done,
+  };
 }
 
 /** -H grad E, with H the L-BFGS inverse Hessian (Nocedal and Wright, algorithm 7.4). */
@@ -75,8 +92,8 @@ function twoLoops(slope: Code, memory: readonly Move[], scale: number): Code {
 }
 
 /**
- * Coordinates u of a path with fixed ends: z_k = (1 - s_k) z_A + s_k z_B + Σ_j φ_j(s_k) u_j with s_k = k / (F - 1),
- * φ_j(s) = √2 sin(π j s) / ω_j and ω_j = 2 (F - 1) sin(π j / 2 (F - 1)), so that
+ * Coordinates u of a path with fixed ends: z_k = (1 - s_k) z_A + s_k z_B + Σ_j φ_j(s_k) u_j with
+ * s_k = k / (F - 1), φ_j(s) = √2 sin(π j s) / ω_j and ω_j = 2 (F - 1) sin(π j / 2 (F - 1)), so that
  * |γ|² = (F - 1) Σ |z_{k+1} - z_k|² = |z_B - z_A|² + |u|².
  */
 class Bridge {
@@ -92,7 +109,11 @@ class Bridge {
     this.steps = points.length - 1;
     const inner = Array.from({ length: this.steps - 1 }, (_, k) => k + 1);
     this.omega = inner.map((j) => 2 * this.steps * Math.sin((Math.PI * j) / (2 * this.steps)));
-    this.waves = inner.map((k) => inner.map((j, at) => (Math.SQRT2 * Math.sin((Math.PI * j * k) / this.steps)) / this.omega[at]!));
+    this.waves = inner.map((k) =>
+      inner.map(
+        (j, at) => (Math.SQRT2 * Math.sin((Math.PI * j * k) / this.steps)) / this.omega[at]!,
+      ),
+    );
   }
 
   points(u: Code): Code[] {
@@ -109,8 +130,12 @@ class Bridge {
 
   /** u of a path; inverse of `points`. */
   coordinates(points: Path): Code {
-    const bent = points.slice(1, -1).map((z, k) => subtract(z, lerp(this.start, this.end, (k + 1) / this.steps)));
-    return this.omega.flatMap((omega, j) => this.along(bent, j).map((x) => (x * omega ** 2) / this.steps));
+    const bent = points
+      .slice(1, -1)
+      .map((z, k) => subtract(z, lerp(this.start, this.end, (k + 1) / this.steps)));
+    return this.omega.flatMap((omega, j) =>
+      this.along(bent, j).map((x) => (x * omega ** 2) / this.steps),
+    );
   }
 
   square(u: Code): number {

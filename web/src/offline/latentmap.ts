@@ -22,7 +22,11 @@ export class LatentMap implements Density, Membership {
     private readonly angle = 0,
   ) {
     const level = facts.folder.levels.find((one) => Math.abs(one.angle - angle) < SAME);
-    if (!level) throw new Refusal(`this folder knows nothing of the noise level at ${angle.toFixed(3)} radians; open the run with latent-atlas serve`, 400);
+    if (!level)
+      throw new Refusal(
+        `this folder knows nothing of the noise level at ${angle.toFixed(3)} radians; open the run with latent-atlas serve`,
+        400,
+      );
     this.level = level;
     this.sharpness = angle > 0 ? 1 : facts.folder.calibration.scale;
     this.hasNoiseLevels = facts.folder.levels.length > 1;
@@ -37,12 +41,18 @@ export class LatentMap implements Density, Membership {
   }
 
   threshold(share: number): number {
-    return quantile(this.level.quantiles.map((value) => value ?? -Infinity), share);
+    return quantile(
+      this.level.quantiles.map((value) => value ?? -Infinity),
+      share,
+    );
   }
 
   /** The share of held-out codes that are less likely than codes of such a log-density. */
   rank(logProb: number): number {
-    return shareBelow(this.level.quantiles.map((value) => value ?? -Infinity), logProb);
+    return shareBelow(
+      this.level.quantiles.map((value) => value ?? -Infinity),
+      logProb,
+    );
   }
 
   /** The log-density below which a code is off-manifold at this level. */
@@ -56,7 +66,10 @@ export class LatentMap implements Density, Membership {
     const logit = new Float32Array(n);
     const logProb = this.facts.has_log_prob ? new Float32Array(n) : null;
     for (let from = 0; from < n; from += PIECE) {
-      const found = await this.run("map", codes.subarray(from * this.facts.dimension, (from + PIECE) * this.facts.dimension));
+      const found = await this.run(
+        "map",
+        codes.subarray(from * this.facts.dimension, (from + PIECE) * this.facts.dimension),
+      );
       logit.set(found.get("logit")!, from);
       logProb?.set(found.get("log_prob")!, from);
     }
@@ -77,7 +90,10 @@ export class LatentMap implements Density, Membership {
     const logProb = new Float32Array(codes.length);
     const score: Code[] = [];
     for (let from = 0; from < codes.length; from += PIECE) {
-      const found = await this.run("slopes", flat(codes.slice(from, from + PIECE), this.facts.dimension));
+      const found = await this.run(
+        "slopes",
+        flat(codes.slice(from, from + PIECE), this.facts.dimension),
+      );
       logProb.set(found.get("log_prob")!, from);
       score.push(...unflat(found.get("score")!, this.facts.dimension));
     }
@@ -86,7 +102,10 @@ export class LatentMap implements Density, Membership {
 
   async logit(code: Code): Promise<{ value: number; slope: Code }> {
     const found = await this.run("slopes", flat([code], this.facts.dimension));
-    return { value: this.calibrated(found.get("logit")![0]!), slope: Array.from(found.get("logit_slope")!, (x) => this.sharpness * x) };
+    return {
+      value: this.calibrated(found.get("logit")![0]!),
+      slope: Array.from(found.get("logit_slope")!, (x) => this.sharpness * x),
+    };
   }
 
   private run(name: string, codes: Float32Array): Promise<Outputs> {

@@ -2,7 +2,9 @@
 
 import type { Backend } from "../api/backend";
 
-/** The verbs that are answered by the worker; a signal is not sent, but a message where it is heard. */
+/**
+ * The verbs that are answered by the worker; a signal is not sent, but a message where it is heard.
+ */
 export type Asked = Exclude<keyof Backend, "picture">;
 
 export type ToWorker =

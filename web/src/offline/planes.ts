@@ -4,7 +4,7 @@ import { Refusal } from "../api/backend";
 import type { Axes, Code, Part, PlaneRequest, Window } from "../api/backend";
 import type { Arrays } from "../api/wire";
 import { answer, tensor } from "./answer";
-import type { StillAtlas } from "./atlas";
+import type { OfflineAtlas } from "./atlas";
 import type { LatentMap } from "./latentmap";
 import { add, dot, norm, scaled, subtract } from "./vectors";
 
@@ -15,21 +15,31 @@ const EXTENT = 0.005; // share of the codes that a window leaves out at either s
 export class Planes {
   private speed = 0; // codes a second, as the last plane took; 0 before any
 
-  constructor(private readonly atlas: StillAtlas) {}
+  constructor(private readonly atlas: OfflineAtlas) {}
 
-  /** The map on a plane; with fewer pixels than asked for where this machine would take too long. */
+  /**
+   * The map on a plane; with fewer pixels than asked for where this machine would take too long.
+   */
   async plane(request: PlaneRequest, signal: AbortSignal): Promise<Arrays> {
     const map = this.atlas.map(signal, request.level);
     const axes = this.axes(request);
     const window = request.window ?? (await this.home(request, axes));
-    const affordable = this.speed ? Math.floor(Math.sqrt(this.speed * PATIENCE)) : request.resolution;
-    const side = Math.max(Math.min(request.resolution, affordable), Math.min(LEAST, request.resolution));
+    const affordable = this.speed
+      ? Math.floor(Math.sqrt(this.speed * PATIENCE))
+      : request.resolution;
+    const side = Math.max(
+      Math.min(request.resolution, affordable),
+      Math.min(LEAST, request.resolution),
+    );
     if (!this.speed) await map.read(Float32Array.from(axes.origin)); // the network is fetched now, which is not its speed
     const began = performance.now();
     const { logit, logProb } = await map.read(lifted(axes, window, side));
     const measured = (side * side * 1000) / Math.max(performance.now() - began, 1);
     this.speed = Math.max(measured, 0.8 * this.speed); // other work may have come between
-    const arrows = request.arrows > 0 && this.atlas.facts.has_log_prob ? await scores(map, axes, window, request.arrows) : null;
+    const arrows =
+      request.arrows > 0 && this.atlas.facts.has_log_prob
+        ? await scores(map, axes, window, request.arrows)
+        : null;
     const calibrated = logit.map((value) => map.calibrated(value));
     const d = this.atlas.facts.dimension;
     return answer(
@@ -70,27 +80,59 @@ export class Planes {
     const { components, mean } = this.atlas.facts.folder;
     if (plane.kind === "through") {
       const [a, b, c] = this.atlas.checked(plane.codes);
-      if (!a || !b || !c) throw new Refusal(`a plane goes through three codes; ${plane.codes.length} were given`, 400);
-      return { origin: a, axes: spanned(subtract(b, a), subtract(c, a), "the three codes lie on one line, so they span no plane; choose a third one off it") };
+      if (!a || !b || !c)
+        throw new Refusal(
+          `a plane goes through three codes; ${plane.codes.length} were given`,
+          400,
+        );
+      return {
+        origin: a,
+        axes: spanned(
+          subtract(b, a),
+          subtract(c, a),
+          "the three codes lie on one line, so they span no plane; choose a third one off it",
+        ),
+      };
     }
-    const [x, y] = plane.kind === "attributes" ? plane.attributes.map((name) => this.atlas.direction(name)) : components;
-    if (!x || !y) throw new Refusal("these codes have one coordinate, so they span no plane; there is nothing to draw", 400);
-    return { origin: mean, axes: spanned(x, y, "the two directions are parallel, so they span no plane; choose others") };
+    const [x, y] =
+      plane.kind === "attributes"
+        ? plane.attributes.map((name) => this.atlas.direction(name))
+        : components;
+    if (!x || !y)
+      throw new Refusal(
+        "these codes have one coordinate, so they span no plane; there is nothing to draw",
+        400,
+      );
+    return {
+      origin: mean,
+      axes: spanned(x, y, "the two directions are parallel, so they span no plane; choose others"),
+    };
   }
 
   /** The window that shows what the plane is through, or nearly all of the codes. */
   private async home({ plane }: PlaneRequest, axes: Axes): Promise<Window> {
     if (plane.kind === "through") {
-      const places = plane.codes.map((code) => axes.axes.map((axis) => dot(subtract(code, axes.origin), axis)));
-      return fitted(places.map((place) => place[0]!), places.map((place) => place[1]!), 0, 0.35);
+      const places = plane.codes.map((code) =>
+        axes.axes.map((axis) => dot(subtract(code, axes.origin), axis)),
+      );
+      return fitted(
+        places.map((place) => place[0]!),
+        places.map((place) => place[1]!),
+        0,
+        0.35,
+      );
     }
     const xy = (await this.points(axes, "train", 0, Infinity)).tensors.get("xy")!.data;
-    const column = (from: number) => Array.from({ length: xy.length / 2 }, (_, k) => xy[2 * k + from]!).sort((a, b) => a - b);
+    const column = (from: number) =>
+      Array.from({ length: xy.length / 2 }, (_, k) => xy[2 * k + from]!).sort((a, b) => a - b);
     return fitted(column(0), column(1), EXTENT, 0.08);
   }
 }
 
-/** The square window around sorted or few coordinates but for a share at either end, enlarged on each side by a margin. */
+/**
+ * The square window around sorted or few coordinates but for a share at either end, enlarged on
+ * each side by a margin.
+ */
 function fitted(x: readonly number[], y: readonly number[], share: number, margin: number): Window {
   const [[left, right], [bottom, top]] = [x, y].map((values) => {
     const sorted = [...values].sort((a, b) => a - b);
@@ -106,7 +148,8 @@ function fitted(x: readonly number[], y: readonly number[], share: number, margi
 function spanned(first: Code, second: Code, parallel: string): [Code, Code] {
   const x = scaled(first, 1 / Math.max(norm(first), 1e-30));
   const across = add(second, x, -dot(second, x));
-  if (norm(first) === 0 || norm(across) < 1e-4 * Math.max(norm(second), 1e-4)) throw new Refusal(parallel, 400);
+  if (norm(first) === 0 || norm(across) < 1e-4 * Math.max(norm(second), 1e-4))
+    throw new Refusal(parallel, 400);
   return [x, scaled(across, 1 / norm(across))];
 }
 
@@ -126,14 +169,31 @@ function lifted({ origin, axes }: Axes, window: Window, side: number): Float32Ar
 }
 
 /** The score at the centres of equal cells, in the plane's axes. */
-async function scores(map: LatentMap, axes: Axes, window: Window, count: number): Promise<Float32Array> {
-  const [halfX, halfY] = [(window.right - window.left) / count / 2, (window.top - window.bottom) / count / 2];
-  const centres = { left: window.left + halfX, right: window.right - halfX, bottom: window.bottom + halfY, top: window.top - halfY };
+async function scores(
+  map: LatentMap,
+  axes: Axes,
+  window: Window,
+  count: number,
+): Promise<Float32Array> {
+  const [halfX, halfY] = [
+    (window.right - window.left) / count / 2,
+    (window.top - window.bottom) / count / 2,
+  ];
+  const centres = {
+    left: window.left + halfX,
+    right: window.right - halfX,
+    bottom: window.bottom + halfY,
+    top: window.top - halfY,
+  };
   const d = axes.origin.length;
   const codes = lifted(axes, centres, count);
-  const places = Array.from({ length: count * count }, (_, k) => Array.from(codes.subarray(k * d, (k + 1) * d)));
+  const places = Array.from({ length: count * count }, (_, k) =>
+    Array.from(codes.subarray(k * d, (k + 1) * d)),
+  );
   const { score } = await map.slopes(places);
-  return Float32Array.from(score.flatMap((slope) => [dot(slope, axes.axes[0]), dot(slope, axes.axes[1])]));
+  return Float32Array.from(
+    score.flatMap((slope) => [dot(slope, axes.axes[0]), dot(slope, axes.axes[1])]),
+  );
 }
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));

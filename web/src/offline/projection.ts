@@ -17,8 +17,8 @@ export interface Projected {
 }
 
 /**
- * Projected log q along the score until it is the target, from the noise level at which the code is most likely to the
- * density itself, by gradient ascent with backtracking.
+ * Climb log q along the score until it is the target, from the noise level at which the code is
+ * most likely to the density itself, by gradient ascent with backtracking.
  */
 export async function project(density: Density, code: Code, target: number): Promise<Projected> {
   const before = await height(density, code);

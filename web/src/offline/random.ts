@@ -27,6 +27,9 @@ export class Random {
 
   /** A draw of N(0, I), by the transform of Box and Muller. */
   normal(dimension: number): Code {
-    return Array.from({ length: dimension }, () => Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform()));
+    return Array.from(
+      { length: dimension },
+      () => Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform()),
+    );
   }
 }

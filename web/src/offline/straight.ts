@@ -5,7 +5,11 @@ import { dot, equal, lerp, norm, scaled } from "./vectors";
 
 /** z(s) = (1 - s) z_A + s z_B at equal steps. */
 export function linear(start: Code, end: Code, frames: number): number[][] {
-  return exact(equal(1, frames).map((s) => lerp(start, end, s)), start, end);
+  return exact(
+    equal(1, frames).map((s) => lerp(start, end, s)),
+    start,
+    end,
+  );
 }
 
 /** From z_A to z_B at constant angular speed while the radius changes linearly. */

@@ -1,4 +1,7 @@
-/** Traversals: paths along a direction that keep other directions and stay above the density threshold. */
+/**
+ * Traversals: paths along a direction that keep other directions and stay above the density
+ * threshold.
+ */
 
 import { Refusal } from "../api/backend";
 import type { Code } from "../api/backend";
@@ -10,11 +13,20 @@ const CORRECTIONS = 20; // of each step, by the shortest way back above the thre
 const BARELY = 1e-3; // nats: a correction aims so far above the threshold, so that it ends
 
 /**
- * From a code by so much along the unit vector u, in equal steps of <z, u>. Each is z + P u, with P the projection
- * orthogonal to what is kept, and is corrected along P' grad log q, P' orthogonal to u as well, until log q is at the
- * threshold. Where that fails the path stays where it is: there is no more of u above the threshold.
+ * From a code by so much along the unit vector u, in equal steps of <z, u>. Each is z + P u, with P
+ * the projection orthogonal to what is kept, and is corrected along P' grad log q, P' orthogonal to
+ * u as well, until log q is at the threshold. Where that fails the path stays where it is: there is
+ * no more of u above the threshold.
  */
-export async function traverse(density: Density, start: Code, u: Code, by: number, kept: readonly Code[], threshold: number, frames: number): Promise<{ points: Code[]; reached: number }> {
+export async function traverse(
+  density: Density,
+  start: Code,
+  u: Code,
+  by: number,
+  kept: readonly Code[],
+  threshold: number,
+  frames: number,
+): Promise<{ points: Code[]; reached: number }> {
   const basis = orthonormal(kept);
   const free = projected(u, basis);
   const squared = dot(free, free);
@@ -26,7 +38,9 @@ export async function traverse(density: Density, start: Code, u: Code, by: numbe
   let stuck = false;
   const points = [start];
   for (let j = 1; j <= total; j++) {
-    const found: Code | null = stuck ? null : await corrected(density, add(z, free, by / total / squared), fixed, lowest);
+    const found: Code | null = stuck
+      ? null
+      : await corrected(density, add(z, free, by / total / squared), fixed, lowest);
     if (found) z = found;
     else stuck = true;
     if (j % STEPS === 0) points.push(z);
@@ -34,8 +48,16 @@ export async function traverse(density: Density, start: Code, u: Code, by: numbe
   return { points, reached: (dot(z, u) - dot(start, u)) / by };
 }
 
-/** The code moved up to the threshold without changing its coordinates along the fixed directions; null where that fails. */
-async function corrected(density: Density, code: Code, fixed: readonly Code[], threshold: number): Promise<Code | null> {
+/**
+ * The code moved up to the threshold without changing its coordinates along the fixed directions;
+ * null where that fails.
+ */
+async function corrected(
+  density: Density,
+  code: Code,
+  fixed: readonly Code[],
+  threshold: number,
+): Promise<Code | null> {
   let z = code;
   for (let k = 0; k <= CORRECTIONS; k++) {
     const { logProb, score } = await density.slopes([z]);
@@ -47,7 +69,8 @@ async function corrected(density: Density, code: Code, fixed: readonly Code[], t
   return null;
 }
 
-export const projected = (v: Code, basis: readonly Code[]): Code => basis.reduce<Code>((rest, b) => add(rest, b, -dot(rest, b)), v);
+export const projected = (v: Code, basis: readonly Code[]): Code =>
+  basis.reduce<Code>((rest, b) => add(rest, b, -dot(rest, b)), v);
 
 /** A basis of what some directions span, by Gram and Schmidt. */
 export function orthonormal(directions: readonly Code[]): Code[] {

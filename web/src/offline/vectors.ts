@@ -9,7 +9,8 @@ export const norm = (a: Code): number => Math.sqrt(dot(a, a));
 export const add = (a: Code, b: Code, weight = 1): number[] => a.map((x, i) => x + weight * b[i]!);
 export const subtract = (a: Code, b: Code): number[] => a.map((x, i) => x - b[i]!);
 export const scaled = (a: Code, factor: number): number[] => a.map((x) => factor * x);
-export const lerp = (a: Code, b: Code, share: number): number[] => a.map((x, i) => x + share * (b[i]! - x));
+export const lerp = (a: Code, b: Code, share: number): number[] =>
+  a.map((x, i) => x + share * (b[i]! - x));
 export const distance = (a: Code, b: Code): number => norm(subtract(a, b));
 
 /** As the networks and the server know it: in single precision. */
@@ -24,7 +25,9 @@ export function flat(codes: readonly Code[], dimension: number): Float32Array {
 
 /** Rows of a matrix as lists. */
 export function unflat(numbers: Float32Array, dimension: number): number[][] {
-  return Array.from({ length: numbers.length / dimension }, (_, k) => [...numbers.subarray(k * dimension, (k + 1) * dimension)]);
+  return Array.from({ length: numbers.length / dimension }, (_, k) => [
+    ...numbers.subarray(k * dimension, (k + 1) * dimension),
+  ]);
 }
 
 /** Length travelled from the start to each point. */
@@ -33,8 +36,15 @@ export function arcLengths(points: Path): number[] {
   return points.map((point, k) => (length += k ? distance(point, points[k - 1]!) : 0));
 }
 
-/** The places on a polyline at which `travelled`, which never falls on the way, has the wanted values. */
-export function interpolate(points: Path, travelled: readonly number[], wanted: readonly number[]): number[][] {
+/**
+ * The places on a polyline at which `travelled`, which never falls on the way, has the wanted
+ * values.
+ */
+export function interpolate(
+  points: Path,
+  travelled: readonly number[],
+  wanted: readonly number[],
+): number[][] {
   return wanted.map((value) => {
     const found = travelled.findIndex((length) => length >= value);
     const right = Math.min(Math.max(found < 0 ? points.length - 1 : found, 1), points.length - 1);
@@ -54,13 +64,17 @@ export function resample(points: Path, frames: number): number[][] {
 }
 
 /** From 0 to the total in equal steps. */
-export const equal = (total: number, frames: number): number[] => Array.from({ length: frames }, (_, k) => (total * k) / (frames - 1));
+export const equal = (total: number, frames: number): number[] =>
+  Array.from({ length: frames }, (_, k) => (total * k) / (frames - 1));
 
 /** A quantile of sorted numbers, straight between them. */
 export function quantile(sorted: readonly number[], share: number): number {
   const place = Math.min(Math.max(share, 0), 1) * (sorted.length - 1);
   const below = Math.min(Math.floor(place), sorted.length - 2);
-  const [low, high] = [sorted[Math.max(below, 0)]!, sorted[Math.min(below + 1, sorted.length - 1)]!];
+  const [low, high] = [
+    sorted[Math.max(below, 0)]!,
+    sorted[Math.min(below + 1, sorted.length - 1)]!,
+  ];
   return low === high || place === below ? low : low + (place - below) * (high - low); // also where both are infinite
 }
 

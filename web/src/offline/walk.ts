@@ -15,8 +15,16 @@ export interface Walk {
   readonly tolerance: number;
 }
 
-/** Every step of a walk from z_A towards z_B, and whether it converged or, where it is to arrive, arrived. */
-export async function walk(membership: Membership, start: Code, end: Code, how: Walk): Promise<{ points: Code[]; converged: boolean }> {
+/**
+ * Every step of a walk from z_A towards z_B, and whether it converged or, where it is to arrive,
+ * arrived.
+ */
+export async function walk(
+  membership: Membership,
+  start: Code,
+  end: Code,
+  how: Walk,
+): Promise<{ points: Code[]; converged: boolean }> {
   check(how);
   const points = [start];
   let move = 0;
@@ -25,7 +33,11 @@ export async function walk(membership: Membership, start: Code, end: Code, how: 
     const next = await stepped(membership, last, end, how, k);
     points.push(next);
     move = distance(next, last);
-    if (!Number.isFinite(move)) throw new Refusal(`the walk ran away at step ${k}; choose a smaller alpha than ${how.alpha}`, 400);
+    if (!Number.isFinite(move))
+      throw new Refusal(
+        `the walk ran away at step ${k}; choose a smaller alpha than ${how.alpha}`,
+        400,
+      );
     if (!how.arrive && move <= how.tolerance) break;
   }
   const left = distance(end, points[points.length - 1]!);
@@ -34,10 +46,16 @@ export async function walk(membership: Membership, start: Code, end: Code, how: 
 
 /**
  * Rule 1: z' = z + alpha (grad D(z) + beta grad |z_B - z|²), with grad |z_B - z|² = -2 (z_B - z).
- * Rule 2: z' = z + alpha grad log D(z) + gamma (z_B - z).
- * To arrive, the map's push is multiplied by 1 - k / K at step k of K, and the pull is at least 1 / (K - k + 1).
+ * Rule 2: z' = z + alpha grad log D(z) + gamma (z_B - z). To arrive, the map's push is multiplied
+ * by 1 - k / K at step k of K, and the pull is at least 1 / (K - k + 1).
  */
-async function stepped(membership: Membership, z: Code, end: Code, how: Walk, k: number): Promise<Code> {
+async function stepped(
+  membership: Membership,
+  z: Code,
+  end: Code,
+  how: Walk,
+  k: number,
+): Promise<Code> {
   const { value, slope } = await membership.logit(z);
   const real = 1 / (1 + Math.exp(-value));
   const unreal = 1 / (1 + Math.exp(value));
@@ -49,9 +67,17 @@ async function stepped(membership: Membership, z: Code, end: Code, how: Walk, k:
 }
 
 function check({ rule, alpha, beta, gamma, steps }: Walk): void {
-  if (rule !== 1 && rule !== 2) throw new Refusal(`walk rule ${rule} does not exist; choose 1 or 2`, 400);
-  if (!(alpha > 0)) throw new Refusal(`alpha is ${alpha}; choose a positive step along the map's gradient`, 400);
-  if (!(gamma >= 0 && gamma <= 1)) throw new Refusal(`gamma is ${gamma}; choose a share of the way from 0 to 1`, 400);
-  if (rule === 1 && -2 * alpha * beta > 1) throw new Refusal(`alpha ${alpha} and beta ${beta} pull further than the end; choose them so that -2 alpha beta is at most 1`, 400);
-  if (!(steps >= 1)) throw new Refusal(`a walk of ${steps} steps goes nowhere; choose 1 or more`, 400);
+  if (rule !== 1 && rule !== 2)
+    throw new Refusal(`walk rule ${rule} does not exist; choose 1 or 2`, 400);
+  if (!(alpha > 0))
+    throw new Refusal(`alpha is ${alpha}; choose a positive step along the map's gradient`, 400);
+  if (!(gamma >= 0 && gamma <= 1))
+    throw new Refusal(`gamma is ${gamma}; choose a share of the way from 0 to 1`, 400);
+  if (rule === 1 && -2 * alpha * beta > 1)
+    throw new Refusal(
+      `alpha ${alpha} and beta ${beta} pull further than the end; choose them so that -2 alpha beta is at most 1`,
+      400,
+    );
+  if (!(steps >= 1))
+    throw new Refusal(`a walk of ${steps} steps goes nowhere; choose 1 or more`, 400);
 }

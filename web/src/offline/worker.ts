@@ -3,7 +3,7 @@
 import { Gone, Refusal } from "../api/backend";
 import type { Axes, Code, Format, Part, PlaneRequest, Settings, Verb } from "../api/backend";
 import type { Arrays } from "../api/wire";
-import { StillAtlas } from "./atlas";
+import { OfflineAtlas } from "./atlas";
 import { codes, neighbours } from "./codes";
 import { fileOf } from "./files";
 import { decode, encode, thumbnails } from "./images";
@@ -11,11 +11,12 @@ import type { Asked, FromWorker, ToWorker } from "./messages";
 import { path } from "./paths";
 import { Planes } from "./planes";
 
-let opened: Promise<{ atlas: StillAtlas; planes: Planes }>;
+let opened: Promise<{ atlas: OfflineAtlas; planes: Planes }>;
 const running = new Map<number, AbortController>();
 
 self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-  if ("open" in data) opened = StillAtlas.open(data.open).then((atlas) => ({ atlas, planes: new Planes(atlas) }));
+  if ("open" in data)
+    opened = OfflineAtlas.open(data.open).then((atlas) => ({ atlas, planes: new Planes(atlas) }));
   else if ("cancel" in data) running.get(data.cancel)?.abort();
   else void answered(data.id, data.verb, data.given);
 });
@@ -29,7 +30,11 @@ async function answered(id: number, verb: Asked, given: readonly unknown[]): Pro
   } catch (error) {
     if (control.signal.aborted) return; // nobody waits for it
     const sentence = error instanceof Error ? error.message : String(error);
-    say(error instanceof Gone ? { id, gone: sentence } : { id, refused: sentence, status: error instanceof Refusal ? error.status : 500 });
+    say(
+      error instanceof Gone
+        ? { id, gone: sentence }
+        : { id, refused: sentence, status: error instanceof Refusal ? error.status : 500 },
+    );
   } finally {
     running.delete(id);
   }
@@ -69,7 +74,9 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
 function transferred(answer: unknown): Transferable[] {
   if (answer instanceof ImageBitmap) return [answer];
   const tensors = (answer as Partial<Arrays>).tensors;
-  return tensors ? [...new Set([...tensors.values()].map((tensor) => tensor.data.buffer as ArrayBuffer))] : [];
+  return tensors
+    ? [...new Set([...tensors.values()].map((tensor) => tensor.data.buffer as ArrayBuffer))]
+    : [];
 }
 
 function say(message: FromWorker, transfer: Transferable[] = []): void {

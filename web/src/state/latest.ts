@@ -1,6 +1,9 @@
 /** Asking again and again while something moves: only the last question matters. */
 
-/** Runs one task at a time; of those asked for meanwhile, the last one follows. What runs is let finish. */
+/**
+ * Runs one task at a time; of those asked for meanwhile, the last one follows. What runs is let
+ * finish.
+ */
 export class Following {
   private running = false;
   private next: (() => Promise<void>) | null = null;

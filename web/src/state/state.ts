@@ -74,11 +74,14 @@ const CHOICES: Partial<Record<keyof State, readonly unknown[]>> = {
   pace: ["latent", "perceived"],
 };
 
-/** The hash of a state: only what differs from the defaults, each value as JSON with codes packed. */
+/**
+ * The hash of a state: only what differs from the defaults, each value as JSON with codes packed.
+ */
 export function toHash(state: State): string {
   const query = new URLSearchParams();
   for (const key of Object.keys(DEFAULTS) as (keyof State)[]) {
-    if (JSON.stringify(state[key]) !== JSON.stringify(DEFAULTS[key])) query.set(key, JSON.stringify(pack(state[key])));
+    if (JSON.stringify(state[key]) !== JSON.stringify(DEFAULTS[key]))
+      query.set(key, JSON.stringify(pack(state[key])));
   }
   return query.toString();
 }
@@ -106,13 +109,22 @@ function fits(key: keyof State, value: unknown, dimension: number): boolean {
   if (key === "plane") return isPlane(value, dimension);
   if (key === "walk") return isWalk(value);
   if (key === "extras") return Array.isArray(value) && value.every(isExtra);
-  if (key === "planners" || key === "preserve") return Array.isArray(value) && value.every((name) => typeof name === "string");
+  if (key === "planners" || key === "preserve")
+    return Array.isArray(value) && value.every((name) => typeof name === "string");
   if (key === "frames") return Number.isInteger(value) && (value as number) >= 2;
-  return typeof value === typeof DEFAULTS[key] && (typeof value !== "number" || (Number.isFinite(value) && value >= 0));
+  return (
+    typeof value === typeof DEFAULTS[key] &&
+    (typeof value !== "number" || (Number.isFinite(value) && value >= 0))
+  );
 }
 
 export function isCodes(value: unknown, dimension: number): value is Code[] {
-  return Array.isArray(value) && value.every((code) => Array.isArray(code) && code.length === dimension && code.every(Number.isFinite));
+  return (
+    Array.isArray(value) &&
+    value.every(
+      (code) => Array.isArray(code) && code.length === dimension && code.every(Number.isFinite),
+    )
+  );
 }
 
 function isWindow(value: unknown): boolean {
@@ -125,18 +137,29 @@ function isPlane(value: unknown, dimension: number): boolean {
   if (typeof value !== "object" || value === null) return false;
   const plane = value as { kind?: string; codes?: unknown; attributes?: unknown };
   if (plane.kind === "through") return isCodes(plane.codes, dimension) && plane.codes.length === 3;
-  if (plane.kind === "attributes") return Array.isArray(plane.attributes) && plane.attributes.length === 2;
+  if (plane.kind === "attributes")
+    return Array.isArray(plane.attributes) && plane.attributes.length === 2;
   return plane.kind === "principal" || plane.kind === "embedding";
 }
 
 function isWalk(value: unknown): boolean {
   const walk = value as Walk | null;
-  return !!walk && Number.isFinite(walk.alpha) && Number.isFinite(walk.gamma) && typeof walk.arrive === "boolean";
+  return (
+    !!walk &&
+    Number.isFinite(walk.alpha) &&
+    Number.isFinite(walk.gamma) &&
+    typeof walk.arrive === "boolean"
+  );
 }
 
 function isExtra(value: unknown): boolean {
   const extra = value as Extra | null;
-  return !!extra && ["traverse", "random_walk", "sample"].includes(extra.verb) && typeof extra.title === "string" && !!extra.settings;
+  return (
+    !!extra &&
+    ["traverse", "random_walk", "sample"].includes(extra.verb) &&
+    typeof extra.title === "string" &&
+    !!extra.settings
+  );
 }
 
 /** The code that is selected: a waypoint, a frame of a path, a sample, a real code. */
@@ -148,12 +171,22 @@ export interface Selection {
 
 const PACKED = "~";
 
-/** Lists of three or more numbers as text, a third of their length in JSON: single precision, in base 64. */
+/**
+ * Lists of three or more numbers as text, a third of their length in JSON: single precision, in
+ * base 64.
+ */
 function pack(value: unknown): unknown {
   if (Array.isArray(value)) {
-    if (value.length < 3 || !value.every((item) => typeof item === "number")) return value.map(pack);
+    if (value.length < 3 || !value.every((item) => typeof item === "number"))
+      return value.map(pack);
     const bytes = new Uint8Array(Float32Array.from(value as number[]).buffer);
-    return PACKED + btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+    return (
+      PACKED +
+      btoa(String.fromCharCode(...bytes))
+        .replace(/\+/g, "-")
+        .replace(/\//g, "_")
+        .replace(/=+$/, "")
+    );
   }
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, pack(item)]));

@@ -37,7 +37,9 @@ export class Store {
     return () => this.listeners.delete(listener);
   }
 
-  /** Change something; the change can be undone. It ends a gesture, whose steps are undone with it. */
+  /**
+   * Change something; the change can be undone. It ends a gesture, whose steps are undone with it.
+   */
   change(patch: Patch): void {
     this.past.push(this.begun ?? this.now);
     if (this.past.length > REMEMBERED) this.past.shift();
@@ -46,7 +48,9 @@ export class Store {
     this.become({ ...this.now, ...patch });
   }
 
-  /** One of many steps of a gesture, such as dragging: to be undone together once `change` ends it. */
+  /**
+   * One of many steps of a gesture, such as dragging: to be undone together once `change` ends it.
+   */
   drag(patch: Patch): void {
     this.begun ??= this.now;
     this.become({ ...this.now, ...patch });

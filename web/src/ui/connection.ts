@@ -1,4 +1,7 @@
-/** Whether the server answers: a banner while it does not, asking again ever more slowly, and going on when it is back. */
+/**
+ * Whether the server answers: a banner while it does not, asking again ever more slowly, and going
+ * on when it is back.
+ */
 
 import { Gone } from "../api/backend";
 import type { Backend } from "../api/backend";
@@ -25,7 +28,14 @@ export class Connection {
     if (!this.element.hidden) return;
     this.element.hidden = false;
     const now = button("Try now", () => void this.ask(FIRST));
-    this.element.replaceChildren(h("span", {}, "The server does not answer. Nothing is lost: the address holds this view, and the page continues when the server is back."), now);
+    this.element.replaceChildren(
+      h(
+        "span",
+        {},
+        "The server does not answer. Nothing is lost: the address holds this view, and the page continues when the server is back.",
+      ),
+      now,
+    );
     this.later(FIRST);
   }
 

@@ -1,4 +1,7 @@
-/** Log-density by frame, one curve for each path, over the density threshold below which a code is off-manifold. */
+/**
+ * Log-density by frame, one curve for each path, over the density threshold below which a code is
+ * off-manifold.
+ */
 
 import type { App } from "../data/app";
 import type { Row } from "../data/paths";
@@ -26,7 +29,10 @@ export class Curves {
     app.store.listen((now, before) => now.frame !== before.frame && this.mark());
     new ResizeObserver(() => this.draw()).observe(this.element);
     this.element.addEventListener("pointerdown", (event) => this.pointer(event));
-    this.element.addEventListener("pointermove", (event) => event.buttons & 1 && this.pointer(event));
+    this.element.addEventListener(
+      "pointermove",
+      (event) => event.buttons & 1 && this.pointer(event),
+    );
   }
 
   private draw(): void {
@@ -35,13 +41,18 @@ export class Curves {
     const rows = all.value.filter((row) => row.result?.logProb && row.verb !== "sample");
     this.element.replaceChildren();
     // its space is kept while paths are planned, so that the map does not change its size
-    this.element.classList.toggle("empty", !rows.length && !(this.app.about.has_log_prob && all.value.some((row) => row.waiting || row.pending)));
+    this.element.classList.toggle(
+      "empty",
+      !rows.length &&
+        !(this.app.about.has_log_prob && all.value.some((row) => row.waiting || row.pending)),
+    );
     if (!rows.length || !this.width) return;
     this.frames = Math.max(...rows.map((row) => row.result!.points.length));
     const threshold = this.app.chart.plane.value?.threshold ?? this.app.about.threshold;
     const values = rows.flatMap((row) => [...row.result!.logProb!]).concat(threshold ?? []);
     const [low, high] = [Math.min(...values), Math.max(...values)];
-    const y = (value: number) => PAD + ((high - value) / Math.max(high - low, 1e-6)) * (HEIGHT - 2 * PAD);
+    const y = (value: number) =>
+      PAD + ((high - value) / Math.max(high - low, 1e-6)) * (HEIGHT - 2 * PAD);
     const words = this.ground(low, high, threshold, y);
     for (const row of rows) this.curve(row, y);
     this.element.append(...words, this.needle);
@@ -49,31 +60,62 @@ export class Curves {
     this.mark();
   }
 
-  /** The lines and the off-manifold region; what they are called is given back, since it belongs above the curves. */
-  private ground(low: number, high: number, threshold: number | null, y: (value: number) => number): SVGElement[] {
+  /**
+   * The lines and the off-manifold region; what they are called is given back, since it belongs
+   * above the curves.
+   */
+  private ground(
+    low: number,
+    high: number,
+    threshold: number | null,
+    y: (value: number) => number,
+  ): SVGElement[] {
     const words = ticks(low, high, 3).map((value) => {
-      this.element.append(svg("line", { class: "tick", x1: 0, x2: this.width, y1: y(value), y2: y(value) }));
+      this.element.append(
+        svg("line", { class: "tick", x1: 0, x2: this.width, y1: y(value), y2: y(value) }),
+      );
       const at = y(value) < ROOM ? y(value) + ROOM - 3 : y(value) - 3; // over its line, or under it at the very top
       return svg("text", { class: "tick", x: 2, y: at }, number(value, 0));
     });
     if (threshold === null) return words;
     this.element.append(
-      svg("rect", { class: "off-manifold", x: 0, width: this.width, y: y(threshold), height: Math.max(0, HEIGHT - y(threshold)) }),
-      svg("line", { class: "threshold", x1: 0, x2: this.width, y1: y(threshold), y2: y(threshold) }),
+      svg("rect", {
+        class: "off-manifold",
+        x: 0,
+        width: this.width,
+        y: y(threshold),
+        height: Math.max(0, HEIGHT - y(threshold)),
+      }),
+      svg("line", {
+        class: "threshold",
+        x1: 0,
+        x2: this.width,
+        y1: y(threshold),
+        y2: y(threshold),
+      }),
     );
     const [name, at] = ["off-manifold", Math.min(y(threshold) + 12, HEIGHT - 2)];
-    return [...words, svg("text", { class: "threshold", x: this.width - 4, y: at, "text-anchor": "end" }, name)];
+    return [
+      ...words,
+      svg("text", { class: "threshold", x: this.width - 4, y: at, "text-anchor": "end" }, name),
+    ];
   }
 
   private curve(row: Row, y: (value: number) => number): void {
     const { logProb } = row.result!;
     const count = logProb!.length;
-    const points = Array.from(logProb!, (value, k) => `${this.x(k, count).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+    const points = Array.from(
+      logProb!,
+      (value, k) => `${this.x(k, count).toFixed(1)},${y(value).toFixed(1)}`,
+    ).join(" ");
     const { colour, dash } = stroke(row.name);
     const dashes = dash ? { "stroke-dasharray": dash } : {};
     this.element.append(svg("polyline", { class: "curve", points, stroke: colour, ...dashes }));
     Array.from(logProb!).forEach((value, k) => {
-      if (row.result!.offManifold[k]) this.element.append(svg("circle", { class: "off", cx: this.x(k, count), cy: y(value), r: 3 }));
+      if (row.result!.offManifold[k])
+        this.element.append(
+          svg("circle", { class: "off", cx: this.x(k, count), cy: y(value), r: 3 }),
+        );
     });
   }
 
@@ -96,7 +138,10 @@ export class Curves {
   }
 
   private words(rows: readonly Row[], threshold: number | null): string {
-    const each = rows.map((row) => `${row.title} from ${number(Math.min(...row.result!.logProb!))} to ${number(Math.max(...row.result!.logProb!))}`);
+    const each = rows.map(
+      (row) =>
+        `${row.title} from ${number(Math.min(...row.result!.logProb!))} to ${number(Math.max(...row.result!.logProb!))}`,
+    );
     return `Log-density along each path in nats: ${each.join("; ")}${threshold === null ? "" : `; the density threshold is ${number(threshold)}`}`;
   }
 }

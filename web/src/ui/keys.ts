@@ -11,8 +11,17 @@ export interface Actions {
   turnTheme(): void;
 }
 
-const VIEWS: Record<string, View> = { "1": "log_prob", "2": "confusion", "3": "realness", "4": "energy" };
-const SWITCHES: Record<string, "contours" | "arrows" | "relief"> = { c: "contours", a: "arrows", r: "relief" };
+const VIEWS: Record<string, View> = {
+  "1": "log_prob",
+  "2": "confusion",
+  "3": "realness",
+  "4": "energy",
+};
+const SWITCHES: Record<string, "contours" | "arrows" | "relief"> = {
+  c: "contours",
+  a: "arrows",
+  r: "relief",
+};
 
 export function listenToKeys(app: App, actions: Actions): void {
   document.addEventListener("keydown", (event) => {
@@ -24,7 +33,9 @@ export function listenToKeys(app: App, actions: Actions): void {
       else app.store.undo();
       return;
     }
-    const inside = event.target instanceof HTMLElement && event.target.matches("select, textarea, input:not([type=range], [type=checkbox])");
+    const inside =
+      event.target instanceof HTMLElement &&
+      event.target.matches("select, textarea, input:not([type=range], [type=checkbox])");
     if (control || event.altKey || inside || document.querySelector("dialog[open]")) return;
     if (press(app, actions, event.key)) event.preventDefault();
   });

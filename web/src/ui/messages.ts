@@ -17,7 +17,9 @@ export class Messages {
     const message = h("p", { className: `message ${kind}` }, sentence);
     if (kind === "trouble") {
       message.setAttribute("role", "alert");
-      message.append(button("×", () => message.remove(), { className: "close", aria: { label: "Dismiss" } }));
+      message.append(
+        button("×", () => message.remove(), { className: "close", aria: { label: "Dismiss" } }),
+      );
     } else this.polite.textContent = sentence;
     for (const old of this.element.querySelectorAll(`.message.${kind}`)) old.remove();
     this.element.append(message);

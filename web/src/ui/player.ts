@@ -9,14 +9,31 @@ import type { Row } from "../data/paths";
 import { button, h, select } from "./dom";
 
 const SECONDS = 3;
-const FORMATS: readonly (readonly [Format, string])[] = [["gif", "GIF"], ["mp4", "MP4"], ["png", "PNG strip"], ["npz", "NumPy .npz"], ["json", "JSON"]];
+const FORMATS: readonly (readonly [Format, string])[] = [
+  ["gif", "GIF"],
+  ["mp4", "MP4"],
+  ["png", "PNG strip"],
+  ["npz", "NumPy .npz"],
+  ["json", "JSON"],
+];
 
 export class Player {
   readonly element: HTMLElement;
   /** What is saved, and as what. */
   readonly exporting: HTMLElement;
-  readonly scrubber = h("input", { type: "range", min: "0", max: "1", step: "any", className: "scrub", aria: { label: "Frame" } });
-  private readonly play = button("▶", () => this.toggle(), { className: "play", title: "Play (p)", aria: { label: "Play", pressed: "false" } });
+  readonly scrubber = h("input", {
+    type: "range",
+    min: "0",
+    max: "1",
+    step: "any",
+    className: "scrub",
+    aria: { label: "Frame" },
+  });
+  private readonly play = button("▶", () => this.toggle(), {
+    className: "play",
+    title: "Play (p)",
+    aria: { label: "Play", pressed: "false" },
+  });
   private readonly which = select("Save", [], () => (this.picked = true));
   private readonly format: ReturnType<typeof select>;
   private readonly told = h("span");
@@ -24,11 +41,26 @@ export class Player {
   private picked = false; // by hand: until then it is the last path
 
   constructor(private readonly app: App) {
-    this.format = select("as", FORMATS.filter(([format]) => offers(app.about, format)), () => {});
+    this.format = select(
+      "as",
+      FORMATS.filter(([format]) => offers(app.about, format)),
+      () => {},
+    );
     this.scrubber.addEventListener("input", () => this.seek(this.scrubber.valueAsNumber));
     const save = button("Export", () => void this.save(), { className: "save" });
-    this.element = h("div", { className: "player" }, h("div", { className: "lead" }, this.play, this.told), this.scrubber);
-    this.exporting = h("div", { className: "export" }, this.which.element, this.format.element, save);
+    this.element = h(
+      "div",
+      { className: "player" },
+      h("div", { className: "lead" }, this.play, this.told),
+      this.scrubber,
+    );
+    this.exporting = h(
+      "div",
+      { className: "export" },
+      this.which.element,
+      this.format.element,
+      save,
+    );
     app.store.listen((now, before) => now.frame !== before.frame && this.mark());
     app.paths.rows.listen((rows) => this.list(rows));
   }
@@ -64,7 +96,12 @@ export class Player {
 
   private frames(): number {
     const { paths, store } = this.app;
-    return Math.max(2, ...paths.rows.value.map((row) => row.result?.points.length ?? (row.verb === "sample" ? 0 : store.state.frames)));
+    return Math.max(
+      2,
+      ...paths.rows.value.map(
+        (row) => row.result?.points.length ?? (row.verb === "sample" ? 0 : store.state.frames),
+      ),
+    );
   }
 
   private mark(): void {
@@ -79,11 +116,16 @@ export class Player {
 
   private list(rows: readonly Row[]): void {
     const chosen = this.which.input.value;
-    const options = rows.filter((row) => row.result).map((row) => h("option", { value: row.id, textContent: row.title }));
+    const options = rows
+      .filter((row) => row.result)
+      .map((row) => h("option", { value: row.id, textContent: row.title }));
     const before = [...this.which.input.options].map((option) => option.value).join();
     if (before !== options.map((option) => option.value).join()) {
       this.which.input.replaceChildren(...options);
-      this.which.input.value = this.picked && options.some((option) => option.value === chosen) ? chosen : (options.at(-1)?.value ?? "");
+      this.which.input.value =
+        this.picked && options.some((option) => option.value === chosen)
+          ? chosen
+          : (options.at(-1)?.value ?? "");
     }
     this.mark();
   }
@@ -97,7 +139,10 @@ export class Player {
     const blob = await attempt(app, () => app.backend.export(result.points, format, SECONDS));
     if (!blob) return;
     const url = URL.createObjectURL(blob);
-    const link = h("a", { href: url, download: `${app.about.name}-${row.title}.${format}`.replace(/[^\w.-]+/g, "-") });
+    const link = h("a", {
+      href: url,
+      download: `${app.about.name}-${row.title}.${format}`.replace(/[^\w.-]+/g, "-"),
+    });
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
     app.say(`Saved ${row.title} (${inWords(row)}) as ${link.download}.`);

@@ -18,10 +18,12 @@ interface Strip {
 }
 
 /** How many frames each shown one stands for. */
-export const strideOf = (frames: number, width: number): number => Math.max(1, Math.ceil((frames * NARROWEST) / Math.max(width, 1)));
+export const strideOf = (frames: number, width: number): number =>
+  Math.max(1, Math.ceil((frames * NARROWEST) / Math.max(width, 1)));
 
 /** Where the middle of frame k lies, as a share of the strip's width. */
-export const shareOf = (k: number, frames: number, stride: number): number => (k / stride + 0.5) / Math.ceil(frames / stride);
+export const shareOf = (k: number, frames: number, stride: number): number =>
+  (k / stride + 0.5) / Math.ceil(frames / stride);
 
 export class Strips {
   readonly element = h("div", { className: "strips" });
@@ -41,20 +43,24 @@ export class Strips {
   private draw(rows: readonly Row[]): void {
     const ids = new Set(rows.map((row) => row.id));
     let width = 0; // of all: they are as wide
-    for (const [id, strip] of this.strips) if (!ids.has(id)) strip.element.remove(), this.strips.delete(id);
+    for (const [id, strip] of this.strips)
+      if (!ids.has(id)) (strip.element.remove(), this.strips.delete(id));
     rows.forEach((row, place) => {
       const strip = this.strips.get(row.id) ?? this.made(row);
-      if (this.element.children[place] !== strip.element) this.element.insertBefore(strip.element, this.element.children[place] ?? null);
+      if (this.element.children[place] !== strip.element)
+        this.element.insertBefore(strip.element, this.element.children[place] ?? null);
       const whole = !!row.result && developed(row.result, this.app.about);
       const busy = row.pending || (!!row.result && !whole);
       strip.element.classList.toggle("pending", busy);
       strip.element.setAttribute("aria-busy", `${busy}`);
-      strip.words.textContent = row.error ?? (row.result ? inWords(row) : row.waiting ? "waits for B" : "planning …");
+      strip.words.textContent =
+        row.error ?? (row.result ? inWords(row) : row.waiting ? "waits for B" : "planning …");
       strip.words.title = row.result?.warnings.join(" ") ?? "";
       strip.words.classList.toggle("trouble", !!row.error);
       width ||= strip.frames.getBoundingClientRect().width;
       const shown = this.shown(row, whole, strip.shown);
-      if (strip.shown !== shown || Math.abs(strip.width - width) > 8) this.fill(strip, row, shown, width);
+      if (strip.shown !== shown || Math.abs(strip.width - width) > 8)
+        this.fill(strip, row, shown, width);
     });
     this.mark();
   }
@@ -67,14 +73,28 @@ export class Strips {
     swatch.style.color = colour;
     swatch.dataset["dash"] = dash ? "dashed" : "solid";
     const head = h("header", {}, swatch, h("h3", {}, row.title), words);
-    if (row.extra !== null) head.append(button("×", () => this.close(row), { className: "close", title: "Close", aria: { label: `Close ${row.title}` } }));
-    const element = h("section", { className: "strip", data: { row: row.id }, aria: { label: row.title } }, head, frames);
+    if (row.extra !== null)
+      head.append(
+        button("×", () => this.close(row), {
+          className: "close",
+          title: "Close",
+          aria: { label: `Close ${row.title}` },
+        }),
+      );
+    const element = h(
+      "section",
+      { className: "strip", data: { row: row.id }, aria: { label: row.title } },
+      head,
+      frames,
+    );
     const strip: Strip = { element, words, frames, shown: null, width: 0 };
     this.strips.set(row.id, strip);
     return strip;
   }
 
-  /** The result, once it is whole; until then the last one; and before there is any, as many blanks. */
+  /**
+   * The result, once it is whole; until then the last one; and before there is any, as many blanks.
+   */
   private shown(row: Row, whole: boolean, before: Strip["shown"]): Strip["shown"] {
     if (row.error) return null;
     if (row.result && (whole || typeof before !== "object" || !before)) return row.result;
@@ -88,7 +108,9 @@ export class Strips {
     if (result === null) return strip.frames.replaceChildren();
     if (typeof result === "number") {
       const count = Math.ceil(result / strideOf(result, width));
-      return strip.frames.replaceChildren(...Array.from({ length: count }, () => h("li", { className: "blank" })));
+      return strip.frames.replaceChildren(
+        ...Array.from({ length: count }, () => h("li", { className: "blank" })),
+      );
     }
     const stride = row.verb === "sample" ? 1 : strideOf(result.points.length, width);
     const items: HTMLElement[] = [];
@@ -100,11 +122,23 @@ export class Strips {
     const off = !!result.offManifold[k];
     const says = `${row.title}, frame ${k + 1} of ${result.points.length}${result.logProb ? `, log-density ${number(result.logProb[k]!)}` : ""}${off ? ", off-manifold" : ""}`;
     const image = result.images[k];
-    const item = button("", () => this.see(row, k, true), { className: off ? "frame off" : "frame", title: says, aria: { label: says }, data: { frame: `${k}` } });
-    item.append(image ? picture(image.bytes, image.height, image.width, image.channels, "") : h("span", { className: "blank" }));
+    const item = button("", () => this.see(row, k, true), {
+      className: off ? "frame off" : "frame",
+      title: says,
+      aria: { label: says },
+      data: { frame: `${k}` },
+    });
+    item.append(
+      image
+        ? picture(image.bytes, image.height, image.width, image.channels, "")
+        : h("span", { className: "blank" }),
+    );
     item.firstElementChild!.setAttribute("aria-hidden", "true");
     item.tabIndex = -1; // the slider above goes through the frames; Enter on it chooses one
-    item.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && this.see(row, k, false));
+    item.addEventListener(
+      "pointerenter",
+      (event) => event.pointerType === "mouse" && this.see(row, k, false),
+    );
     return h("li", {}, item);
   }
 
@@ -112,7 +146,13 @@ export class Strips {
     const share = this.app.store.state.frame;
     for (const row of this.app.paths.rows.value) {
       const strip = this.strips.get(row.id);
-      if (!strip || strip.shown === null || typeof strip.shown === "number" || row.verb === "sample") continue;
+      if (
+        !strip ||
+        strip.shown === null ||
+        typeof strip.shown === "number" ||
+        row.verb === "sample"
+      )
+        continue;
       const now = Math.round(share * (strip.shown.points.length - 1));
       let nearest: Element | null = null;
       for (const item of strip.frames.children) {
@@ -125,6 +165,8 @@ export class Strips {
   }
 
   private close(row: Row): void {
-    this.app.store.change({ extras: this.app.store.state.extras.filter((_, place) => place !== row.extra) });
+    this.app.store.change({
+      extras: this.app.store.state.extras.filter((_, place) => place !== row.extra),
+    });
   }
 }

@@ -10,9 +10,9 @@ export function makeTheme(): Signal<Theme> {
   const system = matchMedia("(prefers-color-scheme: light)");
   const kept = localStorage.getItem(KEY) as Theme | null;
   const theme = new Signal<Theme>(kept ?? (system.matches ? "light" : "dark"));
-  const dress = (now: Theme) => (document.documentElement.dataset["theme"] = now);
-  theme.listen(dress);
-  dress(theme.value);
+  const apply = (now: Theme) => (document.documentElement.dataset["theme"] = now);
+  theme.listen(apply);
+  apply(theme.value);
   system.addEventListener("change", () => {
     if (!localStorage.getItem(KEY)) theme.set(system.matches ? "light" : "dark");
   });
@@ -25,7 +25,11 @@ export function themeSwitch(theme: Signal<Theme>): HTMLButtonElement {
     localStorage.setItem(KEY, next);
     theme.set(next);
   };
-  const element = button("◐", turn, { className: "icon", title: "Dark or light (t)", aria: { label: "Light theme" } });
+  const element = button("◐", turn, {
+    className: "icon",
+    title: "Dark or light (t)",
+    aria: { label: "Light theme" },
+  });
   const show = (now: Theme) => element.setAttribute("aria-pressed", `${now === "light"}`);
   theme.listen(show);
   show(theme.value);

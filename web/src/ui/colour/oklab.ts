@@ -1,4 +1,7 @@
-/** OKLCh to sRGB: a space in which equal steps of lightness look equal, so that colour tables can be computed. */
+/**
+ * OKLCh to sRGB: a space in which equal steps of lightness look equal, so that colour tables can be
+ * computed.
+ */
 
 export type Rgb = readonly [number, number, number];
 
@@ -20,17 +23,25 @@ function linear(l: number, c: number, hue: number): Rgb {
 const encoded = (v: number) => (v <= 0.0031308 ? 12.92 * v : 1.055 * v ** (1 / 2.4) - 0.055);
 const inside = (rgb: Rgb) => rgb.every((v) => v >= -1e-4 && v <= 1.0001);
 
-/** sRGB in [0, 1] of lightness [0, 1], chroma and hue in degrees; the chroma is lowered until the colour exists. */
+/**
+ * sRGB in [0, 1] of lightness [0, 1], chroma and hue in degrees; the chroma is lowered until the
+ * colour exists.
+ */
 export function oklch(l: number, c: number, hue: number): Rgb {
   let rgb = linear(l, c, hue);
-  for (let chroma = c; !inside(rgb) && chroma > 0; chroma -= 0.002) rgb = linear(l, Math.max(chroma, 0), hue);
+  for (let chroma = c; !inside(rgb) && chroma > 0; chroma -= 0.002)
+    rgb = linear(l, Math.max(chroma, 0), hue);
   const [r, g, b] = rgb.map((v) => encoded(Math.min(Math.max(v, 0), 1)));
   return [r!, g!, b!];
 }
 
 /** OKLab lightness of an sRGB colour in [0, 1]. */
 export function lightness(rgb: Rgb): number {
-  const [r, g, b] = rgb.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)) as [number, number, number];
+  const [r, g, b] = rgb.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)) as [
+    number,
+    number,
+    number,
+  ];
   const l = Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b);
   const m = Math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b);
   const s = Math.cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b);

@@ -1,4 +1,7 @@
-/** The maps' colours: tables of 256, computed so that lightness alone tells the order, with or without colour vision. */
+/**
+ * The maps' colours: tables of 256, computed so that lightness alone tells the order, with or
+ * without colour vision.
+ */
 
 import type { Theme, View } from "../../state/state";
 import { oklch } from "./oklab";
@@ -75,12 +78,19 @@ const TABLES: Record<Theme, Record<View, readonly Knot[]>> = {
 export function table(view: View, theme: Theme): Uint8Array {
   const knots = TABLES[theme][view];
   const bytes = new Uint8Array(256 * 3);
-  for (let k = 0; k < 256; k++) bytes.set(mix(knots, k / 255).map((v) => Math.round(255 * v)), 3 * k);
+  for (let k = 0; k < 256; k++)
+    bytes.set(
+      mix(knots, k / 255).map((v) => Math.round(255 * v)),
+      3 * k,
+    );
   return bytes;
 }
 
 function mix(knots: readonly Knot[], at: number): Rgb {
-  const right = Math.max(1, knots.findIndex((knot) => knot[0] >= at));
+  const right = Math.max(
+    1,
+    knots.findIndex((knot) => knot[0] >= at),
+  );
   const [a, b] = [knots[right - 1]!, knots[right]!];
   const share = (at - a[0]) / (b[0] - a[0]);
   const between = (i: 1 | 2) => a[i] + share * (b[i] - a[i]);
@@ -88,13 +98,20 @@ function mix(knots: readonly Knot[], at: number): Rgb {
   return oklch(between(1), between(2), a[3] + share * turn);
 }
 
-/** Colours of classes: hues in golden steps at three lightnesses, so that neighbours differ in both. */
+/**
+ * Colours of classes: hues in golden steps at three lightnesses, so that neighbours differ in both.
+ */
 export function categories(count: number, theme: Theme): Rgb[] {
   const levels = theme === "dark" ? [0.8, 0.68, 0.9] : [0.45, 0.6, 0.33];
-  return Array.from({ length: count }, (_, k) => oklch(levels[k % 3]!, 0.19, (25 + 137.508 * k) % 360));
+  return Array.from({ length: count }, (_, k) =>
+    oklch(levels[k % 3]!, 0.19, (25 + 137.508 * k) % 360),
+  );
 }
 
-/** How a path is drawn: colour-blind-safe colours after Okabe and Ito 2008, and dashes that tell them apart without. */
+/**
+ * How a path is drawn: colour-blind-safe colours after Okabe and Ito 2008, and dashes that tell
+ * them apart without.
+ */
 export interface Stroke {
   readonly colour: string;
   readonly dash: string;
@@ -116,4 +133,5 @@ const STROKES: Record<string, Stroke> = {
 
 export const stroke = (name: string): Stroke => STROKES[name] ?? { colour: "#b0b0b0", dash: "4 4" };
 
-export const css = ([r, g, b]: Rgb) => `rgb(${[r, g, b].map((v) => Math.round(255 * v)).join(" ")})`;
+export const css = ([r, g, b]: Rgb) =>
+  `rgb(${[r, g, b].map((v) => Math.round(255 * v)).join(" ")})`;

@@ -2,10 +2,21 @@
 
 import { h } from "../dom";
 
-export function section(title: string, open: boolean, ...children: (Node | string)[]): HTMLDetailsElement {
+export function section(
+  title: string,
+  open: boolean,
+  ...children: (Node | string)[]
+): HTMLDetailsElement {
   const key = `latent-atlas:${title}`;
   const kept = localStorage.getItem(key);
-  const element = h("details", { open: kept === null ? open : kept === "open" }, h("summary", {}, h("h2", {}, title)), h("div", { className: "body" }, ...children));
-  element.addEventListener("toggle", () => localStorage.setItem(key, element.open ? "open" : "closed"));
+  const element = h(
+    "details",
+    { open: kept === null ? open : kept === "open" },
+    h("summary", {}, h("h2", {}, title)),
+    h("div", { className: "body" }, ...children),
+  );
+  element.addEventListener("toggle", () =>
+    localStorage.setItem(key, element.open ? "open" : "closed"),
+  );
   return element;
 }

@@ -1,4 +1,7 @@
-/** A run that is still training: its losses as they fall, its map as it grows, and the newest sheet of pictures. */
+/**
+ * A run that is still training: its losses as they fall, its map as it grows, and the newest sheet
+ * of pictures.
+ */
 
 import { Gone } from "../../api/backend";
 import type { Backend, Progress } from "../../api/backend";
@@ -17,7 +20,11 @@ export interface GrowingMap {
 export class Training {
   readonly element = h("section", { className: "training" });
   private readonly charts = h("div", { className: "charts" });
-  private readonly sheet = h("img", { className: "sheet", alt: "Newest pictures of the run: images, reconstructions and draws", hidden: true });
+  private readonly sheet = h("img", {
+    className: "sheet",
+    alt: "Newest pictures of the run: images, reconstructions and draws",
+    hidden: true,
+  });
   private readonly words = h("p", { className: "note" });
   private shown = -1;
   private grown = -1;
@@ -29,7 +36,13 @@ export class Training {
     private readonly lost: () => void,
   ) {
     this.words.setAttribute("role", "status");
-    this.element.append(h("h2", {}, "This run is still training"), this.words, this.growing.element, this.charts, this.sheet);
+    this.element.append(
+      h("h2", {}, "This run is still training"),
+      this.words,
+      this.growing.element,
+      this.charts,
+      this.sheet,
+    );
     this.sheet.addEventListener("load", () => (this.sheet.hidden = false));
     void this.watch();
   }
@@ -82,15 +95,32 @@ export function series(records: Progress["records"]): Series[] {
   }
   const phase = records.at(-1)?.["phase"] ?? "";
   const all = [...found].map(([name, seen]) => ({ name, seen }));
-  return [...all.filter(({ name }) => name.startsWith(`${phase}:`)), ...all.filter(({ name }) => !name.startsWith(`${phase}:`))];
+  return [
+    ...all.filter(({ name }) => name.startsWith(`${phase}:`)),
+    ...all.filter(({ name }) => !name.startsWith(`${phase}:`)),
+  ];
 }
 
 function chart({ name, seen }: Series): HTMLElement {
   const values = seen.map(([, value]) => value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const [first, last] = [seen[0]![0], seen.at(-1)![0]];
-  const points = seen.map(([step, value]) => `${((step - first) / Math.max(last - first, 1)) * WIDTH},${4 + ((high - value) / Math.max(high - low, 1e-12)) * (HEIGHT - 8)}`).join(" ");
+  const points = seen
+    .map(
+      ([step, value]) =>
+        `${((step - first) / Math.max(last - first, 1)) * WIDTH},${4 + ((high - value) / Math.max(high - low, 1e-12)) * (HEIGHT - 8)}`,
+    )
+    .join(" ");
   const says = `${name} ${values.at(-1)!.toPrecision(3)}`;
-  const drawing = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${says}, between ${low.toPrecision(3)} and ${high.toPrecision(3)}`, preserveAspectRatio: "none" }, svg("polyline", { points }));
+  const drawing = svg(
+    "svg",
+    {
+      viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+      role: "img",
+      "aria-label": `${says}, between ${low.toPrecision(3)} and ${high.toPrecision(3)}`,
+      preserveAspectRatio: "none",
+    },
+    svg("polyline", { points }),
+  );
   return h("figure", {}, h("figcaption", {}, says), drawing as unknown as HTMLElement);
 }
