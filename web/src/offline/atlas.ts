@@ -31,6 +31,16 @@ export class OfflineAtlas {
     return new LatentMap(this.networks, this.facts, signal, angle);
   }
 
+  /** The map, where it has a density. */
+  density(signal: AbortSignal): LatentMap {
+    if (!this.facts.has_log_prob)
+      throw new Refusal(
+        "this map's boundary has no density, so codes cannot be projected or sampled",
+        400,
+      );
+    return this.map(signal);
+  }
+
   /** Means (n, d), labels, and log_prob and typicality where there are any. */
   codes(part: Part): Promise<Arrays> {
     return this.file(part);

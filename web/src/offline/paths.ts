@@ -1,35 +1,25 @@
-/**
- * Paths between waypoints by several planners, random walks, traversals and projections; and new
- * samples.
- */
+/** Paths between waypoints by several planners, random walks, traversals and projections. */
 
 import { Refusal } from "../api/backend";
-import type { Code, Settings, Verb } from "../api/backend";
-import { floats } from "../api/wire";
+import type { Code } from "../api/backend";
 import type { Arrays, Tensor } from "../api/wire";
 import { answer, tensor } from "./answer";
 import type { OfflineAtlas } from "./atlas";
 import { mala, stateAt, tuned } from "./chains";
 import type { Target } from "./chains";
-import { nearest } from "./codes";
 import type { Density, Membership } from "./density";
 import { geodesic } from "./geodesic";
 import type { Geodesic } from "./geodesic";
 import { evaluated, pixels } from "./images";
-import type { LatentMap } from "./latentmap";
 import { project } from "./projection";
 import { Random } from "./random";
 import { linear, slerp } from "./straight";
 import { traverse } from "./traverse";
-import { add, distance, dot, flat, resample, rounded, scaled, subtract } from "./vectors";
+import { add, distance, dot, flat, resample, rounded, scaled } from "./vectors";
 import type { Path } from "./vectors";
 import { walk } from "./walk";
 import type { Walk } from "./walk";
 import { joined } from "./waypoints";
-
-const MOVES = 60; // of a chain, from a real code on
-const TUNING = 60; // of them to find its step
-const NEAR = 0.5; // of the codes' spread: how near a sample is to a code, by default
 
 /** A planned leg, and whether its planner converged; null where nothing has to. */
 interface Leg {
@@ -37,20 +27,6 @@ interface Leg {
   readonly converged: boolean | null;
   /** Whether its frames are left for the page to ask for. */
   readonly bare?: boolean;
-}
-
-export function path(
-  atlas: OfflineAtlas,
-  verb: Verb,
-  settings: Settings,
-  signal: AbortSignal,
-): Promise<Arrays> {
-  const asked = settings as never;
-  if (verb === "travel") return travel(atlas, asked, signal);
-  if (verb === "random_walk") return randomWalk(atlas, asked, signal);
-  if (verb === "project") return projection(atlas, asked, signal);
-  if (verb === "sample") return sample(atlas, asked, signal);
-  return follow(atlas, asked, signal);
 }
 
 interface Travel {
@@ -64,7 +40,11 @@ interface Travel {
   readonly options?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
-async function travel(atlas: OfflineAtlas, asked: Travel, signal: AbortSignal): Promise<Arrays> {
+export async function travel(
+  atlas: OfflineAtlas,
+  asked: Travel,
+  signal: AbortSignal,
+): Promise<Arrays> {
   const { pace = "latent", frames, closed } = asked;
   if (asked.preserve?.length)
     throw new Refusal(
@@ -252,13 +232,13 @@ interface Traverse {
 }
 
 /** A path from one code along an attribute, with others kept. */
-async function follow(
+export async function follow(
   atlas: OfflineAtlas,
   { start, attribute, by, keep = [], frames = 17 }: Traverse,
   signal: AbortSignal,
 ): Promise<Arrays> {
   const began = performance.now();
-  const map = dense(atlas, signal);
+  const map = atlas.density(signal);
   const u =
     typeof attribute === "string" ? atlas.direction(attribute) : atlas.checked([attribute])[0]!;
   if (!by)
@@ -278,13 +258,13 @@ async function follow(
 }
 
 /** One code projected to high density: where it was, and where it is. */
-async function projection(
+export async function projection(
   atlas: OfflineAtlas,
   asked: { start: Code; share?: number },
   signal: AbortSignal,
 ): Promise<Arrays> {
   const began = performance.now();
-  const map = dense(atlas, signal);
+  const map = atlas.density(signal);
   const [start] = atlas.checked([asked.start]) as [Code];
   const { point, moved, converged } = await project(
     map,
@@ -304,14 +284,14 @@ interface RandomWalk {
 }
 
 /** A random walk on the density around one code. */
-async function randomWalk(
+export async function randomWalk(
   atlas: OfflineAtlas,
   asked: RandomWalk,
   signal: AbortSignal,
 ): Promise<Arrays> {
   const { frames = 17, stride = 10, width = 0, tuning = 200, seed = 0 } = asked;
   const began = performance.now();
-  const map = dense(atlas, signal);
+  const map = atlas.density(signal);
   const level = width ? map.noised(nearestWidth(atlas, width)) : map;
   const target: Target = (codes) => level.slopes(codes);
   const random = new Random(seed);
@@ -335,115 +315,6 @@ async function randomWalk(
     );
   }
   return one(atlas, "random_walk", { points, converged: null }, signal, began);
-}
-
-interface Sample {
-  readonly n: number;
-  readonly temperature?: number;
-  readonly near?: Code;
-  readonly width?: number;
-  readonly condition?: Readonly<Record<string, unknown>>;
-  readonly seed?: number;
-}
-
-/**
- * New codes by MALA chains on q(z)^(1/T), or on q(z)^(1/T) N(z; c, w² I) near a code c, from random
- * real codes on, of a class where a condition names one, or of the nearest ones.
- */
-async function sample(atlas: OfflineAtlas, asked: Sample, signal: AbortSignal): Promise<Arrays> {
-  const { n, temperature = 1, near, seed = 0 } = asked;
-  const map = dense(atlas, signal);
-  if (!(n >= 1 && n <= atlas.facts.limits.codes))
-    throw new Refusal(`${n} samples were asked for; choose 1 to ${atlas.facts.limits.codes}`, 400);
-  if (!(temperature > 0))
-    throw new Refusal(`the temperature is ${temperature}; choose a number above 0`, 400);
-  const random = new Random(seed);
-  const width = asked.width ?? NEAR * atlas.facts.spread;
-  const target: Target = async (codes) => {
-    const { logProb, score } = await map.slopes(codes);
-    const away = codes.map((z) => (near ? subtract(z, near) : z.map(() => 0)));
-    return {
-      logProb: Array.from(
-        logProb,
-        (value, k) => value / temperature - dot(away[k]!, away[k]!) / (2 * width ** 2),
-      ),
-      score: score.map((slope, k) =>
-        add(scaled(slope, 1 / temperature), away[k]!, -1 / width ** 2),
-      ),
-    };
-  };
-  const found = await tuned(
-    target,
-    await stateAt(target, await starts(atlas, asked, random)),
-    TUNING,
-    random,
-  );
-  let state = found.state;
-  const chances: number[] = [];
-  for (let k = 0; k < MOVES; k++) {
-    const moved = await mala(target, state, found.steps, random);
-    state = moved.state;
-    chances.push(...moved.chance);
-  }
-  const points = state.codes.map(rounded);
-  const warnings = asked.condition
-    ? ["the chains start at real images of this class; only the density keeps them in it"]
-    : [];
-  return answer(
-    {
-      points: tensor(flat(points, atlas.facts.dimension), n, atlas.facts.dimension),
-      images: await pixels(atlas, points, signal),
-      ...(await evaluated(atlas, points, signal)),
-    },
-    {
-      info: {
-        acceptance: chances.reduce((sum, chance) => sum + chance, 0) / chances.length,
-        moves: MOVES,
-      },
-      warnings,
-    },
-  );
-}
-
-/** Real codes that chains start from. */
-async function starts(
-  atlas: OfflineAtlas,
-  { n, near, condition = {} }: Sample,
-  random: Random,
-): Promise<Code[]> {
-  const [{ tensors }, means] = [await atlas.codes("train"), await atlas.means("train")];
-  const d = atlas.facts.dimension;
-  let rows = [
-    ...(near
-      ? nearest(means, atlas.checked([near])[0]!, n).indices
-      : Array.from({ length: means.length / d }, (_, k) => k)),
-  ];
-  for (const [name, value] of Object.entries(condition)) {
-    const label = name === "class" ? atlas.facts.classes.indexOf(String(value)) : -1;
-    if (label < 0)
-      throw new Refusal(
-        `samples with ${name} ${String(value)} need the server; open the run with latent-atlas serve`,
-        400,
-      );
-    const labels = tensors.get("labels")!.data;
-    if (near) rows = nearest(means, near, means.length / d).indices;
-    rows = rows.filter((row) => labels[row] === label);
-    if (near) rows = rows.slice(0, n);
-  }
-  if (!rows.length)
-    throw new Refusal("no real code is of this kind, so there is nowhere to start from", 400);
-  return Array.from({ length: n }, () => random.below(rows.length)).map((k) =>
-    Array.from(floats({ tensors, about: {} }, "means").subarray(rows[k]! * d, (rows[k]! + 1) * d)),
-  );
-}
-
-function dense(atlas: OfflineAtlas, signal: AbortSignal): LatentMap {
-  if (!atlas.facts.has_log_prob)
-    throw new Refusal(
-      "this map's boundary has no density, so codes cannot be projected or sampled",
-      400,
-    );
-  return atlas.map(signal);
 }
 
 /** The width of the folder's levels that is nearest to one asked for. */

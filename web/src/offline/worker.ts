@@ -8,7 +8,8 @@ import { codes, neighbours } from "./codes";
 import { fileOf } from "./files";
 import { decode, encode, thumbnails } from "./images";
 import type { Asked, FromWorker, ToWorker } from "./messages";
-import { path } from "./paths";
+import { follow, projection, randomWalk, travel } from "./paths";
+import { sample } from "./samples";
 import { Planes } from "./planes";
 
 let opened: Promise<{ atlas: OfflineAtlas; planes: Planes }>;
@@ -58,7 +59,7 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
     case "decode":
       return decode(atlas, ...(given as [Code[]]), signal);
     case "compute":
-      return path(atlas, ...(given as [Verb, Settings]), signal);
+      return computed(atlas, ...(given as [Verb, Settings]), signal);
     case "neighbours":
       return neighbours(atlas, ...(given as [Code[], number, Part]));
     case "export":
@@ -68,6 +69,21 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
     case "embedding":
       throw new Refusal("this needs the server; open the run with latent-atlas serve", 404);
   }
+}
+
+/** A path or samples. */
+function computed(
+  atlas: OfflineAtlas,
+  verb: Verb,
+  settings: Settings,
+  signal: AbortSignal,
+): Promise<Arrays> {
+  const asked = settings as never;
+  if (verb === "travel") return travel(atlas, asked, signal);
+  if (verb === "random_walk") return randomWalk(atlas, asked, signal);
+  if (verb === "project") return projection(atlas, asked, signal);
+  if (verb === "sample") return sample(atlas, asked, signal);
+  return follow(atlas, asked, signal);
 }
 
 /** What need not be copied on its way to the page. */

@@ -262,21 +262,14 @@ function pacing(app: App): HTMLElement {
   };
   store.listen(show);
   show();
+  const keeps = offers(about, "keep");
+  const choices = [about.image && offers(about, "pace") && pace.element, keeps && keep.element];
+  const note = "Keeping a property along a path needs latent-atlas serve.";
   return h(
     "div",
     {},
     frames.element,
-    h(
-      "div",
-      { className: "pair" },
-      about.image && offers(about, "pace") ? pace.element : null,
-      offers(about, "keep")
-        ? keep.element
-        : h(
-            "p",
-            { className: "note" },
-            "Keeping a property along a path needs latent-atlas serve.",
-          ),
-    ),
+    h("div", { className: "pair" }, ...choices),
+    keeps ? null : h("p", { className: "note" }, note),
   );
 }
