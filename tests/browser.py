@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from latent_atlas.atlas.atlas import Atlas
 
-__all__ = ["IN_BROWSER", "Served", "Visits", "at_rest", "driver"]
+__all__ = ["IN_BROWSER", "Served", "Visits", "driver", "until_idle"]
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "src/latent_atlas/web/static/index.html"
+PAGE = ROOT / "src/latent_atlas/explorer/server/static/index.html"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
     "--no-sandbox",
@@ -31,15 +31,12 @@ ARGUMENTS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-PATIENCE = 20_000  # milliseconds for one condition: tests run beside others
-MAP_STEPS = 60  # enough for a landscape with an edge
-IN_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.flaky(
-        reruns=2
-    ),  # a browser that draws in software on a busy machine can miss its deadlines
-]
-"""Marks of a module whose every test opens the page."""
+PATIENCE = (
+    60_000  # milliseconds for one condition: a browser that draws in software may share its machine
+)
+MAP_STEPS = 60  # enough for a map with a density threshold
+IN_BROWSER = pytest.mark.browser
+"""The mark of a module whose every test opens the page."""
 
 
 def driver() -> ModuleType:
@@ -112,7 +109,7 @@ class Served:
 @pytest.fixture(scope="session")
 def demo() -> "Atlas":
     """The synthetic atlas, its map learned for fewer steps."""
-    from latent_atlas.explorer.server import demo_atlas
+    from latent_atlas.explorer.demo.atlas import demo_atlas
 
     return demo_atlas(steps=MAP_STEPS)
 
@@ -120,7 +117,7 @@ def demo() -> "Atlas":
 @pytest.fixture(scope="module")
 def served(demo: "Atlas") -> Iterator[Served]:
     """The explorer of the synthetic atlas."""
-    from latent_atlas.explorer.server import make_app
+    from latent_atlas.explorer.server.app import make_app
 
     explorer = Served(lambda: make_app(demo, demo=True))
     yield explorer
@@ -145,10 +142,10 @@ class Visits:
             self.contexts[-1].add_init_script(script)
         return self.tab(address)
 
-    def at_rest(self, address: str = "", **context: object) -> "Page":
-        """The same, once it is at rest."""
+    def until_idle(self, address: str = "", **context: object) -> "Page":
+        """The same, once everything that it asked for is there."""
         page = self.open(address, **context)
-        at_rest(page)
+        until_idle(page)
         return page
 
     def tab(self, address: str = "") -> "Page":
@@ -175,8 +172,8 @@ def visits(chromium: "Browser", served: Served) -> Iterator[Visits]:
     assert visits.complaints == []
 
 
-def at_rest(page: "Page") -> None:
-    """Wait until the landscape is fine and every journey planned."""
+def until_idle(page: "Page") -> None:
+    """Wait until the map is fine and every path is planned."""
     from playwright.sync_api import expect
 
     expect(page.locator(".stage")).to_have_attribute("aria-busy", "false")

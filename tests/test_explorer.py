@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import IN_BROWSER, ROOT, Served, Visits, at_rest, driver
+from browser import IN_BROWSER, ROOT, Served, Visits, driver, until_idle
 
 playwright = driver()
 expect, Page = playwright.expect, playwright.Page
@@ -33,14 +33,14 @@ def press_map(page: Page, x: float, y: float) -> None:
 
 
 def set_two(page: Page) -> None:
-    """Put A and B, and wait for the journeys."""
-    at_rest(page)
+    """Set A and B, and wait for the paths."""
+    until_idle(page)
     press_map(page, 0.36, 0.5)
-    expect(page.locator(".stops li")).to_have_count(1)
+    expect(page.locator(".waypoints li")).to_have_count(1)
     press_map(page, 0.64, 0.46)
-    expect(page.locator(".stops li")).to_have_count(2)
+    expect(page.locator(".waypoints li")).to_have_count(2)
     expect(page.locator(".strip")).to_have_count(3)
-    at_rest(page)
+    until_idle(page)
 
 
 def state(page: Page) -> dict:
@@ -75,33 +75,33 @@ def test_the_story(visits: Visits) -> None:
     expect(page.locator(".strip")).to_have_count(4)
     page.get_by_role("checkbox", name="walk").uncheck()
     expect(page.locator(".strip")).to_have_count(3)
-    at_rest(page)
+    until_idle(page)
 
     page.evaluate(DROP, [".map", list(a_photo())])
-    expect(page.locator(".stops li")).to_have_count(3)
-    expect(page.locator(".portrait")).to_contain_text("what the model sees")
-    expect(page.locator(".portrait dl")).to_contain_text("oddness")
-    at_rest(page)
+    expect(page.locator(".waypoints li")).to_have_count(3)
+    expect(page.locator(".portrait")).to_contain_text("its reconstruction")
+    expect(page.locator(".portrait dl")).to_contain_text("anomaly score")
+    until_idle(page)
 
     before = state(page)
-    expect(page).to_have_url(re.compile("#.*stops="))
+    expect(page).to_have_url(re.compile("#.*waypoints="))
     page.wait_for_url(lambda url: "slerp" in url and "chosen=2" in url)
     page.reload()
-    at_rest(page)
+    until_idle(page)
     expect(page.locator(".strip")).to_have_count(3)
     after = state(page)
-    np.testing.assert_allclose(after.pop("stops"), before.pop("stops"), atol=1e-6)
+    np.testing.assert_allclose(after.pop("waypoints"), before.pop("waypoints"), atol=1e-6)
     assert after == before
 
-    page.locator(".stops li").nth(2).get_by_role("button", name="Remove stop C").click()
-    expect(page.locator(".stops li")).to_have_count(2)
+    page.locator(".waypoints li").nth(2).get_by_role("button", name="Remove waypoint C").click()
+    expect(page.locator(".waypoints li")).to_have_count(2)
     page.get_by_role("button", name="Undo").click()
-    expect(page.locator(".stops li")).to_have_count(3)
+    expect(page.locator(".waypoints li")).to_have_count(3)
     page.get_by_role("button", name="Redo").click()
-    expect(page.locator(".stops li")).to_have_count(2)
+    expect(page.locator(".waypoints li")).to_have_count(2)
 
 
-def test_a_journey_is_saved(visits: Visits, tmp_path: Path) -> None:
+def test_a_path_is_saved(visits: Visits, tmp_path: Path) -> None:
     page = visits.open()
     set_two(page)
     for kind, begins in {
@@ -122,7 +122,7 @@ def test_a_journey_is_saved(visits: Visits, tmp_path: Path) -> None:
 
 
 def test_by_keys_alone(visits: Visits) -> None:
-    page = visits.at_rest()
+    page = visits.until_idle()
     press = page.keyboard.press
     for _ in range(30):
         press("Tab")
@@ -135,25 +135,25 @@ def test_by_keys_alone(visits: Visits) -> None:
     for _ in range(6):
         press("Shift+ArrowRight")
     press("Enter")
-    expect(page.locator(".stops li")).to_have_count(2)
-    at_rest(page)
+    expect(page.locator(".waypoints li")).to_have_count(2)
+    until_idle(page)
     press("]")
     expect(page.locator(".player .lead")).to_contain_text("frame 2 of 17")
     press("2")
     expect(page.get_by_role("button", name="Confusion")).to_have_attribute("aria-pressed", "true")
     press("+")
     press("Tab")
-    expect(page.get_by_role("button", name=re.compile("^Stop A,"))).to_be_focused()
-    before = state(page)["stops"]
+    expect(page.get_by_role("button", name=re.compile("^Waypoint A,"))).to_be_focused()
+    before = state(page)["waypoints"]
     press("Shift+ArrowUp")
-    assert state(page)["stops"][0] != before[0]
+    assert state(page)["waypoints"][0] != before[0]
     press("Tab")
     press("Delete")
-    expect(page.locator(".stops li")).to_have_count(1)
+    expect(page.locator(".waypoints li")).to_have_count(1)
     press("Control+z")
     press("Control+z")
-    expect(page.locator(".stops li")).to_have_count(2)
-    np.testing.assert_allclose(state(page)["stops"], before)
+    expect(page.locator(".waypoints li")).to_have_count(2)
+    np.testing.assert_allclose(state(page)["waypoints"], before)
     theme = page.evaluate("document.documentElement.dataset.theme")
     press("t")
     assert page.evaluate("document.documentElement.dataset.theme") != theme
@@ -164,7 +164,7 @@ def test_by_keys_alone(visits: Visits) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_nothing_bars_anyone(visits: Visits, scheme: str) -> None:
+def test_the_page_is_accessible(visits: Visits, scheme: str) -> None:
     page = visits.open(color_scheme=scheme)
     set_two(page)
     for closed in page.locator("details:not([open]) summary").all():
@@ -185,11 +185,11 @@ def test_the_server_goes_away_and_returns(visits: Visits, served: Served) -> Non
     served.stop()
     press_map(page, 0.5, 0.3)
     banner = page.locator(".banner")
-    expect(banner).to_contain_text("The server has gone away")
+    expect(banner).to_contain_text("The server does not answer")
     served.start()
     expect(banner).to_be_hidden()  # it asks again by itself
-    at_rest(page)
-    expect(page.locator(".stops li")).to_have_count(3)
+    until_idle(page)
+    expect(page.locator(".waypoints li")).to_have_count(3)
     expect(page.locator(".strip .frame").first).to_be_visible()
     assert all("ERR_CONNECTION_REFUSED" in line for line in visits.complaints), visits.complaints
     visits.complaints.clear()
@@ -199,17 +199,17 @@ def test_two_tabs_are_two_places(visits: Visits) -> None:
     first = visits.open()
     second = visits.tab()
     set_two(first)
-    at_rest(second)
-    expect(second.locator(".stops li")).to_have_count(0)
-    first.wait_for_url(re.compile("#.*stops="))
+    until_idle(second)
+    expect(second.locator(".waypoints li")).to_have_count(0)
+    first.wait_for_url(re.compile("#.*waypoints="))
     second.goto(first.url)
-    expect(second.locator(".stops li")).to_have_count(2)
-    at_rest(second)
-    assert state(second)["stops"] == state(first)["stops"]
+    expect(second.locator(".waypoints li")).to_have_count(2)
+    until_idle(second)
+    assert state(second)["waypoints"] == state(first)["waypoints"]
 
 
 def test_at_phone_width(visits: Visits) -> None:
-    page = visits.at_rest(
+    page = visits.until_idle(
         viewport={"width": 390, "height": 844},
         has_touch=True,
         is_mobile=True,
@@ -219,8 +219,8 @@ def test_at_phone_width(visits: Visits) -> None:
     assert box
     for x, y in ((0.3, 0.5), (0.7, 0.45)):
         page.touchscreen.tap(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    expect(page.locator(".stops li")).to_have_count(2)
-    at_rest(page)
+    expect(page.locator(".waypoints li")).to_have_count(2)
+    until_idle(page)
     expect(page.locator(".strip .frame").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 

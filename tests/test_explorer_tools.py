@@ -1,4 +1,4 @@
-"""What the explorer's page can do from a place, every view of it, and a run that is still training.
+"""What the explorer's page can do from a code, every view of it, and a run that is still training.
 
 EXPLORER_PICTURES=FOLDER keeps a picture of every view there, to be looked at.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browser import IN_BROWSER, ROOT, Served, Visits, at_rest, driver
+from browser import IN_BROWSER, ROOT, Served, Visits, driver, until_idle
 
 if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
@@ -25,7 +25,7 @@ playwright = driver()
 expect, Page = playwright.expect, playwright.Page
 pytestmark = IN_BROWSER
 
-# Codes of the synthetic atlas: circles of opposite colours, and a place where nothing is.
+# Codes of the synthetic atlas: circles of opposite colours, and a code of no image.
 ONE, OTHER, NOWHERE = (
     [-1.7, 0.0, 0.0, 0.0, 0.0, 0.0],
     [1.7, 0.0, 0.0, 0.0, 0.0, 0.0],
@@ -34,14 +34,14 @@ ONE, OTHER, NOWHERE = (
 THROUGH = {"kind": "through", "codes": [ONE, OTHER, [0.0, 1.7, 0.0, 0.0, 0.0, 0.0]]}
 VIEWS = {
     "first": {},
-    "journey": {"stops": [ONE, OTHER], "plane": THROUGH, "frame": 0.4},
+    "path": {"waypoints": [ONE, OTHER], "plane": THROUGH, "frame": 0.4},
     "confusion": {"view": "confusion", "points": "label"},
     "realness": {"view": "realness", "arrows": True, "points": "none", "plane": THROUGH},
     "energy": {"view": "energy", "points": "typicality", "level": 3},
     "near": {"window": {"left": -1, "right": 1, "bottom": -1, "top": 1}},
     "attributes": {
         "plane": {"kind": "attributes", "attributes": ["star", "component:0"]},
-        "stops": [ONE, OTHER],
+        "waypoints": [ONE, OTHER],
     },
 }
 
@@ -51,13 +51,13 @@ def hashed(url: str, state: dict) -> str:
     return f"{url}#{urlencode({key: json.dumps(value) for key, value in state.items()})}"
 
 
-def stops(page: Page) -> np.ndarray:
-    """The codes of the stops."""
-    return np.array(page.evaluate("atlas.app.store.state.stops"))
+def waypoints(page: Page) -> np.ndarray:
+    """The codes of the waypoints."""
+    return np.array(page.evaluate("atlas.app.store.state.waypoints"))
 
 
 def log_density(page: Page) -> float:
-    """log q of the place that is looked at, as the page says it."""
+    """log q of the selected code, as the page shows it."""
     return float(page.locator(".portrait dd").first.inner_text().split()[0].replace("−", "-"))
 
 
@@ -81,11 +81,11 @@ def drawn(canvas: playwright.Locator) -> np.ndarray:
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_every_view_is_drawn(visits: Visits, scheme: str) -> None:
-    page = visits.at_rest(color_scheme=scheme)
+    page = visits.until_idle(color_scheme=scheme)
     for name, state in VIEWS.items():
         page.goto("about:blank")
         page.goto(hashed(visits.url, state))
-        at_rest(page)
+        until_idle(page)
         if name == "near":
             expect(page.locator(".map[data-pictures]")).to_be_visible()  # of real codes, decoded
         pixels = keep(page, f"{name}-{scheme}")
@@ -102,45 +102,47 @@ def test_every_view_is_drawn(visits: Visits, scheme: str) -> None:
 
 
 def test_from_a_place(visits: Visits) -> None:
-    page = visits.at_rest(hashed(visits.url, {"stops": [NOWHERE], "plane": THROUGH}))
-    expect(page.locator(".portrait dd.outside")).to_have_count(1)
+    page = visits.until_idle(hashed(visits.url, {"waypoints": [NOWHERE], "plane": THROUGH}))
+    expect(page.locator(".portrait dd.off-manifold")).to_have_count(1)
 
-    before, start = log_density(page), stops(page)[0]
+    before, start = log_density(page), waypoints(page)[0]
     page.locator(".map").focus()
     page.keyboard.down("u")
-    expect(page.locator(".portrait dd.outside")).to_have_count(0)
+    expect(page.locator(".portrait dd.off-manifold")).to_have_count(0)
     page.keyboard.up("u")
     expect(page.get_by_role("button", name="Undo")).to_be_enabled()
     assert log_density(page) > before + 1
-    assert not np.allclose(stops(page)[0], start)
+    assert not np.allclose(waypoints(page)[0], start)
     page.keyboard.press("Control+z")
-    np.testing.assert_allclose(stops(page)[0], start, atol=1e-6)  # the slide is one thing to undo
+    np.testing.assert_allclose(
+        waypoints(page)[0], start, atol=1e-6
+    )  # the projection is one change to undo
 
-    page.get_by_role("button", name="Wander from here").click()
+    page.get_by_role("button", name="Random walk from here").click()
     expect(page.locator(".strip .frame")).to_have_count(17)
-    page.locator(".along select").first.select_option("component:1")
+    page.locator(".traverse select").first.select_option("component:1")
     page.get_by_role("button", name="Go", exact=True).click()
     expect(page.locator(".strip")).to_have_count(2)
     page.locator("summary", has_text="New images").click()
-    page.get_by_role("button", name="Draw", exact=True).click()
+    page.get_by_role("button", name="Sample", exact=True).click()
     expect(page.locator(".frames.sheet .frame")).to_have_count(16)
-    at_rest(page)
+    until_idle(page)
     keep(page, "from-a-place")
     page.locator(".frames.sheet .frame").nth(2).click()
-    expect(page.locator(".portrait figcaption")).to_have_text("draw 3")
-    page.get_by_role("button", name="Add as next stop").click()
-    expect(page.locator(".stops li")).to_have_count(2)
-    page.get_by_role("button", name="Close drawn").click()
+    expect(page.locator(".portrait figcaption")).to_have_text("sample 3")
+    page.get_by_role("button", name="Add as next waypoint").click()
+    expect(page.locator(".waypoints li")).to_have_count(2)
+    page.get_by_role("button", name="Close samples").click()
     expect(page.locator(".frames.sheet")).to_have_count(0)
 
 
-def test_a_slide_begins_where_the_stop_is(visits: Visits, demo: "Atlas") -> None:
+def test_a_projection_begins_at_the_waypoint(visits: Visits, demo: "Atlas") -> None:
     means = demo.codes["held_out"].means
     typicality = demo.map.typicality(means)
     middling, typical = (
         means[(typicality - share).abs().argmin()].tolist() for share in (0.27, 0.7)
     )
-    page = visits.at_rest(hashed(visits.url, {"stops": [middling, typical]}))
+    page = visits.until_idle(hashed(visits.url, {"waypoints": [middling, typical]}))
     shares = []
     page.on(
         "request",
@@ -154,27 +156,27 @@ def test_a_slide_begins_where_the_stop_is(visits: Visits, demo: "Atlas") -> None
     page.keyboard.up("u")
     np.testing.assert_allclose(shares, [0.28, 0.32, 0.36, 0.4, 0.44, 0.48, 0.5][: len(shares)])
     assert shares
-    page.locator(".stops li").nth(1).get_by_role("button").first.click()
+    page.locator(".waypoints li").nth(1).get_by_role("button").first.click()
     page.locator(".map").focus()
     asked = len(shares)
     page.keyboard.press("u", delay=300)
-    expect(page.locator(".message.news")).to_contain_text("Stop B is typical already")
+    expect(page.locator(".message.news")).to_contain_text("Waypoint B is typical already")
     assert len(shares) == asked
 
 
-def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:
-    page = visits.at_rest(hashed(visits.url, {"stops": [ONE, OTHER], "plane": THROUGH}))
+def test_paths_follow_a_waypoint_that_is_dragged(visits: Visits) -> None:
+    page = visits.until_idle(hashed(visits.url, {"waypoints": [ONE, OTHER], "plane": THROUGH}))
     before = page.locator(".strip[data-row=linear] canvas").nth(8)
     grey = before.evaluate("canvas => canvas.toDataURL()")
-    pin = page.get_by_role("button", name="Stop B,").locator(".disc").bounding_box()
+    pin = page.get_by_role("button", name="Waypoint B,").locator(".disc").bounding_box()
     assert pin
     x, y = pin["x"] + pin["width"] / 2, pin["y"] + pin["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x - 60, y - 60, steps=6)
     page.mouse.up()
-    at_rest(page)
-    assert not np.allclose(stops(page)[1], OTHER)
+    until_idle(page)
+    assert not np.allclose(waypoints(page)[1], OTHER)
     assert (
         page.locator(".strip[data-row=linear] canvas")
         .nth(8)
@@ -182,37 +184,37 @@ def test_paths_follow_a_stop_that_is_dragged(visits: Visits) -> None:
         != grey
     )
     page.get_by_role("button", name="Undo").click()
-    np.testing.assert_allclose(stops(page)[1], OTHER, atol=1e-6)
+    np.testing.assert_allclose(waypoints(page)[1], OTHER, atol=1e-6)
 
 
-def test_the_walk_says_how_far_short_it_stops(visits: Visits) -> None:
+def test_the_walk_says_how_far_from_b_it_ends(visits: Visits) -> None:
     state = {
-        "stops": [ONE, OTHER],
+        "waypoints": [ONE, OTHER],
         "planners": ["walk"],
         "walk": {"alpha": 0.3, "gamma": 0.01, "arrive": False},
     }
-    page = visits.at_rest(hashed(visits.url, state))
-    expect(page.locator(".walk .note")).to_contain_text("stops short of B")
+    page = visits.until_idle(hashed(visits.url, state))
+    expect(page.locator(".walk .note")).to_contain_text("ends short of B")
     page.get_by_role("checkbox", name="Fade the push, to arrive at B").check()
     expect(page.locator(".walk .note")).to_have_text("It arrives at B.")
 
 
-def test_a_telling_journey_lies_in_its_plane(visits: Visits) -> None:
-    page = visits.at_rest()
-    page.get_by_role("button", name="Show a telling journey").click()
+def test_an_example_path_lies_in_its_plane(visits: Visits) -> None:
+    page = visits.until_idle()
+    page.get_by_role("button", name="Show an example path").click()
     expect(page.locator(".pin")).to_have_count(2)
     expect(page.locator(".planes select").first).to_have_value("through")
-    at_rest(page)
-    expect(page.locator(".pin.afloat")).to_have_count(0)
+    until_idle(page)
+    expect(page.locator(".pin.off-plane")).to_have_count(0)
 
 
 def test_a_refusal_is_one_sentence(visits: Visits) -> None:
-    page = visits.at_rest()
+    page = visits.until_idle()
     page.locator("input[type=file]").set_input_files(
         {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"}
     )
     expect(page.locator(".message.trouble")).to_contain_text("image")
-    expect(page.locator(".stops li")).to_have_count(0)
+    expect(page.locator(".waypoints li")).to_have_count(0)
     visits.complaints[:] = [line for line in visits.complaints if "400" not in line]
 
 
@@ -259,7 +261,7 @@ def test_a_run_in_training_shows_its_losses(visits: Visits) -> None:
 
 
 def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> None:
-    from latent_atlas.explorer.server import make_app
+    from latent_atlas.explorer.server.app import make_app
     from web_run import begun, checkpointed, finish, mapping
 
     run = begun(tmp_path / "run", arm="online")
@@ -279,7 +281,7 @@ def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> Non
         seen.append((growing.get_attribute("aria-label"), drawn(growing)))
     mapping(run)
     expect(growing).to_have_attribute(
-        "aria-label", re.compile("as far as D_z .* [0-9]+ % of it lie inside")
+        "aria-label", re.compile("D_z has learned so far, .* [0-9]+ % of it is above")
     )
     seen.append((growing.get_attribute("aria-label"), drawn(growing)))
     keep(page, "growing-dark")

@@ -14,28 +14,30 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
-from browser import Visits, at_rest
+from browser import Visits, until_idle
 from command_line import latent_atlas
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.attributes.constraint import Constraint
-from latent_atlas.boundary import fit_boundary
+from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
-from latent_atlas.config import Config, MapConfig, ModelConfig
-from latent_atlas.density.toys import two_clusters
+from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.run import Config, ModelConfig
+from latent_atlas.density.toys.clusters import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.static_export import arrays as portable_codes
-from latent_atlas.explorer.static_export import networks, write_folder
 from latent_atlas.explorer.static_export.anomaly import scorer_of
 from latent_atlas.explorer.static_export.export import PAGE as BUILT
+from latent_atlas.explorer.static_export.export import write_folder
 from latent_atlas.explorer.static_export.facts import facts
+from latent_atlas.explorer.static_export.functions import networks
 from latent_atlas.explorer.static_export.onnx import save_graph
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
+from latent_atlas.travel.planners.geodesic import action
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 runtime = pytest.importorskip("onnxruntime", reason="the graphs are checked with onnxruntime")
 
@@ -221,18 +223,9 @@ def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(
     alone = facts(Atlas(None, atlas.map, atlas.codes, atlas.config), "codes", ("map", "slopes"))
     assert alone["image"] is None
     assert {"photos", "png", "gif"} <= set(alone["lacks"])
-    assert not {"photos", "png", "gif", "along"} & set(
+    assert not {"photos", "png", "gif", "traverse"} & set(
         facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"]
     )
-    assert [one["name"] for one in facts(atlas, "whole", ())["keeps"][:4]] == [
-        "class",
-        "left",
-        "right",
-        "component:0",
-    ]
-    assert {one["kind"] for one in alone["keeps"]} == {
-        "component"
-    }  # without labels there is no class
     closed = small_atlas("density", 1)
     assert networks(closed)["slopes"].outputs == ("logit", "logit_slope")
     told = facts(closed, "closed", ())
@@ -241,7 +234,8 @@ def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(
         [],
     )
     assert (told["edge"], told["has_log_prob"]) == (None, False)
-    assert {"along", "keep"} <= set(told["lacks"])
+    assert {"traverse", "keep"} <= set(told["lacks"])
+    assert "keep" in alone["lacks"]
 
 
 def test_the_codes_are_real_ones_with_their_densities(
@@ -302,10 +296,10 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(
+def test_a_decoder_that_onnx_cannot_express_is_refused_and_nothing_is_left(
     atlas: Atlas, tmp_path: Path
 ) -> None:
-    def odd(latents: torch.Tensor) -> torch.Tensor:
+    def bessel(latents: torch.Tensor) -> torch.Tensor:
         return (
             torch.special.bessel_j0(latents[:, :1])
             .abs()
@@ -313,14 +307,14 @@ def test_a_decoder_that_onnx_has_no_word_for_is_refused_and_nothing_is_left(
             .expand(-1, 1, SIDE, SIDE)
         )
 
-    model = Autoencoder(lambda images: images.flatten(1)[:, :DIMENSION], odd, (1, SIDE, SIDE), (DIMENSION,),
+    model = Autoencoder(lambda images: images.flatten(1)[:, :DIMENSION], bessel, (1, SIDE, SIDE), (DIMENSION,),
                         device=torch.device("cpu"))  # fmt: skip
     strange = Atlas(model, atlas.map, atlas.codes, atlas.config)
     assert "encode" not in networks(strange)  # a function of another kind than a network
     monkey = {name: network for name, network in networks(strange).items() if name == "decode"}
     (tmp_path / "index.html").write_text("<head></head>")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("latent_atlas.explorer.static_export.export.networks", lambda _: monkey)
+        patch.setattr("latent_atlas.portable.folder.networks", lambda _: monkey)
         with pytest.raises(
             UserError, match=r"decode of this atlas cannot be written as ONNX .*bessel"
         ):
@@ -366,35 +360,16 @@ def frames_of(path: Path) -> np.ndarray:
     return np.stack(frames)[:, step // 2 :: step, step // 2 :: step]
 
 
-def keeps_as_the_library_does(page: "Page", atlas: Atlas, what: str, ends: torch.Tensor) -> None:
-    """Each journey goes where the library's goes, and what is kept is within its bounds in every frame."""
-    films = json.loads(
-        page.evaluate(
-            "JSON.stringify(atlas.app.journeys.rows.value.map((row) => [row.id, row.film]))"
-        )
-    )
-    assert len(films) == 3
-    bounds = Constraint.around(ends[:1], atlas.properties.chosen(what), 0.1)
-    for planner, film in films:
-        points = torch.tensor(film["points"])
-        assert bounds.repeat(len(points)).contains(points).all()
-        assert film["metrics"]["broken"] == 0
-        wanted = atlas.travel(ends[0], ends[1], planner, frames=17, preserve=what)
-        torch.testing.assert_close(points[-1], wanted.points[-1, 0], atol=0.02, rtol=0)
-        if (
-            planner != "walk" or what == "class"
-        ):  # within a thin slab a walk bounces, and rounding decides where to
-            torch.testing.assert_close(points, wanted.points[:, 0], atol=0.05, rtol=0)
-        assert film["metrics"]["progress"] == pytest.approx(
-            wanted.metrics["progress"].item(), abs=0.02
-        )
+def cost_of(points: torch.Tensor, atlas: Atlas, options: dict[str, Any]) -> float:
+    """What the geodesic planner lowers, of a path (frames, d)."""
+    with torch.no_grad():
+        return action(points[:, None], atlas.map, options["floor"], options["strength"]).item()
 
 
-@pytest.mark.flaky(reruns=2)  # as in test_explorer.py
 def test_the_page_works_from_a_host_of_files_alone(
     chromium: "Browser", address: str, atlas: Atlas, tmp_path: Path
 ) -> None:
-    """Two clicks, three journeys, and one saved: its numbers are what the library says of its places."""
+    """Two clicks, three paths, and one saved: its numbers are those of the library."""
     from playwright.sync_api import expect
 
     visits = Visits(chromium, address)
@@ -407,14 +382,14 @@ def test_the_page_works_from_a_host_of_files_alone(
         ),
     )
     page.goto(address)
-    at_rest(page)
+    until_idle(page)
     box = page.locator(".map").bounding_box()
     assert box
-    for stops, across in enumerate((0.35, 0.65), 1):
+    for count, across in enumerate((0.35, 0.65), 1):
         page.mouse.click(box["x"] + across * box["width"], box["y"] + 0.4 * box["height"])
-        expect(page.locator(".stops li")).to_have_count(stops)
+        expect(page.locator(".waypoints li")).to_have_count(count)
     expect(page.locator(".strip")).to_have_count(3)
-    at_rest(page)
+    until_idle(page)
     for planner in ("linear", "walk", "geodesic"):
         expect(page.locator(f'.strip[data-row="{planner}"] canvas')).to_have_count(17)
     page.get_by_role("combobox", name="as", exact=True).select_option("json")
@@ -437,16 +412,25 @@ def test_the_page_works_from_a_host_of_files_alone(
     photo = np.random.default_rng(0).integers(256, size=(SIDE, SIDE), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "PNG")
-    encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.score"
+    encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.anomaly"
     (wanted,) = atlas.score(torch.from_numpy(photo)[None, None].float() / 255).rows()
     del wanted["name"]
+    wanted |= {"anomaly_score": wanted.pop("oddness"), "is_outlier": wanted.pop("odd")}
     assert page.evaluate(encode, list(file.getvalue())) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
-    planned = atlas.travel(points[0], points[-1], "geodesic", frames=17)
-    torch.testing.assert_close(points, planned.points[:, 0], atol=0.05, rtol=0)
-    for what in ("class", "component:1"):
-        page.get_by_role("combobox", name="Keep", exact=True).select_option(what)
-        at_rest(page)
-        keeps_as_the_library_does(page, atlas, what, points[[0, -1]])
+    waypoints = torch.tensor(
+        json.loads(page.evaluate("JSON.stringify(atlas.app.store.state.waypoints)"))
+    )
+    torch.testing.assert_close(points[[0, -1]], waypoints, atol=0, rtol=0)
+    planned = atlas.travel(points[0], points[-1], "geodesic", frames=17).points[:, 0]
+    (options,) = (
+        one["options"] for one in facts(atlas, "small", ())["planners"] if one["name"] == "geodesic"
+    )
+    settings = {option["name"]: option["default"] for option in options}
+    assert cost_of(points, atlas, settings) <= 1.05 * cost_of(planned, atlas, settings)
+    expect(page.get_by_role("combobox", name="Keep", exact=True)).to_have_count(0)
+    expect(
+        page.get_by_text("Keeping a property along a path needs latent-atlas serve.")
+    ).to_be_visible()
     for context in visits.contexts:
         context.close()
     assert (visits.complaints, foreign) == ([], [])

@@ -1,28 +1,32 @@
-/** Opens the page: asks the server what there is, reads the address, and puts everything together. */
+/**
+ * Opens the page: asks the server what there is, reads the address, and puts everything together.
+ */
 
-import "./style/page.css";
-import "./style/map.css";
-import "./style/panels.css";
-import type { App, Selection } from "./app";
-import { letter } from "./app";
-import type { About, Backend } from "./backend";
-import { Gone, offers, Refusal } from "./backend";
-import { Chart } from "./chart";
-import { Cloud } from "./cloud";
-import { Connection } from "./connection";
-import { h } from "./dom";
-import { Journeys } from "./journeys";
-import { Settled, Signal } from "./latest";
+import "./ui/style/page.css";
+import "./ui/style/map.css";
+import "./ui/style/panels.css";
+import type { Reporter } from "./api/attempt";
+import { Gone, offers, Refusal } from "./api/backend";
+import type { About, Backend } from "./api/backend";
+import { ServerBackend } from "./api/server";
+import type { App } from "./data/app";
+import { Chart } from "./data/chart";
+import { Cloud } from "./data/cloud";
+import { Paths } from "./data/paths";
+import { Pictures } from "./data/pictures";
+import { letter } from "./data/words";
+import { Growing } from "./map/growing";
 import { MapView } from "./map/mapview";
-import { Messages } from "./messages";
-import { lay } from "./page";
-import { Training } from "./panels/training";
-import { Pictures } from "./pictures";
-import { ServerBackend } from "./server";
-import { fromHash, toHash } from "./state";
-import type { State } from "./state";
-import { Store } from "./store";
-import { makeTheme, themeSwitch } from "./theme";
+import { Settled, Signal } from "./state/latest";
+import { DEFAULTS, fromHash, toHash } from "./state/state";
+import type { Selection, State } from "./state/state";
+import { Store } from "./state/store";
+import { Connection } from "./ui/connection";
+import { h } from "./ui/dom";
+import { Messages } from "./ui/messages";
+import { lay } from "./ui/page";
+import { Training } from "./ui/panels/training";
+import { makeTheme, themeSwitch } from "./ui/theme";
 
 const root = document.getElementById("page")!;
 const theme = makeTheme();
@@ -43,30 +47,47 @@ async function open(backend: Backend): Promise<void> {
   }
   document.title = `${about.name} · Latent Atlas`;
   if (about.training) return watch(backend, about, connection);
-  explore(backend, about, connection, messages);
+  show(backend, about, connection, messages);
 }
 
 /** A run in training has no map yet: its progress is shown, and the map when it is there. */
 function watch(backend: Backend, about: About, connection: Connection): void {
   connection.onReturn(() => location.reload());
-  const training = new Training(backend, () => location.reload(), () => connection.lost(), theme);
+  const training = new Training(
+    backend,
+    new Growing(theme),
+    () => location.reload(),
+    () => connection.lost(),
+  );
   const nav = h("nav", { aria: { label: "Page" } }, themeSwitch(theme));
-  root.replaceChildren(h("header", { className: "top" }, h("h1", {}, "Latent Atlas"), h("p", { className: "run" }, h("b", {}, about.name)), nav), h("main", { className: "alone", tabIndex: 0 }, training.element));
+  root.replaceChildren(
+    h(
+      "header",
+      { className: "top" },
+      h("h1", {}, "Latent Atlas"),
+      h("p", { className: "run" }, h("b", {}, about.name)),
+      nav,
+    ),
+    h("main", { className: "alone", tabIndex: 0 }, training.element),
+  );
 }
 
-function explore(backend: Backend, about: About, connection: Connection, messages: Messages): void {
+function show(backend: Backend, about: About, connection: Connection, messages: Messages): void {
   const store = new Store(addressed(about));
-  const trouble = { say: (sentence: string, kind?: "news" | "trouble") => messages.say(sentence, kind), lost: () => connection.lost() };
+  const reporter: Reporter = {
+    say: (sentence, kind) => messages.say(sentence, kind),
+    lost: () => connection.lost(),
+  };
   const pictures = new Pictures(backend);
   let map: MapView | null = null;
   const app: App = {
     backend,
     about,
     store,
-    ...trouble,
-    chart: new Chart(backend, about, store, trouble, () => map?.view() ?? null),
-    cloud: new Cloud(backend, about, trouble),
-    journeys: new Journeys(backend, about, store, pictures, trouble.lost),
+    ...reporter,
+    chart: new Chart(backend, about, store, reporter, () => map?.view() ?? null),
+    cloud: new Cloud(backend, about, reporter),
+    paths: new Paths(backend, about, store, pictures, reporter.lost),
     pictures,
     photos: new Map(),
     selection: new Signal<Selection | null>(null),
@@ -78,19 +99,26 @@ function explore(backend: Backend, about: About, connection: Connection, message
   connection.onReturn(() => {
     app.say("The server is back.");
     app.chart.refresh();
-    app.journeys.refresh();
+    app.paths.refresh();
   });
-  app.journeys.refresh();
+  app.paths.refresh();
   if (store.state.plane.kind === "embedding") void map.embed();
-  const first = store.state.stops[store.state.chosen];
-  if (first) app.selection.set({ code: first, title: `Stop ${letter(store.state.chosen)}`, stop: store.state.chosen });
+  const first = store.state.waypoints[store.state.chosen];
+  if (first)
+    app.selection.set({
+      code: first,
+      title: `Waypoint ${letter(store.state.chosen)}`,
+      waypoint: store.state.chosen,
+    });
   Object.assign(window, { atlas: { app, map } }); // for the console, and for timing frames
 }
 
 /** The state of the address, as far as it can be had here. */
 function addressed(about: About): State {
   const state = fromHash(location.hash, about.dimension);
-  return state.plane.kind === "embedding" && !offers(about, "embedding") ? { ...state, plane: { kind: "principal" } } : state;
+  const plane =
+    state.plane.kind === "embedding" && !offers(about, "embedding") ? DEFAULTS.plane : state.plane;
+  return { ...state, plane, preserve: offers(about, "keep") ? state.preserve : DEFAULTS.preserve };
 }
 
 /** The address follows the state, and the state an address that is typed or gone back to. */
@@ -107,25 +135,33 @@ function keepAddress(app: App): void {
     if (location.hash.slice(1) !== written) app.store.replace(addressed(app.about));
   });
   app.store.listen((now, before) => {
-    if (now.stops === before.stops) return;
+    if (now.waypoints === before.waypoints) return;
     const selected = app.selection.value;
-    if (selected?.stop === undefined) return;
-    const code = now.stops[selected.stop];
+    if (selected?.waypoint === undefined) return;
+    const code = now.waypoints[selected.waypoint];
     if (!code) app.selection.set(null);
-    else if (code !== selected.code) app.selection.set({ code, title: selected.title, stop: selected.stop });
+    else if (code !== selected.code)
+      app.selection.set({ code, title: selected.title, waypoint: selected.waypoint });
   });
 }
 
 function refuse(sentence: string): void {
-  root.replaceChildren(h("main", { className: "alone" }, h("h1", {}, "Latent Atlas"), h("p", { className: "note" }, sentence)));
+  root.replaceChildren(
+    h(
+      "main",
+      { className: "alone" },
+      h("h1", {}, "Latent Atlas"),
+      h("p", { className: "note" }, sentence),
+    ),
+  );
 }
 
 /** A server answers, or, where the page says so, the folder that it lies in. */
 async function answering(): Promise<Backend> {
   const folder = document.querySelector<HTMLMetaElement>('meta[name="atlas-folder"]')?.content;
   if (folder === undefined) return new ServerBackend();
-  const { FolderBackend } = await import("./folder/backend");
-  return new FolderBackend(folder);
+  const { OfflineBackend } = await import("./offline/backend");
+  return new OfflineBackend(folder);
 }
 
 void answering().then(open);

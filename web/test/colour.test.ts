@@ -1,17 +1,20 @@
 import { describe, expect, it } from "vitest";
-import { lightness, oklch } from "../src/colour/oklab";
-import { categories, table } from "../src/colour/tables";
-import type { Theme } from "../src/colour/tables";
-import type { View } from "../src/state";
+import type { Theme, View } from "../src/state/state";
+import { lightness, oklch } from "../src/ui/colour/oklab";
+import { categories, table } from "../src/ui/colour/tables";
 
 const VIEWS: View[] = ["log_prob", "realness", "confusion", "energy"];
 
 describe("colour tables", () => {
-  it.each(VIEWS.flatMap((view) => (["dark", "light"] as Theme[]).map((theme) => [view, theme] as const)))(
+  it.each(
+    VIEWS.flatMap((view) => (["dark", "light"] as Theme[]).map((theme) => [view, theme] as const)),
+  )(
     "%s on %s rises or falls in lightness all the way, so it can be read without colour",
     (view, theme) => {
       const bytes = table(view, theme);
-      const l = Array.from({ length: 256 }, (_, k) => lightness([bytes[3 * k]! / 255, bytes[3 * k + 1]! / 255, bytes[3 * k + 2]! / 255]));
+      const l = Array.from({ length: 256 }, (_, k) =>
+        lightness([bytes[3 * k]! / 255, bytes[3 * k + 1]! / 255, bytes[3 * k + 2]! / 255]),
+      );
       const sign = theme === "dark" ? 1 : -1;
       for (let k = 8; k < 256; k += 8) expect(sign * (l[k]! - l[k - 8]!)).toBeGreaterThan(0);
       expect(Math.abs(l[255]! - l[0]!)).toBeGreaterThan(0.6);

@@ -5,7 +5,14 @@ const view = { left: 0, right: 4, bottom: 0, top: 4 };
 
 describe("dust", () => {
   it("lays a point where it is, and nothing elsewhere", () => {
-    const bytes = new Dust().settle(Float32Array.of(1.5, 2.5), Uint8Array.of(255, 0, 0, 255), view, 4, 4, 1);
+    const bytes = new Dust().settle(
+      Float32Array.of(1.5, 2.5),
+      Uint8Array.of(255, 0, 0, 255),
+      view,
+      4,
+      4,
+      1,
+    );
     const at = 4 * (2 * 4 + 1);
     expect(bytes[at + 3]).toBe(Math.floor(255 * 0.7 * (1 - Math.exp(-1))));
     expect(bytes[at]).toBe(bytes[at + 3]);
@@ -25,12 +32,18 @@ describe("dust", () => {
   it("leaves nothing of the frame before", () => {
     const dust = new Dust();
     dust.settle(Float32Array.of(1, 1), Uint8Array.of(9, 9, 9, 255), view, 4, 4, 1);
-    expect(dust.settle(Float32Array.of(9, 9), Uint8Array.of(9, 9, 9, 255), view, 4, 4, 1).every((value) => value === 0)).toBe(true);
+    expect(
+      dust
+        .settle(Float32Array.of(9, 9), Uint8Array.of(9, 9, 9, 255), view, 4, 4, 1)
+        .every((value) => value === 0),
+    ).toBe(true);
   });
 
   it("looks the same of one colour as of several, and forgets neither", () => {
     const places = Float32Array.from({ length: 200 }, (_, k) => (k * 0.37) % 4);
-    const paints = Uint8Array.from({ length: 400 }, (_, k) => (k % 4 === 3 ? 30 + (k % 90) : 50 * (k % 4)));
+    const paints = Uint8Array.from({ length: 400 }, (_, k) =>
+      k % 4 === 3 ? 30 + (k % 90) : 50 * (k % 4),
+    );
     const other = Uint8Array.of(...paints.subarray(0, 396), 1, 2, 3, 0); // a last point of another colour, unseen
     const dust = new Dust();
     const one = dust.settle(places, paints, view, 4, 4, 2).slice();

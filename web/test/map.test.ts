@@ -1,16 +1,20 @@
 import { describe, expect, it } from "vitest";
+import { finer, read } from "../src/data/grid";
+import type { Grid } from "../src/data/grid";
 import { inPixels } from "../src/map/arrows";
-import { around, Camera, fitted, niceStep, ticks } from "../src/map/camera";
-import { finer, read } from "../src/map/grid";
-import type { Grid } from "../src/map/grid";
+import { around, Camera, fitted } from "../src/map/camera";
 import { chooseThumbnails } from "../src/map/showing";
 import { THUMBNAIL } from "../src/map/thumbnails";
+import { niceStep, ticks } from "../src/ui/ticks";
 
 const window = { left: -2, right: 2, bottom: -1, top: 3 };
 
 function sampled(side: number, f: (x: number, y: number) => number): Grid {
   const values = Float32Array.from({ length: side * side }, (_, k) =>
-    f(window.left + ((k % side) / (side - 1)) * 4, window.bottom + (Math.floor(k / side) / (side - 1)) * 4),
+    f(
+      window.left + ((k % side) / (side - 1)) * 4,
+      window.bottom + (Math.floor(k / side) / (side - 1)) * 4,
+    ),
   );
   return { values, side, window };
 }
@@ -21,20 +25,37 @@ describe("camera", () => {
   it("goes to pixels and back, with the plane's top at the canvas's top", () => {
     expect(camera.toPixels([-2, 3])).toEqual([0, 0]);
     expect(camera.toPixels([2, -1])).toEqual([400, 400]);
-    expect(camera.toPlane(camera.toPixels([0.3, 1.7]))).toEqual([expect.closeTo(0.3), expect.closeTo(1.7)]);
+    expect(camera.toPlane(camera.toPixels([0.3, 1.7]))).toEqual([
+      expect.closeTo(0.3),
+      expect.closeTo(1.7),
+    ]);
   });
 
   it("keeps the place under the pointer where it is while zooming and dragging", () => {
     const pixel = [130, 70] as const;
     const place = camera.toPlane(pixel);
-    expect(new Camera(camera.zoomed(0.5, pixel), camera.size).toPixels(place)).toEqual([expect.closeTo(130), expect.closeTo(70)]);
-    expect(new Camera(camera.panned(25, -10), camera.size).toPixels(place)).toEqual([expect.closeTo(155), expect.closeTo(60)]);
+    expect(new Camera(camera.zoomed(0.5, pixel), camera.size).toPixels(place)).toEqual([
+      expect.closeTo(130),
+      expect.closeTo(70),
+    ]);
+    expect(new Camera(camera.panned(25, -10), camera.size).toPixels(place)).toEqual([
+      expect.closeTo(155),
+      expect.closeTo(60),
+    ]);
   });
 
   it("fits a window into a canvas without cutting it or stretching it", () => {
     const wide = fitted(window, { width: 800, height: 400 });
     expect(wide).toEqual({ left: -4, right: 4, bottom: -1, top: 3 });
-    expect(around([[0, 0], [4, 2]], 0.25)).toEqual({ left: -1, right: 5, bottom: -2, top: 4 });
+    expect(
+      around(
+        [
+          [0, 0],
+          [4, 2],
+        ],
+        0.25,
+      ),
+    ).toEqual({ left: -1, right: 5, bottom: -2, top: 4 });
     expect(around([], 0.25)).toBeNull();
   });
 
@@ -61,7 +82,11 @@ describe("grid", () => {
       const exact = sampled(fine.side, f);
       let worst = 0;
       for (let j = 4; j < fine.side - 4; j++)
-        for (let i = 4; i < fine.side - 4; i++) worst = Math.max(worst, Math.abs(fine.values[j * fine.side + i]! - exact.values[j * fine.side + i]!));
+        for (let i = 4; i < fine.side - 4; i++)
+          worst = Math.max(
+            worst,
+            Math.abs(fine.values[j * fine.side + i]! - exact.values[j * fine.side + i]!),
+          );
       return worst;
     };
     const coarse = sampled(6, f);
@@ -80,13 +105,19 @@ it("arrows point along the score and are never longer than a cell", () => {
 
 it("pictures lie within the view, do not cover each other, and are of the codes nearest to the plane", () => {
   const camera = new Camera(window, { width: 400, height: 400 });
-  const places = Float32Array.from({ length: 4_000 }, (_, k) => -3 + 6 * ((Math.floor(k / 2) * (k % 2 ? 0.5698403 : 0.7548777)) % 1)); // spread evenly
+  const places = Float32Array.from(
+    { length: 4_000 },
+    (_, k) => -3 + 6 * ((Math.floor(k / 2) * (k % 2 ? 0.5698403 : 0.7548777)) % 1),
+  ); // spread evenly
   const distance = Float32Array.from({ length: 2_000 }, (_, k) => (k * 0.414) % 1);
-  const chosen = chooseThumbnails({ places, distance }, camera).map((k) => camera.toPixels([places[2 * k]!, places[2 * k + 1]!]));
+  const chosen = chooseThumbnails({ places, distance }, camera).map((k) =>
+    camera.toPixels([places[2 * k]!, places[2 * k + 1]!]),
+  );
   expect(chosen.length).toBeGreaterThan(20);
   chosen.forEach((a, k) => {
     expect(Math.min(...a)).toBeGreaterThanOrEqual(0);
-    for (const b of chosen.slice(k + 1)) expect(Math.max(Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1]))).toBeGreaterThan(THUMBNAIL);
+    for (const b of chosen.slice(k + 1))
+      expect(Math.max(Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1]))).toBeGreaterThan(THUMBNAIL);
   });
   const two = { places: Float32Array.of(0, 0, 0.05, 0), distance: Float32Array.of(0.9, 0.1) };
   expect(chooseThumbnails(two, camera)).toEqual([1]);

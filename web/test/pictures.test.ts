@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
-import type { Backend, Code } from "../src/backend";
-import { Pictures } from "../src/pictures";
-import type { Arrays } from "../src/wire";
+import type { Backend, Code } from "../src/api/backend";
+import type { Arrays } from "../src/api/wire";
+import { Pictures } from "../src/data/pictures";
 
 /** A backend whose pictures are the codes' first numbers, and what it was asked for. */
 function backend() {
@@ -12,12 +12,17 @@ function backend() {
       const numbers = codes.map((code) => code[0]!);
       asked.push(numbers);
       const images = { shape: [numbers.length, 1, 1, 1], data: Uint8Array.from(numbers) };
-      answers.push(() => (numbers.includes(9) ? reject(new Error("no picture")) : resolve({ tensors: new Map([["images", images]]), about: {} })));
+      answers.push(() =>
+        numbers.includes(9)
+          ? reject(new Error("no picture"))
+          : resolve({ tensors: new Map([["images", images]]), about: {} }),
+      );
     });
   return { asked, answer: () => answers.shift()!(), backend: { decode } as unknown as Backend };
 }
 
-const seen = async (places: ReturnType<Pictures["at"]>) => (await places).map((place) => place.image!.bytes[0]);
+const seen = async (places: ReturnType<Pictures["at"]>) =>
+  (await places).map((place) => place.image!.bytes[0]);
 
 it("decodes a place once, asked for again when it is known or on its way", async () => {
   const { asked, answer, backend: from } = backend();
@@ -33,7 +38,7 @@ it("decodes a place once, asked for again when it is known or on its way", async
   expect(asked.length).toBe(2);
 });
 
-it("asks again for what could not be decoded, and lets nobody wait for what may be cancelled", async () => {
+it("asks again for what could not be decoded, and lets no other request wait for one that may be cancelled", async () => {
   const { asked, answer, backend: from } = backend();
   const pictures = new Pictures(from);
   const failing = pictures.at([[9]]);

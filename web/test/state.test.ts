@@ -1,17 +1,30 @@
 import { describe, expect, it } from "vitest";
-import { DEFAULTS, fromHash, toHash } from "../src/state";
-import type { State } from "../src/state";
-import { Store } from "../src/store";
+import { DEFAULTS, fromHash, toHash } from "../src/state/state";
+import type { State } from "../src/state/state";
+import { Store } from "../src/state/store";
 
 const full: State = {
   ...DEFAULTS,
-  plane: { kind: "through", codes: [[0.5, 1, 2], [3, 4, 5], [6, 7, 8.25]] },
+  plane: {
+    kind: "through",
+    codes: [
+      [0.5, 1, 2],
+      [3, 4, 5],
+      [6, 7, 8.25],
+    ],
+  },
   window: { left: -1, right: 2.5, bottom: -3, top: 0 },
   view: "confusion",
   contours: false,
-  stops: [[0.1, 0.2, 0.3].map(Math.fround), [1, 2, 3]],
+  waypoints: [[0.1, 0.2, 0.3].map(Math.fround), [1, 2, 3]],
   walk: { alpha: 0.3, gamma: 0.01, arrive: true },
-  extras: [{ verb: "along", title: "smile & more", wishes: { start: [1, 2, 3], attribute: "class", by: 1 } }],
+  extras: [
+    {
+      verb: "traverse",
+      title: "smile & more",
+      settings: { start: [1, 2, 3], attribute: "class", by: 1 },
+    },
+  ],
   frame: 0.25,
 };
 
@@ -22,32 +35,41 @@ describe("the address", () => {
   });
 
   it("is as by default where it is broken", () => {
-    for (const hash of ["view=%22x%22", "stops=[[1,2]]", "window={}", "frames=-1", "stops=[", "nonsense=1", "plane=7", "level=null"]) {
+    for (const hash of [
+      "view=%22x%22",
+      "waypoints=[[1,2]]",
+      "window={}",
+      "frames=-1",
+      "waypoints=[",
+      "nonsense=1",
+      "plane=7",
+      "level=null",
+    ]) {
       expect(fromHash(hash, 3)).toEqual(DEFAULTS);
     }
   });
 
-  it("refuses stops of another dimension and numbers that are none", () => {
-    expect(fromHash(toHash(full), 4).stops).toEqual([]);
-    expect(fromHash("stops=[[null,1]]", 2).stops).toEqual([]);
+  it("refuses waypoints of another dimension and numbers that are none", () => {
+    expect(fromHash(toHash(full), 4).waypoints).toEqual([]);
+    expect(fromHash("waypoints=[[null,1]]", 2).waypoints).toEqual([]);
   });
 });
 
 describe("undo", () => {
   it("takes back a gesture as one, and gives it again", () => {
     const store = new Store(DEFAULTS);
-    store.change({ stops: [[0, 0]] });
-    store.drag({ stops: [[1, 0]] });
-    store.drag({ stops: [[2, 0]] });
-    store.change({ stops: [[3, 0]] });
+    store.change({ waypoints: [[0, 0]] });
+    store.drag({ waypoints: [[1, 0]] });
+    store.drag({ waypoints: [[2, 0]] });
+    store.change({ waypoints: [[3, 0]] });
     store.undo();
-    expect(store.state.stops).toEqual([[0, 0]]);
+    expect(store.state.waypoints).toEqual([[0, 0]]);
     store.undo();
-    expect(store.state.stops).toEqual([]);
+    expect(store.state.waypoints).toEqual([]);
     expect(store.canUndo).toBe(false);
     store.redo();
     store.redo();
-    expect(store.state.stops).toEqual([[3, 0]]);
+    expect(store.state.waypoints).toEqual([[3, 0]]);
   });
 
   it("leaves the window where it is, and forgets what could be redone after a change", () => {

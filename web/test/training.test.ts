@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { series } from "../src/panels/training";
+import { series } from "../src/ui/panels/training";
 
 it("losses are told apart by phase, the newest phase first", () => {
   const records = [
@@ -9,7 +9,13 @@ it("losses are told apart by phase, the newest phase first", () => {
   ];
   expect(series(records)).toEqual([
     { name: "map: loss", seen: [[10, 0.3]] },
-    { name: "model: kl", seen: [[50, 2], [100, 1]] },
+    {
+      name: "model: kl",
+      seen: [
+        [50, 2],
+        [100, 1],
+      ],
+    },
     { name: "model: image discriminator", seen: [[100, 0.5]] },
   ]);
   expect(series([])).toEqual([]);

@@ -1,8 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { floats, readArrays, rows, WireError } from "../src/wire";
+import { floats, readArrays, rows, WireError } from "../src/api/wire";
 
 /** A safetensors file of float32 and bytes, written by hand after the format's description. */
-function written(arrays: Record<string, Float32Array | Uint8Array>, shapes: Record<string, number[]>, about: object): ArrayBuffer {
+function written(
+  arrays: Record<string, Float32Array | Uint8Array>,
+  shapes: Record<string, number[]>,
+  about: object,
+): ArrayBuffer {
   let offset = 0;
   const header: Record<string, unknown> = { __metadata__: { json: JSON.stringify(about) } };
   for (const [name, data] of Object.entries(arrays)) {
@@ -23,14 +27,21 @@ function written(arrays: Record<string, Float32Array | Uint8Array>, shapes: Reco
 }
 
 describe("safetensors", () => {
-  const file = written({ u: Uint8Array.of(7, 8, 9), xy: Float32Array.of(1, -2, 3.5, 4) }, { u: [3], xy: [2, 2] }, { edge: -3 });
+  const file = written(
+    { u: Uint8Array.of(7, 8, 9), xy: Float32Array.of(1, -2, 3.5, 4) },
+    { u: [3], xy: [2, 2] },
+    { threshold: -3 },
+  );
 
   it("reads arrays at any alignment, and what is said beside them", () => {
     const read = readArrays(file);
     expect([...floats(read, "xy")]).toEqual([1, -2, 3.5, 4]);
-    expect(rows(read, "xy")).toEqual([[1, -2], [3.5, 4]]);
+    expect(rows(read, "xy")).toEqual([
+      [1, -2],
+      [3.5, 4],
+    ]);
     expect(read.tensors.get("u")!.data).toEqual(Uint8Array.of(7, 8, 9));
-    expect(read.about).toEqual({ edge: -3 });
+    expect(read.about).toEqual({ threshold: -3 });
   });
 
   it("says where an answer was cut off", () => {

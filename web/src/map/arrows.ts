@@ -1,6 +1,6 @@
 /** The score, the gradient of the log-density, as a lattice of arrows in the plane. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { attribute, fill, Program, TO_CLIP } from "./gl";
 
@@ -25,7 +25,9 @@ out vec4 colour;
 void main() { colour = ink; }`;
 
 // a shaft of two triangles, and a head whose x counts from 2 at the tip
-const ARROW = new Float32Array([0, -0.09, 1, -0.09, 1, 0.09, 0, -0.09, 1, 0.09, 0, 0.09, 2.25, 0, 1.25, 0.42, 1.25, -0.42]);
+const ARROW = new Float32Array([
+  0, -0.09, 1, -0.09, 1, 0.09, 0, -0.09, 1, 0.09, 0, 0.09, 2.25, 0, 1.25, 0.42, 1.25, -0.42,
+]);
 
 export class Arrows {
   private readonly program: Program;
@@ -50,7 +52,8 @@ export class Arrows {
     const places = new Float32Array(2 * side * side);
     for (let k = 0; k < side * side; k++) {
       places[2 * k] = window.left + (((k % side) + 0.5) / side) * (window.right - window.left);
-      places[2 * k + 1] = window.bottom + ((Math.floor(k / side) + 0.5) / side) * (window.top - window.bottom);
+      places[2 * k + 1] =
+        window.bottom + ((Math.floor(k / side) + 0.5) / side) * (window.top - window.bottom);
     }
     fill(this.gl, this.places, places);
   }
@@ -58,12 +61,17 @@ export class Arrows {
   draw(view: Window, width: number, height: number, ratio: number, dark: boolean): void {
     const { gl, field } = this;
     if (!field) return;
-    const cell = ((field.window.right - field.window.left) / (view.right - view.left)) * (width / field.side);
+    const cell =
+      ((field.window.right - field.window.left) / (view.right - view.left)) * (width / field.side);
     fill(gl, this.lengths, inPixels(field.scores, 0.8 * cell));
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
     const ink = dark ? [1, 1, 1, 0.72] : [0.06, 0.1, 0.2, 0.75];
-    this.program.use().set("view", ...box(view)).set("pixel", (2 * ratio) / width, (2 * ratio) / height).set("ink", ...ink);
+    this.program
+      .use()
+      .set("view", ...box(view))
+      .set("pixel", (2 * ratio) / width, (2 * ratio) / height)
+      .set("ink", ...ink);
     attribute(gl, this.program, "corner", this.shape, { size: 2, type: "float" });
     attribute(gl, this.program, "xy", this.places, { size: 2, type: "float", each: 1 });
     attribute(gl, this.program, "along", this.lengths, { size: 2, type: "float", each: 1 });
@@ -71,9 +79,14 @@ export class Arrows {
   }
 }
 
-/** Arrows no longer than `most` pixels: their length grows with the score up to a typical one, and little beyond. */
+/**
+ * Arrows no longer than `most` pixels: their length grows with the score up to a typical one, and
+ * little beyond.
+ */
 export function inPixels(scores: Float32Array, most: number): Float32Array {
-  const sizes = Array.from({ length: scores.length / 2 }, (_, k) => Math.hypot(scores[2 * k]!, scores[2 * k + 1]!));
+  const sizes = Array.from({ length: scores.length / 2 }, (_, k) =>
+    Math.hypot(scores[2 * k]!, scores[2 * k + 1]!),
+  );
   const typical = [...sizes].sort((a, b) => a - b)[Math.floor(sizes.length / 2)] || 1;
   const lengths = new Float32Array(scores.length);
   sizes.forEach((size, k) => {

@@ -1,13 +1,11 @@
 /** Between places on a plane and pixels of the canvas. Pixels run down, the plane runs up. */
 
-import type { Window } from "../backend";
+import type { Place, Window } from "../api/backend";
 
 export interface Size {
   readonly width: number;
   readonly height: number;
 }
-
-export type Place = readonly [x: number, y: number];
 
 export class Camera {
   constructor(
@@ -39,7 +37,12 @@ export class Camera {
   zoomed(factor: number, [px, py]: Place): Window {
     const [x, y] = this.toPlane([px, py]);
     const { left, right, bottom, top } = this.window;
-    return { left: x + (left - x) * factor, right: x + (right - x) * factor, bottom: y + (bottom - y) * factor, top: y + (top - y) * factor };
+    return {
+      left: x + (left - x) * factor,
+      right: x + (right - x) * factor,
+      bottom: y + (bottom - y) * factor,
+      top: y + (top - y) * factor,
+    };
   }
 }
 
@@ -58,21 +61,13 @@ export function around(places: readonly Place[], margin: number): Window | null 
   if (!places.length) return null;
   const xs = places.map((place) => place[0]);
   const ys = places.map((place) => place[1]);
-  const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const [left, right, bottom, top] = [
+    Math.min(...xs),
+    Math.max(...xs),
+    Math.min(...ys),
+    Math.max(...ys),
+  ];
   const half = Math.max((right - left) / 2, (top - bottom) / 2, 1e-3) * (1 + 2 * margin);
   const [x, y] = [(left + right) / 2, (bottom + top) / 2];
   return { left: x - half, right: x + half, bottom: y - half, top: y + half };
-}
-
-/** Round numbers from low to high, about `count` of them. */
-export function ticks(low: number, high: number, count: number): number[] {
-  const step = niceStep((high - low) / Math.max(count, 1));
-  const first = Math.ceil(low / step - 1e-9);
-  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, k) => Number(((first + k) * step).toPrecision(12)));
-}
-
-/** The nearest of 1, 2, 5 times a power of ten above. */
-export function niceStep(rough: number): number {
-  const power = 10 ** Math.floor(Math.log10(Math.max(rough, 1e-12)));
-  return power * ([1, 2, 5, 10].find((unit) => unit * power >= rough * 0.999) ?? 10);
 }

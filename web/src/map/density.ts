@@ -1,21 +1,13 @@
-/** The landscape: a float texture, filtered by hand, coloured by a table, with contours of the log-density upon it. */
+/**
+ * The density: a float texture, filtered by hand, coloured by a table, with contours of the
+ * log-density upon it.
+ */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
+import { cornersOf, finer } from "../data/grid";
+import type { Grid } from "../data/grid";
+import type { Field } from "./field";
 import { Program, texture } from "./gl";
-import { cornersOf, finer } from "./grid";
-import type { Grid } from "./grid";
-
-/** What is drawn, and how its values lie on the colour table: low at 0, middle at `share`, high at 1. */
-export interface Field {
-  readonly shown: Grid | "minus heights";
-  readonly heights: Grid; // of which contours are drawn
-  readonly low: number;
-  readonly middle: number;
-  readonly share: number;
-  readonly high: number;
-  readonly edge: number | null;
-  readonly spacing: number; // of contours
-}
 
 export interface Look {
   readonly contours: boolean;
@@ -32,7 +24,7 @@ uniform float turned;      // 0: what is shown has a texture of its own; 1 or -1
 uniform sampler2D table;
 uniform vec4 window;       // left, bottom, width, height of the field
 uniform vec4 scale;        // low, middle, share, high
-uniform vec4 lines;        // edge, spacing, whether there is an edge, whether there are contours
+uniform vec4 lines;        // threshold, spacing, whether there is a threshold, whether there are contours
 uniform vec4 look;         // relief, muted, dark, nodes a side
 uniform vec3 paper;
 in vec2 place;
@@ -117,15 +109,29 @@ export class Density {
     this.field = field;
     if (!field) return;
     this.side = this.fill(this.heights, field.heights);
-    if (typeof field.shown !== "string" && field.shown !== field.heights) this.fill(this.values, field.shown);
+    if (typeof field.shown !== "string" && field.shown !== field.heights)
+      this.fill(this.values, field.shown);
   }
 
-  /** A texel holds the corners of its cell, so that the shader reads one a pixel: without a graphics card each takes its time. */
+  /**
+   * A texel holds the corners of its cell, so that the shader reads one a pixel: without a graphics
+   * card each takes its time.
+   */
   private fill(into: WebGLTexture, grid: Grid): number {
     const { gl } = this;
     const fine = finer(grid, FINER);
     gl.bindTexture(gl.TEXTURE_2D, into);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, fine.side - 1, fine.side - 1, 0, gl.RGBA, gl.FLOAT, cornersOf(fine));
+    gl.texImage2D(
+      gl.TEXTURE_2D,
+      0,
+      gl.RGBA32F,
+      fine.side - 1,
+      fine.side - 1,
+      0,
+      gl.RGBA,
+      gl.FLOAT,
+      cornersOf(fine),
+    );
     return fine.side;
   }
 
@@ -141,7 +147,7 @@ export class Density {
     const { gl, field } = this;
     if (!field) return;
     const turned = field.shown === "minus heights" ? -1 : field.shown === field.heights ? 1 : 0;
-    const edge = field.edge ?? field.low;
+    const threshold = field.threshold ?? field.low;
     gl.disable(gl.BLEND);
     this.program
       .use()
@@ -152,7 +158,13 @@ export class Density {
       .set("view", ...box(view))
       .set("window", ...box(field.heights.window))
       .set("scale", field.low, field.middle, field.share, field.high)
-      .set("lines", edge, field.spacing, field.edge === null ? 0 : 1, look.contours ? 1 : 0)
+      .set(
+        "lines",
+        threshold,
+        field.spacing,
+        field.threshold === null ? 0 : 1,
+        look.contours ? 1 : 0,
+      )
       .set("look", look.relief ? 1 : 0, look.muted ? 1 : 0, look.dark ? 1 : 0, this.side)
       .set("paper", ...paper);
     gl.drawArrays(gl.TRIANGLES, 0, 3);

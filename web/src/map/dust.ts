@@ -1,20 +1,29 @@
 /**
- * Very many points, summed up on the processor: every pixel gathers the colours and the opacity of the points in it, as
- * dust that is denser where more of it lies. A million points are a few milliseconds here, where a software renderer
- * takes a microsecond for each vertex, and no order among them decides what is seen.
+ * Very many points, summed up on the processor: every pixel gathers the colours and the opacity of
+ * the points in it, as dust that is denser where more of it lies. A million points are a few
+ * milliseconds here, where a software renderer takes a microsecond for each vertex, and no order
+ * among them decides what is seen.
  */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 
 const DENSEST = 0.7; // opacity
 const OPAQUE = 255 * 16; // sum of opacities from which on nothing more can be told apart
 
-/** What is seen of a sum of opacities, in 0..255, and by what the sum of colours is multiplied for it. */
-const SEEN = Float32Array.from({ length: OPAQUE + 1 }, (_, sum) => 255 * DENSEST * (1 - Math.exp(-sum / 255)));
+/**
+ * What is seen of a sum of opacities, in 0..255, and by what the sum of colours is multiplied for
+ * it.
+ */
+const SEEN = Float32Array.from(
+  { length: OPAQUE + 1 },
+  (_, sum) => 255 * DENSEST * (1 - Math.exp(-sum / 255)),
+);
 const SHARE = SEEN.map((seen, sum) => (sum ? seen / 255 / sum : 0));
 
 export class Dust {
-  /** Rows of the picture that have dust, from the bottom: the first, and the first after the last. */
+  /**
+   * Rows of the picture that have dust, from the bottom: the first, and the first after the last.
+   */
   rows: readonly [number, number] = [0, 0];
   private opacities = new Float32Array(0);
   private colours = new Float32Array(0); // red, green and blue times opacity, where points have several colours
@@ -23,15 +32,24 @@ export class Dust {
   private size = "";
 
   /**
-   * Premultiplied RGBA bytes of width x height pixels, the top row last, of points `side` pixels wide.
+   * Premultiplied RGBA bytes of width x height pixels, the top row last, of points `side` pixels
+   * wide.
    *
-   * n points of opacity a in a pixel let (1 - a)^n through: about exp(-n a), of which the sum n a is kept. Even the
-   * densest dust lets something of the land through.
+   * n points of opacity a in a pixel let (1 - a)^n through: about exp(-n a), of which the sum n a
+   * is kept. Even the densest dust lets something of the density through.
    */
-  settle(places: Float32Array, paints: Uint8Array, view: Window, width: number, height: number, side: number): Uint8Array {
+  settle(
+    places: Float32Array,
+    paints: Uint8Array,
+    view: Window,
+    width: number,
+    height: number,
+    side: number,
+  ): Uint8Array {
     this.clear(width, height);
     this.several = areSeveral(paints);
-    if (this.several && this.colours.length !== 3 * width * height) this.colours = new Float32Array(3 * width * height);
+    if (this.several && this.colours.length !== 3 * width * height)
+      this.colours = new Float32Array(3 * width * height);
     this.rows = this.gather(places, paints, view, width, height, side);
     const [from, to] = this.rows.map((row) => row * width) as [number, number];
     if (this.several) this.mix(from, to);
@@ -40,11 +58,21 @@ export class Dust {
   }
 
   /** Sum up the points in each pixel, and return the rows that have some. */
-  private gather(places: Float32Array, paints: Uint8Array, view: Window, width: number, height: number, side: number): [number, number] {
+  private gather(
+    places: Float32Array,
+    paints: Uint8Array,
+    view: Window,
+    width: number,
+    height: number,
+    side: number,
+  ): [number, number] {
     const { opacities, colours, several } = this;
     const scaleX = width / (view.right - view.left);
     const scaleY = height / (view.top - view.bottom);
-    const [left, bottom] = [0.5 * (side - 1) + view.left * scaleX, 0.5 * (side - 1) + view.bottom * scaleY];
+    const [left, bottom] = [
+      0.5 * (side - 1) + view.left * scaleX,
+      0.5 * (side - 1) + view.bottom * scaleY,
+    ];
     let [first, last] = [height, 0];
     for (let k = 0; k < places.length; k += 2) {
       const x = Math.floor(places[k]! * scaleX - left);
@@ -74,7 +102,12 @@ export class Dust {
       const opacity = opacities[at]!;
       if (opacity === 0) continue;
       const share = opacity < OPAQUE ? SHARE[opacity]! : DENSEST / opacity;
-      pixels[at] = packed(colours[3 * at]! * share, colours[3 * at + 1]! * share, colours[3 * at + 2]! * share, SEEN[Math.min(opacity, OPAQUE)]!);
+      pixels[at] = packed(
+        colours[3 * at]! * share,
+        colours[3 * at + 1]! * share,
+        colours[3 * at + 2]! * share,
+        SEEN[Math.min(opacity, OPAQUE)]!,
+      );
     }
   }
 
@@ -105,12 +138,14 @@ export class Dust {
 }
 
 /** Four bytes as one number, the red one lowest. */
-const packed = (red: number, green: number, blue: number, opacity: number) => red | (green << 8) | (blue << 16) | (opacity << 24);
+const packed = (red: number, green: number, blue: number, opacity: number) =>
+  red | (green << 8) | (blue << 16) | (opacity << 24);
 
 /** Whether the points differ in more than their opacity: else one sum a pixel will do. */
 function areSeveral(paints: Uint8Array): boolean {
   for (let k = 4; k < paints.length; k += 4) {
-    if (paints[k] !== paints[0] || paints[k + 1] !== paints[1] || paints[k + 2] !== paints[2]) return true;
+    if (paints[k] !== paints[0] || paints[k + 1] !== paints[1] || paints[k + 2] !== paints[2])
+      return true;
   }
   return false;
 }

@@ -10,15 +10,23 @@ export class Program {
     fragment: string,
   ) {
     this.program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, vertex], [gl.FRAGMENT_SHADER, fragment]] as const) {
+    for (const [kind, source] of [
+      [gl.VERTEX_SHADER, vertex],
+      [gl.FRAGMENT_SHADER, fragment],
+    ] as const) {
       const shader = gl.createShader(kind)!;
-      gl.shaderSource(shader, `#version 300 es\nprecision highp float;\nprecision highp sampler2D;\n${source}`);
+      gl.shaderSource(
+        shader,
+        `#version 300 es\nprecision highp float;\nprecision highp sampler2D;\n${source}`,
+      );
       gl.compileShader(shader);
-      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS)) throw new Error(gl.getShaderInfoLog(shader) ?? "no shader");
+      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS))
+        throw new Error(gl.getShaderInfoLog(shader) ?? "no shader");
       gl.attachShader(this.program, shader);
     }
     gl.linkProgram(this.program);
-    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(this.program) ?? "no program");
+    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS))
+      throw new Error(gl.getProgramInfoLog(this.program) ?? "no program");
   }
 
   use(): this {
@@ -27,7 +35,8 @@ export class Program {
   }
 
   set(name: string, ...values: number[]): this {
-    if (!this.places.has(name)) this.places.set(name, this.gl.getUniformLocation(this.program, name));
+    if (!this.places.has(name))
+      this.places.set(name, this.gl.getUniformLocation(this.program, name));
     const place = this.places.get(name) ?? null;
     const { gl } = this;
     if (values.length === 1) gl.uniform1f(place, values[0]!);
@@ -52,15 +61,32 @@ export interface Layout {
   readonly each?: number; // 1: one value per instance
 }
 
-export function attribute(gl: WebGL2RenderingContext, program: Program, name: string, buffer: WebGLBuffer, layout: Layout): void {
+export function attribute(
+  gl: WebGL2RenderingContext,
+  program: Program,
+  name: string,
+  buffer: WebGLBuffer,
+  layout: Layout,
+): void {
   const place = gl.getAttribLocation(program.program, name);
   gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
   gl.enableVertexAttribArray(place);
-  gl.vertexAttribPointer(place, layout.size, layout.type === "float" ? gl.FLOAT : gl.UNSIGNED_BYTE, layout.type === "byte", 0, 0);
+  gl.vertexAttribPointer(
+    place,
+    layout.size,
+    layout.type === "float" ? gl.FLOAT : gl.UNSIGNED_BYTE,
+    layout.type === "byte",
+    0,
+    0,
+  );
   gl.vertexAttribDivisor(place, layout.each ?? 0);
 }
 
-export function fill(gl: WebGL2RenderingContext, buffer: WebGLBuffer, data: Float32Array | Uint8Array): void {
+export function fill(
+  gl: WebGL2RenderingContext,
+  buffer: WebGLBuffer,
+  data: Float32Array | Uint8Array,
+): void {
   gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
   gl.bufferData(gl.ARRAY_BUFFER, data, gl.STATIC_DRAW);
 }

@@ -1,10 +1,11 @@
 /**
- * The landscape and its points kept as a picture while it moves. Without a graphics card one drawing takes too long for
- * every frame of a drag, so the picture of a little more than the view is moved and stretched. At rest the view itself is
- * drawn anew, and the picture for the next drag once nothing else is to be done.
+ * The density and its points kept as a picture while it moves. Without a graphics card one drawing
+ * takes too long for every frame of a drag, so the picture of a little more than the view is moved
+ * and stretched. Once still, the view itself is drawn anew, and the picture for the next drag once
+ * nothing else is to be done.
  */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { Program, texture, TO_CLIP } from "./gl";
 
@@ -46,20 +47,24 @@ export class Ground {
   }
 
   /**
-   * Draw the view from the picture, or, where that will not do: a view at rest itself, and of one that moves a new
-   * picture. `paint` draws a window. Returns whether there is a picture of it.
+   * Draw the view from the picture, or, where that will not do: a still view itself, and of one
+   * that moves a new picture. `paint` draws a window. Returns whether there is a picture of it.
    */
-  draw(view: Window, width: number, height: number, rests: boolean, paint: Paint): boolean {
+  draw(view: Window, width: number, height: number, still: boolean, paint: Paint): boolean {
     const { gl } = this;
-    if (!this.fits(view, width, rests)) {
-      if (rests) {
+    if (!this.fits(view, width, still)) {
+      if (still) {
         paint(view, width, height);
         return false;
       }
       this.renew(view, width, height, paint);
     }
     gl.disable(gl.BLEND);
-    this.program.use().texture("ground", 0, this.image).set("view", ...box(view)).set("held", ...box(this.held!));
+    this.program
+      .use()
+      .texture("ground", 0, this.image)
+      .set("view", ...box(view))
+      .set("held", ...box(this.held!));
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
     return true;
   }
@@ -70,7 +75,12 @@ export class Ground {
     const [x, y] = [Math.round(MARGIN * width), Math.round(MARGIN * height)];
     this.fineness = width / (view.right - view.left);
     const [right, up] = [x / this.fineness, (y * (view.top - view.bottom)) / height];
-    this.held = { left: view.left - right, right: view.right + right, bottom: view.bottom - up, top: view.top + up };
+    this.held = {
+      left: view.left - right,
+      right: view.right + right,
+      bottom: view.bottom - up,
+      top: view.top + up,
+    };
     const [w, h] = [width + 2 * x, height + 2 * y];
     gl.bindTexture(gl.TEXTURE_2D, this.image);
     if (this.size !== `${w}x${h}`) {
@@ -90,8 +100,14 @@ export class Ground {
     if (!this.held) return false;
     const stretched = width / (view.right - view.left) / this.fineness;
     if (exact) return Math.abs(stretched - 1) < 1e-3 && covers(this.held, view);
-    return stretched < BLURRED && stretched > 1 / BLURRED && (covers(this.held, view) || stretched < 1);
+    return (
+      stretched < BLURRED && stretched > 1 / BLURRED && (covers(this.held, view) || stretched < 1)
+    );
   }
 }
 
-const covers = (held: Window, view: Window) => view.left >= held.left && view.right <= held.right && view.bottom >= held.bottom && view.top <= held.top;
+const covers = (held: Window, view: Window) =>
+  view.left >= held.left &&
+  view.right <= held.right &&
+  view.bottom >= held.bottom &&
+  view.top <= held.top;

@@ -1,13 +1,13 @@
 /** Pointers, wheel and keys on the map, told as what they mean. */
 
-import type { Window } from "../backend";
-import type { Camera, Place } from "./camera";
+import type { Place, Window } from "../api/backend";
+import type { Camera } from "./camera";
 
 export interface Meanings {
   camera(): Camera | null;
   look(window: Window): void;
   home(): void;
-  /** Put a stop here; `other` where the other way of placing it than the chosen one is meant. */
+  /** Set a waypoint here; `other` where the way of placing it that is not chosen is meant. */
   put(pixel: Place, other: boolean): void;
   hover(pixel: Place | null): void;
   cursor(pixel: Place | null): void;
@@ -23,7 +23,11 @@ export function listen(element: HTMLElement, to: Meanings): void {
     (event) => {
       event.preventDefault();
       const lines = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
-      zoom(to, Math.exp(Math.max(-0.5, Math.min(0.5, event.deltaY * lines * 0.0016))), within(element, event));
+      zoom(
+        to,
+        Math.exp(Math.max(-0.5, Math.min(0.5, event.deltaY * lines * 0.0016))),
+        within(element, event),
+      );
     },
     { passive: false },
   );
@@ -81,11 +85,16 @@ function keys(element: HTMLElement, to: Meanings): void {
     if (!camera) return;
     const { width, height } = camera.size;
     const at = cursor ?? [width / 2, height / 2];
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
+      event.key
+    ];
     if (way) {
       const step = event.shiftKey ? 4 * STEP : STEP;
       const [x, y] = [at[0] + way[0]! * step, at[1] + way[1]! * step];
-      const kept: Place = [Math.min(Math.max(x, 24), width - 24), Math.min(Math.max(y, 24), height - 24)];
+      const kept: Place = [
+        Math.min(Math.max(x, 24), width - 24),
+        Math.min(Math.max(y, 24), height - 24),
+      ];
       if (kept[0] !== x || kept[1] !== y) to.look(camera.panned(kept[0] - x, kept[1] - y));
       move(kept);
     } else if (event.key === "Enter" || event.key === " ") to.put(at as Place, event.shiftKey);

@@ -1,12 +1,12 @@
-/** What lies under the pointer: the picture that this place decodes to, and how dense the population is there. */
+/** What lies under the pointer: the image that this code decodes to, and its log-density. */
 
-import { number } from "../app";
-import type { App } from "../app";
-import type { Code } from "../backend";
-import { h, picture } from "../dom";
-import { Following } from "../latest";
-import type { Camera, Place } from "./camera";
-import { read } from "./grid";
+import type { Code, Place } from "../api/backend";
+import type { App } from "../data/app";
+import { read } from "../data/grid";
+import { number } from "../data/words";
+import { Following } from "../state/latest";
+import { h, picture } from "../ui/dom";
+import type { Camera } from "./camera";
 
 export class Loupe {
   readonly element = h("div", { className: "loupe", hidden: true });
@@ -16,7 +16,7 @@ export class Loupe {
   private wanted: Code | null = null;
 
   constructor(private readonly app: App) {
-    this.element.setAttribute("aria-hidden", "true"); // the same is said of a stop once it is put
+    this.element.setAttribute("aria-hidden", "true"); // a waypoint says the same once it is set
     if (app.about.image) this.element.append(this.frame);
     this.element.append(this.words);
   }
@@ -33,10 +33,16 @@ export class Loupe {
     this.element.style.transform = `translate(${pixel[0] + (left ? -18 : 18)}px, ${pixel[1] + (up ? -14 : 14)}px) translate(${left ? "-100%" : "0"}, ${up ? "-100%" : "0"})`;
     const logProb = plane.grids.log_prob && read(plane.grids.log_prob, place);
     const realness = plane.grids.realness && read(plane.grids.realness, place);
-    const outside = logProb != null && plane.edge !== null && logProb < plane.edge;
-    const parts = [logProb != null ? `log q ${number(logProb)}` : "", realness != null ? `realness ${number(realness, 2)}` : ""];
-    this.words.replaceChildren(...parts.filter(Boolean).map((part) => h("span", {}, part)), ...(outside ? [h("strong", {}, "outside")] : []));
-    this.element.classList.toggle("outside", outside);
+    const offManifold = logProb != null && plane.threshold !== null && logProb < plane.threshold;
+    const parts = [
+      logProb != null ? `log q ${number(logProb)}` : "",
+      realness != null ? `realness ${number(realness, 2)}` : "",
+    ];
+    this.words.replaceChildren(
+      ...parts.filter(Boolean).map((part) => h("span", {}, part)),
+      ...(offManifold ? [h("strong", {}, "off-manifold")] : []),
+    );
+    this.element.classList.toggle("off-manifold", offManifold);
     if (!this.app.about.image) return;
     const code = chart.lift(place);
     this.wanted = code;

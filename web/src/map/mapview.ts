@@ -1,26 +1,35 @@
-/** The map: canvas, routes, pins and loupe held together, and what clicking and dragging do to the state. */
+/**
+ * The map: canvas, paths, pins and loupe together, and what clicking and dragging do to the state.
+ */
 
-import { attempt, keyOf, letter, number } from "../app";
-import type { App } from "../app";
-import type { Window } from "../backend";
-import { fieldOf } from "../chart";
-import { h } from "../dom";
-import { Following, Settled } from "../latest";
-import { putStop } from "../stops";
-import { rows } from "../wire";
+import { attempt } from "../api/attempt";
+import { keyOf } from "../api/backend";
+import type { Place, Window } from "../api/backend";
+import { rows } from "../api/wire";
+import type { App } from "../data/app";
+import type { Codes } from "../data/cloud";
+import { putWaypoint, removeWaypoint } from "../data/waypoints";
+import { letter, number } from "../data/words";
+import { Following, Settled } from "../state/latest";
+import { h } from "../ui/dom";
 import { around, Camera, fitted } from "./camera";
-import type { Place, Size } from "./camera";
+import type { Size } from "./camera";
+import { fieldOf } from "./field";
 import { listen } from "./interaction";
+import { Legend } from "./legend";
 import { Loupe } from "./loupe";
 import { Overlay } from "./overlay";
+import { paints } from "./paints";
 import { Pins } from "./pins";
 import { Scene } from "./scene";
 import { chooseThumbnails } from "./showing";
 
-const OFF_PLANE = 0.05; // of the codes' spread: a stop further away is drawn as afloat
+const NEAR = 60; // pixels from a click to the real code that it takes
+const OFF_PLANE = 0.05; // of the codes' spread: a waypoint further away is drawn hollow
 
 export class MapView {
   readonly element = h("div", { className: "map", tabIndex: 0 });
+  readonly legend: HTMLElement;
   readonly scene: Scene | null;
   private readonly canvas = h("canvas", { className: "field" });
   private readonly overlay = new Overlay();
@@ -28,24 +37,43 @@ export class MapView {
   private readonly loupe: Loupe;
   private readonly cross = h("div", { className: "cross", hidden: true });
   private readonly decoding = new Following();
-  private readonly resting = new Settled(180);
+  private readonly idle = new Settled(180);
   private size: Size = { width: 1, height: 1 };
 
   constructor(private readonly app: App) {
     const { element } = this;
     element.setAttribute("role", "application");
-    element.setAttribute("aria-label", "Map of the latent space. Arrow keys move a cursor, Enter puts a stop there, plus and minus zoom, 0 shows all.");
+    element.setAttribute(
+      "aria-label",
+      "Map of the latent space. Arrow keys move a cursor, Enter sets a waypoint there, plus and minus zoom, 0 shows all.",
+    );
     this.scene = Scene.on(this.canvas);
     this.canvas.setAttribute("aria-hidden", "true");
+    this.legend = new Legend(app).element;
     this.loupe = new Loupe(app);
     this.pins = new Pins({
       move: (index, pixel, done) => this.drag(index, pixel, done),
       choose: (index) => this.choose(index),
-      remove: (index) => removeStop(app, index),
+      remove: (index) => removeWaypoint(app, index),
     });
-    element.append(this.canvas, this.overlay.element, this.pins.element, this.cross, this.loupe.element);
-    if (!this.scene) element.append(h("p", { className: "missing" }, "This browser has no WebGL 2, so the landscape cannot be drawn; routes, strips and numbers work all the same. Switch on hardware acceleration, or open the page in another browser."));
-    this.canvas.addEventListener("webglcontextlost", () => app.say("The graphics card was lost; reload the page to draw the map again.", "trouble"));
+    element.append(
+      this.canvas,
+      this.overlay.element,
+      this.pins.element,
+      this.cross,
+      this.loupe.element,
+    );
+    if (!this.scene)
+      element.append(
+        h(
+          "p",
+          { className: "missing" },
+          "This browser has no WebGL 2, so the density cannot be drawn; paths, strips and numbers still work. Switch on hardware acceleration, or open the page in another browser.",
+        ),
+      );
+    this.canvas.addEventListener("webglcontextlost", () =>
+      app.say("The graphics card was lost; reload the page to draw the map again.", "trouble"),
+    );
     listen(element, {
       camera: () => this.camera(),
       look: (window) => app.store.look({ window }),
@@ -57,7 +85,9 @@ export class MapView {
     this.follow();
   }
 
-  /** The window that is seen: the state's, or the one proposed for the plane, in the canvas's shape. */
+  /**
+   * The window that is seen: the state's, or the one proposed for the plane, in the canvas's shape.
+   */
   view(): Window | null {
     const window = this.app.store.state.window ?? this.proposed();
     return window && fitted(window, this.size);
@@ -74,18 +104,35 @@ export class MapView {
 
   zoom(factor: number): void {
     const camera = this.camera();
-    if (camera) this.app.store.look({ window: camera.zoomed(factor, [this.size.width / 2, this.size.height / 2]) });
+    if (camera)
+      this.app.store.look({
+        window: camera.zoomed(factor, [this.size.width / 2, this.size.height / 2]),
+      });
   }
 
   private proposed(): Window | null {
     const { chart, cloud, store } = this.app;
     if (store.state.plane.kind === "through" && chart.plane.value && chart.home.value) {
-      const corners = [...store.state.plane.codes, ...store.state.stops].map((code) => chart.project(code));
-      return around(corners.filter(({ distance }) => distance < 1e-2).map(({ place }) => place), 0.3);
+      const corners = [...store.state.plane.codes, ...store.state.waypoints].map((code) =>
+        chart.project(code),
+      );
+      return around(
+        corners.filter(({ distance }) => distance < 1e-2).map(({ place }) => place),
+        0.3,
+      );
     }
-    if (store.state.plane.kind !== "embedding") return chart.home.value && around(cornersOf(chart.home.value), 0.04);
+    if (store.state.plane.kind !== "embedding")
+      return chart.home.value && around(cornersOf(chart.home.value), 0.04);
     const places = cloud.codes.value?.places;
-    return places ? around(Array.from({ length: places.length / 2 }, (_, k) => [places[2 * k]!, places[2 * k + 1]!] as const).slice(0, 5_000), 0.06) : null;
+    return places
+      ? around(
+          Array.from(
+            { length: places.length / 2 },
+            (_, k) => [places[2 * k]!, places[2 * k + 1]!] as const,
+          ).slice(0, 5_000),
+          0.06,
+        )
+      : null;
   }
 
   private follow(): void {
@@ -99,27 +146,30 @@ export class MapView {
     });
     app.cloud.codes.listen((codes) => {
       if (!codes || !this.scene) return;
-      this.scene.scatter(codes.places, app.cloud.paints(app.store.state.points, app.theme.value));
+      this.scene.scatter(codes.places, this.paints(codes));
       this.draw();
     });
     app.cloud.facts.listen(() => this.repaint());
-    app.theme.listen(() => (this.dress(), this.repaint()));
-    app.journeys.rows.listen(() => this.draw());
+    app.theme.listen(() => (this.style(), this.repaint()));
+    app.paths.rows.listen(() => this.draw());
     app.store.listen((now, before) => {
-      if (now.view !== before.view && app.chart.plane.value) this.scene?.show(fieldOf(app.chart.plane.value, now.view));
+      if (now.view !== before.view && app.chart.plane.value)
+        this.scene?.show(fieldOf(app.chart.plane.value, now.view));
       if (now.plane !== before.plane && now.plane.kind === "embedding") void this.embed();
-      if (now.part !== before.part && app.chart.plane.value) void app.cloud.place(app.chart.plane.value.axes, now.part);
+      if (now.part !== before.part && app.chart.plane.value)
+        void app.cloud.place(app.chart.plane.value.axes, now.part);
       if (now.points !== before.points) this.repaint();
-      this.dress();
+      this.style();
       this.draw();
     });
-    this.dress();
+    this.style();
   }
 
   /** Show the projection, or the plane again where there is none. */
   async embed(): Promise<void> {
     const { store, cloud } = this.app;
-    if (!(await cloud.embed()) && store.state.plane.kind === "embedding") store.look({ plane: { kind: "principal" } });
+    if (!(await cloud.embed()) && store.state.plane.kind === "embedding")
+      store.look({ plane: { kind: "principal" } });
   }
 
   private resize(): void {
@@ -131,16 +181,32 @@ export class MapView {
     this.draw();
   }
 
-  private dress(): void {
+  private style(): void {
     const { state } = this.app.store;
     const embedded = state.plane.kind === "embedding";
     const muted = !embedded && (state.points === "label" || state.points === "typicality");
-    this.scene?.dress(state.view, this.app.theme.value, { contours: state.contours, relief: state.relief, muted }, state.points !== "none");
+    this.scene?.style(
+      state.view,
+      this.app.theme.value,
+      { contours: state.contours, relief: state.relief, muted },
+      state.points !== "none",
+    );
   }
 
   private repaint(): void {
-    if (!this.app.cloud.codes.value || !this.scene) return;
-    this.scene.paint(this.app.cloud.paints(this.app.store.state.points, this.app.theme.value));
+    const codes = this.app.cloud.codes.value;
+    if (codes) this.scene?.paint(this.paints(codes));
+  }
+
+  private paints(codes: Codes): Uint8Array {
+    const { about, cloud, store, theme } = this.app;
+    return paints(
+      codes,
+      cloud.facts.value.get(codes.part),
+      store.state.points,
+      about.classes.length,
+      theme.value,
+    );
   }
 
   private draw(): void {
@@ -150,35 +216,48 @@ export class MapView {
     scene?.lookAt(camera.window);
     this.overlay.graticule(camera);
     const onPlane = app.chart.plane.value && app.store.state.plane.kind !== "embedding";
-    this.overlay.draw(app.journeys.rows.value, app.store.state.frame, camera, onPlane ? (code) => app.chart.project(code) : null);
+    this.overlay.draw(
+      app.paths.rows.value,
+      app.store.state.frame,
+      camera,
+      onPlane ? (code) => app.chart.project(code) : null,
+    );
     this.pin(camera);
-    this.resting.run((signal) => this.illustrate(camera, signal));
+    this.idle.run((signal) => this.illustrate(camera, signal));
   }
 
   private pin(camera: Camera): void {
     const { app } = this;
-    const { stops, chosen, plane } = app.store.state;
-    if (plane.kind === "embedding" || !app.chart.plane.value) return this.pins.draw([], 0, camera, 0);
-    const pinned = stops.map((code) => ({ code, ...app.chart.project(code), decoded: app.pictures.known(code) }));
+    const { waypoints, chosen, plane } = app.store.state;
+    if (plane.kind === "embedding" || !app.chart.plane.value)
+      return this.pins.draw([], 0, camera, 0);
+    const pinned = waypoints.map((code) => ({
+      code,
+      ...app.chart.project(code),
+      decoded: app.pictures.known(code),
+    }));
     this.pins.draw(pinned, chosen, camera, OFF_PLANE * app.about.spread + 1e-3);
-    if (pinned.some((stop) => !stop.decoded)) {
+    if (pinned.some((waypoint) => !waypoint.decoded)) {
       this.decoding.run(async () => {
-        const places = await attempt(app, () => app.pictures.at(app.store.state.stops));
+        const places = await attempt(app, () => app.pictures.at(app.store.state.waypoints));
         if (places) this.draw();
       });
     }
   }
 
-  /** Pictures of real codes, once one has come near and to rest. */
+  /** Images of real codes, once the view is near and no longer moves. */
   private async illustrate(camera: Camera, signal: AbortSignal): Promise<void> {
     const { app, scene } = this;
     if (!scene) return;
     const home = this.proposed();
     const codes = app.cloud.codes.value;
-    const near = home && camera.window.right - camera.window.left < 0.62 * (fitted(home, this.size).right - fitted(home, this.size).left);
+    const near =
+      home &&
+      camera.window.right - camera.window.left <
+        0.62 * (fitted(home, this.size).right - fitted(home, this.size).left);
     const { pictures, points } = app.store.state;
     if (!app.about.image || !codes || !near || !pictures || points === "none") {
-      if (scene.thumbnails.shown) scene.thumbnails.show(null), scene.ask();
+      if (scene.thumbnails.shown) (scene.thumbnails.show(null), scene.ask());
       delete this.element.dataset["pictures"];
       return;
     }
@@ -186,7 +265,12 @@ export class MapView {
     if (!chosen.length) return;
     const image = await attempt(app, () => app.backend.thumbnails(codes.part, chosen, 64, signal));
     if (!image || signal.aborted) return;
-    scene.thumbnails.show({ image, places: Float32Array.from(chosen.flatMap((k) => [codes.places[2 * k]!, codes.places[2 * k + 1]!])) });
+    scene.thumbnails.show({
+      image,
+      places: Float32Array.from(
+        chosen.flatMap((k) => [codes.places[2 * k]!, codes.places[2 * k + 1]!]),
+      ),
+    });
     this.element.dataset["pictures"] = `${chosen.length}`;
     scene.ask();
   }
@@ -196,35 +280,48 @@ export class MapView {
     const camera = this.camera();
     if (!camera) return;
     const embedded = app.store.state.plane.kind === "embedding";
-    if (!embedded && app.store.state.snap === other) return void (app.chart.plane.value && putStop(app, app.chart.lift(camera.toPlane(pixel))));
-    const index = app.cloud.nearest(camera, pixel, 60);
+    if (!embedded && app.store.state.snap === other)
+      return void (
+        app.chart.plane.value && putWaypoint(app, app.chart.lift(camera.toPlane(pixel)))
+      );
+    const index = app.cloud.nearest(camera.toPlane(pixel), NEAR / camera.scale);
     const codes = app.cloud.codes.value;
     if (index === null || !codes) return app.say("There is no real code near this place.", "news");
     const answer = await attempt(app, () => app.backend.codes(codes.part, index, 1, "means"));
-    if (answer) putStop(app, rows(answer, "means")[0]!);
+    if (answer) putWaypoint(app, rows(answer, "means")[0]!);
   }
 
   private drag(index: number, pixel: Place, done: boolean): void {
     const { app } = this;
     const camera = this.camera();
     if (!camera || !app.chart.plane.value) return;
-    const stops = app.store.state.stops.map((stop, k) => (k === index ? app.chart.lift(camera.toPlane(pixel)) : stop));
-    app.store[done ? "change" : "drag"]({ stops, chosen: index });
-    app.selection.set({ code: stops[index]!, title: `Stop ${letter(index)}`, stop: index });
+    const waypoints = app.store.state.waypoints.map((waypoint, k) =>
+      k === index ? app.chart.lift(camera.toPlane(pixel)) : waypoint,
+    );
+    app.store[done ? "change" : "drag"]({ waypoints, chosen: index });
+    app.selection.set({
+      code: waypoints[index]!,
+      title: `Waypoint ${letter(index)}`,
+      waypoint: index,
+    });
   }
 
   private choose(index: number): void {
     const { app } = this;
-    const code = app.store.state.stops[index];
+    const code = app.store.state.waypoints[index];
     if (!code) return;
     if (app.store.state.chosen !== index) app.store.look({ chosen: index });
     const now = app.selection.value;
-    if (now?.stop !== index || keyOf(now.code) !== keyOf(code)) app.selection.set({ code, title: `Stop ${letter(index)}`, stop: index });
+    if (now?.waypoint !== index || keyOf(now.code) !== keyOf(code))
+      app.selection.set({ code, title: `Waypoint ${letter(index)}`, waypoint: index });
   }
 
   private hover(pixel: Place | null): void {
     const camera = this.camera();
-    this.loupe.show(pixel && camera && this.app.store.state.plane.kind !== "embedding" ? pixel : null, camera);
+    this.loupe.show(
+      pixel && camera && this.app.store.state.plane.kind !== "embedding" ? pixel : null,
+      camera,
+    );
   }
 
   private point(pixel: Place | null): void {
@@ -239,12 +336,7 @@ export class MapView {
   }
 }
 
-const cornersOf = ({ left, right, bottom, top }: Window): Place[] => [[left, bottom], [right, top]];
-
-/** Take a stop out. */
-export function removeStop(app: App, index: number): void {
-  const stops = app.store.state.stops.filter((_, k) => k !== index);
-  app.store.change({ stops, chosen: Math.max(0, Math.min(index, stops.length - 1)) });
-  app.selection.set(null);
-  app.say(`Stop ${letter(index)} removed.`, "news");
-}
+const cornersOf = ({ left, right, bottom, top }: Window): Place[] => [
+  [left, bottom],
+  [right, top],
+];

@@ -1,10 +1,13 @@
-/** Stops as buttons on the map, each with the picture that it decodes to; they are dragged, focused, and moved by keys. */
+/**
+ * Waypoints as buttons on the map, each with the image that it decodes to; they are dragged,
+ * focused, and moved by keys.
+ */
 
-import { letter, number } from "../app";
-import type { Code } from "../backend";
-import { h, picture } from "../dom";
-import type { Place as Decoded } from "../pictures";
-import type { Camera, Place } from "./camera";
+import type { Code, Place } from "../api/backend";
+import type { Decoded } from "../data/pictures";
+import { letter, number } from "../data/words";
+import { h, picture } from "../ui/dom";
+import type { Camera } from "./camera";
 
 export interface Pinned {
   readonly code: Code;
@@ -14,7 +17,7 @@ export interface Pinned {
 }
 
 export interface Moves {
-  /** A stop is at a pixel now; `done` once it is let go. */
+  /** A waypoint is at a pixel now; `done` once it is let go. */
   move(index: number, pixel: Place, done: boolean): void;
   choose(index: number): void;
   remove(index: number): void;
@@ -29,26 +32,26 @@ export class Pins {
 
   constructor(private readonly moves: Moves) {}
 
-  draw(stops: readonly Pinned[], chosen: number, camera: Camera, off: number): void {
+  draw(waypoints: readonly Pinned[], chosen: number, camera: Camera, off: number): void {
     this.camera = camera;
-    while (this.pins.length > stops.length) this.pins.pop()!.button.remove();
-    while (this.pins.length < stops.length) this.pins.push(this.made(this.pins.length));
-    stops.forEach((stop, index) => {
+    while (this.pins.length > waypoints.length) this.pins.pop()!.button.remove();
+    while (this.pins.length < waypoints.length) this.pins.push(this.made(this.pins.length));
+    waypoints.forEach((waypoint, index) => {
       const pin = this.pins[index]!;
-      const [x, y] = camera.toPixels(stop.place);
+      const [x, y] = camera.toPixels(waypoint.place);
       pin.button.style.transform = `translate(${x}px, ${y}px)`;
       pin.button.classList.toggle("chosen", index === chosen);
-      pin.button.classList.toggle("afloat", stop.distance > off);
+      pin.button.classList.toggle("off-plane", waypoint.distance > off);
       pin.button.classList.toggle("below", y < 90);
-      pin.button.classList.toggle("outside", !!stop.decoded?.outside);
-      pin.button.setAttribute("aria-label", labelOf(stop, index, off));
-      if (stop.decoded?.image && stop.decoded.image !== pin.image) {
-        const { bytes, height, width, channels } = stop.decoded.image;
+      pin.button.classList.toggle("off-manifold", !!waypoint.decoded?.offManifold);
+      pin.button.setAttribute("aria-label", labelOf(waypoint, index, off));
+      if (waypoint.decoded?.image && waypoint.decoded.image !== pin.image) {
+        const { bytes, height, width, channels } = waypoint.decoded.image;
         const canvas = picture(bytes, height, width, channels, "");
         canvas.setAttribute("aria-hidden", "true");
         pin.button.querySelector("canvas")?.remove();
         pin.button.append(canvas);
-        pin.image = stop.decoded.image;
+        pin.image = waypoint.decoded.image;
       }
     });
   }
@@ -58,7 +61,11 @@ export class Pins {
   }
 
   private made(index: number): { button: HTMLButtonElement; image: Decoded["image"] } {
-    const button = h("button", { type: "button", className: "pin" }, h("span", { className: "disc" }, letter(index)));
+    const button = h(
+      "button",
+      { type: "button", className: "pin" },
+      h("span", { className: "disc" }, letter(index)),
+    );
     this.element.append(button);
     this.draggable(button, index);
     button.addEventListener("focus", () => this.moves.choose(index));
@@ -91,7 +98,9 @@ export class Pins {
   }
 
   private key(event: KeyboardEvent, index: number): void {
-    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
+      event.key
+    ];
     if (way && this.camera && !event.ctrlKey && !event.metaKey && !event.altKey) {
       event.preventDefault();
       event.stopPropagation();
@@ -117,10 +126,12 @@ export class Pins {
   }
 }
 
-function labelOf(stop: Pinned, index: number, off: number): string {
-  const words = [`Stop ${letter(index)}`];
-  if (stop.decoded?.logProb != null) words.push(`log-density ${number(stop.decoded.logProb)}`);
-  if (stop.decoded) words.push(stop.decoded.outside ? "outside the population" : "inside the population");
-  if (stop.distance > off) words.push(`${number(stop.distance)} away from this plane`);
+function labelOf(waypoint: Pinned, index: number, off: number): string {
+  const words = [`Waypoint ${letter(index)}`];
+  if (waypoint.decoded?.logProb != null)
+    words.push(`log-density ${number(waypoint.decoded.logProb)}`);
+  if (waypoint.decoded)
+    words.push(waypoint.decoded.offManifold ? "off-manifold" : "above the density threshold");
+  if (waypoint.distance > off) words.push(`${number(waypoint.distance)} away from this plane`);
   return `${words.join(", ")}. Arrow keys move it, Delete removes it.`;
 }

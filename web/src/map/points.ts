@@ -1,6 +1,8 @@
-/** Real codes as points: round ones, drawn by WebGL, while they are few; dust where they are many. */
+/**
+ * Real codes as points: round ones, drawn by WebGL, while they are few; dust where they are many.
+ */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { Dust } from "./dust";
 import { attribute, fill, Program, texture, TO_CLIP } from "./gl";
@@ -90,7 +92,11 @@ export class Points {
     const size = (this.places.length < 6_000 ? 6 : 5) * ratio;
     const halo = dark ? 0.04 : 1;
     gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE);
-    round.use().set("view", ...box(view)).set("size", size).set("halo", halo, halo, halo);
+    round
+      .use()
+      .set("view", ...box(view))
+      .set("size", size)
+      .set("halo", halo, halo, halo);
     attribute(gl, round, "xy", this.placed, { size: 2, type: "float" });
     attribute(gl, round, "paint", this.painted, { size: 4, type: "byte" });
     gl.drawArrays(gl.POINTS, 0, this.places.length / 2);
@@ -103,13 +109,23 @@ export class Points {
     gl.bindTexture(gl.TEXTURE_2D, this.settled);
     if (key !== this.drawn) {
       const side = this.places.length > 800_000 ? ratio : 2 * ratio;
-      const bytes = this.dust.settle(this.places, this.paints, view, width, height, Math.max(1, Math.round(side)));
+      const bytes = this.dust.settle(
+        this.places,
+        this.paints,
+        view,
+        width,
+        height,
+        Math.max(1, Math.round(side)),
+      );
       this.upload(bytes, width, height);
       this.drawn = key;
     }
     const [first, last] = this.dust.rows;
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    this.across.use().texture("dust", 0, this.settled).set("rows", (2 * first) / height - 1, (2 * last) / height - 1);
+    this.across
+      .use()
+      .texture("dust", 0, this.settled)
+      .set("rows", (2 * first) / height - 1, (2 * last) / height - 1);
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
@@ -117,10 +133,22 @@ export class Points {
   private upload(bytes: Uint8Array, width: number, height: number): void {
     const { gl } = this;
     const [first, last] = this.dust.rows;
-    if (this.size !== `${width}x${height}`) gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+    if (this.size !== `${width}x${height}`)
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
     this.size = `${width}x${height}`;
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 4);
     const rows = bytes.subarray(4 * width * first, 4 * width * last);
-    if (rows.length) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, first, width, last - first, gl.RGBA, gl.UNSIGNED_BYTE, rows);
+    if (rows.length)
+      gl.texSubImage2D(
+        gl.TEXTURE_2D,
+        0,
+        0,
+        first,
+        width,
+        last - first,
+        gl.RGBA,
+        gl.UNSIGNED_BYTE,
+        rows,
+      );
   }
 }

@@ -1,20 +1,23 @@
 /** The canvas: what lies on it, from the bottom up, and drawing it when something has changed. */
 
-import type { Window } from "../backend";
-import { table } from "../colour/tables";
-import type { Theme } from "../colour/tables";
-import type { View } from "../state";
+import type { Window } from "../api/backend";
+import type { Theme, View } from "../state/state";
+import { table } from "../ui/colour/tables";
 import { Arrows } from "./arrows";
 import { Density } from "./density";
-import type { Field, Look } from "./density";
+import type { Look } from "./density";
+import type { Field } from "./field";
 import { Ground } from "./ground";
 import { Points } from "./points";
 import { Thumbnails } from "./thumbnails";
 
-const PAPER: Record<Theme, [number, number, number]> = { dark: [0.06, 0.075, 0.105], light: [0.955, 0.955, 0.945] };
+const PAPER: Record<Theme, [number, number, number]> = {
+  dark: [0.06, 0.075, 0.105],
+  light: [0.955, 0.955, 0.945],
+};
 const FINEST = 2; // device pixels a CSS pixel: more cannot be told apart
-const SLOW = 14; // milliseconds for the landscape, above which it is kept as a picture while it moves
-const REST = 160; // milliseconds without a move
+const SLOW = 14; // milliseconds for the density, above which it is kept as a picture while it moves
+const IDLE = 160; // milliseconds without a move
 
 export class Scene {
   private readonly density: Density;
@@ -24,7 +27,7 @@ export class Scene {
   private view: Window = { left: -1, right: 1, bottom: -1, top: 1 };
   private look: Look = { contours: true, relief: true, muted: false, dark: true };
   private withPoints = true;
-  private dressed = "";
+  private styled = "";
   private waiting = false;
   private readonly ground: Ground;
   private slow: boolean | null = null;
@@ -46,7 +49,12 @@ export class Scene {
 
   /** On this canvas; null where there is no WebGL 2. */
   static on(canvas: HTMLCanvasElement): Scene | null {
-    const gl = canvas.getContext("webgl2", { alpha: false, antialias: false, depth: false, preserveDrawingBuffer: false });
+    const gl = canvas.getContext("webgl2", {
+      alpha: false,
+      antialias: false,
+      depth: false,
+      preserveDrawingBuffer: false,
+    });
     return gl ? new Scene(canvas, gl) : null;
   }
 
@@ -56,7 +64,7 @@ export class Scene {
     this.ask();
   }
 
-  /** Put points on the landscape: places (n, 2), and colours (n, 4) as bytes. */
+  /** Put points on the density: places (n, 2), and colours (n, 4) as bytes. */
   scatter(places: Float32Array, paints: Uint8Array): void {
     this.points.show(places, paints);
     this.ground.forget();
@@ -69,10 +77,10 @@ export class Scene {
     this.ask();
   }
 
-  dress(view: View, theme: Theme, look: Omit<Look, "dark">, withPoints: boolean): void {
-    const dressed = JSON.stringify([view, theme, look, withPoints]);
-    if (dressed === this.dressed) return;
-    this.dressed = dressed;
+  style(view: View, theme: Theme, look: Omit<Look, "dark">, withPoints: boolean): void {
+    const styled = JSON.stringify([view, theme, look, withPoints]);
+    if (styled === this.styled) return;
+    this.styled = styled;
     this.density.colour(table(view, theme));
     this.look = { ...look, dark: theme === "dark" };
     this.withPoints = withPoints;
@@ -105,12 +113,15 @@ export class Scene {
     });
   }
 
-  /** Milliseconds that one frame takes, its last pixel included: of a view moved to, or, `anew`, at rest. */
+  /**
+   * Milliseconds that one frame takes, its last pixel included: of a view moved to, or, `anew`, of
+   * a still one.
+   */
   time(view = this.view, anew = false): number {
     this.lookAt(view);
     if (anew) {
       this.ground.forget();
-      this.rest();
+      this.settle();
     }
     const begun = performance.now();
     this.draw();
@@ -118,7 +129,9 @@ export class Scene {
     return performance.now() - begun;
   }
 
-  /** Whether the landscape takes too long to be drawn anew for each frame; measured once there is one. */
+  /**
+   * Whether the density takes too long to be drawn anew for each frame; measured once there is one.
+   */
   private isSlow(): boolean {
     if (this.slow !== null) return this.slow;
     if (!this.density.shown) return false;
@@ -133,12 +146,12 @@ export class Scene {
     this.moving = true;
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
-      this.rest();
+      this.settle();
       this.ask();
-    }, REST);
+    }, IDLE);
   }
 
-  private rest(): void {
+  private settle(): void {
     clearTimeout(this.resting);
     this.moving = false;
   }
@@ -156,7 +169,7 @@ export class Scene {
     return this.look.dark ? "dark" : "light";
   }
 
-  private readonly landscape = (window: Window, width: number, height: number): void => {
+  private readonly render = (window: Window, width: number, height: number): void => {
     this.density.draw(window, this.look, PAPER[this.theme]);
     if (this.withPoints) this.points.draw(window, width, height, this.ratio, this.look.dark);
   };
@@ -164,7 +177,12 @@ export class Scene {
   /** Once nothing has changed for a while, make the picture that the next drag will move. */
   private prepare(): void {
     clearTimeout(this.preparing);
-    this.preparing = setTimeout(() => this.moving || this.ground.renew(this.view, this.canvas.width, this.canvas.height, this.landscape), REST);
+    this.preparing = setTimeout(
+      () =>
+        this.moving ||
+        this.ground.renew(this.view, this.canvas.width, this.canvas.height, this.render),
+      IDLE,
+    );
   }
 
   private draw(): void {
@@ -173,8 +191,8 @@ export class Scene {
     gl.viewport(0, 0, width, height);
     gl.clearColor(...PAPER[this.theme], 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    if (!this.isSlow()) this.landscape(view, width, height);
-    else if (!this.ground.draw(view, width, height, !this.moving, this.landscape)) this.prepare();
+    if (!this.isSlow()) this.render(view, width, height);
+    else if (!this.ground.draw(view, width, height, !this.moving, this.render)) this.prepare();
     this.arrows.draw(view, width, height, ratio, look.dark);
     this.thumbnails.draw(view, width, height, ratio, look.dark);
   }

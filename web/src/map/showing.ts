@@ -1,19 +1,32 @@
-/** Which real codes get a picture: those nearest to the plane, as many as do not cover each other. */
+/**
+ * Which real codes get a picture: those nearest to the plane, as many as do not cover each other.
+ */
 
-import type { Codes } from "../cloud";
-import type { Camera, Place } from "./camera";
+import type { Place } from "../api/backend";
+import type { Codes } from "../data/cloud";
+import type { Camera } from "./camera";
 import { THUMBNAIL } from "./thumbnails";
 
 const APART = THUMBNAIL + 14; // pixels
 const MOST = 256;
 
-export function chooseThumbnails({ places, distance }: Pick<Codes, "places" | "distance">, camera: Camera): number[] {
+export function chooseThumbnails(
+  { places, distance }: Pick<Codes, "places" | "distance">,
+  camera: Camera,
+): number[] {
   const { width, height } = camera.size;
   const cells = new Map<string, Place>();
   const chosen: number[] = [];
   for (const [k, pixel] of nearestFirst(places, distance, camera)) {
     const [column, row] = [Math.floor(pixel[0] / APART), Math.floor(pixel[1] / APART)];
-    if (pixel[0] < 0 || pixel[1] < 0 || pixel[0] >= width || pixel[1] >= height || crowded(cells, column, row, pixel)) continue;
+    if (
+      pixel[0] < 0 ||
+      pixel[1] < 0 ||
+      pixel[0] >= width ||
+      pixel[1] >= height ||
+      crowded(cells, column, row, pixel)
+    )
+      continue;
     cells.set(`${column},${row}`, pixel);
     chosen.push(k);
     if (chosen.length === MOST) break;
@@ -22,7 +35,11 @@ export function chooseThumbnails({ places, distance }: Pick<Codes, "places" | "d
 }
 
 /** Of the codes in view, the best of each small cell, by their distance from the plane. */
-function nearestFirst(places: Float32Array, distance: Float32Array, camera: Camera): [number, Place][] {
+function nearestFirst(
+  places: Float32Array,
+  distance: Float32Array,
+  camera: Camera,
+): [number, Place][] {
   const { width, height } = camera.size;
   const side = APART / 2;
   const columns = Math.ceil(width / side);
@@ -34,10 +51,17 @@ function nearestFirst(places: Float32Array, distance: Float32Array, camera: Came
     const held = best.get(cell);
     if (held === undefined || distance[k]! < distance[held]!) best.set(cell, k);
   }
-  return [...best.values()].sort((a, b) => distance[a]! - distance[b]!).map((k) => [k, camera.toPixels([places[2 * k]!, places[2 * k + 1]!])]);
+  return [...best.values()]
+    .sort((a, b) => distance[a]! - distance[b]!)
+    .map((k) => [k, camera.toPixels([places[2 * k]!, places[2 * k + 1]!])]);
 }
 
-function crowded(cells: ReadonlyMap<string, Place>, column: number, row: number, [x, y]: Place): boolean {
+function crowded(
+  cells: ReadonlyMap<string, Place>,
+  column: number,
+  row: number,
+  [x, y]: Place,
+): boolean {
   for (let i = column - 1; i <= column + 1; i++) {
     for (let j = row - 1; j <= row + 1; j++) {
       const other = cells.get(`${i},${j}`);

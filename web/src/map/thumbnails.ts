@@ -1,6 +1,6 @@
 /** Pictures of real codes where they lie, as textured quads cut from one sprite. */
 
-import type { Window } from "../backend";
+import type { Window } from "../api/backend";
 import { box } from "./density";
 import { attribute, fill, Program, texture, TO_CLIP } from "./gl";
 
@@ -60,7 +60,11 @@ export class Thumbnails {
     if (!sheet) return;
     const { gl } = this;
     fill(gl, this.places, sheet.places);
-    fill(gl, this.cells, Float32Array.from({ length: sheet.places.length / 2 }, (_, k) => k));
+    fill(
+      gl,
+      this.cells,
+      Float32Array.from({ length: sheet.places.length / 2 }, (_, k) => k),
+    );
     gl.bindTexture(gl.TEXTURE_2D, this.pictures);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, sheet.image);
   }

@@ -1,4 +1,4 @@
-"""What the page scores photos by: that which the library's scorer knows of held-out images."""
+"""The anomaly scorer of the page: what the library's scorer has learned from held-out images."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ MOST_NUMBERS = 2**22  # that it knows: 16 MiB
 
 
 def scorer_of(atlas: Atlas) -> ConformalScorer | str:
-    """What scores images of the atlas, small enough for a page to load; or, in a sentence, why there is none."""
+    """The scorer of the atlas, if it is small enough for a page to load; otherwise a sentence that says why not."""
     try:
         atlas.score(torch.zeros(1, *atlas.image_shape))
     except UserError as reason:
         return str(reason)
     numbers = sum(array.size for array in atlas.scorer.known().values())
     if numbers > MOST_NUMBERS:
-        return f"oddness is a rank among {numbers:,} numbers, too many for a page to load"
+        return f"the anomaly score is a rank among {numbers:,} numbers, too many for a page to load"
     return atlas.scorer
 
 

@@ -14,7 +14,7 @@ __all__ = ["kept", "save_codes"]
 
 MOST = 20_000  # codes of a part
 MOST_NUMBERS = 2**22  # coordinates of a part: 16 MiB
-PIECE = 4_096  # codes judged at a time
+PIECE = 4_096  # codes evaluated at a time
 
 
 def kept(codes: Codes) -> Tensor:

@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.static_export.anomaly import save_scorer, scorer_of
 from latent_atlas.explorer.static_export.arrays import save_codes
 from latent_atlas.explorer.static_export.facts import facts
 from latent_atlas.explorer.static_export.functions import Network, networks
-from latent_atlas.explorer.static_export.keeping import probe_of, save_probe
 from latent_atlas.explorer.static_export.onnx import save_graph, save_part
 
 __all__ = ["Written", "check", "write_folder"]
@@ -79,7 +76,7 @@ def write_folder(
 ) -> Written:
     """Write an atlas as a folder that works from any host of static files, with no server of its own.
 
-    The page computes the map, its journeys and its images in the browser, by the networks in the folder. What is there
+    The page computes the map, its paths and its images in the browser, with the networks in the folder. What is there
     appears whole: it is written beside its place and then put there.
 
     Arguments:
@@ -107,8 +104,6 @@ def write_folder(
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors")
         unscored = _save_scorer(atlas, partial) if "encode" in functions else None
-        if isinstance(probe := probe_of(atlas), ClassProbe):
-            save_probe(probe, partial / "classes.safetensors")
         told = facts(atlas, name, written, unscored=unscored)
         (partial / FACTS).write_text(json.dumps(_finite(told), allow_nan=False))
         index = partial / "index.html"
@@ -142,7 +137,7 @@ def _save(title: str, network: Network, folder: Path) -> None:
     """Write one network and its parts.
 
     Raises:
-        UserError: it does something that ONNX has no word for.
+        UserError: it uses an operation that ONNX does not have.
     """
     path = folder / f"{title}.onnx"
     try:
@@ -151,7 +146,7 @@ def _save(title: str, network: Network, folder: Path) -> None:
         )
         for part, outputs in network.parts.items():
             save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
-    except Exception as error:  # whatever a stranger's decoder may be made of
+    except Exception as error:  # a decoder of the user may do anything
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
@@ -173,20 +168,15 @@ def _missing(
 ) -> tuple[str, ...]:
     """What the page can do with a server and not here."""
     found = [
-        "the page there has four planners and three kinds of files, and paces frames in Z; `serve` has them all"
+        "the page there has four planners and three kinds of files, spaces frames evenly in Z, and keeps no property "
+        "along a path; `serve` has them all"
     ]
-    if isinstance(reason := probe_of(atlas), str):
-        found.append(f"journeys there cannot keep a class: {reason}")
-    if log_density(atlas.map.boundary) is None:
-        found.append(
-            "journeys there keep no attributes, since this map has no density; `serve` keeps them"
-        )
     if atlas.model is not None and "encode" not in functions:
         found.append(
             "this atlas encodes by a search and not by a network, so no photo can be dropped on the page"
         )
     if unscored:
-        found.append(f"the page there does not say how odd a photo is: {unscored}")
+        found.append(f"the page there shows no anomaly scores of photos: {unscored}")
     return tuple(found)
 
 

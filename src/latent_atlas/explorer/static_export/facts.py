@@ -1,4 +1,4 @@
-"""What the page has to know of an atlas besides its networks and its codes."""
+"""The facts of an atlas that the page needs besides its networks and its codes."""
 
 import math
 from typing import Any
@@ -8,12 +8,10 @@ import torch
 from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
-from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.explorer.static_export.arrays import kept
-from latent_atlas.explorer.static_export.keeping import probe_of
-from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
-from latent_atlas.travel.planners.base import MEANS_SHARE, PLANNERS, floor_of
+from latent_atlas.travel.plan import OFF_MANIFOLD_SHARE, PLANNERS
+from latent_atlas.travel.planners.base import MEANS_SHARE, floor_of
 
 __all__ = ["facts"]
 
@@ -28,8 +26,8 @@ OFFERED = (
     1.0,
     1.5,
     2.5,
-)  # widths of the blurs that can be looked at
-PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # and of those that journeys and climbs go by
+)  # widths of the noise levels that can be shown
+PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # and of those that paths and projections use
 SHARES = 200  # equal ones, at whose ends the quantiles of log q are known
 TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
 """Planners that the page knows itself, and whether they need a density."""
@@ -40,7 +38,7 @@ LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "stops": 16, 
 def facts(
     atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str | None = None
 ) -> dict[str, Any]:
-    """What is there, in the words of the explorer's server; and under `folder` what only the page itself computes with.
+    """The facts that the explorer's server gives, and under `folder` those that only the page computes with.
 
     Arguments:
         atlas: What is explored.
@@ -58,7 +56,6 @@ def facts(
         "image": {"channels": channels, "height": height, "width": width} if channels else None,
         "classes": list(_classes(atlas)),
         "attributes": _attributes(atlas),
-        "keeps": _keeps(atlas),
         "levels": [
             math.atan(width) for width in (OFFERED if atlas.map.noise_levels else OFFERED[:1])
         ],
@@ -85,28 +82,27 @@ def facts(
             "components": _components(atlas).tolist(),
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
             "levels": _levels(atlas),
-            "outside_share": OFF_MANIFOLD_SHARE,
-            "margin": probe.margin if isinstance(probe := probe_of(atlas), ClassProbe) else None,
+            "off_manifold_share": OFF_MANIFOLD_SHARE,
         },
     }
 
 
 def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
-    """What the page would offer with a server, and cannot do here."""
+    """What the page offers with a server and not here."""
     photos = [] if "encode" in networks else ["photos"]
     pictures = [] if atlas.model is not None else ["png", "gif"]
-    along = [] if log_density(atlas.map.boundary) is not None else ["along", "keep"]
-    return ["pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
+    traverse = [] if log_density(atlas.map.boundary) is not None else ["traverse"]
+    return ["keep", "pace", "embedding", "mp4", "npz", *traverse, *photos, *pictures]
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
-    """A planner's options; of a geodesic as the atlas plans it, with the population's floor in its place."""
+    """A planner's options; of a geodesic with the density threshold that the atlas plans with."""
     options = PLANNERS[name].options
     options.pop("codes", None)
     if "population" in options:
         del options["population"]
         options["share"] = MEANS_SHARE
-        options["threshold"] = floor_of(atlas.map, atlas.codes["held_out"].means, MEANS_SHARE)
+        options["floor"] = floor_of(atlas.map, atlas.codes["held_out"].means, MEANS_SHARE)
     return {
         "name": name,
         "options": [{"name": option, "default": default} for option, default in options.items()],
@@ -128,7 +124,7 @@ def _components(atlas: Atlas) -> torch.Tensor:
 
 
 def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
-    """The principal components, and between which values the codes lie but for a hundredth at either end."""
+    """The principal components, with the 1 % and 99 % quantiles of the codes along each."""
     values = (atlas.codes["train"].means @ _components(atlas).T).sort(dim=0).values
     low, high = (values[round(share * (len(values) - 1))].tolist() for share in (0.01, 0.99))
     return [
@@ -140,16 +136,6 @@ def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
         }
         for number in range(len(low))
     ]
-
-
-def _keeps(atlas: Atlas) -> list[dict[str, Any]]:
-    """What a journey can keep: the classes together or each, where there is a probe of them, and the components."""
-    classes = isinstance(probe_of(atlas), ClassProbe)
-    named = [
-        {"name": "class", "kind": "classes"},
-        *({"name": name, "kind": "class"} for name in _classes(atlas)),
-    ]
-    return [*(one | {"low": None, "high": None} for one in named if classes), *_attributes(atlas)]
 
 
 def _levels(atlas: Atlas) -> list[dict[str, Any]]:

@@ -1,0 +1,113 @@
+/** What the colours mean. */
+
+import type { App } from "../data/app";
+import { number } from "../data/words";
+import type { Theme, View } from "../state/state";
+import { categories, css, table } from "../ui/colour/tables";
+import { h } from "../ui/dom";
+import { ticks } from "../ui/ticks";
+import { fieldOf } from "./field";
+
+const NAMES: Record<View, readonly [string, string]> = {
+  log_prob: ["Log-density", "nats"],
+  energy: ["Energy", "nats"],
+  realness: ["Realness", "D(z)"],
+  confusion: ["Confusion", "bits"],
+};
+
+const WIDTH = 236; // pixels, as in the style sheet
+const APART = 36; // pixels from number to number
+const APART_ON_PHONES = 58; // the same where the bar is 150 pixels wide
+
+export class Legend {
+  readonly element = h("figure", { className: "legend" });
+
+  constructor(private readonly app: App) {
+    app.chart.plane.listen(() => this.draw());
+    app.theme.listen(() => this.draw());
+    app.store.listen(
+      (now, before) =>
+        (now.view !== before.view ||
+          now.points !== before.points ||
+          now.contours !== before.contours) &&
+        this.draw(),
+    );
+  }
+
+  private draw(): void {
+    const { app } = this;
+    const plane = app.chart.plane.value;
+    const { view, points, contours } = app.store.state;
+    const parts: Node[] = [];
+    if (plane) {
+      const field = fieldOf(plane, view);
+      const [name, unit] = NAMES[view];
+      parts.push(
+        h("figcaption", {}, h("b", {}, name), h("span", {}, unit)),
+        this.bar(view),
+        this.scale(field),
+      );
+      if (contours && plane.grids.log_prob)
+        parts.push(
+          h(
+            "p",
+            {},
+            field.spacing === 1
+              ? "a contour a nat"
+              : `contours every ${number(field.spacing, field.spacing < 1 ? 1 : 0)} nats`,
+            ...(field.threshold === null
+              ? []
+              : [h("span", { className: "threshold-key" }), "density threshold"]),
+          ),
+        );
+    }
+    if (points === "label" && app.about.classes.length)
+      parts.push(classKey(app.about.classes, app.theme.value));
+    this.element.replaceChildren(...parts);
+    this.element.hidden = !parts.length;
+  }
+
+  private bar(view: View): HTMLCanvasElement {
+    const canvas = h("canvas", { width: 256, height: 1, className: "bar" });
+    canvas.setAttribute("aria-hidden", "true");
+    const image = new ImageData(256, 1);
+    const colours = table(view, this.app.theme.value);
+    for (let k = 0; k < 256; k++)
+      image.data.set([colours[3 * k]!, colours[3 * k + 1]!, colours[3 * k + 2]!, 255], 4 * k);
+    canvas.getContext("2d")!.putImageData(image, 0, 0);
+    return canvas;
+  }
+
+  private scale(field: ReturnType<typeof fieldOf>): HTMLElement {
+    const { low, middle, share, high } = field;
+    const at = (value: number) =>
+      value < middle
+        ? (share * (value - low)) / (middle - low)
+        : share + ((1 - share) * (value - middle)) / (high - middle);
+    const scale = h("div", { className: "scale" });
+    let [last, lastOnPhones] = [-Infinity, -Infinity];
+    for (const value of ticks(low, high, 5)) {
+      const x = at(value) * WIDTH;
+      if (x - last < APART) continue;
+      last = x;
+      const tick = h("span", {}, number(value, high - low < 3 ? 1 : 0));
+      const half = `${tick.textContent.length / 2}ch`; // a number is centred under its place, as far as the bar has room
+      if (x - lastOnPhones < APART_ON_PHONES) tick.className = "close";
+      else lastOnPhones = x;
+      tick.style.left = `clamp(${half}, ${(100 * x) / WIDTH}%, 100% - ${half})`;
+      scale.append(tick);
+    }
+    return scale;
+  }
+}
+
+/** The colours of classes, as many as there is room for. */
+export function classKey(classes: readonly string[], theme: Theme): HTMLElement {
+  const colours = categories(classes.length, theme);
+  const items = classes.slice(0, 24).map((name, k) => {
+    const dot = h("i");
+    dot.style.background = css(colours[k]!);
+    return h("li", {}, dot, name);
+  });
+  return h("ul", { className: "classes" }, ...items);
+}

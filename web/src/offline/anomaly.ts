@@ -1,0 +1,69 @@
+/**
+ * How anomalous a photo is compared with held-out images: the scorer of the library, with what it
+ * has learned.
+ */
+
+import type { Code } from "../api/backend";
+import { floats } from "../api/wire";
+import type { Arrays } from "../api/wire";
+
+const TINY = 1e-12;
+const TOO_GOOD = 0.5; // what a standard deviation counts on the side where outliers are not expected
+const FALSE_ALARM = 0.05;
+
+/** What is measured of a photo. */
+export interface Evidence {
+  readonly code: Code;
+  readonly logProb: number;
+  readonly realness: number;
+  readonly error: number; // mean squared, per pixel of the reconstruction
+  readonly width: number | null; // geometric mean of sigma
+}
+
+/** The row of the score, its columns ordered as by the server. */
+export function scored(photo: Evidence, known: Arrays): Record<string, unknown> {
+  const similar = nearest(photo.code, floats(known, "means"), floats(known, "neighbours")[0]!);
+  const kinds = (["error", "width"] as const).filter((kind) => known.tensors.has(kind));
+  const raw = [
+    -photo.logProb,
+    ...kinds.map(
+      (kind) =>
+        Math.log(photo[kind]! + TINY) - mean(similar.map((row) => floats(known, kind)[row]!)),
+    ),
+  ];
+  const [centre, scale] = [floats(known, "centre"), floats(known, "scale")];
+  const surprises = raw.map((value, k) => (value - centre[k]!) / scale[k]!);
+  const weighed = surprises.map((value, k) =>
+    value < 0 && kinds[k - 1] !== "width" ? TOO_GOOD * value : value,
+  );
+  const distance = Math.hypot(...weighed);
+  const ranked = floats(known, "ranked");
+  const p = (1 + ranked.filter((one) => one >= distance).length) / (ranked.length + 1);
+  const all = floats(known, "log_prob");
+  const { logProb, realness, error, width } = photo;
+  const excess = Object.fromEntries(kinds.map((kind, k) => [`excess_${kind}`, surprises[k + 1]]));
+  return {
+    log_prob: logProb,
+    typicality: all.filter((one) => one < logProb).length / all.length,
+    realness,
+    error,
+    ...(width === null ? {} : { width }),
+    rarity: surprises[0],
+    ...excess,
+    distance,
+    anomaly_score: 1 - p,
+    is_outlier: p <= FALSE_ALARM,
+  };
+}
+
+/** Rows of the codes nearest to one, the nearest first. */
+function nearest(code: Code, means: Float32Array, count: number): number[] {
+  const d = code.length;
+  const squares = Float64Array.from({ length: means.length / d }, (_, row) =>
+    code.reduce((sum, z, i) => sum + (z - means[row * d + i]!) ** 2, 0),
+  );
+  return [...squares.keys()].sort((a, b) => squares[a]! - squares[b]!).slice(0, count);
+}
+
+const mean = (values: readonly number[]) =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;

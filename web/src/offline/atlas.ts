@@ -1,0 +1,106 @@
+/**
+ * An atlas read from its folder: the facts, the networks, and the real codes when they are first
+ * asked for.
+ */
+
+import { Gone, Refusal } from "../api/backend";
+import type { Code, Part } from "../api/backend";
+import { fromWire } from "../api/names";
+import { floats, readArrays } from "../api/wire";
+import type { Arrays } from "../api/wire";
+import type { Facts } from "./facts";
+import { LatentMap } from "./latentmap";
+import { Networks } from "./networks";
+
+export class OfflineAtlas {
+  private readonly files = new Map<string, Promise<Arrays>>();
+
+  private constructor(
+    private readonly folder: URL,
+    readonly facts: Facts,
+    readonly networks: Networks,
+  ) {}
+
+  static async open(address: string): Promise<OfflineAtlas> {
+    const folder = new URL(".", address);
+    const facts = fromWire(await (await got(address)).json()) as Facts;
+    return new OfflineAtlas(folder, facts, new Networks(folder, facts.folder.networks));
+  }
+
+  map(signal: AbortSignal, angle = 0): LatentMap {
+    return new LatentMap(this.networks, this.facts, signal, angle);
+  }
+
+  /** The map, where it has a density. */
+  density(signal: AbortSignal): LatentMap {
+    if (!this.facts.has_log_prob)
+      throw new Refusal(
+        "this map's boundary has no density, so codes cannot be projected or sampled",
+        400,
+      );
+    return this.map(signal);
+  }
+
+  /** Means (n, d), labels, and log_prob and typicality where there are any. */
+  codes(part: Part): Promise<Arrays> {
+    return this.file(part);
+  }
+
+  /** What photos are scored by; see `Scorer.known`. */
+  scorer(): Promise<Arrays> {
+    return this.file("scorer");
+  }
+
+  async means(part: Part): Promise<Float32Array> {
+    return floats(await this.codes(part), "means");
+  }
+
+  /** The direction of an attribute. */
+  direction(name: string): Code {
+    const found =
+      this.facts.folder.components[
+        this.facts.attributes.findIndex((attribute) => attribute.name === name)
+      ];
+    if (!found) throw new Refusal(`this folder has no attribute '${name}'`, 400);
+    return found;
+  }
+
+  /** A file of arrays, fetched when it is first asked for. */
+  private file(name: string): Promise<Arrays> {
+    const known = this.files.get(name);
+    if (known) return known;
+    const read = got(new URL(`${name}.safetensors`, this.folder).href).then(async (answer) =>
+      readArrays(await answer.arrayBuffer()),
+    );
+    this.files.set(name, read);
+    read.catch(() => this.files.delete(name));
+    return read;
+  }
+
+  /** Codes of a request, of the right length. */
+  checked(codes: readonly Code[]): readonly Code[] {
+    const d = this.facts.dimension;
+    const wrong = codes.find((code) => code.length !== d);
+    if (wrong)
+      throw new Refusal(
+        `codes of this atlas have ${d} coordinates; one of ${wrong.length} was given`,
+        400,
+      );
+    return codes;
+  }
+}
+
+async function got(address: string): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(address);
+  } catch {
+    throw new Gone("the host does not answer");
+  }
+  if (!answer.ok)
+    throw new Refusal(
+      `${address.split("/").pop()} is missing in this folder (${answer.status})`,
+      answer.status,
+    );
+  return answer;
+}

@@ -1,0 +1,60 @@
+/** New images, sampled from the data distribution. */
+
+import type { App } from "../../data/app";
+import { number } from "../../data/words";
+import { button, checkbox, h, select, slider } from "../dom";
+import { section } from "./section";
+
+export function samplePanel(app: App): HTMLElement {
+  const { about, store } = app;
+  const count = slider("How many", { min: 4, max: 64, step: 4, value: 16 }, (n) => `${n}`, {
+    change: () => {},
+  });
+  const temperature = slider(
+    "Temperature",
+    { min: 0.2, max: 1.5, step: 0.05, value: 1 },
+    (t) => number(t, 2),
+    { change: () => {} },
+  );
+  const sampler = select(
+    "Sampler",
+    about.samplers.map((name) => [name, name]),
+    () => {},
+  );
+  const label = select(
+    "Class",
+    [["", "any"], ...about.classes.map((name) => [name, name] as const)],
+    () => {},
+  );
+  const near = checkbox("Near the selected code", () => {});
+  const go = button("Sample", () => {
+    const start = near.input.checked ? app.selection.value?.code : undefined;
+    const settings = {
+      n: count.input.valueAsNumber,
+      sampler: sampler.input.value || "auto",
+      temperature: temperature.input.valueAsNumber,
+      seed: Math.floor(Math.random() * 1e6),
+      ...(start ? { near: start } : {}),
+      ...(label.input.value ? { condition: { class: label.input.value } } : {}),
+    };
+    const title = ["samples", label.input.value && `of ${label.input.value}`, start ? "nearby" : ""]
+      .filter(Boolean)
+      .join(" ");
+    store.change({ extras: [...store.state.extras, { verb: "sample", title, settings }] });
+  });
+  const choices = h(
+    "div",
+    { className: "pair" },
+    sampler.element,
+    about.classes.length ? label.element : null,
+  );
+  return section(
+    "New images",
+    false,
+    count.element,
+    temperature.element,
+    choices,
+    near.element,
+    h("div", { className: "buttons" }, go),
+  );
+}

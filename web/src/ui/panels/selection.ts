@@ -1,0 +1,263 @@
+/**
+ * The selected code: its image and numbers, its nearest real images, and the paths that start from
+ * it.
+ */
+
+import { attempt } from "../../api/attempt";
+import { keyOf, offers } from "../../api/backend";
+import type { Attribute } from "../../api/backend";
+import { floats, rows } from "../../api/wire";
+import type { App } from "../../data/app";
+import type { Bytes, Decoded } from "../../data/pictures";
+import { putWaypoint } from "../../data/waypoints";
+import { letter, number } from "../../data/words";
+import { Settled } from "../../state/latest";
+import type { Selection } from "../../state/state";
+import { button, h, picture, select, slider } from "../dom";
+import { Projection } from "./projection";
+import { section } from "./section";
+
+const NEIGHBOURS = 8;
+
+export function selectionPanel(app: App): HTMLElement {
+  const view = h("div", { className: "portrait" });
+  const near = h("div", { className: "neighbours" });
+  const projection = new Projection(app);
+  const tools = h(
+    "div",
+    { className: "tools" },
+    uses(app),
+    projection.element,
+    walking(app),
+    traversing(app),
+  );
+  const empty = h(
+    "p",
+    { className: "note" },
+    "Choose a waypoint, a frame or a sample. It is shown here with its nearest real images, and paths can start from it.",
+  );
+  const settled = new Settled(160);
+  const show = (selection: Selection | null) => {
+    for (const part of [view, near, tools]) part.hidden = !selection;
+    empty.hidden = !!selection;
+    if (!selection) return settled.cancel();
+    const known = app.pictures.known(selection.code);
+    if (known) portrait(app, view, selection, known);
+    settled.run(async (signal) => {
+      const [found] = (await attempt(app, () => app.pictures.at([selection.code], signal))) ?? [];
+      if (!found || signal.aborted) return;
+      if (!known) portrait(app, view, selection, found);
+      await neighbours(app, near, selection, signal);
+    });
+  };
+  app.selection.listen(show);
+  show(null);
+  return section("Selected code", true, empty, view, tools, near);
+}
+
+function portrait(app: App, view: HTMLElement, { code, title }: Selection, known: Decoded): void {
+  const photo = app.photos.get(keyOf(code));
+  const pictures = h("div", { className: "pictures" });
+  if (photo?.image) pictures.append(captioned(photo.image, "the photo"));
+  if (known.image) pictures.append(captioned(known.image, photo ? "its reconstruction" : title));
+  const facts = h("dl", {});
+  const add = (term: string, words: string, className = "") =>
+    facts.append(h("dt", {}, term), h("dd", { className }, words));
+  if (known.logProb !== null) {
+    add("log-density", `${number(known.logProb)} nats`);
+    const { threshold } = app.about;
+    if (threshold !== null)
+      add(
+        "density threshold",
+        known.offManifold
+          ? `${number(threshold - known.logProb)} nats below it: off-manifold`
+          : `${number(known.logProb - threshold)} nats above it`,
+        known.offManifold ? "off-manifold" : "",
+      );
+  }
+  if (photo) for (const [term, words] of anomaly(photo.anomaly)) add(term, words);
+  view.replaceChildren(pictures, facts);
+}
+
+/** The anomaly scores of a photo in words. */
+function anomaly(row: Readonly<Record<string, unknown>>): [string, string][] {
+  const words: [string, string][] = [];
+  for (const [name, value] of Object.entries(row)) {
+    if (typeof value === "number") words.push([name.replaceAll("_", " "), number(value, 2)]);
+    else if (typeof value === "boolean")
+      words.push([name.replaceAll("_", " "), value ? "yes" : "no"]);
+    else if (typeof value === "string" && value) words.push([name.replaceAll("_", " "), value]);
+  }
+  return words;
+}
+
+function captioned(image: Bytes, caption: string): HTMLElement {
+  return h(
+    "figure",
+    {},
+    picture(image.bytes, image.height, image.width, image.channels, caption),
+    h("figcaption", {}, caption),
+  );
+}
+
+/** The nearest real images, a button each, by distance in Z. */
+async function neighbours(
+  app: App,
+  near: HTMLElement,
+  { code }: Selection,
+  signal: AbortSignal,
+): Promise<void> {
+  const { part } = app.store.state;
+  const k = Math.min(NEIGHBOURS, app.about.counts[part]);
+  const answer = await attempt(app, () => app.backend.neighbours([code], k, part, signal));
+  if (!answer) return;
+  const indices = [...answer.tensors.get("indices")!.data];
+  const distances = floats(answer, "distances");
+  const sprite = app.about.image
+    ? await attempt(app, () => app.backend.thumbnails(part, indices, 64, signal))
+    : null;
+  if (signal.aborted) return;
+  const columns = Math.ceil(Math.sqrt(indices.length));
+  const items = indices.map((index, n) => {
+    const says = `Real image ${index}, at distance ${number(distances[n]!, 2)}`;
+    const use = async () => {
+      const one = await attempt(app, () => app.backend.codes(part, index, 1, "means"));
+      if (one) app.selection.set({ code: rows(one, "means")[0]!, title: `Real image ${index}` });
+    };
+    const item = button("", () => void use(), { title: says, aria: { label: says } });
+    if (sprite) item.append(cut(sprite, n, columns, indices.length));
+    item.append(h("span", {}, number(distances[n]!, 2)));
+    return h("li", {}, item);
+  });
+  near.replaceChildren(h("h3", {}, "Nearest real images"), h("ol", {}, ...items));
+}
+
+function cut(sprite: ImageBitmap, n: number, columns: number, count: number): HTMLCanvasElement {
+  const [width, height] = [sprite.width / columns, sprite.height / Math.ceil(count / columns)];
+  const canvas = h("canvas", {
+    width: Math.round(width),
+    height: Math.round(height),
+    className: "picture",
+  });
+  canvas.setAttribute("aria-hidden", "true");
+  canvas
+    .getContext("2d")!
+    .drawImage(
+      sprite,
+      (n % columns) * width,
+      Math.floor(n / columns) * height,
+      width,
+      height,
+      0,
+      0,
+      canvas.width,
+      canvas.height,
+    );
+  return canvas;
+}
+
+function uses(app: App): HTMLElement {
+  const use = (index: number) => () =>
+    app.selection.value && putWaypoint(app, app.selection.value.code, index);
+  const add = button(
+    "Add as next waypoint",
+    () => app.selection.value && putWaypoint(app, app.selection.value.code),
+  );
+  const box = h(
+    "div",
+    { className: "buttons" },
+    button("Use as A", use(0)),
+    button("Use as B", use(1)),
+    add,
+  );
+  app.selection.listen((selection) => (box.hidden = selection?.waypoint !== undefined));
+  return box;
+}
+
+function walking(app: App): HTMLElement {
+  const walk = (seed: number) => {
+    const { selection, store } = app;
+    if (!selection.value) return;
+    const settings = {
+      start: selection.value.code,
+      frames: store.state.frames,
+      stride: 10,
+      width: 0,
+      seed,
+    };
+    store.change({
+      extras: [
+        ...store.state.extras,
+        { verb: "random_walk", title: `walk around ${short(selection.value)}`, settings },
+      ],
+    });
+  };
+  return h(
+    "div",
+    { className: "buttons" },
+    button("Random walk from here", () => walk(Math.floor(Math.random() * 1e6)), {
+      title: "A random walk on the density around this code",
+    }),
+  );
+}
+
+const short = (selection: Selection) =>
+  selection.waypoint === undefined ? "here" : letter(selection.waypoint);
+
+/**
+ * How far an attribute can be changed: the range of the codes, or, for the log-odds of a class,
+ * some nats.
+ */
+const reach = ({ low, high }: Attribute): number =>
+  low === null || high === null ? 8 : high - low;
+
+/** More or less of an attribute, with another kept. */
+function traversing(app: App): HTMLElement {
+  const { about, store } = app;
+  const followed = about.attributes.filter((one) => one.kind !== "classes");
+  if (!followed.length || !offers(about, "traverse")) return h("div", { hidden: true });
+  const chosen = () => followed.find((one) => one.name === which.input.value) ?? followed[0]!;
+  const which = select(
+    "Change",
+    followed.map((one) => [one.name, one.name]),
+    () => amount.set(amount.input.valueAsNumber),
+  );
+  const words = (v: number) =>
+    `${v > 0 ? "+" : ""}${number(v * reach(chosen()), 1)}${chosen().kind === "class" ? " nats" : ""}`;
+  const amount = slider("by", { min: -1, max: 1, step: 0.05, value: 0.5 }, words, {
+    change: () => {},
+  });
+  const kept = select(
+    "keeping",
+    [["", "nothing"], ...about.attributes.map((one) => [one.name, one.name] as const)],
+    () => {},
+  );
+  const go = button("Go", () => {
+    const { selection } = app;
+    const { name } = chosen();
+    const by = amount.input.valueAsNumber * reach(chosen());
+    if (!selection.value || by === 0) return;
+    const keep = kept.input.value && kept.input.value !== name ? [kept.input.value] : [];
+    const settings = {
+      start: selection.value.code,
+      attribute: name,
+      by,
+      keep,
+      frames: Math.min(store.state.frames, 17),
+    };
+    store.change({
+      extras: [
+        ...store.state.extras,
+        { verb: "traverse", title: `${by > 0 ? "more" : "less"} ${name}`, settings },
+      ],
+    });
+  });
+  return h(
+    "fieldset",
+    { className: "traverse" },
+    h("legend", {}, "Traverse an attribute"),
+    h("div", { className: "pair" }, which.element, kept.element),
+    amount.element,
+    h("div", { className: "buttons" }, go),
+  );
+}

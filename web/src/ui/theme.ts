@@ -1,0 +1,37 @@
+/** Dark or light: as the system says, until the switch says otherwise. */
+
+import { Signal } from "../state/latest";
+import type { Theme } from "../state/state";
+import { button } from "./dom";
+
+const KEY = "latent-atlas:theme";
+
+export function makeTheme(): Signal<Theme> {
+  const system = matchMedia("(prefers-color-scheme: light)");
+  const kept = localStorage.getItem(KEY) as Theme | null;
+  const theme = new Signal<Theme>(kept ?? (system.matches ? "light" : "dark"));
+  const apply = (now: Theme) => (document.documentElement.dataset["theme"] = now);
+  theme.listen(apply);
+  apply(theme.value);
+  system.addEventListener("change", () => {
+    if (!localStorage.getItem(KEY)) theme.set(system.matches ? "light" : "dark");
+  });
+  return theme;
+}
+
+export function themeSwitch(theme: Signal<Theme>): HTMLButtonElement {
+  const turn = () => {
+    const next = theme.value === "dark" ? "light" : "dark";
+    localStorage.setItem(KEY, next);
+    theme.set(next);
+  };
+  const element = button("◐", turn, {
+    className: "icon",
+    title: "Dark or light (t)",
+    aria: { label: "Light theme" },
+  });
+  const show = (now: Theme) => element.setAttribute("aria-pressed", `${now === "light"}`);
+  theme.listen(show);
+  show(theme.value);
+  return element;
+}

@@ -1,0 +1,287 @@
+import { describe, expect, it } from "vitest";
+import type { Code } from "../src/api/backend";
+import { scored } from "../src/offline/anomaly";
+import { mala, stateAt, tuned } from "../src/offline/chains";
+import { nearest } from "../src/offline/codes";
+import { action, geodesic } from "../src/offline/geodesic";
+import { project } from "../src/offline/projection";
+import { Random } from "../src/offline/random";
+import { linear, slerp } from "../src/offline/straight";
+import { traverse } from "../src/offline/traverse";
+import { arcLengths, norm, quantile, resample, shareBelow } from "../src/offline/vectors";
+import { walk } from "../src/offline/walk";
+import { joined } from "../src/offline/waypoints";
+import { arcOf, clusters, Mixture } from "./mixture";
+
+describe("straight paths", () => {
+  it("have equal steps, the straight line in length and the great circle in angle", () => {
+    expect(linear([0, 0], [4, 2], 3)).toEqual([
+      [0, 0],
+      [2, 1],
+      [4, 2],
+    ]);
+    const arc = slerp([1, 0], [0, 3], 3);
+    expect(norm(arc[1]!)).toBeCloseTo(2, 12);
+    expect(arc[1]![0]).toBeCloseTo(arc[1]![1]!, 12);
+    expect(slerp([1, 0], [-1, 0], 3)).toEqual(linear([1, 0], [-1, 0], 3));
+  });
+});
+
+describe("the walk", () => {
+  const how = {
+    rule: 2,
+    alpha: 0.1,
+    beta: -0.1,
+    gamma: 0.02,
+    arrive: false,
+    steps: 400,
+    tolerance: 1e-4,
+  };
+
+  it("goes where the library's goes, and waypoints as far short", async () => {
+    // plan(two_clusters(2, 4.0), (-2, 0.5), (2, 0), "walk", frames=5) in Python
+    const { points, converged } = await walk(clusters, [-2, 0.5], [2, 0], how);
+    expect([points.length, converged]).toEqual([77, true]);
+    const frames = resample(points, 5);
+    [
+      [-2, 0.5],
+      [-1.82543, 0.428163],
+      [-1.663789, 0.331314],
+      [-1.546719, 0.185713],
+      [-1.513862, 0.001082],
+    ].forEach((place, k) => {
+      expect(frames[k]![0]).toBeCloseTo(place[0]!, 4);
+      expect(frames[k]![1]).toBeCloseTo(place[1]!, 4);
+    });
+    const first = await walk(clusters, [-2, 0.5], [2, 0], { ...how, rule: 1 });
+    expect(first.points.length).toBe(81);
+    expect(first.points.at(-1)![0]).toBeCloseTo(-1.44028, 4);
+  });
+
+  it("arrives where it is to, and is refused where it cannot be taken", async () => {
+    const { points, converged } = await walk(clusters, [-2, 0.5], [2, 0], { ...how, arrive: true });
+    expect(points.at(-1)).toEqual([2, 0]);
+    expect(converged).toBe(true);
+    await expect(walk(clusters, [0, 0], [1, 1], { ...how, gamma: 2 })).rejects.toThrow(
+      "gamma is 2",
+    );
+    await expect(walk(clusters, [0, 0], [1, 1], { ...how, rule: 3 })).rejects.toThrow(
+      "choose 1 or 2",
+    );
+  });
+});
+
+describe("the geodesic", () => {
+  // geodesic(toys.arc(), ...) in Python, with these floors at its three widths
+  const arc = new Mixture(arcOf(9), 0.35, { 0.6: -3.59, 0.3: -3.108, 0: -2.769 });
+  const how = { share: 0.2, widths: null, nodes: 17, iterations: 300, tolerance: 0.02 };
+
+  it.each([
+    [3, 6004.1333],
+    [1, 778.561],
+  ])("prices a given path as the library does at strength %d", async (strength, price) => {
+    // action(points, toys.arc(), -2.769, strength) in Python, of the straight line
+    const { value } = await action(arc, -2.769, strength)(linear([2, 0], [-2, 0], 17));
+    expect(value / price).toBeCloseTo(1, 5);
+  });
+
+  it("has the gradient of its price", async () => {
+    const energy = action(arc, -2.769, 3);
+    const points = [
+      [2, 0],
+      [1.2, 1.1],
+      [-0.4, 1.5],
+      [-2, 0],
+    ];
+    const { slopes } = await energy(points);
+    const moved = (k: number, i: number, by: number) =>
+      points.map((z, row) => z.map((x, column) => (row === k && column === i ? x + by : x)));
+    for (const [k, i] of [
+      [0, 1],
+      [1, 0],
+      [1, 1],
+      [2, 0],
+      [3, 0],
+    ] as const) {
+      const [up, down] = [await energy(moved(k, i, 1e-5)), await energy(moved(k, i, -1e-5))];
+      expect(slopes[k]![i]! / ((up.value - down.value) / 2e-5)).toBeCloseTo(1, 4);
+    }
+  });
+
+  it.each([
+    [3, 141.535],
+    [1, 60.137],
+  ])("costs no more than the library's at strength %d", async (strength, energy) => {
+    const found = await geodesic(
+      arc,
+      [
+        [2, 0],
+        [-2, 0],
+      ],
+      { ...how, strength },
+      17,
+    );
+    expect(found.converged).toBe(true);
+    expect(found.energy).toBeLessThan(1.01 * energy);
+    expect([found.points[0], found.points[16]]).toEqual([
+      [2, 0],
+      [-2, 0],
+    ]);
+  });
+
+  it("is the straight line where nothing is costly", async () => {
+    const found = await geodesic(
+      arc,
+      [
+        [2, 0],
+        [-2, 0],
+      ],
+      { ...how, strength: 0 },
+      5,
+    );
+    expect(arcLengths(found.points).at(-1)).toBeCloseTo(4, 6);
+  });
+});
+
+describe("projection", () => {
+  it("ends where log q is the target, as the library's example does", async () => {
+    const { point, converged } = await project(clusters, [9, 0], -2);
+    expect(converged).toBe(true);
+    expect(point[0]).toBeCloseTo(2.6539, 3);
+    expect(await project(clusters, [2, 0], -2)).toEqual({
+      point: [2, 0],
+      moved: 0,
+      converged: true,
+    });
+  });
+});
+
+describe("a traversal", () => {
+  it("goes in equal steps, keeps what is to be kept, and stays above the threshold", async () => {
+    // within one cluster: traverse(two_clusters(2, 4.0), (2, 0), (0, 1), by=0.5) is the straight
+    // line
+    const { points, reached } = await traverse(clusters, [2, 0], [0, 1], 0.5, [[1, 0]], -2, 3);
+    expect(points).toEqual([
+      [2, 0],
+      [2, 0.25],
+      [2, 0.5],
+    ]);
+    expect(reached).toBeCloseTo(1, 12);
+    const threshold = -2;
+    const far = await traverse(clusters, [2, 0.3], [0, 1], 3, [], threshold, 13);
+    // the highest place of a cluster with log q = -2: log(1 / 2) - log(2 π / 4) - y² / (2 / 4) = -2
+    const highest = Math.sqrt(0.5 * (2 - Math.log(Math.PI)));
+    expect(far.points.at(-1)![1]).toBeLessThanOrEqual(highest + 1e-6);
+    expect(far.points.at(-1)![1]).toBeGreaterThan(highest - 0.07); // a step is 1 / 16
+    for (const value of await clusters.logProb(far.points))
+      expect(value).toBeGreaterThanOrEqual(threshold);
+  });
+
+  it("slides along the threshold where the direction leads below it, and is refused where nothing is free", async () => {
+    const arc = new Mixture(arcOf(9), 0.35);
+    const { points, reached } = await traverse(arc, [2, 0], [0, 1], 1.6, [], -2.6, 9);
+    expect(reached).toBeCloseTo(1, 6);
+    points.forEach((z, k) => expect(z[1]).toBeCloseTo(0.2 * k, 9)); // equal steps along the direction
+    expect(points.at(-1)![0]).toBeLessThan(1.9); // the straight line would have stayed at 2
+    for (const value of await arc.logProb(points)) expect(value).toBeGreaterThanOrEqual(-2.6);
+    await expect(traverse(arc, [2, 0], [0, 1], 1, [[0, 2]], -3, 9)).rejects.toThrow(
+      "leaves nothing to change",
+    );
+  });
+});
+
+describe("waypoints", () => {
+  it("share the frames by length, and every waypoint is a frame", () => {
+    const waypoints = [
+      [0, 0],
+      [1, 0],
+      [1, 3],
+      [-1, 3],
+    ];
+    const legs = waypoints.slice(1).map((waypoint, k) => linear(waypoints[k]!, waypoint, 10));
+    const { points, waypoints: numbers } = joined(legs, 11);
+    expect(numbers).toEqual([0, 2, 7, 10]);
+    numbers.forEach((number, k) => expect(points[number]).toEqual(waypoints[k]));
+    expect(points[3]![1]).toBeCloseTo(0.6, 6);
+    expect(points[8]![0]).toBeCloseTo(1 / 3, 6);
+  });
+});
+
+describe("chains", () => {
+  it("leave the law of a cluster as it is, and one seed gives one answer", async () => {
+    const single = new Mixture([[1, -1]], 0.5);
+    const run = async () => {
+      const random = new Random(3);
+      const target = (codes: readonly Code[]) => single.slopes(codes);
+      let { state, steps } = await tuned(
+        target,
+        await stateAt(
+          target,
+          Array.from({ length: 200 }, () => [1, -1]),
+        ),
+        60,
+        random,
+      );
+      for (let k = 0; k < 40; k++) state = (await mala(target, state, steps, random)).state;
+      return state.codes;
+    };
+    const codes = await run();
+    const [mean, second] = [0, 1].map(
+      (power) => codes.reduce((sum, z) => sum + (power ? (z[0]! - 1) ** 2 : z[0]!), 0) / 200,
+    ) as [number, number];
+    expect(Math.abs(mean - 1)).toBeLessThan(0.15);
+    expect(Math.abs(Math.sqrt(second) - 0.5)).toBeLessThan(0.1);
+    expect(await run()).toEqual(codes);
+  });
+
+  it("draw numbers of N(0, 1)", () => {
+    const random = new Random(0);
+    const draws = Array.from({ length: 4000 }, () => random.normal(1)[0]!);
+    const mean = draws.reduce((sum, x) => sum + x, 0) / 4000;
+    const variance = draws.reduce((sum, x) => sum + x * x, 0) / 4000;
+    expect(Math.abs(mean)).toBeLessThan(0.06);
+    expect(Math.abs(variance - 1)).toBeLessThan(0.09);
+  });
+});
+
+it("finds the nearest rows, and quantiles between the known ones", () => {
+  const means = Float32Array.of(0, 0, 3, 4, 1, 0, 1, 0);
+  expect(nearest(means, [1, 0], 3)).toEqual({ indices: [2, 3, 0], distances: [0, 0, 1] });
+  expect(nearest(means, [0, 0], 9).indices).toEqual([0, 2, 3, 1]);
+  expect([0, 0.25, 1].map((share) => quantile([-4, 0, 2], share))).toEqual([-4, -2, 2]);
+  expect([-5, -4, -2, 0, 1, 2, 3].map((value) => shareBelow([-4, 0, 2], value))).toEqual([
+    0, 0, 0.25, 0.5, 0.75, 1, 1,
+  ]);
+  expect([-9, -3, 0].map((value) => shareBelow([-Infinity, -Infinity, -3], value))).toEqual([
+    0.5, 1, 1,
+  ]);
+  expect(quantile([-Infinity, -Infinity, 2], 0.25)).toBe(-Infinity);
+});
+
+it("a photo is ranked by the length of its standardised scores, and what is better than usual counts half", () => {
+  const arrays = {
+    means: [0, 0, 10, 0],
+    error: [Math.log(0.1), Math.log(0.5)],
+    centre: [1, 0],
+    scale: [2, 1],
+    ranked: [0.1, 0.5, 2],
+    log_prob: [-3, -1],
+    neighbours: [1],
+  };
+  const tensors = new Map(
+    Object.entries(arrays).map(([name, data]) => [
+      name,
+      { shape: [data.length], data: Float32Array.from(data) },
+    ]),
+  );
+  const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, width: null };
+  const row = scored(photo, { tensors, about: {} });
+  expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2, which counts as -1
+  expect(row["excess_error"]).toBeCloseTo(1); // beside its nearest neighbour
+  expect(row["distance"]).toBeCloseTo(Math.SQRT2);
+  expect(row).toMatchObject({ typicality: 1, anomaly_score: 0.5, is_outlier: false });
+  expect(row).not.toHaveProperty("excess_width");
+  expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({
+    anomaly_score: 0.75,
+  });
+});
