@@ -33,11 +33,8 @@ ARGUMENTS = (
 )
 PATIENCE = 20_000  # milliseconds for one condition: tests run beside others
 MAP_STEPS = 60  # enough for a landscape with an edge
-IN_BROWSER = [
-    pytest.mark.browser,
-    pytest.mark.flaky(reruns=2),  # a browser that draws in software on a busy machine can miss its deadlines
-]
-"""Marks of a module whose every test opens the page."""
+IN_BROWSER = pytest.mark.browser
+"""The mark of a module whose every test opens the page."""
 
 
 def driver() -> ModuleType:

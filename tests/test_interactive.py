@@ -293,7 +293,6 @@ def keeps_as_the_library_does(page: "Page", atlas: Atlas, what: str, ends: torch
         assert film["metrics"]["progress"] == pytest.approx(wanted.metrics["progress"].item(), abs=0.02)
 
 
-@pytest.mark.flaky(reruns=2)  # as in test_explorer.py
 def test_the_page_works_from_a_host_of_files_alone(
     chromium: "Browser", address: str, atlas: Atlas, tmp_path: Path
 ) -> None:

@@ -296,23 +296,39 @@ def test_a_run_that_is_interrupted_stops_the_study(tmp_path: Path, monkeypatch: 
     assert ledger.failures(cells) == {}
 
 
+class Clock:
+    """A clock that stands still until it is told that time has passed."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_a_rehearsal_foretells_from_the_pace_of_steps(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+
     def paced(folder: Path, cell: Cell, device: str, log: Any) -> dict[str, Any]:
-        time.sleep(0.05)  # what takes as long whatever the steps
+        clock.passes(5)  # what takes as long whatever the steps
         for phase, pieces in (("model", 1), ("map", 2)) if cell.kind == "run" else (("map", 1),):
             for step in [10, 20] * pieces:
                 log({"phase": phase, "step": step})
-                time.sleep(0.02)
+                clock.passes(2)
         return pretend(folder, cell, device)
 
+    monkeypatch.setattr("latent_atlas.study.timing.time", clock)
     monkeypatch.setattr("latent_atlas.study.timing.work_on", paced)
     train, maps = replace(design.config.train, steps=120), replace(design.config.map, steps=220)
     longer = replace(design, config=replace(design.config, train=train, map=maps))
     seconds = rehearse(longer, "cpu")
     assert set(seconds) == {"run", "map", "sizes", "pullback"}
-    beyond = 0.02 * (100 + 2 * 200) / 10  # of the run's networks, and of its two maps
-    assert seconds["run"] == pytest.approx(0.05 + 0.12 + beyond, rel=0.3)
-    assert seconds["map"] == pytest.approx(0.05 + 0.04 + 0.4, rel=0.3)
+    beyond = 2 * (100 + 2 * 200) / 10  # of the run's networks, and of its two maps
+    assert seconds["run"] == pytest.approx(5 + 6 * 2 + beyond)
+    assert seconds["map"] == pytest.approx(5 + 2 * 2 + 2 * 200 / 10)
     plan = estimate(seconds, design.cells(), 2)
     assert plan.left == {"run": 1, "map": 2, "sizes": 2, "pullback": 1}
     assert plan.total == pytest.approx(sum(plan.left[kind] * seconds[kind] for kind in seconds) / 2)
