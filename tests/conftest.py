@@ -3,9 +3,17 @@
 import pytest
 import torch
 
+import shape_checks
+
 pytest_plugins = ["browser"]  # fixtures of the tests in a real browser
 
+shape_checks.install()  # before anything imports the package
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    shape_checks.forget_calls()
 
 
 @pytest.fixture
