@@ -5,7 +5,7 @@ import torch
 
 import shape_checks
 
-pytest_plugins = ["browser"]  # fixtures of the tests in a real browser
+pytest_plugins = ["browser", "runs"]  # fixtures of the tests in a real browser, and a trained run
 
 shape_checks.install()  # before anything imports the package
 torch.set_num_threads(1)
