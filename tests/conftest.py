@@ -3,9 +3,17 @@
 import pytest
 import torch
 
-pytest_plugins = ["browser"]  # fixtures of the tests in a real browser
+import shape_checks
 
+pytest_plugins = ["browser", "runs"]  # fixtures of the tests in a real browser, and a trained run
+
+shape_checks.install()  # before anything imports the package
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    shape_checks.forget_calls()
 
 
 @pytest.fixture

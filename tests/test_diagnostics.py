@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from arviz_stats.base import array_stats
 
 from latent_atlas.errors import UserError
-from latent_atlas.sampling import bulk_ess, split_r_hat
+from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 
 
 def autoregressive(
@@ -60,6 +61,25 @@ def test_coordinates_are_judged_one_by_one(generator: torch.Generator) -> None:
     good, bad = bulk_ess(trace).tolist()
     assert good > 10 * bad
     torch.testing.assert_close(bulk_ess(trace)[:1], bulk_ess(trace[..., :1]))
+
+
+@pytest.mark.parametrize("steps", [101, 400])
+@pytest.mark.parametrize("kind", ["independent", "opposed", "sticky", "apart", "in two values"])
+def test_both_numbers_are_those_of_arviz(kind: str, steps: int, generator: torch.Generator) -> None:
+    correlation = {"opposed": -0.6, "sticky": 0.95}.get(kind, 0.0)
+    trace = autoregressive(correlation, steps, 4, generator)
+    if kind == "apart":
+        trace = trace + torch.arange(4.0)[:, None]
+    elif kind == "in two values":
+        trace = (trace > 0.5).float()  # ties share a rank
+    values = trace[..., 0].double().numpy()
+    axes = {"chain_axis": 1, "draw_axis": 0}
+    r_hat = array_stats.rhat(values, method="z_scale", **axes)
+    assert split_r_hat(trace).item() == pytest.approx(r_hat, rel=1e-6)
+    # ArviZ adds the even lag of the pair that ends the sum, and leaves the last lags out.
+    assert bulk_ess(trace).item() == pytest.approx(
+        array_stats.ess(values, method="bulk", **axes), rel=0.08
+    )
 
 
 def test_too_short_chains_are_refused() -> None:

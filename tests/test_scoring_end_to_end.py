@@ -15,13 +15,15 @@ from torch import Tensor
 from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.codes.files import collect
-from latent_atlas.config import Config, MapConfig, TrainConfig, with_settings
-from latent_atlas.config.presets import PRESETS
-from latent_atlas.data import Square, load_images, read_images
+from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.run import Config, TrainConfig
+from latent_atlas.data.adhoc import read_images
+from latent_atlas.data.decode import Square
+from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run
 from latent_atlas.training.codes_run import fit
-from latent_atlas.training.loop import train
+from runs import trained
 
 SMALL = (
     "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 train.batch_size=32 train.device=cpu "
@@ -32,12 +34,9 @@ SMALL = (
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run on handwritten digits."""
-    config = with_settings(PRESETS["digits"], SMALL.split())
-    run = Run(tmp_path_factory.mktemp("runs") / "digits")
-    run.claim()
-    run.begin(config)
-    train(load_images(config.data, 8, 1), config, run, log=lambda entry: None)
-    return run.path
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    trained(folder, SMALL)
+    return folder
 
 
 @pytest.fixture(scope="module")

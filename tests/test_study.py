@@ -15,27 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latent_atlas.cli import main
-from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
+from latent_atlas.cli.parser import main
+from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.presets import PRESETS
+from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.study import (
-    BUDGETS,
-    Cell,
-    Conclusion,
-    Design,
-    Effort,
-    Grid,
-    StudyResults,
-    budgeted,
-    carry_out,
-    conclude,
-    crew_of,
-    designed,
-    estimate,
-    rehearse,
-)
 from latent_atlas.study import scheduler as pool_room
+from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, budgeted
+from latent_atlas.study.results import StudyResults
+from latent_atlas.study.run import Conclusion, conclude, designed
+from latent_atlas.study.scheduler import carry_out, crew_of
+from latent_atlas.study.timing import estimate, rehearse
 
 TINY = Config(
     data=DataConfig(held_out=0.3),
@@ -341,25 +331,41 @@ def test_a_run_that_is_interrupted_stops_the_study(
     assert ledger.failures(cells) == {}
 
 
+class Clock:
+    """A clock that stands still until it is told that time has passed."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+
+
 def test_a_rehearsal_foretells_from_the_pace_of_steps(
     design: Design, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock()
+
     def paced(folder: Path, cell: Cell, device: str, log: Any) -> dict[str, Any]:
-        time.sleep(0.05)  # what takes as long whatever the steps
+        clock.passes(5)  # what takes as long whatever the steps
         for phase, pieces in (("model", 1), ("map", 2)) if cell.kind == "run" else (("map", 1),):
             for step in [10, 20] * pieces:
                 log({"phase": phase, "step": step})
-                time.sleep(0.02)
+                clock.passes(2)
         return pretend(folder, cell, device)
 
+    monkeypatch.setattr("latent_atlas.study.timing.time", clock)
     monkeypatch.setattr("latent_atlas.study.timing.work_on", paced)
     train, maps = replace(design.config.train, steps=120), replace(design.config.map, steps=220)
     longer = replace(design, config=replace(design.config, train=train, map=maps))
     seconds = rehearse(longer, "cpu")
     assert set(seconds) == {"run", "map", "sizes", "pullback"}
-    beyond = 0.02 * (100 + 2 * 200) / 10  # of the run's networks, and of its two maps
-    assert seconds["run"] == pytest.approx(0.05 + 0.12 + beyond, rel=0.3)
-    assert seconds["map"] == pytest.approx(0.05 + 0.04 + 0.4, rel=0.3)
+    beyond = 2 * (100 + 2 * 200) / 10  # of the run's networks, and of its two maps
+    assert seconds["run"] == pytest.approx(5 + 6 * 2 + beyond)
+    assert seconds["map"] == pytest.approx(5 + 2 * 2 + 2 * 200 / 10)
     plan = estimate(seconds, design.cells(), 2)
     assert plan.left == {"run": 1, "map": 2, "sizes": 2, "pullback": 1}
     assert plan.total == pytest.approx(sum(plan.left[kind] * seconds[kind] for kind in seconds) / 2)
@@ -418,7 +424,7 @@ def test_the_command_plans_does_and_tells(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(pool_room, "work_on", pretend)
-    monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
+    monkeypatch.setattr("latent_atlas.study.conduct.other_source", lambda source: "digits")
     monkeypatch.setattr(
         "latent_atlas.study.rehearse", lambda design, device: {"run": 60.0, "map": 10.0}
     )

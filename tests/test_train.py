@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from latent_atlas.config import Config, DataConfig, MapConfig, ModelConfig, TrainConfig
-from latent_atlas.data import ImageSet, load_images
+from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
+from latent_atlas.data.imageset import ImageSet
+from latent_atlas.data.load import load_images
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.runs import Run, read_tensors, write_tensors
 from latent_atlas.training.loop import Diverged, train

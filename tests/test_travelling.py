@@ -12,21 +12,12 @@ from torch import Tensor
 from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.errors import UserError
-from latent_atlas.travel import plan
-
-SMALL = (
-    "model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=120 train.batch_size=32 "
-    "train.adversarial_start=100 map.steps=100 map.width=16 map.check_every=50"
-)
+from latent_atlas.travel.plan import plan
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of handwritten digits in three dimensions."""
-    out = tmp_path_factory.mktemp("runs") / "digits"
-    settings = [word for setting in SMALL.split() for word in ("--set", setting)]
-    assert latent_atlas("train", "digits", "--out", str(out), *settings) == 0
-    return out
+def run(digits_run: Path) -> Path:
+    return digits_run
 
 
 @pytest.fixture(scope="module")
