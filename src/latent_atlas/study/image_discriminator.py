@@ -10,11 +10,12 @@ import torch
 
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.losses import latent_discriminator
-from latent_atlas.density_ratio.train import follow
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
+from latent_atlas.nn.weight_average import average_of, update_average
 from latent_atlas.shapes import ByteImages, Images, Values
 from latent_atlas.training import losses
+from latent_atlas.training.batches import as_float
 
 __all__ = ["CHECK_EVERY", "Imagewise", "fit_imagewise"]
 
@@ -44,7 +45,7 @@ class Imagewise:
     def logit(self, images: ByteImages) -> Values:
         """l_x(x), in pieces, on the CPU."""
         device = next(self.network.parameters()).device
-        return torch.cat([self.network(_floats(part, device)).cpu() for part in images.split(512)])
+        return torch.cat([self.network(as_float(part, device)).cpu() for part in images.split(512)])
 
 
 def fit_imagewise(
@@ -71,23 +72,23 @@ def fit_imagewise(
     device, t = generator.device, config.train
     order = torch.randperm(len(images), generator=generator, device=device).cpu()
     count = max(10, int(HELD_OUT * len(images)))
-    real, held_out = images[order[count:]], _floats(images[order[:count]][:CHECKED], device)
+    real, held_out = images[order[count:]], as_float(images[order[:count]][:CHECKED], device)
     check = fakes(len(held_out), generator)
     network = _network(config, generator).to(device)
-    average = copy.deepcopy(network).requires_grad_(False)
+    average = average_of(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.5, 0.99))
     best, best_step, weights = math.inf, 0, average.state_dict()
     began = time.perf_counter()
     for step in range(1, steps + 1):
         rows = torch.randint(len(real), (t.batch_size,), generator=generator, device=device).cpu()
-        x = _floats(real[rows], device)
+        x = as_float(real[rows], device)
         loss = latent_discriminator(network(x), network(fakes(len(x), generator)))
         if t.r1 > 0 and step % t.penalty_every == 0:
             loss = loss + t.penalty_every * t.r1 * losses.gradient_penalty(network, x)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        follow(average, network, min(config.map.ema, step / (step + 10)))
+        update_average(average, network, step, config.map.ema)
         if step % CHECK_EVERY and step != steps:
             continue
         with torch.no_grad():
@@ -114,7 +115,3 @@ def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:
             depth=m.depth,
             spectral=m.spectral_norm,
         )
-
-
-def _floats(images: ByteImages, device: torch.device) -> Images:
-    return images.to(device).float() / 255

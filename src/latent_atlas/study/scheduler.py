@@ -14,11 +14,12 @@ from typing import Any
 
 import torch
 
-from latent_atlas.device import StopRequest, pick_device, stop_request
+from latent_atlas.device import pick_device
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.study.design import Cell
 from latent_atlas.study.results import StudyResults
 from latent_atlas.study.tasks import work_on
+from latent_atlas.training.interrupt import StopRequest, stop_request
 
 __all__ = ["carry_out", "crew_of"]
 

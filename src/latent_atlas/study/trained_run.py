@@ -21,7 +21,7 @@ from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.fixtures import FeatureRows, Material, material_of
 from latent_atlas.study.results import StudyResults
-from latent_atlas.training.loop import seeded
+from latent_atlas.training.batches import seeded_generator
 
 __all__ = ["PROBE", "Log", "Subject", "subject_of"]
 
@@ -66,7 +66,7 @@ class Subject:
 
     def generator(self, purpose: str) -> torch.Generator:
         """Randomness for one purpose: the same for every cell of the run, so that rivals meet the same luck."""
-        return seeded(
+        return seeded_generator(
             self.atlas.config.train.seed, 7, zlib.crc32(purpose.encode()), device=self.device
         )
 
@@ -100,7 +100,7 @@ def subject_of(folder: Path, cell: Cell, device: str) -> Subject:
     ledger = StudyResults(folder)
     design, material = ledger.design(), material_of(folder)
     atlas = Atlas.load(ledger.run(cell).path, device=str(pick_device(device)))
-    generator = seeded(atlas.config.train.seed, 6, device=atlas.device)
+    generator = seeded_generator(atlas.config.train.seed, 6, device=atlas.device)
     learn, judging = atlas.codes["train"].split(design.effort.judge_share, generator=generator)
     held_out = atlas.codes["held_out"]
     count = min(design.effort.codes, 4 * len(held_out))
