@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from latent_atlas.study.comparison import Contest, Criterion, contest, number_at
+from latent_atlas.study.criteria import MAP_CRITERIA
 from latent_atlas.study.design import Cell, Design
-from latent_atlas.study.hypotheses import MAP_CRITERIA, Question, Results, tested
+from latent_atlas.study.hypotheses import Question, Results, tested
 from latent_atlas.study.statistics import FEWEST, reached
 
 __all__ = ["TARGET", "curves", "spaces"]

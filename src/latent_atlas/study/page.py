@@ -11,10 +11,10 @@ from latent_atlas.report.plots.style import png
 from latent_atlas.report.plots.trends import Trend, Trends, trends_picture
 from latent_atlas.report.tables import table
 from latent_atlas.study.comparison import Contest
+from latent_atlas.study.decay_profile import Shape
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.hypotheses import Question, Results
 from latent_atlas.study.latent_vs_image_question import TARGET, curves
-from latent_atlas.study.shape import Shape
 from latent_atlas.study.statistics import spread
 
 __all__ = ["page"]

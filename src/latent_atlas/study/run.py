@@ -14,15 +14,25 @@ from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.registry import EXTRACTORS
 from latent_atlas.runs import Run
+from latent_atlas.study.decay_profile import Shape, shape_of
 from latent_atlas.study.design import Cell, Design, Effort, Grid
 from latent_atlas.study.fixtures import other_source
-from latent_atlas.study.hypotheses import Question
+from latent_atlas.study.hypotheses import (
+    Question,
+    Results,
+    arms_question,
+    boundary_question,
+    extended,
+    z_real_question,
+)
+from latent_atlas.study.latent_vs_image_question import spaces
 from latent_atlas.study.page import page
-from latent_atlas.study.questions import questions
 from latent_atlas.study.results import StudyResults
-from latent_atlas.study.shape import Shape, shape_of
 
 __all__ = ["Conclusion", "conclude", "designed"]
+
+QUESTIONS = (spaces, boundary_question, arms_question, z_real_question)
+"""In the order of the page."""
 
 
 @dataclass(frozen=True)
@@ -108,3 +118,10 @@ def conclude(folder: Path) -> Conclusion:
     about = {"design": json.loads(design.to_json()), "versions": made_by, "devices": devices}
     place.write_json("answers.json", about | conclusion.as_json())
     return conclusion
+
+
+def questions(design: Design, results: Results) -> list[Question]:
+    """The questions that these results have something to say about."""
+    results = {cell: extended(numbers) for cell, numbers in results.items()}
+    answered = (question(design, results) for question in QUESTIONS)
+    return [one for one in answered if one.measured]
