@@ -2,11 +2,11 @@
 
 from latent_atlas.study.comparison import Criterion
 
-__all__ = ["ARM_CRITERIA", "LOG_DENSITY", "MAP_CRITERIA", "MEANS_CRITERIA"]
+__all__ = ["LOG_DENSITY", "MAP_CRITERIA", "MEANS_CRITERIA", "MODE_CRITERIA"]
 
 LOG_DENSITY = Criterion("held-out log-density", ("log_prob",), "higher", "nats")
 
-JOURNEYS = ("travel", "geodesic", "off_population")
+OFF_MANIFOLD_FRAMES = ("travel", "geodesic", "off_manifold")
 
 MAP_CRITERIA = {
     "log_prob": LOG_DENSITY,
@@ -18,7 +18,7 @@ MAP_CRITERIA = {
     ),
     "journeys": Criterion(
         "frames of geodesics outside the population, by the judge",
-        JOURNEYS,
+        OFF_MANIFOLD_FRAMES,
         "lower",
         "%",
         "journeys outside",
@@ -29,8 +29,11 @@ MAP_CRITERIA = {
         "higher",
         short="ranking",
     ),
-    "odd": Criterion(
-        "odd images found, mean over kinds (AUROC)", ("odd_mean",), "higher", short="odd images"
+    "outliers": Criterion(
+        "odd images found, mean over kinds (AUROC)",
+        ("outliers_mean",),
+        "higher",
+        short="odd images",
     ),
     "worth": Criterion(
         "draws that those samples are worth", ("effective_samples",), "", short="worth of draws"
@@ -41,7 +44,7 @@ MAP_CRITERIA = {
 }
 """Of every map."""
 
-ARM_CRITERIA = (
+MODE_CRITERIA = (
     Criterion("reconstruction error (MSE)", ("mse",), "lower"),
     Criterion(
         "Fréchet distance of prior samples",
@@ -57,14 +60,14 @@ ARM_CRITERIA = (
     ),
     Criterion(
         "frames of geodesics outside the population, by the judge",
-        ("map", *JOURNEYS),
+        ("map", *OFF_MANIFOLD_FRAMES),
         "lower",
         "%",
         "journeys outside",
     ),
     Criterion(
         "odd images found, mean over kinds (AUROC)",
-        ("map", "odd_mean"),
+        ("map", "outliers_mean"),
         "higher",
         short="odd images",
     ),
@@ -93,5 +96,5 @@ MEANS_CRITERIA = (
         "nats",
         "overfitting",
     ),
-    *(MAP_CRITERIA[name] for name in ("frechet", "journeys", "ranking", "odd")),
+    *(MAP_CRITERIA[name] for name in ("frechet", "journeys", "ranking", "outliers")),
 )

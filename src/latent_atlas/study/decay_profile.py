@@ -17,7 +17,7 @@ from latent_atlas.study.design import Design
 from latent_atlas.study.hypotheses import Results
 from latent_atlas.study.statistics import spread
 
-__all__ = ["STEPS", "Shape", "crossing", "moved", "profile", "shape_of"]
+__all__ = ["STEPS", "DecayProfile", "crossing", "decay_profile", "displaced", "realness_decay"]
 
 STEPS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 """How far codes are moved, in the population's root mean square distance from its centre."""
@@ -26,7 +26,7 @@ CODES = 1_000
 MEASURED, PREDICTED = "measured", "predicted"
 
 
-def moved(codes: Latents, step: float, *, generator: torch.Generator) -> Latents:
+def displaced(codes: Latents, step: float, *, generator: torch.Generator) -> Latents:
     """Codes moved by `step` times the population's radius, each in its own random direction, shape (n, d)."""
     radius = (codes - codes.mean(dim=0)).square().sum(dim=1).mean().sqrt()
     directions = F.normalize(torch.randn(codes.shape, generator=generator, device=codes.device))
@@ -34,7 +34,7 @@ def moved(codes: Latents, step: float, *, generator: torch.Generator) -> Latents
 
 
 @torch.no_grad()
-def profile(
+def realness_decay(
     latent_map: LatentMap, population: Density, codes: Latents, *, generator: torch.Generator
 ) -> dict:
     """Realness along the steps, as D_z gives it and as D* = q / (q + r) would be.
@@ -54,7 +54,7 @@ def profile(
     r = latent_map.boundary.density
     measured, predicted, errors = [], [], []
     for step in STEPS:
-        z = moved(codes, step, generator=generator)
+        z = displaced(codes, step, generator=generator)
         seen = torch.sigmoid(latent_map.logit(z))
         measured.append(seen.mean().item())
         if r is not None:
@@ -90,7 +90,7 @@ def crossing(steps: tuple[float, ...], curve: list[float], level: float) -> floa
 
 
 @dataclass(frozen=True)
-class Shape:
+class DecayProfile:
     """Realness of codes that move away from real ones.
 
     Attributes:
@@ -106,16 +106,16 @@ class Shape:
         return {"curves": self.curves, "sentences": list(self.sentences)}
 
 
-def shape_of(design: Design, results: Results) -> Shape | None:
+def decay_profile(design: Design, results: Results) -> DecayProfile | None:
     """The shape of every boundary's D_z, learned from the first kind of real codes; None where no map was measured."""
     curves: dict[str, dict[str, dict[float, list[float]]]] = {}
     sentences = []
     for boundary in design.grid.boundaries:
         profiles = [
-            numbers["moving"]
+            numbers["decay"]
             for cell, numbers in results.items()
             if (cell.kind, cell.boundary, cell.z_real) == ("map", boundary, design.grid.z_real[0])
-            and "moving" in numbers
+            and "decay" in numbers
         ]
         if not profiles:
             continue
@@ -126,7 +126,7 @@ def shape_of(design: Design, results: Results) -> Shape | None:
                     series[name].setdefault(step, []).append(value)
         curves[boundary] = series
         sentences.append(_sentence(boundary, profiles))
-    return Shape(curves, tuple(sentences)) if curves else None
+    return DecayProfile(curves, tuple(sentences)) if curves else None
 
 
 def _sentence(boundary: str, profiles: Sequence[dict[str, Any]]) -> str:

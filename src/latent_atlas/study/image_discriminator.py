@@ -17,7 +17,7 @@ from latent_atlas.shapes import ByteImages, Images, Values
 from latent_atlas.training import losses
 from latent_atlas.training.batches import as_float
 
-__all__ = ["CHECK_EVERY", "Imagewise", "fit_imagewise"]
+__all__ = ["CHECK_EVERY", "FittedDiscriminator", "fit_image_discriminator"]
 
 HELD_OUT = 0.1  # of the real images, ten at least: they say when to stop
 CHECK_EVERY, PATIENCE = 25, 4
@@ -28,7 +28,7 @@ Fakes = Callable[[int, torch.Generator], Images]
 
 
 @dataclass(frozen=True)
-class Imagewise:
+class FittedDiscriminator:
     """A discriminator of images that has learned.
 
     Attributes:
@@ -48,7 +48,7 @@ class Imagewise:
         return torch.cat([self.network(as_float(part, device)).cpu() for part in images.split(512)])
 
 
-def fit_imagewise(
+def fit_image_discriminator(
     images: ByteImages,
     fakes: Fakes,
     config: Config,
@@ -56,7 +56,7 @@ def fit_imagewise(
     *,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
-) -> Imagewise:
+) -> FittedDiscriminator:
     """Teach a D_x of the run's own shape by cross-entropy with R1, as it learns in training.
 
     As of D_z, averages of the weights are judged on held-out images, and the best of them kept.
@@ -92,15 +92,15 @@ def fit_imagewise(
         if step % CHECK_EVERY and step != steps:
             continue
         with torch.no_grad():
-            judged = latent_discriminator(average(held_out), average(check)).item()
+            held_out_loss = latent_discriminator(average(held_out), average(check)).item()
         if log is not None:
-            log({"step": step, "held_out_loss": judged})
-        if judged < best:
-            best, best_step, weights = judged, step, copy.deepcopy(average.state_dict())
+            log({"step": step, "held_out_loss": held_out_loss})
+        if held_out_loss < best:
+            best, best_step, weights = held_out_loss, step, copy.deepcopy(average.state_dict())
         if step - best_step >= PATIENCE * CHECK_EVERY:
             break
     average.load_state_dict(weights)
-    return Imagewise(average.eval(), best_step, time.perf_counter() - began)
+    return FittedDiscriminator(average.eval(), best_step, time.perf_counter() - began)
 
 
 def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:
