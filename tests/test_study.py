@@ -20,12 +20,23 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.study import scheduler as pool_room
-from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, budgeted
-from latent_atlas.study.results import StudyResults
-from latent_atlas.study.run import Conclusion, conclude, designed
-from latent_atlas.study.scheduler import carry_out, crew_of
-from latent_atlas.study.timing import estimate, rehearse
+from latent_atlas.study import (
+    BUDGETS,
+    Cell,
+    Conclusion,
+    Design,
+    Effort,
+    Grid,
+    StudyResults,
+    conclude,
+    estimate,
+    make_design,
+    rehearse,
+    run_cells,
+    scheduler,
+    with_budget,
+    worker_devices,
+)
 
 TINY = Config(
     data=DataConfig(held_out=0.3),
@@ -34,11 +45,11 @@ TINY = Config(
     map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64),
 )
 LITTLE = Effort(
-    draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20, pulled_draws=30, pulled_pairs=2
+    draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20, energy_draws=30, energy_pairs=2
 )
-FEW = Grid(arms=("separate",), boundaries=("prior", "density"), z_real=("samples",), seeds=1)
+FEW = Grid(modes=("separate",), boundaries=("prior", "density"), z_real=("samples",), seeds=1)
 HERE = ["cpu"]
-TIMES = ("seconds", "fit_seconds", "judge_ms", "log_prob_ms", "score_ms")
+TIMES = ("seconds", "fit_seconds", "query_ms", "log_prob_ms", "score_ms")
 
 
 def silent(cell: Cell, sentence: str | None, seconds: float) -> None:
@@ -64,7 +75,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def design(archive: Path) -> Design:
-    found = designed(
+    found = make_design(
         replace(TINY, data=replace(TINY.data, source=str(archive))), LITTLE, FEW, "pixels"
     )
     assert found.images > 0
@@ -77,7 +88,7 @@ def finished(design: Design, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study carried out without an interruption."""
     folder = tmp_path_factory.mktemp("studies") / "whole"
     StudyResults(folder).begin(design)
-    carry_out(folder, design.cells(), HERE, silent)
+    run_cells(folder, design.cells(), HERE, silent)
     return folder
 
 
@@ -88,9 +99,9 @@ def conclusion(finished: Path) -> Conclusion:
 
 def begun(folder: Path, grid: Grid = FEW) -> StudyResults:
     """A study of nothing, whose cells only pretend."""
-    ledger = StudyResults(folder)
-    ledger.begin(Design(TINY, LITTLE, grid, images=100))
-    return ledger
+    study = StudyResults(folder)
+    study.begin(Design(TINY, LITTLE, grid, images=100))
+    return study
 
 
 def pretend(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
@@ -113,13 +124,13 @@ def test_the_grid_has_every_cell_once() -> None:
 
 
 def test_without_the_separate_arm_spaces_are_not_compared() -> None:
-    cells = Design(TINY, LITTLE, Grid(arms=("online",), seeds=1), images=100).cells()
+    cells = Design(TINY, LITTLE, Grid(modes=("online",), seeds=1), images=100).cells()
     assert {cell.kind for cell in cells} == {"run", "map"}
 
 
 def test_a_design_survives_its_file() -> None:
     design = Design(
-        TINY, Effort(sizes=(5, 6)), Grid(arms=("online",), seeds=4), "digits", "pixels", "abc", 77
+        TINY, Effort(sizes=(5, 6)), Grid(modes=("online",), seeds=4), "digits", "pixels", "abc", 77
     )
     assert Design.from_json(design.to_json()) == design
     with pytest.raises(UserError, match="damaged"):
@@ -129,7 +140,7 @@ def test_a_design_survives_its_file() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"arms": ("both",)}, "no arm 'both'"),
+        ({"modes": ("both",)}, "no arm 'both'"),
         ({"boundaries": ()}, "at least one boundary"),
         ({"seeds": 0}, "0 seeds"),
     ],
@@ -142,20 +153,20 @@ def test_a_grid_of_nothing_is_refused(wrong: dict[str, Any], words: str) -> None
 @pytest.mark.parametrize("preset", ["digits", "fashion-mnist", "faces", "64px"])
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_every_budget_suits_every_preset(preset: str, budget: str) -> None:
-    config, effort = budgeted(PRESETS[preset], budget)
+    config, effort = with_budget(PRESETS[preset], budget)
     assert config.train.steps <= PRESETS[preset].train.steps
     assert effort.draws > 0
 
 
 def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
-    ledger = begun(tmp_path / "study")
+    study = begun(tmp_path / "study")
     more = replace(
-        ledger.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "density", "box"))
+        study.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "density", "box"))
     )
-    ledger.begin(more)
-    assert ledger.design().grid.seeds == 3
+    study.begin(more)
+    assert study.design().grid.seeds == 3
     with pytest.raises(UserError, match="other settings"):
-        ledger.begin(replace(more, config=replace(TINY, train=replace(TINY.train, steps=7))))
+        study.begin(replace(more, config=replace(TINY, train=replace(TINY.train, steps=7))))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").touch()
     with pytest.raises(UserError, match="holds a run"):
@@ -163,10 +174,10 @@ def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
-    ledger = begun(tmp_path / "study")
-    cell = ledger.design().cells()[0]
-    ledger.write(cell, {"a": float("nan"), "b": {"c": [1.0, float("-inf")]}, "d": "word"})
-    assert ledger.results([cell]) == {cell: {"a": None, "b": {"c": [1.0, None]}, "d": "word"}}
+    study = begun(tmp_path / "study")
+    cell = study.design().cells()[0]
+    study.write(cell, {"a": float("nan"), "b": {"c": [1.0, float("-inf")]}, "d": "word"})
+    assert study.results([cell]) == {cell: {"a": None, "b": {"c": [1.0, None]}, "d": "word"}}
 
 
 def test_each_cell_is_done_once_and_after_its_run(
@@ -178,13 +189,13 @@ def test_each_cell_is_done_once_and_after_its_run(
         order.append(cell)
         return pretend(folder, cell, device)
 
-    monkeypatch.setattr(pool_room, "work_on", note)
-    ledger = begun(tmp_path / "study", Grid(seeds=2))
-    cells = ledger.design().cells()
-    carry_out(ledger.path, cells[::-1], HERE, silent)
+    monkeypatch.setattr(scheduler, "work_on", note)
+    study = begun(tmp_path / "study", Grid(seeds=2))
+    cells = study.design().cells()
+    run_cells(study.path, cells[::-1], HERE, silent)
     assert sorted(order, key=str) == sorted(cells, key=str)
     assert all(order.index(cell.run) <= order.index(cell) for cell in cells)
-    carry_out(ledger.path, cells, HERE, silent)
+    run_cells(study.path, cells, HERE, silent)
     assert len(order) == len(cells)
 
 
@@ -201,14 +212,14 @@ def test_a_failing_cell_is_reported_and_does_not_end_the_rest(
             raise broken[cell.name]
         return pretend(folder, cell, device)
 
-    monkeypatch.setattr(pool_room, "work_on", fragile)
-    ledger = begun(tmp_path / "study", Grid(seeds=1))
-    cells, told = ledger.design().cells(), {}
-    carry_out(
-        ledger.path, cells, HERE, lambda cell, sentence, seconds: told.update({cell: sentence})
+    monkeypatch.setattr(scheduler, "work_on", fragile)
+    study = begun(tmp_path / "study", Grid(seeds=1))
+    cells, told = study.design().cells(), {}
+    run_cells(
+        study.path, cells, HERE, lambda cell, sentence, seconds: told.update({cell: sentence})
     )
     assert told.keys() == set(cells)
-    failures = ledger.failures(cells)
+    failures = study.failures(cells)
     assert failures == {cell: sentence for cell, sentence in told.items() if sentence}
     assert len(failures) == 1 + 10 + 1  # a run, its maps, and a map of another run
     assert failures[Cell("run", 0, "online")] == "the images ran out; give more"
@@ -216,14 +227,14 @@ def test_a_failing_cell_is_reported_and_does_not_end_the_rest(
         "its run run-online-0 failed: the images ran"
     )
     assert failures[Cell("map", 0, "separate", "box", "means")].startswith("KeyError")
-    kept = json.loads((ledger.path / "cells" / "map-separate-box-means-0.failed.json").read_text())
+    kept = json.loads((study.path / "cells" / "map-separate-box-means-0.failed.json").read_text())
     assert "fragile" in kept["traceback"]
-    page = conclude(ledger.path).page.read_text()
+    page = conclude(study.path).page.read_text()
     assert "the images ran out" in page
     broken.clear()
-    carry_out(ledger.path, cells, HERE, silent)
-    assert ledger.failures(cells) == {}
-    assert len(ledger.results(cells)) == len(cells)
+    run_cells(study.path, cells, HERE, silent)
+    assert study.failures(cells) == {}
+    assert len(study.results(cells)) == len(cells)
 
 
 class Dying(Executor):
@@ -244,21 +255,21 @@ class Dying(Executor):
 def test_a_process_that_dies_costs_its_own_cell_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_room, "work_on", pretend)
-    monkeypatch.setattr(pool_room, "_executor", lambda count: Dying())
-    ledger = begun(tmp_path / "study", Grid(seeds=1))
-    cells = ledger.design().cells()
-    carry_out(ledger.path, cells, ["cpu", "cpu"], silent)
-    assert list(ledger.failures(cells).values()) == [pool_room.LOST]
-    assert len(ledger.results(cells)) == len(cells) - 1
+    monkeypatch.setattr(scheduler, "work_on", pretend)
+    monkeypatch.setattr(scheduler, "_executor", lambda count: Dying())
+    study = begun(tmp_path / "study", Grid(seeds=1))
+    cells = study.design().cells()
+    run_cells(study.path, cells, ["cpu", "cpu"], silent)
+    assert list(study.failures(cells).values()) == [scheduler.LOST]
+    assert len(study.results(cells)) == len(cells) - 1
 
 
 def test_a_study_measures_all_and_answers(
     finished: Path, design: Design, conclusion: Conclusion
 ) -> None:
-    ledger, cells = StudyResults(finished), design.cells()
-    assert ledger.failures(cells) == {}
-    results = ledger.results(cells)
+    study, cells = StudyResults(finished), design.cells()
+    assert study.failures(cells) == {}
+    results = study.results(cells)
     assert len(results) == len(cells) == 1 + 2 + 2 + 1
     run, prior, density = results[cells[0]], results[cells[1]], results[cells[2]]
     assert run["probe"]["gap"] == pytest.approx(
@@ -267,10 +278,10 @@ def test_a_study_measures_all_and_answers(
     assert set(prior["travel"]) == {"linear", "geodesic"}
     assert density["log_prob"] is None  # its boundary has no density where real codes are
     assert 0 <= density["auc"] <= 1
-    assert {"noise", "blur", "quarter turn", design.other} == set(prior["odd"])
-    assert {one.key for one in conclusion.questions} == {"spaces", "boundaries", "arms", "z_real"}
-    assert conclusion.shape is not None
-    assert set(conclusion.shape.curves) == {"prior", "density"}
+    assert {"noise", "blur", "quarter turn", design.other} == set(prior["outliers"])
+    assert {one.key for one in conclusion.questions} == {"spaces", "boundaries", "modes", "z_real"}
+    assert conclusion.decay is not None
+    assert set(conclusion.decay.curves) == {"prior", "density"}
     answers = json.loads(
         (finished / "answers.json").read_text(), parse_constant=lambda word: pytest.fail(word)
     )
@@ -296,9 +307,9 @@ def test_the_page_tells_all_and_asks_nobody(conclusion: Conclusion) -> None:
 def test_an_interrupted_study_goes_on_and_ends_the_same(
     finished: Path, design: Design, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger, cells = StudyResults(tmp_path / "study"), design.cells()[:4]
-    ledger.begin(design)
-    real, done = pool_room.work_on, []
+    study, cells = StudyResults(tmp_path / "study"), design.cells()[:4]
+    study.begin(design)
+    real, done = scheduler.run_cell, []
 
     def interrupted(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
         if len(done) == 1:
@@ -306,12 +317,12 @@ def test_an_interrupted_study_goes_on_and_ends_the_same(
         done.append(cell)
         return real(folder, cell, device)
 
-    monkeypatch.setattr(pool_room, "work_on", interrupted)
+    monkeypatch.setattr(scheduler, "work_on", interrupted)
     with pytest.raises(Interrupted, match="2 of 4 cells to do"):
-        carry_out(ledger.path, cells, HERE, silent)
-    carry_out(ledger.path, cells, HERE, silent)
+        run_cells(study.path, cells, HERE, silent)
+    run_cells(study.path, cells, HERE, silent)
     assert done == cells
-    whole, resumed = StudyResults(finished).results(cells), ledger.results(cells)
+    whole, resumed = StudyResults(finished).results(cells), study.results(cells)
     assert {cell: timeless(numbers) for cell, numbers in whole.items()} == {
         cell: timeless(numbers) for cell, numbers in resumed.items()
     }
@@ -323,12 +334,12 @@ def test_a_run_that_is_interrupted_stops_the_study(
     def stopping(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
         raise Interrupted("stopped after step 3 of 6, and saved")
 
-    monkeypatch.setattr(pool_room, "work_on", stopping)
-    ledger = begun(tmp_path / "study")
-    cells = ledger.design().cells()
+    monkeypatch.setattr(scheduler, "work_on", stopping)
+    study = begun(tmp_path / "study")
+    cells = study.design().cells()
     with pytest.raises(Interrupted, match="the same command goes on"):
-        carry_out(ledger.path, cells, HERE, silent)
-    assert ledger.failures(cells) == {}
+        run_cells(study.path, cells, HERE, silent)
+    assert study.failures(cells) == {}
 
 
 class Clock:
@@ -358,7 +369,7 @@ def test_a_rehearsal_foretells_from_the_pace_of_steps(
         return pretend(folder, cell, device)
 
     monkeypatch.setattr("latent_atlas.study.timing.time", clock)
-    monkeypatch.setattr("latent_atlas.study.timing.work_on", paced)
+    monkeypatch.setattr("latent_atlas.study.timing.run_cell", paced)
     train, maps = replace(design.config.train, steps=120), replace(design.config.map, steps=220)
     longer = replace(design, config=replace(design.config, train=train, map=maps))
     seconds = rehearse(longer, "cpu")
@@ -372,10 +383,10 @@ def test_a_rehearsal_foretells_from_the_pace_of_steps(
 
 
 def test_a_crew_has_its_devices() -> None:
-    assert crew_of("cpu", 3) == ["cpu"] * 3
-    assert set(crew_of("cpu", None)) == {"cpu"}
+    assert worker_devices("cpu", 3) == ["cpu"] * 3
+    assert set(worker_devices("cpu", None)) == {"cpu"}
     with pytest.raises(UserError, match="--workers is 0"):
-        crew_of("cpu", 0)
+        worker_devices("cpu", 0)
 
 
 def gone(group: int) -> bool:
@@ -392,17 +403,17 @@ def gone(group: int) -> bool:
 
 def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> None:
     endless = replace(design.config, train=replace(design.config.train, steps=1_000_000))
-    ledger = StudyResults(tmp_path / "study")
-    ledger.begin(replace(design, config=endless))
+    study = StudyResults(tmp_path / "study")
+    study.begin(replace(design, config=endless))
     script = (
-        "import sys; from pathlib import Path; from latent_atlas.study import *; ledger = Ledger(Path(sys.argv[1]))\n"
-        "carry_out(ledger.path, ledger.design().cells(), ['cpu', 'cpu'], print)"
+        "import sys; from pathlib import Path; from latent_atlas.study import *; study = StudyResults(Path(sys.argv[1]))\n"
+        "run_cells(study.path, study.design().cells(), ['cpu', 'cpu'], print)"
     )
-    words = [sys.executable, "-c", script, str(ledger.path)]
+    words = [sys.executable, "-c", script, str(study.path)]
     with subprocess.Popen(
         words, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        log, patience = ledger.path / "runs" / "separate-0" / "log.jsonl", time.monotonic() + 90
+        log, patience = study.path / "runs" / "separate-0" / "log.jsonl", time.monotonic() + 90
         while (
             not (log.is_file() and log.read_text())
             and process.poll() is None
@@ -413,7 +424,7 @@ def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> N
         _, said = process.communicate(timeout=60)
     assert "Interrupted: stopped with 6 of 6 cells to do" in said
     assert "KeyboardInterrupt" not in said
-    assert (ledger.path / "runs" / "separate-0" / "state.safetensors").is_file()
+    assert (study.path / "runs" / "separate-0" / "state.safetensors").is_file()
     assert gone(process.pid)
 
 
@@ -423,8 +434,8 @@ def test_the_command_plans_does_and_tells(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(pool_room, "work_on", pretend)
-    monkeypatch.setattr("latent_atlas.study.conduct.other_source", lambda source: "digits")
+    monkeypatch.setattr(scheduler, "work_on", pretend)
+    monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
     monkeypatch.setattr(
         "latent_atlas.study.rehearse", lambda design, device: {"run": 60.0, "map": 10.0}
     )

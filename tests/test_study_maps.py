@@ -9,24 +9,24 @@ from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.study.decay_profile import STEPS, crossing, moved, optimal, profile
-from latent_atlas.study.discriminator_energy import PulledBack
+from latent_atlas.study.decay_profile import STEPS, crossing, displaced, optimal, realness_decay
+from latent_atlas.study.discriminator_energy import DiscriminatorEnergy
 from latent_atlas.study.fixtures import CORRUPTIONS, corrupted
-from latent_atlas.study.image_discriminator import fit_imagewise
-from latent_atlas.study.metrics import calibrated
+from latent_atlas.study.image_discriminator import fit_image_discriminator
+from latent_atlas.study.metrics import calibration_metrics
 
 QUICK = MapConfig(width=32, depth=1, steps=400, batch_size=256, check_every=50)
 
 
-def gaussian_pull(a: float) -> tuple[PulledBack, torch.Tensor]:
+def gaussian_pull(a: float) -> tuple[DiscriminatorEnergy, torch.Tensor]:
     """G(z) = A z as a 2 x 2 image and l_x(x) = -a |x|² / 2; and the precision I + a Aᵀ A of the density it makes."""
     matrix = torch.randn(4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    pulled = PulledBack(
+    energy = DiscriminatorEnergy(
         lambda z: (z @ matrix.T).unflatten(1, (1, 2, 2)),
         lambda x: -0.5 * a * x.flatten(1).square().sum(dim=1),
         3,
     )
-    return pulled, torch.eye(3, dtype=torch.float64) + a * matrix.T @ matrix
+    return energy, torch.eye(3, dtype=torch.float64) + a * matrix.T @ matrix
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +41,25 @@ def world() -> tuple[ExactRatio, LatentMap]:
 def test_the_pulled_back_score_is_the_gradient_by_finite_differences(
     generator: torch.Generator,
 ) -> None:
-    pulled, _ = gaussian_pull(0.7)
+    energy, _ = gaussian_pull(0.7)
     z, h = torch.randn(5, 3, generator=generator, dtype=torch.float64), 1e-5
     steps = h * torch.eye(3, dtype=torch.float64)
     numeric = torch.stack(
-        [(pulled.log_prob(z + e) - pulled.log_prob(z - e)) / (2 * h) for e in steps], dim=1
+        [(energy.log_prob(z + e) - energy.log_prob(z - e)) / (2 * h) for e in steps], dim=1
     )
-    torch.testing.assert_close(pulled.score(z), numeric, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(energy.score(z), numeric, rtol=1e-6, atol=1e-8)
 
 
 def test_a_quadratic_discriminator_pulls_the_prior_to_a_known_gaussian(
     generator: torch.Generator,
 ) -> None:
-    pulled, precision = gaussian_pull(2.0)
+    energy, precision = gaussian_pull(2.0)
     z = torch.randn(6, 3, generator=generator, dtype=torch.float64)
-    torch.testing.assert_close(pulled.score(z), -z @ precision)
+    torch.testing.assert_close(energy.score(z), -z @ precision)
     exact = torch.distributions.MultivariateNormal(
         torch.zeros(3, dtype=torch.float64), precision_matrix=precision
     )
-    offsets = pulled.log_prob(z) - exact.log_prob(z)
+    offsets = energy.log_prob(z) - exact.log_prob(z)
     torch.testing.assert_close(
         offsets, offsets[:1].expand(6)
     )  # the same density up to its constant
@@ -68,9 +68,9 @@ def test_a_quadratic_discriminator_pulls_the_prior_to_a_known_gaussian(
 def test_draws_of_the_pulled_back_density_have_its_covariance(generator: torch.Generator) -> None:
     from latent_atlas.sampling import draw
 
-    pulled, precision = gaussian_pull(0.5)
-    single = PulledBack(
-        lambda z: pulled.decode(z.double()), lambda x: pulled.discriminator(x).float(), 3
+    energy, precision = gaussian_pull(0.5)
+    single = DiscriminatorEnergy(
+        lambda z: energy.decode(z.double()), lambda x: energy.discriminator(x).float(), 3
     )
     points = draw(single, 4_000, "importance", generator=generator).points
     torch.testing.assert_close(
@@ -85,7 +85,7 @@ def test_the_probes_auc_is_that_of_the_exact_discriminator(
     generator = torch.Generator().manual_seed(5)
     real = two_clusters(2, 2.0).sample(4_000, generator=generator)
     fake = torch.randn(4_000, 2, generator=generator)
-    right, learned = calibrated(exact, real, fake), calibrated(probe, real, fake)
+    right, learned = calibration_metrics(exact, real, fake), calibration_metrics(probe, real, fake)
     assert right["auc"] > 0.65
     assert learned["auc"] == pytest.approx(right["auc"], abs=0.01)
     assert learned["kl"] == pytest.approx(right["kl"], abs=0.1)
@@ -95,13 +95,15 @@ def test_the_probes_auc_is_that_of_the_exact_discriminator(
 def test_an_auc_of_the_same_population_is_one_half(generator: torch.Generator) -> None:
     same = ExactRatio(StandardNormal(3), StandardNormal(3))
     real, fake = torch.randn(2, 500, 3, generator=generator)
-    assert calibrated(same, real, fake)["auc"] == pytest.approx(0.5)
+    assert calibration_metrics(same, real, fake)["auc"] == pytest.approx(0.5)
 
 
 def test_realness_falls_along_the_steps_as_predicted(world: tuple[ExactRatio, LatentMap]) -> None:
     exact, probe = world
     real = exact.population.sample(800, generator=torch.Generator().manual_seed(6))
-    found = profile(probe, exact.population, real, generator=torch.Generator().manual_seed(7))
+    found = realness_decay(
+        probe, exact.population, real, generator=torch.Generator().manual_seed(7)
+    )
     assert found["steps"] == list(STEPS)
     assert found["measured"][0] > 0.5 > found["measured"][-1]
     assert found["error"] < 0.05
@@ -110,7 +112,7 @@ def test_realness_falls_along_the_steps_as_predicted(world: tuple[ExactRatio, La
 
 def test_codes_move_by_the_populations_radius(generator: torch.Generator) -> None:
     codes = 3 * torch.randn(2_000, 5, generator=generator) + 7
-    away = (moved(codes, 0.5, generator=generator) - codes).norm(dim=1)
+    away = (displaced(codes, 0.5, generator=generator) - codes).norm(dim=1)
     torch.testing.assert_close(
         away, torch.full_like(away, 0.5 * 3 * math.sqrt(5)), rtol=0.03, atol=0
     )
@@ -140,7 +142,9 @@ def test_a_discriminator_of_images_learns_and_stops() -> None:
         return torch.rand(n, 1, 8, 8, generator=source)
 
     heard: list[dict[str, float]] = []
-    learned = fit_imagewise(real, fakes, config, 100, generator=generator, log=heard.append)
+    learned = fit_image_discriminator(
+        real, fakes, config, 100, generator=generator, log=heard.append
+    )
     noise = (255 * fakes(80, generator)).byte()
     assert learned.logit(real).min() > learned.logit(noise).max()
     assert 0 < learned.step <= 100

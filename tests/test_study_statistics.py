@@ -8,10 +8,10 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from latent_atlas.config import Config
-from latent_atlas.study.comparison import Criterion, contest, number_at
+from latent_atlas.study.comparison import Criterion, compare, number_at
 from latent_atlas.study.design import Cell, Design, Effort, Grid
 from latent_atlas.study.hypotheses import more_would, verdict
-from latent_atlas.study.latent_vs_image_question import spaces
+from latent_atlas.study.latent_vs_image_question import latent_vs_image
 from latent_atlas.study.statistics import auroc, holm, needed, paired, pairwise, reached, spread
 
 SCORE = Criterion("score", ("score",), "higher", "nats")
@@ -85,14 +85,14 @@ def test_as_many_pairs_are_needed_as_settle_it(comparisons: int) -> None:
 
 
 def test_what_more_repetitions_would_settle_is_said() -> None:
-    open_ = contest(SCORE, {"a": {0: 1.0, 1: 2.0, 2: 0.1}, "b": {0: 0.0, 1: 0.2, 2: 0.3}})
-    ahead = contest(
+    open_ = compare(SCORE, {"a": {0: 1.0, 1: 2.0, 2: 0.1}, "b": {0: 0.0, 1: 0.2, 2: 0.3}})
+    ahead = compare(
         SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))}
     )
     assert "1 of the 1 comparisons" in more_would([open_])
     assert "a against b" in more_would([open_])
     assert "No comparison" in more_would([ahead])
-    assert more_would([contest(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})]) == ""
+    assert more_would([compare(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})]) == ""
 
 
 def test_all_pairs_are_tested_both_ways_round() -> None:
@@ -129,7 +129,7 @@ def test_a_contest_compares_on_common_repetitions_only() -> None:
         "b": {0: 0.0, 1: 1.1, 2: 2.0, 3: None},
         "c": {0: 5.0},
     }
-    found = contest(SCORE, scores)
+    found = compare(SCORE, scores)
     assert found.values["a"].tolist() == [1.0, 2.0, 3.0]
     assert found.missing == ("c",)
     assert found.best == "a"
@@ -141,39 +141,39 @@ def test_a_contest_compares_on_common_repetitions_only() -> None:
 @pytest.mark.parametrize(("better", "best"), [("higher", "a"), ("lower", "b"), ("", "a")])
 def test_the_best_is_the_highest_or_the_lowest(better: str, best: str) -> None:
     scores = {"a": dict(enumerate(draws(shift=5))), "b": dict(enumerate(draws(seed=1)))}
-    found = contest(Criterion("score", (), better), scores)
+    found = compare(Criterion("score", (), better), scores)
     assert found.best == best
     assert ("best" if better else "highest") in found.sentence()
 
 
 def test_what_is_not_settled_is_said_to_be_so() -> None:
     scores = {"a": dict(enumerate(draws())), "b": dict(enumerate(draws(seed=1)))}
-    found = contest(SCORE, scores)
+    found = compare(SCORE, scores)
     assert len(found.leaders) == 2
     assert "not settled against" in found.sentence()
-    few = contest(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})
+    few = compare(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})
     assert "untested" in few.sentence()
-    assert "nothing was measured" in contest(SCORE, {"a": {0: None}}).sentence()
+    assert "nothing was measured" in compare(SCORE, {"a": {0: None}}).sentence()
 
 
 def test_equal_contestants_are_told_as_such() -> None:
-    same = contest(SCORE, {"a": {0: 8.0, 1: 8.0, 2: 8.0}, "b": {0: 8.0, 1: 8.0, 2: 8.0}})
+    same = compare(SCORE, {"a": {0: 8.0, 1: 8.0, 2: 8.0}, "b": {0: 8.0, 1: 8.0, 2: 8.0}})
     assert same.sentence() == "score: 8.00 ± 0 nats for all of them (3 pairs)."
     assert len(same.leaders) == 2
 
 
 def test_a_verdict_recommends_who_leads_and_nobody_where_none_does() -> None:
-    ahead = contest(
+    ahead = compare(
         SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))}
     )
-    level = contest(SCORE, {"a": dict(enumerate(draws())), "b": dict(enumerate(draws(seed=1)))})
+    level = compare(SCORE, {"a": dict(enumerate(draws())), "b": dict(enumerate(draws(seed=1)))})
     sentence, default = verdict("arm", [ahead, level], ["a", "b"])
     assert default == "a"
     assert "recommend arm a" in sentence
     assert verdict("arm", [level], ["a", "b"])[1] is None
     assert (
         "fewer than 3"
-        in verdict("arm", [contest(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})], ["a", "b"])[0]
+        in verdict("arm", [compare(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})], ["a", "b"])[0]
     )
     assert "nothing to compare" in verdict("arm", [ahead], ["a"])[0]
 
@@ -184,7 +184,7 @@ def test_what_is_no_number_is_none(value: object) -> None:
 
 
 def test_spaces_are_told_by_what_was_measured_only() -> None:
-    design = Design(Config(), Effort(sizes=()), Grid(arms=("separate",)), images=100)
+    design = Design(Config(), Effort(sizes=()), Grid(modes=("separate",)), images=100)
     seen = {
         Cell("sizes", seed, size=100): {
             "z": {"auroc": {"noise": 0.9 + 0.01 * seed}},
@@ -192,5 +192,5 @@ def test_spaces_are_told_by_what_was_measured_only() -> None:
         }
         for seed in range(3)
     }
-    answer = spaces(design, seen).answer[0]
+    answer = latent_vs_image(design, seen).answer[0]
     assert answer == "With all real images D_z is settled better on 1 and D_x on 0 of 1 tests."

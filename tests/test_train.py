@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import load_images
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.runs import Run, read_tensors, write_tensors
-from latent_atlas.training.loop import Diverged, train
+from latent_atlas.training.history import Diverged
+from latent_atlas.training.loop import train
 
 TINY = Config(
     data=DataConfig(held_out=0.2),
@@ -94,6 +96,12 @@ def test_every_arm_leaves_a_whole_run(arm: Any, blobs: ImageSet, tmp_path: Path)
     assert any(r["phase"] == "map" for r in records) == (arm == "separate")
 
 
+def replace_writer(monkeypatch: pytest.MonkeyPatch, writer: Callable[..., None]) -> None:
+    """Let `writer` write the tensors of every file of a run but the map."""
+    for module in ("loop", "history", "run_files"):
+        monkeypatch.setattr(f"latent_atlas.training.{module}.write_tensors", writer)
+
+
 class Interruption(Exception):
     """Stands for whatever ends a process between two steps."""
 
@@ -129,7 +137,7 @@ def test_a_run_that_died_anywhere_resumes_exactly(
             raise Interruption
         write_tensors(path, *rest)
 
-    monkeypatch.setattr("latent_atlas.training.loop.write_tensors", die)
+    replace_writer(monkeypatch, die)
     with pytest.raises(Interruption):
         train(blobs, config, broken, log=silent)
     monkeypatch.undo()
@@ -148,7 +156,7 @@ def test_a_run_stopped_between_two_records_keeps_its_log(
         if path.name == "state.safetensors":
             signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("latent_atlas.training.loop.write_tensors", stop)
+    replace_writer(monkeypatch, stop)
     # The checkpoint of step 10 is written in step 11, between the records of 7 and 14.
     with pytest.raises(Interrupted, match="stopped after step 11 of 30"):
         train(blobs, TINY, broken, log=silent)

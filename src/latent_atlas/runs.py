@@ -1,18 +1,18 @@
-"""A run folder: config.json, *.safetensors, log.jsonl; save, load, resume exactly.
+"""A run folder: how its files are written, read and replaced.
 
-| file | what it holds |
+| file | content |
 |---|---|
-| config.json | everything the run depends on besides the images |
-| manifest.json, rejects.jsonl | which images, and which files could not be read |
-| log.jsonl | one record per line: losses of the model, then of the map |
-| state.safetensors | all that resuming needs: networks, averages, optimisers, step |
-| model.safetensors | the finished E, G and D_x, and D_z if it learned beside them; none in a run of codes alone |
-| map.safetensors | the finished D_z, its boundary and calibration |
-| growing.safetensors | the map while it is learned, as it was at the last check |
-| codes.safetensors | means, log-variances and labels of all images, as far as there are any; errors of held-out ones |
-| examples.safetensors | some held-out images and their labels, for the pictures |
+| config.json | all settings of the run; with the images, they determine it |
+| manifest.json, rejects.jsonl | the images, and the files that could not be read |
+| log.jsonl | a record a line: losses of the model, then of the map |
+| state.safetensors | the last checkpoint: networks, averages, optimisers, step |
+| model.safetensors | the finished networks; absent in a run from codes alone |
+| map.safetensors | the finished map: D_z, boundary, calibration |
+| growing.safetensors | the map at the last check while it is fitted |
+| codes.safetensors | means, log-variances and labels of all images; held-out errors |
+| examples.safetensors | some held-out images and their labels |
 
-Every file is replaced whole: a run that is killed at any moment leaves the last complete one.
+Every file is replaced as a whole: a run that is killed at any moment leaves complete files.
 """
 
 import json
@@ -29,13 +29,13 @@ from torch import Tensor
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 
-__all__ = ["Run", "optimizer_tensors", "read_tensors", "restore_optimizer", "write_tensors"]
+__all__ = ["Run", "read_tensors", "write_tensors"]
 
 
 def write_tensors(
     path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write named tensors to `path`, replacing it only once they are all on disk."""
+    """Write named tensors to a file, which is replaced once they are all on disk."""
     partial = path.with_suffix(".partial")
     save_file(
         {name: value.detach().contiguous().cpu() for name, value in tensors.items()},
@@ -52,8 +52,8 @@ def read_tensors(
 
     Arguments:
         path: The file.
-        device: Where the tensors are to be.
-        prefix: Read those only whose names begin so; None reads the metadata alone.
+        device: Where to put the tensors.
+        prefix: Read only the tensors whose names begin so; None reads the metadata alone.
 
     Raises:
         UserError: there is no such file, or it is damaged.
@@ -71,23 +71,6 @@ def read_tensors(
         raise UserError(f"{path} is damaged ({error}); restore it or make it again") from None
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as flat named tensors."""
-    state = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{key}": value for index, slots in state.items() for key, value in slots.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` returned."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, key = name.split(".")
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
 @dataclass(frozen=True)
 class Run:
     """A run folder.
@@ -103,14 +86,15 @@ class Run:
         return self.path / name
 
     def claim(self) -> None:
-        """Make the folder, if there is no run in it; `begin` makes it a run.
+        """Create the folder; `begin` then makes it a run.
 
         Raises:
-            UserError: there is a run in it already, or its place is taken by a file.
+            UserError: the folder holds a run already, or cannot be created.
         """
         if self.file("config.json").exists():
             raise UserError(
-                f"{self.path} holds a run already; choose another --out, or continue it with train --resume"
+                f"{self.path} holds a run already; choose another --out, or continue it with "
+                "train --resume"
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -131,12 +115,13 @@ class Run:
         """
         if not self.file("config.json").is_file():
             raise UserError(
-                f"{self.path} holds no run (no config.json); `latent-atlas train SOURCE --out RUN` makes one"
+                f"{self.path} holds no run (no config.json); "
+                "`latent-atlas train SOURCE --out RUN` makes one"
             )
         return Config.load(self.file("config.json"))
 
     def write_text(self, name: str, text: str) -> None:
-        """Replace a small text file whole."""
+        """Replace a small text file as a whole."""
         partial = self.file(name + ".partial")
         partial.write_text(text)
         _replace(partial, self.file(name))
@@ -158,12 +143,12 @@ class Run:
         return records
 
     def rewind_log(self, step: int) -> None:
-        """Drop the model's records after `step`, and the map's, which will be written again."""
+        """Drop the records that will be written again: the model's after `step`, and the map's."""
         kept = [r for r in self.records() if r["phase"] == "model" and r["step"] <= step]
         self.write_text("log.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Replace a small JSON file whole."""
+        """Replace a small JSON file as a whole."""
         self.write_text(name, json.dumps(content, indent=2) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any] | None:

@@ -30,9 +30,10 @@ from latent_atlas.density_ratio.losses import latent_discriminator, score_matchi
 from latent_atlas.density_ratio.noise_schedule import Noised, noised, whitened
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
+from latent_atlas.nn.weight_average import average_of, update_average
 from latent_atlas.shapes import Latents, Scalar, Values
 
-__all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio", "follow"]
+__all__ = ["Bridge", "Fit", "batched_logits", "bridge", "bridge_losses", "fit_ratio"]
 
 CHECKED = 4_096  # codes on each side of a check
 CLIPPED = 100.0  # norm of the gradient above which a step is shortened
@@ -170,7 +171,7 @@ def fit_ratio(
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config.steps))
-    average = copy.deepcopy(network).requires_grad_(False)
+    average = average_of(network)
     best = Fit(math.inf, math.inf, 0)
     best_weights = network.state_dict()
     for step in range(1, config.steps + 1):
@@ -182,7 +183,7 @@ def fit_ratio(
         nn.utils.clip_grad_norm_(network.parameters(), CLIPPED)
         optimizer.step()
         schedule.step()
-        follow(average, network, min(config.ema, step / (step + 10)))
+        update_average(average, network, step, config.ema)
         if step % config.check_every and step != config.steps:
             continue
         with torch.no_grad():
@@ -204,13 +205,6 @@ def fit_ratio(
         )
     network.load_state_dict(best_weights)
     return best
-
-
-@torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move averaged weights towards a network's."""
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - decay)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -1,9 +1,9 @@
 """The experiments of the field as runs: arms x boundaries x z_real, Z against X, and what D* looks like."""
 
-from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, budgeted
+from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, with_budget
 from latent_atlas.study.results import StudyResults
-from latent_atlas.study.run import Conclusion, conclude, designed
-from latent_atlas.study.scheduler import carry_out, crew_of
+from latent_atlas.study.run import Conclusion, conclude, make_design
+from latent_atlas.study.scheduler import run_cells, worker_devices
 from latent_atlas.study.timing import Estimate, estimate, rehearse
 
 __all__ = [
@@ -15,11 +15,11 @@ __all__ = [
     "Estimate",
     "Grid",
     "StudyResults",
-    "budgeted",
-    "carry_out",
     "conclude",
-    "crew_of",
-    "designed",
     "estimate",
+    "make_design",
     "rehearse",
+    "run_cells",
+    "with_budget",
+    "worker_devices",
 ]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from latent_atlas.study.statistics import FEWEST, Paired, Spread, pairwise, spread
 
-__all__ = ["Contest", "Criterion", "contest", "number_at"]
+__all__ = ["Comparison", "Criterion", "compare", "number_at"]
 
 Repetition = TypeVar("Repetition", bound=Hashable)
 """What names a repetition: a seed, or an arm and a seed."""
@@ -48,7 +48,7 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """A criterion by contestant.
 
     Attributes:
@@ -153,9 +153,9 @@ def number_at(numbers: Mapping[str, Any] | None, path: Iterable[str]) -> float |
     return float(found) if isinstance(found, int | float) and np.isfinite(found) else None
 
 
-def contest(
+def compare(
     criterion: Criterion, scores: Mapping[str, Mapping[Repetition, float | None]]
-) -> Contest:
+) -> Comparison:
     """Align contestants on the repetitions that all of them have.
 
     Arguments:
@@ -172,4 +172,4 @@ def contest(
     values = (
         {name: np.array([rows[k] for k in common]) for name, rows in kept.items()} if common else {}
     )
-    return Contest(criterion, values, tuple(scores))
+    return Comparison(criterion, values, tuple(scores))

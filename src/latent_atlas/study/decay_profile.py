@@ -1,6 +1,9 @@
 """What D* looks like: D_z on held-out real codes and on codes that move away from them, predicted and measured."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,16 +12,21 @@ import torch.nn.functional as F
 from latent_atlas.density.base import Density
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.shapes import Latents, Values
+from latent_atlas.study.comparison import number_at
+from latent_atlas.study.design import Design
+from latent_atlas.study.hypotheses import Results
+from latent_atlas.study.statistics import spread
 
-__all__ = ["STEPS", "crossing", "moved", "profile"]
+__all__ = ["STEPS", "DecayProfile", "crossing", "decay_profile", "displaced", "realness_decay"]
 
 STEPS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
 """How far codes are moved, in the population's root mean square distance from its centre."""
 
 CODES = 1_000
+MEASURED, PREDICTED = "measured", "predicted"
 
 
-def moved(codes: Latents, step: float, *, generator: torch.Generator) -> Latents:
+def displaced(codes: Latents, step: float, *, generator: torch.Generator) -> Latents:
     """Codes moved by `step` times the population's radius, each in its own random direction, shape (n, d)."""
     radius = (codes - codes.mean(dim=0)).square().sum(dim=1).mean().sqrt()
     directions = F.normalize(torch.randn(codes.shape, generator=generator, device=codes.device))
@@ -26,7 +34,7 @@ def moved(codes: Latents, step: float, *, generator: torch.Generator) -> Latents
 
 
 @torch.no_grad()
-def profile(
+def realness_decay(
     latent_map: LatentMap, population: Density, codes: Latents, *, generator: torch.Generator
 ) -> dict:
     """Realness along the steps, as D_z gives it and as D* = q / (q + r) would be.
@@ -46,7 +54,7 @@ def profile(
     r = latent_map.boundary.density
     measured, predicted, errors = [], [], []
     for step in STEPS:
-        z = moved(codes, step, generator=generator)
+        z = displaced(codes, step, generator=generator)
         seen = torch.sigmoid(latent_map.logit(z))
         measured.append(seen.mean().item())
         if r is not None:
@@ -79,3 +87,78 @@ def crossing(steps: tuple[float, ...], curve: list[float], level: float) -> floa
             share = (before - level) / (before - after)
             return round(steps[k - 1] + share * (steps[k] - steps[k - 1]), 6)
     return None
+
+
+@dataclass(frozen=True)
+class DecayProfile:
+    """Realness of codes that move away from real ones.
+
+    Attributes:
+        curves: By boundary, then "measured" or "predicted", then step: one mean realness for each run.
+        sentences: What follows, one for each boundary.
+    """
+
+    curves: dict[str, dict[str, dict[float, list[float]]]]
+    sentences: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Both."""
+        return {"curves": self.curves, "sentences": list(self.sentences)}
+
+
+def decay_profile(design: Design, results: Results) -> DecayProfile | None:
+    """The shape of every boundary's D_z, learned from the first kind of real codes; None where no map was measured."""
+    curves: dict[str, dict[str, dict[float, list[float]]]] = {}
+    sentences = []
+    for boundary in design.grid.boundaries:
+        profiles = [
+            numbers["decay"]
+            for cell, numbers in results.items()
+            if (cell.kind, cell.boundary, cell.z_real) == ("map", boundary, design.grid.z_real[0])
+            and "decay" in numbers
+        ]
+        if not profiles:
+            continue
+        series: dict[str, dict[float, list[float]]] = {MEASURED: {}, PREDICTED: {}}
+        for one in profiles:
+            for name in (MEASURED, PREDICTED):
+                for step, value in zip(one["steps"], one[name] or (), strict=False):
+                    series[name].setdefault(step, []).append(value)
+        curves[boundary] = series
+        sentences.append(_sentence(boundary, profiles))
+    return DecayProfile(curves, tuple(sentences)) if curves else None
+
+
+def _sentence(boundary: str, profiles: Sequence[dict[str, Any]]) -> str:
+    at_home = spread([one["measured"][0] for one in profiles])
+    away = spread([one["measured"][-1] for one in profiles])
+    said = (
+        f"{boundary}: D_z is {at_home.mean:.2f} ± {at_home.deviation:.2f} on real codes and {away.mean:.2f} ± "
+        f"{away.deviation:.2f} at {profiles[0]['steps'][-1]:g} radii from them; {_falls('half', '1/2', profiles)}; "
+        f"{_falls('tenth', '1/10', profiles)}"
+    )
+    errors = [value for one in profiles if (value := number_at(one, ("error",))) is not None]
+    if errors:
+        said += f"; it is {spread(errors).mean:.2f} from the prediction, on average"
+    return f"{said}."
+
+
+def _falls(key: str, words: str, profiles: Sequence[dict[str, Any]]) -> str:
+    """Where the mean falls through a level, as measured and as predicted."""
+    told = []
+    for name in (MEASURED, PREDICTED):
+        there = [
+            value for one in profiles if (value := number_at(one, (f"{key}_{name}",))) is not None
+        ]
+        if not there:
+            told.append(
+                f"never as {name}" if name == PREDICTED else f"it never falls through {words}"
+            )
+            continue
+        middle = spread(there)
+        part = "" if len(there) == len(profiles) else f" in {len(there)} of {len(profiles)} runs"
+        place = f"at {middle.mean:.2f} ± {middle.deviation:.2f} radii{part}"
+        told.append(
+            f"predicted {place}" if name == PREDICTED else f"it falls through {words} {place}"
+        )
+    return f"{told[0]} ({told[1]})"

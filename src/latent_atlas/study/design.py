@@ -9,9 +9,19 @@ from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 
-__all__ = ["ARMS", "BUDGETS", "STUDIED", "Z_REAL", "Cell", "Design", "Effort", "Grid", "budgeted"]
+__all__ = [
+    "BUDGETS",
+    "MODES",
+    "STUDIED",
+    "Z_REAL",
+    "Cell",
+    "Design",
+    "Effort",
+    "Grid",
+    "with_budget",
+]
 
-ARMS = ("separate", "online", "adversarial")
+MODES = ("separate", "online", "adversarial")
 STUDIED = ("prior", "box", "radius", "density", "mixture")
 Z_REAL = ("samples", "means")
 
@@ -31,7 +41,7 @@ class Cell:
 
     kind: Kind
     seed: int
-    arm: str = "separate"
+    mode: str = "separate"
     boundary: str = ""
     z_real: str = ""
     size: int = 0
@@ -41,7 +51,7 @@ class Cell:
         """Its name among files."""
         parts = (
             self.kind,
-            self.arm,
+            self.mode,
             self.boundary,
             self.z_real,
             str(self.size or ""),
@@ -52,14 +62,14 @@ class Cell:
     @property
     def run(self) -> "Cell":
         """The run that it needs: itself, if it is one."""
-        return Cell("run", self.seed, self.arm)
+        return Cell("run", self.seed, self.mode)
 
 
 @dataclass(frozen=True)
 class Grid:
     """What is compared; a study may be given more of each later."""
 
-    arms: tuple[str, ...] = ARMS
+    modes: tuple[str, ...] = MODES
     boundaries: tuple[str, ...] = STUDIED
     z_real: tuple[str, ...] = Z_REAL
     seeds: int = 3
@@ -68,7 +78,7 @@ class Grid:
     def __post_init__(self) -> None:
         """Refuse what is not there to be compared."""
         kinds = (
-            ("arm", self.arms, ARMS),
+            ("arm", self.modes, MODES),
             ("boundary", self.boundaries, BOUNDARIES),
             ("z_real", self.z_real, Z_REAL),
         )
@@ -98,20 +108,20 @@ class Effort:
     """Journeys."""
     codes: int = 4_000
     """Held-out codes a map is judged on, at most four of each image."""
-    judge_share: float = 0.3
+    evaluation_share: float = 0.3
     """Share of the codes that no D_z learns from: the judge of journeys does."""
     sizes: tuple[int, ...] = (50, 200, 800)
     """Real images that discriminators learn from; all there are come besides."""
     image_steps: int = 300
     """Upper limit of the steps of a discriminator of images."""
-    pulled_draws: int = 500
+    energy_draws: int = 500
     """Images drawn through a discriminator of images, which decodes every proposal."""
-    pulled_pairs: int = 6
+    energy_pairs: int = 6
     """Journeys by it, likewise."""
 
-    def pulled(self) -> "Effort":
+    def energy(self) -> "Effort":
         """What is measured of maps that have to decode every code they are asked about, and of D_z beside them."""
-        return replace(self, draws=self.pulled_draws, proposals=50, pairs=self.pulled_pairs)
+        return replace(self, draws=self.energy_draws, proposals=50, pairs=self.energy_pairs)
 
 
 @dataclass(frozen=True)
@@ -139,14 +149,14 @@ class Design:
     def cells(self) -> list[Cell]:
         """Every cell, in the order in which they are best done."""
         g, seeds = self.grid, range(self.grid.seeds)
-        runs = [Cell("run", seed, arm) for seed in seeds for arm in g.arms]
+        runs = [Cell("run", seed, mode) for seed in seeds for mode in g.modes]
         maps = [
-            Cell("map", run.seed, run.arm, boundary, z_real)
+            Cell("map", run.seed, run.mode, boundary, z_real)
             for run in runs
             for boundary in g.boundaries
             for z_real in g.z_real
         ]
-        reference = [seed for seed in seeds if "separate" in g.arms]
+        reference = [seed for seed in seeds if "separate" in g.modes]
         sizes = [Cell("sizes", seed, size=size) for seed in reference for size in self.sizes()]
         return [*runs, *maps, *sizes, *(Cell("pullback", seed) for seed in reference)]
 
@@ -157,7 +167,7 @@ class Design:
     def run_config(self, cell: Cell, device: str) -> Config:
         """The configuration of a cell's run."""
         c = self.config
-        train = replace(c.train, arm=cell.arm, seed=c.train.seed + cell.seed, device=device)
+        train = replace(c.train, arm=cell.mode, seed=c.train.seed + cell.seed, device=device)
         return replace(c, train=train, map=replace(c.map, boundary="prior", z_real="samples"))
 
     def to_json(self) -> str:
@@ -227,15 +237,15 @@ BUDGETS: dict[str, tuple[Sequence[str], Effort]] = {
             pairs=64,
             sizes=(100, 300, 1_000, 3_000, 10_000),
             image_steps=2_000,
-            pulled_draws=10_000,
-            pulled_pairs=64,
+            energy_draws=10_000,
+            energy_pairs=64,
         ),
     ),
 }
 """Settings laid over the preset of the source, and effort: small for two cores and minutes, full for a GPU."""
 
 
-def budgeted(preset: Config, budget: str) -> tuple[Config, Effort]:
+def with_budget(preset: Config, budget: str) -> tuple[Config, Effort]:
     """A preset's configuration and effort under a budget.
 
     Raises:

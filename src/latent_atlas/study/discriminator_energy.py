@@ -8,12 +8,12 @@ from torch import Tensor
 from latent_atlas.density.base import DensityRatioModel, StandardNormal
 from latent_atlas.shapes import Images, Latents, Values
 
-__all__ = ["PulledBack"]
+__all__ = ["DiscriminatorEnergy"]
 
 PIECE = 2_048  # codes decoded at a time
 
 
-class PulledBack(DensityRatioModel):
+class DiscriminatorEnergy(DensityRatioModel):
     """The energy of discriminator-driven latent sampling: log q(z) = l_x(G(z)) + log p(z), up to a constant.
 
     At its optimum against decoded prior codes, D_x's logit is l_x(x) = log p_data(x) - log p_G(x). Weighting the prior

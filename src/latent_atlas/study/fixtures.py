@@ -22,16 +22,16 @@ from latent_atlas.study.results import StudyResults
 __all__ = [
     "CORRUPTIONS",
     "FeatureRows",
-    "Material",
+    "SharedData",
     "corrupted",
-    "material_of",
-    "odd_images",
+    "load_shared_data",
     "other_source",
+    "outlier_images",
 ]
 
 REFERENCE = 10_000  # real images that samples are compared with
 ENOUGH = 2_000  # held-out images from which on these alone are the reference
-ODD = 1_000  # images of each odd kind, at most
+OUTLIERS = 1_000  # images of each odd kind, at most
 
 CORRUPTIONS = ("noise", "blur", "quarter turn")
 NOISE = 0.2  # standard deviation, where white is 1
@@ -43,7 +43,7 @@ FeatureRows = Float[np.ndarray, "_ f"]
 
 
 @dataclass(frozen=True)
-class Material:
+class SharedData:
     """What cells share.
 
     Attributes:
@@ -55,9 +55,9 @@ class Material:
     """
 
     images: ImageSet
-    odd: dict[str, Tensor]
+    outliers: dict[str, Tensor]
     extractor: Extractor
-    judge: str
+    features_note: str
     reference: FeatureRows
 
     def features(self, images: Images) -> FeatureRows:
@@ -97,19 +97,19 @@ def other_source(source: str) -> str:
     return "digits"
 
 
-def odd_images(images: ImageSet, config: Config, other: str) -> dict[str, Tensor]:
+def outlier_images(images: ImageSet, config: Config, other: str) -> dict[str, Tensor]:
     """Corruptions of held-out images, and images of another set at the same size."""
     generator = torch.Generator().manual_seed(config.train.seed)
-    held_out = images.test.images[:ODD]
-    odd = {kind: corrupted(held_out, kind, generator=generator) for kind in CORRUPTIONS}
+    held_out = images.test.images[:OUTLIERS]
+    outliers = {kind: corrupted(held_out, kind, generator=generator) for kind in CORRUPTIONS}
     strange = load_images(
-        DataConfig(source=other, limit=ODD), config.model.image_size, config.model.channels
+        DataConfig(source=other, limit=OUTLIERS), config.model.image_size, config.model.channels
     )
-    return odd | {other: strange.images}
+    return outliers | {other: strange.images}
 
 
 @lru_cache(maxsize=1)
-def material_of(folder: Path) -> Material:
+def load_shared_data(folder: Path) -> SharedData:
     """The material of a study; the same in every process.
 
     Raises:
@@ -130,7 +130,9 @@ def material_of(folder: Path) -> Material:
     reference = (
         extractor.features((held_out if enough else images.images)[:REFERENCE]).double().numpy()
     )
-    judge = (
+    features_note = (
         f"{extractor.name}, against {len(reference):,} {'held-out' if enough else 'real'} images"
     )
-    return Material(images, odd_images(images, config, design.other), extractor, judge, reference)
+    return SharedData(
+        images, outlier_images(images, config, design.other), extractor, features_note, reference
+    )

@@ -10,13 +10,14 @@ import torch
 
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.losses import latent_discriminator
-from latent_atlas.density_ratio.train import follow
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
+from latent_atlas.nn.weight_average import average_of, update_average
 from latent_atlas.shapes import ByteImages, Images, Values
 from latent_atlas.training import losses
+from latent_atlas.training.batches import as_float
 
-__all__ = ["CHECK_EVERY", "Imagewise", "fit_imagewise"]
+__all__ = ["CHECK_EVERY", "FittedDiscriminator", "fit_image_discriminator"]
 
 HELD_OUT = 0.1  # of the real images, ten at least: they say when to stop
 CHECK_EVERY, PATIENCE = 25, 4
@@ -27,7 +28,7 @@ Fakes = Callable[[int, torch.Generator], Images]
 
 
 @dataclass(frozen=True)
-class Imagewise:
+class FittedDiscriminator:
     """A discriminator of images that has learned.
 
     Attributes:
@@ -44,10 +45,10 @@ class Imagewise:
     def logit(self, images: ByteImages) -> Values:
         """l_x(x), in pieces, on the CPU."""
         device = next(self.network.parameters()).device
-        return torch.cat([self.network(_floats(part, device)).cpu() for part in images.split(512)])
+        return torch.cat([self.network(as_float(part, device)).cpu() for part in images.split(512)])
 
 
-def fit_imagewise(
+def fit_image_discriminator(
     images: ByteImages,
     fakes: Fakes,
     config: Config,
@@ -55,7 +56,7 @@ def fit_imagewise(
     *,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
-) -> Imagewise:
+) -> FittedDiscriminator:
     """Teach a D_x of the run's own shape by cross-entropy with R1, as it learns in training.
 
     As of D_z, averages of the weights are judged on held-out images, and the best of them kept.
@@ -71,35 +72,35 @@ def fit_imagewise(
     device, t = generator.device, config.train
     order = torch.randperm(len(images), generator=generator, device=device).cpu()
     count = max(10, int(HELD_OUT * len(images)))
-    real, held_out = images[order[count:]], _floats(images[order[:count]][:CHECKED], device)
+    real, held_out = images[order[count:]], as_float(images[order[:count]][:CHECKED], device)
     check = fakes(len(held_out), generator)
     network = _network(config, generator).to(device)
-    average = copy.deepcopy(network).requires_grad_(False)
+    average = average_of(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.5, 0.99))
     best, best_step, weights = math.inf, 0, average.state_dict()
     began = time.perf_counter()
     for step in range(1, steps + 1):
         rows = torch.randint(len(real), (t.batch_size,), generator=generator, device=device).cpu()
-        x = _floats(real[rows], device)
+        x = as_float(real[rows], device)
         loss = latent_discriminator(network(x), network(fakes(len(x), generator)))
         if t.r1 > 0 and step % t.penalty_every == 0:
             loss = loss + t.penalty_every * t.r1 * losses.gradient_penalty(network, x)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        follow(average, network, min(config.map.ema, step / (step + 10)))
+        update_average(average, network, step, config.map.ema)
         if step % CHECK_EVERY and step != steps:
             continue
         with torch.no_grad():
-            judged = latent_discriminator(average(held_out), average(check)).item()
+            held_out_loss = latent_discriminator(average(held_out), average(check)).item()
         if log is not None:
-            log({"step": step, "held_out_loss": judged})
-        if judged < best:
-            best, best_step, weights = judged, step, copy.deepcopy(average.state_dict())
+            log({"step": step, "held_out_loss": held_out_loss})
+        if held_out_loss < best:
+            best, best_step, weights = held_out_loss, step, copy.deepcopy(average.state_dict())
         if step - best_step >= PATIENCE * CHECK_EVERY:
             break
     average.load_state_dict(weights)
-    return Imagewise(average.eval(), best_step, time.perf_counter() - began)
+    return FittedDiscriminator(average.eval(), best_step, time.perf_counter() - began)
 
 
 def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:
@@ -114,7 +115,3 @@ def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:
             depth=m.depth,
             spectral=m.spectral_norm,
         )
-
-
-def _floats(images: ByteImages, device: torch.device) -> Images:
-    return images.to(device).float() / 255

@@ -19,21 +19,21 @@ from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import ByteImages, Images
 from latent_atlas.study.design import Cell
-from latent_atlas.study.discriminator_energy import PulledBack
-from latent_atlas.study.image_discriminator import Imagewise, fit_imagewise
-from latent_atlas.study.metrics import cost, judged, outsiders, rank_of
+from latent_atlas.study.discriminator_energy import DiscriminatorEnergy
+from latent_atlas.study.image_discriminator import FittedDiscriminator, fit_image_discriminator
+from latent_atlas.study.metrics import map_metrics, off_manifold_codes, query_times, ranking_value
 from latent_atlas.study.results import StudyResults
 from latent_atlas.study.statistics import auroc
-from latent_atlas.study.trained_run import PROBE, Log, Subject
+from latent_atlas.study.trained_run import PROBE, Log, TrainedRun
 
-__all__ = ["compare_sizes", "pulled_back"]
+__all__ = ["compare_energies", "compare_sizes"]
 
-OUTSIDERS = 1_000
+OFF_MANIFOLD = 1_000
 REBUILT = "outside, from reconstructions"
 RAW = "outside, from images"
 
 
-def compare_sizes(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
+def compare_sizes(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
     """D_z and D_x, each learned from the same `cell.size` real images against the same prior codes, decoded for D_x.
 
     Neither has seen any of what it is then asked to tell from held-out images.
@@ -43,99 +43,109 @@ def compare_sizes(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[
         images (D_z needs E first).
     """
     del folder
-    images, codes = subject.material.images.train.images, subject.atlas.codes["train"]
+    images, codes = trained.shared.images.train.images, trained.atlas.codes["train"]
     order = torch.randperm(
-        len(images), generator=subject.generator("images"), device=subject.device
+        len(images), generator=trained.generator("images"), device=trained.device
     )
-    rows, tests = order[: cell.size], _tests(subject)
+    rows, tests = order[: cell.size], _tests(trained)
     began = time.perf_counter()
-    d_z = subject.fit(codes[rows], "prior", "samples", "labelled codes", log=log)
+    d_z = trained.fit(codes[rows], "prior", "samples", "labelled codes", log=log)
     seconds = time.perf_counter() - began
-    d_x = _imagewise(subject, images[rows.cpu()], log)
-    in_z = _told_apart(lambda some: rank_of(d_z, subject.atlas.encode(some)), tests)
-    in_x = _told_apart(lambda some: d_x.logit(some).double().numpy(), tests)
+    d_x = _fit_image_discriminator(trained, images[rows.cpu()], log)
+    in_z = _aurocs(lambda some: ranking_value(d_z, trained.atlas.encode(some)), tests)
+    in_x = _aurocs(lambda some: d_x.logit(some).double().numpy(), tests)
     return {"z": in_z | {"seconds": seconds}, "x": in_x | {"seconds": d_x.seconds}}
 
 
-def _told_apart(
-    judge: Callable[[ByteImages], np.ndarray], tests: dict[str, tuple[Tensor, Tensor]]
+def _aurocs(
+    rank: Callable[[ByteImages], np.ndarray], tests: dict[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Any]:
     """AUROC by test, and milliseconds to judge 1,000 images."""
     began = time.perf_counter()
-    scores = {name: (judge(real), judge(other)) for name, (real, other) in tests.items()}
+    scores = {name: (rank(real), rank(other)) for name, (real, other) in tests.items()}
     seconds = time.perf_counter() - began
     count = sum(len(real) + len(other) for real, other in tests.values())
     told = {name: auroc(real, other) for name, (real, other) in scores.items()}
-    return {"auroc": told, "judge_ms": 1e6 * seconds / count}
+    return {"auroc": told, "query_ms": 1e6 * seconds / count}
 
 
-def pulled_back(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
+def compare_energies(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
     """Maps of Z by a discriminator of images beside D_z, with the measures of every map.
 
     Returns:
         fitted: D_x learned on the finished G against decoded prior codes, as the theory asks; trained: the D_x that the
         run was left with, which played against reconstructions; d_z: the fresh probe. Each with normaliser and cost.
     """
-    fitted = _imagewise(subject, subject.material.images.train.images, log)
-    probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=subject.device)
+    fitted = _fit_image_discriminator(trained, trained.shared.images.train.images, log)
+    probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=trained.device)
     own = {"log_normaliser": probe.calibration.log_normalising_constant}
-    subject = replace(
-        subject, design=replace(subject.design, effort=subject.design.effort.pulled())
+    trained = replace(
+        trained, design=replace(trained.design, effort=trained.design.effort.energy())
     )
     found: dict[str, Any] = {
         "fit_seconds": fitted.seconds,
-        "d_z": own | _measured(probe, subject, *own.values()),
+        "d_z": own | _measured(probe, trained, *own.values()),
     }
-    for name, network in (("fitted", fitted.network), ("trained", _trained(folder, cell, subject))):
-        assert subject.atlas.model is not None
-        pulled = PulledBack(subject.atlas.model.differentiable, network, subject.real.shape[1])
-        normaliser, error = _normaliser(pulled, subject)
+    for name, network in (("fitted", fitted.network), ("trained", _trained(folder, cell, trained))):
+        assert trained.atlas.model is not None
+        energy = DiscriminatorEnergy(
+            trained.atlas.model.differentiable, network, trained.real.shape[1]
+        )
+        normaliser, error = _normaliser(energy, trained)
         about = {"log_normaliser": normaliser, "log_normaliser_error": error}
-        found[name] = about | _measured(pulled, subject, normaliser)
+        found[name] = about | _measured(energy, trained, normaliser)
     return found
 
 
-def _measured(membership: DensityRatioModel, subject: Subject, normaliser: float) -> dict[str, Any]:
+def _measured(
+    membership: DensityRatioModel, trained: TrainedRun, normaliser: float
+) -> dict[str, Any]:
     """What is measured of every map, and what asking it costs."""
-    return cost(membership, subject.real) | judged(membership, subject, normaliser=normaliser)
+    return query_times(membership, trained.real) | map_metrics(
+        membership, trained, normaliser=normaliser
+    )
 
 
-def _tests(subject: Subject) -> dict[str, tuple[Tensor, Tensor]]:
+def _tests(trained: TrainedRun) -> dict[str, tuple[Tensor, Tensor]]:
     """Held-out images, and what they are to be told from, by test.
 
     Beside decoded codes stand held-out images as they are, which a discriminator of images may know by their sharpness
     alone, and their reconstructions, where nothing but membership is left to tell.
     """
-    held_out = subject.material.images.test.images[:OUTSIDERS]
-    outside = as_bytes(subject.decode(outsiders(subject, len(held_out))))
-    rebuilt = as_bytes(subject.decode(subject.means[:OUTSIDERS]))
-    odd = {kind: (held_out, images) for kind, images in subject.material.odd.items()}
-    return {REBUILT: (rebuilt, outside), RAW: (held_out, outside)} | odd
+    held_out = trained.shared.images.test.images[:OFF_MANIFOLD]
+    outside = as_bytes(trained.decode(off_manifold_codes(trained, len(held_out))))
+    rebuilt = as_bytes(trained.decode(trained.means[:OFF_MANIFOLD]))
+    outliers = {kind: (held_out, images) for kind, images in trained.shared.outliers.items()}
+    return {REBUILT: (rebuilt, outside), RAW: (held_out, outside)} | outliers
 
 
-def _imagewise(subject: Subject, images: ByteImages, log: Log) -> Imagewise:
+def _fit_image_discriminator(
+    trained: TrainedRun, images: ByteImages, log: Log
+) -> FittedDiscriminator:
     """A D_x against decoded prior codes."""
-    dimension = subject.real.shape[1]
+    dimension = trained.real.shape[1]
 
     def fakes(n: int, source: torch.Generator) -> Images:
-        return subject.atlas.decode(
+        return trained.atlas.decode(
             torch.randn(n, dimension, generator=source, device=source.device)
         )
 
-    steps, generator = subject.design.effort.image_steps, subject.generator("labelled images")
-    return fit_imagewise(images, fakes, subject.atlas.config, steps, generator=generator, log=log)
+    steps, generator = trained.design.effort.image_steps, trained.generator("labelled images")
+    return fit_image_discriminator(
+        images, fakes, trained.atlas.config, steps, generator=generator, log=log
+    )
 
 
-def _trained(folder: Path, cell: Cell, subject: Subject) -> ImageDiscriminator:
+def _trained(folder: Path, cell: Cell, trained: TrainedRun) -> ImageDiscriminator:
     """The D_x that a run was left with."""
-    config = subject.atlas.config
+    config = trained.atlas.config
     model = VAEGAN(config.model, config.map)
     model.load_state_dict(read_tensors(StudyResults(folder).run(cell).file("model.safetensors"))[0])
-    return model.image_discriminator.to(subject.device).eval().requires_grad_(False)
+    return model.image_discriminator.to(trained.device).eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def _normaliser(pulled: DensityRatioModel, subject: Subject) -> tuple[float, float]:
+def _normaliser(energy: DensityRatioModel, trained: TrainedRun) -> tuple[float, float]:
     """log E_p[exp l] in nats and its standard error, by draws of the prior."""
-    z = pulled.propose(10 * len(subject.real), generator=subject.generator("normaliser"))
-    return log_mean_exp(pulled.logit(z))
+    z = energy.propose(10 * len(trained.real), generator=trained.generator("normaliser"))
+    return log_mean_exp(energy.logit(z))

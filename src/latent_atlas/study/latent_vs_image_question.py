@@ -5,35 +5,36 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latent_atlas.study.comparison import Contest, Criterion, contest, number_at
+from latent_atlas.study.comparison import Comparison, Criterion, compare, number_at
+from latent_atlas.study.criteria import MAP_CRITERIA
 from latent_atlas.study.design import Cell, Design
-from latent_atlas.study.hypotheses import MAP_CRITERIA, Question, Results, tested
+from latent_atlas.study.hypotheses import Question, Results, tested
 from latent_atlas.study.statistics import FEWEST, reached
 
-__all__ = ["TARGET", "curves", "spaces"]
+__all__ = ["TARGET", "curves", "latent_vs_image"]
 
 TARGET = 0.9  # AUROC that both spaces are asked to reach
-SPACES = {"D_z": "z", "D_x": "x"}
+DISCRIMINATORS = {"D_z": "z", "D_x": "x"}
 MAPS = {"D_z": "d_z", "D_x fitted": "fitted", "D_x trained": "trained"}
 
 COSTS = (
     Criterion("seconds of learning", ("seconds",), "lower", "s"),
     Criterion(
         "time to judge 1,000 images, encoding included",
-        ("judge_ms",),
+        ("query_ms",),
         "lower",
         "ms",
         "judging 1,000 images",
     ),
 )
-PULLED_CRITERIA = (
-    *(MAP_CRITERIA[name] for name in ("log_prob", "frechet", "journeys", "ranking", "odd")),
+ENERGY_CRITERIA = (
+    *(MAP_CRITERIA[name] for name in ("log_prob", "frechet", "journeys", "ranking", "outliers")),
     Criterion("time for 1,000 log-densities", ("log_prob_ms",), "lower", "ms"),
     Criterion("time for 1,000 scores", ("score_ms",), "lower", "ms"),
 )
 
 
-def spaces(design: Design, results: Results) -> Question:
+def latent_vs_image(design: Design, results: Results) -> Question:
     """Membership in Z against membership in X."""
     most = design.sizes()[-1]
     seeds = range(design.grid.seeds)
@@ -43,22 +44,24 @@ def spaces(design: Design, results: Results) -> Question:
     )
     told = [Criterion(test, ("auroc", test), "higher") for test in tests]
 
-    def duel(c: Criterion) -> Contest:
+    def beside(c: Criterion) -> Comparison:
         scores = {
             name: {seed: number_at(full[seed], (key, *c.path)) for seed in seeds}
-            for name, key in SPACES.items()
+            for name, key in DISCRIMINATORS.items()
         }
-        return contest(c, scores)
+        return compare(c, scores)
 
-    contests = {
-        f"AUROC with {most:,} real images": [duel(c) for c in told],
-        f"cost with {most:,} real images": [duel(c) for c in COSTS],
-        "as a map of Z": [_as_maps(c, design, results) for c in PULLED_CRITERIA],
+    comparisons = {
+        f"AUROC with {most:,} real images": [beside(c) for c in told],
+        f"cost with {most:,} real images": [beside(c) for c in COSTS],
+        "as a map of Z": [_as_maps(c, design, results) for c in ENERGY_CRITERIA],
     }
-    first, _, maps = contests.values()
+    first, _, maps = comparisons.values()
     sentence, default = _verdict(first, maps)
     needs = _needs(design, results, tests)
-    said = [f"{group}, {one.sentence()}" for group, members in contests.items() for one in members]
+    said = [
+        f"{group}, {one.sentence()}" for group, members in comparisons.items() for one in members
+    ]
     return Question(
         "spaces",
         "Membership: in Z or in X?",
@@ -73,7 +76,7 @@ def spaces(design: Design, results: Results) -> Question:
         "run left it.",
         "E has seen all images, without labels: where E has to be learned from the few labelled ones, Z loses its "
         "advantage at small samples. Another D_x (larger, augmented, pretrained) may need fewer images.",
-        contests,
+        comparisons,
         (sentence, *needs, *said),
         default,
     )
@@ -85,7 +88,7 @@ def curves(design: Design, results: Results) -> dict[str, dict[str, dict[int, li
     for size in design.sizes():
         for seed in range(design.grid.seeds):
             numbers = results.get(Cell("sizes", seed, size=size), {})
-            for name, key in SPACES.items():
+            for name, key in DISCRIMINATORS.items():
                 for test, value in numbers.get(key, {}).get("auroc", {}).items():
                     found.setdefault(test, {}).setdefault(name, {}).setdefault(size, []).append(
                         value
@@ -93,21 +96,21 @@ def curves(design: Design, results: Results) -> dict[str, dict[str, dict[int, li
     return found
 
 
-def _as_maps(c: Criterion, design: Design, results: Results) -> Contest:
+def _as_maps(c: Criterion, design: Design, results: Results) -> Comparison:
     """D_z beside D_x pulled back."""
     cells = {seed: results.get(Cell("pullback", seed), {}) for seed in range(design.grid.seeds)}
     scores = {
         name: {seed: number_at(numbers, (key, *c.path)) for seed, numbers in cells.items()}
         for name, key in MAPS.items()
     }
-    return contest(c, scores)
+    return compare(c, scores)
 
 
-def _verdict(told: Sequence[Contest], maps: Sequence[Contest]) -> tuple[str, str | None]:
+def _verdict(told: Sequence[Comparison], maps: Sequence[Comparison]) -> tuple[str, str | None]:
     """Which space is settled better how often."""
     if not tested([*told, *maps]):
         return f"Nothing is settled: there are fewer than {FEWEST} repetitions to test by.", None
-    wins = {name: sum(one.leaders == (name,) for one in tested(told)) for name in SPACES}
+    wins = {name: sum(one.leaders == (name,) for one in tested(told)) for name in DISCRIMINATORS}
     parts = []
     if tested(told):
         parts.append(
@@ -132,7 +135,7 @@ def _needs(design: Design, results: Results, tests: Sequence[str]) -> list[str]:
     """How many images each space needs to reach the target, and how long that takes to learn."""
     sentences = []
     for test in tests:
-        said = [_need(name, key, test, design, results) for name, key in SPACES.items()]
+        said = [_need(name, key, test, design, results) for name, key in DISCRIMINATORS.items()]
         sentences.append(f"To reach an AUROC of {TARGET:g}, {test}: {'; '.join(said)}.")
     return sentences
 

@@ -18,24 +18,24 @@ from latent_atlas.evaluation.paths import plan_rows, travel_table
 from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
-from latent_atlas.study.trained_run import Subject
+from latent_atlas.study.trained_run import TrainedRun
 
 __all__ = [
-    "calibrated",
-    "cost",
-    "guarded",
-    "judged",
-    "knowledge",
-    "rank_of",
-    "ranking",
-    "sampling",
-    "travel",
+    "calibration_metrics",
+    "log_density_metrics",
+    "map_metrics",
+    "or_none",
+    "query_times",
+    "ranking_metrics",
+    "ranking_value",
+    "sampling_metrics",
+    "travel_metrics",
 ]
 
 DEFENCE = 0.01  # share of the prior that each density is mixed with, so that one code outside a box costs 4.6 nats more
 PLANNERS = ("linear", "geodesic")
-TOLD = {
-    "off_population mixture": "off_population",
+COLUMNS = {
+    "off_population mixture": "off_manifold",
     "frechet": "frechet",
     "precision": "precision",
     "length_ratio": "length_ratio",
@@ -45,34 +45,36 @@ TIMED = 1_000  # codes
 Found = TypeVar("Found")
 
 
-def judged(membership: DensityRatioModel, subject: Subject, *, normaliser: float) -> dict[str, Any]:
+def map_metrics(
+    membership: DensityRatioModel, trained: TrainedRun, *, normaliser: float
+) -> dict[str, Any]:
     """All measures of a map of the subject's codes.
 
     Arguments:
         membership: The map.
         normaliser: log E_r[exp l] in nats, which is subtracted where a normalised density is asked for.
     """
-    fake = membership.propose(len(subject.real), generator=subject.generator("fakes"))
+    fake = membership.propose(len(trained.real), generator=trained.generator("fakes"))
     return {
-        **knowledge(membership, subject, normaliser),
-        **calibrated(membership, subject.real, fake),
-        **ranking(membership, subject),
-        **sampling(membership, subject),
-        "travel": travel(membership, subject),
+        **log_density_metrics(membership, trained, normaliser),
+        **calibration_metrics(membership, trained.real, fake),
+        **ranking_metrics(membership, trained),
+        **sampling_metrics(membership, trained),
+        "travel": travel_metrics(membership, trained),
     }
 
 
-def knowledge(
-    membership: DensityRatioModel, subject: Subject, normaliser: float
+def log_density_metrics(
+    membership: DensityRatioModel, trained: TrainedRun, normaliser: float
 ) -> dict[str, float | None]:
     """Mean log-density in nats of held-out codes (as samples of q(z|x), as means) and of codes learned from.
 
     Each density is mixed with 1 % of the prior. `gap` is what it loses from images learned from to held-out ones.
     """
-    learned = subject.learn.sample(len(subject.real), generator=subject.generator("learned"))
+    learned = trained.learn.sample(len(trained.real), generator=trained.generator("learned"))
     places = {
-        "log_prob": subject.real,
-        "log_prob_means": subject.means,
+        "log_prob": trained.real,
+        "log_prob_means": trained.means,
         "log_prob_learned": learned,
     }
     if _closed(membership):
@@ -90,7 +92,9 @@ def _mixed(membership: DensityRatioModel, latents: Latents, normaliser: float) -
 
 
 @torch.no_grad()
-def calibrated(membership: DensityRatioModel, real: Latents, fake: Latents) -> dict[str, float]:
+def calibration_metrics(
+    membership: DensityRatioModel, real: Latents, fake: Latents
+) -> dict[str, float]:
     """What held-out codes and the boundary's say of the logit.
 
     Returns:
@@ -109,88 +113,94 @@ def calibrated(membership: DensityRatioModel, real: Latents, fake: Latents) -> d
     }
 
 
-def ranking(membership: DensityRatioModel, subject: Subject) -> dict[str, Any]:
+def ranking_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[str, Any]:
     """How well the map ranks real codes above others, as AUROC.
 
     Returns:
         ranking: held-out real codes above draws of the prior that are under the judge's floor, outside the population.
         odd: by kind, means of held-out images above those of odd images.
     """
-    outside = outsiders(subject, len(subject.real))
-    usual = rank_of(membership, subject.means)
+    outside = off_manifold_codes(trained, len(trained.real))
+    usual = ranking_value(membership, trained.means)
     return {
-        "ranking": auroc(rank_of(membership, subject.real), rank_of(membership, outside)),
-        "odd": {
-            kind: auroc(usual, rank_of(membership, codes)) for kind, codes in subject.odd.items()
+        "ranking": auroc(
+            ranking_value(membership, trained.real), ranking_value(membership, outside)
+        ),
+        "outliers": {
+            kind: auroc(usual, ranking_value(membership, codes))
+            for kind, codes in trained.outliers.items()
         },
     }
 
 
-def outsiders(subject: Subject, n: int) -> Latents:
+def off_manifold_codes(trained: TrainedRun, n: int) -> Latents:
     """Prior draws outside the population, as the judge sees it; twice as wide ones where there are hardly any."""
-    generator = subject.generator("outsiders")
+    generator = trained.generator("outsiders")
     for width in (1.0, 2.0, 4.0):
         z = width * torch.randn(
-            8 * n, subject.real.shape[1], generator=generator, device=subject.device
+            8 * n, trained.real.shape[1], generator=generator, device=trained.device
         )
-        found = z[subject.judge.density.log_prob(z) < subject.judge.threshold][:n]
+        found = z[trained.evaluator.density.log_prob(z) < trained.evaluator.threshold][:n]
         if len(found) >= n / 2:
             break
     return found
 
 
 @torch.no_grad()
-def rank_of(membership: DensityRatioModel, latents: Latents) -> np.ndarray:
+def ranking_value(membership: DensityRatioModel, latents: Latents) -> np.ndarray:
     """What ranks codes: the log-density, or the logit where the boundary leaves no log-density."""
     ask = membership.logit if _closed(membership) else membership.log_prob
     values = torch.cat([ask(part) for part in latents.split(4_096)])
     return _array(values.nan_to_num(-math.inf, None, -math.inf))
 
 
-def sampling(membership: DensityRatioModel, subject: Subject) -> dict[str, float | None]:
+def sampling_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[str, float | None]:
     """Fréchet distance of images drawn through the map by importance, and what the draws were worth."""
-    n, proposals = subject.design.effort.draws, subject.design.effort.proposals
-    generator = subject.generator("draws")
+    n, proposals = trained.design.effort.draws, trained.design.effort.proposals
+    generator = trained.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
-        draws = guarded(
+        draws = or_none(
             lambda: draw(membership, n, "importance", proposals=proposals, generator=generator)
         )
     if draws is None:
         return {"frechet": None, "effective_samples": 0.0}
-    distance = frechet_distance(subject.features(draws.points), subject.material.reference)
+    distance = frechet_distance(trained.features(draws.points), trained.shared.reference)
     return {"frechet": distance, "effective_samples": draws.info["effective_samples"]}
 
 
-def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[str, float]]:
+def travel_metrics(
+    membership: DensityRatioModel, trained: TrainedRun
+) -> dict[str, dict[str, float]]:
     """Journeys between random held-out codes, the same for every map, judged by what planned none of them.
 
     Without a log-density there are none.
     """
     n, generator = (
-        min(subject.design.effort.pairs, len(subject.real) // 2),
-        subject.generator("journeys"),
+        min(trained.design.effort.pairs, len(trained.real) // 2),
+        trained.generator("journeys"),
     )
-    order = torch.randperm(len(subject.real), generator=generator, device=subject.device)
-    start, end = subject.real[order[: 2 * n]].chunk(2)
+    order = torch.randperm(len(trained.real), generator=generator, device=trained.device)
+    start, end = trained.real[order[: 2 * n]].chunk(2)
     rows = {planner: (planner, {}) for planner in PLANNERS}
-    paths = guarded(lambda: plan_rows(membership, start, end, rows, generator=generator))
+    paths = or_none(lambda: plan_rows(membership, start, end, rows, generator=generator))
     if paths is None:
         return {}
     table = travel_table(
         paths,
-        judges={"mixture": subject.judge},
-        decode=subject.decode,
-        features=subject.material.features,
-        reconstructions=subject.reconstructions,
+        judges={"mixture": trained.evaluator},
+        decode=trained.decode,
+        features=trained.shared.features,
+        reconstructions=trained.reconstructions,
     )
     return {
-        row: {told: numbers[name] for name, told in TOLD.items()} for row, numbers in table.items()
+        row: {told: numbers[name] for name, told in COLUMNS.items()}
+        for row, numbers in table.items()
     }
 
 
 @torch.no_grad()
-def cost(membership: DensityRatioModel, latents: Latents) -> dict[str, float]:
+def query_times(membership: DensityRatioModel, latents: Latents) -> dict[str, float]:
     """Milliseconds for 1,000 codes: of the log-density, and of the score."""
     z = latents[torch.arange(TIMED, device=latents.device) % len(latents)]
     times = {}
@@ -202,7 +212,7 @@ def cost(membership: DensityRatioModel, latents: Latents) -> dict[str, float]:
     return times
 
 
-def guarded(work: Callable[[], Found]) -> Found | None:
+def or_none(work: Callable[[], Found]) -> Found | None:
     """What `work` gives, or None where it refuses: some maps cannot sample or travel, which is a result."""
     try:
         return work()

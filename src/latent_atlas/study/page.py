@@ -10,11 +10,11 @@ from latent_atlas.report.plots.dots import Dots, contests_picture
 from latent_atlas.report.plots.style import png
 from latent_atlas.report.plots.trends import Trend, Trends, trends_picture
 from latent_atlas.report.tables import table
-from latent_atlas.study.comparison import Contest
+from latent_atlas.study.comparison import Comparison
+from latent_atlas.study.decay_profile import DecayProfile
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.hypotheses import Question, Results
 from latent_atlas.study.latent_vs_image_question import TARGET, curves
-from latent_atlas.study.shape import Shape
 from latent_atlas.study.statistics import spread
 
 __all__ = ["page"]
@@ -27,7 +27,7 @@ CURVES = (
     "<strong>AUROC against the number of real images.</strong> Mean over seeds, and one standard deviation. The dashed "
     f"line is {TARGET:g}."
 )
-SHAPES = (
+PROFILES = (
     "<strong>D_z on codes that move away from real ones.</strong> Mean realness over held-out codes, each moved in "
     "its own random direction, and its standard deviation over runs: measured, and predicted as q / (q + r) from the "
     "fresh probe's density and the boundary's. The dashed line is 1/2, where q = r. Where r is 0, as outside a box, D* "
@@ -38,7 +38,7 @@ SHAPES = (
 def page(
     design: Design,
     asked: Sequence[Question],
-    shape: Shape | None,
+    decay: DecayProfile | None,
     results: Results,
     failures: Mapping[Cell, str],
 ) -> str:
@@ -53,16 +53,16 @@ def page(
     """
     done, cells = len(results), len(design.cells())
     seconds = sum(float(numbers.get("seconds", 0.0)) for numbers in results.values())
-    judge = next((str(n["judge"]) for n in results.values() if "judge" in n), "")
+    features = next((str(n["features"]) for n in results.values() if "features" in n), "")
     places = ", ".join(
         dict.fromkeys(str(numbers["device"]) for numbers in results.values() if "device" in numbers)
     )
     lead = (
         f"{design.images:,} images to learn from, {design.grid.seeds} seeds; {done} of {cells} cells, "
-        f"{seconds / 60:,.0f} minutes of work on {escape(places)}. Features: {escape(judge)}."
+        f"{seconds / 60:,.0f} minutes of work on {escape(places)}. Features: {escape(features)}."
     )
     parts = [_summary(asked), *(_question(one, design, results) for one in asked)]
-    parts += [_shape(shape) if shape else "", _failures(failures), _terms(), _design(design)]
+    parts += [_decay(decay) if decay else "", _failures(failures), _terms(), _design(design)]
     heading = f"{design.config.data.source}: where to judge, against what, jointly or apart"
     return framed("Latent Atlas, a study", heading, lead, "".join(parts))
 
@@ -80,10 +80,10 @@ def _question(one: Question, design: Design, results: Results) -> str:
         pictures += figure(
             drawn, "Curves of AUROC against the number of real images, for D_z and D_x.", CURVES
         )
-    for group, contests in one.contests.items():
-        if any(each.values for each in contests):
-            tables += _table(group, contests)
-            drawn = png(contests_picture([_dots(each) for each in contests if each.values]))
+    for group, comparisons in one.comparisons.items():
+        if any(each.values for each in comparisons):
+            tables += _table(group, comparisons)
+            drawn = png(contests_picture([_dots(each) for each in comparisons if each.values]))
             caption = f"<strong>{escape(group[:1].upper() + group[1:])}.</strong> {DOTS}"
             pictures += figure(
                 drawn, f"Dots, {group}: every measure by contestant and repetition.", caption
@@ -99,10 +99,10 @@ def _question(one: Question, design: Design, results: Results) -> str:
     )
 
 
-def _table(group: str, contests: Sequence[Contest]) -> str:
+def _table(group: str, comparisons: Sequence[Comparison]) -> str:
     """Means and deviations, a row for each measure."""
     rows = {}
-    for each in contests:
+    for each in comparisons:
         c = each.criterion
         notes = ", ".join(
             word for word in (c.unit, f"{c.better} is better" if c.better else "") if word
@@ -112,7 +112,7 @@ def _table(group: str, contests: Sequence[Contest]) -> str:
     return table(f"{group}: mean ± standard deviation over repetitions", rows)
 
 
-def _dots(each: Contest) -> Dots:
+def _dots(each: Comparison) -> Dots:
     c = each.criterion
     about = ", ".join(
         word for word in (f"{c.better} is better" if c.better else "", c.unit) if word
@@ -125,8 +125,8 @@ def _dots(each: Contest) -> Dots:
 def _curves(design: Design, results: Results) -> bytes | None:
     found = curves(design, results)
     panels = [
-        Trends(test, "AUROC", {name: _trend(rows) for name, rows in spaces.items()})
-        for test, spaces in found.items()
+        Trends(test, "AUROC", {name: _trend(rows) for name, rows in lines.items()})
+        for test, lines in found.items()
     ]
     if not panels:
         return None
@@ -143,10 +143,10 @@ def _trend(rows: Mapping[int, Sequence[float]] | Mapping[float, Sequence[float]]
     )
 
 
-def _shape(shape: Shape) -> str:
+def _decay(decay: DecayProfile) -> str:
     panels = [
         Trends(boundary, "realness", {name: _trend(rows) for name, rows in series.items() if rows})
-        for boundary, series in shape.curves.items()
+        for boundary, series in decay.curves.items()
     ]
     drawn = png(
         trends_picture(
@@ -154,11 +154,11 @@ def _shape(shape: Shape) -> str:
         )
     )
     alt = "Curves of realness against the distance codes are moved, measured and predicted, for each boundary."
-    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in shape.sentences)
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in decay.sentences)
     return section(
         "What D* looks like",
         "<p><strong>Question.</strong> What does D_z say of real codes, and how does that fall as one moves away from "
-        f"them?</p>\n{figure(drawn, alt, SHAPES)}<p><strong>Answer.</strong></p>\n<ul>{said}</ul>\n",
+        f"them?</p>\n{figure(drawn, alt, PROFILES)}<p><strong>Answer.</strong></p>\n<ul>{said}</ul>\n",
     )
 
 

@@ -68,7 +68,7 @@ class StudyResults:
 
     def run(self, cell: Cell) -> Run:
         """The run folder of a cell."""
-        return Run(self.path / "runs" / f"{cell.arm}-{cell.seed}")
+        return Run(self.path / "runs" / f"{cell.mode}-{cell.seed}")
 
     def write(self, cell: Cell, numbers: Mapping[str, Any]) -> None:
         """Keep what a cell measured, with null for numbers that are not finite; from then on it is done."""

@@ -14,15 +14,25 @@ from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.registry import EXTRACTORS
 from latent_atlas.runs import Run
+from latent_atlas.study.decay_profile import DecayProfile, decay_profile
 from latent_atlas.study.design import Cell, Design, Effort, Grid
 from latent_atlas.study.fixtures import other_source
-from latent_atlas.study.hypotheses import Question
+from latent_atlas.study.hypotheses import (
+    Question,
+    Results,
+    boundary_question,
+    extended,
+    mode_question,
+    z_real_question,
+)
+from latent_atlas.study.latent_vs_image_question import latent_vs_image
 from latent_atlas.study.page import page
-from latent_atlas.study.questions import questions
 from latent_atlas.study.results import StudyResults
-from latent_atlas.study.shape import Shape, shape_of
 
-__all__ = ["Conclusion", "conclude", "designed"]
+__all__ = ["Conclusion", "conclude", "make_design"]
+
+QUESTIONS = (latent_vs_image, boundary_question, mode_question, z_real_question)
+"""In the order of the page."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Conclusion:
     """
 
     questions: tuple[Question, ...]
-    shape: Shape | None
+    decay: DecayProfile | None
     failures: dict[Cell, str]
     page: Path
 
@@ -45,12 +55,12 @@ class Conclusion:
         """Everything but the page."""
         return {
             "questions": {one.key: one.as_json() for one in self.questions},
-            "shape": self.shape and self.shape.as_json(),
+            "decay": self.decay and self.decay.as_json(),
             "failures": {cell.name: sentence for cell, sentence in self.failures.items()},
         }
 
 
-def designed(config: Config, effort: Effort, grid: Grid, extractor: str | None = None) -> Design:
+def make_design(config: Config, effort: Effort, grid: Grid, extractor: str | None = None) -> Design:
     """The design of a study of these settings: the images are looked at, and other ones chosen.
 
     Arguments:
@@ -90,14 +100,14 @@ def conclude(folder: Path) -> Conclusion:
     Raises:
         UserError: there is no study in the folder, or one of its files is damaged.
     """
-    ledger = StudyResults(folder)
-    design = ledger.design()
+    study = StudyResults(folder)
+    design = study.design()
     cells: Sequence[Cell] = design.cells()
-    results, failures = ledger.results(cells), ledger.failures(cells)
-    asked, shape = questions(design, results), shape_of(design, results)
+    results, failures = study.results(cells), study.failures(cells)
+    asked, decay = questions(design, results), decay_profile(design, results)
     place = Run(folder)
-    place.write_text("study.html", page(design, asked, shape, results, failures))
-    conclusion = Conclusion(tuple(asked), shape, failures, place.file("study.html"))
+    place.write_text("study.html", page(design, asked, decay, results, failures))
+    conclusion = Conclusion(tuple(asked), decay, failures, place.file("study.html"))
     made_by = {
         "latent_atlas": importlib.metadata.version("latent-atlas"),
         "torch": str(torch.__version__),
@@ -108,3 +118,10 @@ def conclude(folder: Path) -> Conclusion:
     about = {"design": json.loads(design.to_json()), "versions": made_by, "devices": devices}
     place.write_json("answers.json", about | conclusion.as_json())
     return conclusion
+
+
+def questions(design: Design, results: Results) -> list[Question]:
+    """The questions that these results have something to say about."""
+    results = {cell: extended(numbers) for cell, numbers in results.items()}
+    answered = (question(design, results) for question in QUESTIONS)
+    return [one for one in answered if one.measured]

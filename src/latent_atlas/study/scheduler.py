@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 
-from latent_atlas.device import StopRequest, pick_device, stop_request
+from latent_atlas.device import pick_device
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.study.design import Cell
 from latent_atlas.study.results import StudyResults
-from latent_atlas.study.tasks import work_on
+from latent_atlas.study.tasks import run_cell
+from latent_atlas.training.interrupt import StopRequest, stop_request
 
-__all__ = ["carry_out", "crew_of"]
+__all__ = ["run_cells", "worker_devices"]
 
 PER_GPU = 4  # processes that share a GPU: small networks leave it idle between launches
 PATIENCE = 60.0  # seconds that processes are given to save what they do when all is to stop
@@ -30,7 +31,7 @@ Report = Callable[[Cell, str | None, float], None]
 """Called with each cell that ended: its sentence if it failed, and the seconds it took."""
 
 
-def crew_of(device: str, workers: int | None) -> list[str]:
+def worker_devices(device: str, workers: int | None) -> list[str]:
     """The device of each process: one for each core, or four for each GPU.
 
     Arguments:
@@ -53,7 +54,7 @@ def crew_of(device: str, workers: int | None) -> list[str]:
     return [cards[i % len(cards)] for i in range(count)]
 
 
-def carry_out(folder: Path, cells: Sequence[Cell], crew: Sequence[str], report: Report) -> None:
+def run_cells(folder: Path, cells: Sequence[Cell], devices: Sequence[str], report: Report) -> None:
     """Do all cells that are not done yet.
 
     Arguments:
@@ -65,36 +66,36 @@ def carry_out(folder: Path, cells: Sequence[Cell], crew: Sequence[str], report: 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; what is done is kept, and runs are saved where they are.
     """
-    work = _Work(StudyResults(folder), [*cells], report)
+    work = _Queue(StudyResults(folder), [*cells], report)
     with stop_request() as stop:
         while work.waiting and not stop:
-            with _executor(len(crew)) as executor:
+            with _executor(len(devices)) as executor:
                 try:
-                    _hand_out(work, executor, [*crew], stop)
+                    _distribute(work, executor, [*devices], stop)
                 except BrokenProcessPool:
                     continue  # those that were at work are accounted for; a new crew does the others
                 finally:
                     if stop:
-                        _send_home(executor)
+                        _stop_workers(executor)
     if stop:
-        left = sum(not work.ledger.done(cell) for cell in cells)
+        left = sum(not work.study.done(cell) for cell in cells)
         raise Interrupted(
             f"stopped with {left} of {len(cells)} cells to do; the same command goes on from there"
         )
 
 
-class _Work:
+class _Queue:
     """Cells that wait, and how those that were done ended."""
 
-    def __init__(self, ledger: StudyResults, cells: list[Cell], report: Report) -> None:
-        self.ledger = ledger
-        self.waiting = [cell for cell in cells if not ledger.done(cell)]
+    def __init__(self, study: StudyResults, cells: list[Cell], report: Report) -> None:
+        self.study = study
+        self.waiting = [cell for cell in cells if not study.done(cell)]
         self.report = report
 
     def ready(self) -> Cell | None:
         """The first cell whose run is there."""
         return next(
-            (cell for cell in self.waiting if cell.kind == "run" or self.ledger.done(cell.run)),
+            (cell for cell in self.waiting if cell.kind == "run" or self.study.done(cell.run)),
             None,
         )
 
@@ -102,9 +103,9 @@ class _Work:
         """Report the cells whose run has failed: nothing that waits can make it."""
         for cell in [*self.waiting]:
             run = cell.run
-            if cell != run and not self.ledger.done(run) and run not in (*self.waiting, *at_work):
+            if cell != run and not self.study.done(run) and run not in (*self.waiting, *at_work):
                 self.waiting.remove(cell)
-                reason = self.ledger.failures([run]).get(run, "it is not part of this study")
+                reason = self.study.failures([run]).get(run, "it is not part of this study")
                 self._fail(cell, f"its run {run.name} failed: {reason}")
 
     def account(self, cell: Cell, ended: "Future[float]") -> BaseException | None:
@@ -122,11 +123,11 @@ class _Work:
         return error
 
     def _fail(self, cell: Cell, sentence: str, trace: str = "") -> None:
-        self.ledger.fail(cell, sentence, trace)
+        self.study.fail(cell, sentence, trace)
         self.report(cell, sentence, 0.0)
 
 
-def _hand_out(work: _Work, executor: Executor, free: list[str], stop: StopRequest) -> None:
+def _distribute(work: _Queue, executor: Executor, free: list[str], stop: StopRequest) -> None:
     """Hand out cells as devices become free and runs are there, until none waits or all is to stop.
 
     Raises:
@@ -136,7 +137,7 @@ def _hand_out(work: _Work, executor: Executor, free: list[str], stop: StopReques
     while (work.waiting or at_work) and not stop:
         work.drop_orphans([cell for cell, _ in at_work.values()])
         while free and (cell := work.ready()):
-            future = executor.submit(_do, work.ledger.path, cell, free[0])
+            future = executor.submit(_run_and_write, work.study.path, cell, free[0])
             at_work[future] = cell, free.pop(0)
             work.waiting.remove(cell)
         finished, _ = wait(at_work, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -155,19 +156,19 @@ def _hand_out(work: _Work, executor: Executor, free: list[str], stop: StopReques
             raise BrokenProcessPool
 
 
-def _do(folder: Path, cell: Cell, device: str) -> float:
+def _run_and_write(folder: Path, cell: Cell, device: str) -> float:
     """Do one cell and keep what it measured."""
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", UserWarning
         )  # what is known of small sets is said once, by the study
-        numbers = work_on(folder, cell, device)
+        numbers = run_cell(folder, cell, device)
     StudyResults(folder).write(cell, numbers)
     return time.perf_counter() - began
 
 
-class _Here(Executor):
+class _InProcess(Executor):
     """An executor that does everything at once, in this process."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
@@ -183,18 +184,18 @@ class _Here(Executor):
 def _executor(count: int) -> Executor:
     """Processes that start afresh, since forks of a process with threads or a GPU may hang."""
     if count == 1:
-        return _Here()
+        return _InProcess()
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    return ProcessPoolExecutor(count, mp_context=context, initializer=_start_worker)
 
 
-def _begin() -> None:
+def _start_worker() -> None:
     """A worker computes with one thread, and leaves Ctrl-C to the process that started it."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _send_home(executor: Executor) -> None:
+def _stop_workers(executor: Executor) -> None:
     """Ask every process to stop: training saves its state first."""
     executor.shutdown(wait=False, cancel_futures=True)
     children = multiprocessing.active_children()

@@ -11,22 +11,22 @@ from latent_atlas.device import device_name
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.prior_coverage import active_units, kl_per_image
-from latent_atlas.study.decay_profile import profile
+from latent_atlas.study.decay_profile import realness_decay
 from latent_atlas.study.design import Cell
-from latent_atlas.study.fixtures import material_of
-from latent_atlas.study.latent_vs_image import compare_sizes, pulled_back
-from latent_atlas.study.metrics import calibrated, judged, knowledge
+from latent_atlas.study.fixtures import load_shared_data
+from latent_atlas.study.latent_vs_image import compare_energies, compare_sizes
+from latent_atlas.study.metrics import calibration_metrics, log_density_metrics, map_metrics
 from latent_atlas.study.results import StudyResults
-from latent_atlas.study.trained_run import PROBE, Log, Subject, subject_of
+from latent_atlas.study.trained_run import PROBE, Log, TrainedRun, load_trained_run
 from latent_atlas.training.loop import train
 
-__all__ = ["work_on"]
+__all__ = ["run_cell"]
 
 PROBED = ("prior", "samples")
 """Boundary and z_real of the fresh probe, the same for all arms."""
 
 
-def work_on(folder: Path, cell: Cell, device: str, log: Log | None = None) -> dict[str, Any]:
+def run_cell(folder: Path, cell: Cell, device: str, log: Log | None = None) -> dict[str, Any]:
     """Do one cell of the study in `folder` and return what it measured, with the `seconds` it took and on what.
 
     Raises:
@@ -36,67 +36,69 @@ def work_on(folder: Path, cell: Cell, device: str, log: Log | None = None) -> di
     listen = log or (lambda entry: None)
     if cell.kind == "run":
         _train(folder, cell, device, listen)
-    subject = subject_of(folder, cell.run, device)
-    work = {"run": _run, "map": _map, "sizes": compare_sizes, "pullback": pulled_back}[cell.kind]
-    numbers = work(folder, cell, subject, listen)
-    return numbers | {"seconds": time.perf_counter() - began, "device": device_name(subject.device)}
+    trained = load_trained_run(folder, cell.run, device)
+    work = {"run": _run, "map": _map, "sizes": compare_sizes, "pullback": compare_energies}[
+        cell.kind
+    ]
+    numbers = work(folder, cell, trained, listen)
+    return numbers | {"seconds": time.perf_counter() - began, "device": device_name(trained.device)}
 
 
 def _train(folder: Path, cell: Cell, device: str, log: Log) -> None:
     """Train the run of a cell, or finish it."""
-    ledger, material = StudyResults(folder), material_of(folder)
-    run, config = ledger.run(cell), ledger.design().run_config(cell, device)
+    study, shared = StudyResults(folder), load_shared_data(folder)
+    run, config = study.run(cell), study.design().run_config(cell, device)
     if run.file("map.safetensors").is_file():
         return
     resume = run.file("config.json").is_file()
     if not resume:
         run.claim()
         run.begin(config)
-    train(material.images, config, run, log=log, resume=resume)
+    train(shared.images, config, run, log=log, resume=resume)
 
 
-def _run(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
+def _run(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
     """What is measured of a trained E, G, D_x: before any map, by its own D_z, and by the fresh probe."""
-    atlas, material, n = subject.atlas, subject.material, subject.design.effort.draws
-    generator = subject.generator("draws")
+    atlas, shared, n = trained.atlas, trained.shared, trained.design.effort.draws
+    generator = trained.generator("draws")
     held_out = atlas.codes["held_out"]
-    images = material.images.test
-    rebuilt = reconstruction_numbers(images.as_float(), subject.decode(held_out.means))
-    prior = torch.randn(n, subject.real.shape[1], generator=generator, device=subject.device)
+    images = shared.images.test
+    rebuilt = reconstruction_numbers(images.as_float(), trained.decode(held_out.means))
+    prior = torch.randn(n, trained.real.shape[1], generator=generator, device=trained.device)
     real = atlas.codes["train"].sample(n, generator=generator)
-    probe = subject.fit(subject.learn, *PROBED, "probe", log=log)
+    probe = trained.fit(trained.learn, *PROBED, "probe", log=log)
     probe.save(StudyResults(folder).run(cell).file(PROBE))
-    fake = prior[: len(subject.real)]
+    fake = prior[: len(trained.real)]
     assert held_out.log_variances is not None
     return {
         **{name: rebuilt[name] for name in ("mse", "psnr")},
         "kl_per_image": kl_per_image(held_out.means, held_out.log_variances),
         "active_units": active_units(held_out.means),
-        "frechet_prior": frechet_distance(subject.features(prior), material.reference),
-        "frechet_codes": frechet_distance(subject.features(real), material.reference),
-        "own": _own(atlas.map, subject),
-        "probe": knowledge(probe, subject, probe.calibration.log_normalising_constant)
-        | calibrated(probe, subject.real, fake),
-        "judge": material.judge,
+        "frechet_prior": frechet_distance(trained.features(prior), shared.reference),
+        "frechet_codes": frechet_distance(trained.features(real), shared.reference),
+        "own": _own(atlas.map, trained),
+        "probe": log_density_metrics(probe, trained, probe.calibration.log_normalising_constant)
+        | calibration_metrics(probe, trained.real, fake),
+        "features": shared.features_note,
     }
 
 
-def _own(own: LatentMap, subject: Subject) -> dict[str, Any]:
+def _own(own: LatentMap, trained: TrainedRun) -> dict[str, Any]:
     """The D_z that the run was left with; in the joint arms it learned beside the encoder."""
-    fake = own.propose(len(subject.real), generator=subject.generator("fakes"))
+    fake = own.propose(len(trained.real), generator=trained.generator("fakes"))
     normaliser = own.calibration.log_normalising_constant
     return (
-        knowledge(own, subject, normaliser)
-        | calibrated(own, subject.real, fake)
+        log_density_metrics(own, trained, normaliser)
+        | calibration_metrics(own, trained.real, fake)
         | {"log_normaliser": normaliser}
     )
 
 
-def _map(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]:
+def _map(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
     """What is measured of a D_z against one boundary, from samples or from means."""
-    probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=subject.device)
+    probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=trained.device)
     began = time.perf_counter()
-    latent_map = subject.fit(subject.learn, cell.boundary, cell.z_real, "map", log=log)
+    latent_map = trained.fit(trained.learn, cell.boundary, cell.z_real, "map", log=log)
     took = time.perf_counter() - began
     calibration = latent_map.calibration
     about = {
@@ -106,11 +108,11 @@ def _map(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
         "fit_seconds": took,
         "notes": list(latent_map.notes),
     }
-    moving = profile(
-        latent_map, probe.normalised(), subject.real, generator=subject.generator("moves")
+    moving = realness_decay(
+        latent_map, probe.normalised(), trained.real, generator=trained.generator("moves")
     )
     return (
         about
-        | judged(latent_map, subject, normaliser=calibration.log_normalising_constant)
-        | {"moving": moving}
+        | map_metrics(latent_map, trained, normaliser=calibration.log_normalising_constant)
+        | {"decay": moving}
     )

@@ -10,7 +10,7 @@ from typing import Any
 from latent_atlas.study.design import Cell, Design, Grid
 from latent_atlas.study.image_discriminator import CHECK_EVERY
 from latent_atlas.study.results import StudyResults
-from latent_atlas.study.tasks import work_on
+from latent_atlas.study.tasks import run_cell
 
 __all__ = ["Estimate", "estimate", "rehearse"]
 
@@ -64,31 +64,31 @@ def rehearse(design: Design, device: str) -> dict[str, float]:
     )
     short_map = replace(c.map, steps=CHECKS * c.map.check_every)
     image_steps = min(design.effort.image_steps, CHECKS * CHECK_EVERY)
-    effort = replace(design.effort, image_steps=image_steps, pulled_draws=FEW, pulled_pairs=1)
+    effort = replace(design.effort, image_steps=image_steps, energy_draws=FEW, energy_pairs=1)
     short = replace(
         design, config=replace(c, train=train, map=short_map), effort=effort, grid=Grid(seeds=1)
     )
-    arm = "separate" if "separate" in design.grid.arms else design.grid.arms[0]
+    mode = "separate" if "separate" in design.grid.modes else design.grid.modes[0]
     cells = [
-        Cell("run", 0, arm),
-        Cell("map", 0, arm, design.grid.boundaries[0], design.grid.z_real[0]),
+        Cell("run", 0, mode),
+        Cell("map", 0, mode, design.grid.boundaries[0], design.grid.z_real[0]),
     ]
-    if arm == "separate":
+    if mode == "separate":
         cells += [Cell("sizes", 0, size=design.sizes()[-1]), Cell("pullback", 0)]
     with tempfile.TemporaryDirectory() as place:
-        ledger = StudyResults(Path(place))
-        ledger.begin(short)
-        return {cell.kind: _timed(ledger, cell, device, design) for cell in cells}
+        study = StudyResults(Path(place))
+        study.begin(short)
+        return {cell.kind: _timed(study, cell, device, design) for cell in cells}
 
 
-def _timed(ledger: StudyResults, cell: Cell, device: str, design: Design) -> float:
+def _timed(study: StudyResults, cell: Cell, device: str, design: Design) -> float:
     """Seconds that a cell would take with all its steps and questions."""
     clock = _Clock()
     began = time.perf_counter()
-    numbers = work_on(ledger.path, cell, device, log=clock)
+    numbers = run_cell(study.path, cell, device, log=clock)
     took = time.perf_counter() - began
-    ledger.write(cell, numbers)
-    c, effort = design.config, design.effort.pulled()
+    study.write(cell, numbers)
+    c, effort = design.config, design.effort.energy()
     longer = clock.longer(
         {"model": c.train.steps, "map": c.map.steps, "image": design.effort.image_steps}
     )

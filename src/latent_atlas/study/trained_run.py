@@ -19,11 +19,11 @@ from latent_atlas.device import pick_device
 from latent_atlas.evaluation.paths import Judge
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
-from latent_atlas.study.fixtures import FeatureRows, Material, material_of
+from latent_atlas.study.fixtures import FeatureRows, SharedData, load_shared_data
 from latent_atlas.study.results import StudyResults
-from latent_atlas.training.loop import seeded
+from latent_atlas.training.batches import seeded_generator
 
-__all__ = ["PROBE", "Log", "Subject", "subject_of"]
+__all__ = ["PROBE", "Log", "TrainedRun", "load_trained_run"]
 
 PROBE = "probe.safetensors"  # in a run's folder: the fresh D_z, the same for all arms
 Log = Callable[[dict[str, Any]], None]
@@ -34,7 +34,7 @@ RECONSTRUCTED = 2_000  # decoded codes that frames are compared with
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrainedRun:
     """What maps of one run's codes are made of and measured by.
 
     Attributes:
@@ -50,13 +50,13 @@ class Subject:
     """
 
     design: Design
-    material: Material
+    shared: SharedData
     atlas: Atlas
     learn: Codes
-    judge: Judge
+    evaluator: Judge
     real: Latents
     means: Float[Tensor, "m d"]
-    odd: dict[str, Tensor]
+    outliers: dict[str, Tensor]
     reconstructions: FeatureRows
 
     @property
@@ -66,7 +66,7 @@ class Subject:
 
     def generator(self, purpose: str) -> torch.Generator:
         """Randomness for one purpose: the same for every cell of the run, so that rivals meet the same luck."""
-        return seeded(
+        return seeded_generator(
             self.atlas.config.train.seed, 7, zlib.crc32(purpose.encode()), device=self.device
         )
 
@@ -87,37 +87,37 @@ class Subject:
 
     def features(self, latents: Latents) -> FeatureRows:
         """Of decoded codes."""
-        return self.material.features(self.decode(latents))
+        return self.shared.features(self.decode(latents))
 
 
 @lru_cache(maxsize=2)
-def subject_of(folder: Path, cell: Cell, device: str) -> Subject:
+def load_trained_run(folder: Path, cell: Cell, device: str) -> TrainedRun:
     """The subject of a run that is there.
 
     Raises:
         UserError: it is not, or the images have changed.
     """
-    ledger = StudyResults(folder)
-    design, material = ledger.design(), material_of(folder)
-    atlas = Atlas.load(ledger.run(cell).path, device=str(pick_device(device)))
-    generator = seeded(atlas.config.train.seed, 6, device=atlas.device)
-    learn, judging = atlas.codes["train"].split(design.effort.judge_share, generator=generator)
+    study = StudyResults(folder)
+    design, shared = study.design(), load_shared_data(folder)
+    atlas = Atlas.load(study.run(cell).path, device=str(pick_device(device)))
+    generator = seeded_generator(atlas.config.train.seed, 6, device=atlas.device)
+    learn, judging = atlas.codes["train"].split(design.effort.evaluation_share, generator=generator)
     held_out = atlas.codes["held_out"]
     count = min(design.effort.codes, 4 * len(held_out))
     real = held_out.sample(count, generator=generator)
     mixture = fit_gaussians(judging.sample(DRAWN, generator=generator), generator=generator)
-    odd = {kind: atlas.encode(images) for kind, images in material.odd.items()}
+    outliers = {kind: atlas.encode(images) for kind, images in shared.outliers.items()}
     known = torch.cat(
         [held_out.sample_each(generator=generator), learn.sample_each(generator=generator)]
     )
-    return Subject(
+    return TrainedRun(
         design=design,
-        material=material,
+        shared=shared,
         atlas=atlas,
         learn=learn,
-        judge=Judge.on(mixture, real),
+        evaluator=Judge.on(mixture, real),
         real=real,
         means=held_out.means,
-        odd=odd,
-        reconstructions=material.features(atlas.decode(known[:RECONSTRUCTED]).cpu()),
+        outliers=outliers,
+        reconstructions=shared.features(atlas.decode(known[:RECONSTRUCTED]).cpu()),
     )

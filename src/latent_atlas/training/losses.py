@@ -1,17 +1,20 @@
-r"""One pure function per term, each with its equation, its sign and the network it moves.
+r"""The terms of the VAE-GAN's losses: one pure function each.
 
-Every function returns a loss to be *minimised*. Logits are of "real": images of the collection and codes of the
-encoder are real (1), decoded images and boundary codes are fake (0).
+Every function returns a loss to be *minimised*. Discriminators give the logit of "real" (1): images
+of the training set and codes of the encoder are real, decoded images and boundary codes are fake.
 
-| term | moves | by |
+| term | equation | updates |
 |---|---|---|
-| `reconstruction` | E, G | bringing G(z) to x |
-| `image_discriminator` | D_x | raising D_x(x), lowering D_x(G(z)) |
-| `image_generator` | G (and E) | raising D_x(G(z)) |
-| `gradient_penalty` | D_x | flattening D_x at given images |
-| `feature_matching` | G, E | bringing D_x's features of G(z) to those of x |
-| `isometry` | G | making equal steps in Z equal changes of the image |
-| `latent_fooling` | E, adversarial arm only | lowering D_z(z_real) |
+| `reconstruction` | mean of \|G(z) - x\| or of (G(z) - x)² | E, G |
+| `image_discriminator` | softplus(D_x(G(z)) - D_x(x)), and two alternatives | D_x |
+| `image_generator` | softplus(D_x(x) - D_x(G(z))), and two alternatives | G, and E through z |
+| `gradient_penalty` | E \|grad_x D_x(x)\|² / 2 | D_x |
+| `feature_matching` | mean of (f(G(z)) - f(x))², with f the feature maps of D_x | E, G |
+| `isometry` | E[s²] / E[s]² - 1, with s = \|J_G(z) v\|² for random unit v | G |
+| `latent_fooling` | softplus(D_z(z_real)) | E, in mode adversarial |
+
+The cross-entropy of D_z is `density_ratio.losses.latent_discriminator`, KL(q(z|x) || p) is
+`codes.posterior.kl_standard_normal`. `training.step` says with which weights they are added.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,12 +41,15 @@ Adversarial = Literal["relativistic", "hinge", "non-saturating"]
 
 
 def reconstruction(decoded: Images, images: Images, kind: Literal["l1", "l2"]) -> Scalar:
-    """Mean over pixels, channels and images of |G(z) - x| (l1) or (G(z) - x)² (l2). Moves E and G."""
+    """Mean over pixels, channels and images of |G(z) - x| (l1) or of (G(z) - x)² (l2).
+
+    Updates E and G.
+    """
     return F.l1_loss(decoded, images) if kind == "l1" else F.mse_loss(decoded, images)
 
 
 def image_discriminator(real: Values, fake: Values, kind: Adversarial) -> Scalar:
-    """Loss of D_x on the logits of real and generated images, shape (n,) each. Moves D_x.
+    """Loss of D_x on the logits of real and generated images, shape (n,) each. Updates D_x.
 
     relativistic: softplus(-(D(x) - D(G(z)))), each real image paired with a fake one;
     hinge: max(0, 1 - D(x)) + max(0, 1 + D(G(z)));
@@ -61,7 +67,7 @@ def image_discriminator(real: Values, fake: Values, kind: Adversarial) -> Scalar
 
 
 def image_generator(real: Values, fake: Values, kind: Adversarial) -> Scalar:
-    """Loss of the decoder against D_x: it falls as D_x(G(z)) rises. Moves G.
+    """Loss of the decoder against D_x, which falls as D_x(G(z)) rises. Updates G.
 
     relativistic: softplus(-(D(G(z)) - D(x))); hinge: -D(G(z)); non-saturating: softplus(-D(G(z))).
     """
@@ -73,9 +79,10 @@ def image_generator(real: Values, fake: Values, kind: Adversarial) -> Scalar:
 
 
 def gradient_penalty(discriminator: Callable[[Tensor], Tensor], images: Images) -> Scalar:
-    """E |grad_x D_x(x)|² / 2: R1 at real images, R2 at generated ones. Moves D_x.
+    """E |grad_x D_x(x)|² / 2: R1 at real images, R2 at generated ones. Updates D_x.
 
-    The inner gradient is `torch.func.grad`, which works beside compiled networks; a double backward does not.
+    The inner gradient is `torch.func.grad`, which works with compiled networks, unlike a double
+    backward pass.
 
     References:
         Which Training Methods for GANs do actually Converge?, Mescheder et al. 2018.
@@ -85,7 +92,7 @@ def gradient_penalty(discriminator: Callable[[Tensor], Tensor], images: Images) 
 
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Scalar:
-    """Mean squared distance of D_x's feature maps of G(z) from those of x, averaged over layers. Moves G and E.
+    """Mean squared difference of D_x's feature maps of G(z) and x, over all layers. Updates E, G.
 
     References:
         Autoencoding beyond pixels using a learned similarity metric, Larsen et al. 2016.
@@ -94,25 +101,26 @@ def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Scalar:
 
 
 def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: Latents) -> Scalar:
-    r"""E[s²] / E[s]² - 1, s = |J_G(z) v|²: how unequal are the changes that unit steps v make. Moves G.
+    r"""E[s²] / E[s]² - 1, s = |J_G(z) v|²: how unequally unit steps v change the image. Updates G.
 
-    The squared coefficient of variation of s over codes and directions, 0 where J_Gᵀ J_G = c I at all of them, whatever
-    c: a scaled isometry. For v uniform on the unit sphere and a constant J with singular values σ it is
-    2 / (d + 2) · (d Σ σ⁴ / (Σ σ²)² - 1), up to its scale and least value the relaxed distortion measure of Lee et al.
-    That one takes J_Gᵀ J_G v, and so a second backward pass; here J_G v is enough.
+    This is the squared coefficient of variation of s over codes and directions. It is 0 for a
+    scaled isometry, J_Gᵀ J_G = c I with the same c at all codes. For v uniform on the unit sphere
+    and a constant J with singular values σ it is 2 / (d + 2) · (d Σ σ⁴ / (Σ σ²)² - 1), which is the
+    relaxed distortion measure of Lee et al. up to scale and offset. Theirs needs J_Gᵀ J_G v, and so
+    a second backward pass; here J_G v is enough.
 
     References:
-        Regularized Autoencoders for Isometric Representation Learning, Lee et al. 2022; with a fixed scale, Isometric
-        Autoencoders, Gropp et al. 2020.
+        Regularized Autoencoders for Isometric Representation Learning, Lee et al. 2022; with a
+        fixed scale, Isometric Autoencoders, Gropp et al. 2020.
 
     Arguments:
         decoder: G, codes (n, d) to images (n, ...).
-        latents: Where, shape (n, d).
+        latents: Where it is evaluated, shape (n, d).
         directions: v, of unit length, one for each code, shape (n, d).
 
     Examples:
-        >>> unit = torch.eye(2)
-        >>> isometry(lambda z: 3 * z, unit, unit), isometry(lambda z: z * torch.tensor([3.0, 1.0]), unit, unit)
+        >>> unit, stretch = torch.eye(2), torch.tensor([3.0, 1.0])
+        >>> isometry(lambda z: 3 * z, unit, unit), isometry(lambda z: z * stretch, unit, unit)
         (tensor(0.), tensor(0.6400))
     """
     changes = torch.func.jvp(decoder, (latents,), (directions,))[1]
@@ -121,10 +129,10 @@ def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: 
 
 
 def latent_fooling(real: Values) -> Scalar:
-    """-log(1 - D_z(z_real)) = softplus(l(z_real)): falls as encoder codes look fake. Moves E.
+    """-log(1 - D_z(z_real)) = softplus(l(z_real)): falls as encoder codes look fake. Updates E.
 
     References:
-        Adversarial Autoencoders, Makhzani et al. 2015 (there with the labels the other way round).
+        Adversarial Autoencoders, Makhzani et al. 2015, with labels swapped.
     """
     return F.softplus(real).mean()
 
@@ -132,11 +140,12 @@ def latent_fooling(real: Values) -> Scalar:
 def balanced_weight(
     reconstruction_loss: Scalar, adversarial_loss: Scalar, last_layer: Tensor, *, cap: float = 1e4
 ) -> Scalar:
-    """|grad L_rec| / |grad L_adv| at the decoder's last layer, at most `cap`: equal pull of both on G.
+    """|grad L_rec| / |grad L_adv| at the decoder's last layer, the weight that makes both equal.
 
     Arguments:
         reconstruction_loss, adversarial_loss: Losses whose graphs are kept.
         last_layer: Weight of the decoder's last layer.
+        cap: Upper bound of the result.
 
     References:
         Taming Transformers for High-Resolution Image Synthesis, Esser et al. 2021, equation 7.

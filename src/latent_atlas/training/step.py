@@ -1,6 +1,5 @@
-"""The updates of one training step: each network from its own loss, nothing leaking into the others."""
+"""One training step: each network is updated from its own loss alone."""
 
-import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,13 +15,16 @@ from latent_atlas.config.run import Config, TrainConfig
 from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.device import Engine
 from latent_atlas.nn.vaegan import VAEGAN
-from latent_atlas.runs import optimizer_tensors, restore_optimizer
+from latent_atlas.nn.weight_average import average_of, update_average
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.training import losses
+from latent_atlas.training.resume import optimizer_tensors, restore_optimizer
 
 __all__ = ["Batch", "TrainStep", "frozen", "learning_rate_factor"]
 
-BEYOND = 0.2  # of the distance between two codes: how far past either end G is kept near an isometry (Lee et al. 2022)
+# G is kept near an isometry on lines through two codes, and past either of them by this share of
+# their distance (Lee et al. 2022).
+BEYOND = 0.2
 
 
 @contextmanager
@@ -45,7 +47,13 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from: images (n, c, h, w) in [0, 1], the step's number from 1, and its randomness."""
+    """What one step is computed from.
+
+    Attributes:
+        images: Shape (n, c, h, w), in [0, 1].
+        step: The number of the step, from 1.
+        generator: Source of all of the step's random numbers.
+    """
 
     images: Images
     step: int
@@ -56,51 +64,45 @@ class TrainStep:
     """The networks with their optimisers, and the three updates of a step.
 
     Attributes:
-        model: E, G, D_x, D_z.
-        average: Running averages of E and G, the weights used after training.
-        balance: Running average of the balanced adversarial weight.
+        engine: Where and how precisely the networks compute.
+        model: E, G, D_x and D_z.
+        average: E and G with averaged weights, the ones used after training.
+        balance: Running average of `losses.balanced_weight`.
     """
 
     def __init__(self, config: Config, engine: Engine) -> None:
         """Arguments: the whole configuration, and where to compute."""
-        self.config = config.train
+        self.config = t = config.train
         self.engine = engine
-        self.model = m = VAEGAN(config.model, config.map, seed=config.train.seed)
-        self.average = copy.deepcopy(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
-        self.average.requires_grad_(False).to(engine.device)
+        self.model = m = VAEGAN(config.model, config.map, seed=t.seed)
+        self.average = average_of(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
+        self.average.to(engine.device)
         for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
             engine.prepare(network)
-        t = config.train
-        opponents = t.discriminator_learning_rate
-        rates = {
-            "autoencoder": t.learning_rate,
-            "image_discriminator": opponents,
-            "latent_discriminator": opponents,
-        }
         weights = {
             "autoencoder": [*m.encoder.parameters(), *m.decoder.parameters()],
             "image_discriminator": [*m.image_discriminator.parameters()],
             "latent_discriminator": [*m.latent_discriminator.parameters()],
         }
-        # The memory of D_x's gradients is short: what it plays against changes at every step (Radford et al. 2016).
+        self.rates = dict.fromkeys(weights, t.discriminator_learning_rate)
+        self.rates["autoencoder"] = t.learning_rate
+        # D_x has less momentum, since the images it has to reject change with every step of G
+        # (Radford et al. 2016).
         momentum = {"autoencoder": 0.9, "image_discriminator": 0.5, "latent_discriminator": 0.9}
         self.optimizers = {
             name: torch.optim.Adam(weights[name], lr=rate, betas=(momentum[name], 0.99))
-            for name, rate in rates.items()
+            for name, rate in self.rates.items()
         }
-        self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
         self.z_real = config.map.z_real
-        self.boundary = PriorBoundary(
-            config.model.latent_dim
-        )  # the others are fitted to finished codes
+        # In the joint modes r is the prior: the other boundaries are fitted to finished codes.
+        self.boundary = PriorBoundary(config.model.latent_dim)
         self.balance = torch.ones((), device=engine.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update every network once, each from its own loss, and return the losses by name."""
+        factor = learning_rate_factor(batch.step, self.config)
         for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = self.rates[name] * learning_rate_factor(
-                batch.step, self.config
-            )
+            optimizer.param_groups[0]["lr"] = self.rates[name] * factor
         record: dict[str, Tensor] = {}
         if self.config.adversarial != "none" and batch.step > self.config.discriminator_start:
             record |= self.update("image_discriminator", *self.image_discriminator_loss(batch))
@@ -111,18 +113,16 @@ class TrainStep:
         return record
 
     def update(self, name: str, loss: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Zero, backward, step: one optimiser, one loss."""
+        """Take one step of one optimiser along the gradient of `loss`; return detached terms."""
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        optimizer.zero_grad(
-            set_to_none=True
-        )  # what is left behind would leak into whoever looks at it next
+        optimizer.zero_grad(set_to_none=True)  # or these gradients would leak into the next loss
         return {term: value.detach() for term, value in terms.items()}
 
     def image_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss that moves D_x: real images against reconstructions and decoded prior codes."""
+        """Loss of D_x and its terms: real images against reconstructions and decoded draws."""
         t, m = self.config, self.model
         prior = self.prior_codes(batch)
         with torch.no_grad(), self.engine.autocast():
@@ -147,7 +147,7 @@ class TrainStep:
         return loss, terms
 
     def latent_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss that moves D_z beside the others: detached codes against the boundary."""
+        """Loss of D_z in the joint modes and its terms: detached codes against the boundary's."""
         with torch.no_grad(), self.engine.autocast():
             means, log_variances = self.model.encoder(batch.images)
         z_real = means.float()
@@ -159,7 +159,7 @@ class TrainStep:
         return loss, {"latent_discriminator": loss}
 
     def autoencoder_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss that moves E and G: reconstruction, KL, and what D_x and D_z say of their work."""
+        """Loss of E and G and its terms: reconstruction, KL, and those from D_x and D_z."""
         t, m = self.config, self.model
         with self.engine.autocast():
             means, log_variances = m.encoder(batch.images)
@@ -174,32 +174,32 @@ class TrainStep:
         loss = terms["reconstruction"] + warmth * t.kl_weight * terms["kl"]
         if t.adversarial != "none" and batch.step > t.adversarial_start:
             with frozen(m.image_discriminator):
-                judged, judged_terms = self.image_generator_loss(
+                added, added_terms = self.image_generator_loss(
                     decoded, terms["reconstruction"], batch
                 )
-            loss, terms = loss + judged, terms | judged_terms
+            loss, terms = loss + added, terms | added_terms
         if t.arm == "adversarial":
             with frozen(m.latent_discriminator):
                 terms["latent_fooling"] = losses.latent_fooling(m.latent_discriminator(z))
             loss = loss + t.fool_weight * terms["latent_fooling"]
         if t.isometry > 0 and batch.step % t.penalty_every == 0:
             terms["isometry"] = self.isometry_loss(z, batch)
-            # It does not feel the scale of J, so that it would rule while G hardly depends on z: it grows like the KL.
+            # It is free of the scale of J, so it would dominate while G hardly depends on z: its
+            # weight grows with that of the KL.
             loss = loss + warmth * t.penalty_every * t.isometry * terms["isometry"]
         return loss, terms
 
     def image_generator_loss(
         self, decoded: Images, reconstruction: Tensor, batch: Batch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What D_x says of the decoder's work, weighted; and its plain terms."""
+        """Loss of G against D_x, weighted, and its terms, unweighted."""
         t, m = self.config, self.model
         assert t.adversarial != "none"
         prior = self.prior_codes(batch)
         with self.engine.autocast():
-            invented = m.decoder(prior).float() if len(prior) else decoded[:0]
-            fake = torch.cat(
-                [invented, decoded[len(prior) :]]
-            )  # each reconstruction is paired with its original
+            from_prior = m.decoder(prior).float() if len(prior) else decoded[:0]
+            # Each reconstruction keeps its place, so that it is paired with its original.
+            fake = torch.cat([from_prior, decoded[len(prior) :]])
             real_logits = m.image_discriminator(batch.images)
             fake_logits = m.image_discriminator(fake)
         adversarial = losses.image_generator(
@@ -221,7 +221,7 @@ class TrainStep:
         return loss, terms
 
     def isometry_loss(self, z: Latents, batch: Batch) -> Tensor:
-        """How far G is from a scaled isometry at codes on the lines through pairs of these; it moves G alone."""
+        """`losses.isometry` of G at codes on lines through random pairs of `z`. Updates G alone."""
         z, generator = z.detach(), batch.generator
         others = z[torch.randperm(len(z), generator=generator, device=z.device)]
         share = (1 + 2 * BEYOND) * torch.rand(
@@ -231,23 +231,19 @@ class TrainStep:
         return losses.isometry(self.model.decoder, z.lerp(others, share), directions)
 
     def prior_codes(self, batch: Batch) -> Latents:
-        """As many codes z ~ p(z) as a batch's share of fakes that are no reconstructions, shape (k, d)."""
+        """z ~ p(z), shape (k, d), for the share `prior_share` of the fake images in a batch."""
         count = round(self.config.prior_share * len(batch.images))
         return torch.randn(
             count, self.model.dimension, generator=batch.generator, device=self.engine.device
         )
 
-    @torch.no_grad()
     def average_weights(self, step: int) -> None:
-        """Move the averages of E and G towards their weights; early on faster, so that the start is forgotten."""
-        decay = min(self.config.ema, step / (step + 10))
+        """Move the averages of E and G towards their weights."""
         for name, average in self.average.items():
-            network = getattr(self.model, name)
-            for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
+            update_average(average, getattr(self.model, name), step, self.config.ema)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that the next step depends on, besides the configuration and the images."""
+        """All that the next step depends on besides the configuration and the images, by name."""
         parts = {"model": self.model.state_dict(), "average": self.average.state_dict()}
         parts |= {f"optimizer.{name}": optimizer_tensors(o) for name, o in self.optimizers.items()}
         named = {
@@ -258,7 +254,7 @@ class TrainStep:
         return named | {"balance": self.balance}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `tensors` returned."""
+        """Load what `tensors` returned."""
         parts: dict[str, dict[str, Tensor]] = {}
         for place, value in tensors.items():
             part, _, name = place.partition("/")
@@ -270,7 +266,7 @@ class TrainStep:
         self.balance.copy_(tensors["balance"])
 
     def finished(self) -> VAEGAN:
-        """The model with the averaged E and G."""
+        """The model with the averaged E and G, in evaluation mode."""
         for name, average in self.average.items():
             getattr(self.model, name).load_state_dict(average.state_dict())
         return self.model.eval()

@@ -149,7 +149,6 @@ def doctor(given: Namespace, console: Console) -> None:
         "latent-atlas",
         "torch",
         "numpy",
-        "lightning-fabric",
         "safetensors",
         "pillow",
         "matplotlib",

@@ -30,19 +30,19 @@ def study(given: Namespace, console: Console) -> None:
     """Do whatever is left of a study, and answer its questions."""
     from latent_atlas.study.results import StudyResults
     from latent_atlas.study.run import conclude
-    from latent_atlas.study.scheduler import carry_out, crew_of
+    from latent_atlas.study.scheduler import run_cells, worker_devices
 
-    crew = crew_of(given.device or "auto", given.workers)
+    devices = worker_devices(given.device or "auto", given.workers)
     design = _design(given)
-    ledger = StudyResults(Path(given.out))
+    study_folder = StudyResults(Path(given.out))
     if not given.dry_run:
-        ledger.begin(design)
+        study_folder.begin(design)
     cells = design.cells()
-    left = [cell for cell in cells if not ledger.done(cell)]
+    left = [cell for cell in cells if not study_folder.done(cell)]
     console.say(
-        f"{len(cells)} cells, {len(cells) - len(left)} of them done; {len(crew)} at a time on {crew[0]}"
+        f"{len(cells)} cells, {len(cells) - len(left)} of them done; {len(devices)} at a time on {devices[0]}"
     )
-    plan = _estimated(design, ledger, left, crew, console)
+    plan = _estimated(design, study_folder, left, devices, console)
     console.say(_plan(plan))
     if given.dry_run:
         numbers = {"cells": [cell.name for cell in left], "seconds": plan.total}
@@ -62,16 +62,16 @@ def study(given: Namespace, console: Console) -> None:
                 f"{cell.name} {'failed' if sentence else f'in {seconds:.0f} s'}",
             )
 
-        carry_out(ledger.path, cells, crew, report)
-    _tell(conclude(ledger.path), given, console)
+        run_cells(study_folder.path, cells, devices, report)
+    _tell(conclude(study_folder.path), given, console)
 
 
 def _design(given: Namespace) -> "Design":
     """What the command line asks for."""
-    from latent_atlas.study.design import Grid, budgeted
-    from latent_atlas.study.run import designed
+    from latent_atlas.study.design import Grid, with_budget
+    from latent_atlas.study.run import make_design
 
-    config, effort = budgeted(preset_of(given.source, given.preset), given.budget)
+    config, effort = with_budget(preset_of(given.source, given.preset), given.budget)
     flags = {"data.source": given.source, "data.limit": given.limit}
     settings = [
         f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
@@ -84,17 +84,21 @@ def _design(given: Namespace) -> "Design":
                 f"'{setting}' is what a study varies itself; use --arms, --boundaries, --z-real, --device"
             )
     config = with_settings(config, settings + given.settings)
-    named = {"arms": given.arms, "boundaries": given.boundaries, "z_real": given.z_real}
+    named = {"modes": given.arms, "boundaries": given.boundaries, "z_real": given.z_real}
     chosen = {
         name: tuple(dict.fromkeys(w.strip() for w in words.split(",")))
         for name, words in named.items()
         if words
     }
-    return designed(config, effort, Grid(seeds=given.seeds, **chosen), given.extractor)
+    return make_design(config, effort, Grid(seeds=given.seeds, **chosen), given.extractor)
 
 
 def _estimated(
-    design: "Design", ledger: "StudyResults", left: "list[Cell]", crew: list[str], console: Console
+    design: "Design",
+    study_folder: "StudyResults",
+    left: "list[Cell]",
+    devices: list[str],
+    console: Console,
 ) -> "Estimate":
     """By cells that are done where there are some of every kind that is left, else by a rehearsal."""
     import torch
@@ -102,16 +106,16 @@ def _estimated(
     from latent_atlas.study.timing import estimate, rehearse
 
     known: dict[str, list[float]] = {}
-    for cell, numbers in ledger.results(design.cells()).items():
+    for cell, numbers in study_folder.results(design.cells()).items():
         known.setdefault(cell.kind, []).append(numbers["seconds"])
     seconds = {kind: sum(times) / len(times) for kind, times in known.items()}
     if not {cell.kind for cell in left} <= set(known):
         console.say("rehearsal: a few steps of everything, to say how long it will take")
         threads = torch.get_num_threads()
-        torch.set_num_threads(threads if len(crew) == 1 else 1)  # as the processes will compute
-        seconds = rehearse(design, crew[0])
+        torch.set_num_threads(threads if len(devices) == 1 else 1)  # as the processes will compute
+        seconds = rehearse(design, devices[0])
         torch.set_num_threads(threads)
-    return estimate(seconds, left, len(crew))
+    return estimate(seconds, left, len(devices))
 
 
 def _plan(plan: "Estimate") -> str:

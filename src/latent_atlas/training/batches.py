@@ -1,0 +1,66 @@
+"""The images and the random numbers of each step.
+
+Both depend on the seed and on the number of the step alone, so a resumed run does not have to save
+where in the data or in a random stream it was.
+"""
+
+import torch
+
+from latent_atlas.config.run import TrainConfig
+from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.training.step import Batch
+
+__all__ = ["Batches", "as_float", "seeded_generator"]
+
+RESIDENT_BYTES = 2**31  # image sets up to this size are kept on the device
+
+
+class Batches:
+    """The batch of each step: every epoch is a new permutation of the images.
+
+    Attributes:
+        size: Images in a batch; those left over at the end of an epoch are skipped.
+    """
+
+    def __init__(self, images: ByteImages, config: TrainConfig, device: torch.device) -> None:
+        """Arguments: the training images; batch size and seed; where the batches are needed."""
+        self.images = images.to(device) if images.numel() <= RESIDENT_BYTES else images
+        self.seed = config.seed
+        self.size = min(config.batch_size, len(images))
+        self.device = device
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.long)
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, counted from 1."""
+        epoch, position = divmod(step - 1, len(self.images) // self.size)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            generator = seeded_generator(self.seed, 0, epoch, device=torch.device("cpu"))
+            self._order = torch.randperm(len(self.images), generator=generator)
+        rows = self._order[position * self.size : (position + 1) * self.size]
+        images = as_float(self.images[rows.to(self.images.device)], self.device)
+        return Batch(
+            images.contiguous(memory_format=torch.channels_last),
+            step,
+            seeded_generator(self.seed, 1, step, device=self.device),
+        )
+
+
+def seeded_generator(seed: int, *position: int, device: torch.device) -> torch.Generator:
+    """A generator for one place of a run, such as a step; it always gives the same numbers.
+
+    Arguments:
+        seed: Of the run.
+        position: What distinguishes the place from all others.
+        device: Of the generator.
+    """
+    key = seed
+    for number in position:
+        key = (key * 6_364_136_223_846_793_005 + number + 1_442_695_040_888_963_407) % 2**63
+    return torch.Generator(device).manual_seed(key)
+
+
+def as_float(images: ByteImages, device: torch.device) -> Images:
+    """Bytes 0 to 255 as numbers in [0, 1] on the device."""
+    return images.to(device, non_blocking=True).float() / 255

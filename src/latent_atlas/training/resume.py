@@ -1,0 +1,23 @@
+"""The state of an optimiser as named tensors, so that a resumed run continues bit for bit."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["optimizer_tensors", "restore_optimizer"]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as flat tensors, named `PARAMETER.SLOT` such as `3.exp_avg`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{slot}": value for index, slots in state.items() for slot, value in slots.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Load what `optimizer_tensors` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, slot = name.split(".")
+        state.setdefault(int(index), {})[slot] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,61 @@
+"""What training leaves in the run folder beside the networks: example images, and all codes."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.data.imageset import ImageSet
+from latent_atlas.errors import UserError
+from latent_atlas.runs import Run, write_tensors
+from latent_atlas.shapes import Labels, Values
+
+__all__ = ["check_images", "write_codes", "write_examples"]
+
+EXAMPLES = 256  # held-out images at most: they show the run where its source is not at hand
+EXAMPLE_BYTES = 16 * 2**20
+
+
+def check_images(images: ImageSet, run: Run) -> None:
+    """Record which images the run is made from.
+
+    Raises:
+        UserError: the run began with other images.
+    """
+    manifest = images.manifest()
+    before = run.read_json("manifest.json")
+    if before is not None and before["digest"] != manifest["digest"]:
+        raise UserError(
+            f"the images are not those the run began with ({before['n']} then, {manifest['n']} "
+            "now); restore them or train into another --out"
+        )
+    run.write_json("manifest.json", manifest)
+
+
+def write_examples(held_out: ImageSet, run: Run) -> None:
+    """Write some held-out images and their labels before training, to show its progress on."""
+    count = min(EXAMPLES, max(16, EXAMPLE_BYTES // held_out.images[0].numel()))
+    labels = {} if held_out.labels is None else {"labels": held_out.labels[:count]}
+    write_tensors(run.file("examples.safetensors"), {"images": held_out.images[:count], **labels})
+
+
+def write_codes(
+    parts: Mapping[str, tuple[Codes, Labels | None]], run: Run, errors: Values | None = None
+) -> None:
+    """Write codes.safetensors.
+
+    Arguments:
+        parts: Codes and labels of `train` and `held_out`.
+        run: The run.
+        errors: Reconstruction error of each held-out image; None where there are no images.
+    """
+    tensors: dict[str, Tensor] = {}
+    for part, (codes, labels) in parts.items():
+        tensors[f"{part}.means"] = codes.means
+        if codes.log_variances is not None:
+            tensors[f"{part}.log_variances"] = codes.log_variances
+        if labels is not None:
+            tensors[f"{part}.labels"] = labels
+    if errors is not None:
+        tensors["held_out.errors"] = errors
+    write_tensors(run.file("codes.safetensors"), tensors)
