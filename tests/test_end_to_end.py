@@ -123,14 +123,14 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("train", "digits", "--out", "OUT", "--preset", "doodles"), "no preset 'doodles'"),
         (
             ("train", "digits", "--out", "OUT", "--arm", "third"),
-            "train.arm is 'third'; choose separate",
+            "train.mode is 'third'; choose separate",
         ),
         (("train", "digits", "--out", "OUT", "--set", "train.pace=3"), "no setting 'train.pace'"),
         (
             ("train", "digits", "--out", "OUT", "--device", "abacus"),
             "device 'abacus' cannot be used",
         ),
-        (("train", "digits", "--out", "OUT", "--steps", "100"), "set it between them"),
+        (("train", "digits", "--out", "OUT", "--steps", "100"), "to below train.steps (100)"),
         (("train", "digits", "--out", "OUT", "--set", "map.boundary=moat"), "no boundary 'moat'"),
         (("train", "--out", "OUT"), "no SOURCE was given"),
         (("train", "--out", "RUN", "--resume", "--steps", "9"), "leave out --steps"),

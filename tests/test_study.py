@@ -462,7 +462,7 @@ def test_the_command_plans_does_and_tells(
     [
         (("--budget", "huge"), "no budget 'huge'"),
         (("--arms", "separate,fast"), "no arm 'fast'"),
-        (("--set", "train.arm=online"), "--arms"),
+        (("--set", "train.mode=online"), "--arms"),
         (("--workers", "0"), "--workers is 0"),
         (("--extractor", "eyes"), "no extractor 'eyes'"),
         (("--device", "abacus"), "abacus"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latent_atlas.config.run import DataConfig
+from latent_atlas.config.data import DataConfig
 from latent_atlas.data.arrays import array_source
 from latent_atlas.data.decode import Square, plain
 from latent_atlas.data.files import folder_source, tar_source, zip_source
@@ -55,7 +55,6 @@ def load_images(
     Raises:
         UserError: there is no such source, too many of its images cannot be decoded, or there are too few.
     """
-    _check(data)
     with quiet(), closing(open_source(data.source)) as source:
         chosen = list(range(len(source.items)))
         if data.limit is not None and data.limit < len(chosen):
@@ -178,17 +177,6 @@ def _open_path(path: Path) -> Source:
         f"'{path}' is no folder, no .npy or .npz file, and no zip or tar archive that can be read; "
         "give one of these, undamaged (for a single image, its folder)"
     )
-
-
-def _check(data: DataConfig) -> None:
-    if not 0 <= data.held_out < 1:
-        raise UserError(f"data.held_out is {data.held_out}; choose a share from 0 to below 1")
-    if not 0 <= data.max_rejects <= 1:
-        raise UserError(f"data.max_rejects is {data.max_rejects}; choose a share from 0 to 1")
-    if data.limit is not None and data.limit < 1:
-        raise UserError(
-            f"data.limit is {data.limit}; choose 1 or more, or leave it out for all images"
-        )
 
 
 def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | None) -> None:

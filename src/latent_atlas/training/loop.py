@@ -10,7 +10,8 @@ from torch import Tensor
 
 from latent_atlas.codes.codec import squared_errors
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.config.run import Config, TrainConfig
+from latent_atlas.config.run import Config
+from latent_atlas.config.training import TrainConfig
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import Engine, stop_request
@@ -181,7 +182,7 @@ def fit_map(
     log: Log,
     watch: Callable[[LatentMap], None] | None = None,
 ) -> LatentMap:
-    """Learn D_z on the finished codes (arm separate), or take the D_z that learned beside the encoder.
+    """Learn D_z on the finished codes (mode separate), or take the D_z that learned beside the encoder.
 
     The latter has seen the codes of the running encoder, the map is of the averaged one: they meet where the learning
     rates have fallen to zero.
@@ -189,7 +190,7 @@ def fit_map(
     if config.map.z_real == "means":
         held_out = held_out.points()
     generator = seeded(config.train.seed, 2, device=codes.means.device)
-    if config.train.arm != "separate":
+    if config.train.mode != "separate":
         return LatentMap.from_network(model.latent_discriminator, held_out, generator=generator)
     return LatentMap.fit(
         codes.means,

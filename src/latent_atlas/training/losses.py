@@ -11,7 +11,7 @@ encoder are real (1), decoded images and boundary codes are fake (0).
 | `gradient_penalty` | D_x | flattening D_x at given images |
 | `feature_matching` | G, E | bringing D_x's features of G(z) to those of x |
 | `isometry` | G | making equal steps in Z equal changes of the image |
-| `latent_fooling` | E, adversarial arm only | lowering D_z(z_real) |
+| `latent_fooling` | E, mode adversarial only | lowering D_z(z_real) |
 """
 
 from collections.abc import Callable, Sequence

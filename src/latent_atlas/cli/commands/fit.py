@@ -6,7 +6,8 @@ from argparse import Namespace
 from pathlib import Path
 
 from latent_atlas.cli.console import Console, losses_in_words
-from latent_atlas.config.run import Config, DataConfig, with_settings
+from latent_atlas.config.data import DataConfig
+from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 
 __all__ = ["fit"]

@@ -78,7 +78,7 @@ def _design(given: Namespace) -> "Design":
     ]
     for setting in given.settings:
         if setting.startswith(
-            ("train.arm=", "train.seed=", "train.device=", "map.boundary=", "map.z_real=")
+            ("train.mode=", "train.seed=", "train.device=", "map.boundary=", "map.z_real=")
         ):
             raise UserError(
                 f"'{setting}' is what a study varies itself; use --arms, --boundaries, --z-real, --device"
