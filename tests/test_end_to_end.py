@@ -122,7 +122,7 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("train", "digits", "--out", "RUN"), "holds a run already"),
         (("train", "digits", "--out", "OUT", "--preset", "doodles"), "no preset 'doodles'"),
         (
-            ("train", "digits", "--out", "OUT", "--arm", "third"),
+            ("train", "digits", "--out", "OUT", "--mode", "third"),
             "train.mode is 'third'; choose separate",
         ),
         (("train", "digits", "--out", "OUT", "--set", "train.pace=3"), "no setting 'train.pace'"),
@@ -141,7 +141,7 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("travel", "RUN", "test:0", "absent.png"), "absent.png"),
         (("travel", "RUN", "test:0", "test:1", "--out", "trip.bmp"), "not a .png"),
         (("sample", "RUN", "--sampler", "wish"), "no sampler 'wish'"),
-        (("map", "RUN", "test:0"), "three places; 1 were given"),
+        (("map", "RUN", "test:0"), "three images span a plane, and the command names 1"),
         (("map", "RUN", "test:0", "test:1", "test:0"), "one line"),
     ],
 )
