@@ -104,7 +104,7 @@ def file_to_write(given: Namespace, name: str, suffixes: tuple[str, ...] = (".pn
 
 
 def write_codes(codes: "Tensor", atlas: "Atlas", out: Path) -> None:
-    """Write codes, shape (n, d), as a .npy array in the shape of the codes the map was fitted to."""
+    """Write codes, shape (n, d), as a .npy array, each in the shape that the map was fitted to."""
     import numpy as np
 
     with out.open("wb") as file:  # numpy would add .npy to a name in capitals

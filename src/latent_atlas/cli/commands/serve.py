@@ -68,8 +68,8 @@ def serve(given: Namespace, console: Console) -> None:
         raise UserError(f"serve needs {' and '.join(missing)}; pip install 'latent-atlas[serve]'")
     if given.folder is not None and given.demo:
         raise UserError(
-            f"--demo shows a synthetic atlas, but the run {given.folder} is named too; leave one of "
-            "them out"
+            f"--demo shows a synthetic atlas, but the run {given.folder} is named too; leave one "
+            "of them out"
         )
     import uvicorn
 

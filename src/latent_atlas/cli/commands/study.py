@@ -147,8 +147,8 @@ def _design(given: Namespace) -> "Design":
             ("train.mode=", "train.seed=", "train.device=", "map.boundary=", "map.z_real=")
         ):
             raise UserError(
-                f"--set {setting}: a study varies this itself; use --modes, --boundaries, --z-real, "
-                "--seeds or --device"
+                f"--set {setting}: a study varies this itself; use --modes, --boundaries, "
+                "--z-real, --seeds or --device"
             )
     config = with_settings(config, settings + given.settings)
     named = {"arms": given.modes, "boundaries": given.boundaries, "z_real": given.z_real}
