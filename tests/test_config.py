@@ -23,7 +23,7 @@ def test_presets_survive_json_and_describe_networks(name: str) -> None:
     assert all(count > 0 for count in footprint(config).parameters.values())
 
 
-def test_settings_that_belong_together_are_judged_together() -> None:
+def test_settings_that_belong_together_are_checked_together() -> None:
     config = with_settings(
         Config(), ["train.discriminator_start=900", "train.adversarial_start=1000"]
     )
@@ -52,12 +52,12 @@ def test_words_numbers_and_null_are_understood() -> None:
     [
         ("train.steps", "not of the form NAME=VALUE"),
         ("trian.steps=3", "no section 'trian'"),
-        ("train.step=3", "section 'train' has no setting 'step'; it has arm, steps"),
+        ("train.step=3", "section 'train' has no setting 'step'; it has mode, steps"),
         ("train.steps=many", "train.steps is 'many'; expected a whole number"),
         ("train.steps=true", "train.steps is True; expected a whole number"),
         ("train.steps=0", "train.steps is 0; choose 1 or more"),
         ("train.adversarial=wgan", "choose relativistic, hinge, non-saturating, none"),
-        ("train.discriminator_start=2000", "set it between them"),
+        ("train.discriminator_start=2000", "choose a step from train.discriminator_start"),
         ("model.image_size=512", "choose 8 to 256 pixels"),
         ("model.channels=5", "choose 1, 2, 3 or 4"),
         ("train.ema=1.0", "train.ema is 1.0"),
@@ -65,11 +65,11 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("train.isometry=-0.1", "train.isometry is -0.1; choose 0 or more"),
         ("map.boundary=moat", "no boundary 'moat'; choose prior"),
         ("map.weight_decay=-1", "choose 0 or more"),
-        ("map.box_margin=-0.1", "map.box_margin is -0.1; choose a share of 0 or more"),
+        ("map.box_margin=-0.1", "map.box_margin is -0.1; choose a fraction of 0 or more"),
         ("map.radius=0", "map.radius is 0.0; choose a positive distance, or null to measure it"),
         ("map.radius=NaN", "map.radius is nan"),
         ("map.radius=far", "map.radius is 'far'; expected a number or null"),
-        ("map.quantile=1", "map.quantile is 1.0; choose a share between 0 and 1, or null"),
+        ("map.quantile=1", "map.quantile is 1.0; choose a fraction between 0 and 1, or null"),
         (
             "map.parts=prior 1, moat 1",
             "no boundary 'moat' to mix; choose from prior, box, radius, density, gaussian",
@@ -102,20 +102,21 @@ def test_a_boundary_s_settings_are_understood() -> None:
     assert isinstance(config.map.radius, float)
 
 
-@pytest.mark.parametrize("arm", ["online", "adversarial"])
-def test_a_fitted_boundary_waits_for_finished_codes(arm: str) -> None:
+@pytest.mark.parametrize("mode", ["online", "adversarial"])
+def test_a_fitted_boundary_waits_for_finished_codes(mode: str) -> None:
     with pytest.raises(
-        UserError, match=f"boundary 'box' is fitted to finished codes, but train.arm is {arm}; set"
+        UserError,
+        match=f"map.boundary is 'box', which is fitted to finished codes, but train.mode is {mode}; set",
     ):
-        with_settings(Config(), [f"train.arm={arm}", "map.boundary=box"])
-    beside = with_settings(Config(), [f"train.arm={arm}"])
-    assert with_settings(beside, ["map.boundary=box", "train.arm=separate"]).map.boundary == "box"
+        with_settings(Config(), [f"train.mode={mode}", "map.boundary=box"])
+    beside = with_settings(Config(), [f"train.mode={mode}"])
+    assert with_settings(beside, ["map.boundary=box", "train.mode=separate"]).map.boundary == "box"
 
 
 def test_a_damaged_or_newer_file_is_refused() -> None:
     with pytest.raises(UserError, match="not JSON"):
         Config.from_json("{")
-    with pytest.raises(UserError, match="no JSON object"):
+    with pytest.raises(UserError, match="not a JSON object"):
         Config.from_json(json.dumps({"train": 3}))
     with pytest.raises(UserError, match="format 9"):
         Config.from_json(json.dumps({"format": 9}))
@@ -140,10 +141,10 @@ def test_quick_makes_every_preset_smaller_and_nothing_else_of_it(name: str) -> N
     assert small.train.steps <= 1_200
     assert small.train.adversarial_start < small.train.steps
     assert small.model.image_size == min(config.model.image_size, 32)
-    assert (small.data, small.model.channels, small.train.arm) == (
+    assert (small.data, small.model.channels, small.train.mode) == (
         config.data,
         config.model.channels,
-        config.train.arm,
+        config.train.mode,
     )
     assert quick(small) == small
 

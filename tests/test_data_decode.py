@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 
 from latent_atlas.data import open_image
-from latent_atlas.data.decode import Square, decode
-from latent_atlas.data.unpack import MAX_PIXELS, UndecodableError, quiet
+from latent_atlas.data.decode import MAX_PIXELS, Square, UndecodableError, decode, quiet
 from latent_atlas.errors import UserError
 
 
@@ -217,8 +216,8 @@ GOOD = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40
 
 DAMAGED = [
     (b"", "empty"),
-    (b"these are words", "format is not known"),
-    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "format is not known"),
+    (b"these are words", "format is unknown"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "format is unknown"),
     (GOOD[:100], "truncated|Error"),
     (GOOD[: len(GOOD) // 2], "truncated|Error"),
     (encoded(Image.new("RGB", (40, 40), "red"), "JPEG")[:300], "truncated|Error"),

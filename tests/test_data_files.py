@@ -175,7 +175,7 @@ def test_only_too_many_rejects_stop(tmp_path: Path, allowed: float, stops: bool)
 
 
 def test_nothing_left_after_allowed_rejects(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"0 images to learn from \(0 usable"):
+    with pytest.raises(UserError, match=r"0 images to train on \(0 usable"):
         loaded(as_folder(tmp_path, {"a/1.png": b"words", "a/2.png": b""}), max_rejects=1.0)
 
 

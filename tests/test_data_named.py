@@ -153,7 +153,7 @@ def test_damaged_idx_files(clothes: dict[str, np.ndarray], damage: str) -> None:
         write_idx(path, np.zeros(12, np.float32), kind=13)
     else:
         write_idx(path, np.zeros(11, np.uint8))
-    with pytest.raises(UserError, match="fetch") as caught:
+    with pytest.raises(UserError, match="download") as caught:
         loaded("fashion-mnist")
     assert "\n" not in str(caught.value)
 

@@ -122,15 +122,15 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("train", "digits", "--out", "RUN"), "holds a run already"),
         (("train", "digits", "--out", "OUT", "--preset", "doodles"), "no preset 'doodles'"),
         (
-            ("train", "digits", "--out", "OUT", "--arm", "third"),
-            "train.arm is 'third'; choose separate",
+            ("train", "digits", "--out", "OUT", "--mode", "third"),
+            "train.mode is 'third'; choose separate",
         ),
         (("train", "digits", "--out", "OUT", "--set", "train.pace=3"), "no setting 'train.pace'"),
         (
             ("train", "digits", "--out", "OUT", "--device", "abacus"),
             "device 'abacus' cannot be used",
         ),
-        (("train", "digits", "--out", "OUT", "--steps", "100"), "set it between them"),
+        (("train", "digits", "--out", "OUT", "--steps", "100"), "to below train.steps (100)"),
         (("train", "digits", "--out", "OUT", "--set", "map.boundary=moat"), "no boundary 'moat'"),
         (("train", "--out", "OUT"), "no SOURCE was given"),
         (("train", "--out", "RUN", "--resume", "--steps", "9"), "leave out --steps"),
@@ -141,7 +141,7 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("travel", "RUN", "test:0", "absent.png"), "absent.png"),
         (("travel", "RUN", "test:0", "test:1", "--out", "trip.bmp"), "not a .png"),
         (("sample", "RUN", "--sampler", "wish"), "no sampler 'wish'"),
-        (("map", "RUN", "test:0"), "three places; 1 were given"),
+        (("map", "RUN", "test:0"), "three images span a plane, and the command names 1"),
         (("map", "RUN", "test:0", "test:1", "test:0"), "one line"),
     ],
 )

@@ -264,7 +264,7 @@ def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> Non
     from latent_atlas.explorer.server.app import make_app
     from web_run import begun, checkpointed, finish, mapping
 
-    run = begun(tmp_path / "run", arm="online")
+    run = begun(tmp_path / "run", mode="online")
     watched = Served(lambda: make_app(run=run.path, device="cpu"))
     page = visits.open(watched.url)
     growing = page.locator(".growing canvas")

@@ -55,10 +55,10 @@ UPDATES = {
 }
 
 
-@pytest.mark.parametrize("arm", ["online", "adversarial"])
+@pytest.mark.parametrize("mode", ["online", "adversarial"])
 @pytest.mark.parametrize("update", UPDATES)
-def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) -> None:
-    made = learner(arm=arm, feature_matching=0.1, balance=True, isometry=0.1)
+def test_each_update_moves_its_own_networks_and_no_other(update: str, mode: str) -> None:
+    made = learner(mode=mode, feature_matching=0.1, balance=True, isometry=0.1)
     before = {name: weights(getattr(made.model, name)) for name in NETWORKS}
     made.update(update, *getattr(made, f"{update}_loss")(batch()))
     for name in NETWORKS:
@@ -67,7 +67,7 @@ def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) 
 
 @pytest.mark.parametrize("update", UPDATES)
 def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: str) -> None:
-    made = learner(arm="adversarial", feature_matching=0.1, isometry=0.1)
+    made = learner(mode="adversarial", feature_matching=0.1, isometry=0.1)
     loss, _ = getattr(made, f"{update}_loss")(batch())
     loss.backward()
     for name in NETWORKS:
@@ -140,7 +140,7 @@ def test_descent_of_the_decoder_raises_what_the_image_discriminator_says_of_its_
 
 
 def test_the_adversarial_arm_s_encoder_makes_its_codes_look_fake() -> None:
-    made = learner(arm="adversarial", fool_weight=1.0)
+    made = learner(mode="adversarial", fool_weight=1.0)
     _, terms = made.autoencoder_loss(batch())
     before = terms["latent_fooling"]
     gradients = torch.autograd.grad(before, list(made.model.encoder.parameters()))

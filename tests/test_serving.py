@@ -113,7 +113,7 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str], tmp_pa
         taken.listen()
         port = str(taken.getsockname()[1])
         assert latent_atlas("serve", str(tmp_path / "run"), "--port", port, "--no-browser") == 2
-    assert f"127.0.0.1 port {port} cannot be had" in capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1 port {port}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_a_port_that_is_taken_is_said(capsys: pytest.CaptureFixture[str], tmp_pa
     [
         (["nowhere"], "holds no run"),
         (["nowhere", "--demo"], "leave one of them out"),
-        (["--port", "99999"], "port 99999 cannot be had"),
-        (["--host", "no.such.host.invalid"], "cannot be had"),
+        (["--port", "99999"], "cannot listen on 127.0.0.1 port 99999"),
+        (["--host", "no.such.host.invalid"], "cannot listen on no.such.host.invalid"),
         (["--token", "a b"], "letters"),
     ],
 )

@@ -463,13 +463,13 @@ def test_the_command_plans_does_and_tells(
     assert "at most about 16 minutes in all" in told
     assert not (tmp_path / "s").exists()
     numbers, told = said(
-        "--seeds", "1", "--arms", "separate,online", "--boundaries", "box", "--z-real", "means"
+        "--seeds", "1", "--modes", "separate,online", "--boundaries", "box", "--z-real", "means"
     )
     assert "2 runs" in told
     assert numbers["failures"] == {}
     assert Path(numbers["page"]).is_file()
     _, told = said(
-        "--seeds", "1", "--arms", "separate,online", "--boundaries", "box", "--z-real", "means"
+        "--seeds", "1", "--modes", "separate,online", "--boundaries", "box", "--z-real", "means"
     )
     assert "nothing is left to do" in told
 
@@ -478,8 +478,8 @@ def test_the_command_plans_does_and_tells(
     ("more", "words"),
     [
         (("--budget", "huge"), "no budget 'huge'"),
-        (("--arms", "separate,fast"), "no arm 'fast'"),
-        (("--set", "train.arm=online"), "--arms"),
+        (("--modes", "separate,fast"), "no arm 'fast'"),
+        (("--set", "train.mode=online"), "--modes"),
         (("--workers", "0"), "--workers is 0"),
         (("--extractor", "eyes"), "no extractor 'eyes'"),
         (("--device", "abacus"), "abacus"),

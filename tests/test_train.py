@@ -82,9 +82,9 @@ def assert_same_run(one: Run, other: Run) -> None:
     assert losses(one) == losses(other)
 
 
-@pytest.mark.parametrize("arm", ["separate", "online", "adversarial"])
-def test_every_arm_leaves_a_whole_run(arm: Any, blobs: ImageSet, tmp_path: Path) -> None:
-    config = replace(TINY, train=replace(TINY.train, arm=arm))
+@pytest.mark.parametrize("mode", ["separate", "online", "adversarial"])
+def test_every_mode_leaves_a_whole_run(mode: Any, blobs: ImageSet, tmp_path: Path) -> None:
+    config = replace(TINY, train=replace(TINY.train, mode=mode))
     run = run_of(tmp_path / "run", config)
     train(blobs, config, run, log=silent)
     names = {"config.json", "manifest.json", "log.jsonl"}
@@ -92,8 +92,8 @@ def test_every_arm_leaves_a_whole_run(arm: Any, blobs: ImageSet, tmp_path: Path)
     assert names == {file.name for file in run.path.iterdir()}
     records = run.records()
     assert [r["step"] for r in records if r["phase"] == "model"] == [7, 14, 21, 28, 30]
-    assert ("latent_discriminator" in records[0]) == (arm != "separate")
-    assert any(r["phase"] == "map" for r in records) == (arm == "separate")
+    assert ("latent_discriminator" in records[0]) == (mode != "separate")
+    assert any(r["phase"] == "map" for r in records) == (mode == "separate")
 
 
 def replace_writer(monkeypatch: pytest.MonkeyPatch, writer: Callable[..., None]) -> None:
@@ -109,10 +109,10 @@ class Interruption(Exception):
 VARIANTS = {
     "separate": {},
     "online, balanced, spectral": {
-        "train": {"arm": "online", "balance": True},
+        "train": {"mode": "online", "balance": True},
         "model": {"spectral_norm": True},
     },
-    "adversarial, features": {"train": {"arm": "adversarial", "feature_matching": 0.1}},
+    "adversarial, features": {"train": {"mode": "adversarial", "feature_matching": 0.1}},
     "isometry": {"train": {"isometry": 0.05}},
 }
 

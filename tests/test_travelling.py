@@ -282,16 +282,17 @@ class TestCommand:
         out = ("--out", str(tmp_path / "one.png"))
         settings = ("--set", "width=0.3", "--set", "stride=3", "--seed", "4", "--frames", "6")
         first, second = (
-            self.told(capsys, str(run), "test:3", "--explore", *settings, *out)[0] for _ in range(2)
+            self.told(capsys, str(run), "test:3", "--random-walk", *settings, *out)[0]
+            for _ in range(2)
         )
         assert first == second
-        assert "acceptance" in first["explore"]
+        assert "acceptance" in first["random walk"]
         told, _ = self.told(
-            capsys, str(run), "test:3", "--along", "component:0", "--by", "-0.1", *out
+            capsys, str(run), "test:3", "--traverse", "component:0", "--by", "-0.1", *out
         )
-        assert told["along component:0"]["reached"] == pytest.approx(1, abs=0.05)
-        told, _ = self.told(capsys, str(run), "test:3", "--repair", *out)
-        assert "moved" in told["repair"]
+        assert told["traverse component:0"]["reached"] == pytest.approx(1, abs=0.05)
+        told, _ = self.told(capsys, str(run), "test:3", "--project", *out)
+        assert "moved" in told["project"]
 
     def test_places_outside_are_noted_and_with_repair_moved(
         self, run: Path, atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -314,27 +315,27 @@ class TestCommand:
         told, said = self.told(capsys, *words)
         assert "linear, geodesic: the start of 1 of 1 journeys is outside the population" in said
         assert told["geodesic"]["notes"]
-        told, said = self.told(capsys, *words, "--repair")
+        told, said = self.told(capsys, *words, "--project")
         assert f"{odd} was outside the population and is moved by" in said
         assert "notes" not in told["geodesic"]
 
     @pytest.mark.parametrize(
         ("words", "sentence"),
         [
-            ("test:3", "one place was given; give another, or --explore, --along or --repair"),
-            ("test:3 test:4 --explore", "--explore starts from one place and 2 were given"),
-            ("test:3 --explore --along 7", "choose one of them"),
-            ("test:3 --explore --closed", "--closed is for journeys between places"),
-            ("test:3 --explore --planner walk", "--planner is for journeys between places"),
+            ("test:3", "one was given; give another, or --random-walk, --traverse or --project"),
+            ("test:3 test:4 --random-walk", "--random-walk starts from one image and 2 were given"),
+            ("test:3 --random-walk --traverse 7", "choose one of them"),
+            ("test:3 --random-walk --closed", "--closed needs two images or more"),
+            ("test:3 --random-walk --planner walk", "--planner needs two images or more"),
             (
-                "test:3 --explore --set colour=3",
+                "test:3 --random-walk --set colour=3",
                 "no setting 'colour' for such a journey; choose from stride",
             ),
-            ("test:3 --explore --frames 0", "frames is 0"),
-            ("test:3 --along wings --by 1", "no attribute 'wings'; choose class, 0, 1"),
-            ("test:3 --along class --by 1", "'class' has 10: take one of them"),
-            ("test:3 --along component:0", "say either by how much or to which value"),
-            ("test:3 test:4 --by 1", "--by and --to say how far to go --along an attribute"),
+            ("test:3 --random-walk --frames 0", "frames is 0"),
+            ("test:3 --traverse wings --by 1", "no attribute 'wings'; choose class, 0, 1"),
+            ("test:3 --traverse class --by 1", "'class' has 10: take one of them"),
+            ("test:3 --traverse component:0", "say either by how much or to which value"),
+            ("test:3 test:4 --by 1", "--by and --to need an attribute to change"),
             ("test:3 test:4 --preserve wings", "no attribute 'wings'"),
             ("test:3 test:4 test:5 --preserve class", "3 stops were given; choose two"),
             (

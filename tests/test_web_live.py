@@ -135,7 +135,7 @@ def test_codes_are_where_the_newest_checkpoint_has_them(tmp_path: Path) -> None:
 
 
 def test_a_map_that_learns_beside_the_encoder_is_the_checkpoint_s(tmp_path: Path) -> None:
-    run = begun(tmp_path, arm="online")
+    run = begun(tmp_path, mode="online")
     network = checkpointed(run, 1_000).model.latent_discriminator
     with client_of(run=run.path) as client:
         answer = client.get("/api/progress/map")

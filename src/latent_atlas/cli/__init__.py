@@ -1,5 +1,5 @@
-"""Parses, calls one function, prints one result."""
+"""The command line: parse, call one function, print one result."""
 
-from latent_atlas.cli.parser import main
+from latent_atlas.cli.entry import main
 
 __all__ = ["main"]

@@ -1,7 +1,7 @@
-"""What the words of a command stand for: runs, presets, codes, and files to write."""
+"""Arguments that several commands share, and what they stand for."""
 
 import math
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +15,49 @@ if TYPE_CHECKING:
 
     from latent_atlas.atlas.atlas import Atlas
 
-__all__ = ["code_at", "file_to_write", "load_atlas", "preset_of", "write_codes"]
+__all__ = [
+    "PLACE",
+    "SOURCE",
+    "add_device",
+    "add_run",
+    "add_settings",
+    "code_at",
+    "file_to_write",
+    "load_atlas",
+    "preset_of",
+    "write_codes",
+]
+
+PLACE = "an image file, or test:17 for the held-out image 17"
+SOURCE = (
+    "a named data set (digits, faces, mnist, fashion-mnist), hf:OWNER/NAME for one on the Hugging "
+    "Face hub, a folder, a zip or tar archive, or a .npy or .npz file"
+)
+
+
+def add_run(parser: ArgumentParser) -> None:
+    """The run folder, which is read as `given.folder`."""
+    parser.add_argument("folder", metavar="RUN", help="run folder, as written by train or fit")
+
+
+def add_device(parser: ArgumentParser) -> None:
+    """The flag --device."""
+    parser.add_argument(
+        "--device",
+        metavar="D",
+        help="auto (default: a GPU if there is one), cpu, cuda, cuda:1 or mps",
+    )
+
+
+def add_settings(parser: ArgumentParser, help: str, metavar: str = "S.N=V") -> None:
+    """The flag --set, which is read as the list `given.settings`."""
+    parser.add_argument(
+        "--set", dest="settings", metavar=metavar, action="append", default=[], help=help
+    )
 
 
 def load_atlas(given: Namespace) -> "Atlas":
-    """The atlas of the run that was named."""
+    """The atlas of the run in `given.folder`."""
     from latent_atlas.atlas.atlas import Atlas
 
     return Atlas.load(given.folder, device=given.device or "auto")
@@ -38,7 +76,8 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
         number = place.removeprefix("test:")
         if not number.isdecimal() or int(number) >= len(means):
             raise UserError(
-                f"'{place}' is no held-out image of this run; choose test:0 to test:{len(means) - 1}"
+                f"'{place}' is not a held-out image of this run; choose test:0 to "
+                f"test:{len(means) - 1}"
             )
         return means[int(number)]
     channels, side, _ = atlas.image_shape
@@ -46,13 +85,15 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
 
 
 def file_to_write(given: Namespace, name: str, suffixes: tuple[str, ...] = (".png",)) -> Path:
-    """Where to write: --out, or the run's file of that name.
+    """Where to write: --out, or else the file `name` in the run folder.
 
     Arguments:
-        suffixes: How its name may end.
+        given: The parsed arguments; `out` and `folder` are read.
+        name: Name of the file within the run folder.
+        suffixes: The suffixes that the file may have.
 
     Raises:
-        UserError: the place is in no folder, or is no such file.
+        UserError: the folder does not exist, or the file has another suffix.
     """
     out = Path(given.out) if given.out else Path(given.folder) / name
     if out.suffix.lower() not in suffixes:
@@ -63,7 +104,7 @@ def file_to_write(given: Namespace, name: str, suffixes: tuple[str, ...] = (".pn
 
 
 def write_codes(codes: "Tensor", atlas: "Atlas", out: Path) -> None:
-    """Write codes, shape (n, d), as an array of the shape that the map's codes were given in."""
+    """Write codes, shape (n, d), as a .npy array, each in the shape that the map was fitted to."""
     import numpy as np
 
     with out.open("wb") as file:  # numpy would add .npy to a name in capitals
@@ -71,7 +112,12 @@ def write_codes(codes: "Tensor", atlas: "Atlas", out: Path) -> None:
 
 
 def preset_of(source: str, name: str | None) -> Config:
-    """The preset of that name; without one that of the source, or of the size of its images, brought to them.
+    """The configuration to start from.
+
+    Arguments:
+        source: Where the images come from.
+        name: A preset; None takes the one called like the source, or else the one for the size of
+            its images, with their size and channels.
 
     Raises:
         UserError: there is no such preset, or no such source.
@@ -90,5 +136,5 @@ def preset_of(source: str, name: str | None) -> Config:
 
 
 def _usual_size(side: int) -> int:
-    """The side to train at for images of median side `side`: itself up to 64 pixels, else the power of two below."""
+    """The side to train at: `side` itself up to 64 pixels, above that the power of two below it."""
     return side if side <= 64 else 2 ** int(math.log2(side))

@@ -1,4 +1,4 @@
-"""What people see: bars on a terminal, plain lines elsewhere, JSON for machines."""
+"""Output: progress bars on a terminal, plain lines elsewhere, results as text or JSON."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ LINE_EVERY = 5.0  # seconds between plain lines
 
 
 def losses_in_words(entry: Mapping[str, Any]) -> str:
-    """A log record in one line."""
+    """The losses of a log record in one line."""
     names = (
         "reconstruction",
         "kl",
@@ -30,23 +30,27 @@ def losses_in_words(entry: Mapping[str, Any]) -> str:
 
 
 class Console:
-    """Where a command speaks: progress and remarks to stderr, its one result to stdout."""
+    """The output of a command: progress and remarks on stderr, its one result on stdout."""
 
     def __init__(self, *, as_json: bool) -> None:
-        """Arguments: as_json, whether the result is a JSON object."""
+        """Arguments: as_json, whether to print the result as JSON."""
         self.as_json = as_json
 
     def say(self, sentence: str) -> None:
-        """A remark."""
+        """Print a remark."""
         print(sentence, file=sys.stderr, flush=True)
 
     def result(self, numbers: Mapping[str, Any], text: str) -> None:
-        """The result: `numbers` as JSON, or `text` for people."""
+        """Print the result: `numbers` as JSON, or `text`."""
         print(json.dumps(numbers, indent=2) if self.as_json else text, flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[Advance]:
-        """Bars (or lines) moved by calling what is yielded with a title, done, total and a remark."""
+        """Show progress bars, or lines.
+
+        Yields:
+            A function to call with a title, the number done, the total and a remark.
+        """
         if sys.stderr.isatty():
             with _bars() as advance:
                 yield advance

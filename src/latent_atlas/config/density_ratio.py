@@ -1,4 +1,4 @@
-"""The map: how D_z learns, and against which boundary."""
+"""How the map is fitted: the latent discriminator D_z and the boundary it trains against."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,43 +22,56 @@ BOUNDARIES = (
 
 @dataclass(frozen=True)
 class MapConfig:
-    """How D_z learns, and against what."""
+    """How the latent discriminator D_z trains, and against which boundary."""
 
     boundary: str = "prior"
-    """Where z_fake comes from, one of `BOUNDARIES`."""
+    """The reference distribution that fake codes are drawn from, one of `BOUNDARIES`."""
     box_margin: float = 0.1
-    """Boundary box: by which share of its side the box that holds the codes is widened at either end."""
+    """Boundary `box`: widen the box that holds the codes by this fraction of its side, 0 or more,
+    at either end."""
     radius: float | None = None
-    """Boundary radius: root mean square distance of a fake code from a real one; None measures it on the codes."""
+    """Boundary `radius`: root mean square distance of a fake code from a real one, above 0, in
+    latent units; null measures it on the codes."""
     quantile: float | None = None
-    """Boundary density: share of real codes as unlikely as the fakes, in (0, 1); None is 0.05."""
+    """Boundary `density`: fakes have a density below this quantile of the real codes, in (0, 1);
+    null is 0.05."""
     parts: str = "prior 0.5, radius 0.5"
-    """Boundary mixture: the names of its parts, each with a weight; see `mixture_parts`."""
+    """Boundary `mixture`: the names of its parts, each with a weight; see `mixture_parts`."""
     z_real: Literal["samples", "means"] = "samples"
-    """Real codes drawn afresh from q(z|x) at each step, or the fixed means."""
+    """Real codes: drawn anew from q(z|x) at each step, or the fixed means."""
     levels: int | None = None
-    """Noise levels D_z is telescoped over, 1 for a single classifier; None chooses by the measured KL(q || r)."""
+    """Noise levels of D_z, 1 for a single classifier; null chooses by the measured KL(q || r)."""
     score_weight: float | None = None
-    """Weight of score matching beside the cross-entropies of the levels; None chooses by the measured KL(q || r)."""
+    """Weight, 0 or more, of the score matching term beside the cross-entropies of the levels; null
+    chooses by the measured KL(q || r)."""
     reference: Literal["gaussian", "none"] = "gaussian"
-    """Whether D_z over levels starts from the log-ratio of the Gaussian with the codes' moments, or from 0."""
+    """Whether D_z over several levels learns the difference from the log-ratio of a Gaussian with
+    the moments of the codes (gaussian), or the whole log-ratio (none)."""
     members: int = 1
-    """Discriminators learned independently: their mean is the map, their spread its uncertainty."""
+    """Number of discriminators that train independently, 1 or more: their mean is the map and
+    their spread is its uncertainty."""
     width: int = 128
+    """Units of a hidden layer of D_z, 1 or more."""
     depth: int = 3
-    """Residual blocks of D_z."""
+    """Residual blocks of D_z, 1 or more."""
     steps: int = 4_000
-    """Upper limit; learning stops earlier when the held-out loss has not fallen for `patience` checks."""
+    """Training steps at most, 1 or more; training stops earlier when the held-out loss has not
+    fallen for `patience` checks."""
     batch_size: int = 512
+    """Real codes per step, and as many fake ones, 1 or more."""
     learning_rate: float = 8e-3
+    """Learning rate of D_z, above 0."""
     weight_decay: float = 0.01
+    """Decoupled weight decay of D_z (AdamW), 0 or more."""
     ema: float = 0.998
-    """Decay per step of the averaged weights of D_z, the ones that are judged and kept."""
+    """Decay per step of the averaged weights of D_z, the ones that are evaluated and saved."""
     check_every: int = 100
+    """Compute the held-out loss every this many steps, 1 or more."""
     patience: int = 10
+    """Checks without a lower held-out loss after which training stops, 1 or more."""
 
     def __post_init__(self) -> None:
-        """Refuse what would only fail later."""
+        """Refuse numbers out of range."""
         require(
             self.boundary in BOUNDARIES,
             f"no boundary '{self.boundary}'; choose {', '.join(BOUNDARIES)}",
@@ -66,7 +79,7 @@ class MapConfig:
         limit = float("inf")
         require(
             0 <= self.box_margin < limit,
-            f"map.box_margin is {self.box_margin}; choose a share of 0 or more",
+            f"map.box_margin is {self.box_margin}; choose a fraction of 0 or more",
         )
         fits = self.radius is None or 0 < self.radius < limit
         require(
@@ -75,7 +88,7 @@ class MapConfig:
         fits = self.quantile is None or 0 < self.quantile < 1
         require(
             fits,
-            f"map.quantile is {self.quantile}; choose a share between 0 and 1, or null for 0.05",
+            f"map.quantile is {self.quantile}; choose a fraction between 0 and 1, or null for 0.05",
         )
         mixture_parts(self.parts)
         require(
@@ -87,7 +100,8 @@ class MapConfig:
         fits = self.levels is None or self.levels >= 1
         require(
             fits,
-            f"map.levels is {self.levels}; choose 1 or more, or null to choose by the measured divergence",
+            f"map.levels is {self.levels}; choose 1 or more, or null to choose by the measured "
+            "KL divergence",
         )
         fits = self.score_weight is None or self.score_weight >= 0
         require(fits, f"map.score_weight is {self.score_weight}; choose 0 or more, or null")
@@ -98,10 +112,14 @@ class MapConfig:
 
 
 def mixture_parts(text: str) -> dict[str, float]:
-    """The parts of boundary mixture, by name, with weights that sum to 1.
+    """The parts of the boundary `mixture` by name, with weights that sum to 1.
+
+    Arguments:
+        text: Names of boundaries, each followed by a positive weight, separated by commas.
 
     Raises:
-        UserError: a part is no boundary, a mixture itself or named twice, or its weight is not positive.
+        UserError: a part is not a boundary, is a mixture itself or is named twice, or its weight is
+            not positive.
 
     Examples:
         >>> mixture_parts("prior 1, box 3")

@@ -1,4 +1,7 @@
-"""Settings as users give them, checked against the fields of a dataclass: for configurations, planners and samplers."""
+"""Read settings that users write, and check them against the fields of a dataclass.
+
+The same functions serve configurations, planners and samplers.
+"""
 
 import json
 import types
@@ -15,10 +18,10 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def require(condition: bool, sentence: str) -> None:
-    """Refuse a setting with a sentence unless the condition holds.
+    """Raise an error with this sentence unless the condition holds.
 
     Raises:
-        UserError: it does not.
+        UserError: the condition is false.
     """
     if not condition:
         raise UserError(sentence)
@@ -43,16 +46,18 @@ def settings_of(kind: type) -> dict[str, Any]:
 
 
 def with_values(start: T, values: Mapping[str, object], *, called: str, prefix: str = "") -> T:
-    """Return a dataclass with some of its fields set to values, all at once, each checked against its type.
+    """Return a dataclass with some fields replaced, each value checked against its field's type.
 
     Arguments:
         start: The instance of a dataclass whose other fields are kept.
-        values: Values by field name: text as `read_value` gives it, numbers, booleans, None or lists.
-        called: What an error calls the dataclass, such as "planner 'geodesic'" or "section 'train'".
+        values: Values by field name: text as `read_value` gives it, numbers, booleans, None or
+            lists.
+        called: The dataclass in the words of an error: "planner 'geodesic'", "section 'train'".
         prefix: What an error writes before a field's name, such as "train.".
 
     Raises:
-        UserError: there is no such setting, a value has the wrong type, or the dataclass refuses it.
+        UserError: there is no such setting, a value has the wrong type, or the dataclass
+            rejects it.
 
     Examples:
         >>> from latent_atlas.config import DataConfig

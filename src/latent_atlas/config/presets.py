@@ -1,9 +1,12 @@
-"""Named starting points; every setting can be overridden with `--set section.name=value`."""
+"""Named configurations; `--set section.name=value` overrides any of their settings."""
 
 from dataclasses import replace
 
+from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
+from latent_atlas.config.model import ModelConfig
+from latent_atlas.config.run import Config
+from latent_atlas.config.training import TrainConfig
 
 __all__ = ["PRESETS", "preset_for_size", "quick"]
 
@@ -22,7 +25,7 @@ def preset_for_size(image_size: int) -> str:
 
 
 def quick(config: Config) -> Config:
-    """A smaller model of the same kind, to look around in: some minutes on two CPU cores.
+    """A smaller model of the same kind that trains in some minutes on two CPU cores.
 
     Examples:
         >>> quick(PRESETS["64px"]).model.image_size
@@ -51,7 +54,7 @@ def quick(config: Config) -> Config:
 
 
 def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:
-    """A starting point for photographs of one size, in colour."""
+    """A configuration for colour photographs of one size."""
     return Config(
         model=ModelConfig(image_size, 3, latent_dim, width=width, discriminator_width=width),
         train=TrainConfig(steps=steps, batch_size=batch_size),
@@ -72,7 +75,7 @@ PRESETS: dict[str, Config] = {
             ema=0.995,
             checkpoint_every=200,
         ),
-        map=MapConfig(width=64, steps=800, check_every=25),  # 128 learns so few codes by heart
+        map=MapConfig(width=64, steps=800, check_every=25),  # a width of 128 memorises so few codes
     ),
     "fashion-mnist": Config(
         data=DataConfig(source="fashion-mnist"),

@@ -1,4 +1,4 @@
-"""Images in: named sets, folders, archives and arrays become one `ImageSet`."""
+"""Images in: a named data set, folder, archive or array becomes one `ImageSet`."""
 
 from latent_atlas.data.adhoc import read_images
 from latent_atlas.data.decode import Square, open_image

@@ -1,4 +1,4 @@
-"""Images that a user names one by one or by the folder, to be looked at and not learned from."""
+"""Images that a command is given to look at, and not to train on."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -7,12 +7,11 @@ from pathlib import Path
 
 import torch
 
-from latent_atlas.data.decode import Square
+from latent_atlas.data.decode import IMAGE_SUFFIXES, Square, quiet, read_file
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import open_source
 from latent_atlas.data.parallel_read import Progress, Reading, read_all
 from latent_atlas.data.source import Item, Source
-from latent_atlas.data.unpack import IMAGE_SUFFIXES, quiet, read_file
 from latent_atlas.errors import UserError
 
 __all__ = ["read_images"]
@@ -21,19 +20,20 @@ __all__ = ["read_images"]
 def read_images(
     places: Sequence[str], square: Square, *, progress: Progress | None = None
 ) -> ImageSet:
-    """Read all images at some places, whatever they are worth.
+    """Read all images at some places, however few or many.
 
     Arguments:
         places: Image files, and sources as for `load_images`, in any order.
         square: What every image becomes.
-        progress: Called now and then, for each place, with the number of its items done, of all, and of rejects.
+        progress: Called now and then, for each place, with the number of its items done, of all its
+            items, and of rejects.
 
     Returns:
-        The images in the order of the places, all of them held out, named by their paths or rows; its rejects are the
-        files that could not be decoded.
+        The images in the order of the places, all of them held out, named by their paths or rows;
+        its rejects are the files that could not be decoded.
 
     Raises:
-        UserError: a place does not exist, or no image at any of them can be decoded.
+        UserError: a place does not exist, or none of the images can be decoded.
     """
     readings: list[Reading] = []
     names: list[str] = []
@@ -54,7 +54,7 @@ def read_images(
 
 
 def _source(place: str) -> Source:
-    """One image file, or whatever else has images."""
+    """The source at a place: one image file, or anything that `open_source` reads."""
     path = Path(place).expanduser()
     if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
         return Source((Item(place, partial(read_file, path)),))

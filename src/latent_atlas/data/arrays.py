@@ -25,28 +25,30 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from latent_atlas.data.decode import UndecodableError
 from latent_atlas.data.source import Item, Source, refuse_bomb
-from latent_atlas.data.unpack import UndecodableError
 from latent_atlas.errors import UserError
 
 __all__ = ["array_items", "array_source"]
 
 Rows = Shaped[np.ndarray, "n h w c"]
-_BLOCK = 256  # rows looked at together, so that a memory-mapped file is not loaded whole
+_BLOCK = 256  # rows checked at a time, so that a memory-mapped file is not loaded whole
 
 
 def array_source(path: Path) -> Source:
-    """All images of an array file.
+    """All images in an array file.
 
     Arguments:
-        path: A .npy file with the images, or an .npz file with `images`, else its only array, else its first
-            array of four axes, else its first of three; and, if there are labels, `labels` of shape (n,).
+        path: A .npy file with the images. Of an .npz file: the array `images`, else its only array,
+            else its first array of four axes, else its first of three; and the array `labels`, of
+            shape (n,), if there is one.
 
     Returns:
         Items named `row:0`, `row:1`, ...
 
     Raises:
-        UserError: the file is damaged or pickled, or its arrays have no layout or values given above.
+        UserError: the file is damaged or pickled, or its arrays have a shape or values that the
+            tables above do not list.
     """
     try:
         arrays = _read(path)
@@ -110,7 +112,9 @@ def _key_of_images(arrays: Mapping[str, np.ndarray], path: Path) -> str:
     if len(others) == 1:
         return others[0]
     seen = ", ".join(f"{key} {arrays[key].shape}" for key in arrays) or "nothing"
-    raise UserError(f"'{path}' holds {seen}; name the array of images `images`, of 3 or 4 axes")
+    raise UserError(
+        f"'{path}' holds {seen}; give the array of images 3 or 4 axes and the name `images`"
+    )
 
 
 def _channels_last(array: np.ndarray, place: str) -> Rows:
@@ -128,7 +132,7 @@ def _channels_last(array: np.ndarray, place: str) -> Rows:
 
 
 def _scale(rows: Rows, path: str) -> float:
-    """What brings the values to 0..255; see the table at the head of this module."""
+    """The factor that brings the values to 0..255; see the table at the head of this module."""
     if rows.dtype == np.uint8:
         return 1.0
     if rows.dtype == np.bool_:
@@ -143,7 +147,8 @@ def _scale(rows: Rows, path: str) -> float:
             low, high = min(low, finite.min()), max(high, finite.max())
     if high >= low and (low < 0 or high > 255):
         raise UserError(
-            f"'{path}' holds values from {low} to {high}; bring them to 0..255 as uint8, or to [0, 1] as floats"
+            f"'{path}' holds values from {low} to {high}; scale them to 0..255 as uint8, or to "
+            "[0, 1] as floats"
         )
     return 255.0 if rows.dtype.kind == "f" and high <= 1 else 1.0
 
@@ -151,7 +156,7 @@ def _scale(rows: Rows, path: str) -> float:
 def _labels(
     arrays: Mapping[str, np.ndarray], n: int, path: Path
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Class numbers and names, from integers (negative: unknown) or words."""
+    """Class numbers and names, from integers (negative for unknown) or words."""
     if "labels" not in arrays:
         return None, ()
     values = arrays["labels"]

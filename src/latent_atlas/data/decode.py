@@ -2,13 +2,13 @@
 
 One rule each, in this order:
 
-| what comes | what is done |
+| input | result |
 |---|---|
 | more than 50 million pixels | refused before decoding |
 | animated or of several pages | the first frame |
 | EXIF orientation | applied |
 | 1 bit | 0 and 255 |
-| 16-bit grey, 32-bit integers | value / 257, rounded: 65535 becomes 255; refused outside 0..65535 |
+| 16-bit grey, 32-bit integers | value / 257, rounded: 65535 is 255; refused outside 0..65535 |
 | 32-bit floats | times 255 if all lie in [0, 1], as they are if in [0, 255], else refused |
 | palette | its colours; with a transparent entry, RGBA |
 | CMYK, YCbCr, HSV | RGB by Pillow's formulas, no colour profile |
@@ -18,39 +18,152 @@ One rule each, in this order:
 | colour, 1 or 2 channels wanted | luma, 0.299 R + 0.587 G + 0.114 B |
 | grey, 3 or 4 channels wanted | three equal channels |
 | not square, `crop` | the largest centred square |
-| not square, `pad` | all of it, centred; the rest is 0: black, and transparent where there is alpha |
+| not square, `pad` | all of it, centred; the padding is 0: black, transparent with alpha |
 | too large | shrunk with Lanczos, which averages what it merges |
 | too small | enlarged with a bicubic filter |
 | already of the size | not resampled |
 """
 
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from latent_atlas.data.unpack import (
-    CHANNEL_MODES,
-    Content,
-    UndecodableError,
-    quiet,
-    read_file,
-    unpack,
-)
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images
 
-__all__ = ["Square", "decode", "open_image", "plain"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Content",
+    "Square",
+    "UndecodableError",
+    "check_size",
+    "decode",
+    "open_image",
+    "plain",
+    "quiet",
+    "read_file",
+    "unpack",
+]
+
+MAX_PIXELS = 50_000_000
+"""Images with more pixels are refused: decoded, they would fill the memory."""
+
+MAX_BYTES = 256 * 2**20
+"""Larger files and archive members are refused without being read."""
+
+_SUFFIXES = """.avif .bmp .gif .heic .heif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm
+.ppm .tga .tif .tiff .webp"""
+
+IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
+"""Suffixes of image files. Such a file is a reject if it cannot be decoded; all other files are
+ignored."""
+
+Content = bytes | UInt8[np.ndarray, "height width bands"]
+"""An encoded file, or pixels with 1 (grey), 2 (and alpha), 3 (RGB) or 4 (RGBA) channels."""
+
+CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+"""Pillow's word for each number of channels."""
+
+
+class UndecodableError(Exception):
+    """One image cannot be read or decoded; the text is the reason, for the list of rejects."""
+
+
+def read_file(path: Path) -> bytes:
+    """Read a regular file of at most `MAX_BYTES`.
+
+    Raises:
+        UndecodableError: it is larger, or is not a regular file.
+        OSError: there is no such file, or it may not be read.
+    """
+    if path.exists() and not path.is_file():
+        # Opening a named pipe would block for ever.
+        raise UndecodableError("it is not a regular file")
+    check_size(path.stat().st_size)
+    return path.read_bytes()
+
+
+def check_size(count: int) -> None:
+    """Refuse content that has too many bytes.
+
+    Raises:
+        UndecodableError: there are more than `MAX_BYTES`.
+    """
+    if count > MAX_BYTES:
+        raise UndecodableError(f"it has more than {MAX_BYTES // 2**20} MiB")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Turn Pillow's warning about huge images into an error, and drop its remarks on odd metadata.
+
+    Warning filters belong to the process: enter this once, outside the threads that decode.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def unpack(content: Content, enough: int) -> Image.Image:
+    """Decode to an upright image, in the mode in which it is stored.
+
+    Arguments:
+        content: An encoded file or an array of pixels.
+        enough: JPEG files may be decoded at a half, a quarter or an eighth of their size, while both
+            sides keep this many pixels.
+
+    Raises:
+        UndecodableError: the content is empty, damaged, too large, or of an unknown format.
+    """
+    if isinstance(content, np.ndarray):
+        mode = CHANNEL_MODES[content.shape[2]]
+        return Image.fromarray(np.ascontiguousarray(content.squeeze(2) if mode == "L" else content))
+    if not content:
+        raise UndecodableError("the file is empty")
+    try:
+        image = Image.open(io.BytesIO(content), formats=_formats())
+        width, height = image.size
+        if width * height <= MAX_PIXELS:
+            image.draft(None, (enough, enough))
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UndecodableError(f"it has more than {MAX_PIXELS:,} pixels") from None
+    except Image.UnidentifiedImageError:
+        raise UndecodableError("its format is unknown") from None
+    # On damaged files decoders raise almost anything, from SyntaxError to struct.error; none of it
+    # may end a run.
+    except Exception as error:
+        raise UndecodableError(f"{type(error).__name__}: {error}") from None
+    raise UndecodableError(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Names of the formats to try; none of them starts another program, as EPS does."""
+    Image.init()
+    wanted = "AVIF BMP GIF ICO JPEG JPEG2000 MPO PNG PPM TGA TIFF WEBP"
+    return tuple(name for name in wanted.split() if name in Image.OPEN)
 
 
 @dataclass(frozen=True)
 class Square:
-    """What every image becomes.
+    """The shape that every image is brought to.
 
     Arguments:
         size: Side in pixels.
@@ -74,7 +187,7 @@ def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
         Of shape (channels, size, size), in 0..255.
 
     Raises:
-        UndecodableError: the content is no image that can be decoded.
+        UndecodableError: the content cannot be decoded.
 
     Examples:
         >>> decode(np.full((2, 2, 1), 7, np.uint8), Square(1, 3)).flatten().tolist()
@@ -142,7 +255,7 @@ def plain(image: Image.Image) -> Image.Image:
         return image.convert("RGBA")
     if mode in ("P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"):
         return image.convert("RGBA" if transparent and mode in ("P", "RGB") else "RGB")
-    raise UndecodableError(f"its mode {mode} has no rule")
+    raise UndecodableError(f"its colour mode {mode} is not supported")
 
 
 def _from_long_integers(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
@@ -150,7 +263,7 @@ def _from_long_integers(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise UndecodableError(
-            f"its integers go from {values.min()} to {values.max()}, 0 to 65535 are understood"
+            f"its integers go from {values.min()} to {values.max()}, not 0 to 65535"
         )
     return ((values + 128) // 257).astype(np.uint8)
 
@@ -159,9 +272,7 @@ def _from_floats(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
     values = np.asarray(image)
     low, high = values.min(), values.max()
     if not (low >= 0 and high <= 255):
-        raise UndecodableError(
-            f"its values go from {low} to {high}, [0, 1] and [0, 255] are understood"
-        )
+        raise UndecodableError(f"its values go from {low} to {high}, not 0 to 1 or 0 to 255")
     return np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
 
 

@@ -1,7 +1,8 @@
 """Images in folders and in archives.
 
-Files without an image suffix and hidden ones (a name or folder that begins with a dot) are ignored; files with
-one that turn out to be no image are rejects. The first folder below the root is the label.
+Ignored are files without an image suffix, and hidden files (a name or folder that begins with a
+dot). Files with an image suffix that cannot be decoded are rejects. The first folder below the root
+is the label.
 """
 
 import os
@@ -9,24 +10,25 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from latent_atlas.data.source import Item, Source, label_by_folder, refuse_bomb
-from latent_atlas.data.unpack import (
+from latent_atlas.data.decode import (
     IMAGE_SUFFIXES,
     MAX_BYTES,
     UndecodableError,
     check_size,
     read_file,
 )
+from latent_atlas.data.source import Item, Source, label_by_folder, refuse_bomb
 from latent_atlas.errors import UserError
 
 __all__ = ["folder_source", "tar_source", "zip_source"]
 
 
 def folder_source(root: Path) -> Source:
-    """All images below a folder, links followed, each real folder visited once.
+    """All images below a folder; links are followed, and each real folder is visited once.
 
     Arguments:
         root: An existing folder.
@@ -44,7 +46,7 @@ def folder_source(root: Path) -> Source:
 
 
 def _walk(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
-    """Visit files in sorted order; `visited` holds (device, inode) of folders, so that a loop of links ends."""
+    """Files in sorted order; `visited` has (device, inode) of folders, so that link loops end."""
     try:
         status = folder.stat()
         if (status.st_dev, status.st_ino) in visited:
@@ -53,7 +55,8 @@ def _walk(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
         raise UserError(
-            f"cannot read the folder '{folder}' ({error.strerror}); make it readable or move it out of the source"
+            f"cannot read the folder '{folder}' ({error.strerror}); make it readable, or move it "
+            "out of the source"
         ) from None
     for entry in entries:
         if entry.name.startswith("."):
@@ -70,26 +73,23 @@ def zip_source(path: Path) -> Source:
     """All images in a zip archive; nothing is unpacked to the disk.
 
     Raises:
-        UserError: the archive is damaged, or unpacks to far too much.
+        UserError: the archive is damaged, or unpacks to far more than its own size.
     """
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise _damaged(path, error) from None
-    members = archive.infolist()
-    try:
+    with ExitStack() as opened:
+        try:
+            archive = opened.enter_context(zipfile.ZipFile(path))
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise _damaged(path, error) from None
+        members = archive.infolist()
         refuse_bomb(path, path.stat().st_size, sum(member.file_size for member in members))
-    except UserError:
-        archive.close()
-        raise
-    found = label_by_folder(
-        [
-            Item(_name(member.filename), partial(_read_zipped, archive, member))
-            for member in members
-            if not member.is_dir() and _is_image(_name(member.filename))
-        ]
-    )
-    return Source(found.items, found.label_names, close=archive.close)
+        found = label_by_folder(
+            [
+                Item(_name(member.filename), partial(_read_zipped, archive, member))
+                for member in members
+                if not member.is_dir() and _is_image(_name(member.filename))
+            ]
+        )
+        return Source(found.items, found.label_names, close=opened.pop_all().close)
 
 
 def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -103,42 +103,39 @@ def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 def tar_source(path: Path) -> Source:
     """All images in a tar archive, compressed or not; nothing is unpacked to the disk.
 
-    Members are read in the order in which they lie there: a compressed archive can only be read forwards.
+    Members are read in the order of the archive, as a compressed one can only be read forwards.
 
     Raises:
-        UserError: the archive is damaged, or unpacks to far too much.
+        UserError: the archive is damaged, or unpacks to far more than its own size.
     """
-    archive = tarfile.open(path)  # noqa: SIM115 - closed by Source.close
-    try:
-        members = list(_tar_members(archive, path))
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        archive.close()
-        raise _damaged(path, error) from None
-    except UserError:
-        archive.close()
-        raise
-    found = label_by_folder(
-        [
-            Item(_name(member.name), partial(_read_tarred, archive, member), place=member.offset)
-            for member in members
-            if _is_image(_name(member.name))
-        ]
-    )
-    return Source(found.items, found.label_names, in_turn=True, close=archive.close)
+    with ExitStack() as opened:
+        archive = opened.enter_context(tarfile.open(path))
+        try:
+            members = list(_tar_members(archive, path))
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise _damaged(path, error) from None
+        found = label_by_folder(
+            [
+                Item(_name(one.name), partial(_read_tarred, archive, one), place=one.offset)
+                for one in members
+                if _is_image(_name(one.name))
+            ]
+        )
+        return Source(found.items, found.label_names, in_turn=True, close=opened.pop_all().close)
 
 
 def _tar_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
     packed = path.stat().st_size
     for member in archive:
-        # Before the next header is looked for, as everything up to there is unpacked on the way.
+        # Check before the next header is read: everything up to there is unpacked on the way.
         refuse_bomb(path, packed, member.offset_data + member.size)
         if not member.isdir():
             yield member
-    # tarfile takes a header that is cut for the end, and would drop what followed without a word.
+    # tarfile takes a truncated header for the end, and would drop the rest without an error.
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("it stops before its end mark")
+        raise tarfile.ReadError("it ends before its end mark")
 
 
 def _read_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -170,5 +167,5 @@ def _is_image(name: str) -> bool:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"cannot read the archive '{path}' ({error}); it is damaged: make it or fetch it again"
+        f"cannot read the archive '{path}' ({error}); it is damaged: create or download it again"
     )

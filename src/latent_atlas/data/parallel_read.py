@@ -1,4 +1,4 @@
-"""Many items at once: read, decoded and hashed by threads, with the outcome in a fixed order."""
+"""Read, decode and hash many items at once, by threads, with the results in a fixed order."""
 
 import os
 from collections import deque
@@ -9,11 +9,10 @@ from typing import TypeVar
 
 import torch
 
-from latent_atlas.data.decode import Square, decode
+from latent_atlas.data.decode import Content, Square, UndecodableError, decode
 from latent_atlas.data.imageset import Reject
 from latent_atlas.data.source import Item
 from latent_atlas.data.split import digest
-from latent_atlas.data.unpack import Content, UndecodableError
 from latent_atlas.shapes import ByteImages
 
 __all__ = ["Progress", "Reading", "digest_all", "read_all", "reject_or_content"]
@@ -30,13 +29,13 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What became of a list of items.
+    """The result of reading a list of items.
 
     Arguments:
-        images: Those that could be decoded, in the items' order.
-        kept: Their places in the list of items.
-        digests: Their contents' digests.
-        rejects: The others.
+        images: The images that could be decoded, in the order of the items.
+        kept: Their indices in the list of items.
+        digests: The digests of their contents.
+        rejects: The items that could not be read or decoded.
     """
 
     images: ByteImages
@@ -79,7 +78,7 @@ def read_all(
 
 
 def digest_all(items: tuple[Item, ...], in_turn: bool) -> list[bytes]:
-    """Digests of all contents, without decoding; those that cannot be read get the empty one."""
+    """Digests of all contents, without decoding; b"" for a content that cannot be read."""
     digests = [b""] * len(items)
     for i, outcome in _each(items, lambda _, content: digest(content), in_turn):
         if isinstance(outcome, bytes):
@@ -93,7 +92,8 @@ def reject_or_content(item: Item) -> Content | Reject:
         return item.read()
     except UndecodableError as error:
         return Reject(item.name, str(error))
-    # Readers of archives and of remote tables raise almost anything on damaged data, and none may end a run.
+    # On damaged data, readers of archives and of remote tables raise almost anything; none of it
+    # may end a run.
     except Exception as error:
         return Reject(item.name, f"{type(error).__name__}: {error}")
 
@@ -101,7 +101,7 @@ def reject_or_content(item: Item) -> Content | Reject:
 def _each(
     items: tuple[Item, ...], work: Callable[[int, Content], bytes], in_turn: bool
 ) -> Iterator[tuple[int, bytes | Reject]]:
-    """Do `work` on each item's content; yields the item's number and the result, by ascending place."""
+    """Apply `work` to the content of each item; yields (index, result) by ascending place."""
 
     def finish(i: int, content: Content | Reject) -> tuple[int, bytes | Reject]:
         if isinstance(content, Reject):
@@ -128,7 +128,7 @@ def _each(
 def _in_threads(
     work: Callable[[list[Given]], list[Result]], chunks: Iterable[list[Given]]
 ) -> Iterator[Result]:
-    """Apply `work` to chunks taken a few ahead, so that what is read and not yet decoded stays small."""
+    """Apply `work` to chunks, reading only a few of them ahead of the decoding."""
     pending: deque[Future[list[Result]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         for chunk in chunks:

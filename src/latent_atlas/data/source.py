@@ -1,11 +1,11 @@
-"""What every kind of source offers: named items that are read when their turn comes."""
+"""What every kind of source is: a list of named items that are read later."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from latent_atlas.data.unpack import Content
+from latent_atlas.data.decode import Content
 from latent_atlas.errors import UserError
 
 __all__ = ["Item", "Source", "label_by_folder", "refuse_bomb"]
@@ -20,10 +20,10 @@ class Item:
 
     Arguments:
         name: Relative path, archive member or `row:17`.
-        read: Returns the content; whatever it raises makes the item a reject.
+        read: Returns the content; any exception makes the item a reject.
         label: Class number, -1 where it is not known.
-        held_out: True and False where the source itself says so, None where the content is to decide.
-        place: Where in the source it lies: items are read in this order.
+        held_out: Whether the source holds the image out; None lets the content decide.
+        place: Its position in the source: items are read in this order.
     """
 
     name: str
@@ -35,15 +35,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Source:
-    """The items of one source, in the order that the set will have.
+    """The items of one source, in the order of the images to come.
 
     Arguments:
-        items: All that are meant to be images.
+        items: Everything that is meant to be an image.
         label_names: Names of the classes; empty for a source without labels.
-        attributes: Known properties, one number per item each.
-        attribute_names: Names of the categories that an attribute counts, where it counts any.
+        attributes: Known properties by name, one number per item each.
+        attribute_names: Names of the categories of an attribute whose numbers are categories.
         in_turn: Items must be read one at a time, by ascending place.
-        close: Gives back open files.
+        close: Closes the open files.
     """
 
     items: tuple[Item, ...]
@@ -61,7 +61,8 @@ def label_by_folder(items: list[Item]) -> Source:
         items: With slashes in their names; without labels.
 
     Examples:
-        >>> found = [Item(name, bytes) for name in ("cats/2.png", "cats/1.png", "dogs/1.png", "odd.png")]
+        >>> names = ("cats/2.png", "cats/1.png", "dogs/1.png", "odd.png")
+        >>> found = [Item(name, bytes) for name in names]
         >>> [(item.name, item.label) for item in label_by_folder(found).items]
         [('cats/1.png', 0), ('cats/2.png', 0), ('dogs/1.png', 1), ('odd.png', -1)]
     """
@@ -80,13 +81,13 @@ def refuse_bomb(path: object, packed: int, unpacked: int) -> None:
     Arguments:
         path: The archive, for the message.
         packed: Its size in bytes.
-        unpacked: What its members say they hold in all, in bytes.
+        unpacked: The total size of its members, as the archive states it, in bytes.
 
     Raises:
         UserError: more than 1 GiB and more than 200 times the archive's size.
     """
     if unpacked > max(_BOMB_BYTES, _BOMB_RATIO * packed):
         raise UserError(
-            f"'{path}' of {packed:,} bytes says that it unpacks to {unpacked:,}, over {_BOMB_RATIO} times as many; "
-            "unpack it and give the folder, if you trust it"
+            f"'{path}' has {packed:,} bytes and says that it unpacks to {unpacked:,}, over "
+            f"{_BOMB_RATIO} times as many; if you trust it, unpack it and give the folder"
         )

@@ -3,7 +3,7 @@
 from torch import nn
 
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.config.run import ModelConfig
+from latent_atlas.config.model import ModelConfig
 from latent_atlas.nn.autoencoder import Decoder, Encoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights

@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from latent_atlas.config.run import ModelConfig
+from latent_atlas.config.model import ModelConfig
 from latent_atlas.report.captions import PICTURES, TERMS
 from latent_atlas.report.frame import figure, framed, section
 from latent_atlas.report.plots.lines import curves_picture
@@ -49,7 +49,7 @@ def _page(folder: Folder) -> str:
 def _lead(folder: Folder) -> str:
     model, made = folder.config.model, folder.made
     return (
-        f"{_size(model)}, latent dimension {model.latent_dim}, training arm {escape(folder.config.train.arm)}; run "
+        f"{_size(model)}, latent dimension {model.latent_dim}, training mode {escape(folder.config.train.mode)}; run "
         f'<code>{escape(folder.path.name)}</code> of <time datetime="{made.isoformat(timespec="minutes")}">'
         f"{made.day} {made:%B %Y, %H:%M}</time>"
     )

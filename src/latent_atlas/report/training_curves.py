@@ -43,7 +43,7 @@ def progress(records: list[dict[str, Any]]) -> list[Curves]:
     """Panels of training curves.
 
     Arguments:
-        records: The log: each with a phase, a step, and whatever numbers that training arm has. Numbers that this
+        records: The log: each with a phase, a step, and whatever numbers that training mode has. Numbers that this
             version does not know get a panel of their own, under their names.
     """
     logged = [r for r in records if _is_number(r.get("step"))]

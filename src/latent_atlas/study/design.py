@@ -167,7 +167,7 @@ class Design:
     def run_config(self, cell: Cell, device: str) -> Config:
         """The configuration of a cell's run."""
         c = self.config
-        train = replace(c.train, arm=cell.mode, seed=c.train.seed + cell.seed, device=device)
+        train = replace(c.train, mode=cell.mode, seed=c.train.seed + cell.seed, device=device)
         return replace(c, train=train, map=replace(c.map, boundary="prior", z_real="samples"))
 
     def to_json(self) -> str:

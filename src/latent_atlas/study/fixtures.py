@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.config.run import Config, DataConfig
+from latent_atlas.config.data import DataConfig
+from latent_atlas.config.run import Config
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import load_images, open_source
 from latent_atlas.errors import UserError

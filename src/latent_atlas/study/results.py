@@ -43,7 +43,7 @@ class StudyResults:
         if self._run.file("study.json").exists() and not design.continues(self.design()):
             raise UserError(
                 f"{self.path} holds a study with other settings or images, whose cells cannot be mixed with these; "
-                "repeat its command to go on with it (more --seeds, --arms or --boundaries are fine), or choose "
+                "repeat its command to go on with it (more --seeds, --modes or --boundaries are fine), or choose "
                 "another --out"
             )
         try:

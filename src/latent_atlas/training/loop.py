@@ -150,7 +150,7 @@ def fit_map(
     if config.map.z_real == "means":
         held_out = held_out.points()
     generator = seeded_generator(config.train.seed, 2, device=codes.means.device)
-    if config.train.arm != "separate":
+    if config.train.mode != "separate":
         return LatentMap.from_network(model.latent_discriminator, held_out, generator=generator)
     return LatentMap.fit(
         codes.means,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
-from latent_atlas.config.run import Config, TrainConfig
+from latent_atlas.config.run import Config
+from latent_atlas.config.training import TrainConfig
 from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.device import Engine
 from latent_atlas.nn.vaegan import VAEGAN
@@ -106,7 +107,7 @@ class TrainStep:
         record: dict[str, Tensor] = {}
         if self.config.adversarial != "none" and batch.step > self.config.discriminator_start:
             record |= self.update("image_discriminator", *self.image_discriminator_loss(batch))
-        if self.config.arm != "separate":
+        if self.config.mode != "separate":
             record |= self.update("latent_discriminator", *self.latent_discriminator_loss(batch))
         record |= self.update("autoencoder", *self.autoencoder_loss(batch))
         self.average_weights(batch.step)
@@ -178,7 +179,7 @@ class TrainStep:
                     decoded, terms["reconstruction"], batch
                 )
             loss, terms = loss + added, terms | added_terms
-        if t.arm == "adversarial":
+        if t.mode == "adversarial":
             with frozen(m.latent_discriminator):
                 terms["latent_fooling"] = losses.latent_fooling(m.latent_discriminator(z))
             loss = loss + t.fool_weight * terms["latent_fooling"]

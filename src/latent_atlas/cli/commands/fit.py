@@ -1,30 +1,69 @@
-"""The command `fit`: anyone's codes in, a run without images and without a model out."""
+"""The command `fit`: codes of any model in; a run with a map, without images or networks, out."""
 
 import json
 import math
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from latent_atlas.cli.arguments import add_device, add_settings
 from latent_atlas.cli.console import Console, losses_in_words
-from latent_atlas.config.run import Config, DataConfig, with_settings
+from latent_atlas.config.data import DataConfig
+from latent_atlas.config.density_ratio import BOUNDARIES
+from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 
-__all__ = ["fit"]
+__all__ = ["add_arguments", "fit"]
 
 MAP_FLAGS = ("boundary", "levels", "steps", "members")
 TRAIN_FLAGS = ("seed", "device")
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `fit`."""
+    parser.add_argument(
+        "codes",
+        metavar="CODES",
+        help="a .npy file of codes, shape (n, d) or (n, c, h, w); or an .npz or .safetensors file "
+        "with means and, if known, log_variances and labels",
+    )
+    parser.add_argument("--out", metavar="RUN", required=True, help="run folder to create")
+    parser.add_argument(
+        "--boundary",
+        metavar="B",
+        help=f"distribution of the fake codes: {', '.join(BOUNDARIES)} (default: prior)",
+    )
+    parser.add_argument(
+        "--levels",
+        type=int,
+        metavar="N",
+        help="noise levels (default: as many as the distance from the boundary needs)",
+    )
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="at most this many training steps (default: 4000)"
+    )
+    parser.add_argument(
+        "--members", type=int, metavar="N", help="discriminators whose mean is the map (default: 1)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="random seed of the split, weights and batches (default: 0)",
+    )
+    add_device(parser)
+    add_settings(parser, "any other setting of the map, such as map.width=64; repeatable")
+
+
 def fit(given: Namespace, console: Console) -> None:
-    """Learn the map of codes from anywhere, and draw it."""
+    """Fit a map to the codes in a file, and draw it."""
     from latent_atlas.codes.files import read_collection
     from latent_atlas.device import pick_device
     from latent_atlas.runs import Run
     from latent_atlas.training.codes_run import fit as fit_run
 
     config = _chosen_config(given)
-    pick_device(config.train.device)
-    collection = read_collection(Path(given.latents))
+    pick_device(config.train.device)  # an unknown device fails before the codes are read
+    collection = read_collection(Path(given.codes))
     run = Run(Path(given.out))
     run.claim()
     with console.progress() as advance:
@@ -39,12 +78,13 @@ def fit(given: Namespace, console: Console) -> None:
         console.say(note)
     picture = _draw(run.path, config.train.device, console)
     measured = latent_map.calibration
+    normalisation = math.exp(min(measured.log_normalising_constant, 700.0))
     lines = [
-        f"map  E_r[exp l] = {math.exp(min(measured.log_normalising_constant, 700.0)):.2f}, "
+        f"map  normalisation E_r[exp l] = {normalisation:.2f} (ideally 1), "
         f"KL(q || {latent_map.boundary.name}) about {measured.kl:z.1f} nats, "
         f"{measured.levels} level{'s' if measured.levels > 1 else ''}",
         measured.verdict(),
-        f"look at {picture}" if picture else f"the run is {run.path}",
+        f"open {picture}" if picture else f"the run is in {run.path}",
     ]
     numbers = {
         "run": str(run.path),
@@ -56,22 +96,23 @@ def fit(given: Namespace, console: Console) -> None:
 
 
 def _chosen_config(given: Namespace) -> Config:
-    """The defaults, with the flags and then the settings of the command line applied."""
+    """The defaults, changed by the flags and then by the values of --set."""
     other = [setting for setting in given.settings if not setting.startswith("map.")]
     if other:
         raise UserError(
-            f"fit learns a map and nothing else, so --set takes such as map.width=64; it got '{other[0]}'"
+            f"--set {other[0]}: fit trains only a map, so it takes settings of section map alone, "
+            "such as map.width=64"
         )
     flags = {f"map.{flag}": getattr(given, flag) for flag in MAP_FLAGS}
     flags |= {f"train.{flag}": getattr(given, flag) for flag in TRAIN_FLAGS}
     settings = [
         f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
     ]
-    return with_settings(Config(data=DataConfig(source=given.latents)), settings + given.settings)
+    return with_settings(Config(data=DataConfig(source=given.codes)), settings + given.settings)
 
 
 def _draw(run: Path, device: str, console: Console) -> Path | None:
-    """Draw the map into the run; a map that cannot be drawn is a map all the same."""
+    """Draw the map into the run folder; None, with a remark, if the map cannot be drawn."""
     import torch
 
     from latent_atlas.atlas.atlas import Atlas
@@ -82,8 +123,8 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
     atlas = Atlas.load(run, device=device)
     try:
         a, b, c = example_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
-        journeys = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
-        return save(draw_map(atlas, (a, b, c), journeys), run / "map.png")
+        paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
+        return save(draw_map(atlas, (a, b, c), paths), run / "map.png")
     except UserError as error:
-        console.say(f"there is no picture of the map: {error}")
+        console.say(f"the map is not drawn: {error}")
         return None

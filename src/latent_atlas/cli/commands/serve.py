@@ -1,4 +1,4 @@
-"""The command `serve`: a run, or a synthetic atlas, in the browser."""
+"""The command `serve`: the explorer of a run, or of a synthetic atlas, in the browser."""
 
 import importlib.util
 import re
@@ -6,11 +6,12 @@ import secrets
 import sys
 import threading
 import webbrowser
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latent_atlas.cli.arguments import add_device
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
 
@@ -19,19 +20,56 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-__all__ = ["listen", "serve", "url_of"]
+__all__ = ["add_arguments", "listen", "serve", "url_of"]
 
 NEEDED = ("fastapi", "uvicorn")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `serve`."""
+    parser.add_argument(
+        "folder",
+        metavar="RUN",
+        nargs="?",
+        help="run folder, also of a run that is still training (default: as with --demo)",
+    )
+    parser.add_argument(
+        "--demo", action="store_true", help="show a synthetic atlas, made in seconds without a run"
+    )
+    parser.add_argument(
+        "--host",
+        metavar="H",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s, this machine only)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        metavar="N",
+        default=8765,
+        help="port to listen on, 0 for any free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--token",
+        metavar="T",
+        help="token that visitors must give (default: none on this machine only, else a random "
+        "one)",
+    )
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="do not open a browser"
+    )
+    add_device(parser)
 
 
 def serve(given: Namespace, console: Console) -> None:
     """Serve the explorer until Ctrl-C."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"serve needs {' and '.join(missing)}; pip install latent-atlas[serve]")
+        raise UserError(f"serve needs {' and '.join(missing)}; pip install 'latent-atlas[serve]'")
     if given.folder is not None and given.demo:
         raise UserError(
-            "--demo serves a synthetic atlas, and a run was given; leave one of them out"
+            f"--demo shows a synthetic atlas, but the run {given.folder} is named too; leave one "
+            "of them out"
         )
     import uvicorn
 
@@ -39,7 +77,7 @@ def serve(given: Namespace, console: Console) -> None:
     with listen(given.host, given.port) as listening:
         app = _app(given, token, console)
         url = url_of(given.host, listening.getsockname()[1], token)
-        console.result({"url": url}, f"the explorer is at {url}\nCtrl-C ends it")
+        console.result({"url": url}, f"the explorer is at {url}\npress Ctrl-C to stop it")
         if sys.stdout.isatty() and given.browser and not given.json:
             threading.Timer(0.5, webbrowser.open, [url]).start()
         settings = {
@@ -48,27 +86,29 @@ def serve(given: Namespace, console: Console) -> None:
             "server_header": False,
             "timeout_graceful_shutdown": 2,
         }
-        with suppress(KeyboardInterrupt):  # which is how it is ended
+        with suppress(KeyboardInterrupt):  # Ctrl-C ends the server
             uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
 
 
 def _token(given: Namespace) -> str | None:
-    """The token to ask for: the one given, or a new one where others than this machine can ask.
+    """The token to ask visitors for: --token, or a random one if other machines can connect.
 
     Raises:
-        UserError: it is too short, or cannot be written in an address.
+        UserError: the token is too short, or has characters that a URL cannot hold.
     """
     from latent_atlas.explorer.server.security import LOOPBACK
 
     if given.token is None:
         return None if given.host in LOOPBACK else secrets.token_urlsafe(24)
     if not re.fullmatch(r"[\w-]{8,200}", given.token, re.ASCII):
-        raise UserError("--token takes 8 letters, digits, - and _ or more; choose another one")
+        raise UserError(
+            f"--token has {len(given.token)} characters; choose 8 to 200 letters, digits, - and _"
+        )
     return given.token
 
 
 def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
-    """The application, for a finished run, one that is training, or the synthetic atlas."""
+    """The web application for a finished run, a run that is training, or the synthetic atlas."""
     from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.device import pick_device
     from latent_atlas.explorer.demo.atlas import demo_atlas
@@ -77,25 +117,23 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
 
     device = given.device or "auto"
     if given.folder is None:
-        console.say("no run was given, so a synthetic atlas is made; that takes some seconds")
+        console.say("making a synthetic atlas; that takes some seconds")
         return make_app(
             demo_atlas(device=pick_device(device)), token=token, address=given.host, demo=True
         )
     run = Run(Path(given.folder))
-    run.config()  # a folder that holds no run is said before the server starts
+    run.config()  # fails early if the folder holds no run
     atlas = Atlas.load(run.path, device=device) if run.file("map.safetensors").is_file() else None
     if atlas is None:
-        console.say(
-            f"{run.path} has no map yet, so its training is shown; the map appears when it is there"
-        )
+        console.say(f"{run.path} has no map yet: the explorer shows the training, and then the map")
     return make_app(atlas, run=run.path, token=token, address=given.host, device=device)
 
 
 def listen(host: str, port: int) -> "socket.socket":
-    """A socket bound to the address.
+    """A listening socket.
 
     Raises:
-        UserError: the port is taken or may not be had, or there is no such address.
+        UserError: the port is taken or forbidden, or this machine has no such address.
     """
     import socket
 
@@ -104,18 +142,18 @@ def listen(host: str, port: int) -> "socket.socket":
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen()  # from now on whoever opens the address waits, and is not refused
+        listening.listen()  # from now on a visitor waits instead of being refused
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(
-            f"{host} port {port} cannot be had ({reason}); choose another --port or --host"
+            f"cannot listen on {host} port {port} ({reason}); choose another --port or --host"
         ) from None
     return listening
 
 
 def url_of(host: str, port: int, token: str | None) -> str:
-    """The address to open."""
+    """The URL to open in a browser."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}.get(
         host, f"[{host}]" if ":" in host else host
     )

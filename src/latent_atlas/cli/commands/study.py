@@ -1,12 +1,13 @@
-"""The command `study`: plan, time, cells over processes, and the answers."""
+"""The command `study`: plan the ablation study, estimate its time, run it, print its answers."""
 
 import json
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import preset_of
+from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
 from latent_atlas.cli.console import Console
+from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.run import with_settings
 from latent_atlas.errors import UserError
 
@@ -16,18 +17,82 @@ if TYPE_CHECKING:
     from latent_atlas.study.run import Conclusion
     from latent_atlas.study.timing import Estimate
 
-__all__ = ["study"]
+__all__ = ["add_arguments", "study"]
 
 WORDS = {
-    "run": "runs: E, G and D_x, each with a fresh probe D_z",
-    "map": "maps: a D_z against each boundary",
-    "sizes": "sample sizes: D_z beside a discriminator of images",
-    "pullback": "discriminators of images as maps of Z",
+    "run": "runs: E, G and D_x, each with a new D_z to evaluate its codes",
+    "map": "maps: one D_z per boundary and kind of real codes",
+    "sizes": "sample sizes: D_z compared with an image discriminator",
+    "pullback": "image discriminators used as maps of Z",
 }
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `study`."""
+    parser.add_argument("source", metavar="SOURCE", help=SOURCE)
+    parser.add_argument(
+        "--out",
+        metavar="STUDY",
+        required=True,
+        help="study folder to create; the same command again continues it",
+    )
+    parser.add_argument(
+        "--budget",
+        metavar="B",
+        default="small",
+        help="size of each run: small (default; minutes on two cores) or full (needs a GPU)",
+    )
+    parser.add_argument(
+        "--preset",
+        metavar="P",
+        help="configuration of the runs, before the budget (default: as for train)",
+    )
+    parser.add_argument(
+        "--modes",
+        metavar="M,M",
+        help="training modes to compare, of separate, online, adversarial (default: all)",
+    )
+    parser.add_argument(
+        "--boundaries",
+        metavar="B,B",
+        help=f"boundaries to compare, of {', '.join(BOUNDARIES)} (default: "
+        "prior,box,radius,density,mixture)",
+    )
+    parser.add_argument(
+        "--z-real",
+        metavar="Z,Z",
+        help="real codes to compare, of samples (of q(z|x)) and means (default: both)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        default=3,
+        help="repetitions of each run; the tests need 3 or more (default: 3)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="use at most N images")
+    parser.add_argument(
+        "--extractor",
+        metavar="E",
+        help="feature extractor, as for evaluate (default: a classifier if there are classes)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes at a time (default: one per core, or four per GPU)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the plan and its time, and train nothing"
+    )
+    add_device(parser)
+    add_settings(
+        parser, "any other setting of the runs and maps, such as train.steps=800; repeatable"
+    )
+
+
 def study(given: Namespace, console: Console) -> None:
-    """Do whatever is left of a study, and answer its questions."""
+    """Run the cells of a study that are not done yet, and answer its questions."""
     from latent_atlas.study.results import StudyResults
     from latent_atlas.study.run import conclude
     from latent_atlas.study.scheduler import run_cells, worker_devices
@@ -46,7 +111,7 @@ def study(given: Namespace, console: Console) -> None:
     console.say(_plan(plan))
     if given.dry_run:
         numbers = {"cells": [cell.name for cell in left], "seconds": plan.total}
-        console.result(numbers, "nothing was done, as --dry-run asks")
+        console.result(numbers, "--dry-run: nothing was trained")
         return
     with console.progress() as advance:
         ended = [len(cells) - len(left)]
@@ -78,13 +143,14 @@ def _design(given: Namespace) -> "Design":
     ]
     for setting in given.settings:
         if setting.startswith(
-            ("train.arm=", "train.seed=", "train.device=", "map.boundary=", "map.z_real=")
+            ("train.mode=", "train.seed=", "train.device=", "map.boundary=", "map.z_real=")
         ):
             raise UserError(
-                f"'{setting}' is what a study varies itself; use --arms, --boundaries, --z-real, --device"
+                f"--set {setting}: a study varies this itself; use --modes, --boundaries, "
+                "--z-real, --seeds or --device"
             )
     config = with_settings(config, settings + given.settings)
-    named = {"modes": given.arms, "boundaries": given.boundaries, "z_real": given.z_real}
+    named = {"modes": given.modes, "boundaries": given.boundaries, "z_real": given.z_real}
     chosen = {
         name: tuple(dict.fromkeys(w.strip() for w in words.split(",")))
         for name, words in named.items()
@@ -100,7 +166,7 @@ def _estimated(
     devices: list[str],
     console: Console,
 ) -> "Estimate":
-    """By cells that are done where there are some of every kind that is left, else by a rehearsal."""
+    """The time left: from finished cells if every kind has some, else from a rehearsal."""
     import torch
 
     from latent_atlas.study.timing import estimate, rehearse
@@ -110,7 +176,7 @@ def _estimated(
         known.setdefault(cell.kind, []).append(numbers["seconds"])
     seconds = {kind: sum(times) / len(times) for kind, times in known.items()}
     if not {cell.kind for cell in left} <= set(known):
-        console.say("rehearsal: a few steps of everything, to say how long it will take")
+        console.say("running a few steps of everything to estimate the time")
         threads = torch.get_num_threads()
         torch.set_num_threads(threads if len(devices) == 1 else 1)  # as the processes will compute
         seconds = rehearse(design, devices[0])
@@ -119,7 +185,7 @@ def _estimated(
 
 
 def _plan(plan: "Estimate") -> str:
-    """The plan in words."""
+    """The plan in words: the number of cells of each kind, and the time."""
     if not plan.left:
         return "nothing is left to do"
     lines = [
@@ -127,7 +193,7 @@ def _plan(plan: "Estimate") -> str:
         for kind, count in plan.left.items()
     ]
     return "\n".join(
-        ["to do:", *lines, f"at most about {_time(plan.total)} in all, measured on this machine"]
+        ["to do:", *lines, f"at most about {_time(plan.total)} in total, measured on this machine"]
     )
 
 
@@ -138,11 +204,12 @@ def _time(seconds: float) -> str:
 
 
 def _tell(found: "Conclusion", given: Namespace, console: Console) -> None:
-    """The answers in words, and all numbers as JSON."""
+    """Print the answers; all numbers as JSON."""
     lines = [f"{one.title}\n  {one.answer[0]}" for one in found.questions]
     if found.failures:
         lines.append(
-            f"{len(found.failures)} cells failed; the page names them, and the same command tries them again"
+            f"{len(found.failures)} cells failed; the page names them, and the same command tries "
+            "them again"
         )
     numbers = {"study": given.out, "page": str(found.page), **found.as_json()}
-    console.result(numbers, "\n".join([*lines, f"look at {found.page}"]))
+    console.result(numbers, "\n".join([*lines, f"open {found.page}"]))

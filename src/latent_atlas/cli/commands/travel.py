@@ -87,20 +87,21 @@ def _remarks(given: Namespace, atlas: "Atlas", journeys: "Journeys") -> list[str
 
 def _check(given: Namespace) -> None:
     """One sentence on what does not go together."""
-    one = [flag for flag in ("explore", "along", "repair") if getattr(given, flag)]
+    one = [flag for flag in ("random_walk", "traverse", "project") if getattr(given, flag)]
     if len(given.places) == 1 and not one:
         raise UserError(
-            "a journey has two ends and one place was given; give another, or --explore, --along or --repair"
+            "a path needs two images and one was given; give another, or --random-walk, --traverse "
+            "or --project"
         )
-    if given.explore and given.along:
-        raise UserError("--explore and --along are two journeys; choose one of them")
-    if len(given.places) > 1 and (given.explore or given.along):
-        flag = "--explore" if given.explore else "--along"
+    if given.random_walk and given.traverse:
+        raise UserError("--random-walk and --traverse are two different paths; choose one of them")
+    if len(given.places) > 1 and (given.random_walk or given.traverse):
+        flag = "--random-walk" if given.random_walk else "--traverse"
         raise UserError(
-            f"{flag} starts from one place and {len(given.places)} were given; leave the others out"
+            f"{flag} starts from one image and {len(given.places)} were given; leave the others out"
         )
-    if given.along is None and (given.by, given.to) != (None, None):
-        raise UserError("--by and --to say how far to go --along an attribute; name it")
+    if given.traverse is None and (given.by, given.to) != (None, None):
+        raise UserError("--by and --to need an attribute to change; name it with --traverse")
     one_only = [
         flag
         for flag in ("planners", "closed", "pace")
@@ -108,16 +109,16 @@ def _check(given: Namespace) -> None:
     ]
     if one_only:
         raise UserError(
-            f"--{one_only[0].removesuffix('s')} is for journeys between places, and one was given"
+            f"--{one_only[0].removesuffix('s')} needs two images or more and one was given"
         )
 
 
 def _places(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor":
-    """Codes of the places, shape (k, d); with --repair those outside of the population at its edge."""
+    """Codes of the places, shape (k, d); with --project those of low density at the threshold."""
     import torch
 
     codes = torch.stack([code_at(atlas, place) for place in given.places])
-    if not given.repair or (len(codes) == 1 and not (given.explore or given.along)):
+    if not given.project or (len(codes) == 1 and not (given.random_walk or given.traverse)):
         return codes
     climbed = atlas.project(codes)
     for place, moved in zip(given.places, climbed.metrics["moved"].tolist(), strict=True):
@@ -133,25 +134,25 @@ def _from_one(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int) -
     from latent_atlas.travel.random_walk import random_walk
     from latent_atlas.travel.traversal import traverse
 
-    if given.explore:
+    if given.random_walk:
         settings = _settings(given.settings, _defaults(random_walk))
         return {
-            "explore": atlas.random_walk(
+            "random walk": atlas.random_walk(
                 places, frames=frames, generator=_generator(given, atlas), **settings
             )
         }
-    if given.along:
+    if given.traverse:
         settings = _settings(given.settings, _defaults(traverse)) | {
             "by": given.by,
             "to": given.to,
             "frames": frames,
         }
         return {
-            f"along {given.along}": atlas.traverse(
-                places, given.along, keep=given.preserve, **settings
+            f"traverse {given.traverse}": atlas.traverse(
+                places, given.traverse, keep=given.preserve, **settings
             )
         }
-    return {"repair": atlas.project(places, **_settings(given.settings, _defaults(atlas.project)))}
+    return {"project": atlas.project(places, **_settings(given.settings, _defaults(atlas.project)))}
 
 
 def _between(

@@ -75,7 +75,7 @@ def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMa
     model.encoder.load_state_dict(weights_of(tensors, "average/encoder."))
     parts = [model.encoder(some.float() / 255) for some in images.split(BATCH)]
     codes = Codes(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    if config.train.arm == "separate":
+    if config.train.mode == "separate":
         return int(about["step"]), codes.means, None
     tensors, _ = read_tensors(run.file(STATE), prefix="model/latent_discriminator.")
     model.latent_discriminator.load_state_dict(weights_of(tensors, "model/latent_discriminator."))

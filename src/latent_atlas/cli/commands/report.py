@@ -1,0 +1,95 @@
+"""The command `report`: the page of a run, or with `--interactive` the explorer as a folder."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from latent_atlas.cli.arguments import add_device, add_run
+from latent_atlas.cli.console import Console
+from latent_atlas.errors import UserError
+
+__all__ = ["add_arguments", "report", "write_page"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `report`."""
+    add_run(parser)
+    parser.add_argument(
+        "--interactive",
+        action="store_true",
+        help="write the explorer instead, as a folder that any web host can serve",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="with --interactive: folder to write (default: RUN/interactive)",
+    )
+    add_device(parser)
+
+
+def report(given: Namespace, console: Console) -> None:
+    """Draw all figures again and write the page; or write the explorer as a folder."""
+    if given.interactive:
+        _write_explorer(given, console)
+        return
+    if given.out is not None:
+        raise UserError(
+            f"--out {given.out} names the folder of an interactive report; add --interactive, or "
+            "leave --out out"
+        )
+    write_page(Path(given.folder), given.device or "auto", console)
+
+
+def write_page(run: Path, device: str, console: Console) -> None:
+    """Draw the figures of a run, write its page, and print its main numbers."""
+    from latent_atlas.report.figures.run import fill_gallery
+    from latent_atlas.report.run_page import write_report
+
+    metrics = fill_gallery(run, device=device)
+    page = write_report(run)
+    images, density, paths = metrics["reconstruction"], metrics["map"], metrics["travel"]
+    space = {name: number["value"] for name, number in metrics["geometry"].items()}
+    lines = [
+        f"reconstruction  mean squared error {images['mse']:.4f} ({images['psnr']:.1f} dB) "
+        f"on {images['images']:.0f} held-out images",
+        f"map             normalisation E_r[exp l] = {density['normaliser']:.2f} (ideally 1), "
+        f"KL(q || prior) about {density['kl']:z.1f} nats",
+        f"geometry        {100 * space['prior_inside']:.0f} % of prior samples on the manifold, "
+        f"correlation of distances in Z and in images {space['pearson']:.2f}, "
+        f"condition number of the decoder {space['condition']:.1f}",
+        "paths           off-manifold  length ratio  distance left",
+    ]
+    lines += [
+        f"  {row:14}{100 * n['outside']:11.1f} %{n['length_ratio']:14.2f}"
+        f"{100 * n['distance_left']:13.1f} %"
+        for row, n in paths.items()
+    ]
+    lines.append(f"open {page}")
+    console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))
+
+
+def _write_explorer(given: Namespace, console: Console) -> None:
+    """Write the explorer as a folder that any web host can serve."""
+    from latent_atlas.atlas.atlas import Atlas
+    from latent_atlas.explorer.static_export.export import check, write_folder
+    from latent_atlas.runs import Run
+
+    run = Run(Path(given.folder))
+    run.config()  # fails early if the folder holds no run
+    folder = run.file("interactive") if given.out is None else Path(given.out)
+    check(folder)
+    # The exported graphs belong to the device that traced them, and every machine has a CPU.
+    atlas = Atlas.load(run.path, device="cpu")
+    written = write_folder(atlas, folder, name=run.path.resolve().name, say=console.say)
+    total = sum(written.files.values())
+    lines = [
+        f"the explorer is in {folder} ({len(written.files)} files, {total / 2**20:.1f} MiB)",
+        f"any web host can serve it; here: python -m http.server --directory {folder}",
+        *written.left_out,
+    ]
+    numbers = {
+        "folder": str(folder),
+        "bytes": total,
+        "files": dict(written.files),
+        "left_out": list(written.left_out),
+    }
+    console.result(numbers, "\n".join(lines))

@@ -1,0 +1,215 @@
+"""The command `train`: images in; a run with trained networks, a map and a report out."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
+from latent_atlas.cli.commands.report import write_page
+from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.config.presets import PRESETS, quick
+from latent_atlas.config.run import Config, with_settings
+from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    from latent_atlas.runs import Run
+
+__all__ = ["add_arguments", "train", "train_and_report"]
+
+FLAGS = {
+    "data": ("fit", "max_rejects", "limit"),
+    "model": ("image_size", "channels"),
+    "train": ("mode", "steps", "batch_size", "seed", "precision", "compile", "device"),
+}
+"""The flags that are settings, by section."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `train`."""
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help=SOURCE)
+    parser.add_argument("--out", metavar="RUN", required=True, help="run folder to create")
+    parser.add_argument(
+        "--preset",
+        metavar="P",
+        help=f"configuration to start from: {', '.join(PRESETS)} (default: the one of the data set "
+        "or of the image size)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="train a smaller model, in minutes on two CPU cores"
+    )
+    parser.add_argument(
+        "--mode",
+        metavar="M",
+        help="when the latent discriminator D_z trains: separate (after the networks; default), "
+        "online (beside them) or adversarial (beside them, and the encoder trains to fool it)",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out with its own settings"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the settings, the number of parameters and the memory needed; train nothing",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="training steps of the networks")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
+    parser.add_argument(
+        "--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256 pixels"
+    )
+    parser.add_argument(
+        "--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha"
+    )
+    parser.add_argument(
+        "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
+    )
+    parser.add_argument(
+        "--max-rejects",
+        type=float,
+        metavar="F",
+        help="abort if more than this fraction of files cannot be read (default: 0.05)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="use at most N images")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="random seed of the weights, batches and noise (default: 0)",
+    )
+    parser.add_argument(
+        "--precision", metavar="P", help="floating point of the networks: 32 (default) or bf16"
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="compile the networks with torch.compile",
+    )
+    add_device(parser)
+    add_settings(
+        parser, "any other setting that --dry-run prints, such as train.kl_weight=0.001; repeatable"
+    )
+
+
+def train(given: Namespace, console: Console) -> None:
+    """Train the networks and the map, and report on them."""
+    out = Path(given.out)
+    if given.resume:
+        _refuse_settings(given)
+        train_and_report(None, out, console, resume=True)
+        return
+    if given.source is None:
+        raise UserError(
+            "no SOURCE was given; name a data set, a folder, an archive or an array, or use "
+            "--resume"
+        )
+    config = _chosen_config(given)
+    if given.dry_run:
+        _show_plan(config, console)
+    else:
+        train_and_report(config, out, console, resume=False)
+
+
+def train_and_report(config: Config | None, out: Path, console: Console, *, resume: bool) -> None:
+    """Train a run, or finish one, and write its report.
+
+    Arguments:
+        config: Settings of a new run; unused with `resume`, which reads those of the run.
+        out: The run folder.
+        console: Where progress and the result are printed.
+        resume: Continue the run in `out` instead of starting a new one.
+    """
+    from latent_atlas.runs import Run
+
+    run = Run(out)
+    if resume:
+        config = run.config()
+    else:
+        run.claim()
+    assert config is not None
+    if not run.file("map.safetensors").is_file():
+        _train(config, run, console, resume=resume)
+    write_page(out, config.train.device, console)
+
+
+def _refuse_settings(given: Namespace) -> None:
+    """A resumed run keeps its settings: refuse flags that would change them."""
+    flags = [flag for section in FLAGS.values() for flag in section]
+    refused = [flag for flag in flags if getattr(given, flag) is not None]
+    refused += [flag for flag in ("preset", "quick", "settings", "dry_run") if getattr(given, flag)]
+    if refused:
+        name = "set" if refused[0] == "settings" else refused[0].replace("_", "-")
+        raise UserError(f"--resume takes every setting from the run; leave out --{name}")
+
+
+def _chosen_config(given: Namespace) -> Config:
+    """The preset for the source, changed by the flags and then by the values of --set."""
+    config = preset_of(given.source, given.preset)
+    config = quick(config) if given.quick else config
+    flags = {
+        f"{section}.{flag}": getattr(given, flag)
+        for section, names in FLAGS.items()
+        for flag in names
+    }
+    flags["data.source"] = given.source
+    settings = [
+        f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
+    ]
+    return with_settings(config, settings + given.settings)
+
+
+def _show_plan(config: Config, console: Console) -> None:
+    """Print what a run would be, without training it."""
+    from latent_atlas.nn.footprint import footprint
+
+    size = footprint(config)
+    lines = [config.to_json().rstrip()]
+    lines += [
+        f"{name.replace('_', ' '):22} {count:>12,} parameters"
+        for name, count in size.parameters.items()
+    ]
+    lines.append(
+        f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, "
+        "besides the images"
+    )
+    numbers = {"parameters": size.parameters, "training_bytes": size.training_bytes}
+    console.result({"config": json.loads(config.to_json()), **numbers}, "\n".join(lines))
+
+
+def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
+    """Load the images and train, with progress."""
+    from latent_atlas.data.load import load_images
+    from latent_atlas.device import pick_device
+    from latent_atlas.training.loop import train as train_run
+
+    device = pick_device(config.train.device)  # an unknown device fails before the images are read
+    if not resume and device.type == "cpu" and config.train.steps > quick(config).train.steps:
+        console.say(
+            "on a CPU this can take hours or days; --quick trains a smaller model in minutes"
+        )
+    phases = {"model": "networks", "map": "map"}
+    with console.progress() as advance:
+        images = load_images(
+            config.data,
+            config.model.image_size,
+            config.model.channels,
+            progress=lambda done, total, bad: advance(
+                "images", done, total, f"{bad} unreadable" if bad else ""
+            ),
+            rejects_file=run.file("rejects.jsonl"),
+        )
+        for note in images.notes:
+            console.say(note)
+        if not resume:
+            run.begin(config)
+        latent_map = train_run(
+            images,
+            config,
+            run,
+            log=lambda entry: advance(
+                phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)
+            ),
+            resume=resume,
+        )
+    for note in latent_map.notes:
+        console.say(note)

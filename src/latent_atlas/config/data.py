@@ -1,0 +1,43 @@
+"""Where a run's images come from, and how each of them becomes a square."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from latent_atlas.config.parse import require
+
+__all__ = ["DataConfig"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images come from and how each becomes a square."""
+
+    source: str = ""
+    """A named data set (digits, faces, mnist, fashion-mnist, cifar10, celeba), `hf:OWNER/NAME` for
+    one on the Hugging Face hub, or the path of a folder, a zip or tar archive, or a .npy or .npz
+    file."""
+    fit: Literal["crop", "pad"] = "crop"
+    """How a non-square image becomes square: `crop` keeps the largest centred square, `pad` keeps
+    the whole image and pads its short side."""
+    held_out: float = 0.1
+    """Fraction of the images that no network trains on, in [0, 1). The content of an image decides
+    whether it is held out. A data set with an official test part keeps that part instead."""
+    max_rejects: float = 0.05
+    """Stop loading if more than this fraction of the files cannot be decoded, in [0, 1]."""
+    limit: int | None = None
+    """Use at most this many images, chosen by their content; null uses all."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        require(
+            0 <= self.held_out < 1,
+            f"data.held_out is {self.held_out}; choose a fraction from 0 to below 1",
+        )
+        require(
+            0 <= self.max_rejects <= 1,
+            f"data.max_rejects is {self.max_rejects}; choose a fraction from 0 to 1",
+        )
+        require(
+            self.limit is None or self.limit >= 1,
+            f"data.limit is {self.limit}; choose 1 or more, or leave it out for all images",
+        )
