@@ -139,7 +139,7 @@ def test_a_design_survives_its_file() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"modes": ("both",)}, "no arm 'both'"),
+        ({"modes": ("both",)}, "no mode 'both'"),
         ({"boundaries": ()}, "at least one boundary"),
         ({"seeds": 0}, "0 seeds"),
     ],
@@ -461,7 +461,7 @@ def test_the_command_plans_does_and_tells(
     ("more", "words"),
     [
         (("--budget", "huge"), "no budget 'huge'"),
-        (("--arms", "separate,fast"), "no arm 'fast'"),
+        (("--arms", "separate,fast"), "no mode 'fast'"),
         (("--set", "train.arm=online"), "--arms"),
         (("--workers", "0"), "--workers is 0"),
         (("--extractor", "eyes"), "no extractor 'eyes'"),
