@@ -107,8 +107,8 @@ class Comparison:
         top = "best" if c.better else "highest"
         if pairs < FEWEST:
             return (
-                f"{said} is the {top} of {len(self.values)}, untested: a test needs at least {FEWEST} "
-                "repetitions."
+                f"{said} is the {top} of {len(self.values)}, untested: a test needs "
+                f"at least {FEWEST} repetitions."
             )
         if all(np.array_equal(values, self.values[best]) for values in self.values.values()):
             unit = f" {c.unit}" if c.unit else ""

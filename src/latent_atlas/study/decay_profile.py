@@ -46,7 +46,7 @@ def realness_decay(
         generator: Draws the directions.
 
     Returns:
-        measured, predicted: mean realness at each of `STEPS`; predicted is None if r has no density.
+        measured, predicted: mean realness at each of `STEPS`; None if r has no density.
         half and tenth of both: where the mean falls through 1/2 and 1/10, in steps; None if it does
         not. error: mean of |measured - predicted| over codes and steps.
     """

@@ -120,8 +120,8 @@ def load_shared_data(folder: Path) -> SharedData:
     images = load_images(config.data, config.model.image_size, config.model.channels)
     if images.manifest()["digest"] != design.digest:
         raise UserError(
-            f"the images of '{config.data.source}' are not those the study began with; restore them "
-            "or choose another --out"
+            f"the images of '{config.data.source}' are not those the study began with; "
+            "restore them or choose another --out"
         )
     generator = torch.Generator().manual_seed(config.train.seed)
     extractor = extractor_for(images, design.extractor, generator=generator)

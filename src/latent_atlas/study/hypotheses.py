@@ -133,8 +133,8 @@ def more_would(comparisons: Sequence[Comparison]) -> str:
         return "" if not tested(comparisons) else "No comparison with the best is open."
     if not counts:
         return (
-            f"None of the {len(found)} open comparisons would be settled by 1,000 repetitions: they "
-            "are ties."
+            f"None of the {len(found)} open comparisons would be settled by 1,000 repetitions: "
+            "they are ties."
         )
     soon = sum(count <= SOON for count, _ in counts)
     return (
@@ -182,10 +182,10 @@ def z_real_question(design: Design, results: Results) -> Question:
         "Real codes: samples or means?",
         "Should D_z be trained on fresh samples of q(z|x) or on the fixed means?",
         f"Two D_z per run are trained against boundary {g.boundaries[0]}: one on samples drawn "
-        "afresh at each step, one on the means alone. Both are evaluated on held-out samples and on "
-        "held-out means.",
-        "If the encoder's noise is wide relative to the spread of the means, samples and means have "
-        "different distributions; with many more images than weights, means overfit less.",
+        "afresh at each step, one on the means alone. Both are evaluated on held-out samples "
+        "and on held-out means.",
+        "If the encoder's noise is wide relative to the spread of the means, samples and means "
+        "have different distributions; with many more images than weights, means overfit less.",
         {"real codes": comparisons},
         (sentence, *(one.sentence() for one in comparisons)),
         default,

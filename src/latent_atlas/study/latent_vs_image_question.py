@@ -75,10 +75,10 @@ def latent_vs_image(design: Design, results: Results) -> Question:
         f"off-manifold prior draws, corrupted images, and images of {design.other}. The inliers of "
         "decoded draws are images in one test, which D_x may recognise by their sharpness, and "
         "reconstructions in another. D_z ranks an image by the log-density of its code. Then the "
-        "energy of D_x, l_x(G(z)) + log p(z), is compared with D_z as a map of Z: fitted, if D_x is "
-        "trained on the finished G as the theory requires, or trained, if it is the run's own.",
-        "E was trained on all images, without labels: if E has to be trained on the few real images "
-        "of a test, Z loses its advantage at small samples. Another D_x (larger, augmented, "
+        "energy of D_x, l_x(G(z)) + log p(z), is compared with D_z as a map of Z: fitted, if D_x "
+        "is trained on the finished G as the theory requires, or trained, if it is the run's own.",
+        "E was trained on all images, without labels: if E has to be trained on the few real "
+        "images of a test, Z loses its advantage at small samples. Another D_x (larger, augmented, "
         "pretrained) may need fewer images.",
         comparisons,
         (sentence, *needs, *said),
@@ -145,7 +145,7 @@ def _needs(design: Design, results: Results, tests: Sequence[str]) -> list[str]:
 
 
 def _need(name: str, key: str, test: str, design: Design, results: Results) -> str:
-    """The number of images for one test: the geometric mean over the seeds that reach the target."""
+    """The number of images for one test: the geometric mean of the seeds that reach the target."""
     sizes, seeds = design.sizes(), range(design.grid.seeds)
     found, times = [], []
     for seed in seeds:

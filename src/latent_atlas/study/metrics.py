@@ -103,8 +103,8 @@ def calibration_metrics(
 
     Returns:
         auc: probability that a real code has a higher logit than a fake one. kl, cross_entropy,
-        scale, effective_share: as in `Calibration`. calibration_error: mean of |observed - predicted
-        realness| over groups of equal realness.
+        scale, effective_share: as in `Calibration`. calibration_error: mean of |observed
+        - predicted realness| over groups of equal realness.
     """
     on_real, on_fake = membership.logit(real), membership.logit(fake)
     found = measure(on_real, on_fake)

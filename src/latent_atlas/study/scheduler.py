@@ -77,7 +77,7 @@ def run_cells(folder: Path, cells: Sequence[Cell], devices: Sequence[str], repor
                 try:
                     _distribute(work, executor, [*devices], stop)
                 except BrokenProcessPool:
-                    continue  # the interrupted cells are reported as failed; new workers do the rest
+                    continue  # the running cells are reported as failed; new workers do the rest
                 finally:
                     if stop:
                         _stop_workers(executor)

@@ -66,13 +66,13 @@ class TrainedRun:
         return self.atlas.device
 
     def generator(self, purpose: str) -> torch.Generator:
-        """A generator for one purpose; it is the same in every cell, so that candidates share it."""
+        """A generator for one purpose, the same in every cell, so that candidates share it."""
         return seeded_generator(
             self.atlas.config.train.seed, 7, zlib.crc32(purpose.encode()), device=self.device
         )
 
     def fit(self, codes: Codes, boundary: str, z_real: str, purpose: str, *, log: Log) -> LatentMap:
-        """Train a D_z on some of the run's codes, with the settings that all D_z of the study share."""
+        """Train a D_z on some of the run's codes, with the settings of all D_z of the study."""
         config = replace(self.design.config.map, boundary=boundary, z_real=z_real)
         settings = {
             "config": config,
