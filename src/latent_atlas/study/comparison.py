@@ -100,14 +100,14 @@ class Comparison:
         best, c = self.best, self.criterion
         if best is None:
             return f"{c.words}: nothing was measured."
-        said = f"{c.words}: {best} {self.shown(best)}{' ' if c.unit else ''}{c.unit}"
+        lead = f"{c.words}: {best} {self.shown(best)}{' ' if c.unit else ''}{c.unit}"
         pairs = self.spreads[best].n
         if len(self.values) == 1:
-            return f"{said}, and nothing to compare it with."
+            return f"{lead}, and nothing to compare it with."
         top = "best" if c.better else "highest"
         if pairs < FEWEST:
             return (
-                f"{said} is the {top} of {len(self.values)}, untested: a test needs "
+                f"{lead} is the {top} of {len(self.values)}, untested: a test needs "
                 f"at least {FEWEST} repetitions."
             )
         if all(np.array_equal(values, self.values[best]) for values in self.values.values()):
@@ -120,7 +120,7 @@ class Comparison:
         parts = [f"{than} {', '.join(beaten)}"] if beaten else []
         parts += [f"not settled against {', '.join(level)}"] if level else []
         none = f"; {', '.join(self.missing)} left out, without this measure" if self.missing else ""
-        return f"{said} is {top}: {'; '.join(parts)} ({pairs} pairs{none})."
+        return f"{lead} is {top}: {'; '.join(parts)} ({pairs} pairs{none})."
 
     def _beside(self, best: str, other: str) -> str:
         """The name of `other` with the difference, its interval and p."""

@@ -55,12 +55,12 @@ def realness_decay(
     measured, predicted, errors = [], [], []
     for step in STEPS:
         z = displaced(codes, step, generator=generator)
-        seen = torch.sigmoid(latent_map.logit(z))
-        measured.append(seen.mean().item())
+        realness = torch.sigmoid(latent_map.logit(z))
+        measured.append(realness.mean().item())
         if r is not None:
-            right = optimal(population.log_prob(z), r.log_prob(z))
-            predicted.append(right.mean().item())
-            errors.append((seen - right).abs().mean().item())
+            optimum = optimal(population.log_prob(z), r.log_prob(z))
+            predicted.append(optimum.mean().item())
+            errors.append((realness - optimum).abs().mean().item())
     found = {"steps": list(STEPS), "measured": measured, "predicted": predicted or None}
     for name, curve in (("measured", measured), ("predicted", predicted)):
         for level, word in ((0.5, "half"), (0.1, "tenth")):

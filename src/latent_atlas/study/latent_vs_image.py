@@ -65,8 +65,8 @@ def _aurocs(
     scores = {name: (rank(real), rank(other)) for name, (real, other) in tests.items()}
     seconds = time.perf_counter() - began
     count = sum(len(real) + len(other) for real, other in tests.values())
-    told = {name: auroc(real, other) for name, (real, other) in scores.items()}
-    return {"auroc": told, "query_ms": 1e6 * seconds / count}
+    aurocs = {name: auroc(real, other) for name, (real, other) in scores.items()}
+    return {"auroc": aurocs, "query_ms": 1e6 * seconds / count}
 
 
 def compare_energies(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:

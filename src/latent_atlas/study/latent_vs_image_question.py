@@ -45,7 +45,7 @@ def latent_vs_image(design: Design, results: Results) -> Question:
     tests = list(
         dict.fromkeys(test for n in full.values() if n for test in n.get("z", {}).get("auroc", {}))
     )
-    told = [Criterion(test, ("auroc", test), "higher") for test in tests]
+    criteria = [Criterion(test, ("auroc", test), "higher") for test in tests]
 
     def beside(c: Criterion) -> Comparison:
         scores = {
@@ -55,14 +55,14 @@ def latent_vs_image(design: Design, results: Results) -> Question:
         return compare(c, scores)
 
     comparisons = {
-        f"AUROC with {most:,} real images": [beside(c) for c in told],
+        f"AUROC with {most:,} real images": [beside(c) for c in criteria],
         f"cost with {most:,} real images": [beside(c) for c in COSTS],
         "as a map of Z": [_as_maps(c, design, results) for c in ENERGY_CRITERIA],
     }
     first, _, maps = comparisons.values()
     sentence, default = _verdict(first, maps)
     needs = _needs(design, results, tests)
-    said = [
+    sentences = [
         f"{group}, {one.sentence()}" for group, members in comparisons.items() for one in members
     ]
     return Question(
@@ -81,7 +81,7 @@ def latent_vs_image(design: Design, results: Results) -> Question:
         "images of a test, Z loses its advantage at small samples. Another D_x (larger, augmented, "
         "pretrained) may need fewer images.",
         comparisons,
-        (sentence, *needs, *said),
+        (sentence, *needs, *sentences),
         default,
     )
 
@@ -110,16 +110,18 @@ def _as_maps(c: Criterion, design: Design, results: Results) -> Comparison:
     return compare(c, scores)
 
 
-def _verdict(told: Sequence[Comparison], maps: Sequence[Comparison]) -> tuple[str, str | None]:
+def _verdict(detection: Sequence[Comparison], maps: Sequence[Comparison]) -> tuple[str, str | None]:
     """How often each discriminator is significantly better, and the space that this recommends."""
-    if not tested([*told, *maps]):
+    if not tested([*detection, *maps]):
         return f"Nothing is settled: a test needs at least {FEWEST} repetitions.", None
-    wins = {name: sum(one.leaders == (name,) for one in tested(told)) for name in DISCRIMINATORS}
+    wins = {
+        name: sum(one.leaders == (name,) for one in tested(detection)) for name in DISCRIMINATORS
+    }
     parts = []
-    if tested(told):
+    if tested(detection):
         parts.append(
             f"with all real images D_z is significantly better on {wins['D_z']} and D_x on "
-            f"{wins['D_x']} of {len(tested(told))} tests"
+            f"{wins['D_x']} of {len(tested(detection))} tests"
         )
     if tested(maps):
         ahead = sum(one.leaders == ("D_z",) for one in tested(maps))
@@ -139,8 +141,8 @@ def _needs(design: Design, results: Results, tests: Sequence[str]) -> list[str]:
     """How many images each discriminator needs to reach the target, and its training time."""
     sentences = []
     for test in tests:
-        said = [_need(name, key, test, design, results) for name, key in DISCRIMINATORS.items()]
-        sentences.append(f"To reach an AUROC of {TARGET:g}, {test}: {'; '.join(said)}.")
+        needs = [_need(name, key, test, design, results) for name, key in DISCRIMINATORS.items()]
+        sentences.append(f"To reach an AUROC of {TARGET:g}, {test}: {'; '.join(needs)}.")
     return sentences
 
 

@@ -109,12 +109,14 @@ def calibration_metrics(
     on_real, on_fake = membership.logit(real), membership.logit(fake)
     found = measure(on_real, on_fake)
     groups = found.reliability
-    said, seen, count = (np.array(part) for part in (groups.said, groups.seen, groups.count))
+    predicted, observed, count = (
+        np.array(part) for part in (groups.said, groups.seen, groups.count)
+    )
     numbers = found.numbers()
     return {
         "auc": auroc(_array(on_real), _array(on_fake)),
         **{name: numbers[name] for name in ("kl", "cross_entropy", "scale", "effective_share")},
-        "calibration_error": float(np.average(np.abs(said - seen), weights=count)),
+        "calibration_error": float(np.average(np.abs(observed - predicted), weights=count)),
     }
 
 
@@ -186,7 +188,7 @@ def travel_metrics(
     """
     n, generator = (
         min(trained.design.effort.pairs, len(trained.real) // 2),
-        trained.generator("journeys"),
+        trained.generator("paths"),
     )
     order = torch.randperm(len(trained.real), generator=generator, device=trained.device)
     start, end = trained.real[order[: 2 * n]].chunk(2)
@@ -202,7 +204,7 @@ def travel_metrics(
         reconstructions=trained.reconstructions,
     )
     return {
-        row: {told: numbers[name] for name, told in COLUMNS.items()}
+        row: {column: numbers[name] for name, column in COLUMNS.items()}
         for row, numbers in table.items()
     }
 

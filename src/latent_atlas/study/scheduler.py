@@ -120,10 +120,10 @@ class _Queue:
         elif isinstance(error, BrokenProcessPool):
             self._fail(cell, LOST)
         elif not isinstance(error, Interrupted):
-            told = (
+            message = (
                 str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             )
-            self._fail(cell, " ".join(told.split()), "".join(traceback.format_exception(error)))
+            self._fail(cell, " ".join(message.split()), "".join(traceback.format_exception(error)))
         return error
 
     def _fail(self, cell: Cell, sentence: str, trace: str = "") -> None:
@@ -166,7 +166,7 @@ def _run_and_write(folder: Path, cell: Cell, device: str) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", UserWarning
-        )  # what is known of small sets is said once, by the study
+        )  # warnings about small sets are given once, by the study
         numbers = run_cell(folder, cell, device)
     StudyResults(folder).write(cell, numbers)
     return time.perf_counter() - began
