@@ -89,7 +89,7 @@ def test_what_more_repetitions_would_settle_is_said() -> None:
     ahead = compare(
         SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))}
     )
-    assert "1 of the 1 comparisons" in more_would([open_])
+    assert "1 of the 1 open comparisons" in more_would([open_])
     assert "a against b" in more_would([open_])
     assert "No comparison" in more_would([ahead])
     assert more_would([compare(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})]) == ""
