@@ -140,9 +140,9 @@ def test_a_design_survives_its_file() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"modes": ("both",)}, "no arm 'both'"),
+        ({"modes": ("both",)}, "no mode 'both'"),
         ({"boundaries": ()}, "at least one boundary"),
-        ({"seeds": 0}, "0 seeds"),
+        ({"seeds": 0}, "seeds is 0"),
     ],
 )
 def test_a_grid_of_nothing_is_refused(wrong: dict[str, Any], words: str) -> None:
@@ -189,7 +189,7 @@ def test_each_cell_is_done_once_and_after_its_run(
         order.append(cell)
         return pretend(folder, cell, device)
 
-    monkeypatch.setattr(scheduler, "work_on", note)
+    monkeypatch.setattr(scheduler, "run_cell", note)
     study = begun(tmp_path / "study", Grid(seeds=2))
     cells = study.design().cells()
     run_cells(study.path, cells[::-1], HERE, silent)
@@ -212,7 +212,7 @@ def test_a_failing_cell_is_reported_and_does_not_end_the_rest(
             raise broken[cell.name]
         return pretend(folder, cell, device)
 
-    monkeypatch.setattr(scheduler, "work_on", fragile)
+    monkeypatch.setattr(scheduler, "run_cell", fragile)
     study = begun(tmp_path / "study", Grid(seeds=1))
     cells, told = study.design().cells(), {}
     run_cells(
@@ -255,7 +255,7 @@ class Dying(Executor):
 def test_a_process_that_dies_costs_its_own_cell_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler, "work_on", pretend)
+    monkeypatch.setattr(scheduler, "run_cell", pretend)
     monkeypatch.setattr(scheduler, "_executor", lambda count: Dying())
     study = begun(tmp_path / "study", Grid(seeds=1))
     cells = study.design().cells()
@@ -317,7 +317,7 @@ def test_an_interrupted_study_goes_on_and_ends_the_same(
         done.append(cell)
         return real(folder, cell, device)
 
-    monkeypatch.setattr(scheduler, "work_on", interrupted)
+    monkeypatch.setattr(scheduler, "run_cell", interrupted)
     with pytest.raises(Interrupted, match="2 of 4 cells to do"):
         run_cells(study.path, cells, HERE, silent)
     run_cells(study.path, cells, HERE, silent)
@@ -334,7 +334,7 @@ def test_a_run_that_is_interrupted_stops_the_study(
     def stopping(folder: Path, cell: Cell, device: str) -> dict[str, Any]:
         raise Interrupted("stopped after step 3 of 6, and saved")
 
-    monkeypatch.setattr(scheduler, "work_on", stopping)
+    monkeypatch.setattr(scheduler, "run_cell", stopping)
     study = begun(tmp_path / "study")
     cells = study.design().cells()
     with pytest.raises(Interrupted, match="the same command goes on"):
@@ -434,7 +434,7 @@ def test_the_command_plans_does_and_tells(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(scheduler, "work_on", pretend)
+    monkeypatch.setattr(scheduler, "run_cell", pretend)
     monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
     monkeypatch.setattr(
         "latent_atlas.study.rehearse", lambda design, device: {"run": 60.0, "map": 10.0}
@@ -478,8 +478,8 @@ def test_the_command_plans_does_and_tells(
     ("more", "words"),
     [
         (("--budget", "huge"), "no budget 'huge'"),
-        (("--modes", "separate,fast"), "no arm 'fast'"),
-        (("--set", "train.mode=online"), "--modes"),
+        (("--modes", "separate,fast"), "no mode 'fast'"),
+        (("--set", "train.mode=online"), "--arms"),
         (("--workers", "0"), "--workers is 0"),
         (("--extractor", "eyes"), "no extractor 'eyes'"),
         (("--device", "abacus"), "abacus"),

@@ -89,7 +89,7 @@ def test_the_probes_auc_is_that_of_the_exact_discriminator(
     assert right["auc"] > 0.65
     assert learned["auc"] == pytest.approx(right["auc"], abs=0.01)
     assert learned["kl"] == pytest.approx(right["kl"], abs=0.1)
-    assert right["misjudged"] < 0.03
+    assert right["calibration_error"] < 0.03
 
 
 def test_an_auc_of_the_same_population_is_one_half(generator: torch.Generator) -> None:

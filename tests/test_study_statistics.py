@@ -89,7 +89,7 @@ def test_what_more_repetitions_would_settle_is_said() -> None:
     ahead = compare(
         SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))}
     )
-    assert "1 of the 1 comparisons" in more_would([open_])
+    assert "1 of the 1 open comparisons" in more_would([open_])
     assert "a against b" in more_would([open_])
     assert "No comparison" in more_would([ahead])
     assert more_would([compare(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})]) == ""
@@ -167,15 +167,15 @@ def test_a_verdict_recommends_who_leads_and_nobody_where_none_does() -> None:
         SCORE, {"a": dict(enumerate(draws(shift=9))), "b": dict(enumerate(draws(seed=1)))}
     )
     level = compare(SCORE, {"a": dict(enumerate(draws())), "b": dict(enumerate(draws(seed=1)))})
-    sentence, default = verdict("arm", [ahead, level], ["a", "b"])
+    sentence, default = verdict("mode", [ahead, level], ["a", "b"])
     assert default == "a"
-    assert "recommend arm a" in sentence
-    assert verdict("arm", [level], ["a", "b"])[1] is None
+    assert "recommend mode a" in sentence
+    assert verdict("mode", [level], ["a", "b"])[1] is None
     assert (
-        "fewer than 3"
-        in verdict("arm", [compare(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})], ["a", "b"])[0]
+        "needs at least 3"
+        in verdict("mode", [compare(SCORE, {"a": {0: 1.0}, "b": {0: 2.0}})], ["a", "b"])[0]
     )
-    assert "nothing to compare" in verdict("arm", [ahead], ["a"])[0]
+    assert "nothing to compare" in verdict("mode", [ahead], ["a"])[0]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, None, "word", {}])
@@ -193,4 +193,6 @@ def test_spaces_are_told_by_what_was_measured_only() -> None:
         for seed in range(3)
     }
     answer = latent_vs_image(design, seen).answer[0]
-    assert answer == "With all real images D_z is settled better on 1 and D_x on 0 of 1 tests."
+    assert (
+        answer == "With all real images D_z is significantly better on 1 and D_x on 0 of 1 tests."
+    )

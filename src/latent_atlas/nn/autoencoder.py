@@ -9,7 +9,7 @@ from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Decoder", "Encoder"]
 
-LOG_VARIANCE_RANGE = (-14.0, 4.0)  # beyond it exp(log_variance) helps nothing and overflows in bf16
+LOG_VARIANCE_RANGE = (-14.0, 4.0)  # beyond it exp(log_variance) overflows in bf16
 
 
 class Encoder(nn.Module):
@@ -18,7 +18,7 @@ class Encoder(nn.Module):
     def __init__(
         self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int
     ) -> None:
-        """Arguments: image_size in pixels, channels 1 to 4, latent_dim d; width and depth as in `ModelConfig`."""
+        """Arguments: image_size in pixels; channels, 1 to 4; others as in `ModelConfig`."""
         super().__init__()
         sides = resolutions(image_size)
         widths = stage_widths(width, len(sides))
@@ -57,7 +57,7 @@ class Decoder(nn.Module):
         self.last = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, latents: Latents) -> Images:
-        """(n, d) to (n, c, h, w)."""
+        """Images (n, c, h, w) in [0, 1] of codes (n, d)."""
         hidden = self.body(self.stem(latents).unflatten(1, self.shape))
         return torch.sigmoid(
             self.last(F.silu(hidden)).float()

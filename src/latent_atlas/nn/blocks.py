@@ -1,4 +1,4 @@
-"""The parts that encoder, decoder and image discriminator are made of."""
+"""Building blocks of encoder, decoder and image discriminator."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ __all__ = ["ChannelNorm", "Down", "ResidualBlock", "Up", "resolutions", "stage_w
 
 
 def resolutions(image_size: int) -> list[int]:
-    """Sides of the feature maps from the image down to the smallest, each half the last, rounded up.
+    """Sides of the feature maps, from the image's down to 4 or less, halved and rounded up.
 
     Examples:
         >>> resolutions(28), resolutions(8)
@@ -33,10 +33,12 @@ def stage_widths(width: int, stages: int) -> list[int]:
 class ChannelNorm(nn.Module):
     """Normalise each pixel's channels to mean 0 and variance 1: (n, c, h, w) to the same shape.
 
-    Unlike GroupNorm it needs no statistics over space: one kernel in eager mode, and fused when compiled.
+    Unlike GroupNorm it needs no statistics over space: it is one kernel in eager mode, and is fused
+    if compiled.
 
     References:
-        Layer Normalization, Ba et al. 2016; over channels, A ConvNet for the 2020s, Liu et al. 2022.
+        Layer Normalization, Ba et al. 2016. Over channels: A ConvNet for the 2020s, Liu et al.
+        2022.
     """
 
     def __init__(self, channels: int) -> None:
@@ -58,7 +60,7 @@ class ResidualBlock(nn.Module):
 
         channels: in and out;
         normalise: whether to use `ChannelNorm` (discriminators do not);
-        start_as_identity: whether the last convolution starts at zero (under spectral norm it cannot).
+        start_as_identity: whether the last convolution starts at zero, not with spectral norm.
         """
         super().__init__()
         self.norm1 = ChannelNorm(channels) if normalise else nn.Identity()
@@ -67,7 +69,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         if start_as_identity:
             nn.init.zeros_(self.conv2.weight)
-            nn.init.zeros_(self.conv2.bias)  # pyright: ignore[reportArgumentType] - a Conv2d with bias has one
+            nn.init.zeros_(self.conv2.bias)  # pyright: ignore[reportArgumentType] - it has a bias
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, c, h, w) to the same shape."""

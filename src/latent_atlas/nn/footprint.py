@@ -1,4 +1,4 @@
-"""What a configuration costs: weights, activations and memory, counted without allocating them."""
+"""The weights and the memory that a configuration needs, counted without allocating them."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ __all__ = ["Footprint", "footprint"]
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a configuration costs.
+    """The size of a configuration.
 
     Attributes:
         parameters: Number of weights by network.
-        training_bytes: Estimate of the memory for training: weights, gradients, Adam's two moments, averages, and
-            the activations of one step.
+        training_bytes: Estimated memory for training: weights, gradients, Adam's two moments,
+            averaged weights, and the activations of one step.
     """
 
     parameters: dict[str, int]
@@ -51,7 +51,8 @@ def footprint(config: Config) -> Footprint:
     with torch.no_grad():
         model.reconstruct(image)
         model.image_discriminator(image)
-    # D_x sees real and generated images, and its penalties keep the graph of a gradient beside that of the value.
+    # D_x is given real and generated images, and its penalties keep the graph of a gradient beside
+    # that of the value.
     passes = {"encoder": 1, "decoder": 1.5, "image_discriminator": 4, "latent_discriminator": 2}
     passes["decoder"] += 7 if config.train.isometry > 0 else 0  # the graph of J_G v, as measured
     per_image = sum(passes[name] * activations[name] for name in counts)

@@ -1,4 +1,4 @@
-"""D_x, which judges images. It has no batch statistics in it."""
+"""The image discriminator D_x, without batch statistics."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,12 +11,12 @@ __all__ = ["ImageDiscriminator"]
 
 
 class ImageDiscriminator(nn.Module):
-    """D_x: the logit of an image being real (1) and not the decoder's work (0)."""
+    """D_x: the logit of an image being real (1) and not decoded (0)."""
 
     def __init__(
         self, image_size: int, channels: int, *, width: int, depth: int, spectral: bool = False
     ) -> None:
-        """Arguments: as for `Encoder`; spectral, whether every weight is divided by its largest singular value."""
+        """Arguments: as in `Encoder`; spectral, whether to divide weights by their norm."""
         super().__init__()
         sides = resolutions(image_size)
         widths = stage_widths(width, len(sides))
@@ -37,7 +37,7 @@ class ImageDiscriminator(nn.Module):
                     spectral_norm(module)
 
     def features(self, images: Images) -> list[Tensor]:
-        """The feature maps after each resolution, from fine to coarse."""
+        """Feature maps at each resolution, from fine to coarse."""
         hidden = self.stem(2 * images - 1)
         maps = []
         for stage in self.stages:

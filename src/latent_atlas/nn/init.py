@@ -1,4 +1,4 @@
-"""Initial weights from a seed, leaving everybody's random numbers alone."""
+"""Initial weights from a seed, without a change of the global random state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,10 @@ __all__ = ["initial_weights"]
 
 @contextmanager
 def initial_weights(seed: int) -> Iterator[None]:
-    """Within it, modules made on the CPU start from `seed`; torch's layers know the global generator only."""
+    """Context in which modules made on the CPU get initial weights from `seed`.
+
+    Layers of torch take no generator: they draw from the global one, which is restored afterwards.
+    """
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)
     try:

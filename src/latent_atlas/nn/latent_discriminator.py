@@ -1,4 +1,7 @@
-"""D_z, which judges codes at every noise level: the Gaussian part of log q - log r in closed form, the rest learned."""
+"""The latent discriminator D_z: log q - log r at every noise level.
+
+A Gaussian or radial part is given in closed form, the rest is learned.
+"""
 
 import math
 from collections.abc import Iterable
@@ -12,12 +15,14 @@ from latent_atlas.shapes import Angles, Latents, Values
 
 __all__ = ["FINEST", "Ensemble", "LatentDiscriminator", "angle_of", "place_of"]
 
-FINEST = 0.05  # sin t of the noise below which levels are spaced evenly, above which by ratios
-SHORTEST = 0.01  # of a squared length, per coordinate: at the very centre a logarithm has no end
+FINEST = 0.05  # sin t below which noise levels are spaced linearly, and logarithmically above
+SHORTEST = 0.01  # added to a squared length per coordinate, so that its logarithm stays finite
 
 
 def place_of(angles: Tensor) -> Tensor:
-    """τ(t) = log(1 + sin t / FINEST) / log(1 + 1 / FINEST): where a noise angle stands between sharp, 0, and smooth, 1.
+    """The place τ(t) = log(1 + sin t / FINEST) / log(1 + 1 / FINEST) of a noise angle t.
+
+    0 is no noise, 1 is noise alone.
 
     Examples:
         >>> place_of(angle_of(torch.tensor([0.0, 0.25, 1.0])))
@@ -27,7 +32,7 @@ def place_of(angles: Tensor) -> Tensor:
 
 
 def angle_of(places: Tensor) -> Tensor:
-    """The noise angle t in [0, π/2] that stands at τ in [0, 1]; inverse of `place_of`."""
+    """The noise angle t in [0, π/2] at the place τ in [0, 1]; the inverse of `place_of`."""
     return torch.asin((FINEST * torch.expm1(places * math.log1p(1 / FINEST))).clamp(0, 1))
 
 
@@ -50,34 +55,34 @@ class _LatentBlock(nn.Module):
 
 
 class LatentDiscriminator(nn.Module):
-    r"""D_z: the logit of a code being real (1, of the population) and not fake (0, of the boundary).
+    r"""D_z: the logit of a code being real (1, from q) and not fake (0, from the boundary r).
 
-    The noise level of z_t = cos(t) z + sin(t) eps enters as the angle t in [0, π/2]; t = 0 is no noise, and at π/2
-    nothing of the population is left:
+    The noise level of z_t = cos(t) z + sin(t) eps enters as the angle t in [0, π/2]; t = 0 is no
+    noise, and t = π/2 is noise alone:
 
         l(z, t) = g(z, t) + cos(t) (a(h) + <b(h), y>),    h = h(y, sin ωy, cos ωy, log |y|, t)
 
-    where y is z brought to mean 0 and covariance I at its level. Waves of each coordinate are told beside it, since
-    layers learn last what is thin and bent. g is the part that needs no learning: log p̂_t - log N(0, I), where p̂_t has
-    the population's mean and covariance, noised to the level t, and looks the same in all directions of y:
+    where y is z whitened to mean 0 and covariance I at its noise level. Fourier features of each
+    coordinate are added to the input, since networks fit fine structure last. The reference g is
+    log p̂_t - log N(0, I) in closed form, where p̂_t has the mean and covariance of q_t and is
+    isotropic in y:
 
         |y|² ~ Gamma(k, θ),    k θ = d,    k θ² = V_t = cos⁴(t) V + (1 - cos⁴(t)) 2d
 
-    with V the measured variance of |y|², 2d at most. At 2d it is a Gaussian. Below it is hollow: so is taken a
-    population whose middle has no codes that D_z could learn from, as is usual in many dimensions. Without a reference,
-    g = 0.
+    with V the measured variance of |y|², at most 2d. For V = 2d, p̂ is a Gaussian. A smaller V is a
+    radial correction, for a q without codes near its mean, as is usual in many dimensions: there
+    D_z has no real codes to be trained on. Without a reference, g = 0.
 
     References:
-        A term <b(h), y> beside the scalar a(h): Should EBMs model the energy or the score?, Salimans and Ho 2021.
-        Waves of the inputs: Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains,
-        Tancik et al. 2020.
+        The term <b(h), y> beside the scalar a(h): Should EBMs Model the Energy or the Score?,
+        Salimans and Ho 2021.
+        Fourier features: Fourier Features Let Networks Learn High Frequency Functions in Low
+        Dimensional Domains, Tancik et al. 2020.
     """
 
-    WAVES = (1.5, 3.0)  # ω, in radians per standard deviation
+    FOURIER = (1.5, 3.0)  # ω, in radians per standard deviation
     FREQUENCIES = 8
-    LEVEL_WIDTH = (
-        32  # a level is one number: a wide embedding would cost as much as the blocks themselves
-    )
+    LEVEL_WIDTH = 32  # of the embedding of a noise level, which is a single number
 
     mean: Tensor
     basis: Tensor
@@ -86,12 +91,13 @@ class LatentDiscriminator(nn.Module):
     reference: Tensor
 
     def __init__(self, latent_dim: int, *, width: int, depth: int) -> None:
-        """Arguments: latent_dim d; width and depth as in `MapConfig`. Moments are those of N(0, I) until set."""
+        """Arguments: latent_dim d; width and depth as in `MapConfig`.
+
+        Until `set_moments`, the moments are those of N(0, I).
+        """
         super().__init__()
-        self.stem = nn.Linear((1 + 2 * len(self.WAVES)) * latent_dim + 1, width)
-        with (
-            torch.no_grad()
-        ):  # smooth at first, or what is smooth would be learned later than without waves
+        self.stem = nn.Linear((1 + 2 * len(self.FOURIER)) * latent_dim + 1, width)
+        with torch.no_grad():  # start smooth: large Fourier features would delay the coarse shape
             self.stem.weight[:, latent_dim + 1 :] *= 0.3
         self.level = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, self.LEVEL_WIDTH), nn.SiLU())
         self.blocks = nn.ModuleList(_LatentBlock(width, self.LEVEL_WIDTH) for _ in range(depth))
@@ -113,7 +119,7 @@ class LatentDiscriminator(nn.Module):
         *,
         reference: Literal["gaussian", "none"],
     ) -> None:
-        """Tell the population's mean (d,), covariance (d, d) and V, None for 2d, and whether there is a g."""
+        """Set the mean (d,) and covariance (d, d) of q, V (None for 2d), and the reference g."""
         variances, basis = torch.linalg.eigh(covariance.double())
         self.mean.copy_(mean)
         self.basis.copy_(basis)
@@ -124,11 +130,11 @@ class LatentDiscriminator(nn.Module):
 
     @torch.no_grad()
     def lower(self, nats: float) -> None:
-        """Subtract so much from the logit at t = 0, and cos(t) of it at the level t."""
+        """Lower the logit at the angle t by cos(t) times `nats`."""
         self.head.bias[0] -= nats
 
     def forward(self, latents: Latents, angles: Angles | None = None) -> Values:
-        """Logits, shape (n,), of codes (n, d) at noise angles (n,) or (1,) in radians; without them, at t = 0."""
+        """Logits, shape (n,), of codes (n, d) at noise angles (n,) or (1,); None is 0."""
         if angles is None:
             angles = latents.new_zeros(1)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
@@ -140,23 +146,25 @@ class LatentDiscriminator(nn.Module):
         gaussian = 0.5 * (latents.square() - whitened.square() - variances.log()).sum(dim=1)
         y = whitened @ self.basis.T
         log_length = 0.5 * (y.square().mean(dim=1, keepdim=True) + SHORTEST).log()
-        reference = self.reference * (gaussian + self._hollow(y, cos, log_length).squeeze(1))
-        waves = [wave(frequency * y) for frequency in self.WAVES for wave in (torch.sin, torch.cos)]
+        reference = self.reference * (
+            gaussian + self._radial_correction(y, cos, log_length).squeeze(1)
+        )
+        features = [f(omega * y) for omega in self.FOURIER for f in (torch.sin, torch.cos)]
         phases = (
             place_of(angles)[:, None]
             * torch.arange(1, self.FREQUENCIES + 1, device=y.device)
             * (math.pi / 2)
         )
         level = self.level(torch.cat([phases.sin(), phases.cos()], dim=1))
-        hidden = self.stem(torch.cat([y, log_length, *waves], dim=1))
+        hidden = self.stem(torch.cat([y, log_length, *features], dim=1))
         for block in self.blocks:
             hidden = block(hidden, level)
         head = self.head(F.silu(self.norm(hidden)))
         learned = head[:, 0] + (head[:, 1:] * y).sum(dim=1)
         return reference + cos.squeeze(1) * learned
 
-    def _hollow(self, y: Latents, cos: Tensor, log_length: Tensor) -> Tensor:
-        """What the law of |y|² adds to the Gaussian's log-density, shape (n, 1)."""
+    def _radial_correction(self, y: Latents, cos: Tensor, log_length: Tensor) -> Tensor:
+        """What the distribution of |y|² adds to the Gaussian log-density, shape (n, 1)."""
         d = y.shape[1]
         variance = cos.pow(4) * self.spread + (1 - cos.pow(4)) * 2 * d
         k, theta = d**2 / variance, variance / d
@@ -166,7 +174,7 @@ class LatentDiscriminator(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Discriminators that learned the same codes independently: their mean logit, and how far they disagree."""
+    """Discriminators trained independently on the same codes; their mean logit is used."""
 
     def __init__(self, members: Iterable[LatentDiscriminator]) -> None:
         """Arguments: one or more discriminators of the same shape."""

@@ -1,4 +1,4 @@
-"""The networks held together: encode, decode, reconstruct. No training."""
+"""The VAE-GAN: the four networks, which encode, decode and reconstruct."""
 
 from torch import nn
 
@@ -49,5 +49,5 @@ class VAEGAN(nn.Module):
         return self.decoder(latents)
 
     def reconstruct(self, images: Images) -> Images:
-        """G(mu(x)), without the noise of q(z|x)."""
+        """G(mu(x)), the decoded mean of q(z|x)."""
         return self.decode(self.encode(images))

@@ -1,4 +1,8 @@
-"""The experiments of the field as runs: arms x boundaries x z_real, Z against X, and what D* looks like."""
+"""The ablation study: training modes x boundaries x kinds of real codes x seeds.
+
+Besides, it compares D_z with a discriminator of images, and measures D_z on codes that move away
+from the data. Everything is compared by paired tests over repetitions.
+"""
 
 from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, with_budget
 from latent_atlas.study.results import StudyResults

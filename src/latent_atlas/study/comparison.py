@@ -1,4 +1,4 @@
-"""One measure of several contestants on the same repetitions, and the sentence that it allows."""
+"""One measure of several candidates on the same repetitions, and what the numbers support."""
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from latent_atlas.study.statistics import FEWEST, Paired, Spread, pairwise, spre
 __all__ = ["Comparison", "Criterion", "compare", "number_at"]
 
 Repetition = TypeVar("Repetition", bound=Hashable)
-"""What names a repetition: a seed, or an arm and a seed."""
+"""What names a repetition: a seed, or a training mode and a seed."""
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """A measure.
+    """A measure that candidates are compared by.
 
     Attributes:
-        words: What it is.
-        path: Where a cell's numbers have it.
-        better: Whether "higher" or "lower" is; "" where it only describes, and the highest is named.
-        unit: What it is in; "%" for shares in [0, 1].
-        short: The words where there is little room.
+        words: Its name.
+        path: Its place in the numbers of a cell.
+        better: "higher" or "lower"; "" if the measure only describes, and the highest is named.
+        unit: Its unit; "%" for shares in [0, 1].
+        short: A shorter name, for figures.
     """
 
     words: str
@@ -35,7 +35,7 @@ class Criterion:
     short: str = ""
 
     def shown(self, value: float, *, signed: bool = False) -> str:
-        """A value with three digits or so, without its unit."""
+        """A value with about three significant digits, without its unit."""
         scaled = 100 * value if self.unit == "%" else value
         if scaled == 0:
             return "0"
@@ -49,12 +49,12 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A criterion by contestant.
+    """The values of one measure, by candidate.
 
     Attributes:
         criterion: The measure.
-        values: By contestant, a number for each repetition that all of them have, in the same order.
-        order: All contestants, those without numbers too.
+        values: By candidate, one number per repetition that all candidates have, in one order.
+        order: All candidates, including those without numbers.
     """
 
     criterion: Criterion
@@ -63,52 +63,56 @@ class Comparison:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Contestants that have none, or not enough in common with the others."""
+        """Candidates without numbers, or with too few in common with the others."""
         return tuple(name for name in self.order if name not in self.values)
 
     @cached_property
     def spreads(self) -> dict[str, Spread]:
-        """Mean and deviation of each."""
+        """Mean and standard deviation of each candidate."""
         return {name: spread(values.tolist()) for name, values in self.values.items()}
 
     @cached_property
     def tests(self) -> dict[tuple[str, str], Paired]:
-        """All paired tests, corrected for their number."""
+        """The paired tests of all pairs, corrected for their number."""
         return pairwise({name: values.tolist() for name, values in self.values.items()})
 
     @property
     def best(self) -> str | None:
-        """The contestant with the best mean; None where there are none."""
+        """The candidate with the best mean; None if there is no candidate."""
         sign = -1 if self.criterion.better == "lower" else 1
         return max(self.spreads, key=lambda name: sign * self.spreads[name].mean, default=None)
 
     @property
     def leaders(self) -> tuple[str, ...]:
-        """The best, and those that it is not settled to be better than."""
+        """The best candidate, and those it is not significantly better than."""
         best = self.best
         if best is None or len(self.values) < 2:
             return () if best is None else (best,)
         return (best, *(n for n in self.values if n != best and not self.tests[best, n].settled))
 
     def shown(self, name: str) -> str:
-        """A contestant's mean, and its deviation where there are repetitions."""
+        """Mean of a candidate, with its standard deviation if there are repetitions."""
         one, c = self.spreads[name], self.criterion
         return f"{c.shown(one.mean)} ± {c.shown(one.deviation)}" if one.n > 1 else c.shown(one.mean)
 
     def sentence(self) -> str:
-        """What the numbers allow to be said."""
+        """What the numbers support, in one sentence."""
         best, c = self.best, self.criterion
         if best is None:
             return f"{c.words}: nothing was measured."
-        said = f"{c.words}: {best} {self.shown(best)}{' ' if c.unit else ''}{c.unit}"
+        lead = f"{c.words}: {best} {self.shown(best)}{' ' if c.unit else ''}{c.unit}"
         pairs = self.spreads[best].n
         if len(self.values) == 1:
-            return f"{said}, and nothing to compare it with."
+            return f"{lead}, and nothing to compare it with."
         top = "best" if c.better else "highest"
         if pairs < FEWEST:
-            return f"{said} is the {top} of {len(self.values)}, untested: a test takes {FEWEST} repetitions or more."
+            return (
+                f"{lead} is the {top} of {len(self.values)}, untested: a test needs "
+                f"at least {FEWEST} repetitions."
+            )
         if all(np.array_equal(values, self.values[best]) for values in self.values.values()):
-            return f"{c.words}: {self.shown(best)}{' ' if c.unit else ''}{c.unit} for all of them ({pairs} pairs)."
+            unit = f" {c.unit}" if c.unit else ""
+            return f"{c.words}: {self.shown(best)}{unit} for all of them ({pairs} pairs)."
         others = [name for name in self.values if name != best]
         beaten = [self._beside(best, name) for name in others if self.tests[best, name].settled]
         level = [self._beside(best, name) for name in others if not self.tests[best, name].settled]
@@ -116,10 +120,10 @@ class Comparison:
         parts = [f"{than} {', '.join(beaten)}"] if beaten else []
         parts += [f"not settled against {', '.join(level)}"] if level else []
         none = f"; {', '.join(self.missing)} left out, without this measure" if self.missing else ""
-        return f"{said} is {top}: {'; '.join(parts)} ({pairs} pairs{none})."
+        return f"{lead} is {top}: {'; '.join(parts)} ({pairs} pairs{none})."
 
     def _beside(self, best: str, other: str) -> str:
-        """The other with the difference, its interval and p."""
+        """The name of `other` with the difference, its interval and p."""
         test, c = self.tests[best, other], self.criterion
         p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.2g}"
         low, high = c.shown(test.low, signed=True), c.shown(test.high, signed=True)
@@ -141,10 +145,10 @@ def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def number_at(numbers: Mapping[str, Any] | None, path: Iterable[str]) -> float | None:
-    """The number at a path through nested objects; None where there is none.
+    """The number at a path through nested mappings; None if there is none.
 
     Examples:
-        >>> number_at({"travel": {"geodesic": {"precision": 0.5}}}, ("travel", "geodesic", "precision"))
+        >>> number_at({"travel": {"walk": {"recall": 0.5}}}, ("travel", "walk", "recall"))
         0.5
     """
     found: Any = numbers
@@ -156,12 +160,13 @@ def number_at(numbers: Mapping[str, Any] | None, path: Iterable[str]) -> float |
 def compare(
     criterion: Criterion, scores: Mapping[str, Mapping[Repetition, float | None]]
 ) -> Comparison:
-    """Align contestants on the repetitions that all of them have.
+    """Align candidates on the repetitions that all of them have.
 
     Arguments:
         criterion: The measure.
-        scores: By contestant and repetition; None where it could not be measured. A contestant with less than half as
-            many as the one with the most is left out, since it would take away the others' repetitions.
+        scores: By candidate and repetition; None where the measure is missing. A candidate with
+            fewer than half as many numbers as the one with the most is left out, since it would
+            cost the others their repetitions.
     """
     known = {
         name: {k: v for k, v in rows.items() if v is not None} for name, rows in scores.items()

@@ -1,4 +1,4 @@
-"""What maps, training modes and kinds of real codes are compared by."""
+"""The measures that maps, training modes and kinds of real codes are compared by."""
 
 from latent_atlas.study.comparison import Criterion
 
@@ -16,33 +16,40 @@ MAP_CRITERIA = {
         "lower",
         short="Fréchet, samples",
     ),
-    "journeys": Criterion(
-        "frames of geodesics outside the population, by the judge",
+    "off_manifold": Criterion(
+        "off-manifold frames of geodesics, by the evaluation model",
         OFF_MANIFOLD_FRAMES,
         "lower",
         "%",
-        "journeys outside",
+        "off-manifold frames",
     ),
     "ranking": Criterion(
-        "held-out codes ranked above prior draws outside (AUROC)",
+        "held-out codes ranked above off-manifold prior draws (AUROC)",
         ("ranking",),
         "higher",
         short="ranking",
     ),
     "outliers": Criterion(
-        "odd images found, mean over kinds (AUROC)",
+        "outlier images detected, mean over kinds (AUROC)",
         ("outliers_mean",),
         "higher",
-        short="odd images",
+        short="outlier images",
     ),
-    "worth": Criterion(
-        "draws that those samples are worth", ("effective_samples",), "", short="worth of draws"
+    "effective_samples": Criterion(
+        "effective sample size of those samples",
+        ("effective_samples",),
+        "",
+        short="effective sample size",
     ),
-    "misjudged": Criterion(
-        "said realness against seen", ("misjudged",), "lower", "%", "realness misjudged"
+    "calibration_error": Criterion(
+        "predicted against observed realness",
+        ("calibration_error",),
+        "lower",
+        "%",
+        "calibration error",
     ),
 }
-"""Of every map."""
+"""Measures of every map."""
 
 MODE_CRITERIA = (
     Criterion("reconstruction error (MSE)", ("mse",), "lower"),
@@ -59,20 +66,20 @@ MODE_CRITERIA = (
         short="Fréchet, samples",
     ),
     Criterion(
-        "frames of geodesics outside the population, by the judge",
+        "off-manifold frames of geodesics, by the evaluation model",
         ("map", *OFF_MANIFOLD_FRAMES),
         "lower",
         "%",
-        "journeys outside",
+        "off-manifold frames",
     ),
     Criterion(
-        "odd images found, mean over kinds (AUROC)",
+        "outlier images detected, mean over kinds (AUROC)",
         ("map", "outliers_mean"),
         "higher",
-        short="odd images",
+        short="outlier images",
     ),
     Criterion(
-        "AUC of the fresh probe, 1/2 where codes are as the prior",
+        "AUC of the fresh probe, 1/2 if codes follow the prior",
         ("probe", "auc"),
         "",
         short="probe's AUC",
@@ -90,11 +97,11 @@ MEANS_CRITERIA = (
         "log-density of means",
     ),
     Criterion(
-        "log-density lost from images learned from to held-out ones",
+        "log-density of training codes minus that of held-out codes",
         ("gap",),
         "lower",
         "nats",
         "overfitting",
     ),
-    *(MAP_CRITERIA[name] for name in ("frechet", "journeys", "ranking", "outliers")),
+    *(MAP_CRITERIA[name] for name in ("frechet", "off_manifold", "ranking", "outliers")),
 )

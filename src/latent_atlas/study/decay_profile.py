@@ -1,4 +1,4 @@
-"""What D* looks like: D_z on held-out real codes and on codes that move away from them, predicted and measured."""
+"""Realness along random directions away from real codes, measured and predicted."""
 
 import math
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from latent_atlas.study.statistics import spread
 __all__ = ["STEPS", "DecayProfile", "crossing", "decay_profile", "displaced", "realness_decay"]
 
 STEPS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0)
-"""How far codes are moved, in the population's root mean square distance from its centre."""
+"""Distances that codes are moved by, in root mean square distances of q(z) from its mean."""
 
 CODES = 1_000
 MEASURED, PREDICTED = "measured", "predicted"
 
 
 def displaced(codes: Latents, step: float, *, generator: torch.Generator) -> Latents:
-    """Codes moved by `step` times the population's radius, each in its own random direction, shape (n, d)."""
+    """Codes moved by `step` radii of q(z), each in its own random direction, shape (n, d)."""
     radius = (codes - codes.mean(dim=0)).square().sum(dim=1).mean().sqrt()
     directions = F.normalize(torch.randn(codes.shape, generator=generator, device=codes.device))
     return codes + step * radius * directions
@@ -37,30 +37,30 @@ def displaced(codes: Latents, step: float, *, generator: torch.Generator) -> Lat
 def realness_decay(
     latent_map: LatentMap, population: Density, codes: Latents, *, generator: torch.Generator
 ) -> dict:
-    """Realness along the steps, as D_z gives it and as D* = q / (q + r) would be.
+    """Mean realness at each step, by D_z and by the optimal D* = q / (q + r).
 
     Arguments:
         latent_map: D_z against its boundary r.
-        population: q, known better than by this map: the normalised fresh probe, or exactly.
-        codes: Held-out real codes.
+        population: A better estimate of q than this map, such as the normalised fresh probe.
+        codes: Held-out real codes, shape (n, d).
         generator: Draws the directions.
 
     Returns:
-        measured, predicted: mean realness at each of `STEPS`; predicted is None where r has no density. half and
-        tenth, for both: where the mean falls through 1/2 and 1/10, in steps; None where it does not. error: mean over
-        codes and steps of |measured - predicted|.
+        measured, predicted: mean realness at each of `STEPS`; None if r has no density.
+        half and tenth of both: where the mean falls through 1/2 and 1/10, in steps; None if it does
+        not. error: mean of |measured - predicted| over codes and steps.
     """
     codes = codes[:CODES]
     r = latent_map.boundary.density
     measured, predicted, errors = [], [], []
     for step in STEPS:
         z = displaced(codes, step, generator=generator)
-        seen = torch.sigmoid(latent_map.logit(z))
-        measured.append(seen.mean().item())
+        realness = torch.sigmoid(latent_map.logit(z))
+        measured.append(realness.mean().item())
         if r is not None:
-            right = optimal(population.log_prob(z), r.log_prob(z))
-            predicted.append(right.mean().item())
-            errors.append((seen - right).abs().mean().item())
+            optimum = optimal(population.log_prob(z), r.log_prob(z))
+            predicted.append(optimum.mean().item())
+            errors.append((realness - optimum).abs().mean().item())
     found = {"steps": list(STEPS), "measured": measured, "predicted": predicted or None}
     for name, curve in (("measured", measured), ("predicted", predicted)):
         for level, word in ((0.5, "half"), (0.1, "tenth")):
@@ -69,13 +69,13 @@ def realness_decay(
 
 
 def optimal(log_q: Values, log_r: Values) -> Values:
-    """D* = q / (q + r), also where one of them is 0; 1/2 where both are."""
+    """D* = q / (q + r), also if one of them is 0; 1/2 if both are."""
     logit = log_q - log_r
     return torch.sigmoid(logit.nan_to_num(0.0, math.inf, -math.inf))
 
 
 def crossing(steps: tuple[float, ...], curve: list[float], level: float) -> float | None:
-    """Where a curve first falls through a level, by linear interpolation; None where it does not.
+    """Where a curve first falls through a level, by linear interpolation; None if it does not.
 
     Examples:
         >>> crossing((0.0, 1.0, 2.0), [0.9, 0.6, 0.4], 0.5)
@@ -91,23 +91,23 @@ def crossing(steps: tuple[float, ...], curve: list[float], level: float) -> floa
 
 @dataclass(frozen=True)
 class DecayProfile:
-    """Realness of codes that move away from real ones.
+    """Realness of codes that move away from real ones, over all runs.
 
     Attributes:
-        curves: By boundary, then "measured" or "predicted", then step: one mean realness for each run.
-        sentences: What follows, one for each boundary.
+        curves: By boundary, "measured" or "predicted", and step: the mean realness of each run.
+        sentences: A summary of each boundary.
     """
 
     curves: dict[str, dict[str, dict[float, list[float]]]]
     sentences: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Both."""
+        """Curves and sentences."""
         return {"curves": self.curves, "sentences": list(self.sentences)}
 
 
 def decay_profile(design: Design, results: Results) -> DecayProfile | None:
-    """The shape of every boundary's D_z, learned from the first kind of real codes; None where no map was measured."""
+    """The profile of each boundary's D_z on the first kind of real codes; None without any map."""
     curves: dict[str, dict[str, dict[float, list[float]]]] = {}
     sentences = []
     for boundary in design.grid.boundaries:
@@ -130,35 +130,35 @@ def decay_profile(design: Design, results: Results) -> DecayProfile | None:
 
 
 def _sentence(boundary: str, profiles: Sequence[dict[str, Any]]) -> str:
-    at_home = spread([one["measured"][0] for one in profiles])
+    near = spread([one["measured"][0] for one in profiles])
     away = spread([one["measured"][-1] for one in profiles])
-    said = (
-        f"{boundary}: D_z is {at_home.mean:.2f} ± {at_home.deviation:.2f} on real codes and {away.mean:.2f} ± "
-        f"{away.deviation:.2f} at {profiles[0]['steps'][-1]:g} radii from them; {_falls('half', '1/2', profiles)}; "
-        f"{_falls('tenth', '1/10', profiles)}"
+    sentence = (
+        f"{boundary}: mean realness is {near.mean:.2f} ± {near.deviation:.2f} on real codes "
+        f"and {away.mean:.2f} ± {away.deviation:.2f} at {profiles[0]['steps'][-1]:g} radii from "
+        f"them; {_falls('half', '1/2', profiles)}; {_falls('tenth', '1/10', profiles)}"
     )
     errors = [value for one in profiles if (value := number_at(one, ("error",))) is not None]
     if errors:
-        said += f"; it is {spread(errors).mean:.2f} from the prediction, on average"
-    return f"{said}."
+        sentence += f"; its mean distance from the prediction is {spread(errors).mean:.2f}"
+    return f"{sentence}."
 
 
 def _falls(key: str, words: str, profiles: Sequence[dict[str, Any]]) -> str:
-    """Where the mean falls through a level, as measured and as predicted."""
-    told = []
+    """Where the mean falls through a level, measured and predicted."""
+    places = []
     for name in (MEASURED, PREDICTED):
         there = [
             value for one in profiles if (value := number_at(one, (f"{key}_{name}",))) is not None
         ]
         if not there:
-            told.append(
+            places.append(
                 f"never as {name}" if name == PREDICTED else f"it never falls through {words}"
             )
             continue
         middle = spread(there)
         part = "" if len(there) == len(profiles) else f" in {len(there)} of {len(profiles)} runs"
         place = f"at {middle.mean:.2f} ± {middle.deviation:.2f} radii{part}"
-        told.append(
+        places.append(
             f"predicted {place}" if name == PREDICTED else f"it falls through {words} {place}"
         )
-    return f"{told[0]} ({told[1]})"
+    return f"{places[0]} ({places[1]})"

@@ -1,4 +1,4 @@
-"""What a study is: its grid of cells, its settings, and how much each cell measures."""
+"""The design of a study: its grid of cells, their settings, and how much each cell measures."""
 
 import json
 from collections.abc import Sequence
@@ -30,13 +30,14 @@ Kind = Literal["run", "map", "sizes", "pullback"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One unit of work, done as a whole or not at all.
+    """One unit of work, finished as a whole or not at all.
 
     Attributes:
-        kind: run, a trained E, G, D_x and its fresh probe D_z; map, a D_z of such a run's codes; sizes, D_z beside a
-            discriminator of images, each learned from so many real ones; pullback, D_x as a map of Z.
+        kind: run, a trained E, G and D_x with a fresh probe D_z; map, a D_z of the codes of such a
+            run; sizes, a D_z and a D_x trained on `size` real images each; pullback, D_x used as an
+            energy on Z.
         seed: The repetition.
-        arm, boundary, z_real, size: What of the grid it stands for, as far as its kind has it.
+        mode, boundary, z_real, size: Its place in the grid, as far as its kind has one.
     """
 
     kind: Kind
@@ -48,7 +49,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Its name among files."""
+        """The name of its files."""
         parts = (
             self.kind,
             self.mode,
@@ -61,13 +62,13 @@ class Cell:
 
     @property
     def run(self) -> "Cell":
-        """The run that it needs: itself, if it is one."""
+        """The run whose codes it uses; a run's own cell is itself."""
         return Cell("run", self.seed, self.mode)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is compared; a study may be given more of each later."""
+    """What is compared; a study can be extended with more of each later."""
 
     modes: tuple[str, ...] = MODES
     boundaries: tuple[str, ...] = STUDIED
@@ -76,9 +77,9 @@ class Grid:
     """Repetitions."""
 
     def __post_init__(self) -> None:
-        """Refuse what is not there to be compared."""
+        """Reject unknown names and empty lists."""
         kinds = (
-            ("arm", self.modes, MODES),
+            ("mode", self.modes, MODES),
             ("boundary", self.boundaries, BOUNDARIES),
             ("z_real", self.z_real, Z_REAL),
         )
@@ -92,7 +93,7 @@ class Grid:
                 )
         if self.seeds < 1:
             raise UserError(
-                f"{self.seeds} seeds were asked for; choose 1 or more, 3 or more for any test"
+                f"the number of seeds is {self.seeds}; choose 1 or more, and 3 or more for any test"
             )
 
 
@@ -101,26 +102,26 @@ class Effort:
     """How much each cell measures."""
 
     draws: int = 2_000
-    """Images drawn for each Fréchet distance."""
+    """Images sampled for each Fréchet distance."""
     proposals: int = 50
-    """Of importance sampling, for each draw."""
+    """Proposals of importance sampling per sample."""
     pairs: int = 24
-    """Journeys."""
+    """Paths per planner."""
     codes: int = 4_000
-    """Held-out codes a map is judged on, at most four of each image."""
+    """Held-out codes that a map is evaluated on, at most four per image."""
     evaluation_share: float = 0.3
-    """Share of the codes that no D_z learns from: the judge of journeys does."""
+    """Share of the training codes set aside for the evaluation model of paths."""
     sizes: tuple[int, ...] = (50, 200, 800)
-    """Real images that discriminators learn from; all there are come besides."""
+    """Numbers of real images to train discriminators on; all images are added."""
     image_steps: int = 300
-    """Upper limit of the steps of a discriminator of images."""
+    """Maximum number of steps of an image discriminator."""
     energy_draws: int = 500
-    """Images drawn through a discriminator of images, which decodes every proposal."""
+    """Images sampled with D_x as the energy, which decodes every proposal."""
     energy_pairs: int = 6
-    """Journeys by it, likewise."""
+    """Paths per planner with D_x as the energy."""
 
     def energy(self) -> "Effort":
-        """What is measured of maps that have to decode every code they are asked about, and of D_z beside them."""
+        """The effort for D_x as an energy, and for D_z compared with it."""
         return replace(self, draws=self.energy_draws, proposals=50, pairs=self.energy_pairs)
 
 
@@ -129,13 +130,14 @@ class Design:
     """A whole study; with its images, it determines the results.
 
     Attributes:
-        config: Of every run, but for arm and seed; its map section is that of every D_z, but for boundary and z_real.
+        config: Of every run except for mode and seed; its map section is that of every D_z except
+            for boundary and z_real.
         effort: How much is measured.
         grid: What is compared.
-        other: Name of the other images that should look odd.
-        extractor: Of the features that Fréchet distances are measured in, one of `features.EXTRACTORS`.
+        other: Name of another image set, whose images are outliers here.
+        extractor: Feature extractor of the Fréchet distances, one of `features.EXTRACTORS`.
         digest: Fingerprint of the images.
-        images: How many there are to learn from.
+        images: Number of training images.
     """
 
     config: Config
@@ -147,7 +149,7 @@ class Design:
     images: int = 0
 
     def cells(self) -> list[Cell]:
-        """Every cell, in the order in which they are best done."""
+        """Every cell, in the order in which they should be run."""
         g, seeds = self.grid, range(self.grid.seeds)
         runs = [Cell("run", seed, mode) for seed in seeds for mode in g.modes]
         maps = [
@@ -161,7 +163,7 @@ class Design:
         return [*runs, *maps, *sizes, *(Cell("pullback", seed) for seed in reference)]
 
     def sizes(self) -> tuple[int, ...]:
-        """Sizes of samples, the last being all there is to learn from."""
+        """Numbers of training images in ascending order; the last is all of them."""
         return (*(size for size in self.effort.sizes if size < self.images), self.images)
 
     def run_config(self, cell: Cell, device: str) -> Config:
@@ -180,7 +182,7 @@ class Design:
         """Read what `to_json` wrote.
 
         Raises:
-            UserError: it is damaged or of another version.
+            UserError: the text is damaged or of another version.
         """
         try:
             values: dict[str, Any] = json.loads(text)
@@ -198,7 +200,7 @@ class Design:
             ) from None
 
     def continues(self, before: "Design") -> bool:
-        """Whether cells of an earlier design are cells of this one: all but the grid is the same."""
+        """Whether cells of an earlier design are cells of this one: all but the grid is equal."""
         return replace(self, grid=before.grid) == before
 
 
@@ -242,7 +244,7 @@ BUDGETS: dict[str, tuple[Sequence[str], Effort]] = {
         ),
     ),
 }
-"""Settings laid over the preset of the source, and effort: small for two cores and minutes, full for a GPU."""
+"""Settings on top of the source's preset, and effort: small for two cores, full for a GPU."""
 
 
 def with_budget(preset: Config, budget: str) -> tuple[Config, Effort]:

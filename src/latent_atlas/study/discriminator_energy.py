@@ -1,4 +1,4 @@
-"""D_x as a map of Z: what a discriminator of images says of G(z), beside D_z."""
+"""D_x as a map of Z: the energy that an image discriminator gives to decoded codes."""
 
 from collections.abc import Callable
 
@@ -14,14 +14,15 @@ PIECE = 2_048  # codes decoded at a time
 
 
 class DiscriminatorEnergy(DensityRatioModel):
-    """The energy of discriminator-driven latent sampling: log q(z) = l_x(G(z)) + log p(z), up to a constant.
+    """Discriminator-driven latent sampling: log q(z) = l_x(G(z)) + log p(z), up to a constant.
 
-    At its optimum against decoded prior codes, D_x's logit is l_x(x) = log p_data(x) - log p_G(x). Weighting the prior
-    by exp l_x(G(z)) then makes decoded codes as likely as data, as far as G can make them; the boundary is the prior.
+    The optimal D_x against decoded prior codes has the logit l_x(x) = log p_data(x) - log p_G(x).
+    Weighting the prior by exp l_x(G(z)) then gives decoded codes the density of the data, as far as
+    G can reach it. The boundary is the prior.
 
     References:
-        Your GAN is Secretly an Energy-based Model and You Should Use Discriminator Driven Latent Sampling, Che et al.
-        2020.
+        Your GAN is Secretly an Energy-based Model and You Should Use Discriminator Driven Latent
+        Sampling, Che et al. 2020.
     """
 
     def __init__(
@@ -30,7 +31,7 @@ class DiscriminatorEnergy(DensityRatioModel):
         discriminator: Callable[[Images], Tensor],
         dimension: int,
     ) -> None:
-        """Arguments: decode is G, differentiable; discriminator gives logits of images; dimension is d."""
+        """Arguments: decode, a differentiable G; discriminator, logits of images; dimension, d."""
         self.decode = decode
         self.discriminator = discriminator
         self.dimension = dimension

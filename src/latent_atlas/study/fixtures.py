@@ -1,4 +1,4 @@
-"""What every cell of a study shares: the images, the features that judge, and images that should look odd."""
+"""What all cells of a study share: the images, the feature extractor, and outlier images."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,28 +30,28 @@ __all__ = [
     "outlier_images",
 ]
 
-REFERENCE = 10_000  # real images that samples are compared with
-ENOUGH = 2_000  # held-out images from which on these alone are the reference
-OUTLIERS = 1_000  # images of each odd kind, at most
+REFERENCE = 10_000  # real images at most that samples are compared with
+ENOUGH = 2_000  # with as many held-out images, the reference leaves out the training images
+OUTLIERS = 1_000  # outlier images of each kind at most
 
 CORRUPTIONS = ("noise", "blur", "quarter turn")
 NOISE = 0.2  # standard deviation, where white is 1
 OTHERS = ("fashion-mnist", "mnist", "faces")
 SIMILAR = ({"digits", "mnist"},)
-"""Sets of the same things: none of them is odd beside the other."""
+"""Image sets with the same content: the images of one are no outliers of the other."""
 
 FeatureRows = Float[np.ndarray, "_ f"]
 
 
 @dataclass(frozen=True)
 class SharedData:
-    """What cells share.
+    """What all cells share.
 
     Attributes:
-        images: The collection.
-        odd: Images that should look odd by kind, each of shape (n, c, h, w).
-        extractor: Of the features that distances are measured in.
-        judge: What these features are and whose, to print beside their distances.
+        images: The image set.
+        outliers: Outlier images by kind, shape (n, c, h, w) each.
+        extractor: The feature extractor of Fréchet distances.
+        features_note: Name of the extractor and size of the reference, to print beside distances.
         reference: Features of real images.
     """
 
@@ -62,17 +62,17 @@ class SharedData:
     reference: FeatureRows
 
     def features(self, images: Images) -> FeatureRows:
-        """Of images in [0, 1], shape (n, f)."""
+        """Features of images in [0, 1], shape (n, f)."""
         return self.extractor.features(as_bytes(images)).double().numpy()
 
 
 def corrupted(images: ByteImages, kind: str, *, generator: torch.Generator) -> ByteImages:
-    """Images spoilt in one of `CORRUPTIONS`: by noise in the pixels, a blur over a quarter of the side, or a turn.
+    """Corrupt images by pixel noise, a blur over a quarter of the side, or a quarter turn.
 
     Arguments:
         images: Shape (n, c, h, w), square.
-        kind: Which.
-        generator: Of the noise, on the CPU.
+        kind: One of `CORRUPTIONS`.
+        generator: Source of the noise, on the CPU.
     """
     floats = images.float() / 255
     if kind == "noise":
@@ -86,7 +86,7 @@ def corrupted(images: ByteImages, kind: str, *, generator: torch.Generator) -> B
 
 
 def other_source(source: str) -> str:
-    """The first named set that can be had and shows something else than this one."""
+    """The first available named set with other content than this source."""
     kin = {source}.union(*(names for names in SIMILAR if source in names))
     for name in OTHERS:
         try:
@@ -111,7 +111,7 @@ def outlier_images(images: ImageSet, config: Config, other: str) -> dict[str, Te
 
 @lru_cache(maxsize=1)
 def load_shared_data(folder: Path) -> SharedData:
-    """The material of a study; the same in every process.
+    """The shared data of a study; the same in every process.
 
     Raises:
         UserError: the images are no longer those that the study began with.
@@ -121,8 +121,8 @@ def load_shared_data(folder: Path) -> SharedData:
     images = load_images(config.data, config.model.image_size, config.model.channels)
     if images.manifest()["digest"] != design.digest:
         raise UserError(
-            f"the images of '{config.data.source}' are not those the study began with; restore them or choose "
-            "another --out"
+            f"the images of '{config.data.source}' are not those the study began with; "
+            "restore them or choose another --out"
         )
     generator = torch.Generator().manual_seed(config.train.seed)
     extractor = extractor_for(images, design.extractor, generator=generator)

@@ -1,4 +1,4 @@
-"""A question, its contests, and the verdict that they allow."""
+"""The hypotheses of a study: what is compared for each question, and what the numbers recommend."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ __all__ = [
 Results = Mapping[Cell, Mapping[str, Any]]
 """What finished cells measured."""
 
-SOON = 20  # repetitions that somebody might yet run
+SOON = 20  # repetitions that are still affordable
 
 
 @dataclass(frozen=True)
 class Question:
-    """A question with what was measured for it.
+    """A question with the measurements that answer it.
 
     Attributes:
-        key: Its name among files.
-        title, asked, method, would_change: As on the page.
-        contests: What was compared, in groups of the same contestants under a heading each.
-        answer: The sentences that follow from the numbers, the first being the verdict.
-        default: What the numbers recommend; None where they settle nothing.
+        key: Its name in answers.json.
+        title, asked, method, would_change: Its text on the page.
+        comparisons: Comparisons by heading; those under one heading have the same candidates.
+        answer: Sentences that follow from the numbers; the first is the verdict.
+        default: What the numbers recommend; None if they settle nothing.
     """
 
     key: str
@@ -57,11 +57,11 @@ class Question:
 
     @property
     def measured(self) -> bool:
-        """Whether there is anything to say."""
+        """Whether anything was measured for it."""
         return any(one.values for group in self.comparisons.values() for one in group)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the words of the page."""
+        """The question, its answer and all numbers."""
         comparisons = {
             name: [one.as_json() for one in group] for name, group in self.comparisons.items()
         }
@@ -70,7 +70,7 @@ class Question:
 
 
 def extended(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """With the mean over kinds of odd images, wherever there are such."""
+    """The numbers, with `outliers_mean` added wherever there are `outliers`."""
     added = {
         k: extended(v) if isinstance(v, Mapping) and k != "outliers" else v
         for k, v in numbers.items()
@@ -81,7 +81,7 @@ def extended(numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tested(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Those with two contestants or more, on enough repetitions for a test."""
+    """The comparisons of two or more candidates on enough repetitions for a test."""
     return [
         one
         for one in comparisons
@@ -92,15 +92,15 @@ def tested(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def verdict(
     word: str, comparisons: Sequence[Comparison], names: Sequence[str]
 ) -> tuple[str, str | None]:
-    """Who is best or level with the best how often, and what that recommends.
+    """A sentence on how often each name is among the best, and the name that it recommends.
 
-    Of those that are so equally often, the one that is alone at the top more often is recommended.
+    Ties are broken by how often a name is significantly better than all others.
     """
     if len(names) < 2:
-        return f"Only {word} {names[0]} was studied, so there is nothing to compare.", None
+        return f"Only {word} {names[0]} was studied: there is nothing to compare.", None
     decided = [one for one in tested(comparisons) if one.criterion.better]
     if not decided:
-        return f"Nothing is settled: there are fewer than {FEWEST} repetitions to test by.", None
+        return f"Nothing is settled: a test needs at least {FEWEST} repetitions.", None
     counts = {
         name: (
             sum(name in one.leaders for one in decided),
@@ -109,8 +109,11 @@ def verdict(
         for name in names
     }
     ranked = sorted(names, key=lambda name: counts[name], reverse=True)
-    told = ", ".join(f"{name} {counts[name][0]} (alone {counts[name][1]})" for name in ranked)
-    lead = f"Best, or not settled to be worse than the best, in how many of {len(decided)} measures: {told}."
+    tally = ", ".join(f"{name} {counts[name][0]} (alone {counts[name][1]})" for name in ranked)
+    lead = (
+        f"Number of the {len(decided)} measures in which each is best or not significantly worse "
+        f"than the best: {tally}."
+    )
     level = [name for name in ranked if counts[name] == counts[ranked[0]]]
     if len(level) > 1:
         return f"{lead} Not settled between {' and '.join(level)}.", None
@@ -118,7 +121,7 @@ def verdict(
 
 
 def more_would(comparisons: Sequence[Comparison]) -> str:
-    """How many repetitions would settle more of what is open, at the differences and spreads that were seen."""
+    """How many repetitions would settle the open comparisons, at the observed effect sizes."""
     found = []
     for one in tested(comparisons):
         best, *level = one.leaders
@@ -129,16 +132,20 @@ def more_would(comparisons: Sequence[Comparison]) -> str:
     if not found:
         return "" if not tested(comparisons) else "No comparison with the best is open."
     if not counts:
-        return f"None of the {len(found)} open comparisons would be settled by 1,000 repetitions: they are ties."
+        return (
+            f"None of the {len(found)} open comparisons would be settled by 1,000 repetitions: "
+            "they are ties."
+        )
     soon = sum(count <= SOON for count, _ in counts)
     return (
-        f"At the differences and spreads seen, {soon} of the {len(found)} comparisons with the best that are open "
-        f"would be settled by {SOON} repetitions or fewer; first {counts[0][1]}, by {counts[0][0]}."
+        f"At the observed effect sizes, {soon} of the {len(found)} open comparisons with the best "
+        f"would be settled by at most {SOON} repetitions; the first is {counts[0][1]}, by "
+        f"{counts[0][0]}."
     )
 
 
 def boundary_question(design: Design, results: Results) -> Question:
-    """Where z_fake comes from."""
+    """Which boundary to draw z_fake from."""
     g = design.grid
     comparisons = _by_runs(
         design, [*MAP_CRITERIA.values()], g.boundaries, results, lambda name: (name, g.z_real[0])
@@ -148,14 +155,15 @@ def boundary_question(design: Design, results: Results) -> Question:
         "boundaries",
         "Where should the boundary of z_fake be?",
         "Which fake codes make the most useful D_z?",
-        "On the codes of every run (an arm with a seed) a D_z learns against each boundary, with real codes as "
-        f"{g.z_real[0]} and else the same settings. A repetition is a run. Log-densities are normalised by the "
-        "measured E_r[exp l], and mixed with 1 % of the prior so that a code outside a box costs a few nats and not "
-        "infinitely many; a boundary without a log-density of real codes has none, and ranks by its logit.",
-        "D_z is telescoped over levels where the boundary allows it, as the prior does, and has a single level "
-        "against the others: a part of what is seen is due to that. In more dimensions the box and the prior move "
-        "away from the population and single classifiers saturate; codes far from N(0, I) favour boundaries fitted "
-        "to them.",
+        "One D_z per boundary is trained on the codes of every run (a training mode and a seed), "
+        f"with real codes as {g.z_real[0]} and otherwise equal settings. A repetition is a run. "
+        "Log-densities are normalised by the measured E_r[exp l], and mixed with 1 % of the prior, "
+        "so that a code outside a box costs a few nats and not infinitely many. A boundary without "
+        "a density at real codes gives no log-density, and ranks codes by its logit.",
+        "D_z is telescoped over noise levels with boundaries that allow it, such as the prior, and "
+        "has a single level with the others; this accounts for a part of the differences. In more "
+        "dimensions the box and the prior are farther from the data, and single classifiers "
+        "saturate; codes far from N(0, I) favour boundaries fitted to them.",
         {"boundaries": comparisons},
         (sentence, *(one.sentence() for one in comparisons)),
         default,
@@ -163,7 +171,7 @@ def boundary_question(design: Design, results: Results) -> Question:
 
 
 def z_real_question(design: Design, results: Results) -> Question:
-    """Samples or means."""
+    """Whether D_z is trained on samples of q(z|x) or on its means."""
     g = design.grid
     comparisons = _by_runs(
         design, MEANS_CRITERIA, g.z_real, results, lambda name: (g.boundaries[0], name)
@@ -172,11 +180,12 @@ def z_real_question(design: Design, results: Results) -> Question:
     return Question(
         "z_real",
         "Real codes: samples or means?",
-        "Should D_z learn from fresh samples of q(z|x) or from the fixed means?",
-        f"On the codes of every run a D_z learns against boundary {g.boundaries[0]} from samples drawn afresh at each "
-        "step, and another one from the means alone. Both are judged on held-out samples and on held-out means.",
-        "Where the encoder's noise is wide beside the population, samples and means are different populations; with "
-        "many more images than weights, means overfit less.",
+        "Should D_z be trained on fresh samples of q(z|x) or on the fixed means?",
+        f"Two D_z per run are trained against boundary {g.boundaries[0]}: one on samples drawn "
+        "afresh at each step, one on the means alone. Both are evaluated on held-out samples "
+        "and on held-out means.",
+        "If the encoder's noise is wide relative to the spread of the means, samples and means "
+        "have different distributions; with many more images than weights, means overfit less.",
         {"real codes": comparisons},
         (sentence, *(one.sentence() for one in comparisons)),
         default,
@@ -190,7 +199,10 @@ def _by_runs(
     results: Results,
     place: Callable[[str], tuple[str, str]],
 ) -> list[Comparison]:
-    """Contests of maps on the same runs; `place` gives the boundary and z_real that a contestant's name stands for."""
+    """Comparisons of maps on the same runs.
+
+    `place` gives the boundary and z_real that the name of a candidate stands for.
+    """
     runs = [(mode, seed) for seed in range(design.grid.seeds) for mode in design.grid.modes]
     comparisons = []
     for c in criteria:
@@ -206,7 +218,7 @@ def _by_runs(
 
 
 def mode_question(design: Design, results: Results) -> Question:
-    """Jointly or apart."""
+    """Whether D_z is trained together with E and G, or afterwards."""
     modes, seeds, t = design.grid.modes, range(design.grid.seeds), design.config.train
 
     def numbers(mode: str, seed: int) -> Mapping[str, Any]:
@@ -223,31 +235,32 @@ def mode_question(design: Design, results: Results) -> Question:
     }
     for mode in modes:
         if mode != "separate":
-            rivals = {
+            candidates = {
                 "fresh probe": score(mode, "probe", *LOG_DENSITY.path),
                 "joint D_z": score(mode, "own", *LOG_DENSITY.path),
             }
-            comparisons[f"the joint D_z of arm {mode} beside the fresh probe"] = [
-                compare(LOG_DENSITY, rivals)
+            comparisons[f"the joint D_z of mode {mode} and the fresh probe"] = [
+                compare(LOG_DENSITY, candidates)
             ]
-    sentence, default = verdict("arm", comparisons["modes"], modes)
-    said = [one.sentence() for one in comparisons["modes"]]
-    said += [
+    sentence, default = verdict("mode", comparisons["modes"], modes)
+    sentences = [one.sentence() for one in comparisons["modes"]]
+    sentences += [
         f"{group}, {one.sentence()}"
         for group, members in [*comparisons.items()][1:]
         for one in members
     ]
     return Question(
         "modes",
-        "Jointly or apart?",
-        "Should E, G and D_z learn together, or D_z afterwards?",
-        "Three arms with the same images, steps and seeds: separate (D_z afterwards), online (D_z beside E and G, on "
-        "detached codes) and adversarial (E also learns to fool D_z). All are judged by the same fresh probe D_z, "
-        "learned afterwards against the prior. Log-densities are compared within an arm only, since every arm has a "
-        "space of its own.",
-        f"The weight of fooling is {t.fool_weight:g} here and that of the KL {t.kl_weight:g}; a stronger pull "
-        "flattens the map more. The joint D_z has a single level and no early stopping.",
+        "Training mode: jointly or separately?",
+        "Should D_z be trained together with E and G, or afterwards?",
+        "Training modes with the same images, steps and seeds: separate (D_z afterwards), online "
+        "(D_z beside E and G, on detached codes) and adversarial (E is also trained to fool D_z). "
+        "All are evaluated by the same fresh probe D_z, trained afterwards against the prior. "
+        "Log-densities are compared within a mode only, since every mode has its own latent space.",
+        f"The adversarial weight of D_z is {t.fool_weight:g} here and that of the KL "
+        f"{t.kl_weight:g}; larger weights flatten the map more. The joint D_z has a single noise "
+        "level and no early stopping.",
         comparisons,
-        (sentence, *said),
+        (sentence, *sentences),
         default,
     )

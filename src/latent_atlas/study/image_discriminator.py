@@ -1,4 +1,4 @@
-"""A discriminator of images, learned as D_z is: real ones against decoded boundary codes, stopped by held-out ones."""
+"""An image discriminator trained as D_z is: against decoded boundary codes, with early stopping."""
 
 import copy
 import math
@@ -19,9 +19,9 @@ from latent_atlas.training.batches import as_float
 
 __all__ = ["CHECK_EVERY", "FittedDiscriminator", "fit_image_discriminator"]
 
-HELD_OUT = 0.1  # of the real images, ten at least: they say when to stop
+HELD_OUT = 0.1  # share of the real images, ten at least, for early stopping
 CHECK_EVERY, PATIENCE = 25, 4
-CHECKED = 512  # images on each side of a check
+CHECKED = 512  # real images at most, and as many fake ones, per check
 RATE = 1e-3
 
 Fakes = Callable[[int, torch.Generator], Images]
@@ -29,12 +29,12 @@ Fakes = Callable[[int, torch.Generator], Images]
 
 @dataclass(frozen=True)
 class FittedDiscriminator:
-    """A discriminator of images that has learned.
+    """A trained image discriminator.
 
     Attributes:
         network: Images in [0, 1] to logits of being real.
-        step: Where learning stopped.
-        seconds: How long it took.
+        step: The step of the weights that were kept.
+        seconds: Training time.
     """
 
     network: ImageDiscriminator
@@ -43,7 +43,7 @@ class FittedDiscriminator:
 
     @torch.no_grad()
     def logit(self, images: ByteImages) -> Values:
-        """l_x(x), in pieces, on the CPU."""
+        """l_x(x), shape (n,), in batches, on the CPU."""
         device = next(self.network.parameters()).device
         return torch.cat([self.network(as_float(part, device)).cpu() for part in images.split(512)])
 
@@ -57,16 +57,17 @@ def fit_image_discriminator(
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> FittedDiscriminator:
-    """Teach a D_x of the run's own shape by cross-entropy with R1, as it learns in training.
+    """Train a D_x of the run's own architecture by cross-entropy with the R1 penalty.
 
-    As of D_z, averages of the weights are judged on held-out images, and the best of them kept.
+    As with D_z, running averages of the weights are evaluated on held-out images, and the best are
+    kept.
 
     Arguments:
-        images: Real ones, of which a tenth says when to stop; n of 20 or more.
-        fakes: Draws so many fake images in [0, 1], on the generator's device.
-        config: Of the run: shapes, batch size, and the weight of R1.
-        steps: Upper limit.
-        generator: Source of all randomness; its device is where it learns.
+        images: At least 20 real images; a tenth is held out for early stopping.
+        fakes: Draws n fake images in [0, 1], on the generator's device.
+        config: The run's configuration: architecture, batch size, weight of R1.
+        steps: Maximum number of steps.
+        generator: Source of all random numbers, on the device to train on.
         log: Called with a record at each check.
     """
     device, t = generator.device, config.train

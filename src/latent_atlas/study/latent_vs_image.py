@@ -1,4 +1,4 @@
-"""Z against X: membership judged by D_z, and by a discriminator of images from as many real ones."""
+"""D_z compared with an image discriminator D_x: as outlier detectors, and as energies on Z."""
 
 import time
 from collections.abc import Callable
@@ -29,18 +29,18 @@ from latent_atlas.study.trained_run import PROBE, Log, TrainedRun
 __all__ = ["compare_energies", "compare_sizes"]
 
 OFF_MANIFOLD = 1_000
-REBUILT = "outside, from reconstructions"
-RAW = "outside, from images"
+REBUILT = "off-manifold draws against reconstructions"
+RAW = "off-manifold draws against images"
 
 
 def compare_sizes(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
-    """D_z and D_x, each learned from the same `cell.size` real images against the same prior codes, decoded for D_x.
+    """Train D_z and D_x on the same `cell.size` real images against prior codes, decoded for D_x.
 
-    Neither has seen any of what it is then asked to tell from held-out images.
+    Neither was trained on any of the outliers that they are then tested on.
 
     Returns:
-        z, x: AUROC by test, `seconds` of learning (D_z is calibrated in them), and `judge_ms`, milliseconds for 1,000
-        images (D_z needs E first).
+        z, x: AUROC by test; `seconds` of training, for D_z with its calibration; `query_ms`,
+        milliseconds per 1,000 images, for D_z with their encoding.
     """
     del folder
     images, codes = trained.shared.images.train.images, trained.atlas.codes["train"]
@@ -60,21 +60,22 @@ def compare_sizes(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> di
 def _aurocs(
     rank: Callable[[ByteImages], np.ndarray], tests: dict[str, tuple[Tensor, Tensor]]
 ) -> dict[str, Any]:
-    """AUROC by test, and milliseconds to judge 1,000 images."""
+    """AUROC by test, and milliseconds per 1,000 images."""
     began = time.perf_counter()
     scores = {name: (rank(real), rank(other)) for name, (real, other) in tests.items()}
     seconds = time.perf_counter() - began
     count = sum(len(real) + len(other) for real, other in tests.values())
-    told = {name: auroc(real, other) for name, (real, other) in scores.items()}
-    return {"auroc": told, "query_ms": 1e6 * seconds / count}
+    aurocs = {name: auroc(real, other) for name, (real, other) in scores.items()}
+    return {"auroc": aurocs, "query_ms": 1e6 * seconds / count}
 
 
 def compare_energies(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
-    """Maps of Z by a discriminator of images beside D_z, with the measures of every map.
+    """All metrics of a map for D_x as an energy on Z, and for D_z.
 
     Returns:
-        fitted: D_x learned on the finished G against decoded prior codes, as the theory asks; trained: the D_x that the
-        run was left with, which played against reconstructions; d_z: the fresh probe. Each with normaliser and cost.
+        fitted: D_x trained on the finished G against decoded prior codes, as the theory requires;
+        trained: the D_x of the run, which was trained against reconstructions too; d_z: the fresh
+        probe. Each with its normalising constant and its query times.
     """
     fitted = _fit_image_discriminator(trained, trained.shared.images.train.images, log)
     probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=trained.device)
@@ -100,17 +101,17 @@ def compare_energies(folder: Path, cell: Cell, trained: TrainedRun, log: Log) ->
 def _measured(
     membership: DensityRatioModel, trained: TrainedRun, normaliser: float
 ) -> dict[str, Any]:
-    """What is measured of every map, and what asking it costs."""
+    """The metrics of a map, and the time that its queries take."""
     return query_times(membership, trained.real) | map_metrics(
         membership, trained, normaliser=normaliser
     )
 
 
 def _tests(trained: TrainedRun) -> dict[str, tuple[Tensor, Tensor]]:
-    """Held-out images, and what they are to be told from, by test.
+    """Inliers and outliers by test.
 
-    Beside decoded codes stand held-out images as they are, which a discriminator of images may know by their sharpness
-    alone, and their reconstructions, where nothing but membership is left to tell.
+    Off-manifold draws are decoded, so an image discriminator can tell them from held-out images by
+    sharpness alone; beside reconstructions of these images it cannot.
     """
     held_out = trained.shared.images.test.images[:OFF_MANIFOLD]
     outside = as_bytes(trained.decode(off_manifold_codes(trained, len(held_out))))
@@ -122,7 +123,7 @@ def _tests(trained: TrainedRun) -> dict[str, tuple[Tensor, Tensor]]:
 def _fit_image_discriminator(
     trained: TrainedRun, images: ByteImages, log: Log
 ) -> FittedDiscriminator:
-    """A D_x against decoded prior codes."""
+    """Train a D_x against decoded prior codes."""
     dimension = trained.real.shape[1]
 
     def fakes(n: int, source: torch.Generator) -> Images:
@@ -137,7 +138,7 @@ def _fit_image_discriminator(
 
 
 def _trained(folder: Path, cell: Cell, trained: TrainedRun) -> ImageDiscriminator:
-    """The D_x that a run was left with."""
+    """The D_x that was trained with the run's networks."""
     config = trained.atlas.config
     model = VAEGAN(config.model, config.map)
     model.load_state_dict(read_tensors(StudyResults(folder).run(cell).file("model.safetensors"))[0])
@@ -146,6 +147,6 @@ def _trained(folder: Path, cell: Cell, trained: TrainedRun) -> ImageDiscriminato
 
 @torch.no_grad()
 def _normaliser(energy: DensityRatioModel, trained: TrainedRun) -> tuple[float, float]:
-    """log E_p[exp l] in nats and its standard error, by draws of the prior."""
+    """log E_p[exp l] in nats and its standard error, from draws of the prior."""
     z = energy.propose(10 * len(trained.real), generator=trained.generator("normaliser"))
     return log_mean_exp(energy.logit(z))

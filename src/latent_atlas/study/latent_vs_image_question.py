@@ -1,4 +1,4 @@
-"""The question of Z against X: who needs how much to judge membership, and whose map of Z is the better one."""
+"""The question whether to discriminate in latent space or in image space."""
 
 import math
 from collections.abc import Sequence
@@ -13,36 +13,39 @@ from latent_atlas.study.statistics import FEWEST, reached
 
 __all__ = ["TARGET", "curves", "latent_vs_image"]
 
-TARGET = 0.9  # AUROC that both spaces are asked to reach
+TARGET = 0.9  # AUROC; compared is the number of images that it takes to reach it
 DISCRIMINATORS = {"D_z": "z", "D_x": "x"}
 MAPS = {"D_z": "d_z", "D_x fitted": "fitted", "D_x trained": "trained"}
 
 COSTS = (
-    Criterion("seconds of learning", ("seconds",), "lower", "s"),
+    Criterion("training time", ("seconds",), "lower", "s"),
     Criterion(
-        "time to judge 1,000 images, encoding included",
+        "time for 1,000 images, encoding included",
         ("query_ms",),
         "lower",
         "ms",
-        "judging 1,000 images",
+        "time for 1,000 images",
     ),
 )
 ENERGY_CRITERIA = (
-    *(MAP_CRITERIA[name] for name in ("log_prob", "frechet", "journeys", "ranking", "outliers")),
+    *(
+        MAP_CRITERIA[name]
+        for name in ("log_prob", "frechet", "off_manifold", "ranking", "outliers")
+    ),
     Criterion("time for 1,000 log-densities", ("log_prob_ms",), "lower", "ms"),
     Criterion("time for 1,000 scores", ("score_ms",), "lower", "ms"),
 )
 
 
 def latent_vs_image(design: Design, results: Results) -> Question:
-    """Membership in Z against membership in X."""
+    """Whether D_z or D_x is the better detector of outliers and the better map of Z."""
     most = design.sizes()[-1]
     seeds = range(design.grid.seeds)
     full = {seed: results.get(Cell("sizes", seed, size=most)) for seed in seeds}
     tests = list(
         dict.fromkeys(test for n in full.values() if n for test in n.get("z", {}).get("auroc", {}))
     )
-    told = [Criterion(test, ("auroc", test), "higher") for test in tests]
+    criteria = [Criterion(test, ("auroc", test), "higher") for test in tests]
 
     def beside(c: Criterion) -> Comparison:
         scores = {
@@ -52,38 +55,39 @@ def latent_vs_image(design: Design, results: Results) -> Question:
         return compare(c, scores)
 
     comparisons = {
-        f"AUROC with {most:,} real images": [beside(c) for c in told],
+        f"AUROC with {most:,} real images": [beside(c) for c in criteria],
         f"cost with {most:,} real images": [beside(c) for c in COSTS],
         "as a map of Z": [_as_maps(c, design, results) for c in ENERGY_CRITERIA],
     }
     first, _, maps = comparisons.values()
     sentence, default = _verdict(first, maps)
     needs = _needs(design, results, tests)
-    said = [
+    sentences = [
         f"{group}, {one.sentence()}" for group, members in comparisons.items() for one in members
     ]
     return Question(
         "spaces",
-        "Membership: in Z or in X?",
-        "Is membership of a population better judged on codes or on images?",
-        "D_z and a discriminator of images, D_x, of the run's own shape learn from the same labelled-real images "
-        "against the same prior, decoded for D_x; D_z sees codes only. Both stop by held-out images, and neither has "
-        "seen what it then has to tell from held-out images: decoded prior draws outside the population, corrupted "
-        f"images, and images of {design.other}. Decoded draws are told once from images as they are, which D_x may "
-        "know by their sharpness alone, and once from reconstructions, where only membership is left to tell. D_z "
-        "judges an image by the log-density of its code. Then D_x pulled back through the decoder, l_x(G(z)) + log "
-        "p(z), is a map of Z beside D_z: fitted, learned on the finished G as the theory asks, or trained, as the "
-        "run left it.",
-        "E has seen all images, without labels: where E has to be learned from the few labelled ones, Z loses its "
-        "advantage at small samples. Another D_x (larger, augmented, pretrained) may need fewer images.",
+        "Discriminate in Z or in X?",
+        "Are outliers better detected on codes or on images?",
+        "D_z and an image discriminator D_x of the run's own architecture are trained on the same "
+        "real images against the same prior, decoded for D_x; D_z is given codes only. Both stop "
+        "early by held-out images, and neither was trained on the outliers of the tests: decoded "
+        f"off-manifold prior draws, corrupted images, and images of {design.other}. The inliers of "
+        "decoded draws are images in one test, which D_x may recognise by their sharpness, and "
+        "reconstructions in another. D_z ranks an image by the log-density of its code. Then the "
+        "energy of D_x, l_x(G(z)) + log p(z), is compared with D_z as a map of Z: fitted, if D_x "
+        "is trained on the finished G as the theory requires, or trained, if it is the run's own.",
+        "E was trained on all images, without labels: if E has to be trained on the few real "
+        "images of a test, Z loses its advantage at small samples. Another D_x (larger, augmented, "
+        "pretrained) may need fewer images.",
         comparisons,
-        (sentence, *needs, *said),
+        (sentence, *needs, *sentences),
         default,
     )
 
 
 def curves(design: Design, results: Results) -> dict[str, dict[str, dict[int, list[float]]]]:
-    """AUROC by test, "D_z" or "D_x", and size, one for each seed that has it."""
+    """AUROC of each seed by test, by "D_z" or "D_x", and by number of real images."""
     found: dict[str, dict[str, dict[int, list[float]]]] = {}
     for size in design.sizes():
         for seed in range(design.grid.seeds):
@@ -97,7 +101,7 @@ def curves(design: Design, results: Results) -> dict[str, dict[str, dict[int, li
 
 
 def _as_maps(c: Criterion, design: Design, results: Results) -> Comparison:
-    """D_z beside D_x pulled back."""
+    """D_z compared with D_x as an energy."""
     cells = {seed: results.get(Cell("pullback", seed), {}) for seed in range(design.grid.seeds)}
     scores = {
         name: {seed: number_at(numbers, (key, *c.path)) for seed, numbers in cells.items()}
@@ -106,23 +110,25 @@ def _as_maps(c: Criterion, design: Design, results: Results) -> Comparison:
     return compare(c, scores)
 
 
-def _verdict(told: Sequence[Comparison], maps: Sequence[Comparison]) -> tuple[str, str | None]:
-    """Which space is settled better how often."""
-    if not tested([*told, *maps]):
-        return f"Nothing is settled: there are fewer than {FEWEST} repetitions to test by.", None
-    wins = {name: sum(one.leaders == (name,) for one in tested(told)) for name in DISCRIMINATORS}
+def _verdict(detection: Sequence[Comparison], maps: Sequence[Comparison]) -> tuple[str, str | None]:
+    """How often each discriminator is significantly better, and the space that this recommends."""
+    if not tested([*detection, *maps]):
+        return f"Nothing is settled: a test needs at least {FEWEST} repetitions.", None
+    wins = {
+        name: sum(one.leaders == (name,) for one in tested(detection)) for name in DISCRIMINATORS
+    }
     parts = []
-    if tested(told):
+    if tested(detection):
         parts.append(
-            f"with all real images D_z is settled better on {wins['D_z']} and D_x on {wins['D_x']} of "
-            f"{len(tested(told))} tests"
+            f"with all real images D_z is significantly better on {wins['D_z']} and D_x on "
+            f"{wins['D_x']} of {len(tested(detection))} tests"
         )
     if tested(maps):
         ahead = sum(one.leaders == ("D_z",) for one in tested(maps))
         behind = sum("D_z" not in one.leaders for one in tested(maps))
         parts.append(
-            f"as a map of Z, D_z is settled best on {ahead} of {len(tested(maps))} measures, and settled worse than "
-            f"D_x pulled back through the decoder on {behind}"
+            f"as a map of Z, D_z is significantly best on {ahead} of {len(tested(maps))} measures, "
+            f"and significantly worse than the energy of D_x on {behind}"
         )
     whole = "; ".join(parts)
     sentence = f"{whole[0].upper()}{whole[1:]}."
@@ -132,16 +138,16 @@ def _verdict(told: Sequence[Comparison], maps: Sequence[Comparison]) -> tuple[st
 
 
 def _needs(design: Design, results: Results, tests: Sequence[str]) -> list[str]:
-    """How many images each space needs to reach the target, and how long that takes to learn."""
+    """How many images each discriminator needs to reach the target, and its training time."""
     sentences = []
     for test in tests:
-        said = [_need(name, key, test, design, results) for name, key in DISCRIMINATORS.items()]
-        sentences.append(f"To reach an AUROC of {TARGET:g}, {test}: {'; '.join(said)}.")
+        needs = [_need(name, key, test, design, results) for name, key in DISCRIMINATORS.items()]
+        sentences.append(f"To reach an AUROC of {TARGET:g}, {test}: {'; '.join(needs)}.")
     return sentences
 
 
 def _need(name: str, key: str, test: str, design: Design, results: Results) -> str:
-    """The number of images for one test, as the geometric mean over the seeds that reach the target."""
+    """The number of images for one test: the geometric mean of the seeds that reach the target."""
     sizes, seeds = design.sizes(), range(design.grid.seeds)
     found, times = [], []
     for seed in seeds:
@@ -158,6 +164,6 @@ def _need(name: str, key: str, test: str, design: Design, results: Results) -> s
     part = "" if len(found) == len(seeds) else f" (in {len(found)} of {len(seeds)} seeds)"
     between = f" ({min(found):,.0f} to {max(found):,.0f})" if max(found) > min(found) else ""
     return (
-        f"{name} takes {'at most ' if least else ''}{middle:,.0f} images{between} and {np.mean(times):.1f} s of "
-        f"learning{part}"
+        f"{name} takes {'at most ' if least else ''}{middle:,.0f} images{between} and "
+        f"{np.mean(times):.1f} s of training{part}"
     )

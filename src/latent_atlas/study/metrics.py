@@ -1,4 +1,4 @@
-"""The same measures for every map, whoever made it: how well it knows, ranks, calls odd, samples and travels."""
+"""The metrics of a map: log-density, calibration, ranking, samples, paths, and time per query."""
 
 import math
 import time
@@ -32,7 +32,9 @@ __all__ = [
     "travel_metrics",
 ]
 
-DEFENCE = 0.01  # share of the prior that each density is mixed with, so that one code outside a box costs 4.6 nats more
+# Each density is mixed with this share of the prior, so that a code outside a box costs 4.6 nats
+# more than under the prior, and not infinitely many.
+DEFENCE = 0.01
 PLANNERS = ("linear", "geodesic")
 COLUMNS = {
     "off_population mixture": "off_manifold",
@@ -48,11 +50,12 @@ Found = TypeVar("Found")
 def map_metrics(
     membership: DensityRatioModel, trained: TrainedRun, *, normaliser: float
 ) -> dict[str, Any]:
-    """All measures of a map of the subject's codes.
+    """All metrics of a map of the run's codes.
 
     Arguments:
         membership: The map.
-        normaliser: log E_r[exp l] in nats, which is subtracted where a normalised density is asked for.
+        trained: The run.
+        normaliser: log E_r[exp l] in nats, which is subtracted to normalise the density.
     """
     fake = membership.propose(len(trained.real), generator=trained.generator("fakes"))
     return {
@@ -67,9 +70,10 @@ def map_metrics(
 def log_density_metrics(
     membership: DensityRatioModel, trained: TrainedRun, normaliser: float
 ) -> dict[str, float | None]:
-    """Mean log-density in nats of held-out codes (as samples of q(z|x), as means) and of codes learned from.
+    """Mean log-density in nats of held-out samples of q(z|x), held-out means, and training samples.
 
-    Each density is mixed with 1 % of the prior. `gap` is what it loses from images learned from to held-out ones.
+    Each density is mixed with 1 % of the prior. `gap` is the value of training samples minus that
+    of held-out ones.
     """
     learned = trained.learn.sample(len(trained.real), generator=trained.generator("learned"))
     places = {
@@ -95,21 +99,24 @@ def _mixed(membership: DensityRatioModel, latents: Latents, normaliser: float) -
 def calibration_metrics(
     membership: DensityRatioModel, real: Latents, fake: Latents
 ) -> dict[str, float]:
-    """What held-out codes and the boundary's say of the logit.
+    """How well the logit separates held-out codes from the boundary's, and its calibration.
 
     Returns:
-        auc: probability that a real code has the higher logit than a fake one. kl, cross_entropy, scale,
-        effective_share: as in `Calibration`. misjudged: mean over both of |seen - said| in groups of equal realness.
+        auc: probability that a real code has a higher logit than a fake one. kl, cross_entropy,
+        scale, effective_share: as in `Calibration`. calibration_error: mean of |observed
+        - predicted realness| over groups of equal realness.
     """
     on_real, on_fake = membership.logit(real), membership.logit(fake)
     found = measure(on_real, on_fake)
     groups = found.reliability
-    said, seen, count = (np.array(part) for part in (groups.said, groups.seen, groups.count))
+    predicted, observed, count = (
+        np.array(part) for part in (groups.said, groups.seen, groups.count)
+    )
     numbers = found.numbers()
     return {
         "auc": auroc(_array(on_real), _array(on_fake)),
         **{name: numbers[name] for name in ("kl", "cross_entropy", "scale", "effective_share")},
-        "misjudged": float(np.average(np.abs(said - seen), weights=count)),
+        "calibration_error": float(np.average(np.abs(observed - predicted), weights=count)),
     }
 
 
@@ -117,8 +124,8 @@ def ranking_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[
     """How well the map ranks real codes above others, as AUROC.
 
     Returns:
-        ranking: held-out real codes above draws of the prior that are under the judge's floor, outside the population.
-        odd: by kind, means of held-out images above those of odd images.
+        ranking: held-out real codes above off-manifold draws of the prior. outliers: by kind, means
+        of held-out images above those of outlier images.
     """
     outside = off_manifold_codes(trained, len(trained.real))
     usual = ranking_value(membership, trained.means)
@@ -134,7 +141,10 @@ def ranking_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[
 
 
 def off_manifold_codes(trained: TrainedRun, n: int) -> Latents:
-    """Prior draws outside the population, as the judge sees it; twice as wide ones where there are hardly any."""
+    """Off-manifold draws of the prior, or of wider Gaussians if there are too few.
+
+    They have a log-density below the evaluation model's threshold.
+    """
     generator = trained.generator("outsiders")
     for width in (1.0, 2.0, 4.0):
         z = width * torch.randn(
@@ -148,14 +158,14 @@ def off_manifold_codes(trained: TrainedRun, n: int) -> Latents:
 
 @torch.no_grad()
 def ranking_value(membership: DensityRatioModel, latents: Latents) -> np.ndarray:
-    """What ranks codes: the log-density, or the logit where the boundary leaves no log-density."""
+    """What ranks codes: the log-density, or the logit if the boundary has no density."""
     ask = membership.logit if _closed(membership) else membership.log_prob
     values = torch.cat([ask(part) for part in latents.split(4_096)])
     return _array(values.nan_to_num(-math.inf, None, -math.inf))
 
 
 def sampling_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[str, float | None]:
-    """Fréchet distance of images drawn through the map by importance, and what the draws were worth."""
+    """Fréchet distance of images drawn by importance sampling, and their effective sample size."""
     n, proposals = trained.design.effort.draws, trained.design.effort.proposals
     generator = trained.generator("draws")
     with warnings.catch_warnings():
@@ -172,13 +182,13 @@ def sampling_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict
 def travel_metrics(
     membership: DensityRatioModel, trained: TrainedRun
 ) -> dict[str, dict[str, float]]:
-    """Journeys between random held-out codes, the same for every map, judged by what planned none of them.
+    """Paths between random held-out codes, evaluated with a model that planned none of them.
 
-    Without a log-density there are none.
+    The pairs are the same for every map. A map without a log-density has no paths.
     """
     n, generator = (
         min(trained.design.effort.pairs, len(trained.real) // 2),
-        trained.generator("journeys"),
+        trained.generator("paths"),
     )
     order = torch.randperm(len(trained.real), generator=generator, device=trained.device)
     start, end = trained.real[order[: 2 * n]].chunk(2)
@@ -194,14 +204,14 @@ def travel_metrics(
         reconstructions=trained.reconstructions,
     )
     return {
-        row: {told: numbers[name] for name, told in COLUMNS.items()}
+        row: {column: numbers[name] for name, column in COLUMNS.items()}
         for row, numbers in table.items()
     }
 
 
 @torch.no_grad()
 def query_times(membership: DensityRatioModel, latents: Latents) -> dict[str, float]:
-    """Milliseconds for 1,000 codes: of the log-density, and of the score."""
+    """Milliseconds for the log-density and for the score of 1,000 codes."""
     z = latents[torch.arange(TIMED, device=latents.device) % len(latents)]
     times = {}
     for name, ask in (("log_prob_ms", membership.log_prob), ("score_ms", membership.score)):
@@ -213,7 +223,7 @@ def query_times(membership: DensityRatioModel, latents: Latents) -> dict[str, fl
 
 
 def or_none(work: Callable[[], Found]) -> Found | None:
-    """What `work` gives, or None where it refuses: some maps cannot sample or travel, which is a result."""
+    """The result of `work`; None if it is impossible, since some maps cannot sample or travel."""
     try:
         return work()
     except UserError:
@@ -221,7 +231,7 @@ def or_none(work: Callable[[], Found]) -> Found | None:
 
 
 def _closed(membership: DensityRatioModel) -> bool:
-    """Whether its boundary leaves no log-density of real codes."""
+    """Whether its boundary has no density at real codes."""
     return isinstance(membership, LatentMap) and log_density(membership.boundary) is None
 
 

@@ -1,4 +1,4 @@
-"""Which cells are done: one JSON file for each, written whole, so that a study can stop anywhere and go on."""
+"""The folder of a study: one JSON file per finished cell, so that a study can stop and continue."""
 
 import json
 import math
@@ -18,13 +18,13 @@ __all__ = ["StudyResults"]
 class StudyResults:
     """The folder of a study.
 
-    | file | what it holds |
+    | file | content |
     |---|---|
     | study.json | the design |
-    | cells/NAME.json | what a finished cell measured |
-    | cells/NAME.failed.json | why one could not be finished; the next time it is tried again |
-    | runs/ARM-SEED/ | a run, for any other command |
-    | answers.json, study.html, pictures | what came out |
+    | cells/NAME.json | the numbers of a finished cell |
+    | cells/NAME.failed.json | why a cell failed; it is tried again the next time |
+    | runs/MODE-SEED/ | a run folder |
+    | answers.json, study.html | the conclusions |
 
     Attributes:
         path: The folder.
@@ -33,18 +33,18 @@ class StudyResults:
     path: Path
 
     def begin(self, design: Design) -> None:
-        """Make the folder a study of this design, or go on with the one that is there.
+        """Create the study, or continue the one in the folder.
 
         Raises:
-            UserError: it holds a study with other settings or images, or a run; or it cannot be made.
+            UserError: the folder holds another study or a run, or cannot be created.
         """
         if self._run.file("config.json").exists():
             raise UserError(f"{self.path} holds a run; choose another --out for the study")
         if self._run.file("study.json").exists() and not design.continues(self.design()):
             raise UserError(
-                f"{self.path} holds a study with other settings or images, whose cells cannot be mixed with these; "
-                "repeat its command to go on with it (more --seeds, --modes or --boundaries are fine), or choose "
-                "another --out"
+                f"{self.path} holds a study with other settings or images, whose cells cannot be "
+                "mixed with these; repeat its command to continue it (you may add --seeds, --modes "
+                "or --boundaries), or choose another --out"
             )
         try:
             (self.path / "cells").mkdir(parents=True, exist_ok=True)
@@ -55,10 +55,10 @@ class StudyResults:
         self._run.write_text("study.json", design.to_json())
 
     def design(self) -> Design:
-        """What the study is.
+        """The design of the study.
 
         Raises:
-            UserError: the folder holds none.
+            UserError: the folder holds no study.
         """
         if not self._run.file("study.json").is_file():
             raise UserError(
@@ -71,12 +71,12 @@ class StudyResults:
         return Run(self.path / "runs" / f"{cell.mode}-{cell.seed}")
 
     def write(self, cell: Cell, numbers: Mapping[str, Any]) -> None:
-        """Keep what a cell measured, with null for numbers that are not finite; from then on it is done."""
+        """Write the numbers of a finished cell, with null for those that are not finite."""
         self._run.write_json(f"cells/{cell.name}.json", _finite(numbers))
         self._failed(cell).unlink(missing_ok=True)
 
     def fail(self, cell: Cell, sentence: str, traceback: str = "") -> None:
-        """Keep why a cell could not be finished."""
+        """Write why a cell failed."""
         self._run.write_json(
             f"cells/{cell.name}.failed.json", {"sentence": sentence, "traceback": traceback}
         )
@@ -86,7 +86,7 @@ class StudyResults:
         return (self.path / "cells" / f"{cell.name}.json").is_file()
 
     def results(self, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
-        """What the finished ones of these cells measured.
+        """The numbers of those cells that are finished.
 
         Raises:
             UserError: a file is damaged.
@@ -95,7 +95,7 @@ class StudyResults:
         return {cell: numbers for cell, numbers in read.items() if numbers is not None}
 
     def failures(self, cells: Iterable[Cell]) -> dict[Cell, str]:
-        """The sentence of each of these cells that failed."""
+        """The error message of each of these cells that failed."""
         return {
             cell: json.loads(self._failed(cell).read_text())["sentence"]
             for cell in cells
@@ -104,7 +104,7 @@ class StudyResults:
 
     @property
     def _run(self) -> Run:
-        """The folder as one that replaces its files whole."""
+        """The folder, to write its files as a whole."""
         return Run(self.path)
 
     def _failed(self, cell: Cell) -> Path:
@@ -112,7 +112,7 @@ class StudyResults:
 
 
 def _finite(content: Any) -> Any:
-    """The same content, with None in place of NaN and infinity, which JSON does not know."""
+    """The content with None for NaN and infinity, which JSON does not have."""
     if isinstance(content, Mapping):
         return {name: _finite(value) for name, value in content.items()}
     if isinstance(content, list | tuple):

@@ -37,13 +37,13 @@ QUESTIONS = (latent_vs_image, boundary_question, mode_question, z_real_question)
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What came out.
+    """The conclusions of a study.
 
     Attributes:
-        questions: With their answers.
-        shape: What D* looks like, if any map was measured.
-        failures: Sentences of the cells that failed.
-        page: The file that tells all of it.
+        questions: The questions with their answers.
+        decay: Realness of codes away from real ones; None without any map.
+        failures: Error messages of failed cells.
+        page: The HTML page of the study.
     """
 
     questions: tuple[Question, ...]
@@ -61,15 +61,15 @@ class Conclusion:
 
 
 def make_design(config: Config, effort: Effort, grid: Grid, extractor: str | None = None) -> Design:
-    """The design of a study of these settings: the images are looked at, and other ones chosen.
+    """The design of a study with these settings, which depends on its images.
 
     Arguments:
         config, effort, grid: As in `Design`.
-        extractor: Likewise; None takes a classifier where the collection has classes, for its features know what
-            matters there, and else the best there is.
+        extractor: As in `Design`; None chooses a classifier if the images have classes, since its
+            features represent what distinguishes them, and the best available extractor if not.
 
     Raises:
-        UserError: there are no such images, or no such extractor.
+        UserError: the images cannot be read, or there is no such extractor.
     """
     config = replace(
         config, train=replace(config.train, device="auto")
@@ -95,7 +95,7 @@ def make_design(config: Config, effort: Effort, grid: Grid, extractor: str | Non
 
 
 def conclude(folder: Path) -> Conclusion:
-    """Answer from whatever cells are done, and write answers.json and study.html.
+    """Answer the questions from the finished cells, and write answers.json and study.html.
 
     Raises:
         UserError: there is no study in the folder, or one of its files is damaged.
@@ -121,7 +121,7 @@ def conclude(folder: Path) -> Conclusion:
 
 
 def questions(design: Design, results: Results) -> list[Question]:
-    """The questions that these results have something to say about."""
+    """The questions that these results say something about."""
     results = {cell: extended(numbers) for cell, numbers in results.items()}
     answered = (question(design, results) for question in QUESTIONS)
     return [one for one in answered if one.measured]

@@ -1,4 +1,8 @@
-"""Cells over processes: each when what it needs is there, kept when it is done; one that fails ends no other."""
+"""Runs the cells of a study in several processes.
+
+A cell starts when the run that it needs is finished; its numbers are written at once, and a cell
+that fails does not stop the others.
+"""
 
 import multiprocessing
 import os
@@ -23,23 +27,23 @@ from latent_atlas.training.interrupt import StopRequest, stop_request
 
 __all__ = ["run_cells", "worker_devices"]
 
-PER_GPU = 4  # processes that share a GPU: small networks leave it idle between launches
-PATIENCE = 60.0  # seconds that processes are given to save what they do when all is to stop
-LOST = "its process died, perhaps for want of memory; try fewer --workers"
+PER_GPU = 4  # processes per GPU, since small networks leave it idle between kernel launches
+PATIENCE = 60.0  # seconds that processes have to save their state before they are killed
+LOST = "its process died, perhaps because memory ran out; try fewer --workers"
 
 Report = Callable[[Cell, str | None, float], None]
-"""Called with each cell that ended: its sentence if it failed, and the seconds it took."""
+"""Called with each cell that ended, its error message if it failed, and the seconds it took."""
 
 
 def worker_devices(device: str, workers: int | None) -> list[str]:
-    """The device of each process: one for each core, or four for each GPU.
+    """The device of each worker process: one per core, or four per GPU.
 
     Arguments:
-        device: As in `TrainConfig`; "cuda" and "auto" use all GPUs there are.
-        workers: How many processes; None chooses.
+        device: As in `TrainConfig`; "cuda" and "auto" use all GPUs of the machine.
+        workers: Number of processes; None chooses it.
 
     Raises:
-        UserError: there is no such device, or no process to work.
+        UserError: there is no such device, or fewer than one worker.
     """
     kind = pick_device(device)
     cores = (
@@ -55,16 +59,16 @@ def worker_devices(device: str, workers: int | None) -> list[str]:
 
 
 def run_cells(folder: Path, cells: Sequence[Cell], devices: Sequence[str], report: Report) -> None:
-    """Do all cells that are not done yet.
+    """Run all cells that are not finished yet.
 
     Arguments:
-        folder: Of the study.
-        cells: In the order in which they are best done.
-        crew: The device of each process; a single one works here.
-        report: Told of every cell that ended.
+        folder: The folder of the study.
+        cells: The cells, in the order to run them.
+        devices: The device of each worker; a single worker is this process itself.
+        report: Called with every cell that ended.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; what is done is kept, and runs are saved where they are.
+        Interrupted: Ctrl-C or SIGTERM; finished cells and the state of runs are saved.
     """
     work = _Queue(StudyResults(folder), [*cells], report)
     with stop_request() as stop:
@@ -73,7 +77,7 @@ def run_cells(folder: Path, cells: Sequence[Cell], devices: Sequence[str], repor
                 try:
                     _distribute(work, executor, [*devices], stop)
                 except BrokenProcessPool:
-                    continue  # those that were at work are accounted for; a new crew does the others
+                    continue  # the running cells are reported as failed; new workers do the rest
                 finally:
                     if stop:
                         _stop_workers(executor)
@@ -85,7 +89,7 @@ def run_cells(folder: Path, cells: Sequence[Cell], devices: Sequence[str], repor
 
 
 class _Queue:
-    """Cells that wait, and how those that were done ended."""
+    """The cells that wait, and the report of those that ended."""
 
     def __init__(self, study: StudyResults, cells: list[Cell], report: Report) -> None:
         self.study = study
@@ -93,14 +97,14 @@ class _Queue:
         self.report = report
 
     def ready(self) -> Cell | None:
-        """The first cell whose run is there."""
+        """The first waiting cell whose run is finished."""
         return next(
             (cell for cell in self.waiting if cell.kind == "run" or self.study.done(cell.run)),
             None,
         )
 
     def drop_orphans(self, at_work: list[Cell]) -> None:
-        """Report the cells whose run has failed: nothing that waits can make it."""
+        """Report the cells whose run has failed, since they can never start."""
         for cell in [*self.waiting]:
             run = cell.run
             if cell != run and not self.study.done(run) and run not in (*self.waiting, *at_work):
@@ -109,17 +113,17 @@ class _Queue:
                 self._fail(cell, f"its run {run.name} failed: {reason}")
 
     def account(self, cell: Cell, ended: "Future[float]") -> BaseException | None:
-        """Report how a cell ended, and return what ended it; results are written where they are made."""
+        """Report how a cell ended, and return its error; its worker has written the numbers."""
         error = ended.exception()
         if error is None:
             self.report(cell, None, ended.result())
         elif isinstance(error, BrokenProcessPool):
             self._fail(cell, LOST)
         elif not isinstance(error, Interrupted):
-            told = (
+            message = (
                 str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             )
-            self._fail(cell, " ".join(told.split()), "".join(traceback.format_exception(error)))
+            self._fail(cell, " ".join(message.split()), "".join(traceback.format_exception(error)))
         return error
 
     def _fail(self, cell: Cell, sentence: str, trace: str = "") -> None:
@@ -128,10 +132,10 @@ class _Queue:
 
 
 def _distribute(work: _Queue, executor: Executor, free: list[str], stop: StopRequest) -> None:
-    """Hand out cells as devices become free and runs are there, until none waits or all is to stop.
+    """Start cells as devices become free, until no cell waits or a stop is requested.
 
     Raises:
-        BrokenProcessPool: a process died; the cells at work are reported as failed, and those waiting are left.
+        BrokenProcessPool: a process died; the running cells are reported as failed.
     """
     at_work: dict[Future[float], tuple[Cell, str]] = {}
     while (work.waiting or at_work) and not stop:
@@ -157,22 +161,22 @@ def _distribute(work: _Queue, executor: Executor, free: list[str], stop: StopReq
 
 
 def _run_and_write(folder: Path, cell: Cell, device: str) -> float:
-    """Do one cell and keep what it measured."""
+    """Run one cell, write its numbers, and return the seconds it took."""
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", UserWarning
-        )  # what is known of small sets is said once, by the study
+        )  # warnings about small sets are given once, by the study
         numbers = run_cell(folder, cell, device)
     StudyResults(folder).write(cell, numbers)
     return time.perf_counter() - began
 
 
 class _InProcess(Executor):
-    """An executor that does everything at once, in this process."""
+    """An executor that runs everything at once, in this process."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        """Do it now."""
+        """Call the function now."""
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -182,7 +186,7 @@ class _InProcess(Executor):
 
 
 def _executor(count: int) -> Executor:
-    """Processes that start afresh, since forks of a process with threads or a GPU may hang."""
+    """Worker processes; they are spawned, since forks of a process with threads or a GPU hang."""
     if count == 1:
         return _InProcess()
     context = multiprocessing.get_context("spawn")
@@ -190,13 +194,13 @@ def _executor(count: int) -> Executor:
 
 
 def _start_worker() -> None:
-    """A worker computes with one thread, and leaves Ctrl-C to the process that started it."""
+    """Compute with one thread, and leave Ctrl-C to the parent process."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _stop_workers(executor: Executor) -> None:
-    """Ask every process to stop: training saves its state first."""
+    """Ask every worker to stop, which lets training save its state, and kill those that do not."""
     executor.shutdown(wait=False, cancel_futures=True)
     children = multiprocessing.active_children()
     for child in children:

@@ -1,4 +1,4 @@
-"""What repetitions allow to be said: spread over seeds, paired tests, and who is best."""
+"""Statistics over repetitions: spread, paired tests, and AUROC."""
 
 import itertools
 import math
@@ -11,20 +11,20 @@ from scipy import stats
 
 __all__ = ["Paired", "Spread", "auroc", "holm", "needed", "paired", "pairwise", "reached", "spread"]
 
-LEVEL = 0.05  # probability of a difference where there is none, above which nothing is settled
-FEWEST = 3  # pairs below which nothing is tested
+LEVEL = 0.05  # significance level
+FEWEST = 3  # pairs that a test needs
 
 Numbers = Float[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A number measured again and again.
+    """Mean and spread of a number over repetitions.
 
     Attributes:
         mean: Over repetitions.
         deviation: Standard deviation over repetitions; 0 for a single one.
-        n: How many repetitions.
+        n: Number of repetitions.
     """
 
     mean: float
@@ -34,13 +34,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two contestants on the same repetitions: the differences first - second.
+    """The differences first - second of two candidates on the same repetitions.
 
     Attributes:
         difference: Their mean.
-        low, high: Its 95 % interval by Student's t, without a correction for several comparisons.
-        p: Of the paired t-test, two-sided; corrected for several comparisons where it comes from `pairwise`.
-        n: How many pairs.
+        low, high: Its 95 % interval by Student's t, not corrected for several comparisons.
+        p: Of the two-sided paired t-test; `pairwise` corrects it for several comparisons.
+        n: Number of pairs.
     """
 
     difference: float
@@ -51,7 +51,7 @@ class Paired:
 
     @property
     def settled(self) -> bool:
-        """Whether the difference is more than chance would make."""
+        """Whether the difference is significant."""
         return self.p < LEVEL
 
 
@@ -67,10 +67,10 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
-    """The paired t-test of two contestants on the same repetitions.
+    """The paired t-test of two candidates on the same repetitions.
 
-    With fewer than three pairs nothing is tested: p is 1 and the interval infinite. Where all differences are equal and
-    not 0, p is 0.
+    With fewer than three pairs there is no test: p is 1 and the interval infinite. If all
+    differences are equal and not 0, p is 0.
 
     References:
         The Probable Error of a Mean, Student 1908.
@@ -87,7 +87,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Corrected p-values: the chance that any of these tests errs stays below the level each is held against.
+    """p-values corrected for several tests, which bounds the probability of any false positive.
 
     In ascending order p_(i) becomes max over j <= i of min(1, (m - j) p_(j)), j counted from 0.
 
@@ -106,9 +106,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def pairwise(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Paired]:
-    """All comparisons of contestants on the same repetitions, their p-values corrected by `holm`.
+    """The paired tests of all pairs of candidates, with p-values corrected by `holm`.
 
-    All, and not only those with the best: which is best is read off the same numbers.
+    The correction counts all pairs, not only those with the best candidate, since the best one is
+    chosen by the same numbers.
     """
     pairs = list(itertools.combinations(scores, 2))
     tests = [paired(scores[a], scores[b]) for a, b in pairs]
@@ -121,10 +122,10 @@ def pairwise(scores: Mapping[str, Sequence[float]]) -> dict[tuple[str, str], Pai
 
 
 def needed(test: Paired, comparisons: int = 1, most: int = 1_000) -> int | None:
-    """How many pairs would settle a difference, if its mean and its spread stay what they are.
+    """The number of pairs at which this difference would be significant, at the same spread.
 
-    The fewest n at which a t-test of this mean and deviation has p < 0.05 / comparisons; None where not even `most` do,
-    or where too few pairs were seen to know the spread.
+    The smallest n for which a t-test of this mean and deviation has p < 0.05 / comparisons. None if
+    it is larger than `most`, or if there are too few pairs to estimate the spread.
     """
     if not math.isfinite(test.high) or test.difference == 0:
         return None
@@ -140,7 +141,8 @@ def auroc(higher: Numbers, lower: Numbers) -> float:
     """P(a > b) + P(a = b) / 2 for a of the first and b of the second: the area under the ROC curve.
 
     References:
-        The Meaning and Use of the Area under a Receiver Operating Characteristic Curve, Hanley and McNeil 1982.
+        The Meaning and Use of the Area under a Receiver Operating Characteristic Curve, Hanley and
+        McNeil 1982.
 
     Examples:
         >>> auroc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
@@ -150,14 +152,14 @@ def auroc(higher: Numbers, lower: Numbers) -> float:
 
 
 def reached(sizes: Sequence[int], values: Sequence[float], target: float) -> float | None:
-    """The size from which on a curve is at the target, by linear interpolation in the logarithm of the size.
+    """The size at which a curve reaches the target, interpolated linearly in the log of the size.
 
     Returns:
-        The first size itself where its value is there already; None where no value is.
+        The first size if its value is at the target already; None if no value is.
 
     Examples:
-        >>> reached([10, 1000], [0.5, 0.9], 0.7), reached([10, 1000], [0.5, 0.9], 0.95)
-        (100.0, None)
+        >>> reached([10, 1000], [0.5, 0.9], 0.7)
+        100.0
     """
     for k, value in enumerate(values):
         if value >= target:

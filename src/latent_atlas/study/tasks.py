@@ -1,4 +1,4 @@
-"""What each kind of cell does: it leaves named numbers, and a run or a probe where others need one."""
+"""The work of each kind of cell: it returns named numbers, and writes the runs that others need."""
 
 import time
 from pathlib import Path
@@ -23,14 +23,14 @@ from latent_atlas.training.loop import train
 __all__ = ["run_cell"]
 
 PROBED = ("prior", "samples")
-"""Boundary and z_real of the fresh probe, the same for all arms."""
+"""Boundary and z_real of the fresh probe, the same for all training modes."""
 
 
 def run_cell(folder: Path, cell: Cell, device: str, log: Log | None = None) -> dict[str, Any]:
-    """Do one cell of the study in `folder` and return what it measured, with the `seconds` it took and on what.
+    """Run one cell and return its numbers, with the `seconds` that it took and the `device`.
 
     Raises:
-        UserError: it cannot be done; the sentence says why.
+        UserError: the cell cannot be run; the message says why.
     """
     began = time.perf_counter()
     listen = log or (lambda entry: None)
@@ -45,7 +45,7 @@ def run_cell(folder: Path, cell: Cell, device: str, log: Log | None = None) -> d
 
 
 def _train(folder: Path, cell: Cell, device: str, log: Log) -> None:
-    """Train the run of a cell, or finish it."""
+    """Train the run of a cell, or resume it."""
     study, shared = StudyResults(folder), load_shared_data(folder)
     run, config = study.run(cell), study.design().run_config(cell, device)
     if run.file("map.safetensors").is_file():
@@ -58,7 +58,7 @@ def _train(folder: Path, cell: Cell, device: str, log: Log) -> None:
 
 
 def _run(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
-    """What is measured of a trained E, G, D_x: before any map, by its own D_z, and by the fresh probe."""
+    """Numbers of the trained networks, of the run's own D_z, and of the fresh probe."""
     atlas, shared, n = trained.atlas, trained.shared, trained.design.effort.draws
     generator = trained.generator("draws")
     held_out = atlas.codes["held_out"]
@@ -84,7 +84,7 @@ def _run(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, A
 
 
 def _own(own: LatentMap, trained: TrainedRun) -> dict[str, Any]:
-    """The D_z that the run was left with; in the joint arms it learned beside the encoder."""
+    """Numbers of the run's own D_z, which the joint modes train beside the encoder."""
     fake = own.propose(len(trained.real), generator=trained.generator("fakes"))
     normaliser = own.calibration.log_normalising_constant
     return (
@@ -95,7 +95,7 @@ def _own(own: LatentMap, trained: TrainedRun) -> dict[str, Any]:
 
 
 def _map(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:
-    """What is measured of a D_z against one boundary, from samples or from means."""
+    """Numbers of a D_z trained against one boundary on one kind of real codes."""
     probe = LatentMap.load(StudyResults(folder).run(cell).file(PROBE), device=trained.device)
     began = time.perf_counter()
     latent_map = trained.fit(trained.learn, cell.boundary, cell.z_real, "map", log=log)

@@ -1,4 +1,4 @@
-"""How long will it take: cells that are done say, and else a rehearsal with a few steps of each kind."""
+"""Estimates the time of a study, from finished cells or from a rehearsal with a few steps each."""
 
 import tempfile
 import time
@@ -14,20 +14,20 @@ from latent_atlas.study.tasks import run_cell
 
 __all__ = ["Estimate", "estimate", "rehearse"]
 
-STEPS = 12  # of training in a rehearsal; the first ones are slower and not counted
-CHECKS = 2  # of D_z and D_x
-FEW = 20  # draws by a map that decodes
-GEODESIC = 17 * 300  # scores that a journey takes, at most
+STEPS = 12  # training steps of a rehearsal; the first ones are slower and not counted
+CHECKS = 2  # early-stopping checks of D_z and D_x
+FEW = 20  # samples of a map that decodes every code
+GEODESIC = 17 * 300  # scores that a geodesic takes at most
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a study will take.
+    """The time that a study will take.
 
     Attributes:
-        seconds: By kind of cell, at most: learning often stops early.
-        left: Cells to do, by kind.
-        total: Seconds of all that is left, over all processes.
+        seconds: Per cell, by kind; an upper bound, since training often stops early.
+        left: Number of cells to do, by kind.
+        total: Seconds until all of them are done.
     """
 
     seconds: dict[str, float]
@@ -36,7 +36,7 @@ class Estimate:
 
 
 def estimate(seconds: dict[str, float], left: Sequence[Cell], workers: int) -> Estimate:
-    """What the cells left will take, if each kind takes so many seconds and `workers` share them."""
+    """The time of the remaining cells, from the seconds of each kind and the number of workers."""
     kinds = list(dict.fromkeys(cell.kind for cell in left))
     counts = {kind: sum(cell.kind == kind for cell in left) for kind in kinds}
     total = sum(counts[kind] * seconds.get(kind, 0.0) for kind in kinds)
@@ -48,10 +48,10 @@ def estimate(seconds: dict[str, float], left: Sequence[Cell], workers: int) -> E
 
 
 def rehearse(design: Design, device: str) -> dict[str, float]:
-    """Seconds of a cell of each kind on this machine, from one of each with few steps, and the time of its steps.
+    """Estimate the seconds of a cell of each kind on this machine, from one short cell of each.
 
-    A cell takes a + b · steps: b is measured between records of its log, and a is all else. Maps that decode every code
-    they are asked about are asked about few, and what more would take follows from the cost of one.
+    A cell takes a + b · steps: b is measured between the records of its log, and a is the rest. A
+    map that decodes every code is queried with few codes, and the time per query is extrapolated.
     """
     c = design.config
     train = replace(
@@ -82,7 +82,7 @@ def rehearse(design: Design, device: str) -> dict[str, float]:
 
 
 def _timed(study: StudyResults, cell: Cell, device: str, design: Design) -> float:
-    """Seconds that a cell would take with all its steps and questions."""
+    """Seconds that a cell would take with all its steps and queries."""
     clock = _Clock()
     began = time.perf_counter()
     numbers = run_cell(study.path, cell, device, log=clock)
@@ -102,13 +102,13 @@ def _timed(study: StudyResults, cell: Cell, device: str, design: Design) -> floa
 
 
 class _Clock:
-    """Listens to a log, and knows how long the steps of each piece of learning take."""
+    """Measures the time per step of each training phase from the records of a log."""
 
     def __init__(self) -> None:
         self.pieces: list[tuple[str, list[tuple[int, float]]]] = []
 
     def __call__(self, entry: dict[str, Any]) -> None:
-        """Hear one record; a step that is not after the last one begins another piece."""
+        """Take one record; a step that does not follow the last one begins another phase."""
         phase = entry.get("phase") or ("map" if "loss" in entry else "image")
         step = int(entry["step"])
         if not self.pieces or self.pieces[-1][0] != phase or self.pieces[-1][1][-1][0] >= step:
@@ -116,7 +116,7 @@ class _Clock:
         self.pieces[-1][1].append((step, time.perf_counter()))
 
     def longer(self, steps: dict[str, int]) -> float:
-        """Seconds that so many steps of each phase take beyond those that were taken."""
+        """Seconds that the remaining steps up to `steps` of each phase would take."""
         more = 0.0
         for phase, records in self.pieces:
             (first, began), (last, ended) = records[0], records[-1]

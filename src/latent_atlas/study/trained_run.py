@@ -1,4 +1,4 @@
-"""A trained run as the cells find it: codes to learn from, codes to be judged by, and a judge that planned nothing."""
+"""A trained run as the cells use it: training codes, held-out codes, and an evaluation model."""
 
 import zlib
 from collections.abc import Callable
@@ -25,27 +25,28 @@ from latent_atlas.training.batches import seeded_generator
 
 __all__ = ["PROBE", "Log", "TrainedRun", "load_trained_run"]
 
-PROBE = "probe.safetensors"  # in a run's folder: the fresh D_z, the same for all arms
+PROBE = "probe.safetensors"  # the fresh probe D_z in a run folder, with equal settings in all modes
 Log = Callable[[dict[str, Any]], None]
-"""Told of every record of whatever learns."""
+"""Called with every record of a training phase."""
 
-DRAWN = 20_000  # codes that the judge is fitted to
-RECONSTRUCTED = 2_000  # decoded codes that frames are compared with
+DRAWN = 20_000  # codes that the evaluation model is fitted to
+RECONSTRUCTED = 2_000  # decoded codes that the frames of paths are compared with
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """What maps of one run's codes are made of and measured by.
+    """The data that maps of one run's codes are trained on and evaluated with.
 
     Attributes:
-        design: Of the study.
-        material: What all cells share.
-        atlas: The run: its model, and the map that it was left with.
-        learn: Codes that maps learn from.
-        judge: Of journeys: Gaussians fitted to the rest of the codes, which no map has seen.
-        real: Held-out codes drawn from q(z|x), shape (n, d), which nothing has seen.
-        means: Those of the held-out images, shape (m, d).
-        odd: Codes of odd images by kind, as their means.
+        design: The design of the study.
+        shared: What all cells share.
+        atlas: The run: its model and its own map.
+        learn: Codes that maps are trained on.
+        evaluator: Evaluation model of paths: a Gaussian mixture fitted to the other training codes,
+            which no map is trained on.
+        real: Held-out codes drawn from q(z|x), shape (n, d).
+        means: Means of the held-out images, shape (m, d).
+        outliers: Means of outlier images, by kind.
         reconstructions: Features of decoded real codes.
     """
 
@@ -61,17 +62,17 @@ class TrainedRun:
 
     @property
     def device(self) -> torch.device:
-        """Where all of it is."""
+        """Where all tensors are."""
         return self.atlas.device
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Randomness for one purpose: the same for every cell of the run, so that rivals meet the same luck."""
+        """A generator for one purpose, the same in every cell, so that candidates share it."""
         return seeded_generator(
             self.atlas.config.train.seed, 7, zlib.crc32(purpose.encode()), device=self.device
         )
 
     def fit(self, codes: Codes, boundary: str, z_real: str, purpose: str, *, log: Log) -> LatentMap:
-        """A D_z of some of the run's codes, with the settings that all D_z of the study share."""
+        """Train a D_z on some of the run's codes, with the settings of all D_z of the study."""
         config = replace(self.design.config.map, boundary=boundary, z_real=z_real)
         settings = {
             "config": config,
@@ -86,16 +87,16 @@ class TrainedRun:
         return self.atlas.decode(latents).cpu()
 
     def features(self, latents: Latents) -> FeatureRows:
-        """Of decoded codes."""
+        """Features of decoded codes."""
         return self.shared.features(self.decode(latents))
 
 
 @lru_cache(maxsize=2)
 def load_trained_run(folder: Path, cell: Cell, device: str) -> TrainedRun:
-    """The subject of a run that is there.
+    """Load the run of a cell.
 
     Raises:
-        UserError: it is not, or the images have changed.
+        UserError: the run does not exist, or the images have changed.
     """
     study = StudyResults(folder)
     design, shared = study.design(), load_shared_data(folder)
