@@ -123,8 +123,8 @@ def unpack(content: Content, enough: int) -> Image.Image:
 
     Arguments:
         content: An encoded file or an array of pixels.
-        enough: JPEG files may be decoded at a half, a quarter or an eighth of their size, while both
-            sides keep this many pixels.
+        enough: JPEG files may be decoded at a half, a quarter or an eighth of their size, while
+            both sides keep this many pixels.
 
     Raises:
         UndecodableError: the content is empty, damaged, too large, or of an unknown format.

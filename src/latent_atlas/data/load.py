@@ -176,8 +176,8 @@ def _open_path(path: Path) -> Source:
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); make it readable") from None
     raise UserError(
-        f"'{path}' is not a folder, a .npy or .npz file, or a readable zip or tar archive; give one "
-        "of these (for a single image, its folder)"
+        f"'{path}' is not a folder, a .npy or .npz file, or a readable zip or tar archive; give "
+        "one of these (for a single image, its folder)"
     )
 
 
@@ -219,8 +219,8 @@ def _notes(data: DataConfig, held_out: Mask, digests: list[bytes]) -> tuple[str,
     if n < _FEWEST:
         raise UserError(
             f"'{data.source}' leaves {n} images to train on ({len(digests)} usable, "
-            f"{len(set(digests))} distinct, {len(digests) - n} held out), and at least {_FEWEST} "
-            "are needed; give more images"
+            f"{len(set(digests))} distinct, {len(digests) - n} held out), and at least "
+            f"{_FEWEST} are needed; give more images"
         )
     if n < _FEW:
         return (
