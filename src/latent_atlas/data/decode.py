@@ -108,7 +108,7 @@ def check_size(count: int) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Turn Pillow's warning about huge images into an error, and drop its remarks on odd metadata.
+    """Turn Pillow's warning about huge images into an error, and ignore those about metadata.
 
     Warning filters belong to the process: enter this once, outside the threads that decode.
     """

@@ -195,8 +195,8 @@ def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | No
         listed = f"; all are listed in {file}" if file else ""
         raise UserError(
             f"{len(rejects)} of {n} images cannot be decoded, more than the fraction {allowed:g} "
-            f"that is allowed; the first is {rejects[0].path} ({rejects[0].reason}){listed}; repair or "
-            "remove them, or allow more with --max-rejects"
+            f"that is allowed; the first is {rejects[0].path} ({rejects[0].reason}){listed}; repair "
+            "or remove them, or allow more with --max-rejects"
         )
 
 
