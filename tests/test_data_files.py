@@ -268,7 +268,7 @@ def test_folders_and_archives_without_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no image"):
         loaded(as_zip(tmp_path, {"a.txt": b"words"}))
     (tmp_path / "one.png").write_bytes(png(0))
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="not a folder"):
         loaded(tmp_path / "one.png")
 
 
