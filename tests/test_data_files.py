@@ -170,7 +170,7 @@ def test_only_too_many_rejects_stop(tmp_path: Path, allowed: float, stops: bool)
             3,
             rejects_file=tmp_path / "r.jsonl",
         )
-    assert f"share of {allowed:g}" in str(caught.value)
+    assert f"fraction {allowed:g}" in str(caught.value)
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 10
 
 

@@ -176,8 +176,8 @@ def _open_path(path: Path) -> Source:
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); make it readable") from None
     raise UserError(
-        f"'{path}' is not a folder, a .npy or .npz file, or a zip or tar archive, or it is damaged; "
-        "give one of these (for a single image, its folder)"
+        f"'{path}' is not a folder, a .npy or .npz file, or a zip or tar archive, or it is damaged"
+        "; give one of these (for a single image, its folder)"
     )
 
 
