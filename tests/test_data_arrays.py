@@ -39,7 +39,7 @@ def test_layouts(tmp_path: Path) -> None:
     "array", [BYTES[0], BYTES[0, 0], np.zeros((30, 8, 8, 5), np.uint8), np.zeros((0, 8, 8))]
 )
 def test_other_shapes_are_refused(tmp_path: Path, array: np.ndarray) -> None:
-    with pytest.raises(UserError, match=r"shape|to learn from|no image"):
+    with pytest.raises(UserError, match=r"shape|to train on|no image"):
         loaded(saved(tmp_path, array), max_rejects=1.0)
 
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from latent_atlas.config import DataConfig
-from latent_atlas.data import ImageSet, load_images, probe_source, source, unpack
+from latent_atlas.data import ImageSet, decode, load_images, probe_source, source
 from latent_atlas.errors import UserError
 
 
@@ -170,7 +170,7 @@ def test_only_too_many_rejects_stop(tmp_path: Path, allowed: float, stops: bool)
             3,
             rejects_file=tmp_path / "r.jsonl",
         )
-    assert f"share of {allowed:g}" in str(caught.value)
+    assert f"fraction {allowed:g}" in str(caught.value)
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 10
 
 
@@ -212,7 +212,7 @@ def test_links_in_a_tar_are_rejects(tmp_path: Path) -> None:
 def test_oversized_files_and_members_are_rejects(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpack, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(decode, "MAX_BYTES", 2**20)
     contents = tree(60) | {"cats/bomb.png": bytes(2**20 + 1)}
     for packer in PACKERS.values():
         (reject,) = loaded(packer(tmp_path, contents)).rejects
@@ -268,7 +268,7 @@ def test_folders_and_archives_without_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no image"):
         loaded(as_zip(tmp_path, {"a.txt": b"words"}))
     (tmp_path / "one.png").write_bytes(png(0))
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="not a folder"):
         loaded(tmp_path / "one.png")
 
 
@@ -294,7 +294,7 @@ def test_probe_explains_when_nothing_can_be_decoded(tmp_path: Path) -> None:
 def test_huge_images_are_rejects_without_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpack, "MAX_PIXELS", 99)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 99)
     contents = {f"{i:02}.png": png(i, 9) for i in range(40)} | {"huge.png": png(1, 10)}
     (reject,) = loaded(as_folder(tmp_path, contents)).rejects
     assert reject.path == "huge.png"

@@ -108,7 +108,7 @@ def check_size(count: int) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Turn Pillow's warning about huge images into an error, and drop its remarks on odd metadata.
+    """Turn Pillow's warning about huge images into an error, and ignore those about metadata.
 
     Warning filters belong to the process: enter this once, outside the threads that decode.
     """
@@ -123,8 +123,8 @@ def unpack(content: Content, enough: int) -> Image.Image:
 
     Arguments:
         content: An encoded file or an array of pixels.
-        enough: JPEG files may be decoded at a half, a quarter or an eighth of their size, while both
-            sides keep this many pixels.
+        enough: JPEG files may be decoded at a half, a quarter or an eighth of their size, while
+            both sides keep this many pixels.
 
     Raises:
         UndecodableError: the content is empty, damaged, too large, or of an unknown format.

@@ -176,8 +176,8 @@ def _open_path(path: Path) -> Source:
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); make it readable") from None
     raise UserError(
-        f"'{path}' is not a folder, a .npy or .npz file, or a readable zip or tar archive; give one "
-        "of these (for a single image, its folder)"
+        f"'{path}' is not a folder, a .npy or .npz file, or a zip or tar archive, or it is damaged"
+        "; give one of these (for a single image, its folder)"
     )
 
 
@@ -195,8 +195,8 @@ def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | No
         listed = f"; all are listed in {file}" if file else ""
         raise UserError(
             f"{len(rejects)} of {n} images cannot be decoded, more than the fraction {allowed:g} "
-            f"that is allowed; the first is {rejects[0].path} ({rejects[0].reason}){listed}; repair or "
-            "remove them, or allow more with --max-rejects"
+            f"that is allowed; the first is {rejects[0].path} ({rejects[0].reason}){listed}; "
+            "repair or remove them, or allow more with --max-rejects"
         )
 
 
@@ -219,8 +219,8 @@ def _notes(data: DataConfig, held_out: Mask, digests: list[bytes]) -> tuple[str,
     if n < _FEWEST:
         raise UserError(
             f"'{data.source}' leaves {n} images to train on ({len(digests)} usable, "
-            f"{len(set(digests))} distinct, {len(digests) - n} held out), and at least {_FEWEST} "
-            "are needed; give more images"
+            f"{len(set(digests))} distinct, {len(digests) - n} held out), and at least "
+            f"{_FEWEST} are needed; give more images"
         )
     if n < _FEW:
         return (
