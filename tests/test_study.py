@@ -46,7 +46,7 @@ TINY = Config(
 LITTLE = Effort(
     draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20, pulled_draws=30, pulled_pairs=2
 )
-FEW = Grid(arms=("separate",), boundaries=("prior", "density"), z_real=("samples",), seeds=1)
+FEW = Grid(arms=("separate",), boundaries=("prior", "low-density"), z_real=("samples",), seeds=1)
 HERE = ["cpu"]
 TIMES = ("seconds", "fit_seconds", "judge_ms", "log_prob_ms", "score_ms")
 
@@ -160,7 +160,7 @@ def test_every_budget_suits_every_preset(preset: str, budget: str) -> None:
 def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
     ledger = begun(tmp_path / "study")
     more = replace(
-        ledger.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "density", "box"))
+        ledger.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "low-density", "box"))
     )
     ledger.begin(more)
     assert ledger.design().grid.seeds == 3
@@ -280,7 +280,7 @@ def test_a_study_measures_all_and_answers(
     assert {"noise", "blur", "quarter turn", design.other} == set(prior["odd"])
     assert {one.key for one in conclusion.questions} == {"spaces", "boundaries", "arms", "z_real"}
     assert conclusion.shape is not None
-    assert set(conclusion.shape.curves) == {"prior", "density"}
+    assert set(conclusion.shape.curves) == {"prior", "low-density"}
     answers = json.loads(
         (finished / "answers.json").read_text(), parse_constant=lambda word: pytest.fail(word)
     )

@@ -190,7 +190,10 @@ def _fit(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     )
     p.add_argument("--steps", type=int, metavar="N", help="at most so many steps (default: 4000)")
     p.add_argument(
-        "--members", type=int, metavar="N", help="discriminators whose mean is the map (default: 1)"
+        "--ensemble-size",
+        type=int,
+        metavar="N",
+        help="discriminators whose mean is the map (default: 1)",
     )
     p.add_argument(
         "--seed",

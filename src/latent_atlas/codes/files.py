@@ -32,7 +32,7 @@ class CodeSet:
         rows: Where each code stood in what was given, shape (n,).
         labels: Class of each, an index into `label_names`, -1 where it has none; None without labels.
         label_names: Names of the classes.
-        notes: What was repaired.
+        warnings: What was repaired, in sentences.
     """
 
     codes: Codes
@@ -40,7 +40,7 @@ class CodeSet:
     rows: Tensor
     labels: Labels | None = None
     label_names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def arrays(self) -> tuple[Tensor, Tensor | None]:
         """Means and log-variances in the shape in which they were given."""
@@ -53,7 +53,7 @@ class CodeSet:
         """Some of the codes, by their numbers."""
         labels = None if self.labels is None else self.labels[rows]
         return CodeSet(
-            self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.notes
+            self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.warnings
         )
 
     def split(self, share: float, *, generator: torch.Generator) -> tuple["CodeSet", "CodeSet"]:

@@ -1,4 +1,4 @@
-"""The map: how D_z learns, and against which boundary."""
+"""Settings of the density ratio: how D_z is trained, and against which boundary."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,48 +12,49 @@ BOUNDARIES = (
     "prior",
     "box",
     "radius",
-    "density",
+    "low-density",
     "mixture",
     "gaussian-diagonal",
     "gaussian",
     "gaussian-mixture",
 )
+COUNTS = ("width", "depth", "steps", "batch_size", "check_every", "patience", "ensemble_size")
 
 
 @dataclass(frozen=True)
 class MapConfig:
-    """How D_z learns, and against what."""
+    """How D_z is trained, and against which boundary."""
 
     boundary: str = "prior"
     """Where z_fake comes from, one of `BOUNDARIES`."""
     box_margin: float = 0.1
-    """Boundary box: by which share of its side the box that holds the codes is widened at either end."""
+    """Boundary box: share of its side by which the box is widened at either end."""
     radius: float | None = None
-    """Boundary radius: root mean square distance of a fake code from a real one; None measures it on the codes."""
+    """Boundary radius: root mean square distance of a fake code from its centre; None measures it."""
     quantile: float | None = None
-    """Boundary density: share of real codes as unlikely as the fakes, in (0, 1); None is 0.05."""
+    """Boundary low-density: share of real codes under its threshold, in (0, 1); None is 0.05."""
     parts: str = "prior 0.5, radius 0.5"
     """Boundary mixture: the names of its parts, each with a weight; see `mixture_parts`."""
     z_real: Literal["samples", "means"] = "samples"
-    """Real codes drawn afresh from q(z|x) at each step, or the fixed means."""
+    """Whether real codes are drawn from q(z|x) at each step, or are the fixed means."""
     levels: int | None = None
-    """Noise levels D_z is telescoped over, 1 for a single classifier; None chooses by the measured KL(q || r)."""
+    """Noise levels that D_z is telescoped over, 1 for a single classifier; None chooses by KL(q || r)."""
     score_weight: float | None = None
-    """Weight of score matching beside the cross-entropies of the levels; None chooses by the measured KL(q || r)."""
+    """Weight of score matching beside cross-entropy; None chooses by KL(q || r)."""
     reference: Literal["gaussian", "none"] = "gaussian"
-    """Whether D_z over levels starts from the log-ratio of the Gaussian with the codes' moments, or from 0."""
-    members: int = 1
-    """Discriminators learned independently: their mean is the map, their spread its uncertainty."""
+    """Whether D_z starts from the log-ratio of a Gaussian with the codes' moments, or from 0."""
+    ensemble_size: int = 1
+    """Discriminators trained independently: their mean is the map, their spread its uncertainty."""
     width: int = 128
     depth: int = 3
     """Residual blocks of D_z."""
     steps: int = 4_000
-    """Upper limit; learning stops earlier when the held-out loss has not fallen for `patience` checks."""
+    """Upper limit; training stops earlier when the held-out loss has not fallen for `patience` checks."""
     batch_size: int = 512
     learning_rate: float = 8e-3
     weight_decay: float = 0.01
     ema: float = 0.998
-    """Decay per step of the averaged weights of D_z, the ones that are judged and kept."""
+    """Decay per step of the averaged weights of D_z, the ones that are checked and kept."""
     check_every: int = 100
     patience: int = 10
 
@@ -81,13 +82,13 @@ class MapConfig:
         require(
             self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more"
         )
-        for name in ("width", "depth", "steps", "batch_size", "check_every", "patience", "members"):
+        for name in COUNTS:
             value = getattr(self, name)
             require(value >= 1, f"map.{name} is {value}; choose 1 or more")
         fits = self.levels is None or self.levels >= 1
         require(
             fits,
-            f"map.levels is {self.levels}; choose 1 or more, or null to choose by the measured divergence",
+            f"map.levels is {self.levels}; choose 1 or more, or null to choose by KL(q || r)",
         )
         fits = self.score_weight is None or self.score_weight >= 0
         require(fits, f"map.score_weight is {self.score_weight}; choose 0 or more, or null")

@@ -38,18 +38,18 @@ def profile(
         generator: Draws the directions.
 
     Returns:
-        measured, predicted: mean realness at each of `STEPS`; predicted is None where r has no density. half and
+        measured, predicted: mean realness at each of `STEPS`; predicted is None where r has no log-density. half and
         tenth, for both: where the mean falls through 1/2 and 1/10, in steps; None where it does not. error: mean over
         codes and steps of |measured - predicted|.
     """
     codes = codes[:CODES]
-    r = latent_map.boundary.density
+    r = latent_map.boundary
     measured, predicted, errors = [], [], []
     for step in STEPS:
         z = moved(codes, step, generator=generator)
         seen = torch.sigmoid(latent_map.logit(z))
         measured.append(seen.mean().item())
-        if r is not None:
+        if r.has_log_prob:
             right = optimal(population.log_prob(z), r.log_prob(z))
             predicted.append(right.mean().item())
             errors.append((seen - right).abs().mean().item())

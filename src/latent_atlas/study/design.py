@@ -12,7 +12,7 @@ from latent_atlas.errors import UserError
 __all__ = ["ARMS", "BUDGETS", "STUDIED", "Z_REAL", "Cell", "Design", "Effort", "Grid", "budgeted"]
 
 ARMS = ("separate", "online", "adversarial")
-STUDIED = ("prior", "box", "radius", "density", "mixture")
+STUDIED = ("prior", "box", "radius", "low-density", "mixture")
 Z_REAL = ("samples", "means")
 
 Kind = Literal["run", "map", "sizes", "pullback"]

@@ -1,7 +1,6 @@
 """A discriminator of images, learned as D_z is: real ones against decoded boundary codes, stopped by held-out ones."""
 
 import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.density_ratio.train import follow
+from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.shapes import ByteImages, Images, Values
@@ -76,7 +76,7 @@ def fit_imagewise(
     network = _network(config, generator).to(device)
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.5, 0.99))
-    best, best_step, weights = math.inf, 0, average.state_dict()
+    best = EarlyStopping(PATIENCE * CHECK_EVERY)
     began = time.perf_counter()
     for step in range(1, steps + 1):
         rows = torch.randint(len(real), (t.batch_size,), generator=generator, device=device).cpu()
@@ -94,12 +94,11 @@ def fit_imagewise(
             judged = latent_discriminator(average(held_out), average(check)).item()
         if log is not None:
             log({"step": step, "held_out_loss": judged})
-        if judged < best:
-            best, best_step, weights = judged, step, copy.deepcopy(average.state_dict())
-        if step - best_step >= PATIENCE * CHECK_EVERY:
+        best.improves(step, judged, average)
+        if best.should_stop(step):
             break
-    average.load_state_dict(weights)
-    return Imagewise(average.eval(), best_step, time.perf_counter() - began)
+    best.restore(average)
+    return Imagewise(average.eval(), best.step, time.perf_counter() - began)
 
 
 def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:

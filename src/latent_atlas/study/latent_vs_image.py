@@ -95,9 +95,9 @@ def pulled_back(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[st
     return found
 
 
-def _measured(membership: DensityRatioModel, subject: Subject, normaliser: float) -> dict[str, Any]:
+def _measured(ratio: DensityRatioModel, subject: Subject, normaliser: float) -> dict[str, Any]:
     """What is measured of every map, and what asking it costs."""
-    return cost(membership, subject.real) | judged(membership, subject, normaliser=normaliser)
+    return cost(ratio, subject.real) | judged(ratio, subject, normaliser=normaliser)
 
 
 def _tests(subject: Subject) -> dict[str, tuple[Tensor, Tensor]]:
@@ -137,5 +137,5 @@ def _trained(folder: Path, cell: Cell, subject: Subject) -> ImageDiscriminator:
 @torch.no_grad()
 def _normaliser(pulled: DensityRatioModel, subject: Subject) -> tuple[float, float]:
     """log E_p[exp l] in nats and its standard error, by draws of the prior."""
-    z = pulled.propose(10 * len(subject.real), generator=subject.generator("normaliser"))
+    z = pulled.sample_boundary(10 * len(subject.real), generator=subject.generator("normaliser"))
     return log_mean_exp(pulled.logit(z))

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from latent_atlas.density.base import DensityRatioModel, StandardNormal
-from latent_atlas.density_ratio.calibration import log_density, measure
-from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.density_ratio.calibration import measure
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.paths import plan_rows, travel_table
@@ -45,25 +44,25 @@ TIMED = 1_000  # codes
 Found = TypeVar("Found")
 
 
-def judged(membership: DensityRatioModel, subject: Subject, *, normaliser: float) -> dict[str, Any]:
+def judged(ratio: DensityRatioModel, subject: Subject, *, normaliser: float) -> dict[str, Any]:
     """All measures of a map of the subject's codes.
 
     Arguments:
-        membership: The map.
+        ratio: The map.
         normaliser: log E_r[exp l] in nats, which is subtracted where a normalised density is asked for.
     """
-    fake = membership.propose(len(subject.real), generator=subject.generator("fakes"))
+    fake = ratio.sample_boundary(len(subject.real), generator=subject.generator("fakes"))
     return {
-        **knowledge(membership, subject, normaliser),
-        **calibrated(membership, subject.real, fake),
-        **ranking(membership, subject),
-        **sampling(membership, subject),
-        "travel": travel(membership, subject),
+        **knowledge(ratio, subject, normaliser),
+        **calibrated(ratio, subject.real, fake),
+        **ranking(ratio, subject),
+        **sampling(ratio, subject),
+        "travel": travel(ratio, subject),
     }
 
 
 def knowledge(
-    membership: DensityRatioModel, subject: Subject, normaliser: float
+    ratio: DensityRatioModel, subject: Subject, normaliser: float
 ) -> dict[str, float | None]:
     """Mean log-density in nats of held-out codes (as samples of q(z|x), as means) and of codes learned from.
 
@@ -75,41 +74,44 @@ def knowledge(
         "log_prob_means": subject.means,
         "log_prob_learned": learned,
     }
-    if _closed(membership):
+    if not ratio.has_log_prob:
         return dict.fromkeys([*places, "gap"])
-    found = {name: _mixed(membership, z, normaliser) for name, z in places.items()}
+    found = {name: _mixed(ratio, z, normaliser) for name, z in places.items()}
     return {**found, "gap": found["log_prob_learned"] - found["log_prob"]}
 
 
 @torch.no_grad()
-def _mixed(membership: DensityRatioModel, latents: Latents, normaliser: float) -> float:
+def _mixed(ratio: DensityRatioModel, latents: Latents, normaliser: float) -> float:
     """Mean log-density in nats of the map mixed with 1 % of the prior."""
-    inside = membership.log_prob(latents).nan_to_num(-math.inf, None, -math.inf) - normaliser
-    outside = StandardNormal(membership.dimension).log_prob(latents)
+    inside = ratio.log_prob(latents).nan_to_num(-math.inf, None, -math.inf) - normaliser
+    outside = StandardNormal(ratio.dimension).log_prob(latents)
     return torch.logaddexp(inside + math.log1p(-DEFENCE), outside + math.log(DEFENCE)).mean().item()
 
 
 @torch.no_grad()
-def calibrated(membership: DensityRatioModel, real: Latents, fake: Latents) -> dict[str, float]:
+def calibrated(ratio: DensityRatioModel, real: Latents, fake: Latents) -> dict[str, float]:
     """What held-out codes and the boundary's say of the logit.
 
     Returns:
         auc: probability that a real code has the higher logit than a fake one. kl, cross_entropy, scale,
-        effective_share: as in `Calibration`. misjudged: mean over both of |seen - said| in groups of equal realness.
+        effective_share: as in `Calibration`. misjudged: mean over both of |observed - predicted| in
+        bins of realness.
     """
-    on_real, on_fake = membership.logit(real), membership.logit(fake)
+    on_real, on_fake = ratio.logit(real), ratio.logit(fake)
     found = measure(on_real, on_fake)
     groups = found.reliability
-    said, seen, count = (np.array(part) for part in (groups.said, groups.seen, groups.count))
+    predicted, observed, count = (
+        np.array(part) for part in (groups.predicted, groups.observed, groups.count)
+    )
     numbers = found.numbers()
     return {
         "auc": auroc(_array(on_real), _array(on_fake)),
         **{name: numbers[name] for name in ("kl", "cross_entropy", "scale", "effective_share")},
-        "misjudged": float(np.average(np.abs(said - seen), weights=count)),
+        "misjudged": float(np.average(np.abs(observed - predicted), weights=count)),
     }
 
 
-def ranking(membership: DensityRatioModel, subject: Subject) -> dict[str, Any]:
+def ranking(ratio: DensityRatioModel, subject: Subject) -> dict[str, Any]:
     """How well the map ranks real codes above others, as AUROC.
 
     Returns:
@@ -117,12 +119,10 @@ def ranking(membership: DensityRatioModel, subject: Subject) -> dict[str, Any]:
         odd: by kind, means of held-out images above those of odd images.
     """
     outside = outsiders(subject, len(subject.real))
-    usual = rank_of(membership, subject.means)
+    usual = rank_of(ratio, subject.means)
     return {
-        "ranking": auroc(rank_of(membership, subject.real), rank_of(membership, outside)),
-        "odd": {
-            kind: auroc(usual, rank_of(membership, codes)) for kind, codes in subject.odd.items()
-        },
+        "ranking": auroc(rank_of(ratio, subject.real), rank_of(ratio, outside)),
+        "odd": {kind: auroc(usual, rank_of(ratio, codes)) for kind, codes in subject.odd.items()},
     }
 
 
@@ -140,21 +140,21 @@ def outsiders(subject: Subject, n: int) -> Latents:
 
 
 @torch.no_grad()
-def rank_of(membership: DensityRatioModel, latents: Latents) -> np.ndarray:
+def rank_of(ratio: DensityRatioModel, latents: Latents) -> np.ndarray:
     """What ranks codes: the log-density, or the logit where the boundary leaves no log-density."""
-    ask = membership.logit if _closed(membership) else membership.log_prob
+    ask = ratio.log_prob if ratio.has_log_prob else ratio.logit
     values = torch.cat([ask(part) for part in latents.split(4_096)])
     return _array(values.nan_to_num(-math.inf, None, -math.inf))
 
 
-def sampling(membership: DensityRatioModel, subject: Subject) -> dict[str, float | None]:
+def sampling(ratio: DensityRatioModel, subject: Subject) -> dict[str, float | None]:
     """Fréchet distance of images drawn through the map by importance, and what the draws were worth."""
     n, proposals = subject.design.effort.draws, subject.design.effort.proposals
     generator = subject.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
         draws = guarded(
-            lambda: draw(membership, n, "importance", proposals=proposals, generator=generator)
+            lambda: draw(ratio, n, "importance", proposals=proposals, generator=generator)
         )
     if draws is None:
         return {"frechet": None, "effective_samples": 0.0}
@@ -162,7 +162,7 @@ def sampling(membership: DensityRatioModel, subject: Subject) -> dict[str, float
     return {"frechet": distance, "effective_samples": draws.info["effective_samples"]}
 
 
-def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[str, float]]:
+def travel(ratio: DensityRatioModel, subject: Subject) -> dict[str, dict[str, float]]:
     """Journeys between random held-out codes, the same for every map, judged by what planned none of them.
 
     Without a log-density there are none.
@@ -174,9 +174,9 @@ def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[st
     order = torch.randperm(len(subject.real), generator=generator, device=subject.device)
     start, end = subject.real[order[: 2 * n]].chunk(2)
     rows = {planner: (planner, {}) for planner in PLANNERS}
-    paths = guarded(lambda: plan_rows(membership, start, end, rows, generator=generator))
-    if paths is None:
+    if not ratio.has_log_prob:
         return {}
+    paths = plan_rows(ratio, start, end, rows, generator=generator)
     table = travel_table(
         paths,
         judges={"mixture": subject.judge},
@@ -190,11 +190,11 @@ def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[st
 
 
 @torch.no_grad()
-def cost(membership: DensityRatioModel, latents: Latents) -> dict[str, float]:
+def cost(ratio: DensityRatioModel, latents: Latents) -> dict[str, float]:
     """Milliseconds for 1,000 codes: of the log-density, and of the score."""
     z = latents[torch.arange(TIMED, device=latents.device) % len(latents)]
     times = {}
-    for name, ask in (("log_prob_ms", membership.log_prob), ("score_ms", membership.score)):
+    for name, ask in (("log_prob_ms", ratio.log_prob), ("score_ms", ratio.score)):
         ask(z)  # the first time is slower
         began = time.perf_counter()
         ask(z).sum().item()
@@ -208,11 +208,6 @@ def guarded(work: Callable[[], Found]) -> Found | None:
         return work()
     except UserError:
         return None
-
-
-def _closed(membership: DensityRatioModel) -> bool:
-    """Whether its boundary leaves no log-density of real codes."""
-    return isinstance(membership, LatentMap) and log_density(membership.boundary) is None
 
 
 def _array(values: Values) -> np.ndarray:

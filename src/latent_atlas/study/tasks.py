@@ -83,7 +83,7 @@ def _run(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
 
 def _own(own: LatentMap, subject: Subject) -> dict[str, Any]:
     """The D_z that the run was left with; in the joint arms it learned beside the encoder."""
-    fake = own.propose(len(subject.real), generator=subject.generator("fakes"))
+    fake = own.sample_boundary(len(subject.real), generator=subject.generator("fakes"))
     normaliser = own.calibration.log_normalising_constant
     return (
         knowledge(own, subject, normaliser)
@@ -102,9 +102,9 @@ def _map(folder: Path, cell: Cell, subject: Subject, log: Log) -> dict[str, Any]
     about = {
         "levels": calibration.levels,
         "log_normaliser": calibration.log_normalising_constant,
-        "log_normaliser_error": calibration.log_normaliser_error,
+        "log_normaliser_error": calibration.log_normalising_constant_error,
         "fit_seconds": took,
-        "notes": list(latent_map.notes),
+        "notes": list(latent_map.warnings),
     }
     moving = profile(
         latent_map, probe.normalised(), subject.real, generator=subject.generator("moves")

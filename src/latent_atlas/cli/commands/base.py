@@ -262,7 +262,7 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
             ),
             resume=resume,
         )
-    for note in latent_map.notes:
+    for note in latent_map.warnings:
         console.say(note)
 
 
@@ -278,7 +278,8 @@ def _show(run: Path, device: str, console: Console) -> None:
     lines = [
         f"reconstruction  mean squared error {rebuilt['mse']:.4f} ({rebuilt['psnr']:.1f} dB) "
         f"on {rebuilt['images']:.0f} held-out images",
-        f"map             E_r[exp l] = {chart['normaliser']:.2f}, KL(q || prior) about {chart['kl']:z.1f} nats",
+        f"map             E_r[exp l] = {chart['normalising_constant']:.2f}, "
+        f"KL(q || prior) about {chart['kl']:z.1f} nats",
         f"geometry        {100 * space['prior_inside']:.0f} % of prior draws inside, distances in Z and in images "
         f"correlate by {space['pearson']:.2f}, condition of the decoder {space['condition']:.1f}",
         "travel          outside  length  left to go",

@@ -11,7 +11,7 @@ from latent_atlas.errors import UserError
 
 __all__ = ["fit"]
 
-MAP_FLAGS = ("boundary", "levels", "steps", "members")
+MAP_FLAGS = ("boundary", "levels", "steps", "ensemble_size")
 TRAIN_FLAGS = ("seed", "device")
 
 
@@ -34,7 +34,7 @@ def fit(given: Namespace, console: Console) -> None:
             run,
             log=lambda entry: advance("map", entry["step"], entry["steps"], losses_in_words(entry)),
         )
-    notes = [*collection.notes, *latent_map.notes]
+    notes = [*collection.warnings, *latent_map.warnings]
     for note in notes:
         console.say(note)
     picture = _draw(run.path, config.train.device, console)

@@ -11,7 +11,6 @@ from typing import Any
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.static_export.anomaly import save_scorer, scorer_of
 from latent_atlas.explorer.static_export.arrays import save_codes
@@ -177,7 +176,7 @@ def _missing(
     ]
     if isinstance(reason := probe_of(atlas), str):
         found.append(f"journeys there cannot keep a class: {reason}")
-    if log_density(atlas.map.boundary) is None:
+    if not atlas.map.has_log_prob:
         found.append(
             "journeys there keep no attributes, since this map has no density; `serve` keeps them"
         )

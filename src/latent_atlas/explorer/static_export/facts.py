@@ -9,7 +9,6 @@ from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.explorer.static_export.arrays import kept
 from latent_atlas.explorer.static_export.keeping import probe_of
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
@@ -48,7 +47,7 @@ def facts(
         networks: Names of the networks that were written.
         unscored: Why photos cannot be scored there; None where they can.
     """
-    has_log_prob = log_density(atlas.map.boundary) is not None
+    has_log_prob = atlas.map.has_log_prob
     channels, height, width = atlas.image_shape if atlas.model is not None else (0, 0, 0)
     parts = {part: kept(codes) for part, codes in atlas.codes.items()}
     return {
@@ -74,7 +73,7 @@ def facts(
         "lacks": _lacks(atlas, networks),
         "training": False,
         "demo": False,
-        "notes": [*atlas.map.notes, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
+        "notes": [*atlas.map.warnings, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
         "folder": {
             "networks": list(networks),
             "calibration": {
@@ -95,7 +94,7 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
     """What the page would offer with a server, and cannot do here."""
     photos = [] if "encode" in networks else ["photos"]
     pictures = [] if atlas.model is not None else ["png", "gif"]
-    along = [] if log_density(atlas.map.boundary) is not None else ["along", "keep"]
+    along = [] if atlas.map.has_log_prob else ["along", "keep"]
     return ["pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
 
 
