@@ -200,7 +200,7 @@ def test_the_box_warns_once_it_dwarfs_the_population() -> None:
     notes = [fitted("box", torch.randn(2_000, d, generator=seeded())).warning for d in (10, 40)]
     assert notes[0] is None
     assert notes[1] is not None
-    assert notes[1].startswith("in 40 dimensions the box is e^")
+    assert notes[1].startswith("in 40 dimensions the box has e^")
     assert "choose another boundary" in notes[1]
 
 

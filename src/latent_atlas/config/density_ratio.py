@@ -30,7 +30,7 @@ class MapConfig:
     box_margin: float = 0.1
     """Boundary box: share of its side by which the box is widened at either end."""
     radius: float | None = None
-    """Boundary radius: root mean square distance of a fake code from its centre; None measures it."""
+    """Boundary radius: root mean square length of the displacements; None measures it."""
     quantile: float | None = None
     """Boundary low-density: share of real codes under its threshold, in (0, 1); None is 0.05."""
     parts: str = "prior 0.5, radius 0.5"
@@ -38,7 +38,7 @@ class MapConfig:
     z_real: Literal["samples", "means"] = "samples"
     """Whether real codes are drawn from q(z|x) at each step, or are the fixed means."""
     levels: int | None = None
-    """Noise levels that D_z is telescoped over, 1 for a single classifier; None chooses by KL(q || r)."""
+    """Noise levels of D_z, 1 for a single classifier; None chooses by KL(q || r)."""
     score_weight: float | None = None
     """Weight of score matching beside cross-entropy; None chooses by KL(q || r)."""
     reference: Literal["gaussian", "none"] = "gaussian"
@@ -49,7 +49,7 @@ class MapConfig:
     depth: int = 3
     """Residual blocks of D_z."""
     steps: int = 4_000
-    """Upper limit; training stops earlier when the held-out loss has not fallen for `patience` checks."""
+    """Upper limit; training stops when the held-out loss has not fallen for `patience` checks."""
     batch_size: int = 512
     learning_rate: float = 8e-3
     weight_decay: float = 0.01
@@ -102,7 +102,8 @@ def mixture_parts(text: str) -> dict[str, float]:
     """The parts of boundary mixture, by name, with weights that sum to 1.
 
     Raises:
-        UserError: a part is no boundary, a mixture itself or named twice, or its weight is not positive.
+        UserError: a part is not a boundary, is a mixture, or is named twice, or its weight is not
+            positive.
 
     Examples:
         >>> mixture_parts("prior 1, box 3")

@@ -107,7 +107,8 @@ class Calibration:
             TypeError: there are other values than those.
         """
         bins = {name: tuple(part) for name, part in values["reliability"].items()}
-        return cls(**(values | {"reliability": Reliability(**bins)}))
+        numbers = {name: value for name, value in values.items() if name != "reliability"}
+        return cls(reliability=Reliability(**bins), **numbers)
 
     def verdict(self) -> str:
         """One sentence: whether the map is calibrated, and if not, what to do."""
@@ -199,7 +200,7 @@ def calibrate(
 
 
 def measure(real: Values, fake: Values) -> Calibration:
-    """Calibration of logits in nats, of as many held-out real codes as boundary codes, (n,) each."""
+    """Calibration by the logits of as many held-out real codes as boundary codes, (n,) each."""
     constant = log_mean_exp(fake)
     inverse, inverse_error = _mean_exp(-real)
     value, error = _mean_exp(fake)

@@ -61,7 +61,7 @@ class LatentMap(DensityRatioModel):
         shape: tuple[int, ...] | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
-        """Arguments: D_z; r; held-out real codes, (n, d); calibration; shape of a code; warnings."""
+        """Arguments: D_z; r; held-out real codes, (n, d); calibration; a code's shape."""
         self.network = network.eval().requires_grad_(False)
         self.boundary = boundary
         self.calibration = calibration
@@ -102,7 +102,7 @@ class LatentMap(DensityRatioModel):
         return self.logit_and_log_prob(latents)[1]
 
     def logit_and_log_prob(self, latents: Located) -> tuple[Values, Values]:
-        """l(z) and log q(z) in nats, shape (n,) each, by one pass through D_z; errors as for `log_prob`."""
+        """l(z) and log q(z) in nats, shape (n,) each, by one evaluation of D_z; errors as `log_prob`."""
         log_r = self._log_boundary(latents)
         logit = self.logit(latents)
         return logit, logit + log_r

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import DensityRatioModel, entropy
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through"]
 
