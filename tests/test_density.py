@@ -53,7 +53,7 @@ class Forgetful(Bare):
 
 
 def test_a_forgotten_dimension_is_one_sentence() -> None:
-    with pytest.raises(UserError, match="Forgetful does not set `dimension`, .* in its __init__"):
+    with pytest.raises(UserError, match=r"Forgetful does not set `dimension`, .* in its __init__"):
         ExactRatio(Forgetful(), StandardNormal(3))
 
 

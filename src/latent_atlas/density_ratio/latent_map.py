@@ -102,7 +102,7 @@ class LatentMap(DensityRatioModel):
         return self.logit_and_log_prob(latents)[1]
 
     def logit_and_log_prob(self, latents: Located) -> tuple[Values, Values]:
-        """l(z) and log q(z) in nats, shape (n,) each, by one evaluation of D_z; errors as `log_prob`."""
+        """l(z) and log q(z) in nats, shape (n,) each, by one evaluation of D_z."""
         log_r = self._log_boundary(latents)
         logit = self.logit(latents)
         return logit, logit + log_r

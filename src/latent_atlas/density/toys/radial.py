@@ -118,7 +118,7 @@ class StudentT(SamplableDensity):
         """
         if not freedom > 2:
             raise UserError(
-                f"Student's t has a covariance for more than 2 degrees of freedom; choose more than "
+                f"Student's t has a covariance only with more than 2 degrees of freedom, not with "
                 f"{freedom}"
             )
         self.dimension = dimension
