@@ -71,8 +71,8 @@ def compare(atlas: Atlas, given: argparse.Namespace) -> dict[str, dict[str, Any]
         seconds = time.perf_counter() - start
         measured = latent_map.calibration
         said = {
-            "E_r[exp l]": measured.normaliser,
-            "its error": measured.normaliser_error,
+            "E_r[exp l]": measured.normalising_constant,
+            "its error": measured.normalising_constant_error,
             "levels": measured.levels,
         }
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Honesty is measured rightly: on exact logits, and on logits wronged in a known way."""
+"""Calibration is measured correctly: on exact logits, and on logits distorted in a known way."""
 
 import math
 from dataclasses import replace
@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.boundary import PriorBoundary, fit_gaussians
+from latent_atlas.boundary import PriorBoundary
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.density.base import ExactRatio, StandardNormal
+from latent_atlas.density import ExactRatio, StandardNormal, fit_gaussian_mixture
 from latent_atlas.density.toys import correlated_gaussian, two_clusters
 from latent_atlas.density_ratio.calibration import Calibration, calibrate, kl_over_levels, measure
-from latent_atlas.density_ratio.train import Fit
+from latent_atlas.density_ratio.normalising_constant import log_mean_ratio, samples_for
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
@@ -30,13 +30,15 @@ def logits(generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 def test_an_exact_logit_is_found_exact(logits: tuple[Tensor, Tensor]) -> None:
     measured = measure(*logits)
-    assert abs(measured.normaliser - 1) < 4 * measured.normaliser_error
-    assert abs(measured.log_normalising_constant) < 4 * measured.log_normaliser_error
-    assert measured.inverse == pytest.approx(1, abs=0.15)  # its tail is heavy
+    assert abs(measured.normalising_constant - 1) < 4 * measured.normalising_constant_error
+    assert abs(measured.log_normalising_constant) < 4 * measured.log_normalising_constant_error
+    assert measured.inverse_constant == pytest.approx(1, abs=0.15)  # its tail is heavy
     assert (measured.scale, measured.shift) == pytest.approx((1, 0), abs=0.03)
     groups = measured.reliability
-    for said, seen, count in zip(groups.said, groups.seen, groups.count, strict=True):
-        assert abs(said - seen) < 4 * math.sqrt(0.25 / count) + 1e-3
+    for predicted, observed, count in zip(
+        groups.predicted, groups.observed, groups.count, strict=True
+    ):
+        assert abs(predicted - observed) < 4 * math.sqrt(0.25 / count) + 1e-3
     assert sum(groups.count) == 100_000
 
 
@@ -49,10 +51,12 @@ def test_the_correction_undoes_what_was_done_to_a_logit(
     assert measured.shift == pytest.approx(shift, abs=0.05)
 
 
-def test_an_overconfident_logit_says_more_than_is_seen(logits: tuple[Tensor, Tensor]) -> None:
+def test_an_overconfident_logit_predicts_more_than_is_observed(
+    logits: tuple[Tensor, Tensor],
+) -> None:
     groups = measure(*[3 * logit for logit in logits]).reliability
-    assert groups.said[0] < groups.seen[0]
-    assert groups.said[-1] > groups.seen[-1]
+    assert groups.predicted[0] < groups.observed[0]
+    assert groups.predicted[-1] > groups.observed[-1]
 
 
 def test_the_correction_is_near_none_where_nothing_can_be_learned_from() -> None:
@@ -96,27 +100,25 @@ def test_the_integral_over_levels_is_the_divergence(
 def test_the_normaliser_is_found_across_a_chasm(offset: float, generator: torch.Generator) -> None:
     codes, covariance = gaussian(40, 40.0)
     network = Gaussian(covariance, offset)
-    fit = Fit(1.0, 1.25, 7)
-    boundary, population = PriorBoundary(40), fit_gaussians(codes.means, generator=generator)
-    measured, drawn = calibrate(
-        network, codes, boundary, population, levels=10, fit=fit, generator=generator
-    )
+    boundary, outline = PriorBoundary(40), fit_gaussian_mixture(codes.means, generator=generator)
+    n = samples_for(codes)
+    constant = log_mean_ratio(network, boundary, outline, n, generator=generator)
+    measured, drawn = calibrate(network, codes, boundary, constant, levels=10, generator=generator)
     assert measured.log_normalising_constant == pytest.approx(
-        offset, abs=5 * measured.log_normaliser_error
+        offset, abs=5 * measured.log_normalising_constant_error
     )
-    assert measured.normaliser == pytest.approx(
-        math.exp(offset), rel=5 * measured.log_normaliser_error
+    assert measured.normalising_constant == pytest.approx(
+        math.exp(offset), rel=5 * measured.log_normalising_constant_error
     )
-    assert measured.log_normaliser_error < 0.02
+    assert measured.log_normalising_constant_error < 0.02
     assert measured.kl == pytest.approx(40 + offset, abs=0.5)
-    assert measured.gap == 0.25
     assert drawn.shape[1] == 40
 
 
 def test_numbers_survive_json(logits: tuple[Tensor, Tensor]) -> None:
     measured = measure(*logits)
     assert Calibration.from_json(measured.as_json()) == measured
-    assert "gap" not in measured.numbers()
+    assert "generalisation_gap" not in measured.numbers()
     with pytest.raises(TypeError):
         Calibration.from_json(measured.as_json() | {"count": 3})
 
@@ -124,45 +126,45 @@ def test_numbers_survive_json(logits: tuple[Tensor, Tensor]) -> None:
 def verdict(**changes: float) -> str:
     """The verdict on a good map, changed."""
     good = measure(torch.full((20_000,), 2.0), torch.full((20_000,), -1.0))
-    honest = {
-        "normaliser": 1.0,
-        "normaliser_error": 0.01,
-        "inverse": 1.0,
-        "inverse_error": 0.1,
+    good_numbers = {
+        "normalising_constant": 1.0,
+        "normalising_constant_error": 0.01,
+        "inverse_constant": 1.0,
+        "inverse_constant_error": 0.1,
         "kl": 2.0,
     }
-    honest |= {
-        "log_normaliser": 0.0,
-        "log_normaliser_error": 0.01,
+    good_numbers |= {
+        "log_normalising_constant": 0.0,
+        "log_normalising_constant_error": 0.01,
         "effective_share": 0.2,
         "cross_entropy": 0.4,
     }
     return replace(
-        good, **{**honest, "scale": 1.0, "shift": 0.0, "samples": 20_000, **changes}
+        good, **{**good_numbers, "scale": 1.0, "shift": 0.0, "samples": 20_000, **changes}
     ).verdict()
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({}, "the map is honest"),
-        ({"normaliser": math.nan}, "the fit failed"),
+        ({}, "the map is calibrated"),
+        ({"normalising_constant": math.nan}, "the fit failed"),
         ({"kl": 30.0}, "a single level saturates here"),
         ({"cross_entropy": 0.01}, "a single level saturates here"),
-        ({"log_normaliser_error": 0.5}, "cannot be measured"),
-        ({"log_normaliser": -0.5}, "not normalised"),
+        ({"log_normalising_constant_error": 0.5}, "cannot be measured"),
+        ({"log_normalising_constant": -0.5}, "not normalised"),
         ({"scale": 0.6}, "overconfident"),
         (
             {"scale": 0.0, "kl": -0.01, "cross_entropy": math.log(2)},
-            "honest: KL(q || r) about 0.0 nats",
+            "calibrated: KL(q || r) about 0.0 nats",
         ),
         (
             {"levels": 7, "kl": 61.0, "kl_over_levels": 60.0},
-            "a single level would saturate, 7 levels bridge it",
+            "a single level would saturate, 7 levels do not",
         ),
         ({"levels": 7, "kl": 61.0, "kl_over_levels": 40.0}, "the levels disagree"),
-        ({"distance": 6.0}, "not learned all there is"),
-        ({"levels": 7, "effective_share": 1e-4, "kl_over_levels": 2.0}, "the map is honest"),
+        ({"kl_estimate": 6.0}, "the map is underfitted"),
+        ({"levels": 7, "effective_share": 1e-4, "kl_over_levels": 2.0}, "the map is calibrated"),
     ],
 )
 def test_the_verdict_names_what_is_wrong(changes: dict[str, float], sentence: str) -> None:

@@ -31,12 +31,12 @@ def test_three_codes_on_a_line_span_no_plane() -> None:
 
 
 def test_every_pixel_of_a_chart_is_the_map_at_its_code() -> None:
-    membership = ExactRatio(two_clusters(5, 3.0), StandardNormal(5))
+    ratio = ExactRatio(two_clusters(5, 3.0), StandardNormal(5))
     plane = plane_through(torch.zeros(5), torch.eye(5)[0], torch.eye(5)[3])
-    seen = chart(membership, plane, Window(-2.0, 2.0, -1.0, 3.0), resolution=9)
+    seen = chart(ratio, plane, Window(-2.0, 2.0, -1.0, 3.0), resolution=9)
     z = torch.zeros(1, 5)
     z[0, 0], z[0, 3] = 1.0, -0.5  # column 6 of -2..2, row 1 of -1..3
-    for name, quantity in (("log_prob", membership.log_prob), ("confusion", membership.confusion)):
+    for name, quantity in (("log_prob", ratio.log_prob), ("confusion", ratio.confusion)):
         torch.testing.assert_close(seen.fields[name][1, 6], quantity(z)[0])
 
 

@@ -77,7 +77,7 @@ def test_a_fit_tells_what_the_map_is_worth(
     said = capsys.readouterr()
     told = json.loads(said.out)
     assert told["map"]["levels"] == 1
-    assert {"kl", "normaliser"} <= told["map"].keys()
+    assert {"kl", "normalising_constant"} <= told["map"].keys()
     assert told["file"] == str(tmp_path / "run" / "map.png")
     assert "1 of 300 codes repeat others and were left out" in told["notes"]
     assert "1 of 300 codes repeat others and were left out\n" in said.err
@@ -178,7 +178,7 @@ def test_a_run_of_codes_has_no_images(
         (None, ("--boundary", "moat"), "no boundary 'moat'"),
         (None, ("--levels", "0"), "map.levels is 0"),
         (None, ("--steps", "0"), "map.steps is 0"),
-        (None, ("--members", "0"), "map.members is 0"),
+        (None, ("--ensemble-size", "0"), "map.ensemble_size is 0"),
         (None, ("--seed", "-1"), "train.seed is -1"),
         (None, ("--device", "abacus"), "device 'abacus' cannot be used"),
         (None, ("--set", "map.pace=3"), "no setting 'map.pace'"),

@@ -226,7 +226,7 @@ def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(
     assert not {"photos", "png", "gif", "traverse"} & set(
         facts(atlas, "whole", ("map", "slopes", "decode", "encode"))["lacks"]
     )
-    closed = small_atlas("density", 1)
+    closed = small_atlas("low-density", 1)
     assert networks(closed)["slopes"].outputs == ("logit", "logit_slope")
     told = facts(closed, "closed", ())
     assert ([one["name"] for one in told["planners"]], told["samplers"]) == (

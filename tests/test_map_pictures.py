@@ -272,11 +272,12 @@ def exact(maps: dict[str, LatentMap]) -> Exact:
 
 
 class Halfspace(DensityRatioModel):
-    """A membership against a boundary that has no density, as `LatentMap` is one."""
+    """A ratio against a boundary that has no density, as `LatentMap` is one."""
 
     dimension = 2
+    has_log_prob = False
 
-    def propose(self, n: int, *, generator: torch.Generator) -> torch.Tensor:
+    def sample_boundary(self, n: int, *, generator: torch.Generator) -> torch.Tensor:
         return torch.rand(n, 2, generator=generator)
 
     def logit(self, latents: Latents) -> Values:

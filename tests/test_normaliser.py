@@ -75,7 +75,7 @@ def test_a_single_step_is_importance_sampling(generator: torch.Generator) -> Non
     assert abs(found.nats) < 3 * found.error
 
 
-def test_it_starts_from_the_boundary_of_a_membership(generator: torch.Generator) -> None:
+def test_it_starts_from_the_boundary_of_a_density_ratio(generator: torch.Generator) -> None:
     place = torch.full((1, 2), 40.0)
     boundary = GaussianMixture(torch.ones(1), place, torch.tensor([2.0]))
     population = Unnormalised(GaussianMixture(torch.ones(1), place + 1, torch.tensor([0.7])), 2.0)

@@ -10,7 +10,7 @@ from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.constraint import Constraint, nearest, retract, tangent
 from latent_atlas.attributes.penalised_density import (
     PenalisedDensity,
-    RestrictedMembership,
+    PenalisedRatio,
     penalise,
 )
 from latent_atlas.attributes.probes import ClassProbe
@@ -150,18 +150,18 @@ def test_a_restricted_density_is_the_density_inside_and_less_outside(
 
 
 def test_a_restricted_density_passes_on_what_its_density_is() -> None:
-    class Floored(Bare):
-        def threshold(self, share: float) -> float:
+    class WithThreshold(Bare):
+        def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float:
             return -share
 
     member = penalise(ExactRatio(MIXTURE, StandardNormal(3)), BOX)
-    assert isinstance(member, RestrictedMembership)
+    assert isinstance(member, PenalisedRatio)
     z = torch.zeros(1, 3)
     torch.testing.assert_close(member.logit(z), member.log_prob(z) - StandardNormal(3).log_prob(z))
     torch.testing.assert_close(member.realness(z), torch.sigmoid(member.logit(z)))
-    assert not isinstance(penalise(MIXTURE, BOX), RestrictedMembership)
-    assert penalise(Floored(), BOX).threshold(0.25) == -0.25  # pyright: ignore[reportAttributeAccessIssue]
-    assert not hasattr(penalise(MIXTURE, BOX), "threshold")
+    assert not isinstance(penalise(MIXTURE, BOX), PenalisedRatio)
+    assert penalise(WithThreshold(), BOX).threshold(0.25) == -0.25
+    assert penalise(Bare(), BOX).threshold(0.25) is None
     assert penalise(MIXTURE, BOX).noise_levels
     wider = penalise(MIXTURE, BOX).noised(0.5)
     torch.testing.assert_close(wider.log_prob(z), penalise(MIXTURE.noised(0.5), BOX).log_prob(z))

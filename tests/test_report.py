@@ -84,7 +84,7 @@ def full(bare: Path) -> Path:
     walk = {"outside": 0.125, "distance_left": 0.26, "lowest": -12.345}
     metrics = {
         "reconstruction": {"mse": 0.0123, "psnr": 19.1},
-        "map": {"normaliser": 1.034, "verdict": HOSTILE, "kl": float("nan")},
+        "map": {"normalising_constant": 1.034, "verdict": HOSTILE, "kl": float("nan")},
         "travel": {"linear": {"outside": 0.31}, "walk": walk},
         "geometry": {
             "prior_inside": {

@@ -406,7 +406,7 @@ def test_auto_takes_what_there_is(generator: torch.Generator) -> None:
     )
 
 
-def test_a_membership_is_drawn_from_where_its_boundary_is(generator: torch.Generator) -> None:
+def test_a_density_ratio_is_drawn_from_where_its_boundary_is(generator: torch.Generator) -> None:
     boundary = GaussianMixture(torch.ones(1), torch.full((1, 2), 30.0), torch.tensor([2.0]))
     population = GaussianMixture(torch.ones(1), torch.full((1, 2), 31.0), torch.tensor([1.0]))
     points = draw(ExactRatio(population, boundary), N, "rejection", generator=generator).points

@@ -47,7 +47,7 @@ TINY = Config(
 LITTLE = Effort(
     draws=60, pairs=3, codes=60, sizes=(40,), image_steps=20, energy_draws=30, energy_pairs=2
 )
-FEW = Grid(modes=("separate",), boundaries=("prior", "density"), z_real=("samples",), seeds=1)
+FEW = Grid(modes=("separate",), boundaries=("prior", "low-density"), z_real=("samples",), seeds=1)
 HERE = ["cpu"]
 TIMES = ("seconds", "fit_seconds", "query_ms", "log_prob_ms", "score_ms")
 
@@ -161,7 +161,7 @@ def test_every_budget_suits_every_preset(preset: str, budget: str) -> None:
 def test_a_study_may_grow_but_not_change(tmp_path: Path) -> None:
     study = begun(tmp_path / "study")
     more = replace(
-        study.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "density", "box"))
+        study.design(), grid=replace(FEW, seeds=3, boundaries=("prior", "low-density", "box"))
     )
     study.begin(more)
     assert study.design().grid.seeds == 3
@@ -281,7 +281,7 @@ def test_a_study_measures_all_and_answers(
     assert {"noise", "blur", "quarter turn", design.other} == set(prior["outliers"])
     assert {one.key for one in conclusion.questions} == {"spaces", "boundaries", "modes", "z_real"}
     assert conclusion.decay is not None
-    assert set(conclusion.decay.curves) == {"prior", "density"}
+    assert set(conclusion.decay.curves) == {"prior", "low-density"}
     answers = json.loads(
         (finished / "answers.json").read_text(), parse_constant=lambda word: pytest.fail(word)
     )

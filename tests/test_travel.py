@@ -38,7 +38,7 @@ class Slope(DensityRatioModel):
     def logit(self, latents: Tensor) -> Tensor:
         return latents @ self.weight
 
-    def propose(self, n: int, *, generator: torch.Generator) -> Tensor:
+    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Tensor:
         return torch.rand(n, 2, generator=generator)
 
     def log_prob(self, latents: Tensor) -> Tensor:

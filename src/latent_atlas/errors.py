@@ -1,13 +1,13 @@
-"""What the command line answers with a sentence and not a traceback."""
+"""The exceptions that the command line reports as one sentence, without a traceback."""
 
 __all__ = ["Interrupted", "UserError"]
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: one sentence saying what was wrong, what was seen and what to do.
+    """A user's mistake: one sentence saying what was wrong, what was seen and what to do.
 
-    The command line prints the sentence and ends with exit code 2. Any other exception is a fault of ours
-    and keeps its traceback.
+    The command line prints the sentence and ends with exit code 2. Any other exception is a fault
+    of the package and keeps its traceback.
     """
 
 

@@ -80,7 +80,7 @@ class AtlasParts:
         """Codes of some images by an autoencoder, and the map that they give; see `Atlas.wrap`."""
         model = adapt(autoencoder, images, device=generator.device, **adapter)
         collection = collect(*model.posterior(images), labels, label_names)
-        for note in collection.notes:
+        for note in collection.warnings:
             warnings.warn(note, stacklevel=3)  # points at the caller of `Atlas.wrap`
         train, held_out = collection.split(HELD_OUT, generator=generator)
         latent_map = LatentMap.fit(
@@ -91,7 +91,7 @@ class AtlasParts:
             log=log,
             warn=False,
         )
-        for note in latent_map.notes:
+        for note in latent_map.warnings:
             warnings.warn(note, stacklevel=3)
         parts, device = {"train": train, "held_out": held_out}, latent_map.device
         codes = {part: some.codes.to(device) for part, some in parts.items()}

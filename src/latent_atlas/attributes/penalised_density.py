@@ -7,7 +7,7 @@ from latent_atlas.density.base import Density, DensityRatioModel, gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["PenalisedDensity", "RestrictedMembership", "penalise"]
+__all__ = ["PenalisedDensity", "PenalisedRatio", "penalise"]
 
 STRENGTH = 10.0
 
@@ -45,9 +45,8 @@ class PenalisedDensity(Density):
         self.constraint = constraint
         self.strength = strength
         self.dimension = density.dimension
+        self.has_log_prob = density.has_log_prob
         self.noise_levels = density.noise_levels
-        if hasattr(density, "threshold"):
-            self.threshold = density.threshold  # pyright: ignore[reportAttributeAccessIssue] - just asked
 
     def penalty(self, latents: Latents) -> Values:
         """λ (sqrt(1 + |v(z)|²) - 1) in nats, shape (n,); 0 in C."""
@@ -64,11 +63,23 @@ class PenalisedDensity(Density):
         return self.density.score(latents) - gradient(self.penalty, latents)
 
     def noised(self, width: float) -> "PenalisedDensity":
-        """The blurred density, restricted to the same C."""
+        """The noised density with the same penalty."""
         return penalise(self.density.noised(width), self.constraint, self.strength)
 
+    def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float | None:
+        """That of q."""
+        return self.density.threshold(share, generator=generator)
 
-class RestrictedMembership(PenalisedDensity, DensityRatioModel):
+    def whiten(self, latents: Latents) -> Latents:
+        """That of q."""
+        return self.density.whiten(latents)
+
+    def unwhiten(self, latents: Latents) -> Latents:
+        """That of q."""
+        return self.density.unwhiten(latents)
+
+
+class PenalisedRatio(PenalisedDensity, DensityRatioModel):
     """A restricted density with a discriminator: l_C(z) = l(z) less the same penalty, against the same boundary."""
 
     def __init__(
@@ -76,25 +87,25 @@ class RestrictedMembership(PenalisedDensity, DensityRatioModel):
     ) -> None:
         """Arguments: as for `PenalisedDensity`, density being the map."""
         super().__init__(density, constraint, strength)
-        self.membership = density
+        self.ratio = density
 
     def logit(self, latents: Latents) -> Values:
         """l(z) less the penalty, shape (n,)."""
-        return self.membership.logit(latents) - self.penalty(latents)
+        return self.ratio.logit(latents) - self.penalty(latents)
 
     def calibrated(self, logit: Values) -> Values:
         """What the map makes of a logit, shape (n,)."""
-        return self.membership.calibrated(logit)
+        return self.ratio.calibrated(logit)
 
-    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes of the boundary r, shape (n, d)."""
-        return self.membership.propose(n, generator=generator)
+        return self.ratio.sample_boundary(n, generator=generator)
 
 
 def penalise(
     density: Density, constraint: Constraint, strength: float = STRENGTH
 ) -> PenalisedDensity:
-    """q restricted to C: a `RestrictedMembership` if q has a discriminator."""
+    """q restricted to C: a `PenalisedRatio` if q has a discriminator."""
     if isinstance(density, DensityRatioModel):
-        return RestrictedMembership(density, constraint, strength)
+        return PenalisedRatio(density, constraint, strength)
     return PenalisedDensity(density, constraint, strength)

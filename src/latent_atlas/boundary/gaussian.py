@@ -1,34 +1,33 @@
-"""Affine images of N(0, I): the prior itself, and Gaussians fitted to codes that live far from it."""
+"""Affine images of N(0, I): the prior itself, and Gaussians fitted to codes far from it."""
 
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.base import AffineBoundary, AffineNormal
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.affine_normal import AffineNormal
 from latent_atlas.density.moments import cholesky, extent
 from latent_atlas.shapes import Latents
 
 __all__ = ["DiagonalBoundary", "GaussianBoundary", "PriorBoundary"]
 
 
-class PriorBoundary(AffineBoundary):
-    """r(z) = p(z) = N(0, I): D_z then compares the population with the prior."""
+class PriorBoundary(AffineNormal, Boundary):
+    """r(z) = p(z) = N(0, I): D_z then compares the data distribution with the prior."""
 
     name = "prior"
-    diagonal = True
+    affine = True
 
     def __init__(self, dimension: int) -> None:
         """Arguments: dimension, d, is 1 or more."""
         self.dimension = dimension
         self.log_scale = 0.0
-        self.density = StandardNormal(dimension)
 
     @classmethod
     def fit(
         cls, real: Latents, config: MapConfig, *, generator: torch.Generator
     ) -> "PriorBoundary":
-        """The codes tell it their dimension, nothing else."""
+        """Use the dimension of the codes and nothing else."""
         return cls(real.shape[1])
 
     @classmethod
@@ -44,16 +43,20 @@ class PriorBoundary(AffineBoundary):
         """z = w."""
         return latents
 
+    def score(self, latents: Latents) -> Latents:
+        """-z."""
+        return -latents
+
     def tensors(self) -> dict[str, Tensor]:
         """None are needed."""
         return {}
 
 
-class DiagonalBoundary(AffineBoundary):
-    """r(z) = N(m, diag s²), with the mean and the standard deviation of each coordinate of the codes."""
+class DiagonalBoundary(AffineNormal, Boundary):
+    """r(z) = N(m, diag s²), with the codes' mean and standard deviation of each coordinate."""
 
     name = "gaussian-diagonal"
-    diagonal = True
+    affine = True
 
     def __init__(self, mean: Tensor, scales: Tensor) -> None:
         """Arguments: m, shape (d,); and s, shape (d,), positive."""
@@ -61,13 +64,12 @@ class DiagonalBoundary(AffineBoundary):
         self.scales = scales
         self.dimension = len(mean)
         self.log_scale = scales.log().sum().item()
-        self.density = AffineNormal(self)
 
     @classmethod
     def fit(
         cls, real: Latents, config: MapConfig, *, generator: torch.Generator
     ) -> "DiagonalBoundary":
-        """Measure mean and standard deviations, a constant coordinate's being 1e-4 of the average one."""
+        """Measure means and standard deviations by `density.moments.extent`."""
         mean, scales = extent(real)
         return cls(mean.to(real), scales.to(real))
 
@@ -89,31 +91,32 @@ class DiagonalBoundary(AffineBoundary):
         return {"mean": self.mean, "scales": self.scales}
 
 
-class GaussianBoundary(AffineBoundary):
+class GaussianBoundary(AffineNormal, Boundary):
     """r(z) = N(m, L Lᵀ), with the mean and the covariance of the codes.
 
     Examples:
-        >>> boundary = GaussianBoundary(torch.tensor([3.0, 0.0]), torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
+        >>> factor = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
+        >>> boundary = GaussianBoundary(torch.tensor([3.0, 0.0]), factor)
         >>> boundary.whiten(torch.tensor([[5.0, 1.0]]))
         tensor([[1., 0.]])
     """
 
     name = "gaussian"
+    affine = True
     diagonal = False
 
     def __init__(self, mean: Tensor, factor: Tensor) -> None:
-        """Arguments: m, shape (d,); and L, shape (d, d), lower-triangular with a positive diagonal."""
+        """Arguments: m, shape (d,); L, shape (d, d), lower-triangular, its diagonal positive."""
         self.mean = mean
         self.factor = factor
         self.dimension = len(mean)
         self.log_scale = factor.diagonal().log().sum().item()
-        self.density = AffineNormal(self)
 
     @classmethod
     def fit(
         cls, real: Latents, config: MapConfig, *, generator: torch.Generator
     ) -> "GaussianBoundary":
-        """Measure mean and covariance, the latter shrunk so that few codes or constant coordinates cannot break it."""
+        """Measure mean and covariance by `density.moments.cholesky`, for any number of codes."""
         mean, factor = cholesky(real)
         return cls(mean.to(real), factor.to(real))
 

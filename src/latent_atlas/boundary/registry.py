@@ -20,17 +20,19 @@ def fit_boundary(
     """Fit a boundary to real codes.
 
     Arguments:
-        settings: A map's settings, or the name of a boundary, one of `config.BOUNDARIES`, with all else by default.
-        real: Codes drawn from the population, or its means, shape (n, d), n of 10 or more.
+        settings: A map's settings, or the name of a boundary, one of `config.BOUNDARIES`, whose
+            settings are then the defaults.
+        real: Samples of real codes, or their means, shape (n, d), n of 10 or more.
         generator: Source of all randomness; its device is where the boundary lives.
 
     Raises:
-        UserError: there is no such boundary, or the codes are not finite, not of shape (n, d), too few or all equal, or
-            so distributed that the boundary cannot be drawn from.
+        UserError: there is no such boundary, or the codes are not finite, not of shape (n, d), too
+            few or all equal, or so distributed that the boundary cannot be sampled.
 
     Examples:
         >>> generator = torch.Generator().manual_seed(0)
-        >>> boundary = fit_boundary("gaussian", 5 + torch.randn(500, 2, generator=generator), generator=generator)
+        >>> codes = 5 + torch.randn(500, 2, generator=generator)
+        >>> boundary = fit_boundary("gaussian", codes, generator=generator)
         >>> boundary.sample(3, generator=generator).shape
         torch.Size([3, 2])
     """
@@ -41,7 +43,7 @@ def fit_boundary(
 
 
 def load_boundary(name: str, dimension: int, tensors: dict[str, Tensor]) -> Boundary:
-    """Rebuild a fitted boundary from what `Boundary.tensors` gave; it lives where they do.
+    """Rebuild a fitted boundary from what `Boundary.tensors` gave, on their device.
 
     Arguments:
         name: One of `config.BOUNDARIES`.
@@ -60,7 +62,8 @@ def load_boundary(name: str, dimension: int, tensors: dict[str, Tensor]) -> Boun
         ) from None
     if boundary.dimension != dimension:
         raise UserError(
-            f"boundary '{name}' has {boundary.dimension} dimensions, not {dimension}; fit the map again"
+            f"boundary '{name}' has {boundary.dimension} dimensions, not {dimension}; "
+            "fit the map again"
         )
     return boundary
 
@@ -74,7 +77,7 @@ def _kind(name: str) -> type[Boundary]:
 
 
 def _checked(real: Tensor) -> Latents:
-    """Codes that a boundary can be fitted to, or one sentence saying why not."""
+    """The codes as finite floats (n, d), or a UserError that says why they are not."""
     if real.ndim != 2 or real.shape[1] == 0:
         raise UserError(f"codes must have shape (n, d); these have {tuple(real.shape)}")
     if len(real) < FEWEST:
@@ -83,10 +86,12 @@ def _checked(real: Tensor) -> Latents:
     bad = ~real.isfinite().all(dim=1)
     if bad.any():
         raise UserError(
-            f"{int(bad.sum())} of {len(real)} codes are not finite, the first at row {int(bad.nonzero()[0])}; drop them"
+            f"{int(bad.sum())} of {len(real)} codes are not finite, the first at row "
+            f"{int(bad.nonzero()[0])}; drop them"
         )
     if (real == real[0]).all():
         raise UserError(
-            f"all {len(real)} codes are equal; look at the encoder, which has collapsed to one point"
+            f"all {len(real)} codes are equal; look at the encoder, which has collapsed to one "
+            "point"
         )
     return real

@@ -1,4 +1,4 @@
-"""Images to codes and back, with whatever users hand over: one or many, images or codes, flat or spatial."""
+"""Images to codes and back, for one or many images or codes, flat or spatial."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,20 +8,20 @@ from torch import Tensor
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Images, Latents, Points, Values
+from latent_atlas.shapes import Images, Latents, Points, Values, to_float
 
 __all__ = ["Codec", "squared_errors"]
 
-PIECE = 512  # images compared with their reconstructions at a time
+BATCH = 512  # images compared with their reconstructions at a time
 
 
 class Codec:
-    """An autoencoder, or none, beside the map of its codes."""
+    """Encodes and decodes for an atlas, which may have codes without an autoencoder."""
 
     def __init__(
         self, model: Autoencoder | None, latent_shape: tuple[int, ...], device: torch.device
     ) -> None:
-        """Arguments: model, or None where there are codes alone; the codes' shape; and the device to bring them to."""
+        """Arguments: the autoencoder or None; the shape of a code; the device to put codes on."""
         self._model = model
         self._shape = latent_shape
         self._device = device
@@ -35,8 +35,8 @@ class Codec:
         """
         if self._model is None:
             raise UserError(
-                "this run has codes but no decoder and no encoder, so it knows no images; `latent-atlas map` draws it, "
-                "and travel and sample write codes with --out FILE.npy"
+                "this run has codes but no decoder and no encoder, so it knows no images; "
+                "`latent-atlas map` draws it, and travel and sample write codes with --out FILE.npy"
             )
         return self._model
 
@@ -52,7 +52,7 @@ class Codec:
         )
 
     def errors(self, images: Tensor, latents: Latents) -> Values:
-        """How far G(z) is from each image, by `squared_errors`."""
+        """Mean squared error of G(z) per image, by `squared_errors`."""
         return squared_errors(self.decode, images[None] if images.ndim == 3 else images, latents)
 
     def decode(self, latents: Tensor) -> Images:
@@ -68,7 +68,7 @@ class Codec:
         return self.encode(places) if self.are_images(places) else self.rows(places)
 
     def are_images(self, places: Tensor) -> bool:
-        """Whether these are images and not codes; where both have the same shape, they are images."""
+        """Whether these are images, not codes; if both have the same shape, they are images."""
         shape = tuple(places.shape[-3:])
         is_image = self._model is not None and shape == self._model.image_shape
         return len(shape) == 3 and (is_image or shape != self._shape)
@@ -105,12 +105,13 @@ class Codec:
         if len(stops) < 2 or len({len(stop) for stop in stops}) > 1:
             counts = ", ".join(str(len(stop)) for stop in stops)
             raise UserError(
-                f"a journey takes two or more stops, as many images or codes at each; there are {counts}"
+                f"a path needs two or more waypoints with equally many images or codes; there "
+                f"are {counts}"
             )
         return torch.stack(stops)
 
     def rows(self, latents: Tensor) -> Latents:
-        """Codes as rows (n, d), here and in single precision.
+        """Codes as rows (n, d), on the device of the atlas and in single precision.
 
         Raises:
             UserError: they have another shape than the map's.
@@ -126,7 +127,7 @@ class Codec:
 
 @torch.no_grad()
 def squared_errors(decode: Callable[[Latents], Images], images: Tensor, latents: Latents) -> Values:
-    """Mean squared error per pixel of G(z) as the reconstruction of each image, shape (n,), where the codes are.
+    """Mean squared error per pixel between each image and G(z), shape (n,), on the codes' device.
 
     Arguments:
         decode: G, from codes (n, d) to images in [0, 1].
@@ -134,7 +135,6 @@ def squared_errors(decode: Callable[[Latents], Images], images: Tensor, latents:
         latents: Their codes.
     """
     errors = []
-    for part, z in zip(images.split(PIECE), latents.split(PIECE), strict=True):
-        x = part.to(z.device).float() / (255 if part.dtype == torch.uint8 else 1)
-        errors.append((decode(z) - x).square().flatten(1).mean(dim=1))
+    for part, z in zip(images.split(BATCH), latents.split(BATCH), strict=True):
+        errors.append((decode(z) - to_float(part.to(z.device))).square().flatten(1).mean(dim=1))
     return torch.cat(errors)

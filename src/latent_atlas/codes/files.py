@@ -1,4 +1,4 @@
-"""Anyone's codes with their labels: read from a file, checked, split."""
+"""Files of codes with their labels: read, checked, split."""
 
 import zipfile
 import zlib
@@ -24,15 +24,16 @@ SAVE = "save plain numbers with numpy.save, numpy.savez or safetensors"
 
 @dataclass(frozen=True)
 class CodeSet:
-    """Codes that somebody's encoder made.
+    """Codes of any encoder, with their labels.
 
     Attributes:
         codes: As rows, (n, d).
         shape: Of one code as it was given: (d,), or (c, h, w) for spatial latents.
-        rows: Where each code stood in what was given, shape (n,).
-        labels: Class of each, an index into `label_names`, -1 where it has none; None without labels.
+        rows: Row of each code in the arrays as they were given, shape (n,).
+        labels: Class of each, an index into `label_names`, -1 where it has none; None without
+            labels.
         label_names: Names of the classes.
-        notes: What was repaired.
+        warnings: What was repaired, in sentences.
     """
 
     codes: Codes
@@ -40,7 +41,7 @@ class CodeSet:
     rows: Tensor
     labels: Labels | None = None
     label_names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def arrays(self) -> tuple[Tensor, Tensor | None]:
         """Means and log-variances in the shape in which they were given."""
@@ -53,20 +54,20 @@ class CodeSet:
         """Some of the codes, by their numbers."""
         labels = None if self.labels is None else self.labels[rows]
         return CodeSet(
-            self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.notes
+            self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.warnings
         )
 
     def split(self, share: float, *, generator: torch.Generator) -> tuple["CodeSet", "CodeSet"]:
-        """Codes to learn from, and a random share of them, at least ten, to be judged by.
+        """Codes to train on, and a random share of them, at least ten, to hold out.
 
         Raises:
-            UserError: too few are left to learn from.
+            UserError: too few are left to train on.
         """
         count = max(int(share * len(self.codes)), HELD_OUT)
         if len(self.codes) - count < FEWEST:
             raise UserError(
-                f"there are {len(self.codes)} different codes; {count} are held out to judge the map by and {FEWEST} "
-                "needed to learn it from, so give more"
+                f"there are {len(self.codes)} different codes; {count} are held out to judge the "
+                f"map by and {FEWEST} needed to learn it from, so give more"
             )
         order = torch.randperm(len(self.codes), generator=generator, device=generator.device).cpu()
         return self.select(order[count:]), self.select(order[:count])
@@ -86,15 +87,17 @@ def collect(
         labels, label_names: As in `CodeSet`.
 
     Raises:
-        UserError: these are no codes; the sentence says why.
+        UserError: these are not codes; the sentence says why.
     """
     if means.ndim > 0 and len(means) == 0:
         raise UserError(
-            f"there are no codes, only an empty array of shape {tuple(means.shape)}; give at least {HELD_OUT + FEWEST}"
+            f"there are no codes, only an empty array of shape {tuple(means.shape)}; give at least "
+            f"{HELD_OUT + FEWEST}"
         )
     if labels is not None and labels.shape != means.shape[:1]:
         raise UserError(
-            f"labels must have one number per code, {tuple(means.shape[:1])}; they have {tuple(labels.shape)}"
+            f"labels must have one number per code, {tuple(means.shape[:1])}; they have "
+            f"{tuple(labels.shape)}"
         )
     codes, notes = as_codes(
         means.cpu(), None if log_variances is None else log_variances.cpu(), at_least=1
@@ -111,12 +114,12 @@ def read_collection(path: Path) -> CodeSet:
     """Read codes from a file.
 
     Arguments:
-        path: A .npy file of codes; or an .npz or .safetensors file with `means`, else `latents`, else its only array of
-            another name; and, if it has them, `log_variances` or `logvar` of that shape, and `labels`: (n,) class
-            numbers or, in .npz, words.
+        path: A .npy file of codes; or an .npz or .safetensors file with `means`, else `latents`,
+            else its only array of another name; and, if it has them, `log_variances` or `logvar` of
+            that shape, and `labels`: (n,) class numbers or, in .npz, words.
 
     Raises:
-        UserError: there is no such file, it is damaged or pickled, or its arrays are no codes.
+        UserError: there is no such file, it is damaged or pickled, or its arrays are not codes.
     """
     suffix = path.suffix.lower()
     if suffix not in (".npy", ".npz", ".safetensors"):
@@ -176,7 +179,8 @@ def _classes(labels: np.ndarray | Tensor, path: Path) -> tuple[Tensor, tuple[str
     values = labels.numpy() if isinstance(labels, Tensor) else labels
     if values.ndim != 1 or values.dtype.kind not in "iubU":
         raise UserError(
-            f"`labels` in '{path}' has the shape {values.shape} and type {values.dtype}; give an integer or word each"
+            f"`labels` in '{path}' has the shape {values.shape} and type {values.dtype}; give an "
+            "integer or word each"
         )
     known = values >= 0 if values.dtype.kind == "i" else np.ones(len(values), bool)
     names, numbers = np.unique(values[known], return_inverse=True)

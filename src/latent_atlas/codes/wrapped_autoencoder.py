@@ -1,4 +1,4 @@
-"""Anyone's autoencoder behind the two verbs encode and decode."""
+"""Any autoencoder, wrapped as encode and decode between images and flat codes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Images, Latents
+from latent_atlas.shapes import Images, Latents, batched, to_float
 
 __all__ = ["Autoencoder", "Function", "adapt"]
 
@@ -18,13 +18,15 @@ Function = Callable[[Tensor], Any]
 
 
 class Autoencoder:
-    """Encode and decode as functions of images in [0, 1] and of codes (n, d), whatever lies behind them.
+    """Encode and decode as functions of images in [0, 1] and of codes (n, d).
 
-    Images and codes are brought to the network's device and precision in batches; modules are put into evaluation mode.
+    Images and codes are moved to the network's device and precision in batches; modules are put
+    into evaluation mode.
 
     Attributes:
         image_shape: (c, h, w) of an image.
-        latent_shape: (d,) of a code, or (c, h, w) of a spatial one, which is flattened here and restored for decode.
+        latent_shape: (d,) of a code, or (c, h, w) of a spatial one, which is flattened for users
+            and restored for decode.
     """
 
     def __init__(
@@ -38,16 +40,16 @@ class Autoencoder:
         batch: int = BATCH,
         device: torch.device,
     ) -> None:
-        """Hold two functions; `adapt` measures the shapes.
+        """Wrap two functions; `adapt` finds the shapes.
 
         Arguments:
-            encode: Images (n, c, h, w) to means, to a pair of means and log-variances, or to an object with
-                `latent_dist`, `latents` or `latent`, as those of diffusers.
-            decode: Codes (n, *latent_shape) to images, or to an object with `sample`.
+            encode: Maps images (n, c, h, w) to means, to a pair of means and log-variances, or to
+                an object with `latent_dist`, `latents` or `latent`, as those of diffusers.
+            decode: Maps codes (n, *latent_shape) to images, or to an object with `sample`.
             image_shape, latent_shape: As the attributes.
-            pixel_range: What black and white are to encode and decode.
-            batch: Images or codes that pass through a network at a time.
-            device: Where a function that is no module's works.
+            pixel_range: The values of black and white for encode and decode.
+            batch: Images or codes per call of a network.
+            device: Where the inputs of a function that is not a module's are put.
         """
         self.image_shape = image_shape
         self.latent_shape = latent_shape
@@ -62,13 +64,14 @@ class Autoencoder:
 
     @torch.no_grad()
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Means and log-variances of q(z|x), shape (n, *latent_shape), the latter None where encode gives none.
+        """Means and log-variances of q(z|x), shape (n, *latent_shape) each; the latter may be None.
 
         Arguments:
             images: Shape (n, c, h, w) or (c, h, w), in [0, 1], or bytes in 0..255.
 
         Raises:
-            UserError: the images have another shape than `image_shape`, or encode returned something else.
+            UserError: the images do not have the shape `image_shape`, or what encode returns is
+                not known here.
         """
         images = images[None] if images.ndim == 3 else images
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
@@ -85,11 +88,11 @@ class Autoencoder:
 
     @property
     def has_encoder(self) -> bool:
-        """Whether encode is one pass through a network, and not a function of another kind, such as a search."""
+        """Whether encode is a module or a module's method, and not, say, an optimisation."""
         return _module_of(self._encode) is not None
 
     def encode(self, images: Tensor) -> Latents:
-        """Means of q(z|x), shape (n, d), for images as those of `posterior`."""
+        """Means of q(z|x), shape (n, d), of images as for `posterior`."""
         return self.posterior(images)[0].flatten(1)
 
     @torch.no_grad()
@@ -98,17 +101,14 @@ class Autoencoder:
         return self.differentiable(latents)
 
     def differentiable(self, latents: Latents) -> Images:
-        """The same with a gradient, as far as the decoder has one; a pixel beyond black or white gives none."""
+        """`decode` with a gradient; pixels outside [0, 1] are clamped and have none."""
         codes = latents.unflatten(1, self.latent_shape)
-        images = torch.cat(
-            [_image(self._call(self._decode, part)) for part in codes.split(self._batch)]
-        )
+        images = batched(lambda part: _image(self._call(self._decode, part)), codes, self._batch)
         return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
 
     def _to_pixels(self, images: Tensor) -> Tensor:
-        """From bytes, or from [0, 1], to what encode takes."""
-        images = images.float() / 255 if images.dtype == torch.uint8 else images.float()
-        return images * (self._high - self._low) + self._low
+        """Images in the pixel range of encode, from bytes or from [0, 1]."""
+        return to_float(images) * (self._high - self._low) + self._low
 
     def _call(self, function: Function, rows: Tensor) -> Any:
         """The function of rows, on its module's device and in its precision."""
@@ -129,20 +129,23 @@ def adapt(
     batch: int = BATCH,
     device: torch.device,
 ) -> Autoencoder:
-    """Put an autoencoder behind the two verbs, and try it on one image.
+    """Wrap an autoencoder, and try it on one image.
 
     Arguments:
-        autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; None if these are given.
+        autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; None if
+            these are given.
         images: Shape (n, c, h, w), in [0, 1], or bytes in 0..255.
         encode, decode, pixel_range, batch, device: As for `Autoencoder`.
 
     Raises:
-        UserError: there is no pair of functions, the images are none, or one does not come back as an image.
+        UserError: a function is missing, the images have the wrong shape or range, or decode does
+            not return an image of that shape.
     """
     encode, decode = _pair(autoencoder, encode, decode)
     if not pixel_range[0] < pixel_range[1]:
         raise UserError(
-            f"pixel_range is {pixel_range}; give what black and white are to encode, such as (-1, 1)"
+            f"pixel_range is {pixel_range}; give what black and white are to encode, such as "
+            "(-1, 1)"
         )
     if batch < 1:
         raise UserError(f"batch is {batch}; choose 1 or more images at a time")
@@ -158,7 +161,8 @@ def adapt(
     came_back = tuple(adapted.decode(means.flatten(1)).shape[1:])
     if came_back != shape:
         raise UserError(
-            f"decode made an image of shape {came_back} of one of {shape}; resize images to what it makes"
+            f"decode made an image of shape {came_back} of one of {shape}; resize images to what "
+            "it makes"
         )
     return adapted
 
@@ -166,15 +170,16 @@ def adapt(
 def _pair(
     autoencoder: object | None, encode: Function | None, decode: Function | None
 ) -> tuple[Function, Function]:
-    """Encode and decode, given apart or as methods of one object.
+    """Encode and decode, given as functions or as methods of one object.
 
     Raises:
-        UserError: one is missing, or both ways were taken.
+        UserError: one is missing, or an object was given and a function as well.
     """
     if autoencoder is not None:
         if encode is not None or decode is not None:
             raise UserError(
-                "an autoencoder was given and functions beside it; give one object, or encode= and decode="
+                "an autoencoder was given and functions beside it; give one object, or encode= and "
+                "decode="
             )
         encode, decode = getattr(autoencoder, "encode", None), getattr(autoencoder, "decode", None)
     if encode is None or decode is None:
@@ -188,7 +193,7 @@ def _pair(
 
 
 def _check_images(images: Tensor) -> None:
-    """Refuse what are no images, or images whose black is not 0 or whose white is not 1."""
+    """Refuse arrays that are not images in [0, 1] or in 0..255."""
     if images.ndim != 4 or 0 in images.shape:
         raise UserError(
             f"images must have shape (n, c, h, w), n of 1 or more; these have {tuple(images.shape)}"
@@ -196,13 +201,13 @@ def _check_images(images: Tensor) -> None:
     low, high = images.min().item(), images.max().item()
     if images.dtype != torch.uint8 and (low < 0 or high > 1):
         raise UserError(
-            f"images must be in [0, 1], or bytes; these go from {low:g} to {high:g}: bring them to [0, 1], and say in "
-            "pixel_range what the autoencoder takes"
+            f"images must be in [0, 1], or bytes; these go from {low:g} to {high:g}: bring them to "
+            "[0, 1], and say in pixel_range what the autoencoder takes"
         )
 
 
 def _module_of(function: Function) -> nn.Module | None:
-    """The module that a function is, or is a method of."""
+    """The module that a function is or belongs to."""
     owner = getattr(function, "__self__", function)
     return owner if isinstance(owner, nn.Module) else None
 
@@ -211,7 +216,7 @@ def _means_and_spread(given: Any) -> tuple[Tensor, Tensor | None]:
     """What an encoder returned, in single precision.
 
     Raises:
-        UserError: it is nothing that is known here.
+        UserError: its form is not known here.
     """
     for name in ("latent_dist", "latents", "latent"):
         if hasattr(given, name):
@@ -236,7 +241,7 @@ def _image(given: Any) -> Tensor:
     """What a decoder returned, in single precision.
 
     Raises:
-        UserError: it is nothing that is known here.
+        UserError: its form is not known here.
     """
     if isinstance(given, tuple | list) and len(given) == 1:
         given = given[0]
@@ -244,7 +249,8 @@ def _image(given: Any) -> Tensor:
     if isinstance(image, Tensor) and image.ndim == 4:
         return image.float()
     raise UserError(
-        f"decode returned {_described(given)}; it must return images (n, c, h, w), or an object with sample"
+        f"decode returned {_described(given)}; it must return images (n, c, h, w), or an object "
+        "with sample"
     )
 
 

@@ -12,12 +12,13 @@ BOUNDARIES = (
     "prior",
     "box",
     "radius",
-    "density",
+    "low-density",
     "mixture",
     "gaussian-diagonal",
     "gaussian",
     "gaussian-mixture",
 )
+COUNTS = ("width", "depth", "steps", "batch_size", "check_every", "patience", "ensemble_size")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class MapConfig:
     """Boundary `radius`: root mean square distance of a fake code from a real one, above 0, in
     latent units; null measures it on the codes."""
     quantile: float | None = None
-    """Boundary `density`: fakes have a density below this quantile of the real codes, in (0, 1);
+    """Boundary `low-density`: fakes have a density below this quantile of the real codes, in (0, 1);
     null is 0.05."""
     parts: str = "prior 0.5, radius 0.5"
     """Boundary `mixture`: the names of its parts, each with a weight; see `mixture_parts`."""
@@ -47,7 +48,7 @@ class MapConfig:
     reference: Literal["gaussian", "none"] = "gaussian"
     """Whether D_z over several levels learns the difference from the log-ratio of a Gaussian with
     the moments of the codes (gaussian), or the whole log-ratio (none)."""
-    members: int = 1
+    ensemble_size: int = 1
     """Number of discriminators that train independently, 1 or more: their mean is the map and
     their spread is its uncertainty."""
     width: int = 128
@@ -94,7 +95,7 @@ class MapConfig:
         require(
             self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more"
         )
-        for name in ("width", "depth", "steps", "batch_size", "check_every", "patience", "members"):
+        for name in COUNTS:
             value = getattr(self, name)
             require(value >= 1, f"map.{name} is {value}; choose 1 or more")
         fits = self.levels is None or self.levels >= 1

@@ -1,7 +1,7 @@
 """What a density is, and the densities whose formula is known.
 
-`Density` is what everything that travels, samples or scores images asks: how likely is a place, `log_prob`, and
-which way does that grow, `score`. `density.toys` has exact test densities.
+`Density` is what paths, samples and anomaly scores are computed from: `log_prob` says how likely a
+code is, `score` in which direction that grows. `density.toys` has exact test densities.
 """
 
 from latent_atlas.density.base import (
@@ -12,7 +12,8 @@ from latent_atlas.density.base import (
     SamplableDensity,
     StandardNormal,
 )
-from latent_atlas.density.gaussian_mixture import GaussianMixture
+from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
+from latent_atlas.density.kernel import KernelDensity
 
 __all__ = [
     "Density",
@@ -20,6 +21,8 @@ __all__ = [
     "Divergence",
     "ExactRatio",
     "GaussianMixture",
+    "KernelDensity",
     "SamplableDensity",
     "StandardNormal",
+    "fit_gaussian_mixture",
 ]

@@ -1,14 +1,15 @@
 """What a density is.
 
-Everything that travels, samples or scores asks two questions of a place z: how likely is it here, `log_prob`,
-and which way does that grow, `score`. A `DensityRatioModel` is a density known through a discriminator, and answers
-the discriminator's own questions as well.
+Paths, samples and anomaly scores ask two questions of a code z: how likely is it, `log_prob`, and
+in which direction does that grow, `score`. A `DensityRatioModel` is a density known through a
+discriminator, and answers the discriminator's own questions as well.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -29,18 +30,20 @@ __all__ = [
     "noise_width",
 ]
 
+DRAWS = 10_000  # from which the threshold of a density that can be sampled is measured
+
 
 def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
-    """Gradient of a per-code function, whoever calls it: also inside `no_grad` and `inference_mode`.
+    """Gradient of a per-code function, also inside `no_grad` and `inference_mode`.
 
     Arguments:
         function: Maps (n, d) to (n,), each value depending on its own row only.
-        latents: Where, shape (n, d).
+        latents: Codes, shape (n, d).
 
     Returns:
         The gradient of each value with respect to its row, shape (n, d), detached.
     """
-    # A tensor made in inference mode cannot enter autograd, so the clone is taken outside of it.
+    # A tensor made in inference mode cannot enter autograd, so the clone is made outside of it.
     with torch.inference_mode(False), torch.enable_grad():
         z = latents.detach().clone().requires_grad_()
         (slope,) = torch.autograd.grad(function(z).sum(), z)
@@ -48,13 +51,13 @@ def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
 
 
 def noise_width(width: float) -> float:
-    """The width of a blur, if there is one so wide.
+    """The same standard deviation of noise, if it is one.
 
     Raises:
         UserError: it is negative.
     """
     if width < 0:
-        raise UserError(f"the width of a blur is {width}; choose 0 or more")
+        raise UserError(f"the noise width is {width}; choose 0 or more")
     return width
 
 
@@ -64,15 +67,33 @@ def entropy(logit: Values) -> Values:
     return (real * F.softplus(-logit) + (1 - real) * F.softplus(logit)) / math.log(2)
 
 
+class _Missing:
+    """Stands where a subclass has to set an attribute; reading it from an instance says so."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object | None, owner: type) -> "_Missing":
+        if instance is None:
+            return self
+        raise UserError(
+            f"{owner.__name__} does not set `{self.name}`, the number of coordinates of a code; "
+            f"set `self.{self.name}` in its __init__"
+        )
+
+
 class Density(ABC):
     """A density on the latent space, normalised or known up to a constant.
 
     Attributes:
-        dimension: d, the number of coordinates of a code.
-        blurs: Whether `noised` has coarser versions of it.
+        dimension: d, the number of coordinates of a code; every subclass sets it.
+        has_log_prob: Whether `log_prob` and `score` have values; False for a density ratio whose
+            reference density is unknown.
+        noise_levels: Whether `noised` accepts a width above 0.
     """
 
-    dimension: int
+    dimension: int = cast("int", _Missing())
+    has_log_prob: bool = True
     noise_levels: bool = False
 
     @abstractmethod
@@ -80,23 +101,46 @@ class Density(ABC):
         """Log-density in nats of each code, shape (n,), differentiable in `latents`."""
 
     def score(self, latents: Located) -> Located:
-        """Gradient of `log_prob` at each code, shape (n, d); by autograd unless a closed form is given."""
+        """Gradient of `log_prob` at each code, shape (n, d), by autograd unless overridden."""
         return gradient(self.log_prob, latents)
 
     def noised(self, width: float) -> "Density":
-        """The density of z + width · eps, eps ~ N(0, I): the same population seen from further away.
+        """The density of z + width · eps, eps ~ N(0, I), in the coordinates of `whiten`.
 
-        A local gradient knows nothing of a cluster beyond an empty region; that of a blurred density does.
+        A score knows nothing of a cluster beyond an empty region; that of a noised density does.
 
         Arguments:
-            width: Standard deviation of the blur, 0 or more, in the units of the codes.
+            width: Standard deviation of the noise, 0 or more.
 
         Raises:
-            UserError: there are no coarser versions of this density, or the width is negative.
+            UserError: this density has no noise levels, or the width is negative.
         """
         if noise_width(width) > 0:
-            raise UserError(f"a {type(self).__name__} has no coarser versions; choose a width of 0")
+            raise UserError(f"{type(self).__name__} has no noise levels; choose a width of 0")
         return self
+
+    def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float | None:
+        """The log-density in nats under which a share of the distribution lies.
+
+        Arguments:
+            share: In [0, 1].
+            generator: Draws the samples that it is measured on, where it is measured on samples.
+
+        Returns:
+            The threshold; None where neither held-out codes nor samples can tell.
+        """
+        return None
+
+    def whiten(self, latents: Latents) -> Latents:
+        """Codes in the coordinates in which `noised` adds noise, shape (n, d); z itself by default.
+
+        The map is affine.
+        """
+        return latents
+
+    def unwhiten(self, latents: Latents) -> Latents:
+        """The inverse of `whiten`, shape (n, d)."""
+        return latents
 
 
 @dataclass(frozen=True)
@@ -118,25 +162,34 @@ class Divergence:
 
 
 class SamplableDensity(Density):
-    """A density that can be drawn from."""
+    """A density that can be sampled."""
 
     @abstractmethod
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes, shape (n, d), on the generator's device."""
 
+    @torch.no_grad()
+    def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float | None:
+        """The quantile of the log-density of 10,000 samples; None without a generator."""
+        if generator is None:
+            return None
+        log_prob = self.log_prob(self.sample(DRAWS, generator=generator))
+        return torch.quantile(log_prob, share).item()
+
     def kl_to_prior(self, *, generator: torch.Generator, samples: int = 50_000) -> Divergence:
         """KL(q || p) = E_q[log q(z) - log p(z)] to the prior p = N(0, I).
 
-        It is the mean over draws, in float64, unless a closed form is given.
+        It is the mean over samples, in float64, unless a closed form is given.
 
         Arguments:
             generator: Draws the codes; unused by a closed form.
-            samples: Number of draws, 2 or more; the error falls as 1 / sqrt(samples).
+            samples: Number of samples, 2 or more; the error falls as 1 / sqrt(samples).
 
         Returns:
             The divergence in nats, with its standard error.
         """
-        # In float32 the rounding of two numbers near -d would hide a small divergence; mps has no float64.
+        # In float32 the rounding of two numbers near -d would hide a small divergence; mps has no
+        # float64.
         z = self.sample(samples, generator=generator).to("cpu").double()
         ratio = self.log_prob(z) - StandardNormal(self.dimension).log_prob(z)
         return Divergence(ratio.mean().item(), ratio.std().item() / math.sqrt(samples))
@@ -168,9 +221,9 @@ class StandardNormal(SamplableDensity):
 
 
 class DensityRatioModel(Density):
-    r"""A density q judged against a boundary r by the discriminator D(z) = sigmoid(l(z)), l = log q - log r.
+    r"""A density q known by its ratio to a boundary r: D(z) = sigmoid(l(z)), l = log q - log r.
 
-    Label convention: samples of the population q are real (1), boundary samples are fake (0).
+    Label convention: samples of the data distribution q are real (1), boundary samples fake (0).
 
     References:
         Generative Adversarial Networks, Goodfellow et al. 2014, proposition 1: D* = q / (q + r).
@@ -181,7 +234,7 @@ class DensityRatioModel(Density):
         """l(z), shape (n,), in nats, differentiable in `latents`."""
 
     @abstractmethod
-    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes of the boundary r, shape (n, d), on the generator's device."""
 
     def energy(self, latents: Located) -> Values:
@@ -189,11 +242,11 @@ class DensityRatioModel(Density):
         return -self.log_prob(latents)
 
     def logit_and_log_prob(self, latents: Located) -> tuple[Values, Values]:
-        """l(z) and log q(z) in nats, shape (n,) each: one look at the codes, where one tells both."""
+        """l(z) and log q(z) in nats, shape (n,) each; one evaluation where one is enough."""
         return self.logit(latents), self.log_prob(latents)
 
     def calibrated(self, logit: Values) -> Values:
-        """The logit that realness and confusion come from, shape (n,): l(z), or l(z) corrected by measurement."""
+        """The logit behind realness and confusion, shape (n,): l(z), or l(z) calibrated."""
         return logit
 
     def calibrated_logit(self, latents: Located) -> Values:
@@ -205,7 +258,7 @@ class DensityRatioModel(Density):
         return torch.sigmoid(self.calibrated_logit(latents))
 
     def confusion(self, latents: Located) -> Values:
-        """Binary entropy of D(z) in bits, in [0, 1], shape (n,): 1 where D cannot tell real from fake."""
+        """Binary entropy of D(z) in bits, in [0, 1], shape (n,): 1 where D(z) = 1/2."""
         return entropy(self.calibrated_logit(latents))
 
     def realness_gradient(self, latents: Located) -> Located:
@@ -233,7 +286,7 @@ class ExactRatio(DensityRatioModel):
         """l*(z) = log q(z) - log r(z)."""
         return self.population.log_prob(latents) - self.boundary.log_prob(latents)
 
-    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """z ~ r."""
         return self.boundary.sample(n, generator=generator)
 
@@ -244,3 +297,7 @@ class ExactRatio(DensityRatioModel):
     def score(self, latents: Latents) -> Latents:
         """grad log q(z)."""
         return self.population.score(latents)
+
+    def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float | None:
+        """That of q."""
+        return self.population.threshold(share, generator=generator)

@@ -1,65 +1,104 @@
-"""Mixtures of Gaussians, the world that most others are arranged from."""
+"""Mixtures of Gaussians with diagonal or full covariances, and their fit to codes."""
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
 
 from latent_atlas.density.base import SamplableDensity, noise_width
+from latent_atlas.density.moments import cholesky, extent
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["GaussianMixture"]
+__all__ = ["GaussianMixture", "fit_gaussian_mixture"]
+
+COMPONENTS = (1, 2, 4, 8)
+MOST_CODES = 20_000  # more would only cost time
+# Per component and dimension: with fewer codes a component shrinks onto single codes and lowers
+# every BIC.
+CODES_PER_COMPONENT = 10
+LEAST_VARIANCE = 1e-3  # of a component, where each coordinate of the codes has variance 1
 
 
 class GaussianMixture(SamplableDensity):
-    r"""q(z) = Σ_k w_k N(z; m_k, diag s_k²).
+    r"""q(z) = Σ_k w_k N(z; m_k, Σ_k), with Σ_k = diag s_k² or L_k L_kᵀ.
 
     Examples:
         >>> means = torch.tensor([[-2.0, 0.0], [2.0, 0.0]])
         >>> world = GaussianMixture(torch.tensor([0.5, 0.5]), means, torch.tensor([0.5, 0.5]))
-        >>> world.log_prob(torch.tensor([[2.0, 0.0]])).exp()  # on a centre: half of 1 / 2π s²
+        >>> world.log_prob(torch.tensor([[2.0, 0.0]])).exp()  # at a centre: half of 1 / 2π s²
         tensor([0.3183])
     """
 
     noise_levels = True
 
     def __init__(self, weights: Tensor, means: Tensor, scales: Tensor) -> None:
-        """Arguments: weights (k,) are positive and sum to 1, means are (k, d), scales (k,) or (k, d) are positive."""
+        """Build the mixture of k Gaussians.
+
+        Arguments:
+            weights: w, shape (k,), positive with sum 1.
+            means: m, shape (k, d).
+            scales: Standard deviations s, positive, shape (k,) or (k, d); or lower-triangular
+                factors L of full covariances, with positive diagonals, shape (k, d, d).
+        """
         self.weights = weights
         self.means = means
         self.scales = scales
         self.dimension = means.shape[1]
 
+    @property
+    def full(self) -> bool:
+        """Whether the covariances are full, so that `scales` holds their factors."""
+        return self.scales.ndim == 3
+
     def _parameters(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """w (k,), m (k, d) and s (k, d), with the precision and on the device of `like`."""
-        scales = self.scales.to(like).reshape(len(self.means), -1).expand_as(self.means)
+        """The weights, means and scales, the latter (k, d) or (k, d, d), in the type of `like`."""
+        scales = self.scales.to(like)
+        if not self.full:
+            scales = scales.reshape(len(self.means), -1).expand_as(self.means)
         return self.weights.to(like), self.means.to(like), scales
 
     def _log_parts(self, latents: Latents) -> Tensor:
-        """log w_k N(z; m_k, diag s_k²), shape (n, k)."""
+        """log w_k N(z; m_k, Σ_k), shape (n, k)."""
         weights, means, scales = self._parameters(latents)
-        precisions = scales.pow(-2)
-        # |(z - m) / s|² is multiplied out: the differences themselves would be a tensor of (n, k, d).
-        squares = latents.square() @ precisions.T - 2 * latents @ (means * precisions).T
-        squares = squares + (means.square() * precisions).sum(dim=1)
-        log_volumes = scales.log().sum(dim=1) + 0.5 * self.dimension * math.log(2 * math.pi)
-        return weights.log() - 0.5 * squares - log_volumes
+        if self.full:
+            squares = _whitened(latents, means, scales).square().sum(dim=2).T
+            log_volumes = scales.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        else:
+            # |(z - m) / s|² is multiplied out: the differences would be a tensor of (n, k, d).
+            precisions = scales.pow(-2)
+            squares = latents.square() @ precisions.T - 2 * latents @ (means * precisions).T
+            squares = squares + (means.square() * precisions).sum(dim=1)
+            log_volumes = scales.log().sum(dim=1)
+        constant = 0.5 * self.dimension * math.log(2 * math.pi)
+        return weights.log() - 0.5 * squares - log_volumes - constant
 
     def log_prob(self, latents: Latents) -> Values:
-        """Log-density in nats, by log-sum-exp over the parts."""
+        """Log-density in nats, by log-sum-exp over the components."""
         return self._log_parts(latents).logsumexp(dim=1)
 
     def score(self, latents: Latents) -> Latents:
-        """Σ_k P(k|z) (m_k - z) / s_k²."""
+        """Σ_k P(k|z) Σ_k⁻¹ (m_k - z)."""
         _, means, scales = self._parameters(latents)
-        shares, precisions = self._log_parts(latents).softmax(dim=1), scales.pow(-2)
+        shares = self._log_parts(latents).softmax(dim=1)
+        if self.full:
+            offsets = _whitened(latents, means, scales).mT
+            slopes = torch.linalg.solve_triangular(scales.mT, -offsets, upper=True).mT
+            return (shares.T[..., None] * slopes).sum(dim=0)
+        precisions = scales.pow(-2)
         return shares @ (means * precisions) - (shares @ precisions) * latents
 
     def noised(self, width: float) -> "GaussianMixture":
-        """The same mixture with s² + width² in place of s²."""
-        return GaussianMixture(
-            self.weights, self.means, (self.scales.square() + noise_width(width) ** 2).sqrt()
-        )
+        """The same mixture with Σ_k + width² I in place of Σ_k."""
+        variance = noise_width(width) ** 2
+        if not self.full:
+            scales = (self.scales.square() + variance).sqrt()
+        elif variance == 0:
+            return self
+        else:
+            identity = torch.eye(self.dimension).to(self.scales)
+            scales = torch.linalg.cholesky(self.scales @ self.scales.mT + variance * identity)
+        return GaussianMixture(self.weights, self.means, scales)
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes, shape (n, d), on the generator's device."""
@@ -67,4 +106,73 @@ class GaussianMixture(SamplableDensity):
         part = torch.multinomial(weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.dimension, generator=generator, device=generator.device)
         _, means, scales = self._parameters(noise)
-        return means[part] + scales[part] * noise
+        if not self.full:
+            return means[part] + scales[part] * noise
+        codes = torch.empty_like(noise)
+        for k, factor in enumerate(scales):
+            codes[part == k] = means[k] + noise[part == k] @ factor.T
+        return codes
+
+
+def fit_gaussian_mixture(real: Latents, *, generator: torch.Generator) -> GaussianMixture:
+    """Fit 1, 2, 4 or 8 Gaussians of full covariance: more as long as the BIC falls.
+
+    At most 20,000 random codes are used, and k components are only tried where there are 10 k d
+    codes or more. The fit, by expectation maximisation, happens in coordinates of variance 1, where
+    no component's variance may fall below 1e-3 in any direction. A single component has the mean
+    and the shrunk covariance of `density.moments.cholesky`.
+
+    References:
+        Estimating the dimension of a model, Schwarz 1978.
+
+    Arguments:
+        real: Codes, shape (n, d), not all equal.
+        generator: Chooses the codes and where the components start.
+    """
+    order = torch.randperm(len(real), generator=generator, device=generator.device)
+    codes = real[order[:MOST_CODES]]
+    seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+    mean, scales = extent(codes)
+    # Not whitened: whitening shrinks the distances between clusters to those within, and hides
+    # where to start.
+    fitted = _expectation_maximisation((codes.cpu().double() - mean) / scales, seed)
+    if fitted is None:
+        mean, factor = cholesky(codes)
+        return GaussianMixture(torch.ones(1).to(real), mean[None].to(real), factor[None].to(real))
+    weights, means, factors = fitted
+    return GaussianMixture(
+        weights.to(real), (mean + scales * means).to(real), (scales[:, None] * factors).to(real)
+    )
+
+
+def _whitened(latents: Latents, means: Tensor, factors: Tensor) -> Tensor:
+    """L_k⁻¹ (z - m_k), shape (k, n, d)."""
+    offsets = latents - means[:, None]
+    return torch.linalg.solve_triangular(factors, offsets.mT, upper=False).mT
+
+
+def _expectation_maximisation(standard: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Weights (k,), means (k, d) and factors (k, d, d) for codes of variance 1; None for k = 1."""
+    # Imported here because loading it takes a second, which most commands need not spend.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture as Estimator
+
+    codes, (n, d) = standard.numpy(), standard.shape
+    best, lowest = None, math.inf
+    for k in COMPONENTS:
+        if n < CODES_PER_COMPONENT * k * d:
+            break
+        mixture = Estimator(k, reg_covar=LEAST_VARIANCE, random_state=seed)
+        with warnings.catch_warnings():
+            # Where it stopped without converging is a density as good as any.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            bic = mixture.fit(codes).bic(codes)
+        if bic >= lowest:
+            break
+        lowest = bic
+        if k > 1:
+            weights, means, spreads = map(
+                torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_)
+            )
+            best = (weights, means, torch.linalg.cholesky(spreads))
+    return best

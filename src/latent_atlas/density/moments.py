@@ -1,4 +1,4 @@
-"""Centre and extent of a set of codes, in double precision and never singular."""
+"""Mean and covariance of codes, in double precision and never singular."""
 
 import torch
 from torch import Tensor
@@ -7,37 +7,36 @@ from latent_atlas.shapes import Latents
 
 __all__ = ["cholesky", "extent"]
 
-NARROWEST = 1e-4  # of the codes' root mean square standard deviation: what a constant coordinate is taken to have
-RESOLUTION = 1e-6  # of a coordinate's mean, likewise: finer differences are lost in float32
-LEAST_EIGENVALUE = (
-    1e-6  # of the correlation matrix: what coordinates that determine each other are taken to leave
-)
+# Least standard deviation of a coordinate, as a share of the root mean square over coordinates, and
+# of the coordinate's mean, below which differences are lost in float32.
+NARROWEST, RESOLUTION = 1e-4, 1e-6
+LEAST_EIGENVALUE = 1e-6  # of the correlation matrix, also where coordinates depend on each other
 
 
 def extent(real: Latents) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each coordinate, both (d,), the latter above a floor.
+    """Mean and standard deviation of each coordinate, both (d,), the latter bounded below.
 
-    The floor is 1e-4 of the root mean square standard deviation over all coordinates, or 1e-6 of the coordinate's
-    mean if that is more, so that a constant coordinate has a density as well.
+    The bound is 1e-4 of the root mean square standard deviation over all coordinates, or 1e-6 of
+    the coordinate's mean if that is more, so that a constant coordinate has a density as well.
     """
     codes = real.cpu().double()
     mean, variances = codes.mean(dim=0), codes.var(dim=0, correction=0)
-    floor = torch.maximum(NARROWEST * variances.mean().sqrt(), RESOLUTION * mean.abs())
-    return mean, torch.maximum(variances.sqrt(), floor)
+    least = torch.maximum(NARROWEST * variances.mean().sqrt(), RESOLUTION * mean.abs())
+    return mean, torch.maximum(variances.sqrt(), least)
 
 
 def cholesky(real: Latents) -> tuple[Tensor, Tensor]:
-    """Mean (d,) and lower-triangular factor L (d, d) of the covariance Σ = L Lᵀ of codes, however few.
+    """Mean (d,) and lower-triangular factor L (d, d) of the covariance Σ = L Lᵀ, for any n.
 
-    Σ = S C S, with S the diagonal of `extent` and C the correlation matrix, shrunk towards I as far as the number of
-    codes demands, and with eigenvalues of at least 1e-6.
+    Σ = S C S, with S the diagonal of `extent` and C the correlation matrix, shrunk towards I as far
+    as the number of codes demands, and with eigenvalues of at least 1e-6.
 
     References:
-        A well-conditioned estimator for large-dimensional covariance matrices, Ledoit and Wolf 2004.
+        A well-conditioned estimator for large-dimensional covariance matrices, Ledoit and Wolf
+        2004.
     """
-    from sklearn.covariance import (
-        ledoit_wolf,  # here, because loading it takes a second that other boundaries save
-    )
+    # Imported here because loading it takes a second, which other boundaries need not spend.
+    from sklearn.covariance import ledoit_wolf
 
     mean, scales = extent(real)
     standard = (real.cpu().double() - mean) / scales

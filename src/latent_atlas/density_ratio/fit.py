@@ -1,4 +1,4 @@
-"""From codes to a D_z that has learned against its boundary and been measured."""
+"""From codes to a D_z that is trained against its boundary and calibrated."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,40 +6,45 @@ from typing import NamedTuple
 
 import torch
 
-from latent_atlas.boundary.base import AffineBoundary, Boundary
-from latent_atlas.boundary.gaussian_mixture import Gaussians, fit_gaussians
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density_ratio.calibration import UNMEASURED, Calibration, calibrate, measure
-from latent_atlas.density_ratio.noise_schedule import choose_levels, measured_kl, whitened
-from latent_atlas.density_ratio.normalising_constant import log_mean_ratio, meetings
-from latent_atlas.density_ratio.train import Fit, batched_logits, fit_ratio
+from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
+from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
+from latent_atlas.density_ratio.kl_estimate import estimate_kl
+from latent_atlas.density_ratio.noise_schedule import choose_levels
+from latent_atlas.density_ratio.normalising_constant import (
+    LogConstant,
+    log_mean_ratio,
+    samples_for,
+)
+from latent_atlas.density_ratio.train import Training, batched_logits, train_discriminator
 from latent_atlas.errors import UserError
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.shapes import Latents
 
-__all__ = ["Survey", "glance", "measured", "survey"]
+__all__ = ["FittedRatio", "calibrated_ratio", "fit_density_ratio", "preview"]
 
-FAR, FAR_WEIGHT = (
-    20.0,
-    10.0,
-)  # nats of KL(q || r) from which the gradient's loss has ten times the weight
-MANY = 16  # dimensions; in fewer that loss, a sum over them, has more weight, or a thin ridge would be learned last
-DRAWS = 20_000  # from the population, for its outline
-KEPT = 5_000  # held-out codes that tell what is typical
-GLANCED = 1_000  # the same of a map that is still learned
+# Nats of KL(q || r) from which score matching has ten times the weight.
+FAR, FAR_WEIGHT = 20.0, 10.0
+# Dimensions; in fewer, score matching, a sum over them, has more weight, or a thin ridge would be
+# learned last.
+MANY = 16
+OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
+KEPT = 5_000  # held-out codes that typicality is measured by
+PREVIEW_SAMPLES = 1_000  # the same of a map that is still being trained
 
 
-class Survey(NamedTuple):
-    """What a map is made of.
+class FittedRatio(NamedTuple):
+    """The parts of a map.
 
     Attributes:
-        network: D_z, one member or several.
+        network: D_z, one discriminator or several.
         boundary: r.
-        held_out: Real codes it has not learned from, shape (n, d), at most 5,000.
-        calibration: What held-out codes said of the logit.
+        held_out: Real codes it was not trained on, shape (n, d), at most 5,000.
+        calibration: How the logit compares with held-out codes.
     """
 
     network: Ensemble
@@ -48,128 +53,128 @@ class Survey(NamedTuple):
     calibration: Calibration
 
 
-def survey(
+def fit_density_ratio(
     train: Codes,
     test: Codes,
     config: MapConfig,
     *,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
-    watch: Callable[[Survey], None] | None = None,
-) -> Survey:
-    """Fit the boundary, measure how far it is, choose the levels, teach D_z, set its constant, and calibrate it.
+    watch: Callable[[FittedRatio], None] | None = None,
+) -> FittedRatio:
+    """Fit the boundary, choose the levels, train D_z, set its constant, and calibrate it.
 
     Arguments:
-        train: Codes to learn from, on the generator's device.
-        test: Codes to stop by and to be judged by.
+        train: Codes to train on, on the generator's device.
+        test: Held-out codes, for early stopping and calibration.
         config: Network, boundary and optimisation.
         generator: Source of all randomness.
-        log: Called with a record of the losses now and then.
-        watch: Called before it with what has been learned by then, of a glance.
+        log: Called with a record of the losses at each check.
+        watch: Called before it with a `preview` of what has been learned by then.
 
     Raises:
         UserError: levels were asked for that the boundary does not have, or D_z diverged.
     """
     if config.z_real == "means":
         train, test = train.points(), test.points()
-    boundary = fit_boundary(
-        config, train.sample(max(len(train), 10_000), generator=generator), generator=generator
-    )
-    distance = measured_kl(train, boundary, generator=generator)
-    levels, score_weight = _plan(config, boundary, distance)
-    population = _outline(train, boundary, generator)
-    members: list[LatentDiscriminator] = []
-    fits: list[Fit] = []
+    real = train.sample(max(len(train), 10_000), generator=generator)
+    boundary = fit_boundary(config, real, generator=generator)
+    kl = estimate_kl(train, boundary, generator=generator)
+    levels, score_weight = _levels(config, boundary, kl)
+    outline = _outline(train, boundary, generator)
+    networks: list[LatentDiscriminator] = []
+    trainings: list[Training] = []
 
     def look(average: LatentDiscriminator) -> None:
         if watch is not None:
-            watch(glance(Ensemble([*members, average]), test, boundary, levels=levels))
+            watch(preview(Ensemble([*networks, average]), test, boundary, levels=levels))
 
-    for _ in range(config.members):
-        # A seed of its own: the generator's would repeat the random numbers of the split.
-        with initial_weights(
-            int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        ):
-            network = LatentDiscriminator(
-                boundary.dimension, width=config.width, depth=config.depth
+    for _ in range(config.ensemble_size):
+        network = _initial(boundary.dimension, config, generator)
+        trainings.append(
+            train_discriminator(
+                network,
+                train,
+                test,
+                boundary,
+                config,
+                levels=levels,
+                score_weight=score_weight,
+                generator=generator,
+                log=log,
+                watch=look,
             )
-        network.to(generator.device)
-        settings = {
-            "levels": levels,
-            "score_weight": score_weight,
-            "generator": generator,
-            "log": log,
-            "watch": look,
-        }
-        fits.append(fit_ratio(network, train, test, boundary, config, **settings))
-        members.append(network)
-    ensemble = Ensemble(members)
-    nats, error = log_mean_ratio(
-        ensemble, boundary, population, meetings(test), generator=generator
-    )
-    if (
-        error < UNMEASURED
-    ):  # the constant is what gradients cannot teach: set it so that E_r[exp l] is 1
-        for network in members:
-            network.lower(nats)
-    about = {"levels": levels, "fit": fits[0], "distance": distance}
-    return measured(ensemble, test, boundary, population=population, **about, generator=generator)
-
-
-def measured(
-    network: Ensemble,
-    test: Codes,
-    boundary: Boundary,
-    *,
-    population: Gaussians | None = None,
-    levels: int = 1,
-    fit: Fit | None = None,
-    distance: float | None = None,
-    generator: torch.Generator,
-) -> Survey:
-    """Calibrate a D_z that has learned, with the arguments of `calibrate`; the population's outline may be left out."""
-    population = population or _outline(test, boundary, generator)
-    about = {"levels": levels, "fit": fit, "distance": distance}
+        )
+        networks.append(network)
+    ensemble = Ensemble(networks)
+    constant = log_mean_ratio(ensemble, boundary, outline, samples_for(test), generator=generator)
+    if constant.error < IMPRECISE:
+        # Gradients do not determine the constant: set it so that E_r[exp l] is 1.
+        for network in networks:
+            network.lower(constant.nats)
+        constant = LogConstant(0.0, constant.error)
     calibration, drawn = calibrate(
-        network, test, boundary, population, **about, generator=generator
+        ensemble, test, boundary, constant, levels=levels, generator=generator
     )
-    return Survey(network, boundary, drawn[:KEPT], calibration)
+    gap = trainings[0].held_out_loss - trainings[0].loss
+    calibration = replace(calibration, kl_estimate=kl, generalisation_gap=gap)
+    return FittedRatio(ensemble, boundary, drawn[:KEPT], calibration)
 
 
-def glance(network: Ensemble, test: Codes, boundary: Boundary, *, levels: int = 1) -> Survey:
-    """Measure a D_z that still learns, by a few draws: the same at each glance, and none that teaching would miss."""
+def calibrated_ratio(
+    network: Ensemble, test: Codes, boundary: Boundary, *, generator: torch.Generator
+) -> FittedRatio:
+    """Calibrate a single-level D_z that was trained elsewhere, on held-out codes."""
+    outline = _outline(test, boundary, generator)
+    constant = log_mean_ratio(network, boundary, outline, samples_for(test), generator=generator)
+    calibration, drawn = calibrate(network, test, boundary, constant, generator=generator)
+    return FittedRatio(network, boundary, drawn[:KEPT], calibration)
+
+
+def preview(network: Ensemble, test: Codes, boundary: Boundary, *, levels: int = 1) -> FittedRatio:
+    """A D_z that is still being trained, measured on few samples.
+
+    They are the same at each preview, and come from a generator of their own, so that training is
+    not changed by being watched.
+    """
     generator = torch.Generator(test.means.device).manual_seed(0)
-    real, fake = (
-        test.sample(GLANCED, generator=generator),
-        boundary.sample(GLANCED, generator=generator),
-    )
-    logits = (batched_logits(network, whitened(boundary, some)) for some in (real, fake))
-    return Survey(network, boundary, real, replace(measure(*logits), levels=levels))
+    real = test.sample(PREVIEW_SAMPLES, generator=generator)
+    fake = boundary.sample(PREVIEW_SAMPLES, generator=generator)
+    logits = (batched_logits(network, boundary.whiten(some)) for some in (real, fake))
+    return FittedRatio(network, boundary, real, replace(measure(*logits), levels=levels))
 
 
-def _outline(codes: Codes, boundary: Boundary, generator: torch.Generator) -> Gaussians:
-    """Roughly the population, in whitened coordinates: where `log_mean_ratio` looks for it."""
-    return fit_gaussians(
-        whitened(boundary, codes.sample(DRAWS, generator=generator)), generator=generator
-    )
+def _initial(dimension: int, config: MapConfig, generator: torch.Generator) -> LatentDiscriminator:
+    """A discriminator with random weights, on the generator's device."""
+    # A seed of its own: the generator's would repeat the random numbers of the split.
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with initial_weights(seed):
+        network = LatentDiscriminator(dimension, width=config.width, depth=config.depth)
+    return network.to(generator.device)
 
 
-def _plan(config: MapConfig, boundary: Boundary, distance: float) -> tuple[int, float]:
-    """How many levels, and the weight of score matching, for a measured KL(q || r) of `distance` nats.
+def _outline(codes: Codes, boundary: Boundary, generator: torch.Generator) -> GaussianMixture:
+    """A rough density of the whitened codes, which tells `log_mean_ratio` where they are."""
+    real = boundary.whiten(codes.sample(OUTLINE_SAMPLES, generator=generator))
+    return fit_gaussian_mixture(real, generator=generator)
+
+
+def _levels(config: MapConfig, boundary: Boundary, kl: float) -> tuple[int, float]:
+    """The number of levels and the weight of score matching, for KL(q || r) of `kl` nats.
 
     Raises:
         UserError: levels were asked for that this boundary does not have.
     """
-    if not isinstance(boundary, AffineBoundary):
+    if not boundary.affine:
         if config.levels not in (None, 1):
             raise UserError(
-                f"boundary '{boundary.name}' has a single level, since noise would change it; choose levels=1, or one "
-                "of the boundaries prior, gaussian-diagonal, gaussian"
+                f"boundary '{boundary.name}' has a single level, since noise would change it; "
+                "choose levels=1, or one of the boundaries prior, gaussian-diagonal, gaussian"
             )
         return 1, 0.0
-    levels = config.levels or choose_levels(distance)
+    levels = config.levels or choose_levels(kl)
     if levels == 1:
         return 1, 0.0
     if config.score_weight is not None:
         return levels, config.score_weight
-    return levels, FAR_WEIGHT if distance > FAR else max(1.0, MANY / boundary.dimension)
+    return levels, FAR_WEIGHT if kl > FAR else max(1.0, MANY / boundary.dimension)

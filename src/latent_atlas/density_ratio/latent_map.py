@@ -1,4 +1,4 @@
-"""LatentMap, the density whose log_prob is logit + log r. The only place where the sign is fixed."""
+"""LatentMap, the density with log_prob = logit + log r. The sign is fixed here and nowhere else."""
 
 import copy
 import json
@@ -12,41 +12,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.base import AffineBoundary, Boundary
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.boundary.registry import load_boundary
 from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.base import DensityRatioModel, StandardNormal, noise_width
-from latent_atlas.density_ratio.calibration import Calibration, log_density
-from latent_atlas.density_ratio.fit import measured, survey
-from latent_atlas.density_ratio.noise_schedule import whitened
+from latent_atlas.density.base import DensityRatioModel, noise_width
+from latent_atlas.density_ratio.calibration import Calibration
+from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.runs import read_tensors, write_tensors
-from latent_atlas.shapes import Latents, Located, Values
+from latent_atlas.shapes import Latents, Located, Values, batched
 
 __all__ = ["LatentMap"]
 
-PIECE = 4_096  # codes judged at a time
-FORMAT = 3
+BATCH = 4_096  # codes evaluated at a time
+FORMAT = 4  # of the file; raised whenever its tensors or facts change
 
 
 class LatentMap(DensityRatioModel):
-    """The density map of a population in Z, read off its discriminator: log q(z) = l(z) + log r(z).
+    """The density of codes in Z, by its discriminator: log q(z) = l(z) + log r(z).
 
-    Label convention: encoder codes are real (1), boundary codes are fake (0). Adversarial-autoencoder code
-    often has it the other way round.
+    Label convention: encoder codes are real (1), boundary codes are fake (0). Code for adversarial
+    autoencoders often has it the other way round.
 
-    Every method takes codes of shape (n, d), or of the spatial shape (n, c, h, w) that the map was fitted on.
+    Every method takes codes of shape (n, d), or of the spatial shape (n, c, h, w) that the map was
+    fitted on, of any floating type on any device.
 
     Attributes:
         boundary: r, where z_fake was drawn.
-        calibration: What held-out codes said of the logit.
-        blurs: Whether it has several levels, so that `at` and `noised` have smoother versions of it.
-        angle: The noise level in radians at which the map is read: 0, the sharpest, unless it came from one of these.
+        calibration: How the logit compares with held-out codes.
+        has_log_prob: Whether `log_prob` and `score` have values: False where log r is unknown, or r
+            is 0 where real codes are.
+        noise_levels: Whether it has several levels, so that `at` and `noised` give smoother maps.
+        angle: The noise level t in radians at which the map is evaluated; 0 is without noise.
         shape: Shape of a code: (d,), or (c, h, w) for spatial latents.
-        notes: What was repaired in the codes, or should be known of them.
+        warnings: What was repaired in the codes, or should be known of them, in sentences.
     """
 
     def __init__(
@@ -57,23 +59,22 @@ class LatentMap(DensityRatioModel):
         calibration: Calibration,
         *,
         shape: tuple[int, ...] | None = None,
-        notes: tuple[str, ...] = (),
+        warnings: tuple[str, ...] = (),
     ) -> None:
-        """Arguments: D_z; r; held-out real codes, (n, d); the logit's measured honesty; shape of a code."""
+        """Arguments: D_z; r; held-out real codes, (n, d); calibration; a code's shape."""
         self.network = network.eval().requires_grad_(False)
         self.boundary = boundary
         self.calibration = calibration
         self.dimension = boundary.dimension
         self.shape = shape or (self.dimension,)
-        self.notes = notes
+        self.warnings = warnings
+        self.has_log_prob = boundary.has_log_prob and boundary.covers
         self.noise_levels = calibration.levels > 1
         self.angle = 0.0
         self._shrinks = False
         self._shift = 0.0
         self._codes = held_out
-        self._ranked: dict[
-            tuple[float, bool], Values
-        ] = {}  # log q of these codes in ascending order, by level
+        self._ranked: dict[tuple[float, bool], Values] = {}  # their log q, ascending, by level
 
     @property
     def device(self) -> torch.device:
@@ -81,14 +82,14 @@ class LatentMap(DensityRatioModel):
         return self._codes.device
 
     def logit(self, latents: Located) -> Values:
-        """l(z) = log q(z) - log r(z) in nats, shape (n,), for codes of any floating type on any device.
+        """l(z) = log q(z) - log r(z) in nats, shape (n,).
 
-        With several levels it is the sum of what each adds, since D_z learned their differences.
+        With several levels it is the sum of the differences that D_z learned.
         """
         w = self._white(latents)
         return self.network(w, w.new_full((1,), self.angle)) - self._shift
 
-    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """z_fake ~ r."""
         return self.boundary.sample(n, generator=generator)
 
@@ -96,51 +97,52 @@ class LatentMap(DensityRatioModel):
         """log q(z) = l(z) + log r(z) in nats, shape (n,).
 
         Raises:
-            UserError: the boundary has no density, so the ratio cannot become one.
+            UserError: `has_log_prob` is False.
         """
         return self.logit_and_log_prob(latents)[1]
 
     def logit_and_log_prob(self, latents: Located) -> tuple[Values, Values]:
-        """l(z) and log q(z) in nats, shape (n,) each, by one pass through D_z; errors as for `log_prob`."""
+        """l(z) and log q(z) in nats, shape (n,) each, by one evaluation of D_z."""
         log_r = self._log_boundary(latents)
         logit = self.logit(latents)
         return logit, logit + log_r
 
     def calibrated(self, logit: Values) -> Values:
-        """a l + b at the sharp level, with a and b measured on held-out codes."""
+        """a l + b at t = 0, with a and b measured on held-out codes; l at any other level."""
         return logit if self.angle > 0 else self.calibration.scale * logit + self.calibration.shift
 
     def uncertainty(self, latents: Located) -> Values:
-        """Standard deviation of log q(z) over the members of the ensemble in nats, shape (n,); 0 for a single one."""
+        """Standard deviation of log q(z) over the ensemble in nats, shape (n,); 0 for one D_z."""
         w = self._white(latents)
         return self.network.logits(w, w.new_full((1,), self.angle)).std(dim=0, correction=0)
 
     def typicality(self, latents: Located) -> Values:
-        """Share of held-out real codes that are less likely than each code, in [0, 1], shape (n,)."""
+        """Share of held-out real codes with a lower log q than each code, in [0, 1], shape (n,)."""
         return self.rank(self.log_prob(latents))
 
     def rank(self, log_prob: Values) -> Values:
-        """Share of held-out real codes that are less likely than codes of such log-densities, in [0, 1], shape (n,)."""
+        """Share of held-out real codes with a lower log q than each given, in [0, 1], (n,)."""
         known = self._log_prob_held_out()
         return torch.searchsorted(known, log_prob.contiguous()) / len(known)
 
-    def threshold(self, share: float) -> float:
-        """The log-density in nats below which the given share of held-out real codes lies."""
+    def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float:
+        """The log-density in nats under which this share of held-out real codes lies.
+
+        It is a logit where `has_log_prob` is False. The generator is not used.
+        """
         return torch.quantile(self._log_prob_held_out(), share).item()
 
     def at(self, angle: float) -> "LatentMap":
-        """The same map at the noise level t = `angle`, from sharp, 0, to smooth, below π/2: that of q_t.
+        """The map of q_t at the noise level t = `angle`, in [0, π/2).
 
-        q_t is the population noised in the boundary's coordinates w to cos(t) w + sin(t) eps, which leaves the boundary
-        as it is. Typicality and floor are by held-out codes without noise.
+        q_t is q noised in the boundary's coordinates w to cos(t) w + sin(t) eps, which leaves the
+        boundary as it is. Typicality and threshold are by held-out codes without noise.
 
         Raises:
             UserError: the map has a single level, or no such angle.
         """
         if not 0 <= angle < math.pi / 2:
-            raise UserError(
-                f"the angle of a level is {angle}; choose 0 (sharp) to below π/2 (smooth)"
-            )
+            raise UserError(f"the angle of a noise level is {angle}; choose 0 to below π/2")
         if angle > 0 and not self.noise_levels:
             raise UserError(
                 "this map has a single level, at angle 0; fit it with levels=None or more than 1"
@@ -148,19 +150,28 @@ class LatentMap(DensityRatioModel):
         return self._changed(angle=float(angle), _shrinks=False)
 
     def noised(self, width: float) -> "LatentMap":
-        """The map of the population with noise of standard deviation `width` added in the boundary's coordinates.
+        """The map of q with noise of standard deviation `width` in the coordinates of `whiten`.
 
-        w + width · eps is cos(t) w + sin(t) eps, divided by cos(t), at tan t = width; so unlike `at` it leaves places
-        where they are: log q_t(cos(t) w) + d log cos(t), less log|det dz/dw|. Its realness compares with the boundary
-        that is blurred likewise. Typicality and floor are by held-out codes without noise.
+        w + width · eps is cos(t) w + sin(t) eps, divided by cos(t), at tan t = width; so unlike
+        `at` it does not shrink z: log q_t(cos(t) w) + d log cos(t) - log|det dz/dw|. Its realness
+        compares with the boundary noised in the same way. Typicality and threshold are by held-out
+        codes without noise.
 
         Raises:
             UserError: the map has a single level, or the width is negative.
         """
         return self.at(math.atan(noise_width(width)))._changed(_shrinks=True)
 
+    def whiten(self, latents: Located) -> Latents:
+        """Codes in the coordinates in which the boundary is N(0, I), if it is affine; (n, d)."""
+        return self.boundary.whiten(self._rows(latents))
+
+    def unwhiten(self, latents: Latents) -> Latents:
+        """The inverse of `whiten`, shape (n, d)."""
+        return self.boundary.unwhiten(latents)
+
     def normalised(self) -> "LatentMap":
-        """The same map with log E_r[exp l], as it was measured, subtracted: log q then integrates to 1."""
+        """The same map less the measured log E_r[exp l], so that exp(log q) integrates to 1."""
         return self._changed(_shift=self.calibration.log_normalising_constant)
 
     @classmethod
@@ -179,48 +190,52 @@ class LatentMap(DensityRatioModel):
         watch: "Callable[[LatentMap], None] | None" = None,
         warn: bool = True,
     ) -> "LatentMap":
-        """Learn the map of codes from anywhere.
+        """Fit the map of given codes.
 
         Arguments:
-            means: Codes, shape (n, d), or (n, c, h, w) for spatial latents; n of 20 or more, and of d or more.
-            log_variances: log sigma² of q(z|x), of the same shape; None where each image is one point.
-            boundary: Where z_fake is drawn, one of `config.BOUNDARIES`; "gaussian" suits codes far from N(0, I).
-            levels: How many levels the log-ratio is telescoped over; None measures KL(q || r) and chooses, 1 is a
-                single classifier.
+            means: Codes, shape (n, d), or (n, c, h, w) for spatial latents; n is 20 or more, and d
+                or more.
+            log_variances: log sigma² of q(z|x), of the same shape; None where each image is one
+                point.
+            boundary: Where z_fake is drawn, one of `config.BOUNDARIES`; "gaussian" suits codes far
+                from N(0, I).
+            levels: How many noise levels the log-ratio is telescoped over; None estimates
+                KL(q || r) and chooses, 1 is a single classifier.
             steps: Upper limit of optimisation steps.
-            config: Network, boundary and optimisation; the arguments above go before its settings.
-            held_out: Share of the codes kept for early stopping and calibration, or such codes themselves.
+            config: Network, boundary and optimisation; the arguments above override it.
+            held_out: Share of the codes kept for early stopping and calibration, or such codes.
             generator: Source of all randomness; its device is where the map lives.
-            log: Called with a record of the losses now and then.
-            watch: Called before it with the map as it is by then, whose constant is not set yet; learning goes on to
-                change it.
-            warn: Whether each of the map's `notes` is a UserWarning as well.
+            log: Called with a record of the losses at each check.
+            watch: Called before it with the map so far, whose constant is not set yet; training
+                goes on to change it.
+            warn: Whether each of the map's `warnings` is a UserWarning as well.
 
         Raises:
-            UserError: no map can be learned from such codes, or so; the sentence says why.
+            UserError: no map can be fitted to these codes, or with these settings; the sentence
+                says why.
         """
         given = {"boundary": boundary, "levels": levels, "steps": steps}
         config = replace(
             config or MapConfig(),
             **{name: value for name, value in given.items() if value is not None},
         )
-        codes, notes = as_codes(means, log_variances)
+        codes, found = as_codes(means, log_variances)
         train, test = _parts(codes.to(generator.device), held_out, generator)
         shape = tuple(means.shape[1:])
         look = None if watch is None else lambda so_far: watch(cls(*so_far, shape=shape))
-        found = survey(train, test, config, generator=generator, log=log, watch=look)
-        notes += [found.boundary.note] if found.boundary.note else []
-        for note in notes if warn else []:
-            warnings.warn(note, stacklevel=2)
-        return cls(*found, shape=shape, notes=tuple(notes))
+        parts = fit_density_ratio(train, test, config, generator=generator, log=log, watch=look)
+        found += [parts.boundary.warning] if parts.boundary.warning else []
+        for warning in found if warn else []:
+            warnings.warn(warning, stacklevel=2)
+        return cls(*parts, shape=shape, warnings=tuple(found))
 
     @classmethod
     def from_network(
         cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator
     ) -> "LatentMap":
-        """Make the map of a D_z that has learned already against the prior, calibrated on held-out codes."""
+        """The map of a D_z that was trained against the prior, calibrated on held-out codes."""
         boundary = PriorBoundary(held_out.means.shape[1])
-        return cls(*measured(Ensemble([network]), held_out, boundary, generator=generator))
+        return cls(*calibrated_ratio(Ensemble([network]), held_out, boundary, generator=generator))
 
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
@@ -233,8 +248,8 @@ class LatentMap(DensityRatioModel):
             "shape": self.shape,
             "width": member.stem.out_features,
             "depth": len(member.blocks),
-            "members": len(self.network.members),
-            "notes": self.notes,
+            "ensemble_size": len(self.network.members),
+            "warnings": self.warnings,
             "calibration": self.calibration.as_json(),
         }
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
@@ -263,7 +278,7 @@ class LatentMap(DensityRatioModel):
                 parts[part][name] = value
         size = {"width": about["width"], "depth": about["depth"]}
         network = Ensemble(
-            LatentDiscriminator(about["dimension"], **size) for _ in range(about["members"])
+            LatentDiscriminator(about["dimension"], **size) for _ in range(about["ensemble_size"])
         )
         network.to(device).load_state_dict(parts["network"])
         return cls(
@@ -272,47 +287,44 @@ class LatentMap(DensityRatioModel):
             tensors["held_out"],
             Calibration.from_json(about["calibration"]),
             shape=tuple(about["shape"]),
-            notes=tuple(about["notes"]),
+            warnings=tuple(about["warnings"]),
         )
 
     def _changed(self, **attributes: Any) -> "LatentMap":
-        """The same map, read in another way."""
+        """A copy of the map with other attributes."""
         other = copy.copy(self)
         vars(other).update(attributes)
         return other
 
     @torch.no_grad()
     def _log_prob_held_out(self) -> Values:
-        """log q of held-out real codes, or their logits where r has no density, in ascending order."""
+        """log q of held-out real codes, or their logits without it, in ascending order."""
         level = (self.angle, self._shrinks)
         if level not in self._ranked:
-            judge = self.logit if log_density(self.boundary) is None else self.log_prob
-            values = torch.cat([judge(part) for part in self._codes.split(PIECE)]) + self._shift
+            function = self.log_prob if self.has_log_prob else self.logit
+            values = batched(function, self._codes, BATCH) + self._shift
             self._ranked[level] = values.sort().values
         return self._ranked[level] - self._shift
 
     def _log_boundary(self, latents: Located) -> Values:
         """log r(z) in nats at the map's level, shape (n,); errors as for `log_prob`."""
-        log_r = log_density(self.boundary)
-        if log_r is None:
+        if not self.has_log_prob:
             raise UserError(
-                f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob and score are closed "
-                f"({self.boundary.note}); realness, confusion and the gradient of log D_z still work, and boundary "
-                "'prior' has all of them"
+                f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob "
+                f"and score have no values ({self.boundary.warning}); realness, confusion and the "
+                "gradient of log D_z still work, and boundary 'prior' has all of them"
             )
-        if self.angle == 0 or not isinstance(self.boundary, AffineBoundary):
-            return log_r.log_prob(self._rows(latents))
-        log_volume = self.dimension * math.log(math.cos(self.angle)) if self._shrinks else 0.0
-        standard = StandardNormal(self.dimension).log_prob(self._white(latents))
-        return standard - self.boundary.log_scale + log_volume
+        # Noise that keeps z where it is widens r; noise that shrinks z leaves an affine r alone.
+        r = self.boundary.noised(math.tan(self.angle)) if self._shrinks else self.boundary
+        return r.log_prob(self._rows(latents))
 
     def _white(self, latents: Located) -> Latents:
-        """Codes in the coordinates that D_z knows; where the map is blurred, brought to its level."""
-        w = whitened(self.boundary, self._rows(latents))
+        """Codes in the coordinates of D_z, shrunk to the noise level where the map is `noised`."""
+        w = self.whiten(latents)
         return math.cos(self.angle) * w if self._shrinks else w
 
     def _rows(self, latents: Located) -> Latents:
-        """Codes as rows (n, d), here and in single precision.
+        """Codes as rows (n, d), on the map's device and in single precision.
 
         Raises:
             UserError: they have another shape than those of the map.
@@ -328,12 +340,13 @@ class LatentMap(DensityRatioModel):
 def _parts(
     codes: Codes, held_out: float | Codes, generator: torch.Generator
 ) -> tuple[Codes, Codes]:
-    """Codes to learn from, and codes to be judged by."""
+    """Codes to train on, and held-out codes."""
     if isinstance(held_out, Codes):
         test, _ = as_codes(held_out.means, held_out.log_variances, at_least=1)
         if test.means.shape[1] != codes.means.shape[1]:
             raise UserError(
-                f"held-out codes have {test.means.shape[1]} coordinates, the others {codes.means.shape[1]}"
+                f"held-out codes have {test.means.shape[1]} coordinates, the others "
+                f"{codes.means.shape[1]}; give codes of one encoder"
             )
         return codes, test.to(generator.device)
     if not 0 < held_out < 1:

@@ -12,19 +12,24 @@ __all__ = ["latent_discriminator", "score_matching"]
 
 
 def latent_discriminator(real: Values, fake: Values) -> Scalar:
-    """Cross-entropy of D_z: mean of softplus(-l(z_real)) and softplus(l(z_fake)), in nats. Moves D_z.
+    """Cross-entropy of D_z in nats: mean of softplus(-l(z_real)) and softplus(l(z_fake)).
 
-    At l* = log q - log r it equals log 2 - JS(q || r); at l = 0, log 2.
+    At l* = log q - log r it equals log 2 - JS(q || r); at l = 0, log 2. Its gradient trains D_z.
     """
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
 
 
 def score_matching(score: Latents, noise: Latents, root: Tensor) -> Scalar:
-    """1/2 |root · score + eps|² per code, summed over coordinates, in nats: least where score = E[-eps | z] / root.
+    """1/2 |root · score + eps|² per code, summed over coordinates, in nats.
 
-    Moves D_z. `noise` is eps of z = m + root · eps, `root` of shape (n, 1) or (n, d).
+    It is least where score = E[-eps | z] / root, the gradient of log q_t. Its gradient trains D_z.
 
     References:
         A Connection Between Score Matching and Denoising Autoencoders, Vincent 2011.
+
+    Arguments:
+        score: Shape (n, d).
+        noise: eps of z = m + root · eps, shape (n, d).
+        root: Shape (n, 1) or (n, d), 0 or more.
     """
     return 0.5 * (root * score + noise).square().sum(dim=1).mean()

@@ -1,31 +1,41 @@
-"""How much mass a learned log-ratio claims: E_r[exp l], the integral of exp(l) r, which is 1 for an honest one."""
+"""E_r[exp l], the integral of exp(l) r for a learned logit l: 1 for a normalised density."""
 
 import math
+from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from latent_atlas.boundary.base import AffineBoundary, Boundary
-from latent_atlas.boundary.gaussian_mixture import Gaussians
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, ExactRatio, StandardNormal
-from latent_atlas.density_ratio.noise_schedule import whitened
+from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density_ratio.train import batched_logits
 from latent_atlas.sampling.ais import log_normalising_constant
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import Latents, Values, batched
 
-__all__ = ["log_mean_exp", "log_mean_ratio", "meetings"]
+__all__ = ["LogConstant", "log_mean_exp", "log_mean_ratio", "samples_for"]
 
-MEASURED = 0.05  # nats of standard error above which chains measure the mass, and not draws alone
-CHAINS, RUNGS = (
-    3_000,
-    40,
-)  # of these, at most; 500 or a thirtieth of the draws, so that small sets are quick
-PIECE = 4_096  # codes at a time
+PRECISE = 0.05  # nats of standard error above which annealed chains are run
+# Chains: 500, or a thirtieth of the samples up to 3,000, so that small sets are quick.
+CHAINS, ANNEALING_STEPS = 3_000, 40
+BATCH = 4_096  # codes at a time
 
 
-def meetings(held_out: Codes) -> int:
-    """How many draws `log_mean_ratio` is worth: 4,000 to 100,000, which leave some 2 % of error on image codes."""
+class LogConstant(NamedTuple):
+    """An estimate of log E_r[exp l].
+
+    Attributes:
+        nats: Its value.
+        error: Its standard error in nats.
+    """
+
+    nats: float
+    error: float
+
+
+def samples_for(held_out: Codes) -> int:
+    """Samples for `log_mean_ratio`: 4,000 to 100,000, for an error of 2 % on image codes."""
     return min(max(100 * len(held_out), 4_000), 100_000)
 
 
@@ -33,17 +43,17 @@ def meetings(held_out: Codes) -> int:
 def log_mean_ratio(
     network: nn.Module,
     boundary: Boundary,
-    population: Gaussians,
+    outline: GaussianMixture,
     n: int,
     *,
     generator: torch.Generator,
-) -> tuple[float, float]:
-    """log E_r[exp l] in nats and its standard error, by draws from where r is and from where the population is.
+) -> LogConstant:
+    """log E_r[exp l], by samples of r and of a rough estimate g of q.
 
-    Draws of r alone hardly meet a population that is some nats away, and then say 0. With m = (r + g) / 2, where g is
-    roughly the population, E_r[exp l] = E_m[exp(l) r / m]. In many dimensions g is not near enough, and the few draws
-    that are decide; chains that are annealed from m to exp(l) r then measure it. Where r has no density, it is draws
-    of r alone.
+    Samples of r alone hardly ever lie where q is if the two are some nats apart, and then the
+    estimate is 0. With m = (r + g) / 2, E_r[exp l] = E_m[exp(l) r / m]. In many dimensions g is not
+    near enough, and a few samples dominate; chains that are annealed from m to exp(l) r then
+    estimate it. Where r has no log-density, samples of r alone are used.
 
     References:
         Weighted average importance sampling and defensive mixture distributions, Hesterberg 1995.
@@ -51,36 +61,29 @@ def log_mean_ratio(
     Arguments:
         network: D_z in whitened coordinates.
         boundary: r.
-        population: g, in whitened coordinates.
-        n: Draws of each.
+        outline: g, in whitened coordinates.
+        n: Samples of each.
         generator: Source of all randomness.
     """
-    fake = whitened(boundary, boundary.sample(n, generator=generator))
-    r = (
-        StandardNormal(boundary.dimension)
-        if isinstance(boundary, AffineBoundary)
-        else boundary.density
-    )
-    if r is None:
+    fake = boundary.whiten(boundary.sample(n, generator=generator))
+    if not boundary.has_log_prob:
         return log_mean_exp(batched_logits(network, fake))
-    z = torch.cat([fake, population.sample(n, generator=generator)])
-    log_r, log_g = (
-        torch.cat([known.log_prob(part) for part in z.split(PIECE)]) for known in (r, population)
-    )
-    nats, error = log_mean_exp(
-        batched_logits(network, z) + log_r - torch.logaddexp(log_r, log_g) + math.log(2)
-    )
-    if error <= MEASURED or not isinstance(boundary, AffineBoundary):
-        return nats, error
-    between = ExactRatio(_Claimed(network, r), population.beside_standard_normal())
-    climbed = log_normalising_constant(
-        between, n=min(CHAINS, max(500, n // 30)), steps=RUNGS, generator=generator
-    )
-    return (climbed.nats, climbed.error) if climbed.error < error else (nats, error)
+    # r in whitened coordinates, which are z itself where the boundary is not affine.
+    r = StandardNormal(boundary.dimension) if boundary.affine else boundary
+    z = torch.cat([fake, outline.sample(n, generator=generator)])
+    log_r, log_g = (batched(known.log_prob, z, BATCH) for known in (r, outline))
+    log_m = torch.logaddexp(log_r, log_g) - math.log(2)
+    found = log_mean_exp(batched_logits(network, z) + log_r - log_m)
+    if found.error <= PRECISE or not boundary.affine:
+        return found
+    ratio = ExactRatio(_Unnormalised(network, r), _with_standard_normal(outline))
+    chains = min(CHAINS, max(500, n // 30))
+    annealed = log_normalising_constant(ratio, n=chains, steps=ANNEALING_STEPS, generator=generator)
+    return min(found, LogConstant(annealed.nats, annealed.error), key=lambda one: one.error)
 
 
-class _Claimed(Density):
-    """exp(l) r: what D_z says that the population is, normalised or not."""
+class _Unnormalised(Density):
+    """exp(l) r: the density that D_z claims, normalised or not."""
 
     def __init__(self, network: nn.Module, r: Density) -> None:
         self.network = network
@@ -92,8 +95,16 @@ class _Claimed(Density):
         return self.network(latents) + self.r.log_prob(latents)
 
 
-def log_mean_exp(values: Values) -> tuple[float, float]:
-    """log of the mean of exp(values), and its standard error to first order, without overflow."""
+def _with_standard_normal(outline: GaussianMixture) -> GaussianMixture:
+    """(g + N(0, I)) / 2 for a g of full covariances: it is nowhere far below either."""
+    identity = torch.eye(outline.dimension).to(outline.scales)[None]
+    weights = torch.cat([outline.weights.sum()[None], outline.weights]) / 2
+    means = torch.cat([torch.zeros_like(outline.means[:1]), outline.means])
+    return GaussianMixture(weights, means, torch.cat([identity, outline.scales]))
+
+
+def log_mean_exp(values: Tensor) -> LogConstant:
+    """log of the mean of exp(values), shape (n,), without overflow; the error is to first order."""
     log_mean = torch.logsumexp(values, 0) - math.log(len(values))
     relative = (values - log_mean).exp().std() / len(values) ** 0.5
-    return log_mean.item(), relative.item()
+    return LogConstant(log_mean.item(), relative.item())

@@ -9,10 +9,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density.base import Density
+from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor, as_bytes
 from latent_atlas.evaluation.precision_recall import NEIGHBOURS
@@ -80,7 +80,7 @@ class Material:
     def mixture(self) -> Density:
         """Gaussians fitted to codes that the map has learned from too: an opponent, and a judge that plans nothing."""
         generator = self.generator(0, on=self.atlas.device)
-        return fit_gaussians(
+        return fit_gaussian_mixture(
             self.atlas.codes["train"].sample_each(generator=generator), generator=generator
         )
 

@@ -110,10 +110,10 @@ def density(given: Material) -> Section:
     rows, notes = {}, []
     with torch.no_grad():
         for row, one in densities.items():
-            try:
+            if one.has_log_prob:
                 rows[row] = {"log_prob": mean_of(one.log_prob(codes).double().cpu().numpy())}
-            except UserError as refusal:
-                notes.append(f"{row}: {refusal}")
+            else:
+                notes.append(f"{row}: its boundary has no log-density for real codes")
     return Section(
         "Does the map know where codes are?",
         "Mean log-density of codes of held-out images, in nats: the higher the better, if the density is normalised, "

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import DensityRatioModel, entropy
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through"]
 
@@ -111,20 +111,16 @@ def fit_window(coordinates: Places, margin: float = 0.35) -> Window:
 
 
 @torch.no_grad()
-def chart(
-    membership: DensityRatioModel, plane: Plane, window: Window, resolution: int = 256
-) -> Chart:
+def chart(ratio: DensityRatioModel, plane: Plane, window: Window, resolution: int = 256) -> Chart:
     """Evaluate the map on every pixel of a square window, `resolution` pixels a side."""
     z = plane.lift(window.grid(resolution, resolution, plane.origin.device))
     quantities: dict[str, Tensor] = {}
-    try:
-        read = [membership.logit_and_log_prob(part) for part in z.split(PIECE)]
-        logit, quantities["log_prob"] = (torch.cat(parts) for parts in zip(*read, strict=True))
-    except (
-        UserError
-    ):  # a boundary without a density closes log_prob; the logit refuses what else is wrong
-        logit = torch.cat([membership.logit(part) for part in z.split(PIECE)])
-    calibrated = membership.calibrated(logit)
+    if ratio.has_log_prob:
+        both = [ratio.logit_and_log_prob(part) for part in z.split(PIECE)]
+        logit, quantities["log_prob"] = (torch.cat(parts) for parts in zip(*both, strict=True))
+    else:
+        logit = batched(ratio.logit, z, PIECE)
+    calibrated = ratio.calibrated(logit)
     quantities |= {"realness": torch.sigmoid(calibrated), "confusion": entropy(calibrated)}
     fields = {
         name: values.unflatten(0, (resolution, resolution)) for name, values in quantities.items()

@@ -17,7 +17,7 @@ __all__ = ["write_report"]
 
 FIRST_REJECTS = 10
 CHANNELS = {1: "grey", 2: "grey and alpha", 3: "RGB", 4: "RGB and alpha"}
-KEY_METRICS = ("psnr", "mse", "kl", "normaliser")
+KEY_METRICS = ("psnr", "mse", "kl", "normalising_constant")
 ARRIVED = 0.01  # distance left, as a share of the whole, below which a journey has arrived
 
 

@@ -34,9 +34,11 @@ _MEANINGS = {
         "nats",
         "far above 20, one classifier saturates",
     ),
-    "normaliser": Meaning("normaliser of the map", "", "1 if it is a normalised density"),
-    "normaliser_error": Meaning("standard error of the normaliser"),
-    "inverse": Meaning("inverse normaliser", "", "1 if the boundary covers the codes"),
+    "normalising_constant": Meaning(
+        "normalising constant of the map", "", "1 if it is a normalised density"
+    ),
+    "normalising_constant_error": Meaning("standard error of the normalising constant"),
+    "inverse_constant": Meaning("E_q[exp -l]", "", "1 if the boundary covers the codes"),
     "effective_share": Meaning("effective sample size of importance weights", "share"),
     "cross_entropy": Meaning(
         "cross-entropy of D_z on held-out codes", "nats", "0.693 where it cannot tell"

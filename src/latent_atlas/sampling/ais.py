@@ -75,12 +75,12 @@ def log_normalising_constant(
     for name, value, least in (("n", n, 2), ("steps", steps, 1)):
         if value < least:
             raise UserError(f"{name} is {value}; choose {least} or more")
-    membership = density
-    if not isinstance(membership, DensityRatioModel):
-        membership = ExactRatio(density, StandardNormal(density.dimension))
+    ratio = density
+    if not isinstance(ratio, DensityRatioModel):
+        ratio = ExactRatio(density, StandardNormal(density.dimension))
     rungs = [(k / steps) ** 2 for k in range(steps + 1)]  # q_b changes fastest where b is small
-    _, sizes, _ = _climbed(membership, rungs, None, min(n, PILOT), generator)
-    log_weights, _, acceptance = _climbed(membership, rungs, sizes, n, generator)
+    _, sizes, _ = _climbed(ratio, rungs, None, min(n, PILOT), generator)
+    log_weights, _, acceptance = _climbed(ratio, rungs, sizes, n, generator)
     if log_weights.max() == -math.inf:
         raise UserError(
             f"none of {n} chains from the boundary met the density; give more of them, or more steps"
@@ -91,7 +91,7 @@ def log_normalising_constant(
 
 
 def _climbed(
-    membership: DensityRatioModel,
+    ratio: DensityRatioModel,
     rungs: list[float],
     sizes: list[float] | None,
     n: int,
@@ -101,13 +101,13 @@ def _climbed(
 
     Without sizes these are sought on the way, by some more moves at each rung.
     """
-    z = membership.propose(n, generator=generator)
+    z = ratio.sample_boundary(n, generator=generator)
     log_weights, log_size, found, chances = z.new_zeros(n), 0.0, [], []
     for rung, (before, b) in enumerate(itertools.pairwise(rungs), 1):
-        log_weights = log_weights + (b - before) * membership.logit(z)
+        log_weights = log_weights + (b - before) * ratio.logit(z)
         if rung == len(rungs) - 1:
             break  # a last move would change no weight
-        level = _Between(membership, b)
+        level = _Between(ratio, b)
         state = State.at(level, z)
         for _ in range(1 if sizes else TRIES):
             size = sizes[rung - 1] if sizes else math.exp(log_size)
@@ -128,11 +128,11 @@ def _climbed(
 class _Between(Density):
     """q_b = r^(1 - b) q^b: r, which can be drawn, at b = 0, and q, which is to be integrated, at 1."""
 
-    def __init__(self, membership: DensityRatioModel, b: float) -> None:
-        self.membership = membership
-        self.dimension = membership.dimension
+    def __init__(self, ratio: DensityRatioModel, b: float) -> None:
+        self.ratio = ratio
+        self.dimension = ratio.dimension
         self.b = b
 
     def log_prob(self, latents: Latents) -> Values:
         """log r + b l, with log r = log q - l."""
-        return self.membership.log_prob(latents) - (1 - self.b) * self.membership.logit(latents)
+        return self.ratio.log_prob(latents) - (1 - self.b) * self.ratio.logit(latents)

@@ -11,7 +11,7 @@ import warnings
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.boundary.gaussian_mixture import Gaussians
+from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.target import Samples, Target
 
@@ -40,13 +40,11 @@ def mixture(
         generator: Source of all randomness.
     """
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import (
-        GaussianMixture,  # here, because loading it takes a second that others save
-    )
+    from sklearn.mixture import GaussianMixture as Estimator  # here: loading it takes a second
 
     _check_codes(codes, target.dimension, components)
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
-    fitted = GaussianMixture(components, random_state=seed)
+    fitted = Estimator(components, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", ConvergenceWarning
@@ -55,7 +53,7 @@ def mixture(
     weights, means, covariances = map(
         torch.from_numpy, (fitted.weights_, fitted.means_, fitted.covariances_)
     )
-    gaussians = Gaussians(
+    gaussians = GaussianMixture(
         *(part.to(codes) for part in (weights, means, torch.linalg.cholesky(covariances)))
     )
     return Samples(gaussians.sample(n, generator=generator), {"components": float(components)})

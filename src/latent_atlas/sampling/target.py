@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_atlas.boundary.base import AffineBoundary
-from latent_atlas.boundary.gaussian_mixture import Gaussians
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
+from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
@@ -64,12 +63,11 @@ class Target(Density):
             )
         self.density = density
         self.dimension = density.dimension
+        self.has_log_prob = density.has_log_prob
         self.temperature = temperature
         self.near = None if near is None else _around(near, width)
         self.where = where
-        self._membership = (
-            density if isinstance(density, DensityRatioModel) else _against_prior(density)
-        )
+        self._ratio = density if isinstance(density, DensityRatioModel) else _against_prior(density)
 
     @property
     def plain(self) -> bool:
@@ -102,7 +100,7 @@ class Target(Density):
         """
         if self.near is not None:
             return self.near.sample(n, generator=generator)
-        return self._membership.propose(n, generator=generator)
+        return self._ratio.sample_boundary(n, generator=generator)
 
     def log_ratio(self, latents: Latents) -> Values:
         """log target - log proposal of each code in nats, shape (n,), up to a constant; -inf for want of an answer."""
@@ -110,7 +108,7 @@ class Target(Density):
         if self.near is not None:
             ratios = [self.log_prob(part) - self.near.log_prob(part) for part in parts]
         else:
-            ratios = [self._membership.logit(part) + self.log_weight(part) for part in parts]
+            ratios = [self._ratio.logit(part) + self.log_weight(part) for part in parts]
         return torch.cat(ratios).nan_to_num(-math.inf, None, -math.inf)
 
     def _asked(self, latents: Latents) -> Values:
@@ -138,6 +136,7 @@ class Whitened(Density):
         self.mean = mean
         self.factor = factor
         self.dimension = density.dimension
+        self.has_log_prob = density.has_log_prob
         self.noise_levels = density.noise_levels
 
     def back(self, w: Latents) -> Latents:
@@ -162,17 +161,9 @@ class Whitened(Density):
 
 
 def round_coordinates(density: Density, device: torch.device) -> Whitened:
-    """The density in the coordinates in which its levels add N(0, I): those of its boundary, where that is affine."""
-    boundary, origin = (
-        getattr(density, "boundary", None),
-        torch.zeros(1, density.dimension, device=device),
-    )
-    axes = torch.eye(density.dimension, device=device)
-    if isinstance(boundary, AffineBoundary):
-        origin, axes = (
-            boundary.unwhiten(origin),
-            boundary.unwhiten(axes) - boundary.unwhiten(origin),
-        )
+    """The density in the coordinates of its `whiten`, in which its noise levels add N(0, I)."""
+    origin = density.unwhiten(torch.zeros(1, density.dimension, device=device))
+    axes = density.unwhiten(torch.eye(density.dimension, device=device)) - origin
     return Whitened(density, origin[0], axes.T)
 
 
@@ -181,9 +172,9 @@ def _against_prior(density: Density) -> DensityRatioModel:
     return ExactRatio(density, StandardNormal(density.dimension))
 
 
-def _around(code: Tensor, width: float) -> Gaussians:
+def _around(code: Tensor, width: float) -> GaussianMixture:
     """N(c, w² I)."""
     code = code.detach().float()
-    return Gaussians(
+    return GaussianMixture(
         code.new_ones(1), code[None], width * torch.eye(len(code), device=code.device)[None]
     )

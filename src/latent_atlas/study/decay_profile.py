@@ -51,7 +51,7 @@ def realness_decay(
         not. error: mean of |measured - predicted| over codes and steps.
     """
     codes = codes[:CODES]
-    r = latent_map.boundary.density
+    r = latent_map.boundary
     measured, predicted, errors = [], [], []
     for step in STEPS:
         z = displaced(codes, step, generator=generator)

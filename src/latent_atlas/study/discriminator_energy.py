@@ -40,7 +40,7 @@ class DiscriminatorEnergy(DensityRatioModel):
         """l_x(G(z))."""
         return torch.cat([self.discriminator(self.decode(z)) for z in latents.split(PIECE)])
 
-    def propose(self, n: int, *, generator: torch.Generator) -> Latents:
+    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """z ~ p."""
         return StandardNormal(self.dimension).sample(n, generator=generator)
 

@@ -1,7 +1,5 @@
 """An image discriminator trained as D_z is: against decoded boundary codes, with early stopping."""
 
-import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ import torch
 
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.losses import latent_discriminator
+from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.weight_average import average_of, update_average
@@ -78,7 +77,7 @@ def fit_image_discriminator(
     network = _network(config, generator).to(device)
     average = average_of(network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.5, 0.99))
-    best, best_step, weights = math.inf, 0, average.state_dict()
+    best = EarlyStopping(PATIENCE * CHECK_EVERY)
     began = time.perf_counter()
     for step in range(1, steps + 1):
         rows = torch.randint(len(real), (t.batch_size,), generator=generator, device=device).cpu()
@@ -96,12 +95,11 @@ def fit_image_discriminator(
             held_out_loss = latent_discriminator(average(held_out), average(check)).item()
         if log is not None:
             log({"step": step, "held_out_loss": held_out_loss})
-        if held_out_loss < best:
-            best, best_step, weights = held_out_loss, step, copy.deepcopy(average.state_dict())
-        if step - best_step >= PATIENCE * CHECK_EVERY:
+        best.improves(step, held_out_loss, average)
+        if best.should_stop(step):
             break
-    average.load_state_dict(weights)
-    return FittedDiscriminator(average.eval(), best_step, time.perf_counter() - began)
+    best.restore(average)
+    return FittedDiscriminator(average.eval(), best.step, time.perf_counter() - began)
 
 
 def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:

@@ -98,13 +98,9 @@ def compare_energies(folder: Path, cell: Cell, trained: TrainedRun, log: Log) ->
     return found
 
 
-def _measured(
-    membership: DensityRatioModel, trained: TrainedRun, normaliser: float
-) -> dict[str, Any]:
+def _measured(ratio: DensityRatioModel, trained: TrainedRun, normaliser: float) -> dict[str, Any]:
     """The metrics of a map, and the time that its queries take."""
-    return query_times(membership, trained.real) | map_metrics(
-        membership, trained, normaliser=normaliser
-    )
+    return query_times(ratio, trained.real) | map_metrics(ratio, trained, normaliser=normaliser)
 
 
 def _tests(trained: TrainedRun) -> dict[str, tuple[Tensor, Tensor]]:
@@ -148,5 +144,5 @@ def _trained(folder: Path, cell: Cell, trained: TrainedRun) -> ImageDiscriminato
 @torch.no_grad()
 def _normaliser(energy: DensityRatioModel, trained: TrainedRun) -> tuple[float, float]:
     """log E_p[exp l] in nats and its standard error, from draws of the prior."""
-    z = energy.propose(10 * len(trained.real), generator=trained.generator("normaliser"))
+    z = energy.sample_boundary(10 * len(trained.real), generator=trained.generator("normaliser"))
     return log_mean_exp(energy.logit(z))

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from latent_atlas.density.base import DensityRatioModel, StandardNormal
-from latent_atlas.density_ratio.calibration import log_density, measure
-from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.density_ratio.calibration import measure
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.paths import plan_rows, travel_table
@@ -48,27 +47,27 @@ Found = TypeVar("Found")
 
 
 def map_metrics(
-    membership: DensityRatioModel, trained: TrainedRun, *, normaliser: float
+    ratio: DensityRatioModel, trained: TrainedRun, *, normaliser: float
 ) -> dict[str, Any]:
     """All metrics of a map of the run's codes.
 
     Arguments:
-        membership: The map.
+        ratio: The map.
         trained: The run.
         normaliser: log E_r[exp l] in nats, which is subtracted to normalise the density.
     """
-    fake = membership.propose(len(trained.real), generator=trained.generator("fakes"))
+    fake = ratio.sample_boundary(len(trained.real), generator=trained.generator("fakes"))
     return {
-        **log_density_metrics(membership, trained, normaliser),
-        **calibration_metrics(membership, trained.real, fake),
-        **ranking_metrics(membership, trained),
-        **sampling_metrics(membership, trained),
-        "travel": travel_metrics(membership, trained),
+        **log_density_metrics(ratio, trained, normaliser),
+        **calibration_metrics(ratio, trained.real, fake),
+        **ranking_metrics(ratio, trained),
+        **sampling_metrics(ratio, trained),
+        "travel": travel_metrics(ratio, trained),
     }
 
 
 def log_density_metrics(
-    membership: DensityRatioModel, trained: TrainedRun, normaliser: float
+    ratio: DensityRatioModel, trained: TrainedRun, normaliser: float
 ) -> dict[str, float | None]:
     """Mean log-density in nats of held-out samples of q(z|x), held-out means, and training samples.
 
@@ -81,24 +80,22 @@ def log_density_metrics(
         "log_prob_means": trained.means,
         "log_prob_learned": learned,
     }
-    if _closed(membership):
+    if not ratio.has_log_prob:
         return dict.fromkeys([*places, "gap"])
-    found = {name: _mixed(membership, z, normaliser) for name, z in places.items()}
+    found = {name: _mixed(ratio, z, normaliser) for name, z in places.items()}
     return {**found, "gap": found["log_prob_learned"] - found["log_prob"]}
 
 
 @torch.no_grad()
-def _mixed(membership: DensityRatioModel, latents: Latents, normaliser: float) -> float:
+def _mixed(ratio: DensityRatioModel, latents: Latents, normaliser: float) -> float:
     """Mean log-density in nats of the map mixed with 1 % of the prior."""
-    inside = membership.log_prob(latents).nan_to_num(-math.inf, None, -math.inf) - normaliser
-    outside = StandardNormal(membership.dimension).log_prob(latents)
+    inside = ratio.log_prob(latents).nan_to_num(-math.inf, None, -math.inf) - normaliser
+    outside = StandardNormal(ratio.dimension).log_prob(latents)
     return torch.logaddexp(inside + math.log1p(-DEFENCE), outside + math.log(DEFENCE)).mean().item()
 
 
 @torch.no_grad()
-def calibration_metrics(
-    membership: DensityRatioModel, real: Latents, fake: Latents
-) -> dict[str, float]:
+def calibration_metrics(ratio: DensityRatioModel, real: Latents, fake: Latents) -> dict[str, float]:
     """How well the logit separates held-out codes from the boundary's, and its calibration.
 
     Returns:
@@ -106,11 +103,11 @@ def calibration_metrics(
         scale, effective_share: as in `Calibration`. calibration_error: mean of |observed
         - predicted realness| over groups of equal realness.
     """
-    on_real, on_fake = membership.logit(real), membership.logit(fake)
+    on_real, on_fake = ratio.logit(real), ratio.logit(fake)
     found = measure(on_real, on_fake)
     groups = found.reliability
     predicted, observed, count = (
-        np.array(part) for part in (groups.said, groups.seen, groups.count)
+        np.array(part) for part in (groups.predicted, groups.observed, groups.count)
     )
     numbers = found.numbers()
     return {
@@ -120,7 +117,7 @@ def calibration_metrics(
     }
 
 
-def ranking_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[str, Any]:
+def ranking_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, Any]:
     """How well the map ranks real codes above others, as AUROC.
 
     Returns:
@@ -128,13 +125,11 @@ def ranking_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[
         of held-out images above those of outlier images.
     """
     outside = off_manifold_codes(trained, len(trained.real))
-    usual = ranking_value(membership, trained.means)
+    usual = ranking_value(ratio, trained.means)
     return {
-        "ranking": auroc(
-            ranking_value(membership, trained.real), ranking_value(membership, outside)
-        ),
+        "ranking": auroc(ranking_value(ratio, trained.real), ranking_value(ratio, outside)),
         "outliers": {
-            kind: auroc(usual, ranking_value(membership, codes))
+            kind: auroc(usual, ranking_value(ratio, codes))
             for kind, codes in trained.outliers.items()
         },
     }
@@ -157,21 +152,21 @@ def off_manifold_codes(trained: TrainedRun, n: int) -> Latents:
 
 
 @torch.no_grad()
-def ranking_value(membership: DensityRatioModel, latents: Latents) -> np.ndarray:
+def ranking_value(ratio: DensityRatioModel, latents: Latents) -> np.ndarray:
     """What ranks codes: the log-density, or the logit if the boundary has no density."""
-    ask = membership.logit if _closed(membership) else membership.log_prob
+    ask = ratio.log_prob if ratio.has_log_prob else ratio.logit
     values = torch.cat([ask(part) for part in latents.split(4_096)])
     return _array(values.nan_to_num(-math.inf, None, -math.inf))
 
 
-def sampling_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict[str, float | None]:
+def sampling_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, float | None]:
     """Fréchet distance of images drawn by importance sampling, and their effective sample size."""
     n, proposals = trained.design.effort.draws, trained.design.effort.proposals
     generator = trained.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
         draws = or_none(
-            lambda: draw(membership, n, "importance", proposals=proposals, generator=generator)
+            lambda: draw(ratio, n, "importance", proposals=proposals, generator=generator)
         )
     if draws is None:
         return {"frechet": None, "effective_samples": 0.0}
@@ -179,9 +174,7 @@ def sampling_metrics(membership: DensityRatioModel, trained: TrainedRun) -> dict
     return {"frechet": distance, "effective_samples": draws.info["effective_samples"]}
 
 
-def travel_metrics(
-    membership: DensityRatioModel, trained: TrainedRun
-) -> dict[str, dict[str, float]]:
+def travel_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, dict[str, float]]:
     """Paths between random held-out codes, evaluated with a model that planned none of them.
 
     The pairs are the same for every map. A map without a log-density has no paths.
@@ -193,9 +186,10 @@ def travel_metrics(
     order = torch.randperm(len(trained.real), generator=generator, device=trained.device)
     start, end = trained.real[order[: 2 * n]].chunk(2)
     rows = {planner: (planner, {}) for planner in PLANNERS}
-    paths = or_none(lambda: plan_rows(membership, start, end, rows, generator=generator))
+    paths = or_none(lambda: plan_rows(ratio, start, end, rows, generator=generator))
     if paths is None:
         return {}
+    paths = plan_rows(ratio, start, end, rows, generator=generator)
     table = travel_table(
         paths,
         judges={"mixture": trained.evaluator},
@@ -210,11 +204,11 @@ def travel_metrics(
 
 
 @torch.no_grad()
-def query_times(membership: DensityRatioModel, latents: Latents) -> dict[str, float]:
+def query_times(ratio: DensityRatioModel, latents: Latents) -> dict[str, float]:
     """Milliseconds for the log-density and for the score of 1,000 codes."""
     z = latents[torch.arange(TIMED, device=latents.device) % len(latents)]
     times = {}
-    for name, ask in (("log_prob_ms", membership.log_prob), ("score_ms", membership.score)):
+    for name, ask in (("log_prob_ms", ratio.log_prob), ("score_ms", ratio.score)):
         ask(z)  # the first time is slower
         began = time.perf_counter()
         ask(z).sum().item()
@@ -228,11 +222,6 @@ def or_none(work: Callable[[], Found]) -> Found | None:
         return work()
     except UserError:
         return None
-
-
-def _closed(membership: DensityRatioModel) -> bool:
-    """Whether its boundary has no density at real codes."""
-    return isinstance(membership, LatentMap) and log_density(membership.boundary) is None
 
 
 def _array(values: Values) -> np.ndarray:

@@ -85,7 +85,7 @@ def _run(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, A
 
 def _own(own: LatentMap, trained: TrainedRun) -> dict[str, Any]:
     """Numbers of the run's own D_z, which the joint modes train beside the encoder."""
-    fake = own.propose(len(trained.real), generator=trained.generator("fakes"))
+    fake = own.sample_boundary(len(trained.real), generator=trained.generator("fakes"))
     normaliser = own.calibration.log_normalising_constant
     return (
         log_density_metrics(own, trained, normaliser)
@@ -104,9 +104,9 @@ def _map(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, A
     about = {
         "levels": calibration.levels,
         "log_normaliser": calibration.log_normalising_constant,
-        "log_normaliser_error": calibration.log_normaliser_error,
+        "log_normaliser_error": calibration.log_normalising_constant_error,
         "fit_seconds": took,
-        "notes": list(latent_map.notes),
+        "notes": list(latent_map.warnings),
     }
     moving = realness_decay(
         latent_map, probe.normalised(), trained.real, generator=trained.generator("moves")

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes.posterior import Codes
+from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.evaluation.paths import Judge
@@ -106,7 +106,7 @@ def load_trained_run(folder: Path, cell: Cell, device: str) -> TrainedRun:
     held_out = atlas.codes["held_out"]
     count = min(design.effort.codes, 4 * len(held_out))
     real = held_out.sample(count, generator=generator)
-    mixture = fit_gaussians(judging.sample(DRAWN, generator=generator), generator=generator)
+    mixture = fit_gaussian_mixture(judging.sample(DRAWN, generator=generator), generator=generator)
     outliers = {kind: atlas.encode(images) for kind, images in shared.outliers.items()}
     known = torch.cat(
         [held_out.sample_each(generator=generator), learn.sample_each(generator=generator)]

@@ -21,15 +21,11 @@ def density_threshold(
 ) -> float | Values:
     """The log-density in nats under which the given share of the population lies.
 
-    A map answers from its held-out codes; a density that can sample is asked with 10,000 draws if there is a
-    generator; any other gives, for each journey, the lower of its two ends' log-densities.
+    It is the density's own threshold. A density without one gives, for each path, the lower of the
+    log-densities of its two ends.
     """
-    if hasattr(density, "threshold"):
-        return density.threshold(share)  # pyright: ignore[reportAttributeAccessIssue] - just asked
-    if hasattr(density, "sample") and generator is not None:
-        draws = density.sample(10_000, generator=generator)  # pyright: ignore[reportAttributeAccessIssue]
-        return torch.quantile(density.log_prob(draws), share).item()
-    return torch.minimum(density.log_prob(start), density.log_prob(end))
+    own = density.threshold(share, generator=generator)
+    return torch.minimum(density.log_prob(start), density.log_prob(end)) if own is None else own
 
 
 @torch.no_grad()

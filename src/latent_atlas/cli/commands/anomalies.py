@@ -72,7 +72,7 @@ def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Tol
             f"this run knows codes alone, so score takes one file of codes; {len(given.images)} places were given"
         )
     collection = read_collection(Path(given.images[0]))
-    for note in collection.notes:
+    for note in collection.warnings:
         console.say(note)
     names = tuple(f"row:{row}" for row in collection.rows.tolist())
     return _written(

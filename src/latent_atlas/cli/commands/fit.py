@@ -14,7 +14,7 @@ from latent_atlas.errors import UserError
 
 __all__ = ["add_arguments", "fit"]
 
-MAP_FLAGS = ("boundary", "levels", "steps", "members")
+MAP_FLAGS = ("boundary", "levels", "steps", "ensemble_size")
 TRAIN_FLAGS = ("seed", "device")
 
 
@@ -42,7 +42,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--steps", type=int, metavar="N", help="at most this many training steps (default: 4000)"
     )
     parser.add_argument(
-        "--members", type=int, metavar="N", help="discriminators whose mean is the map (default: 1)"
+        "--ensemble-size",
+        type=int,
+        metavar="N",
+        help="discriminators whose mean is the map (default: 1)",
     )
     parser.add_argument(
         "--seed",
@@ -73,7 +76,7 @@ def fit(given: Namespace, console: Console) -> None:
             run,
             log=lambda entry: advance("map", entry["step"], entry["steps"], losses_in_words(entry)),
         )
-    notes = [*collection.notes, *latent_map.notes]
+    notes = [*collection.warnings, *latent_map.warnings]
     for note in notes:
         console.say(note)
     picture = _draw(run.path, config.train.device, console)

@@ -56,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--boundaries",
         metavar="B,B",
         help=f"boundaries to compare, of {', '.join(BOUNDARIES)} (default: "
-        "prior,box,radius,density,mixture)",
+        "prior,box,radius,low-density,mixture)",
     )
     parser.add_argument(
         "--z-real",

@@ -211,5 +211,5 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
             ),
             resume=resume,
         )
-    for note in latent_map.notes:
+    for note in latent_map.warnings:
         console.say(note)

@@ -1,7 +1,7 @@
-"""Exact worlds: densities with closed-form log_prob, score and sample.
+"""Toy densities with closed-form log_prob, score and sample.
 
-A learned map is compared with these before it is believed, and journeys are tested on them with no network
-in sight. Each follows its inputs: codes of either precision on any device are answered in kind.
+Learned maps are compared with these, and paths are tested on them without any network. Each gives
+its results in the precision and on the device of its inputs.
 """
 
 from latent_atlas.density.gaussian_mixture import GaussianMixture

@@ -28,9 +28,9 @@ def clusters(
 ) -> GaussianMixture:
     """Clusters of different weights and widths in random directions, `radius` from the origin.
 
-    The directions are the axes of a random rotation and then their opposites, so any two centres are
-    sqrt(2) radius apart or more. The weights grow as 1 : 2 : ... : count while the widths fall evenly from
-    1.6 scale to scale: the rarest cluster is the widest.
+    The directions are the axes of a random rotation and then their opposites, so any two centres
+    are sqrt(2) radius apart or more. The weights grow as 1 : 2 : ... : count while the widths fall
+    evenly from 1.6 scale to scale: the rarest cluster is the widest.
 
     Arguments:
         dimension: d, 2 or more.
@@ -61,9 +61,14 @@ def clusters(
 
 
 def arc(count: int = 9, radius: float = 2.0, scale: float = 0.35) -> GaussianMixture:
-    """A half ring in the plane: `count` equal Gaussians from (radius, 0) over (0, radius) to (-radius, 0).
+    """A half ring in the plane: equal Gaussians from (radius, 0) over (0, radius) to (-radius, 0).
 
-    The straight line between two of its places crosses the void under the arc.
+    The straight line between two of them crosses the empty region under the arc.
+
+    Arguments:
+        count: How many Gaussians.
+        radius: Of the half circle that their centres lie on.
+        scale: Their standard deviation.
     """
     means = radius * _circle(torch.linspace(0, math.pi, count))
     return GaussianMixture(torch.full((count,), 1 / count), means, torch.full((count,), scale))
@@ -100,12 +105,13 @@ def two_moons(
 ) -> GaussianMixture:
     """Two interleaved half rings in the first two coordinates, each of count / 2 equal Gaussians.
 
-    The upper moon is centred at (-radius / 2, -radius / 4) and open below, the lower one is its image under
-    z -> -z: each ends inside the other.
+    The upper moon is centred at (-radius / 2, -radius / 4) and open below, the lower one is its
+    image under z -> -z: each ends inside the other.
 
     Arguments:
         dimension: d, 2 or more.
-        count: How many Gaussians, even; the moons look smooth while 2π radius / count is under 2 scale.
+        count: How many Gaussians, even; the moons look smooth while 2π radius / count is under
+            2 scale.
         radius: Of both half rings.
         scale: Standard deviation of the Gaussians in the first two coordinates.
         rest: Their standard deviation in the others.
@@ -122,12 +128,12 @@ def two_moons(
 
 
 def _circle(angles: Tensor) -> Tensor:
-    """Places on the unit circle at `angles` in radians, shape (k, 2)."""
+    """Points on the unit circle at `angles` in radians, shape (k, 2)."""
     return torch.stack([angles.cos(), angles.sin()], dim=1)
 
 
 def _in_the_plane(centres: Tensor, dimension: int, scale: float, rest: float) -> GaussianMixture:
-    """Equal Gaussians at `centres` (k, 2), `scale` wide in their plane; the other coordinates are N(0, rest²)."""
+    """Equal Gaussians at `centres` (k, 2), `scale` wide in the plane and N(0, rest²) elsewhere."""
     if dimension < 2:
         raise UserError(f"a plane needs 2 dimensions or more, not {dimension}")
     count = len(centres)

@@ -1,4 +1,4 @@
-"""Worlds whose coordinates belong together in pairs: (0, 1), (2, 3), ..."""
+"""Densities whose coordinates depend on each other in pairs: (0, 1), (2, 3), ..."""
 
 import math
 
@@ -12,7 +12,7 @@ __all__ = ["CorrelatedGaussian", "Spiralled", "correlated_gaussian"]
 
 
 class CorrelatedGaussian(SamplableDensity):
-    """Independent pairs (x, y) ~ N(0, [[1, ρ], [ρ, 1]]): every coordinate alone looks like the prior's.
+    """Independent pairs (x, y) ~ N(0, [[1, ρ], [ρ, 1]]): each coordinate alone is N(0, 1).
 
     Examples:
         >>> world = CorrelatedGaussian(2, correlation=0.6)
@@ -46,7 +46,7 @@ class CorrelatedGaussian(SamplableDensity):
         return (self.correlation * partners - latents) / (1 - self.correlation**2)
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
-        """y = ρ x + sqrt(1 - ρ²) ε with x and ε from N(0, 1); shape (n, d), on the generator's device."""
+        """y = ρ x + sqrt(1 - ρ²) ε with x and ε from N(0, 1), shape (n, d)."""
         noise = torch.randn(n, self.dimension, generator=generator, device=generator.device)
         x, e = noise[:, 0::2], noise[:, 1::2]
         y = self.correlation * x + math.sqrt(1 - self.correlation**2) * e
@@ -87,11 +87,11 @@ def correlated_gaussian(dimension: int, mutual_information: float) -> Correlated
 
 
 class Spiralled(SamplableDensity):
-    r"""The image of a world under f(z) = R(t |z_i|²) z_i for each pair z_i, R(a) being the rotation by a.
+    r"""The image of q_0 under f(z) = R(t |z_i|²) z_i for each pair z_i, R(a) the rotation by a.
 
-    Each pair is turned by an angle that grows with its squared radius, as stirred coffee is. |det Df| = 1 and
-    f maps N(0, I) to itself, so log q(z) = log q_0(f⁻¹(z)), and the divergence from N(0, I) stays what it was
-    while a Gaussian q_0 ceases to be one.
+    Each pair is rotated by an angle that grows with its squared radius. |det Df| = 1 and f maps
+    N(0, I) to itself, so log q(z) = log q_0(f⁻¹(z)), and the divergence from N(0, I) is that of
+    q_0, but the image of a Gaussian is no longer one.
 
     Examples:
         >>> stirred = Spiralled(correlated_gaussian(2, mutual_information=1.0), turn=0.5)
@@ -100,7 +100,7 @@ class Spiralled(SamplableDensity):
     """
 
     def __init__(self, world: SamplableDensity, turn: float) -> None:
-        """Arguments: world has an even dimension; turn, t, is in radians per unit of squared radius.
+        """Arguments: world, q_0, of even dimension; turn, t, in radians per unit squared radius.
 
         Raises:
             UserError: the dimension is odd.
@@ -111,11 +111,11 @@ class Spiralled(SamplableDensity):
         self.dimension = world.dimension
 
     def forward(self, latents: Latents) -> Latents:
-        """f(z), shape (n, d): from the inner world to this one."""
+        """f(z), shape (n, d): from q_0 to this density."""
         return _stir(latents, self.turn)
 
     def inverse(self, latents: Latents) -> Latents:
-        """f⁻¹(z), shape (n, d): f keeps every radius, so turning back by the same angle undoes it."""
+        """f⁻¹(z), shape (n, d): f keeps every radius, so the opposite rotation undoes it."""
         return _stir(latents, -self.turn)
 
     def log_prob(self, latents: Latents) -> Values:
@@ -127,7 +127,7 @@ class Spiralled(SamplableDensity):
         return self.forward(self.world.sample(n, generator=generator))
 
     def kl_to_prior(self, *, generator: torch.Generator, samples: int = 50_000) -> Divergence:
-        """KL(q || p) = KL(q_0 || p), the inner world's: f moves both densities alike and leaves p as it is."""
+        """KL(q || p) = KL(q_0 || p), since f maps q_0 to q and p to itself."""
         return self.world.kl_to_prior(generator=generator, samples=samples)
 
 

@@ -1,4 +1,4 @@
-"""Worlds that look the same in every direction: their density depends on |z| alone."""
+"""Radially symmetric densities: they depend on |z| alone."""
 
 import math
 
@@ -13,15 +13,15 @@ __all__ = ["Shell", "StudentT"]
 
 
 class Shell(SamplableDensity):
-    r"""A hollow shell: the radius |z| is about R, give or take w, and the direction is uniform.
+    r"""A hollow shell: the radius |z| is about R ± w, and the direction is uniform.
 
     |z| / s follows the chi law of m degrees of freedom, with s² = 2 w² and m = 1 + R² / s², so
 
         q(z) ∝ |z|^(m - d) exp(-|z|² / 2 s²).
 
-    The density of the radius is largest at R, where the second derivative of its logarithm is -1 / w².
-    At m = d, which is R = sqrt(d - 1) and w = 1 / sqrt(2), the shell is N(0, I); the width may not go beyond
-    m = d, where the hollow would become a pole.
+    The density of the radius is largest at R, where the second derivative of its logarithm is
+    -1 / w². At m = d, which is R = sqrt(d - 1) and w = 1 / sqrt(2), the shell is N(0, I); a larger
+    width would make the density infinite at 0.
 
     Examples:
         >>> world = Shell(2, radius=2.0, width=0.3)
@@ -30,7 +30,12 @@ class Shell(SamplableDensity):
     """
 
     def __init__(self, dimension: int, radius: float, width: float) -> None:
-        """Arguments: dimension, d, is 2 or more; radius, R, is positive; width, w, in (0, R / sqrt(2 (d - 1))].
+        """Build the shell.
+
+        Arguments:
+            dimension: d, 2 or more.
+            radius: R, positive.
+            width: w, in (0, R / sqrt(2 (d - 1))].
 
         Raises:
             UserError: any of them is not.
@@ -39,8 +44,8 @@ class Shell(SamplableDensity):
         # The bound itself is N(0, I), and must not be refused for a rounding error.
         if dimension < 2 or not 0 < width <= widest * (1 + 1e-9):
             raise UserError(
-                f"a shell of radius {radius} in {dimension} dimensions needs 2 dimensions or more and a width over 0 "
-                f"and up to {widest:.3g}, not {width}"
+                f"a shell of radius {radius} in {dimension} dimensions needs 2 dimensions or more "
+                f"and a width over 0 and up to {widest:.3g}, not {width}"
             )
         self.dimension = dimension
         self.radius = radius
@@ -48,21 +53,24 @@ class Shell(SamplableDensity):
         self.variance = 2 * width**2
         self.freedom = 1 + radius**2 / self.variance
 
-    def _log_normaliser(self) -> float:
-        """log ∫ |z|^(m - d) exp(-|z|² / 2 s²) dz = m / 2 log 2 s² + log Γ(m / 2) - log Γ(d / 2) + d / 2 log π."""
+    def _log_constant(self) -> float:
+        """log ∫ |z|^(m - d) exp(-|z|² / 2 s²) dz.
+
+        It is m / 2 log 2 s² + log Γ(m / 2) - log Γ(d / 2) + d / 2 log π.
+        """
         m, d = self.freedom, self.dimension
         log_radial = 0.5 * m * math.log(2 * self.variance) + math.lgamma(0.5 * m)
         return log_radial - math.lgamma(0.5 * d) + 0.5 * d * math.log(math.pi)
 
     def _squared_radii(self, latents: Latents) -> Values:
-        """|z|², kept off 0: a straight line may pass through the very centre, where log q would be -inf."""
+        """|z|², bounded below: a straight line may pass through 0, where log q would be -inf."""
         return latents.square().sum(dim=1).clamp_min(torch.finfo(latents.dtype).eps ** 2)
 
     def log_prob(self, latents: Latents) -> Values:
-        """(m - d) log |z| - |z|² / 2 s² - log normaliser."""
+        """(m - d) log |z| - |z|² / 2 s² - log constant."""
         squares = self._squared_radii(latents)
         hollow = 0.5 * (self.freedom - self.dimension) * squares.log()
-        return hollow - 0.5 * squares / self.variance - self._log_normaliser()
+        return hollow - 0.5 * squares / self.variance - self._log_constant()
 
     def score(self, latents: Latents) -> Latents:
         """((m - d) / |z|² - 1 / s²) z."""
@@ -70,7 +78,7 @@ class Shell(SamplableDensity):
         return pull[:, None] * latents
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
-        """Draw `n` codes, shape (n, d), on the generator's device: |z|² / 2 s² follows a Gamma law."""
+        """Draw `n` codes, shape (n, d), on the generator's device; |z|² / 2 s² is Gamma."""
         directions = torch.randn(n, self.dimension, generator=generator, device=generator.device)
         radii = (2 * self.variance * _gamma(0.5 * self.freedom, n, generator=generator)).sqrt()
         return radii[:, None] * directions / directions.norm(dim=1, keepdim=True)
@@ -79,7 +87,7 @@ class Shell(SamplableDensity):
         """KL(q || p), exactly, from E|z|² = m s² and E log |z|² = log 2 s² + ψ(m / 2)."""
         m, d = self.freedom, self.dimension
         log_square = math.log(2 * self.variance) + _digamma(0.5 * m)
-        log_world = 0.5 * (m - d) * log_square - 0.5 * m - self._log_normaliser()
+        log_world = 0.5 * (m - d) * log_square - 0.5 * m - self._log_constant()
         log_prior = -0.5 * m * self.variance - 0.5 * d * math.log(2 * math.pi)
         return Divergence(log_world - log_prior)
 
@@ -98,14 +106,20 @@ class StudentT(SamplableDensity):
     """
 
     def __init__(self, dimension: int, freedom: float, variance: float = 1.0) -> None:
-        """Arguments: dimension, d, is 1 or more; freedom, ν, is over 2; variance, v, of each coordinate is positive.
+        """Build the density.
+
+        Arguments:
+            dimension: d, 1 or more.
+            freedom: ν, over 2.
+            variance: v, of each coordinate, positive.
 
         Raises:
             UserError: the freedom is 2 or less, where there is no covariance.
         """
         if not freedom > 2:
             raise UserError(
-                f"Student's t has a covariance from more than 2 degrees of freedom on, not with {freedom}"
+                f"Student's t has a covariance only with more than 2 degrees of freedom, not with "
+                f"{freedom}"
             )
         self.dimension = dimension
         self.freedom = freedom
@@ -133,13 +147,16 @@ class StudentT(SamplableDensity):
         return -(self.freedom + self.dimension) * latents / (self.spread + squares)
 
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
-        """sqrt(a / χ²) ε with ε ~ N(0, I) and χ² of ν degrees of freedom; shape (n, d), on the generator's device."""
+        """sqrt(a / χ²) ε with ε ~ N(0, I) and χ² of ν degrees of freedom, shape (n, d)."""
         noise = torch.randn(n, self.dimension, generator=generator, device=generator.device)
         chi_square = 2 * _gamma(0.5 * self.freedom, n, generator=generator)
         return (self.spread / chi_square).sqrt()[:, None] * noise
 
     def kl_to_prior(self, *, generator: torch.Generator, samples: int = 50_000) -> Divergence:
-        """KL(q || p), exactly, from E|z|² = d v and E log(1 + |z|² / a) = ψ((ν + d) / 2) - ψ(ν / 2)."""
+        """KL(q || p), exactly.
+
+        By E|z|² = d v and E log(1 + |z|² / a) = ψ((ν + d) / 2) - ψ(ν / 2).
+        """
         total, d = self.freedom + self.dimension, self.dimension
         log_world = self._log_peak() - 0.5 * total * (
             _digamma(0.5 * total) - _digamma(0.5 * self.freedom)

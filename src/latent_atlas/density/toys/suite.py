@@ -1,4 +1,4 @@
-"""The worlds on which a learned map is measured."""
+"""The toy densities that learned maps are compared with."""
 
 import math
 
@@ -13,16 +13,16 @@ __all__ = ["catalogue"]
 
 
 def catalogue(dimension: int) -> dict[str, SamplableDensity]:
-    """One world of each kind, the same ones every time, each of order one in every coordinate.
+    """One density of each kind, always the same, of order one in every coordinate.
 
-    | name | what is hard about it |
+    | name | what is difficult about it |
     |---|---|
-    | `clusters` | four, of different weights and widths, with voids between them |
+    | `clusters` | four, of different weights and widths, with empty regions between them |
     | `moons` | two bent sheets in two coordinates, which the others dilute |
     | `ring` | a circle in two coordinates, hollow and thin |
     | `shell` | hollow, and no coordinate alone shows it |
     | `correlated` | one nat of divergence for every eight coordinates, in pairs |
-    | `spiral` | the same, stirred: as far from the prior, but no Gaussian |
+    | `spiral` | the same, rotated by radius: as far from the prior, but not Gaussian |
     | `tails` | 5 degrees of freedom: the prior is too thin far out |
 
     Arguments:

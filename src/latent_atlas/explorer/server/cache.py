@@ -74,14 +74,10 @@ class Known:
             for name, codes in atlas.codes.items()
         }
 
-    @cached_property
+    @property
     def has_log_prob(self) -> bool:
         """Whether the map is a density, and not only a ratio to a boundary that has none."""
-        try:
-            self.atlas.map.log_prob(self.parts["train"].means[:1])
-        except UserError:
-            return False
-        return True
+        return self.atlas.map.has_log_prob
 
     @cached_property
     def edge(self) -> float | None:

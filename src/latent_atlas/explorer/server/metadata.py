@@ -133,7 +133,7 @@ def _whole(known: Known, facts: AtlasFacts) -> AtlasFacts:
             "edge": known.edge,
             "spread": known.spread,
             "lacks": _lacks(held),
-            "notes": [*held.map.notes, held.map.calibration.verdict()],
+            "notes": [*held.map.warnings, held.map.calibration.verdict()],
         }
     )
 

@@ -7,7 +7,7 @@ import torch
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.density_ratio.fit import glance
+from latent_atlas.density_ratio.fit import preview
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.explorer.server.cache import window_of
 from latent_atlas.explorer.server.safetensors_response import Arrays
@@ -80,7 +80,7 @@ def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMa
     tensors, _ = read_tensors(run.file(STATE), prefix="model/latent_discriminator.")
     model.latent_discriminator.load_state_dict(weights_of(tensors, "model/latent_discriminator."))
     judged = codes.points() if config.map.z_real == "means" else codes
-    so_far = glance(Ensemble([model.latent_discriminator]), judged, PriorBoundary(model.dimension))
+    so_far = preview(Ensemble([model.latent_discriminator]), judged, PriorBoundary(model.dimension))
     return int(about["step"]), codes.means, LatentMap(*so_far)
 
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.runs import write_tensors
 
 __all__ = ["kept", "save_codes"]
@@ -30,7 +29,7 @@ def save_codes(atlas: Atlas, part: str, path: Path) -> None:
     means = atlas.codes[part].means[rows]
     labels = atlas.labels[part][rows] if part in atlas.labels else torch.full((len(rows),), -1)
     arrays = {"means": means.float(), "labels": labels.int()}
-    if log_density(atlas.map.boundary) is not None:
+    if atlas.map.has_log_prob:
         for name, read in (("log_prob", atlas.map.log_prob), ("typicality", atlas.map.typicality)):
             arrays[name] = torch.cat([read(some) for some in means.split(PIECE)]).float()
     write_tensors(path, arrays)

@@ -8,7 +8,6 @@ import torch
 from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
-from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.explorer.static_export.arrays import kept
 from latent_atlas.travel.plan import OFF_MANIFOLD_SHARE, PLANNERS
 from latent_atlas.travel.planners.base import MEANS_SHARE, floor_of
@@ -46,7 +45,7 @@ def facts(
         networks: Names of the networks that were written.
         unscored: Why photos cannot be scored there; None where they can.
     """
-    has_log_prob = log_density(atlas.map.boundary) is not None
+    has_log_prob = atlas.map.has_log_prob
     channels, height, width = atlas.image_shape if atlas.model is not None else (0, 0, 0)
     parts = {part: kept(codes) for part, codes in atlas.codes.items()}
     return {
@@ -71,7 +70,7 @@ def facts(
         "lacks": _lacks(atlas, networks),
         "training": False,
         "demo": False,
-        "notes": [*atlas.map.notes, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
+        "notes": [*atlas.map.warnings, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
         "folder": {
             "networks": list(networks),
             "calibration": {
@@ -91,7 +90,7 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
     """What the page offers with a server and not here."""
     photos = [] if "encode" in networks else ["photos"]
     pictures = [] if atlas.model is not None else ["png", "gif"]
-    traverse = [] if log_density(atlas.map.boundary) is not None else ["traverse"]
+    traverse = [] if atlas.map.has_log_prob else ["traverse"]
     return ["keep", "pace", "embedding", "mp4", "npz", *traverse, *photos, *pictures]
 
 

@@ -7,12 +7,9 @@ import torch
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.boundary.base import AffineBoundary
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.density.base import StandardNormal
-from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.density_ratio.noise_schedule import whitened
 from latent_atlas.explorer.static_export.onnx import Traced
 from latent_atlas.shapes import Images, Latents
 
@@ -53,7 +50,7 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
     latents = _example(atlas, (atlas.map.dimension,))
     where = (latents, torch.zeros(1, device=atlas.device))
     read = _reading(atlas.map)
-    values = ("logit", "log_prob") if log_density(atlas.map.boundary) is not None else ("logit",)
+    values = ("logit", "log_prob") if atlas.map.has_log_prob else ("logit",)
     slopes = tuple({"logit": "logit_slope", "log_prob": "score"}[name] for name in values)
     steep = _with_slopes(read, len(values))
     found = {
@@ -88,25 +85,25 @@ def _posterior(model: Autoencoder) -> Callable[[Tensor], tuple[Tensor, ...]]:
 
 
 def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
-    """l(z) and log q(z) of the map blurred by tan(t), as `LatentMap.noised` has them, with t an argument of the graph.
+    """l(z) and log q(z) as of `LatentMap.noised(tan(t))`, with t an argument of the graph.
 
-    z is seen at w cos(t), w being its place in the boundary's coordinates, and the density of w is that of w cos(t)
-    times the volume cos(t)^d.
+    z is evaluated at w cos(t), w being z in the boundary's coordinates, and the density of w is that
+    of w cos(t) times the volume cos(t)^d.
     """
-    boundary, density = latent_map.boundary, log_density(latent_map.boundary)
+    boundary = latent_map.boundary
     standard = StandardNormal(latent_map.dimension)
 
     def read(latents: Latents, angle: Tensor) -> tuple[Tensor, ...]:
-        w = angle.cos() * whitened(boundary, latents)
+        w = angle.cos() * boundary.whiten(latents)
         logit = latent_map.network(w, angle)
-        if density is None:
+        if not latent_map.has_log_prob:
             return (logit,)
-        if isinstance(boundary, AffineBoundary):
+        if boundary.affine:
             log_r = (
                 standard.log_prob(w) - boundary.log_scale + latent_map.dimension * angle.cos().log()
             )
         else:
-            log_r = density.log_prob(latents)
+            log_r = boundary.log_prob(latents)
         return logit, logit + log_r
 
     return read

@@ -192,4 +192,4 @@ def _notes(calibration: Calibration) -> tuple[str, ...]:
 
 def _groups(name: str, measured: Calibration) -> Groups:
     curve = measured.reliability
-    return Groups(name, np.array(curve.said), np.array(curve.seen), np.array(curve.count))
+    return Groups(name, *map(np.array, (curve.predicted, curve.observed, curve.count)))

@@ -146,10 +146,10 @@ def _straight(line: Callable[[Latents, Latents, int], Trace]) -> Callable[..., P
 
 def _walk(asked: Request, how: Walk) -> Planned:
     """A walk on the density's own discriminator, or on the best one against N(0, I)."""
-    membership = asked.density
-    if not isinstance(membership, DensityRatioModel):
-        membership = ExactRatio(membership, StandardNormal(membership.dimension))
-    trace, info = walk(membership, asked.start, asked.end, how)
+    ratio = asked.density
+    if not isinstance(ratio, DensityRatioModel):
+        ratio = ExactRatio(ratio, StandardNormal(ratio.dimension))
+    trace, info = walk(ratio, asked.start, asked.end, how)
     return resample(trace, asked.frames), info, {}
 
 

@@ -16,20 +16,20 @@ __all__ = ["Walk", "rule1", "rule2", "walk"]
 
 
 def rule1(
-    membership: DensityRatioModel, z: Latents, end: Latents, *, alpha: float, beta: float
+    ratio: DensityRatioModel, z: Latents, end: Latents, *, alpha: float, beta: float
 ) -> Latents:
     """z' = z + alpha (grad D(z) + beta grad |z_B - z|²), (n, d).
 
     Since grad |z_B - z|² = -2 (z_B - z), the step reaches for z_B only where beta is negative.
     """
-    return z + alpha * (membership.realness_gradient(z) + beta * -2 * (end - z))
+    return z + alpha * (ratio.realness_gradient(z) + beta * -2 * (end - z))
 
 
 def rule2(
-    membership: DensityRatioModel, z: Latents, end: Latents, *, alpha: float, gamma: float
+    ratio: DensityRatioModel, z: Latents, end: Latents, *, alpha: float, gamma: float
 ) -> Latents:
     """z' = z + alpha grad log D(z) + gamma (z_B - z), (n, d)."""
-    return z + alpha * membership.log_realness_gradient(z) + gamma * (end - z)
+    return z + alpha * ratio.log_realness_gradient(z) + gamma * (end - z)
 
 
 @dataclass(frozen=True)
@@ -73,27 +73,27 @@ class Walk:
         if self.steps < 1:
             raise UserError(f"a walk of {self.steps} steps goes nowhere; choose 1 or more")
 
-    def next(self, membership: DensityRatioModel, z: Latents, end: Latents, k: int) -> Latents:
+    def next(self, ratio: DensityRatioModel, z: Latents, end: Latents, k: int) -> Latents:
         """The code after step k = 1, 2, ..."""
         if not self.arrive:
             if self.rule == 1:
-                return rule1(membership, z, end, alpha=self.alpha, beta=self.beta)
-            return rule2(membership, z, end, alpha=self.alpha, gamma=self.gamma)
+                return rule1(ratio, z, end, alpha=self.alpha, beta=self.beta)
+            return rule2(ratio, z, end, alpha=self.alpha, gamma=self.gamma)
         push = self.alpha * (1 - k / self.steps)
         pull = 1 / (self.steps - k + 1)
         if self.rule == 1:
-            slope = membership.realness_gradient(z)
+            slope = ratio.realness_gradient(z)
             return z + push * slope + max(pull, -2 * self.alpha * self.beta) * (end - z)
-        return z + push * membership.log_realness_gradient(z) + max(pull, self.gamma) * (end - z)
+        return z + push * ratio.log_realness_gradient(z) + max(pull, self.gamma) * (end - z)
 
 
 def walk(
-    membership: DensityRatioModel, start: Latents, end: Latents, how: Walk
+    ratio: DensityRatioModel, start: Latents, end: Latents, how: Walk
 ) -> tuple[Trace, dict[str, float | bool]]:
     """Walk from `start` towards `end`.
 
     Arguments:
-        membership: The map, whose D(z) the rules follow.
+        ratio: The map, whose D(z) the rules follow.
         start, end: Codes, shape (n, d).
         how: Rule, weights and schedule.
 
@@ -107,7 +107,7 @@ def walk(
     points = [start]
     move = torch.zeros(())
     for k in range(1, how.steps + 1):
-        points.append(how.next(membership, points[-1], end, k))
+        points.append(how.next(ratio, points[-1], end, k))
         move = (points[-1] - points[-2]).norm(dim=1).max()
         if not move.isfinite():
             raise UserError(

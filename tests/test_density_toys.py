@@ -401,16 +401,16 @@ def test_an_impossible_world_is_refused_with_the_reason(
         wrong()
 
 
-def test_exact_membership_is_undecided_where_both_densities_agree() -> None:
-    membership = ExactRatio(StandardNormal(2), StandardNormal(2))
+def test_an_exact_ratio_is_undecided_where_both_densities_agree() -> None:
+    ratio = ExactRatio(StandardNormal(2), StandardNormal(2))
     z = torch.tensor([[0.0, 0.0], [1.0, 2.0]])
-    torch.testing.assert_close(membership.realness(z), torch.full((2,), 0.5))
-    torch.testing.assert_close(membership.confusion(z), torch.ones(2))
+    torch.testing.assert_close(ratio.realness(z), torch.full((2,), 0.5))
+    torch.testing.assert_close(ratio.confusion(z), torch.ones(2))
 
 
 def test_confusion_stays_finite_far_away() -> None:
-    membership = ExactRatio(two_clusters(2, 4.0), StandardNormal(2))
-    confusion = membership.confusion(torch.tensor([[60.0, 0.0]]))
+    ratio = ExactRatio(two_clusters(2, 4.0), StandardNormal(2))
+    confusion = ratio.confusion(torch.tensor([[60.0, 0.0]]))
     assert confusion.isfinite().all()
     assert confusion.item() == pytest.approx(0)
 

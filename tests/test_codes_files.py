@@ -58,7 +58,7 @@ def test_labels_follow_their_codes_through_repeats_and_split(generator: torch.Ge
     means[7] = means[3]
     collection = collect(means, labels=torch.arange(50), label_names=tuple(map(str, range(50))))
     assert len(collection.codes) == 49
-    assert "1 of 50 codes repeat others" in collection.notes[0]
+    assert "1 of 50 codes repeat others" in collection.warnings[0]
     train, held_out = collection.split(0.3, generator=generator)
     assert (len(train.codes), len(held_out.codes)) == (35, 14)
     for part in (train, held_out):

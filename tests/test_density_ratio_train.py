@@ -13,7 +13,7 @@ from latent_atlas.config import MapConfig
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
-from latent_atlas.density_ratio.train import bridge, bridge_losses, fit_ratio
+from latent_atlas.density_ratio.train import bridge, bridge_losses, train_discriminator
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, angle_of
 
@@ -191,7 +191,7 @@ def test_early_stopping_keeps_the_best_weights() -> None:
     )
     network = LatentDiscriminator(2, width=64, depth=2)
     generator = torch.Generator().manual_seed(0)
-    kept = fit_ratio(
+    kept = train_discriminator(
         network,
         few,
         rest,
@@ -220,7 +220,7 @@ def test_levels_reach_what_a_single_classifier_cannot(generator: torch.Generator
     for levels in (1, 8):
         network = LatentDiscriminator(4, width=32, depth=1)
         config = MapConfig(steps=600, batch_size=64, learning_rate=4e-3, reference="none", ema=0.98)
-        fit_ratio(
+        train_discriminator(
             network,
             codes,
             codes,
