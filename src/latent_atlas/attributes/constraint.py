@@ -121,7 +121,7 @@ class Constraint:
 
     @torch.no_grad()
     def drifts(self, points: Points, count: int | None = None) -> dict[str, Values]:
-        """Largest |a(z_k) - a(z_0)| over frames, (n,), under "drift NAME" for the first `count` attributes, or all.
+        """Largest |a(z_k) - a(z_0)| over frames, (n,), by name, of the first `count` attributes, or all.
 
         Of an attribute with several values, those that have bounds count.
         """
@@ -131,9 +131,7 @@ class Constraint:
             values = attribute.values(points.flatten(0, 1)).unflatten(0, points.shape[:2])
             bounded = self.bounded[:, column : column + values.shape[2]]
             column += values.shape[2]
-            numbers[f"drift {attribute.name}"] = ((values - values[0]).abs() * bounded).amax(
-                dim=(0, 2)
-            )
+            numbers[attribute.name] = ((values - values[0]).abs() * bounded).amax(dim=(0, 2))
         return numbers
 
     def held(self, latents: Latents) -> Slopes:

@@ -19,6 +19,7 @@ from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
 from latent_atlas.study.trained_run import Subject
+from latent_atlas.travel.planners.registry import planner_of
 
 __all__ = [
     "calibrated",
@@ -173,7 +174,7 @@ def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[st
     )
     order = torch.randperm(len(subject.real), generator=generator, device=subject.device)
     start, end = subject.real[order[: 2 * n]].chunk(2)
-    rows = {planner: (planner, {}) for planner in PLANNERS}
+    rows = {planner: planner_of(planner) for planner in PLANNERS}
     paths = guarded(lambda: plan_rows(membership, start, end, rows, generator=generator))
     if paths is None:
         return {}

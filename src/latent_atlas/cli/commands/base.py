@@ -284,7 +284,8 @@ def _show(run: Path, device: str, console: Console) -> None:
         "travel          outside  length  left to go",
     ]
     lines += [
-        f"  {row:14}{100 * n['outside']:6.1f} %{n['length_ratio']:8.2f}{100 * n['distance_left']:10.1f} %"
+        f"  {row:14}{100 * n['off_manifold']:6.1f} %{n['length_ratio']:8.2f}"
+        f"{100 * n['distance_left']:10.1f} %"
         for row, n in journeys.items()
     ]
     console.result(

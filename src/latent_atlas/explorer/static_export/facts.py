@@ -9,11 +9,11 @@ from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe
+from latent_atlas.config.parse import settings_of
 from latent_atlas.density_ratio.calibration import log_density
 from latent_atlas.explorer.static_export.arrays import kept
 from latent_atlas.explorer.static_export.keeping import probe_of
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
-from latent_atlas.travel.planners.base import MEANS_SHARE, PLANNERS, floor_of
 
 __all__ = ["facts"]
 
@@ -100,17 +100,13 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
-    """A planner's options; of a geodesic as the atlas plans it, with the population's floor in its place."""
-    options = PLANNERS[name].options
-    options.pop("codes", None)
-    if "population" in options:
-        del options["population"]
-        options["share"] = MEANS_SHARE
-        options["threshold"] = floor_of(atlas.map, atlas.codes["held_out"].means, MEANS_SHARE)
-    return {
-        "name": name,
-        "options": [{"name": option, "default": default} for option, default in options.items()],
-    }
+    """A planner's settings as the atlas completes them."""
+    planner = atlas.planner(name)
+    options = [
+        {"name": setting, "default": getattr(planner, setting)}
+        for setting in settings_of(type(planner))
+    ]
+    return {"name": name, "options": options}
 
 
 def _classes(atlas: Atlas) -> tuple[str, ...]:
