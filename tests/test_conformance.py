@@ -180,7 +180,7 @@ def test_a_journey_does_not_depend_on_the_others_in_its_batch(
     together = plan(arc(), start, end, planner, threshold=0.0, **settings.get(planner, {}))
     alone = plan(arc(), start[1], end[1], planner, threshold=0.0, **settings.get(planner, {}))
     torch.testing.assert_close(together.points[:, 1:2], alone.points, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(together.metrics["length_ratio"][1:2], alone.metrics["length_ratio"])
+    torch.testing.assert_close(together.metrics.length_ratio[1:2], alone.metrics.length_ratio)
 
 
 @each_planner

@@ -386,7 +386,7 @@ def keeps_as_the_library_does(page: "Page", atlas: Atlas, what: str, ends: torch
         ):  # within a thin slab a walk bounces, and rounding decides where to
             torch.testing.assert_close(points, wanted.points[:, 0], atol=0.05, rtol=0)
         assert film["metrics"]["progress"] == pytest.approx(
-            wanted.metrics["progress"].item(), abs=0.02
+            wanted.metrics.progress.item(), abs=0.02
         )
 
 

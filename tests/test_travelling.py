@@ -139,12 +139,12 @@ class TestAtlas:
             places[:2], frames=4, tuning=20, generator=torch.Generator().manual_seed(0)
         )
         assert around.points.shape == (4, 2, 3)
-        assert around.metrics["outside"].max() == 0
+        assert around.metrics.off_manifold.max() == 0
         lost = torch.cat([places[:1], torch.full((1, 3), 6.0)])
         back = atlas.project(lost)
         assert torch.equal(back.points[0], lost)
-        assert back.metrics["moved"][0] == 0
-        assert back.metrics["moved"][1] > 1
+        assert back.metrics.moved[0] == 0
+        assert back.metrics.moved[1] > 1
         threshold = atlas.map.threshold(0.05)
         assert atlas.map.log_prob(back.points[1])[1].item() == pytest.approx(threshold, abs=0.1)
         for path in (more, around, back):

@@ -209,7 +209,7 @@ def test_journeys_are_the_atlases(client: TestClient) -> None:
         assert (given[f"{planner}/images"] == bytes_of(path.strip())).all()
         close(given[f"{planner}/log_prob"], atlas.map.log_prob(path.points[:, 0]).detach())
         assert told[planner]["metrics"]["lowest"] == pytest.approx(
-            path.metrics["lowest"][0].item(), rel=1e-4
+            path.metrics.lowest_log_prob[0].item(), rel=1e-4
         )
     assert told["linear"]["converged"] is None
     assert given["geodesic/log_prob"].min() > given["linear/log_prob"].min() - 1e-3

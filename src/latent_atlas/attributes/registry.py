@@ -82,7 +82,7 @@ class AttributeSet:
             UserError: there is no such attribute or class, or a range is none.
 
         Examples:
-            >>> known = Properties(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))
+            >>> known = AttributeSet(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))
             >>> known.log_weight({"component:0": (0.0, 2.0)})(torch.tensor([[0.0, 1.0], [0.0, 5.0]]))
             tensor([0., -inf])
         """

@@ -53,9 +53,9 @@ class Auto(Graph):
         if tau is None:
             tau = density_threshold(density, start, end, generator, how.share)
             how = replace(how, threshold=tau) if isinstance(tau, float) else how
-        candidates: list[Planner] = [Linear(), how._as(Geodesic)]
+        candidates: list[Planner] = [Linear(), _of_kind(Geodesic, how)]
         if how.codes is not None:
-            candidates.append(how._as(Graph))
+            candidates.append(_of_kind(Graph, how))
         found = [
             one.plan(density, start, end, frames=max(frames, self.nodes), generator=generator)
             for one in candidates
@@ -67,9 +67,10 @@ class Auto(Graph):
         info = replace(_of_the_best([info for _, info in found], best), chosen=names)
         return points if len(points) == frames else resample(points, frames), info
 
-    def _as(self, kind: type[Geodesic]) -> Geodesic:
-        """A planner of another kind with the same settings."""
-        return kind(**{part.name: getattr(self, part.name) for part in fields(kind)})
+
+def _of_kind(kind: type[Geodesic], how: Graph) -> Geodesic:
+    """A planner of another kind with the same settings."""
+    return kind(**{part.name: getattr(how, part.name) for part in fields(kind)})
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ class Resources:
     """
 
     codes: Codes | None = None
-    held_out: Codes | None = None
+    held_out: Float[Tensor, "k _"] | None = None
     decode: Decode | None = None
 
 
@@ -69,7 +69,7 @@ class Planner(ABC):
             The paths, shape (frames, n, d), and how they were found.
         """
 
-    def completed(self, density: Density, resources: Resources) -> Self:
+    def completed(self, density: Density, resources: Resources) -> "Planner":
         """The same planner with what it lacks taken from the resources of a run."""
         return self
 

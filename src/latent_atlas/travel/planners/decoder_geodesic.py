@@ -1,7 +1,7 @@
 """The baseline by the decoder alone: geodesics of its pull-back metric."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 
@@ -97,6 +97,6 @@ class Pullback(Planner):
         )
         return resample(points, frames), info
 
-    def completed(self, density: Density, resources: Resources) -> Self:
+    def completed(self, density: Density, resources: Resources) -> "Pullback":
         """The same planner with the decoder of a run, unless it has one."""
         return self if self.decode else replace(self, decode=resources.decode)

@@ -1,7 +1,7 @@
 """Geodesics of the population: shortest paths where low density is costly to cross."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -152,7 +152,7 @@ class Geodesic(Planner):
             iterations += info.iterations
         return resample(points, frames), replace(info, iterations=iterations)
 
-    def completed(self, density: Density, resources: Resources) -> Self:
+    def completed(self, density: Density, resources: Resources) -> "Geodesic":
         """The same planner with the threshold of held-out codes, unless it has one."""
         if self.threshold is not None or resources.held_out is None:
             return self
@@ -182,7 +182,7 @@ class _Energy:
         return action(points, self.density, taus, self.strength)
 
 
-def _shortest(points: Trace, info: PlannerInfo, n: int) -> tuple[Trace, PlannerInfo]:
+def _shortest(points: Tensor, info: PlannerInfo, n: int) -> tuple[Tensor, PlannerInfo]:
     """The path of least energy for each of n pairs of ends, of several for each pair."""
     assert info.history is not None
     assert info.converged is not None

@@ -6,7 +6,7 @@ straight line in 16 dimensions. It is where a geodesic can start from.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Int
@@ -111,9 +111,9 @@ class Graph(Geodesic):
 
         return finite_cost
 
-    def completed(self, density: Density, resources: Resources) -> Self:
+    def completed(self, density: Density, resources: Resources) -> "Graph":
         """The same planner with codes of a run unless it has some, and with a threshold."""
-        how = super().completed(density, resources)
+        how = cast("Graph", super().completed(density, resources))
         if how.codes is None:
             how = replace(how, codes=resources.codes)
         if how.codes is None or how.threshold is not None:
@@ -266,7 +266,8 @@ def _bridges(codes: Latents, count: int, labels: Tensor) -> Edges:
         to_component = distances.new_full((len(rows), count), torch.inf).scatter_reduce(
             1, labels.expand_as(distances), distances, "amin"
         )
-        apart.index_reduce_(0, labels[rows], to_component, "amin")
+        own = labels[rows][:, None].expand_as(to_component)
+        apart.scatter_reduce_(0, own, to_component, "amin")
     # The tree takes 0 for no edge, which rounding can make of a distance.
     apart = apart.clamp_min(torch.finfo(apart.dtype).tiny).fill_diagonal_(0)
     tree = minimum_spanning_tree(apart.cpu().numpy()).tocoo()
