@@ -19,6 +19,7 @@ from latent_atlas.evaluation import (
 )
 from latent_atlas.evaluation.features import train_classifier
 from latent_atlas.travel import LatentPath
+from latent_atlas.travel.planners.base import Resources
 
 
 def test_frechet_distance_of_two_gaussians_is_the_closed_form() -> None:
@@ -132,12 +133,15 @@ def test_every_row_is_planned_between_the_same_codes_and_says_how_long_it_took()
     start, end = torch.tensor([[-2.0, 0.0], [0.0, 1.0]]), torch.tensor([[2.0, 0.5], [1.0, 2.0]])
     world, generator = two_clusters(2, 4.0), torch.Generator().manual_seed(0)
     codes = world.sample(50, generator=generator)
-    paths = plan_rows(world, start, end, frames=5, generator=generator, codes=codes)
+    rows = {
+        row: planner.completed(world, Resources(codes=codes)) for row, planner in JOURNEYS.items()
+    }
+    paths = plan_rows(world, start, end, rows, frames=5, generator=generator)
     assert list(paths) == list(JOURNEYS)
     for path in paths.values():
         assert path.points.shape == (5, 2, 2)
         assert torch.equal(path.points[0], start)
-        assert path.info["seconds"] > 0
+        assert path.info.seconds > 0
 
 
 class TestTable:
