@@ -139,9 +139,7 @@ def test_the_unit_of_the_energy_changes_nothing() -> None:
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_paths_are_the_same_inside_no_grad_and_inference_mode(mode: type) -> None:
-    expected, info = minimise(
-        half_plane, straight(9, (-1, 1), (1, 1)), iterations=30, tolerance=1e-2
-    )
+    expected, _ = minimise(half_plane, straight(9, (-1, 1), (1, 1)), iterations=30, tolerance=1e-2)
     with mode():
         relaxed, _ = minimise(
             half_plane, straight(9, (-1, 1), (1, 1)), iterations=30, tolerance=1e-2

@@ -181,7 +181,7 @@ class Atlas:
         images: bool = True,
         generator: torch.Generator | None = None,
     ) -> LatentPath:
-        """Plan paths between images or codes, single or batched, and decode them if there is a model.
+        """Plan paths between images or codes, single or batched, and decode their frames.
 
         Arguments:
             start, end: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,). Without
@@ -303,7 +303,7 @@ class Atlas:
                 typical.
 
         Returns:
-            Paths of two frames, from the code to its projection, with the metric `moved`, a distance.
+            Paths of two frames, from the code to its projection, with the metric `moved`.
         """
         before, threshold = self._coding.codes(places), self.map.threshold(share)
         found = project(self.map, before, threshold)

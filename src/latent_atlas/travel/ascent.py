@@ -22,7 +22,8 @@ class Projection:
     Attributes:
         points: Shape (n, d).
         log_probs: log q there in nats, shape (n,); never lower than it was.
-        moved: Distance from where each code was, shape (n,); 0 for codes that were at the target or above.
+        moved: Distance from where each code was, shape (n,); 0 for codes that were at the target or
+            above.
         converged: Whether each code reached the target, shape (n,).
         steps: Trial steps of each code, shape (n,).
     """
@@ -47,10 +48,10 @@ def project(
     r"""Project codes to high density: ascend log q along the score until log q is the target.
 
     The gradient far from the population is uninformative. So, if the density has noise levels, a
-    code z starts on log q_w at the width w under which z is most likely, which is about its distance
-    from the population over sqrt(d): a code close by ascends the sharp density to the region next to
-    it, one far away moves to the nearest region at its scale. It goes on to the next finer width
-    once that makes it more likely, or at the maximum of log q_w.
+    code z starts on log q_w at the width w under which z is most likely, which is about its
+    distance from the population over sqrt(d): a code close by ascends the sharp density to the
+    region next to it, one far away moves to the nearest region at its scale. It goes on to the next
+    finer width once that makes it more likely, or at the maximum of log q_w.
 
     At each width this is gradient ascent with backtracking, z' = z + a grad log q_w(z), whose
     log q_w never decreases. Its first step a = w² leads to the mean of the codes that z may come
@@ -58,16 +59,17 @@ def project(
     there.
 
     References:
-        Neural Empirical Bayes, Saremi and Hyvärinen 2019, for the step w²; Minimization of functions
-        having Lipschitz continuous first partial derivatives, Armijo 1966, for the backtracking.
+        Neural Empirical Bayes, Saremi and Hyvärinen 2019, for the step w²; Minimization of
+        functions having Lipschitz continuous first partial derivatives, Armijo 1966, for the
+        backtracking.
 
     Arguments:
         density: q.
         latents: Codes, shape (n, d).
         target: log q in nats, one or one per code, shape (n,): the density threshold puts a code at
             the edge of the manifold, the median makes it typical.
-        widths: Noise widths in units of the codes, from coarse to fine; unused if the density has no
-            noise levels.
+        widths: Noise widths in units of the codes, from coarse to fine; unused if the density has
+            no noise levels.
         steps: Maximal number of trial steps at each width.
         tolerance: Length of a step, in units of the codes, below which a code is at a maximum.
 

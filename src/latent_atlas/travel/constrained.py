@@ -38,7 +38,8 @@ def preserve(
     With C = {z : |a_i(z) - a_i(z_A)| <= w_i}, or a_i(z) >= margin for a class
     (`Constraint.around`):
 
-    1. z_B' is the code nearest to z_B that is in C and on the manifold; z_A' is z_A, or if need be a
+    1. z_B' is the code nearest to z_B that is in C and on the manifold; z_A' is z_A, or if need be
+    a
        code of C beside it.
     2. A planner goes from z_A' to z_B' on the density penalised outside C (`PenalisedDensity`).
     3. Each frame is moved back into C, and if possible onto the manifold with it.
@@ -58,8 +59,8 @@ def preserve(
 
     Returns:
         The paths from z_A, every later frame in C unless no code of C was found (`broken`). Their
-        `end` is z_B. Their metrics are those of `plan` and of `with_constraint_metrics`, `end_moved`
-        and `end_inside`.
+        `end` is z_B. Their metrics are those of `plan` and of `with_constraint_metrics`,
+        `end_moved` and `end_inside`.
 
     Raises:
         UserError: as for `plan` and `Constraint.around`.
@@ -174,8 +175,9 @@ def _end_warnings(last: Retraction) -> tuple[str, ...]:
     if not lost:
         return ()
     return (
-        f"for {lost} of {len(last.inside)} paths no end was found that is on the manifold and keeps "
-        "the attributes, so the end only keeps them; keep them within more, or with a smaller margin",
+        f"for {lost} of {len(last.inside)} paths no end was found that is on the manifold and "
+        "keeps the attributes, so the end only keeps them; keep them within more, or with a "
+        "smaller margin",
     )
 
 

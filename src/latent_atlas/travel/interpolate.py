@@ -49,8 +49,8 @@ def interpolate(
             equal distances in Z.
 
     Raises:
-        UserError: as for `plan`, `through_waypoints` and `preserve`, or attributes are to be kept on
-            a path through several waypoints.
+        UserError: as for `plan`, `through_waypoints` and `preserve`, or attributes are to be kept
+            on a path through several waypoints.
     """
     several = closed or len(waypoints) != 2
     if several and keep:

@@ -14,8 +14,10 @@ from latent_atlas.travel.path import PlannerInfo
 __all__ = ["Energy", "check_descent", "minimise"]
 
 Energy = Callable[[Tensor, Tensor], Tensor]
-"""Energies (k,) of k paths (frames, k, d), differentiable in them; the second argument, (k,), numbers
-the paths."""
+"""Energies (k,) of k paths (frames, k, d), differentiable in them.
+
+The second argument, (k,), numbers the paths.
+"""
 
 MEMORY = 8  # moves that a path remembers
 # Share of the decrease predicted by the slope that an accepted step keeps (Armijo).
@@ -32,9 +34,9 @@ def minimise(
     is not evaluated again. In each iteration every other path is evaluated once: at its next step,
     or at a shorter one if its last was too long.
 
-    A path has converged if |grad_u E| |γ| / 2E <= tolerance, with |γ|² = (F - 1) Σ |z_{k+1} - z_k|²:
-    the move of a Newton step if E were a multiple of |γ|², as a share of the path. The criterion
-    has no unit.
+    A path has converged if |grad_u E| |γ| / 2E <= tolerance, with |γ|² = (F - 1) Σ |z_{k+1} -
+    z_k|²: the move of a Newton step if E were a multiple of |γ|², as a share of the path. The
+    criterion has no unit.
 
     References:
         Numerical Optimization, Nocedal and Wright 2006, algorithms 3.1 and 7.4; Sobolev Gradients
@@ -87,7 +89,7 @@ def check_descent(nodes: int, iterations: int, tolerance: float) -> None:
 
 
 class _Bridges:
-    r"""Coordinates u (n, (F - 2) d) of paths with fixed ends, in which the metric of |dz|² is Euclidean.
+    r"""Coordinates u (n, (F - 2) d) of paths with fixed ends; the metric of |dz|² is Euclidean.
 
     z_k = (1 - s_k) z_A + s_k z_B + Σ_j φ_j(s_k) u_j with s_k = k / (F - 1), j = 1..F-2,
     φ_j(s) = √2 sin(π j s) / ω_j and ω_j = 2 (F - 1) sin(π j / 2 (F - 1)), so that
@@ -184,12 +186,12 @@ class _Front:
         )
 
     def next(self, paths: _Bridges, energy: Energy) -> "_Front":
-        """Each path at its trial step if the energy falls enough there; else as it was, with a shorter step."""
+        """Each path at its trial step if the energy falls enough; else a shorter step next time."""
         trial = self.u + self.step[:, None] * self.direction
         value, slope = paths.evaluate(energy, trial, self.rows)
         promised = self.step * _dot(self.slope, self.direction)
         falls = value <= self.value + SUFFICIENT * promised  # false where the energy is nan
-        # The parabola through E, its slope and E at the trial step is lowest at this share of the step.
+        # The parabola through E, its slope and E at the trial step has its minimum at this share.
         lowest = -promised / (2 * (value - self.value - promised))
         shorter = self.step * torch.where(value.isfinite(), lowest.clamp(0.1, 0.5), 0.1)
 
@@ -235,7 +237,7 @@ def _two_loops(
 
 
 def _remember(memory: Tensor, newest: Tensor, rows: Tensor) -> Tensor:
-    """The memory (k, MEMORY, ...) with the newest (k, ...) in front and the oldest dropped, in these rows."""
+    """The memory (k, MEMORY, ...) with the newest (k, ...) in front, in these rows."""
     shifted = torch.cat([newest[:, None], memory[:, :-1]], dim=1)
     return torch.where(rows.reshape(-1, *[1] * (memory.ndim - 1)), shifted, memory)
 

@@ -138,7 +138,7 @@ def _off_manifold_ends(
         if (depth > 0).any():
             warnings.append(
                 f"the {name} of {int((depth > 0).sum())} of {len(codes)} paths is off-manifold, up "
-                f"to {depth.max().item():.1f} nats below the threshold (path {int(depth.argmax())}); "
-                "travel.project moves codes onto the manifold"
+                f"to {depth.max().item():.1f} nats below the threshold "
+                f"(path {int(depth.argmax())}); travel.project moves codes onto the manifold"
             )
     return tuple(warnings)

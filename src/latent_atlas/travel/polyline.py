@@ -18,7 +18,7 @@ def arc_lengths(points: Trace) -> Tensor:
 def points_at(
     points: Trace, lengths: Float[Tensor, "steps n"], wanted: Float[Tensor, "frames n"]
 ) -> Float[Tensor, "frames n d"]:
-    """The points of each polyline at which `lengths`, which never decrease, have the `wanted` values.
+    """The points of each polyline where `lengths`, which never decrease, have the wanted values.
 
     Examples:
         >>> line = torch.tensor([[[0.0]], [[1.0]], [[4.0]]])

@@ -37,8 +37,8 @@ def random_walk(
     from the same start, one for each path, and fixed from then on.
 
     References:
-        Neural Empirical Bayes, Saremi and Hyvärinen 2019; Optimal scaling of discrete approximations
-        to Langevin diffusions, Roberts and Rosenthal 1998.
+        Neural Empirical Bayes, Saremi and Hyvärinen 2019; Optimal scaling of discrete
+        approximations to Langevin diffusions, Roberts and Rosenthal 1998.
 
     Arguments:
         density: The map, or any density.

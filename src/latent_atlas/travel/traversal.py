@@ -37,14 +37,14 @@ def traverse(
 
     The curve is dz/da = P g / |P g|², with g = grad a(z) and P the projection orthogonal to the
     gradients of the kept attributes. Each step follows it to a(z) = a_j and is corrected by the
-    shortest way (`retract`) to a code with that value, the kept attributes in their bounds and log q
-    at the threshold or above. A path for which there is no such code stays where it is: that is as
-    much of the attribute as the population has.
+    shortest way (`retract`) to a code with that value, the kept attributes in their bounds and log
+    q at the threshold or above. A path for which there is no such code stays where it is: that is
+    as much of the attribute as the population has.
 
     References:
         Introduction to Numerical Continuation Methods, Allgower and Georg 2003, chapter 6
-        (predictor, corrector); Interpreting the Latent Space of GANs for Semantic Face Editing, Shen
-        et al. 2020, equation 8 (P).
+        (predictor, corrector); Interpreting the Latent Space of GANs for Semantic Face Editing,
+        Shen et al. 2020, equation 8 (P).
 
     Arguments:
         density: The map, or any density.
@@ -57,7 +57,8 @@ def traverse(
         within: How far those may move, each in its own unit, positive; one for all or one for each.
         frames: Points of the path, with both ends, at equal steps of the attribute; 2 or more.
         steps: Steps of the curve between frames; 1 or more.
-        threshold: Lowest log q in nats, by default as for `plan`; for a start that is lower, its own.
+        threshold: Lowest log q in nats, by default as for `plan`; for a start that is lower, its
+            own.
         generator: Source of randomness for a threshold that is estimated from draws.
 
     Returns:
@@ -79,7 +80,8 @@ def traverse(
     begun, change = _change(followed, start, by, to)
     if frames < 2 or steps < 1:
         raise UserError(
-            f"frames is {frames} and steps is {steps}; choose frames of 2 or more and steps of 1 or more"
+            f"frames is {frames} and steps is {steps}; "
+            "choose frames of 2 or more and steps of 1 or more"
         )
     lowest = density_threshold(density, start, start, generator) if threshold is None else threshold
     with torch.no_grad():
@@ -121,7 +123,7 @@ def _advanced(followed: Attribute, limits: Constraint, z: Latents, wanted: Value
         missing = wanted - followed.values(z)[:, 0]
     slope = followed.slopes(z)[:, 0]
     free = tangent(limits.held(z), slope)
-    # Of a gradient that the kept ones span only rounding errors are left; a step along them is huge.
+    # Of a gradient that the kept ones span only rounding errors are left: no step along them.
     moves = free.norm(dim=1) > 1e-3 * slope.norm(dim=1)
     return z + torch.where(moves, missing / free.square().sum(dim=1), 0.0)[:, None] * free
 

@@ -117,7 +117,7 @@ def _of_whole_paths(info: PlannerInfo, legs: int) -> PlannerInfo:
 def _joined(
     legs: Float[Tensor, "legs steps n d"], waypoints: Waypoints, frames: int
 ) -> tuple[Points, Numbers]:
-    """The legs as one path through all waypoints, (frames, n, d), and the numbers of their frames."""
+    """The legs as one path through all waypoints, (frames, n, d), and the waypoints' frames."""
     arrivals = torch.cat([legs[:, 1:-1], waypoints[1:, None]], dim=1)
     chain: Trace = torch.cat([waypoints[:1], arrivals.flatten(0, 1)])
     travelled = arc_lengths(chain)

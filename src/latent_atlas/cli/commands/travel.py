@@ -61,7 +61,7 @@ class ProjectSettings:
 
 @dataclass(frozen=True)
 class PreserveSettings:
-    """Settings of `Atlas.travel` that --set can give with --preserve; their defaults are its own."""
+    """Settings of --preserve that --set can give; their defaults are those of `Atlas.travel`."""
 
     within: float = 0.1
 

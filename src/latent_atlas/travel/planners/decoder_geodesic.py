@@ -50,7 +50,8 @@ class Pullback(Planner):
         nodes: Minimal number of points that a path is planned with; 3 or more. More frames than
             that are planned themselves.
         iterations: Maximal number of steps; 1 or more.
-        tolerance: Residual at which a path has converged, without unit, as for `minimise`; positive.
+        tolerance: Residual at which a path has converged, without unit, as for `minimise`;
+            positive.
 
     Examples:
         >>> a, b = torch.zeros(1, 2), torch.ones(1, 2)

@@ -1,6 +1,7 @@
 """Shortest paths over a graph of real codes, whose edges stay near the population.
 
-Such a path goes round voids, however wide, and zigzags from code to code: it is twice as long as the
+Such a path goes round voids, however wide, and zigzags from code to code: it is twice as long as
+    the
 straight line in 16 dimensions. It is where a geodesic can start from.
 """
 
@@ -37,9 +38,10 @@ class Graph(Geodesic):
     Attributes:
         strength, share, threshold, widths, nodes, iterations, tolerance: As for `Geodesic`. Without
             a threshold, `share` of `codes` lies below it.
-        codes: Real codes, shape (m, d). They have to be given; an atlas gives those that its map was
-            fitted to.
-        neighbours: How many nearest codes each code is joined to, and each end of a path; 1 or more.
+        codes: Real codes, shape (m, d). They have to be given; an atlas gives those that its map
+            was fitted to.
+        neighbours: How many nearest codes each code is joined to, and each end of a path; 1 or
+            more.
         max_codes: Maximal number of codes; of more, so many are drawn at random. 2 or more.
         refine: Whether the route is shortened; without, the route itself is the path.
     """
@@ -212,7 +214,7 @@ def _chosen(
 
 
 def _nearest(places: Latents, codes: Codes, count: int) -> tuple[Tensor, Tensor]:
-    """Distances to the `count` codes nearest to each place, and their numbers, shape (n, count) each."""
+    """Distances to the `count` codes nearest to each place, and their numbers, (n, count) each."""
     found = [torch.cdist(part, codes).topk(count, largest=False) for part in places.split(ROWS)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 

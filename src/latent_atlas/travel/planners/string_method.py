@@ -32,8 +32,8 @@ class StringMethod(Planner):
         Revisiting the Finite Temperature String Method, Vanden-Eijnden and Venturoli 2009.
 
     Attributes:
-        temperature: T, 0 or more. 0 follows the score to a ridge of log q. T > 0 follows the mean of
-            q^(1/T) around each node, and needs a generator; at T = 1 that is q itself.
+        temperature: T, 0 or more. 0 follows the score to a ridge of log q. T > 0 follows the mean
+            of q^(1/T) around each node, and needs a generator; at T = 1 that is q itself.
         widths: Noise widths from coarse to fine, in units of the codes: each starts from the string
             of the one before. None is (0,).
         nodes: Minimal number of points of a string; 3 or more. More frames than that are moved
