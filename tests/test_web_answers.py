@@ -14,7 +14,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
-from latent_atlas.travel import OFF_MANIFOLD_SHARE, Walk
+from latent_atlas.travel import Walk
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 from web_server import arrays, client_of, facts, tiny_atlas
 
 LEFT, RIGHT = [-1.2, 0.0, 0.0], [1.2, 0.1, 0.0]
