@@ -1,5 +1,7 @@
 """Numbers against closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from latent_atlas.evaluation import (
     travel_table,
 )
 from latent_atlas.evaluation.features import train_classifier
-from latent_atlas.travel import LatentPath
+from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
 from latent_atlas.travel.planners.base import Resources
 
 
@@ -94,7 +96,8 @@ class TestManifold:
 def path_of(*frames: float, end: float | None = None) -> LatentPath:
     """One journey on a line."""
     points = torch.tensor(frames)[:, None, None]
-    return LatentPath(points, points[-1] if end is None else torch.tensor([[end]]), "by hand")
+    there = points[-1] if end is None else torch.tensor([[end]])
+    return LatentPath(points, there, "by hand", PlannerInfo(), PathMetrics(*torch.zeros(5, 1)))
 
 
 class TestJudge:
@@ -164,9 +167,8 @@ class TestTable:
         )
 
     def test_numbers_follow_their_definitions(self) -> None:
-        path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0).with_metrics(
-            {"length_ratio": torch.tensor([1.25])}
-        )
+        path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0)
+        path = replace(path, metrics=replace(path.metrics, length_ratio=torch.tensor([1.25])))
         row = self.table(there=path)["there"]
         assert row["off_population normal"] == 0.5
         assert row["precision"] == 1
