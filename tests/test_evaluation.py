@@ -198,8 +198,11 @@ class TestTable:
 
     def test_seconds_are_shared_by_the_journeys(self) -> None:
         path = path_of(0.0, 0.5, 1.0, 0.5)
-        path = LatentPath(
-            path.points.repeat(1, 4, 1), path.end.repeat(4, 1), "by hand", {"seconds": 2.0}
+        path = replace(
+            path,
+            points=path.points.repeat(1, 4, 1),
+            end=path.end.repeat(4, 1),
+            info=PlannerInfo(seconds=2.0),
         )
         assert self.table(four=path)["four"]["seconds_per_path"] == 0.5
 
