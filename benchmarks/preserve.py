@@ -28,7 +28,7 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation.features import Classifier, train_classifier
 from latent_atlas.travel import Attribute, LatentPath, plan, preserve
-from latent_atlas.travel.constrained import kept
+from latent_atlas.travel.constrained import with_constraint_metrics
 from record import record
 
 FACE_ATTRIBUTES = ("glasses", "smile", "gender", "facial_hair", "skin")
@@ -127,8 +127,8 @@ def judged(
     frames = path.points[1:]
     same = seen(judge, atlas, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]) == classes
     constraint = Constraint.around(path.points[0], keep, 0.1)
-    measured = path.metrics | kept(path, constraint)
-    names = ("progress", "broken", "outside", "length_ratio", "distance_left")
+    measured = with_constraint_metrics(path.metrics, path.points, path.end, constraint).as_dict()
+    names = ("progress", "broken", "off_manifold", "length_ratio", "distance_left")
     return {
         "frames of A's class": same.float().mean().item(),
         "last frames of A's class": same[-1].float().mean().item(),

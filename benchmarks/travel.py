@@ -34,6 +34,7 @@ journey could do, in `EXACT_DIMENSIONS` dimensions. With --steps a learned map p
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,17 +64,18 @@ from latent_atlas.geometry.planes import Plane, fit_window, plane_through
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel import between_means
-from latent_atlas.travel.path import resample
+from latent_atlas.travel import Geodesic, Pullback, StringMethod, Walk
+from latent_atlas.travel.planners.base import Resources
 from latent_atlas.travel.planners.baselines import linear
+from latent_atlas.travel.polyline import resample
 from record import record
 
 ROWS = {
     **JOURNEYS,
-    "geodesic, strength 3": ("geodesic", {"strength": 3.0}),
-    "string": ("string", {}),
-    "string, temperature 1": ("string", {"temperature": 1.0}),
-    "pullback": ("pullback", {}),
+    "geodesic, strength 3": Geodesic(strength=3.0),
+    "string": StringMethod(),
+    "string, temperature 1": StringMethod(temperature=1.0),
+    "pullback": Pullback(),
 }
 EYES = ("classifier", "efficientnet")
 REAL, ON_THE_WAY = "real codes", "real codes nearest to the line"
@@ -154,11 +156,9 @@ def on_codes(
     rebuilt = atlas.decode(mine.means)
     reconstructions = features(rebuilt)
     start, end = mine.means[: 2 * given.pairs].chunk(2)  # the halves are in random order
-    rows = {row: ROWS[row] for row in given.rows}
-    have = between_means(atlas.codes["train"].means, held_out.means)
-    paths = plan_rows(
-        atlas.map, start, end, rows, frames=given.frames, generator=generator, decode=decode, **have
-    )
+    known = Resources(atlas.codes["train"].means, held_out.means, decode)
+    rows = {row: ROWS[row].completed(atlas.map, known) for row in given.rows}
+    paths = plan_rows(atlas.map, start, end, rows, frames=given.frames, generator=generator)
     manifold = manifold_of(reconstructions)
     inner = linear(start, end, given.frames)[1:-1].flatten(0, 1)
     table = {}
@@ -286,14 +286,11 @@ def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -
         row: ROWS[row] for row in given.rows if row != "pullback"
     }  # these worlds have no decoder
     rows |= {
-        row: (name, {**how, "alpha": EXACT_ALPHA})
-        for row, (name, how) in rows.items()
-        if name == "walk"
+        row: replace(how, alpha=EXACT_ALPHA) for row, how in rows.items() if isinstance(how, Walk)
     }
-    codes, numbers = world.sample(5_000, generator=generator), {}
-    planned = plan_rows(
-        density, start, end, rows, frames=given.frames, generator=generator, codes=codes
-    )
+    known, numbers = Resources(codes=world.sample(5_000, generator=generator)), {}
+    rows = {row: how.completed(density, known) for row, how in rows.items()}
+    planned = plan_rows(density, start, end, rows, frames=given.frames, generator=generator)
     for row, path in planned.items():
         # Whoever stops short has not shown a way: the rest is gone straight.
         arrived = torch.cat([path.points, path.end[None]])
@@ -305,9 +302,9 @@ def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -
             "nats under the best": lost.mean().item(),
             "nats under the best, 90 % quantile": lost.quantile(0.9).item(),
             "off_population": (log_probs < threshold).double().mean().item(),
-            "distance_left": path.metrics["distance_left"].mean().item(),
-            "length_ratio": path.metrics["length_ratio"].mean().item(),
-            "seconds_per_path": path.info["seconds"] / given.pairs,
+            "distance_left": path.metrics.distance_left.mean().item(),
+            "length_ratio": path.metrics.length_ratio.mean().item(),
+            "seconds_per_path": (path.info.seconds or 0) / given.pairs,
         }
     return {"best": best.mean().item(), "rows": numbers}
 

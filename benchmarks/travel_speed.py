@@ -24,9 +24,9 @@ from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import clusters, two_moons
 from latent_atlas.evaluation import Judge
 from latent_atlas.shapes import Points, Values
-from latent_atlas.travel import plan
-from latent_atlas.travel.path import resample
-from latent_atlas.travel.planners.geodesic import Geodesic, cost, geodesic
+from latent_atlas.travel import Geodesic, Walk, plan
+from latent_atlas.travel.planners.geodesic import cost
+from latent_atlas.travel.polyline import resample
 from record import record
 
 FRAMES = 17
@@ -64,14 +64,12 @@ def on_a_map(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     codes = world.sample(CODES, generator=generator)
     latent_map = LatentMap.fit(codes, steps=given.steps, generator=generator, warn=False)
     rows: dict[str, Planner] = {
-        "geodesic": lambda start, end: (
-            geodesic(latent_map, torch.stack([start, end]), frames=FRAMES).points
-        ),
+        "geodesic": lambda start, end: Geodesic().plan(latent_map, start, end, frames=FRAMES)[0],
         "walk, rule 2": lambda start, end: (
             plan(latent_map, start, end, "walk", frames=FRAMES).points
         ),
         "walk, arriving": lambda start, end: (
-            plan(latent_map, start, end, "walk", frames=FRAMES, arrive=True).points
+            plan(latent_map, start, end, Walk(arrive=True), frames=FRAMES).points
         ),
     }
     return {row: speeds(row, planner, world, given) for row, planner in rows.items()}
@@ -82,14 +80,11 @@ def on_the_plane(given: argparse.Namespace) -> dict[str, dict[str, float]]:
     world = two_moons()
     drawn = world.sample(20_000, generator=torch.Generator().manual_seed(given.seed))
     threshold = torch.quantile(world.log_prob(drawn), SHARE).item()
-    how = Geodesic(strength=STRENGTH)
+    how = Geodesic(strength=STRENGTH, threshold=threshold)
 
     def ours(start: Tensor, end: Tensor) -> Points:
         generator = torch.Generator().manual_seed(given.seed)
-        initial = torch.stack([start, end])
-        return geodesic(
-            world, initial, how, frames=FRAMES, threshold=threshold, generator=generator
-        ).points
+        return how.plan(world, start, end, frames=FRAMES, generator=generator)[0]
 
     rows: dict[str, Planner] = {
         "straight line": lambda start, end: plan(world, start, end, "linear", frames=FRAMES).points,

@@ -27,5 +27,5 @@ atlas = Atlas.wrap(images=images, encode=encode, decode=decode, generator=genera
 print(atlas.map.calibration.verdict())
 
 path = atlas.travel(images[0], images[1])
-print("a journey:", {name: round(values.item(), 3) for name, values in path.metrics.items()})
+print("a path:", path.numbers())
 print("its images:", tuple(path.strip().shape))

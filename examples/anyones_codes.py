@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 
 from latent_atlas import LatentMap
 from latent_atlas.sampling import draw
-from latent_atlas.travel import plan
+from latent_atlas.travel import Walk, plan
 
 codes = torch.tensor(
     PCA(8, whiten=True, random_state=0).fit_transform(load_digits().data), dtype=torch.float32
@@ -18,7 +18,7 @@ print(latent_map.calibration.verdict())
 print("typicality of three digits:", latent_map.typicality(codes[:3]).tolist())
 print("of their mean:", latent_map.typicality(codes.mean(0, keepdim=True)).tolist())
 
-path = plan(latent_map, codes[0], codes[1], "walk", arrive=True)
-print("a journey:", {name: round(values.item(), 3) for name, values in path.metrics.items()})
+path = plan(latent_map, codes[0], codes[1], Walk(arrive=True))
+print("a path:", path.numbers())
 draws = draw(latent_map, 100, generator=generator)
 print("100 new codes:", {name: round(value, 3) for name, value in draws.info.items()})

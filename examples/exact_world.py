@@ -10,7 +10,7 @@ import torch
 
 from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import arc
-from latent_atlas.travel import plan
+from latent_atlas.travel import Linear, Slerp, Walk, plan
 
 world = arc()
 exact_map = ExactRatio(world, StandardNormal(2))
@@ -20,14 +20,9 @@ start, end = (
 generator = torch.Generator().manual_seed(0)
 threshold = torch.quantile(world.log_prob(world.sample(10_000, generator=generator)), 0.05).item()
 
-for name, options in {
-    "linear": {},
-    "slerp": {},
-    "walk": {},
-    "walk, arriving": {"arrive": True},
-}.items():
-    path = plan(exact_map, start, end, name.split(",")[0], threshold=threshold, **options)
-    outside, left = path.metrics["outside"].item(), path.metrics["distance_left"].item()
+for planner in (Linear(), Slerp(), Walk(), Walk(arrive=True)):
+    path = plan(exact_map, start, end, planner, threshold=threshold)
+    off, left = path.metrics.off_manifold.item(), path.metrics.distance_left.item()
     print(
-        f"{name:15} {100 * outside:3.0f} % of frames outside, {100 * left:3.0f} % of the way left"
+        f"{planner}: {100 * off:.0f} % of frames off-manifold, {100 * left:.0f} % of the way left"
     )

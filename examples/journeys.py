@@ -4,41 +4,48 @@ The straight line goes through the void, and the walk cuts across it on its way 
 round with the least detour, whether it starts from the straight line or from a route over real codes.
 """
 
+from collections import Counter
+
 import torch
 
 from latent_atlas.density.toys import two_moons
-from latent_atlas.travel import plan, project, through_waypoints
+from latent_atlas.travel import (
+    Auto,
+    Geodesic,
+    Graph,
+    Linear,
+    Slerp,
+    Walk,
+    plan,
+    project,
+    through_waypoints,
+)
 
 world = two_moons(2)
 generator = torch.Generator().manual_seed(0)
 codes = world.sample(2_000, generator=generator)
-start, end = codes[:100].chunk(2)  # 50 journeys
+start, end = codes[:100].chunk(2)  # 50 paths
 threshold = torch.quantile(world.log_prob(codes), 0.05).item()
 
-planners = {
-    "linear": {},
-    "slerp": {},
-    "walk": {"arrive": True, "alpha": 0.01},
-    "geodesic": {},
-    "graph": {"codes": codes},
-    "auto": {"codes": codes},
-}
-for planner, options in planners.items():
-    path = plan(world, start, end, planner, threshold=threshold, generator=generator, **options)
-    numbers = {name: values.mean().item() for name, values in path.metrics.items()}
-    print(
-        f"{planner:9} {100 * numbers['outside']:5.1f} % of frames outside, {numbers['length_ratio']:.2f} × straight"
-    )
-
-shares = {
-    name: values.mean().item() for name, values in path.metrics.items() if name.startswith("by_")
-}
-print(
-    "auto chose",
-    ", ".join(f"{name.removeprefix('by_')} {100 * share:.0f} %" for name, share in shares.items()),
+planners = (
+    Linear(),
+    Slerp(),
+    Walk(arrive=True, alpha=0.01),
+    Geodesic(),
+    Graph(codes=codes),
+    Auto(codes=codes),
 )
+for planner in planners:
+    path = plan(world, start, end, planner, threshold=threshold, generator=generator)
+    off, length = path.metrics.off_manifold.mean().item(), path.metrics.length_ratio.mean().item()
+    print(f"{path.planner:9} {100 * off:5.1f} % of frames off-manifold, {length:.2f} × straight")
+
+chosen = Counter(path.info.chosen)
+print("auto chose", ", ".join(f"{name} {2 * count} %" for name, count in chosen.items()))
 
 round_trip = through_waypoints(world, codes[:4], frames=33, closed=True, threshold=threshold)
-print(f"a round trip by four codes: {100 * round_trip.metrics['outside'].item():.0f} % outside")
+print(
+    f"a round trip by four codes: {100 * round_trip.metrics.off_manifold.item():.0f} % off-manifold"
+)
 climb = project(world, torch.tensor([[3.0, 3.0]]), threshold)
 print(f"from (3, 3) it is {climb.moved.item():.2f} to the population")

@@ -10,7 +10,7 @@ from latent_atlas.config import BOUNDARIES, MapConfig
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, arc
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.travel import PLANNERS, plan
+from latent_atlas.travel import PLANNERS, Planner, plan
 
 
 class ByAutograd(Density):
@@ -128,6 +128,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pullback": {"decode": lambda z: 3 * z},
     "auto": {"codes": mixture().sample(60, generator=torch.Generator().manual_seed(2))},
 }
+
+
+def planner_of(name: str, settings: dict[str, dict[str, Any]]) -> Planner:
+    """The planner of that name with its settings."""
+    return PLANNERS[name](**settings.get(name, {}))
+
+
 each_planner = pytest.mark.parametrize("planner", PLANNERS)
 
 
@@ -137,16 +144,14 @@ def test_a_journey_has_its_ends_and_its_frames(
     density: Density, planner: str, generator: torch.Generator
 ) -> None:
     start, end = mixture().sample(4, generator=generator).chunk(2)
-    path = plan(
-        density, start, end, planner, frames=6, generator=generator, **SETTINGS.get(planner, {})
-    )
+    path = plan(density, start, end, planner_of(planner, SETTINGS), frames=6, generator=generator)
     assert path.points.shape == (6, 2, 3)
     assert path.points.dtype == start.dtype
     assert not path.points.requires_grad
     assert path.points.isfinite().all()
     assert torch.equal(path.points[0], start)
     torch.testing.assert_close(path.points[-1], end, atol=1e-6 if planner == "walk" else 0, rtol=0)
-    assert all(values.shape == (2,) for values in path.metrics.values())
+    assert all(values.shape == (2,) for values in path.metrics.as_dict().values())
 
 
 @each_density
@@ -157,8 +162,8 @@ def test_a_journey_is_the_same_whoever_asks(
     start, end = mixture().sample(4, generator=generator).chunk(2)
 
     def points() -> torch.Tensor:
-        asked = {"frames": 6, "generator": _seeded(), **SETTINGS.get(planner, {})}
-        return plan(density, start, end, planner, **asked).points
+        how = planner_of(planner, SETTINGS)
+        return plan(density, start, end, how, frames=6, generator=_seeded()).points
 
     expected = points()
     with torch.no_grad():
@@ -173,12 +178,19 @@ def test_a_journey_does_not_depend_on_the_others_in_its_batch(
 ) -> None:
     codes = arc().sample(200, generator=generator)
     start, end = codes[:8].chunk(2)
-    settings = {"walk": {"tolerance": 0.0, "steps": 50}, "pullback": {"decode": lambda z: 3 * z}}
+    settings: dict[str, dict[str, Any]] = {
+        "walk": {"tolerance": 0.0, "steps": 50},
+        "pullback": {"decode": lambda z: 3 * z},
+    }
     settings |= {"graph": {"codes": codes[8:]}, "auto": {"codes": codes[8:]}}
-    together = plan(arc(), start, end, planner, threshold=0.0, **settings.get(planner, {}))
-    alone = plan(arc(), start[1], end[1], planner, threshold=0.0, **settings.get(planner, {}))
+    settings |= {
+        name: {"threshold": 0.0, **settings.get(name, {})} for name in ("geodesic", "graph", "auto")
+    }
+    how = planner_of(planner, settings)
+    together = plan(arc(), start, end, how, threshold=0.0)
+    alone = plan(arc(), start[1], end[1], how, threshold=0.0)
     torch.testing.assert_close(together.points[:, 1:2], alone.points, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(together.metrics["length_ratio"][1:2], alone.metrics["length_ratio"])
+    torch.testing.assert_close(together.metrics.length_ratio[1:2], alone.metrics.length_ratio)
 
 
 @each_planner
@@ -190,14 +202,13 @@ def test_a_journey_turns_with_the_world(planner: str, generator: torch.Generator
     codes = world.sample(200, generator=generator)
     before = {
         "pullback": {"decode": lambda z: 3 * z},
-        "graph": {"codes": codes},
-        "auto": {"codes": codes},
+        "geodesic": {"threshold": 0.0},
+        "graph": {"codes": codes, "threshold": 0.0},
+        "auto": {"codes": codes, "threshold": 0.0},
     }
-    after = before | {name: {"codes": codes @ turn} for name in ("graph", "auto")}
-    path = plan(world, start, end, planner, threshold=0.0, **before.get(planner, {})).points
-    again = plan(
-        turned, start @ turn, end @ turn, planner, threshold=0.0, **after.get(planner, {})
-    ).points
+    after = before | {name: {"codes": codes @ turn, "threshold": 0.0} for name in ("graph", "auto")}
+    path = plan(world, start, end, planner_of(planner, before)).points
+    again = plan(turned, start @ turn, end @ turn, planner_of(planner, after)).points
     torch.testing.assert_close(again, path @ turn, atol=1e-3, rtol=1e-3)
 
 

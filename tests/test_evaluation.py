@@ -1,5 +1,7 @@
 """Numbers against closed forms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,8 @@ from latent_atlas.evaluation import (
     travel_table,
 )
 from latent_atlas.evaluation.features import train_classifier
-from latent_atlas.travel import LatentPath
+from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
+from latent_atlas.travel.planners.base import Resources
 
 
 def test_frechet_distance_of_two_gaussians_is_the_closed_form() -> None:
@@ -93,7 +96,8 @@ class TestManifold:
 def path_of(*frames: float, end: float | None = None) -> LatentPath:
     """One journey on a line."""
     points = torch.tensor(frames)[:, None, None]
-    return LatentPath(points, points[-1] if end is None else torch.tensor([[end]]), "by hand")
+    there = points[-1] if end is None else torch.tensor([[end]])
+    return LatentPath(points, there, "by hand", PlannerInfo(), PathMetrics(*torch.zeros(5, 1)))
 
 
 class TestJudge:
@@ -132,12 +136,15 @@ def test_every_row_is_planned_between_the_same_codes_and_says_how_long_it_took()
     start, end = torch.tensor([[-2.0, 0.0], [0.0, 1.0]]), torch.tensor([[2.0, 0.5], [1.0, 2.0]])
     world, generator = two_clusters(2, 4.0), torch.Generator().manual_seed(0)
     codes = world.sample(50, generator=generator)
-    paths = plan_rows(world, start, end, frames=5, generator=generator, codes=codes)
+    rows = {
+        row: planner.completed(world, Resources(codes=codes)) for row, planner in JOURNEYS.items()
+    }
+    paths = plan_rows(world, start, end, rows, frames=5, generator=generator)
     assert list(paths) == list(JOURNEYS)
     for path in paths.values():
         assert path.points.shape == (5, 2, 2)
         assert torch.equal(path.points[0], start)
-        assert path.info["seconds"] > 0
+        assert path.info.seconds > 0
 
 
 class TestTable:
@@ -160,9 +167,8 @@ class TestTable:
         )
 
     def test_numbers_follow_their_definitions(self) -> None:
-        path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0).with_metrics(
-            {"length_ratio": torch.tensor([1.25])}
-        )
+        path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0)
+        path = replace(path, metrics=replace(path.metrics, length_ratio=torch.tensor([1.25])))
         row = self.table(there=path)["there"]
         assert row["off_population normal"] == 0.5
         assert row["precision"] == 1
@@ -192,8 +198,11 @@ class TestTable:
 
     def test_seconds_are_shared_by_the_journeys(self) -> None:
         path = path_of(0.0, 0.5, 1.0, 0.5)
-        path = LatentPath(
-            path.points.repeat(1, 4, 1), path.end.repeat(4, 1), "by hand", {"seconds": 2.0}
+        path = replace(
+            path,
+            points=path.points.repeat(1, 4, 1),
+            end=path.end.repeat(4, 1),
+            info=PlannerInfo(seconds=2.0),
         )
         assert self.table(four=path)["four"]["seconds_per_path"] == 0.5
 

@@ -363,7 +363,7 @@ def frames_of(path: Path) -> np.ndarray:
 def cost_of(points: torch.Tensor, atlas: Atlas, options: dict[str, Any]) -> float:
     """What the geodesic planner lowers, of a path (frames, d)."""
     with torch.no_grad():
-        return action(points[:, None], atlas.map, options["floor"], options["strength"]).item()
+        return action(points[:, None], atlas.map, options["threshold"], options["strength"]).item()
 
 
 def test_the_page_works_from_a_host_of_files_alone(

@@ -1,17 +1,18 @@
 """Planners made of others: routes over real codes that are shortened, and the best of several for each journey."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.toys import GaussianMixture, arc, ring, two_clusters
-from latent_atlas.travel import PLANNERS, plan, understood
-from latent_atlas.travel.path import resample
-from latent_atlas.travel.planners.geodesic import Geodesic, action
-from latent_atlas.travel.planners.knn_graph import Graph
+from latent_atlas.travel import Auto, Geodesic, Graph, Linear, Planner, plan
+from latent_atlas.travel.planners.base import Resources
+from latent_atlas.travel.planners.geodesic import action
+from latent_atlas.travel.polyline import resample
 
 RING = ring(2)
 FLOOR = -4.0
@@ -27,18 +28,20 @@ def opposite(generator: torch.Generator, count: int = 12) -> tuple[Tensor, Tenso
     return start, -start + 0.1 * torch.randn(count, 2, generator=generator)
 
 
-def test_a_refined_route_is_never_dearer_than_the_route(generator: torch.Generator) -> None:
+def test_a_refined_route_is_never_costlier_than_the_route(generator: torch.Generator) -> None:
     start, end = opposite(generator)
-    settings = {"codes": codes(generator), "threshold": FLOOR, "frames": 33}
-    route = plan(RING, start, end, "graph", refine=False, **settings)
-    refined = plan(RING, start, end, "graph", nodes=33, **settings)
+    planner = Graph(codes=codes(generator), threshold=FLOOR, nodes=33)
+    route = plan(RING, start, end, replace(planner, refine=False), frames=33)
+    refined = plan(RING, start, end, planner, frames=33)
     raw, short = (
         action(path.points, RING, FLOOR, Geodesic().strength) for path in (route, refined)
     )
     assert (short <= raw * (1 + 1e-5)).all()
-    assert "converged" not in route.metrics
-    assert route.info["codes"] == refined.info["codes"] == 400
-    assert (refined.metrics["length_ratio"] < route.metrics["length_ratio"]).all()
+    assert route.info.converged is None
+    assert route.info.graph == refined.info.graph
+    assert route.info.graph is not None
+    assert route.info.graph.codes == 400
+    assert (refined.metrics.length_ratio < route.metrics.length_ratio).all()
 
 
 def hairpin() -> GaussianMixture:
@@ -57,47 +60,48 @@ def test_a_route_finds_the_way_round_that_a_local_gradient_does_not_see(
 ) -> None:
     world, start, end = hairpin(), torch.tensor([-3.0, 0.0]), torch.tensor([3.0, 0.0])
     known = world.sample(400, generator=generator)
-    settings = {"threshold": -4.0, "widths": (0.0,), "strength": 3.0}
-    local = plan(world, start, end, "geodesic", **settings)
-    over_codes = plan(world, start, end, "graph", codes=known, **settings)
-    assert local.metrics["outside"].item() > 0.5
-    assert over_codes.metrics["outside"].item() == 0
-    best = plan(world, start, end, "auto", codes=known, **settings)
-    assert best.metrics["by_graph"].item() == 1
+    settings: dict[str, Any] = {"threshold": -4.0, "widths": (0.0,), "strength": 3.0}
+    local = plan(world, start, end, Geodesic(**settings), threshold=-4.0)
+    over_codes = plan(world, start, end, Graph(codes=known, **settings), threshold=-4.0)
+    assert local.metrics.off_manifold.item() > 0.5
+    assert over_codes.metrics.off_manifold.item() == 0
+    best = plan(world, start, end, Auto(codes=known, **settings), threshold=-4.0)
+    assert best.info.chosen == ("graph",)
     torch.testing.assert_close(best.points, over_codes.points)
 
 
 def test_auto_is_as_good_as_the_best_of_its_candidates(generator: torch.Generator) -> None:
     start, end = opposite(generator)
-    options = {"codes": codes(generator), "widths": (0.0,), "strength": 3.0}
-    best = plan(RING, start, end, "auto", threshold=FLOOR, **options)
-    names = ("linear", "geodesic", "graph")
-    others = [
-        plan(RING, start, end, name, threshold=FLOOR, **understood(name, options)) for name in names
+    settings: dict[str, Any] = {"threshold": FLOOR, "widths": (0.0,), "strength": 3.0}
+    known = codes(generator)
+    best = plan(RING, start, end, Auto(codes=known, **settings))
+    planners = (Linear(), Geodesic(**settings), Graph(codes=known, **settings))
+    others = {planner.name: plan(RING, start, end, planner) for planner in planners}
+    actions = [
+        action(resample(path.points, 129), RING, FLOOR, 3.0) for path in (best, *others.values())
     ]
-    actions = [action(resample(path.points, 129), RING, FLOOR, 3.0) for path in (best, *others)]
     assert (actions[0] <= 1.01 * torch.stack(actions[1:]).min(dim=0).values).all()
-    by = torch.stack([best.metrics[f"by_{name}"] for name in names])
-    assert torch.equal(by.sum(dim=0), torch.ones(12))
-    for taken, path in zip(by, others, strict=True):
-        torch.testing.assert_close(best.points[:, taken == 1], path.points[:, taken == 1])
+    assert best.info.chosen is not None
+    assert len(best.info.chosen) == 12
+    for number, name in enumerate(best.info.chosen):
+        torch.testing.assert_close(best.points[:, number], others[name].points[:, number])
 
 
 def test_auto_goes_straight_where_nothing_is_gained_by_not_doing_so() -> None:
     start, end = torch.tensor([[-2.2, 0.0]]), torch.tensor([[-1.8, 0.1]])
-    path = plan(two_clusters(2, 4.0), start, end, "auto", threshold=-6.0)
-    assert path.metrics["by_linear"].item() == 1
-    assert "by_graph" not in path.metrics  # there were no codes
+    path = plan(two_clusters(2, 4.0), start, end, Auto(threshold=-6.0))
+    assert path.info.chosen == ("linear",)
+    assert path.info.graph is None  # there were no codes
     torch.testing.assert_close(path.points, plan(two_clusters(2, 4.0), start, end, "linear").points)
 
 
 def test_auto_is_planned_as_finely_whatever_the_frames(generator: torch.Generator) -> None:
     start, end = arc().sample(6, generator=generator).chunk(2)
     fine, coarse = (
-        plan(arc(), start, end, "auto", threshold=-3.0, frames=frames) for frames in (17, 3)
+        plan(arc(), start, end, Auto(threshold=-3.0), frames=frames) for frames in (17, 3)
     )
     torch.testing.assert_close(coarse.points[1], resample(fine.points, 3)[1])
-    assert torch.equal(coarse.metrics["by_linear"], fine.metrics["by_linear"])
+    assert coarse.info.chosen == fine.info.chosen
 
 
 def test_without_a_floor_the_codes_say_where_the_population_ends(
@@ -111,14 +115,9 @@ def test_without_a_floor_the_codes_say_where_the_population_ends(
 
     start, end, known = *opposite(generator), codes(generator)
     threshold = torch.quantile(RING.log_prob(known), 0.2).item()
-    for planner in ("graph", "auto"):
-        bare = plan(Bare(), start, end, planner, codes=known)
-        told = plan(Bare(), start, end, planner, codes=known, threshold=threshold)
-        torch.testing.assert_close(bare.points, told.points)
-        others = known + torch.tensor([0.0, 0.5])
-        floor_of_others = torch.quantile(RING.log_prob(others), 0.2).item()
-        bare = plan(Bare(), start, end, planner, codes=known, population=others)
-        told = plan(Bare(), start, end, planner, codes=known, threshold=floor_of_others)
+    for kind in (Graph, Auto):
+        bare = plan(Bare(), start, end, kind(codes=known))
+        told = plan(Bare(), start, end, kind(codes=known, threshold=threshold))
         torch.testing.assert_close(bare.points, told.points)
 
 
@@ -137,37 +136,10 @@ def test_codes_where_the_density_is_zero_are_gone_round() -> None:
         Wall(),
         torch.tensor([-2.0, 0.0]),
         torch.tensor([2.0, 0.0]),
-        "graph",
-        codes=grid,
-        refine=False,
+        Graph(codes=grid, refine=False, threshold=-1.0),
         threshold=-1.0,
     )
-    assert path.metrics["outside"].item() == 0
-
-
-@pytest.mark.parametrize("planner", PLANNERS)
-def test_a_planner_s_options_are_told_apart(planner: str) -> None:
-    every = {
-        "alpha": 1.0,
-        "strength": 2.0,
-        "codes": None,
-        "population": None,
-        "decode": None,
-        "neighbours": 3,
-    }
-    expected = {
-        "linear": set(),
-        "slerp": set(),
-        "walk": {"alpha"},
-        "geodesic": {"population", "strength"},
-        "string": set(),
-        "graph": {"codes", "population", "strength", "neighbours"},
-        "pullback": {"decode"},
-        "auto": {"codes", "population", "strength", "neighbours"},
-    }
-    assert set(understood(planner, every)) == expected[planner]
-    assert understood("teleport", every) == {}
-    assert PLANNERS["graph"].options["neighbours"] == Graph().neighbours
+    assert path.metrics.off_manifold.item() == 0
 
 
 def test_the_floor_is_that_of_the_codes_that_are_travelled_between(
@@ -180,9 +152,13 @@ def test_the_floor_is_that_of_the_codes_that_are_travelled_between(
     means[:, 2:] = 0
     start, end = torch.zeros(2, 64)
     start[0], end[0] = 1.5, -1.5
+    planners: tuple[Planner, Planner] = (
+        Geodesic(),
+        Geodesic(share=0.4).completed(world, Resources(held_out=means)),
+    )
     by_draws, by_means = (
-        plan(world, start, end, generator=generator, **given).metrics["length_ratio"].item()
-        for given in ({}, {"population": means})
+        plan(world, start, end, planner, generator=generator).metrics.length_ratio.item()
+        for planner in planners
     )
     assert by_draws < 1.1
     assert by_means > 1.3

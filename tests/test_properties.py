@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes.registry import AttributeSet
 from latent_atlas.errors import UserError
-from latent_atlas.travel import AttributeSet, ClassProbe, Direction, Function
+from latent_atlas.travel import ClassProbe, Direction, Function
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
-from latent_atlas.travel import OFF_MANIFOLD_SHARE
+from latent_atlas.travel import Walk
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 from web_server import arrays, client_of, facts, tiny_atlas
 
 LEFT, RIGHT = [-1.2, 0.0, 0.0], [1.2, 0.1, 0.0]
@@ -208,8 +209,8 @@ def test_journeys_are_the_atlases(client: TestClient) -> None:
         close(given[f"{planner}/points"], path.points[:, 0])
         assert (given[f"{planner}/images"] == bytes_of(path.strip())).all()
         close(given[f"{planner}/log_prob"], atlas.map.log_prob(path.points[:, 0]).detach())
-        assert told[planner]["metrics"]["lowest"] == pytest.approx(
-            path.metrics["lowest"][0].item(), rel=1e-4
+        assert told[planner]["metrics"]["lowest_log_prob"] == pytest.approx(
+            path.metrics.lowest_log_prob[0].item(), rel=1e-4
         )
     assert told["linear"]["converged"] is None
     assert given["geodesic/log_prob"].min() > given["linear/log_prob"].min() - 1e-3
@@ -224,7 +225,7 @@ def test_settings_reach_the_planner(client: TestClient) -> None:
     }
     given = arrays(client.post("/api/travel", json=body))["walk/points"]
     path = tiny_atlas().travel(
-        [torch.tensor(LEFT), torch.tensor(RIGHT)], None, "walk", frames=5, steps=3
+        [torch.tensor(LEFT), torch.tensor(RIGHT)], None, Walk(steps=3), frames=5
     )
     close(given, path.points[:, 0])
 

@@ -29,7 +29,7 @@ def test_the_map_knows_that_grey_is_outside(generator: torch.Generator) -> None:
     red, cyan = torch.tensor([2.2, 0, 0, 0, 0, 0]), torch.tensor([-2.2, 0, 0, 0, 0, 0])
     line = atlas.travel(red, cyan, "linear", frames=9)
     route = atlas.travel(red, cyan, "geodesic", frames=9)
-    assert line.metrics["lowest"] < atlas.map.threshold(0.05) < route.metrics["lowest"]
+    assert line.metrics.lowest_log_prob < atlas.map.threshold(0.05) < route.metrics.lowest_log_prob
     z = population().sample(1_000, generator=generator)
     gaussian = torch.distributions.MultivariateNormal(z.mean(dim=0), torch.cov(z.T))
     learned, exact, rival = (

@@ -28,10 +28,11 @@ from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
 from latent_atlas.sampling.target import Samples
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel.ascent import project
-from latent_atlas.travel.interpolate import journey
+from latent_atlas.travel.interpolate import interpolate
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, measure
-from latent_atlas.travel.path import LatentPath
-from latent_atlas.travel.planners.base import between_means, understood
+from latent_atlas.travel.path import LatentPath, PlannerInfo
+from latent_atlas.travel.planners.base import Planner, Resources
+from latent_atlas.travel.planners.registry import planner_of
 from latent_atlas.travel.random_walk import random_walk
 from latent_atlas.travel.traversal import traverse
 
@@ -169,104 +170,149 @@ class Atlas:
         self,
         start: Tensor | Sequence[Tensor],
         end: Tensor | None = None,
-        planner: str = "geodesic",
+        planner: str | Planner = "geodesic",
         *,
         frames: int = 17,
         closed: bool = False,
         preserve: Attribute | str | Sequence[Attribute | str] = (),
+        within: float | Sequence[float] = 0.1,
         pace: str = "latent",
         features: Function | None = None,
         images: bool = True,
         generator: torch.Generator | None = None,
-        **options: Any,
     ) -> LatentPath:
-        """Journey between images or codes, single or batched, with its frames decoded where there is a model.
+        """Plan paths between images or codes, single or batched, and decode their frames.
 
         Arguments:
-            start, end: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,). Without an end, `start` is
-                the two or more stops of the journey, one after the other.
-            planner, frames, closed, **options: As for `travel.plan` and `travel.tour`. A graph is of the codes that the
-                map has learned from, and a pullback of this atlas's decoder, unless others are given.
-            preserve: What of the start to keep, each an attribute or a name in `properties`; the option `within`
-                says how far it may move, as for `travel.preserve`.
-            pace: "latent", frames at equal distances in Z, or "perceived", at equal distances in features.
-            features: Of images, (n, c, h, w) to (n, f), for the pace; by default their pixels.
-            images: Whether to decode the frames; without, a route is there sooner.
-            generator: Of planners that draw; by default one that always draws the same.
+            start, end: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,). Without
+                an end, `start` is the two or more waypoints of the paths, one after the other.
+            planner: A planner such as `Geodesic(strength=3.0)`, or a name in `travel.PLANNERS`,
+                completed by `Atlas.planner`.
+            frames: Points of each path, both ends included; 2 or more.
+            closed: Whether to return to the first waypoint.
+            preserve: What of the start to keep, each an attribute or a name in `properties`.
+            within: How far each may move, in its own unit, as for `travel.preserve`.
+            pace: "latent", frames at equal distances in Z, or "perceived", at equal distances in
+                features.
+            features: Of images, (n, c, h, w) to (n, f), for the pace; None is their pixels.
+            images: Whether to decode the frames.
+            generator: Of planners that draw; None always draws the same.
 
         Raises:
-            UserError: there is no such journey, or no model to perceive it by.
+            UserError: as for `travel.plan`, `travel.through_waypoints` and `travel.preserve`, or
+                there is no model for a perceived pace.
         """
-        have = between_means(*(self.codes[part].means for part in ("train", "held_out")))
-        path = journey(
+        path = interpolate(
             self.map,
             self._coding.stops(start, end),
-            planner,
+            self.planner(planner),
             frames=frames,
             closed=closed,
             keep=self.properties.chosen(preserve),
+            within=within,
             features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
-            **(understood(planner, have | {"decode": self._coding.differentiable}) | options),
         )
         return self._decoded(path) if images else path
+
+    def planner(self, planner: str | Planner) -> Planner:
+        """A planner, completed with what it lacks and the atlas has.
+
+        A geodesic's threshold is of held-out means, a graph is of the codes that the map was fitted
+        to, and a pullback is of the decoder.
+
+        Raises:
+            UserError: there is no planner of that name.
+        """
+        train, held_out = (self.codes[part].means for part in ("train", "held_out"))
+        decode = None if self.model is None else self._coding.differentiable
+        return planner_of(planner).completed(self.map, Resources(train, held_out, decode))
 
     def traverse(
         self,
         start: Tensor,
         attribute: Attribute | str | Tensor,
         *,
+        by: float | None = None,
+        to: float | None = None,
         keep: Attribute | str | Sequence[Attribute | str] = (),
-        **options: Any,
+        within: float | Sequence[float] = 0.1,
+        frames: int = 17,
+        steps: int = 4,
+        threshold: float | None = None,
     ) -> LatentPath:
-        """Journey from images or codes along an attribute, with its frames decoded.
+        """Traverse an attribute from images or codes, and decode the frames.
 
         Arguments:
             start: As for `travel`.
             attribute: What to change, or its name in `properties`; or a direction (d,).
-            keep: What to leave alone, each an attribute or a name.
-            **options: As for `travel.along`, `by` or `to` among them.
+            keep: What to keep, each an attribute or a name.
+            by, to, within, frames, steps, threshold: As for `travel.traverse`.
         """
         followed = self.properties[attribute] if isinstance(attribute, str) else attribute
-        kept = self.properties.chosen(keep)
-        return self._decoded(
-            traverse(self.map, self._coding.codes(start), followed, keep=kept, **options)
+        path = traverse(
+            self.map,
+            self._coding.codes(start),
+            followed,
+            by=by,
+            to=to,
+            keep=self.properties.chosen(keep),
+            within=within,
+            frames=frames,
+            steps=steps,
+            threshold=threshold,
         )
+        return self._decoded(path)
 
     def random_walk(
-        self, start: Tensor, *, generator: torch.Generator | None = None, **options: Any
+        self,
+        start: Tensor,
+        *,
+        frames: int = 17,
+        stride: int = 10,
+        width: float = 0.0,
+        tuning: int = 200,
+        threshold: float | None = None,
+        generator: torch.Generator | None = None,
     ) -> LatentPath:
-        """Wander through the population around images or codes, with the frames decoded.
+        """Walk at random through the population around images or codes, and decode the frames.
 
         Arguments:
             start: As for `travel`.
-            generator: Source of all randomness; by default another one each time.
-            **options: As for `travel.explore`.
+            frames, stride, width, tuning, threshold: As for `travel.random_walk`.
+            generator: Source of all randomness; None is another one each time.
         """
-        return self._decoded(
-            random_walk(
-                self.map, self._coding.codes(start), generator=self._given(generator), **options
-            )
+        path = random_walk(
+            self.map,
+            self._coding.codes(start),
+            frames=frames,
+            stride=stride,
+            width=width,
+            tuning=tuning,
+            threshold=threshold,
+            generator=self._given(generator),
         )
+        return self._decoded(path)
 
     def project(self, places: Tensor, share: float = OFF_MANIFOLD_SHARE) -> LatentPath:
-        """Bring images or codes from outside the population to its edge, decoded where they were and where they are.
+        """Project off-manifold images or codes to a density threshold, and decode both.
 
         Arguments:
             places: As `start` for `travel`.
-            share: Of held-out real codes that is less likely than the edge, in (0, 1): 0.5 makes a place typical.
+            share: Of held-out real codes that lie below the threshold, in (0, 1): 0.5 makes a code
+                typical.
 
         Returns:
-            Paths of two frames, with `moved`, a distance, and `converged`, 1 or 0, as `travel.project` says.
+            Paths of two frames, from the code to its projection, with the metric `moved`.
         """
         before, threshold = self._coding.codes(places), self.map.threshold(share)
-        climb = project(self.map, before, threshold)
-        path = LatentPath(torch.stack([before, climb.points]), climb.points, "uphill")
-        measured = measure(path, self.map, threshold) | {
-            "moved": climb.moved,
-            "converged": climb.converged.to(before),
-        }
-        return self._decoded(path.with_metrics(measured))
+        found = project(self.map, before, threshold)
+        points = torch.stack([before, found.points])
+        metrics = measure(points, found.points, self.map, threshold)
+        info = PlannerInfo(found.converged, int(found.steps.max()))
+        return self._decoded(
+            LatentPath(points, found.points, "project", info, replace(metrics, moved=found.moved))
+        )
 
     def sample(self, n: int, sampler: str = "auto", **wishes: Any) -> Images:
         """Draw `n` new images from where the population is, shape (n, c, h, w), as `draw` draws codes."""
@@ -303,12 +349,19 @@ class Atlas:
             options["where"] = self.properties.log_weight(where)
         return draw(self.map, n, sampler, generator=generator, **options)
 
-    def geometry(self, *, generator: torch.Generator | None = None, **options: Any) -> Geometry:
-        """Whether Z is easy to handle: dense, continuous, locally Euclidean, as held-out codes show.
+    def geometry(
+        self,
+        *,
+        features: Function | None = None,
+        feature_name: str | None = None,
+        samples: int = 256,
+        generator: torch.Generator | None = None,
+    ) -> Geometry:
+        """Measure on held-out codes whether Z is dense, continuous and locally Euclidean.
 
         Arguments:
-            generator: Source of all randomness; by default one that always draws the same.
-            **options: As for `geometry.measure`, `features` and `samples` among them.
+            features, feature_name, samples: As for `geometry.measure`.
+            generator: Source of all randomness; None always draws the same.
 
         Raises:
             UserError: there is no model, or the map has no density.
@@ -320,8 +373,10 @@ class Atlas:
             codes.means,
             codes.log_variances,
             threshold=self.map.threshold(OFF_MANIFOLD_SHARE),
+            features=features,
+            feature_name=feature_name,
+            samples=samples,
             generator=generator or torch.Generator(self.device).manual_seed(0),
-            **options,
         )
 
     def score(

@@ -29,7 +29,7 @@ class Attribute(ABC):
 
     @abstractmethod
     def values(self, latents: Latents) -> AttributeValues:
-        """a(z) of each code, shape (n, k), differentiable in `latents`, each row depending on its own code only."""
+        """a(z) of each code, shape (n, k), differentiable; each row depends on its own code only."""
 
     def slopes(self, latents: Latents) -> Slopes:
         """grad a_i(z), shape (n, k, d), detached; by autograd unless a closed form is given.
@@ -55,7 +55,7 @@ class Attribute(ABC):
 
     @torch.no_grad()
     def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
-        """Between which values a journey from z_A keeps this attribute: a(z_A) ± tolerance, each (n, k)."""
+        """The bounds within which a path from z_A keeps this attribute: a(z_A) ± tolerance, (n, k)."""
         values = self.values(start)
         return values - tolerance, values + tolerance
 
@@ -111,7 +111,7 @@ class Function(Attribute):
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], name: str = "function") -> None:
-        """Arguments: function maps codes (n, d) to (n,) or (n, k), each row on its own, by torch operations."""
+        """Arguments: function maps codes (n, d) to (n,) or (n, k), row by row, differentiably."""
         self.function = function
         self.name = name
 
@@ -131,7 +131,7 @@ class Function(Attribute):
 
 
 class LogDensity(Attribute):
-    """a(z) = log q(z) in nats: to be in the population is an attribute that is bounded from below."""
+    """a(z) = log q(z) in nats: to be on the manifold is an attribute bounded from below."""
 
     name = "log q"
 

@@ -1,4 +1,4 @@
-"""Attributes within bounds: the set C of allowed codes, its tangent space, and the way back into it."""
+"""Attributes within bounds: the set C of allowed codes, its tangent space, and retraction to it."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ INSET = 1e-3  # how far inside its bound a value is brought back to, in units of
 LEAST = 1e-6  # damping of a retraction: its steps are this much shorter than Newton's
 PASSES = 3  # rounds in which values join those that a step keeps in their bounds
 STALLED = 1e8  # damping at which it is given up
-STRIDE = 1.0  # longest step of a retraction in the units of the codes: slopes say little of what is further away
+# Longest step of a retraction in units of the codes: a linear model is invalid further away.
+STRIDE = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,8 @@ class Constraint:
 
     Attributes:
         attributes: The a_i, k values in all.
-        lower, upper: Shape (n, k), a row for each code, or (1, k), one for all; infinite where there is no bound.
+        lower, upper: Shape (n, k), a row for each code, or (1, k), one for all; infinite where
+            there is no bound.
     """
 
     attributes: tuple[Attribute, ...]
@@ -37,7 +39,7 @@ class Constraint:
     def around(
         cls, start: Latents, attributes: Sequence[Attribute], tolerance: float | Sequence[float]
     ) -> "Constraint":
-        """What journeys from `start` keep: of most attributes a(z_A) ± tolerance, of a class its log-odds.
+        """What paths from `start` keep: a(z_A) ± tolerance of most attributes, the log-odds of a class.
 
         Arguments:
             start: z_A, shape (n, d).
@@ -79,7 +81,7 @@ class Constraint:
         return Constraint(self.attributes, self.lower[rows], self.upper[rows])
 
     def repeat(self, frames: int) -> "Constraint":
-        """The bounds of n journeys for all of their frames, in the order of `points.flatten(0, 1)`."""
+        """The bounds of n paths for all of their frames, in the order of `points.flatten(0, 1)`."""
         return Constraint(
             self.attributes, self.lower.repeat(frames, 1), self.upper.repeat(frames, 1)
         )
@@ -93,7 +95,7 @@ class Constraint:
 
     @property
     def unit(self) -> Tensor:
-        """What a violation is measured in, shape as the bounds: half the width between them, 1 where one is missing."""
+        """The unit of a violation, shaped as the bounds: half their distance, 1 where one is missing."""
         half = (self.upper - self.lower) / 2
         return torch.where(half.isfinite(), half, 1.0)
 
@@ -111,7 +113,7 @@ class Constraint:
         return torch.cat([attribute.slopes(latents) for attribute in self.attributes], dim=1)
 
     def violation(self, values: AttributeValues) -> AttributeValues:
-        """How far values a(z) are above their upper bound (positive) or under their lower one (negative), (n, k)."""
+        """How far values a(z) are above their upper bound, or (negative) below the lower one, (n, k)."""
         return (values - self.upper).clamp_min(0) - (self.lower - values).clamp_min(0)
 
     @torch.no_grad()
@@ -121,7 +123,7 @@ class Constraint:
 
     @torch.no_grad()
     def drifts(self, points: Points, count: int | None = None) -> dict[str, Values]:
-        """Largest |a(z_k) - a(z_0)| over frames, (n,), under "drift NAME" for the first `count` attributes, or all.
+        """Largest |a(z_k) - a(z_0)| over frames, (n,), by name, of the first `count` attributes.
 
         Of an attribute with several values, those that have bounds count.
         """
@@ -131,18 +133,16 @@ class Constraint:
             values = attribute.values(points.flatten(0, 1)).unflatten(0, points.shape[:2])
             bounded = self.bounded[:, column : column + values.shape[2]]
             column += values.shape[2]
-            numbers[f"drift {attribute.name}"] = ((values - values[0]).abs() * bounded).amax(
-                dim=(0, 2)
-            )
+            numbers[attribute.name] = ((values - values[0]).abs() * bounded).amax(dim=(0, 2))
         return numbers
 
     def held(self, latents: Latents) -> Slopes:
-        """The gradients of the values that lie between two bounds, 0 in place of the others, shape (n, k, d)."""
+        """The gradients of the values between two bounds, 0 in place of the others, (n, k, d)."""
         return self.slopes(latents) * (self.upper - self.lower).isfinite()[..., None]
 
 
 def tangent(slopes: Slopes, vectors: Latents) -> Latents:
-    """P v = v - J⁺ J v: what is left of each vector orthogonal to the gradients J (n, k, d), shape (n, d)."""
+    """P v = v - J⁺ J v: the part of each vector orthogonal to the gradients J (n, k, d), (n, d)."""
     across = torch.linalg.pinv(slopes) @ (slopes @ vectors[..., None])
     return vectors - across[..., 0]
 
@@ -153,7 +153,8 @@ class Retraction:
 
     Attributes:
         points: Shape (n, d).
-        inside: Which of them are in C, shape (n,); the others came as near as their slopes could bring them.
+        inside: Which of them are in C, shape (n,); the others came as near as their slopes could
+            bring them.
     """
 
     points: Latents
@@ -164,9 +165,10 @@ class Retraction:
 def retract(constraint: Constraint, latents: Latents, *, steps: int = 100) -> Retraction:
     r"""Move codes into C by steps that are as short as possible; codes in C stay.
 
-    z' = z - Jᵀ (J Jᵀ + λ diag J Jᵀ)⁻¹ v, damped Gauss-Newton steps, with J and v the gradients and violations of the
-    values that are outside of their bounds or would be pushed there. The damping λ falls by ten where a step lowers
-    |v| and grows by ten where it is taken back. For a linear attribute the end is the closest place of C.
+    z' = z - Jᵀ (J Jᵀ + λ diag J Jᵀ)⁻¹ v, damped Gauss-Newton steps, with J and v the gradients and
+    violations of the values that are outside of their bounds or would be pushed there. The damping
+    λ falls by ten where a step lowers |v| and grows by ten where it is taken back. For a linear
+    attribute the end is the closest place of C.
 
     References:
         An Algorithm for Least-Squares Estimation of Nonlinear Parameters, Marquardt 1963.
@@ -202,13 +204,14 @@ def retract(constraint: Constraint, latents: Latents, *, steps: int = 100) -> Re
 def nearest(
     constraint: Constraint, latents: Latents, *, otherwise: Latents | None = None, rounds: int = 20
 ) -> Retraction:
-    """The place of C nearest to each code, as far as successive linear models of the attributes find one.
+    """The code of C nearest to each code, found by successive linear models of the attributes.
 
-    z' = retract(z + s (w - z)), where w is the projection of the code onto the bounds of a(z) + J (w - z), and s is
-    halved where that comes no nearer.
+    z' = retract(z + s (w - z)), where w is the projection of the code onto the bounds of a(z) + J
+    (w - z), and s is halved where that comes no nearer.
 
     References:
-        Numerical Optimization, Nocedal and Wright 2006, chapter 18 (sequential quadratic programming).
+        Numerical Optimization, Nocedal and Wright 2006, chapter 18 (sequential quadratic
+        programming).
 
     Arguments:
         constraint: Bounds for each code, or for all.
@@ -235,10 +238,10 @@ def nearest(
 def _projection(
     bounds: Constraint, slopes: Slopes, values: AttributeValues, damping: Values
 ) -> Latents:
-    """The shortest step that brings values with these slopes a little inside their bounds, shape (n, d).
+    """The shortest step that moves values with these slopes a little inside their bounds, (n, d).
 
-    -Jᵀ (J Jᵀ + λ diag J Jᵀ)⁻¹ (a - goal) over the values that are outside; whichever others it would push outside
-    are then taken in and held at their bound.
+    -Jᵀ (J Jᵀ + λ diag J Jᵀ)⁻¹ (a - goal) over the values that are outside; whichever others it
+    would push outside are then taken in and held at their bound.
     """
     inset = INSET * bounds.unit
     gram = slopes @ slopes.mT

@@ -31,8 +31,8 @@ def principal_components(latents: Latents, count: int = 5) -> Directions:
         count: k, 1 to d.
 
     Returns:
-        Unit vectors (k, d), by falling variance, each with its largest coordinate positive; and the codes' standard
-        deviations along them (k,).
+        Unit vectors (k, d), by falling variance, each with its largest coordinate positive; and the
+        codes' standard deviations along them (k,).
 
     Raises:
         UserError: more directions than dimensions were asked for.
@@ -51,25 +51,26 @@ def decoder_directions(
     iterations: int = 20,
     generator: torch.Generator,
 ) -> LocalDirections:
-    r"""The directions at z in which the decoded image changes most: leading right singular vectors of J = dG/dz.
+    r"""The directions in which the decoded image changes most: right singular vectors of J = dG/dz.
 
-    Up to d = 64 the Jacobian is measured column by column. Beyond, a block V of 2 k orthonormal columns is turned
-    by V <- orthonormalise(Jᵀ J V), and J V says the rest (Rayleigh-Ritz).
+    Up to d = 64 the Jacobian is measured column by column. Beyond, a block V of 2 k orthonormal
+    columns is turned by V <- orthonormalise(Jᵀ J V), and J V says the rest (Rayleigh-Ritz).
 
     References:
-        The Geometry of Deep Generative Image Models and Its Applications, Wang and Ponce 2021. Finding Structure with
-        Randomness, Halko, Martinsson and Tropp 2011, algorithm 4.4.
+        The Geometry of Deep Generative Image Models and Its Applications, Wang and Ponce 2021.
+        Finding Structure with Randomness, Halko, Martinsson and Tropp 2011, algorithm 4.4.
 
     Arguments:
-        decode: G, (n, d) to (n, ...), each image depending on its own code; beyond d = 64 outside of `no_grad`.
+        decode: G, (n, d) to (n, ...), each image depending on its own code; beyond d = 64 outside
+            of `no_grad`.
         latents: Where, shape (n, d).
         count: k, 1 to d.
         iterations: Of the block, beyond d = 64.
         generator: Draws the block's first columns.
 
     Returns:
-        Unit vectors (n, k, d), each with its largest coordinate positive; and the singular values (n, k), in units of
-        the image per unit of the code.
+        Unit vectors (n, k, d), each with its largest coordinate positive; and the singular values
+        (n, k), in units of the image per unit of the code.
 
     Raises:
         UserError: more directions than dimensions were asked for.
@@ -98,10 +99,11 @@ class Entanglement:
 
     Attributes:
         names: Of the k attributes; of one with several values, with their numbers.
-        cosines: E |cos(grad a_i, grad a_j)|, shape (k, k), symmetric, in [0, 1]: the identity for attributes whose
-            gradients are orthogonal.
-        changes: E <grad a_i, grad a_j> s_i / |grad a_i|² s_j, shape (k, k): by how many of its own standard deviations
-            s_j attribute j changes when i is increased by s_i along its gradient. Not symmetric; 1 on the diagonal.
+        cosines: E |cos(grad a_i, grad a_j)|, shape (k, k), symmetric, in [0, 1]: the identity for
+            attributes whose gradients are orthogonal.
+        changes: E <grad a_i, grad a_j> s_i / |grad a_i|² s_j, shape (k, k): by how many of its own
+            standard deviations s_j attribute j changes when i is increased by s_i along its
+            gradient. Not symmetric; 1 on the diagonal.
     """
 
     names: tuple[str, ...]
@@ -113,8 +115,8 @@ def entanglement(attributes: Sequence[Attribute], latents: Latents) -> Entanglem
     """Measure how entangled attributes are where `latents` are.
 
     References:
-        Interpreting the Latent Space of GANs for Semantic Face Editing, Shen et al. 2020, section 4.3: cosines
-        between the normals of linear attributes.
+        Interpreting the Latent Space of GANs for Semantic Face Editing, Shen et al. 2020, section
+        4.3: cosines between the normals of linear attributes.
 
     Arguments:
         attributes: One or more.
@@ -161,7 +163,7 @@ def _pulled_back(images: Callable[[Tensor], Tensor], latents: Latents, block: Te
 
 
 def _signed(vectors: Tensor) -> Tensor:
-    """Each vector (..., d) or its opposite, whose largest coordinate is positive: singular vectors have no sign."""
+    """Each vector (..., d) or its opposite, so that its largest coordinate is positive."""
     largest = vectors.gather(-1, vectors.abs().argmax(dim=-1, keepdim=True))
     return vectors * largest.sign()
 

@@ -1,4 +1,4 @@
-"""A density restricted to the codes that keep given attributes: any planner on it keeps them while it plans."""
+"""A density penalised outside a constraint: a planner on it keeps the attributes as it plans."""
 
 import torch
 
@@ -13,10 +13,12 @@ STRENGTH = 10.0
 
 
 class PenalisedDensity(Density):
-    r"""log q_C(z) = log q(z) - λ (sqrt(1 + |v(z)|²) - 1), v being the violation of C's bounds in their units.
+    r"""log q_C(z) = log q(z) - λ (sqrt(1 + |v(z)|²) - 1).
 
-    In C it is log q. Outside it falls, as a parabola at first and further away by λ nats per unit of violation, so
-    that it is smooth and its slope bounded. It is not normalised.
+    v is the violation of C's bounds in their units.
+
+    In C it is log q. Outside it falls, as a parabola at first and further away by λ nats per unit
+    of violation, so that it is smooth and its slope bounded. It is not normalised.
 
     Attributes:
         density: q.

@@ -1,4 +1,4 @@
-"""Attributes learned from labels: small networks on codes, with what they are worth on codes held out."""
+"""Attributes learned from labels: small networks on codes, with their accuracy on held-out codes."""
 
 import itertools
 import math
@@ -20,7 +20,8 @@ AGAIN = 3  # times fewer steps for a network that goes on learning at another no
 BATCH = 256
 CHECKED_EVERY = 100  # steps
 FEWEST = 20  # labelled codes
-HELD_OUT = 0.1  # share of the codes that decide when to stop, and as many again that say what the probe is worth
+# Share of the codes that decide when to stop, and as many again that the accuracy is measured on.
+HELD_OUT = 0.1
 MARGIN = math.log(99)  # log-odds of 99 %
 NOISES = (0.5, 1.0, 1.5, 2.0)  # of the codes a class is learned from, in their standard deviations
 RATE = 3e-3  # highest learning rate
@@ -82,22 +83,26 @@ class Network:
 class ClassProbe(Attribute):
     """a_c(z) = log p(c|z) / (1 - p(c|z)): the log-odds of each class against all others.
 
-    To keep it is to keep one class: a_c(z) >= margin for the class c of A, and no bound on the others. A journey goes
-    as far as the probe allows, and so finds its errors; a probe that has learned from codes with noise has fewer of
-    them nearby, and what it calls a class an image classifier more often calls so too. How much noise a class bears
-    depends on the collection: as much as leaves a fifth of real codes above the margin.
+    To keep it is to keep one class: a_c(z) >= margin for the class c of A, and no bound on the
+        others. A journey goes
+    as far as the probe allows, and so finds its errors; a probe that has learned from codes with
+    noise has fewer of them nearby, and what it calls a class an image classifier more often calls
+    so too. How much noise a class bears depends on the collection: as much as leaves a fifth of
+    real codes above the margin.
 
     References:
-        Learning from codes with noise: Certified Adversarial Robustness via Randomized Smoothing, Cohen et al. 2019.
+        Learning from codes with noise: Certified Adversarial Robustness via Randomized Smoothing,
+            Cohen et al. 2019.
 
     Attributes:
         network: Logits of the classes, f(z).
         names: Of the classes.
         accuracy: Share of held-out codes classified right, in [0, 1].
         cross_entropy: Of held-out codes in nats.
-        margin: Log-odds in nats that the class kept is to have: log 99, a probability of 99 %, or what a fifth of real
-            codes reach where fewer are so sure.
-        labels: The class to keep on each journey, shape (n,); None for the likeliest class of each z_A.
+        margin: Log-odds in nats that the class kept is to have: log 99, a probability of 99 %, or
+            what a fifth of real codes reach where fewer are so sure.
+        labels: The class to keep on each journey, shape (n,); None for the likeliest class of each
+            z_A.
         name: What the attribute is called.
     """
 
@@ -126,8 +131,9 @@ class ClassProbe(Attribute):
             latents: Codes, shape (n, d), on the generator's device.
             labels: Class numbers from 0, shape (n,); codes with a negative one are left out.
             names: Of the classes; by default their numbers.
-            noise: Standard deviation of what is added to the codes it learns from, in units of theirs, 0 or more; None
-                is the most of 0.5, 1, 1.5 and 2 that leaves a fifth of those kept for stopping above log 99.
+            noise: Standard deviation of what is added to the codes it learns from, in units of
+                theirs, 0 or more; None is the most of 0.5, 1, 1.5 and 2 that leaves a fifth of
+                those kept for stopping above log 99.
             steps: Of optimisation, on batches of 256.
             generator: Source of all randomness.
 
@@ -181,7 +187,7 @@ class ClassProbe(Attribute):
         return self.network(latents).argmax(dim=1)
 
     def keeping(self, labels: Labels | None = None, *, margin: float | None = None) -> "ClassProbe":
-        """The same probe, keeping the class of each journey's label, or that of z_A, with its margin or another."""
+        """The same probe, keeping the class of each path's label, or of z_A, with a margin."""
         return replace(self, labels=labels, margin=self.margin if margin is None else margin)
 
     @torch.no_grad()
@@ -203,13 +209,14 @@ class ClassProbe(Attribute):
 
 @dataclass(frozen=True, eq=False)
 class ValueProbe(Attribute):
-    """a(z) = m + s f(z): a number that images have, such as an age or a width, read off their codes.
+    """a(z) = m + s f(z): a number that images have, such as an age or a width, from their codes.
 
     Attributes:
         network: f(z), of one output.
         name: What the number is called.
         mean, scale: m and s, the moments of the labels.
-        explained: R² = 1 - Σ (a(z) - y)² / Σ (y - mean y)² on held-out codes: 1 if the codes tell all, 0 if nothing.
+        explained: R² = 1 - Σ (a(z) - y)² / Σ (y - mean y)² on held-out codes: 1 if the codes tell
+            all, 0 if nothing.
     """
 
     network: Network
@@ -271,7 +278,7 @@ def _log_odds(logits: Tensor) -> Tensor:
 
 
 def _parts(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Numbers of codes: those that are learned from, that say when to stop, and that say what was learned."""
+    """Numbers of codes: to learn from, to decide when to stop, and to measure the accuracy on."""
     order = torch.randperm(n, generator=generator, device=generator.device)
     count = max(int(HELD_OUT * n), 4)
     return order[2 * count :], order[count : 2 * count], order[:count]

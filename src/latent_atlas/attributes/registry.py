@@ -1,4 +1,4 @@
-"""The attributes of a collection by name: its classes, and the directions in which its codes vary."""
+"""The attributes of a set of images by name: its classes, and the directions of its codes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,28 +15,30 @@ from latent_atlas.shapes import Labels, Latents, Values
 __all__ = ["AttributeSet", "Conditions"]
 
 Conditions = Mapping[str, str | tuple[float, float]]
-"""What a code should be, by attribute: the name of a class for "class", or a range of values for any other."""
+"""What a code should be, by attribute: a class name for "class", a range of values for any other."""
 
 CLASS = "class"
 COMPONENT = "component:"
 
 
 class AttributeSet:
-    """Attributes by name; each is learned from the codes when it is first asked for, always in the same way.
+    """Attributes by name; each is learned from the codes on first use, always in the same way.
 
     class: log-odds of every class (`ClassProbe`).
     The name of a class: its own log-odds against all others, in nats.
-    component:0 to component:d-1: the coordinate along a principal component of the codes, from the largest on.
+    component:0 to component:d-1: the coordinate along a principal component of the codes, from the
+    largest on.
 
     Examples:
-        >>> Properties(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))["component:0"].values(torch.ones(1, 2))
+        >>> codes = torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]])
+        >>> AttributeSet(codes)["component:0"].values(torch.ones(1, 2))
         tensor([[1.]])
     """
 
     def __init__(
         self, latents: Latents, labels: Labels | None = None, label_names: Sequence[str] = ()
     ) -> None:
-        """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the classes, if they have any."""
+        """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the classes."""
         self._latents = latents
         self._labels = labels
         self._classes = () if labels is None else tuple(label_names)
@@ -75,15 +77,16 @@ class AttributeSet:
     def log_weight(self, wishes: Conditions) -> Callable[[Latents], Values]:
         """How far codes (n, d) are what is wished, in nats, shape (n,).
 
-        For a class c it is log p(c|z), so that q(z) p(c|z) is the law of codes of that class; for a range it is 0
-        within, ends included, and -inf outside.
+        For a class c it is log p(c|z), so that q(z) p(c|z) is the law of codes of that class; for a
+        range it is 0 within, ends included, and -inf outside.
 
         Raises:
             UserError: there is no such attribute or class, or a range is none.
 
         Examples:
-            >>> known = Properties(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))
-            >>> known.log_weight({"component:0": (0.0, 2.0)})(torch.tensor([[0.0, 1.0], [0.0, 5.0]]))
+            >>> known = AttributeSet(torch.tensor([[0.0, 3.0], [0.0, -3.0], [1.0, 0.0]]))
+            >>> weight = known.log_weight({"component:0": (0.0, 2.0)})
+            >>> weight(torch.tensor([[0.0, 1.0], [0.0, 5.0]]))
             tensor([0., -inf])
         """
         weights = [self._one_weight(name, wish) for name, wish in wishes.items()]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +19,12 @@ from latent_atlas.shapes import Images, Latents, Points, Values
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, frame_log_probs
 from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.plan import plan
-from latent_atlas.travel.planners.base import between_means, understood
+from latent_atlas.travel.planners.auto import Auto
+from latent_atlas.travel.planners.base import Planner
+from latent_atlas.travel.planners.baselines import Linear, Slerp
+from latent_atlas.travel.planners.geodesic import Geodesic
+from latent_atlas.travel.planners.knn_graph import Graph
+from latent_atlas.travel.planners.walk import Walk
 
 __all__ = [
     "JOURNEYS",
@@ -31,23 +36,29 @@ __all__ = [
     "travel_table",
 ]
 
-Rows = Mapping[str, tuple[str, Mapping[str, Any]]]
-"""Planner and settings by the name of their row."""
+Rows = Mapping[str, Planner]
+"""Planners by the name of their row."""
 
 JOURNEYS: Rows = {
-    "linear": ("linear", {}),
-    "slerp": ("slerp", {}),
-    "walk, rule 1": ("walk", {"rule": 1}),
-    "walk, rule 2": ("walk", {"rule": 2}),
-    "walk, arriving": ("walk", {"rule": 2, "arrive": True}),
-    "geodesic": ("geodesic", {}),
-    "graph": ("graph", {}),
-    "auto": ("auto", {}),
+    "linear": Linear(),
+    "slerp": Slerp(),
+    "walk, rule 1": Walk(rule=1),
+    "walk, rule 2": Walk(rule=2),
+    "walk, arriving": Walk(rule=2, arrive=True),
+    "geodesic": Geodesic(),
+    "graph": Graph(),
+    "auto": Auto(),
 }
 """The planners that are compared."""
 
-MEASURED = ("distance_left", "length_ratio", "outside", "lowest", "largest_jump")
-"""What `travel.metrics.measure` says of the path of any planner."""
+MEASURED = (
+    "distance_left",
+    "length_ratio",
+    "off_manifold",
+    "lowest_log_prob",
+    "largest_jump",
+)
+"""The metrics that every path has."""
 
 Features = Callable[[Images], Float[np.ndarray, "n f"]]
 """What a judge sees in images: (n, c, h, w) in [0, 1] to (n, f)."""
@@ -101,24 +112,22 @@ def plan_rows(
     *,
     frames: int = 17,
     generator: torch.Generator | None = None,
-    **have: Any,
 ) -> dict[str, LatentPath]:
-    """The same journeys by several planners.
+    """Paths between the same codes by several planners.
 
     Arguments:
         density, start, end, frames, generator: As for `travel.plan`.
-        rows: Planner and settings by the name of the row.
-        **have: What some of the planners take besides, such as what `travel.between_means` gives.
+        rows: Planners by the name of the row; `Atlas.planner` completes those of an atlas.
 
     Returns:
-        By row, the path; its `info` has the wall-clock `seconds` that all its journeys took together.
+        By row, the paths; their `info` has the wall-clock `seconds` that they took together.
     """
     paths = {}
-    for row, (planner, options) in rows.items():
+    for row, planner in rows.items():
         began = time.perf_counter()
-        given = understood(planner, have) | dict(options)
-        path = plan(density, start, end, planner, frames=frames, generator=generator, **given)
-        paths[row] = replace(path, info=path.info | {"seconds": time.perf_counter() - began})
+        path = plan(density, start, end, planner, frames=frames, generator=generator)
+        seconds = time.perf_counter() - began
+        paths[row] = replace(path, info=replace(path.info, seconds=seconds))
     return paths
 
 
@@ -145,8 +154,7 @@ def travel_table(
     Returns:
         By row, means over journeys: off_population by each judge; what `frame_numbers` says of all frames together;
         feature_jump: largest distance of features between neighbouring frames; drift of each attribute;
-        seconds_per_path, where the path knows its `seconds`; and what `travel.metrics.measure` says by the density
-        that planned.
+        seconds_per_path, if the path's info has `seconds`; and the path's own metrics, by the density that planned.
 
     Raises:
         UserError: a path has no inner frames, or there are too few for a manifold.
@@ -164,11 +172,11 @@ def travel_table(
         numbers["feature_jump"] = float(
             np.linalg.norm(np.diff(seen, axis=0), axis=2).max(axis=0).mean()
         )
-        numbers |= {name: values.mean().item() for name, values in path.metrics.items()}
+        numbers |= {name: value.mean().item() for name, value in path.metrics.as_dict().items()}
         for name, attribute in (attributes or {}).items():
             numbers[f"drift {name}"] = drift(attribute, path.points).mean().item()
-        if "seconds" in path.info:
-            numbers["seconds_per_path"] = path.info["seconds"] / path.points.shape[1]
+        if path.info.seconds is not None:
+            numbers["seconds_per_path"] = path.info.seconds / path.points.shape[1]
         table[row] = numbers
     return table
 
@@ -205,11 +213,11 @@ def travel_numbers(
     Arguments:
         atlas: Model and map.
         pairs: How many journeys; the same for every planner.
-        rows: Planner and settings by the name of the row.
+        rows: Planners by the name of the row; the atlas completes them.
         generator: Chooses the pairs, and is the planners'.
 
     Returns:
-        By row, the mean over journeys of each of `travel.metrics.measure`.
+        By row, the mean over paths of each metric that every path has.
     """
     means = atlas.codes["held_out"].means
     if len(means) == 1:
@@ -219,10 +227,10 @@ def travel_numbers(
         for _ in range(2)
     )
     apart = (start - end).norm(dim=1) > 0
-    have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
-    paths = plan_rows(atlas.map, start[apart], end[apart], rows, generator=generator, **have)
+    completed = {row: atlas.planner(planner) for row, planner in rows.items()}
+    paths = plan_rows(atlas.map, start[apart], end[apart], completed, generator=generator)
     return {
-        row: {name: path.metrics[name].mean().item() for name in MEASURED}
+        row: {name: getattr(path.metrics, name).mean().item() for name in MEASURED}
         for row, path in paths.items()
     }
 

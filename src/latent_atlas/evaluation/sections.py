@@ -19,7 +19,6 @@ from latent_atlas.evaluation.result import Section
 from latent_atlas.evaluation.uncertainty import Number, mean_of
 from latent_atlas.sampling.registry import BASELINES
 from latent_atlas.shapes import Images
-from latent_atlas.travel.planners.base import between_means
 
 __all__ = ["QUESTIONS"]
 
@@ -27,7 +26,7 @@ SAMPLERS = {"the map": "auto", "Gaussian mixture": "mixture", "prior": "prior"}
 PLANNERS = ("linear", "slerp", "walk, arriving", "geodesic")
 TOLD = (
     "off_population mixture",
-    "outside",
+    "off_manifold",
     "frechet",
     "precision",
     "recall",
@@ -152,10 +151,9 @@ def travel(given: Material) -> Section:
     generator = given.generator(3, on=atlas.device)
     start, end = (given.codes(images).means for images in (given.reference, given.others))
     judge = Judge.on(given.mixture, torch.cat([start, end]))
-    rows = {row: JOURNEYS[row] for row in PLANNERS}
-    have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
+    rows = {row: atlas.planner(JOURNEYS[row]) for row in PLANNERS}
     paths = plan_rows(
-        atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator, **have
+        atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator
     )
     table = travel_table(
         paths,
@@ -167,7 +165,8 @@ def travel(given: Material) -> Section:
     judged = {}
     for row, path in paths.items():
         means = {
-            name: mean_of(values.double().cpu().numpy()) for name, values in path.metrics.items()
+            name: mean_of(values.double().cpu().numpy())
+            for name, values in path.metrics.as_dict().items()
         }
         means["off_population mixture"] = mean_of(judge.off_population(path.points).cpu().numpy())
         judged[row] = {name: means.get(name, Number(table[row][name])) for name in TOLD}

@@ -31,7 +31,7 @@ class ByRadius:
     seen: Tensor
 
     def stretch(self) -> Tensor:
-        """Feature distance per latent distance, shape (k, n): the same for all where Z is Euclidean."""
+        """Feature distance per latent distance, shape (k, n): constant where Z is Euclidean."""
         return self.seen / self.latent
 
     def correlations(self) -> list[tuple[float, float]]:
@@ -45,9 +45,10 @@ def distances_by_radius(
 ) -> ByRadius:
     """Latent and feature distances of places z and z + r u from far to near.
 
-    z is a real code and u the direction to another one, so that no place is far from the codes; r is uniform in an
-    octave (R / 2, R], where R is the median distance between two codes, half of it, a quarter and so on. Within each
-    octave distances vary alike, so that the correlations of octaves can be compared.
+    z is a real code and u the direction to another one, so that no place is far from the codes; r
+    is uniform in an octave (R / 2, R], where R is the median distance between two codes, half of
+    it, a quarter and so on. Within each octave distances vary alike, so that the correlations of
+    octaves can be compared.
 
     Arguments:
         see: Codes to features.
@@ -78,7 +79,7 @@ def distances_by_radius(
 
 
 def correlations(one: Values, other: Values) -> tuple[float, float]:
-    """Pearson's correlation of two quantities and Spearman's, that of their ranks; 0 where one is constant.
+    """Pearson's correlation of two quantities, and Spearman's; 0 where one is constant.
 
     Examples:
         >>> correlations(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 4.0, 9.0]))

@@ -1,4 +1,4 @@
-"""The decoder's Jacobian: in which directions, and how unequally, does a step in Z change the image?"""
+"""The decoder's Jacobian: how unequally do steps in different directions change the image?"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,8 @@ class Spectrum:
         values: Ascending at each code, in image units per latent unit, shape (n, k).
         weights: Shape (n, k), rows sum to 1; 1 / d each where the values are exact.
         dimension: d.
-        exact: Whether these are all singular values, or those that one random direction sees at each code.
+        exact: Whether these are all singular values, or those that one random direction sees at
+            each code.
     """
 
     values: Tensor
@@ -45,16 +46,16 @@ class Spectrum:
         return largest / least.maximum(LEAST * largest)
 
     def log_spread(self) -> Values:
-        """Standard deviation of log σ over directions at each code, shape (n,): 0 where J_G is a scaled isometry."""
+        """Standard deviation of log σ over directions at each code, (n,): 0 for a scaled isometry."""
         logs = self.values.maximum(LEAST * self.values.amax(dim=1, keepdim=True)).log()
         mean = (self.weights * logs).sum(dim=1, keepdim=True)
         return (self.weights * (logs - mean).square()).sum(dim=1).sqrt()
 
     def distortion(self) -> float:
-        """E[s²] / E[s]² - 1, s = |J_G v|², over codes and unit directions v: what `losses.isometry` draws.
+        """E[s²] / E[s]² - 1, s = |J_G v|², over codes and unit directions v, as `losses.isometry`.
 
-        With m_k the mean of σ^k over all directions, E_v[s] = m_2 and E_v[s²] = (d m_2² + 2 m_4) / (d + 2). As one
-        direction v sees them, m_2 is its s.
+        With m_k the mean of σ^k over all directions, E_v[s] = m_2 and E_v[s²] = (d m_2² + 2 m_4) /
+        (d + 2). As one direction v sees them, m_2 is its s.
         """
         second, fourth = ((self.weights * self.values**k).sum(dim=1) for k in (2, 4))
         d = self.dimension
@@ -62,7 +63,7 @@ class Spectrum:
         return max(0.0, (squared.mean() / second.mean().square() - 1).item())
 
     def quantiles(self, shares: Tensor) -> Tensor:
-        """The singular value that is reached by a share of directions, at each code, shape (n, len(shares))."""
+        """The singular value that a share of directions reaches, at each code, (n, len(shares))."""
         reached = self.weights.cumsum(dim=1)
         places = torch.searchsorted(
             reached.contiguous(), shares.to(reached).expand(len(reached), -1).contiguous()
@@ -71,7 +72,7 @@ class Spectrum:
 
 
 def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) -> Spectrum:
-    """Singular values of J_G: exact for small decoders, estimated by Lanczos quadrature for large ones.
+    """Singular values of J_G: exact for small decoders, by Lanczos quadrature for large ones.
 
     Arguments:
         decode: G, codes (n, d) to images (n, ...), differentiable.
@@ -103,7 +104,7 @@ def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) ->
 
 @torch.no_grad()
 def exact_spectrum(decode: Decode, latents: Latents) -> Spectrum:
-    """All d singular values of J_G at each code, from its columns J_G e_i, in double precision from there on."""
+    """All d singular values of J_G at each code, from its columns J_G e_i, in double precision."""
     d = latents.shape[1]
     units = torch.eye(d, device=latents.device, dtype=latents.dtype)
     squares = []
@@ -122,12 +123,12 @@ def exact_spectrum(decode: Decode, latents: Latents) -> Spectrum:
 def estimated_spectrum(
     decode: Decode, latents: Latents, steps: int = STEPS, *, generator: torch.Generator
 ) -> Spectrum:
-    """Singular values of J_G as a random direction sees them: stochastic Lanczos quadrature of J_Gᵀ J_G.
+    """Singular values of J_G by random directions: stochastic Lanczos quadrature of J_Gᵀ J_G.
 
-    `steps` products with J_Gᵀ J_G make a tridiagonal T at each code. Its eigenvalues are the nodes, and the squared
-    first components of its eigenvectors the weights, of a Gauss quadrature of vᵀ f(J_Gᵀ J_G) v, whose mean over
-    directions v is tr f / d. The smallest values are found last, so that `condition` is a lower bound, and
-    `log_spread` some per cent low.
+    `steps` products with J_Gᵀ J_G make a tridiagonal T at each code. Its eigenvalues are the nodes,
+    and the squared first components of its eigenvectors the weights, of a Gauss quadrature of vᵀ
+    f(J_Gᵀ J_G) v, whose mean over directions v is tr f / d. The smallest values are found last, so
+    that `condition` is a lower bound, and `log_spread` some per cent low.
 
     References:
         Fast Estimation of tr(f(A)) via Stochastic Lanczos Quadrature, Ubaru, Chen and Saad 2017.

@@ -15,7 +15,7 @@ from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through"]
 
-PIECE = 4_096  # codes judged at a time: their activations then stay in the cache, which is four times as fast
+PIECE = 4_096  # codes at a time: their activations stay in the cache, four times as fast
 Places = Float[Tensor, "n 2"]  # coordinates on a plane
 
 
@@ -44,9 +44,10 @@ class Plane:
         return (latents - self.lift(self.project(latents))).norm(dim=1)
 
     def nearest(self, latents: Latents, count: int) -> Tensor:
-        """Numbers of the `count` codes nearest to the plane, or of all if there are fewer, shape (k,).
+        """Numbers of the `count` codes nearest to the plane, or of all if there are fewer, (k,).
 
-        Codes in the plane are equally near, and taken in their order: by rounding errors alone, those around the origin
+        Codes in the plane are equally near, and taken in their order: by rounding errors alone,
+            those around the origin
         would come first.
         """
         distance = self.distance(latents)
@@ -76,8 +77,8 @@ class Chart:
 
     Attributes:
         plane, window: Where.
-        fields: By name, shape (rows, columns), bottom row first: realness, confusion (bits), and log_prob (nats)
-            unless the boundary has no density.
+        fields: By name, shape (rows, columns), bottom row first: realness, confusion (bits), and
+            log_prob (nats) unless the boundary has no density.
     """
 
     plane: Plane
@@ -86,7 +87,7 @@ class Chart:
 
 
 def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
-    """The plane through three codes, shape (d,) each: A at the origin, B along the first axis, C above it.
+    """The plane through three codes (d,): A at the origin, B along the first axis, C above it.
 
     Raises:
         UserError: the three lie on one line.
@@ -103,7 +104,7 @@ def plane_through(a: Tensor, b: Tensor, c: Tensor) -> Plane:
 
 
 def fit_window(coordinates: Places, margin: float = 0.35) -> Window:
-    """The square window around coordinates (n, 2), enlarged on each side by `margin` of its side."""
+    """The square window around coordinates (n, 2), enlarged on each side by a `margin` of it."""
     low, high = coordinates.min(dim=0).values, coordinates.max(dim=0).values
     centre, half = (low + high) / 2, (high - low).max() * (0.5 + margin)
     (left, bottom), (right, top) = (centre - half).tolist(), (centre + half).tolist()

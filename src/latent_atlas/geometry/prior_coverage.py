@@ -8,7 +8,8 @@ from latent_atlas.shapes import Latents
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
 
-ACTIVE = 0.01  # variance of a coordinate's means over images, from which on it is in use (Burda et al. 2016)
+# Variance of a coordinate's means over images from which it is active (Burda et al. 2016).
+ACTIVE = 0.01
 PIECE = 4_096  # codes judged at a time
 
 

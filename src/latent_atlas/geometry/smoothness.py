@@ -12,7 +12,8 @@ __all__ = ["See", "largest_steps", "path_lengths"]
 See = Callable[[Tensor], Tensor]
 """Codes (n, d) to features of their images, (n, ...)."""
 
-STEP = 1e-3  # of a path, in which its speed is taken: at the 1e-4 of Karras et al. single precision is heard in it
+# Share of a path over which its speed is measured; 1e-4 as in Karras et al. shows float32 rounding.
+STEP = 1e-3
 
 
 def distances(see: See, one: Latents, other: Latents) -> Values:
@@ -22,13 +23,15 @@ def distances(see: See, one: Latents, other: Latents) -> Values:
 
 @torch.no_grad()
 def path_lengths(see: See, start: Latents, end: Latents, *, generator: torch.Generator) -> Values:
-    """|f(G(z_t)) - f(G(z_{t + h}))|² / h² at a random t of each straight line z_t = (1 - t) z_A + t z_B, shape (n,).
+    """|f(G(z_t)) - f(G(z_{t + h}))|² / h² at a random t of z_t = (1 - t) z_A + t z_B, shape (n,).
 
-    The mean over t and over pairs is the perceptual path length. It is at least the mean of |f(G(z_B)) - f(G(z_A))|²,
-    and equal to it where features move straight and evenly from one end to the other.
+    The mean over t and over pairs is the perceptual path length. It is at least the mean of
+    |f(G(z_B)) - f(G(z_A))|², and equal to it where features move straight and evenly from one end
+    to the other.
 
     References:
-        A Style-Based Generator Architecture for Generative Adversarial Networks, Karras et al. 2019, section 4.1.
+        A Style-Based Generator Architecture for Generative Adversarial Networks, Karras et al.
+        2019, section 4.1.
 
     Arguments:
         see: Codes to features.
@@ -43,7 +46,8 @@ def path_lengths(see: See, start: Latents, end: Latents, *, generator: torch.Gen
 def largest_steps(see: See, start: Latents, end: Latents, steps: int) -> Values:
     """The largest of `steps` equal steps from z_A to z_B, in features, over their mean, shape (n,).
 
-    1 where features change evenly, `steps` where all their change is in one of the steps; 1 where nothing changes.
+    1 where features change evenly, `steps` where all their change is in one of the steps; 1 where
+    nothing changes.
 
     Arguments:
         see: Codes to features.

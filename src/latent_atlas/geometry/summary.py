@@ -70,13 +70,15 @@ class Geometry:
         prior_inside: Share of prior draws inside the population.
         path_length: Perceptual path length, in squared units of the features.
         relative_path_length: The same over the squared distance of the ends.
-        largest_step: Largest step in features between neighbouring codes, over the mean step of its segment.
+        largest_step: Largest step in features between neighbouring codes, over the mean step of its
+            segment.
         pearson, spearman: Correlation of latent with feature distance over pairs of real codes.
         near_pearson, near_spearman: The same over the nearest octave of `stretch`.
         condition: Median over codes of J_G's largest singular value over its smallest.
         log_spread: Mean over codes of the standard deviation of J_G's log singular values.
         distortion: Squared coefficient of variation of |J_G v|² over codes and unit directions v.
-        stretch: Feature distance per latent distance, by the latent distance's upper end in octaves.
+        stretch: Feature distance per latent distance, by the latent distance's upper end in
+            octaves.
         pearson_by_radius, spearman_by_radius: Correlation in each of these octaves.
         singular_values: Those of J_G, by share of directions, over codes.
         features: What distances of images are seen in.
@@ -130,21 +132,26 @@ def measure(
         decode: G, codes (n, d) to images (n, ...), differentiable.
         means: Real codes, shape (n, d), better of images that nothing has learned from.
         log_variances: log sigma² of q(z|x), of the same shape; None where codes are points.
-        floor: The log-density in nats under which a place is outside, such as 5 % of real codes have.
-        features: Of images, (n, ...) to (n, ...), whose Euclidean distance is meant to be perceived; None for pixels.
+        threshold: The log-density in nats under which a place is outside, such as 5 % of real codes
+            have.
+        features: Of images, (n, ...) to (n, ...), whose Euclidean distance is meant to be
+            perceived; None for pixels.
         feature_name: What to call them.
-        samples: How many pairs of codes, 8 or more; everything else in proportion. It takes some 20 decoded images for
-            each, and 2 d for every eighth.
+        samples: How many pairs of codes, 8 or more; everything else in proportion. It takes some 20
+            decoded images for each, and 2 d for every eighth.
         generator: Source of all randomness, on the codes' device.
 
     Raises:
-        UserError: there are no two different codes, too few samples, or the decoder has no derivative.
+        UserError: there are no two different codes, too few samples, or the decoder has no
+            derivative.
 
     Examples:
         >>> from latent_atlas.density.base import StandardNormal
         >>> codes = torch.randn(500, 2, generator=torch.Generator().manual_seed(0))
-        >>> easy = measure(StandardNormal(2), lambda z: 3 * z, codes, floor=-4.8, generator=torch.Generator())
-        >>> round(easy.condition.value, 3), round(easy.pearson.value, 3), round(easy.relative_path_length.value, 1)
+        >>> how = {"threshold": -4.8, "generator": torch.Generator()}
+        >>> easy = measure(StandardNormal(2), lambda z: 3 * z, codes, **how)
+        >>> numbers = easy.condition, easy.pearson, easy.relative_path_length
+        >>> tuple(round(number.value, 1) for number in numbers)
         (1.0, 1.0, 1.0)
     """
     if samples < 8:

@@ -98,9 +98,10 @@ def _best_planner(travel: Any) -> list[tuple[str, str, str]]:
         else {}
     )
     shares = [
-        (row["outside"], planner)
+        (row["off_manifold"], planner)
         for planner, row in rows.items()
-        if isinstance(row.get("outside"), int | float) and (row.get("distance_left") or 0) < ARRIVED
+        if isinstance(row.get("off_manifold"), int | float)
+        and (row.get("distance_left") or 0) < ARRIVED
     ]
     if not shares:
         return []

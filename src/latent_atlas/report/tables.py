@@ -44,11 +44,11 @@ _MEANINGS = {
         "cross-entropy of D_z on held-out codes", "nats", "0.693 where it cannot tell"
     ),
     "floor": Meaning("edge of the population", "nats", "the 5 % quantile of held-out real codes"),
-    "outside": Meaning("frames outside the population", "share", "real data have 5 %"),
+    "off_manifold": Meaning("frames outside the population", "share", "real data have 5 %"),
     "distance_left": Meaning("distance left to the goal", "share", "0 % for exact arrival"),
     "length_ratio": Meaning("length of the path over the straight line", "", "1 is straight"),
     "largest_jump": Meaning("longest step between two frames", "latent units"),
-    "lowest": Meaning("least likely frame", "nats"),
+    "lowest_log_prob": Meaning("least likely frame", "nats"),
     "frechet": Meaning("Fréchet distance", "", "0 is the same distribution"),
     "precision": Meaning("precision", "share"),
     "recall": Meaning("recall", "share"),

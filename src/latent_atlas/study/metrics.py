@@ -18,6 +18,7 @@ from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
 from latent_atlas.study.trained_run import TrainedRun
+from latent_atlas.travel.planners.registry import planner_of
 
 __all__ = [
     "calibration_metrics",
@@ -183,12 +184,11 @@ def travel_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, d
         min(trained.design.effort.pairs, len(trained.real) // 2),
         trained.generator("paths"),
     )
+    if not ratio.has_log_prob:
+        return {}
     order = torch.randperm(len(trained.real), generator=generator, device=trained.device)
     start, end = trained.real[order[: 2 * n]].chunk(2)
-    rows = {planner: (planner, {}) for planner in PLANNERS}
-    paths = or_none(lambda: plan_rows(ratio, start, end, rows, generator=generator))
-    if paths is None:
-        return {}
+    rows = {planner: planner_of(planner) for planner in PLANNERS}
     paths = plan_rows(ratio, start, end, rows, generator=generator)
     table = travel_table(
         paths,

@@ -1,66 +1,55 @@
-"""Journeys on any density: `plan(density, start, end, planner=...)` returns a `Path`."""
+"""Paths on any density: `plan(density, start, end, planner)` returns a `LatentPath`.
 
-from latent_atlas.attributes.base import Attribute, Direction, Function, LogDensity
-from latent_atlas.attributes.constraint import Constraint
-from latent_atlas.attributes.directions import (
-    Entanglement,
-    decoder_directions,
-    entanglement,
-    principal_components,
-)
-from latent_atlas.attributes.penalised_density import penalise
+The planners are objects whose fields are their settings: `plan(q, a, b, Geodesic(strength=3.0))`.
+`preserve`, `through_waypoints`, `traverse`, `random_walk` and `project` make the other paths.
+"""
+
+from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.probes import ClassProbe, ValueProbe
-from latent_atlas.attributes.registry import AttributeSet, Conditions
 from latent_atlas.travel.ascent import Projection, project
 from latent_atlas.travel.constrained import preserve
-from latent_atlas.travel.interpolate import journey, paced
-from latent_atlas.travel.path import LatentPath
-from latent_atlas.travel.plan import OFF_MANIFOLD_SHARE, PLANNERS, density_threshold, plan
-from latent_atlas.travel.planners.base import between_means, understood
+from latent_atlas.travel.interpolate import interpolate
+from latent_atlas.travel.path import GraphInfo, LatentPath, PathMetrics, PlannerInfo
+from latent_atlas.travel.plan import plan
+from latent_atlas.travel.planners.auto import Auto
+from latent_atlas.travel.planners.base import Planner
+from latent_atlas.travel.planners.baselines import Linear, Slerp
 from latent_atlas.travel.planners.decoder_geodesic import Pullback
 from latent_atlas.travel.planners.geodesic import Geodesic
 from latent_atlas.travel.planners.knn_graph import Graph
-from latent_atlas.travel.planners.string_method import String
+from latent_atlas.travel.planners.registry import PLANNERS
+from latent_atlas.travel.planners.string_method import StringMethod
 from latent_atlas.travel.planners.walk import Walk
 from latent_atlas.travel.random_walk import random_walk
-from latent_atlas.travel.reparametrise import pace
 from latent_atlas.travel.traversal import traverse
 from latent_atlas.travel.waypoints import through_waypoints
 
 __all__ = [
-    "OFF_MANIFOLD_SHARE",
     "PLANNERS",
     "Attribute",
-    "AttributeSet",
+    "Auto",
     "ClassProbe",
-    "Conditions",
-    "Constraint",
     "Direction",
-    "Entanglement",
     "Function",
     "Geodesic",
     "Graph",
+    "GraphInfo",
     "LatentPath",
-    "LogDensity",
+    "Linear",
+    "PathMetrics",
+    "Planner",
+    "PlannerInfo",
     "Projection",
     "Pullback",
-    "String",
+    "Slerp",
+    "StringMethod",
     "ValueProbe",
     "Walk",
-    "between_means",
-    "decoder_directions",
-    "density_threshold",
-    "entanglement",
-    "journey",
-    "pace",
-    "paced",
-    "penalise",
+    "interpolate",
     "plan",
     "preserve",
-    "principal_components",
     "project",
     "random_walk",
     "through_waypoints",
     "traverse",
-    "understood",
 ]

@@ -1,4 +1,4 @@
-"""The way back into the population: climbing log q from a code that lies outside of it."""
+"""Projection of off-manifold codes: gradient ascent of log q up to a threshold."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,20 @@ from latent_atlas.shapes import Latents, Mask, Values
 
 __all__ = ["Projection", "project"]
 
-SUFFICIENT = 0.5  # share of the rise promised by the slope that a step keeps: on a parabola none then passes the top
+# Share of the increase predicted by the slope that a step keeps: on a parabola none passes the top.
+SUFFICIENT = 0.5
 HALVINGS = 20  # of the last step, to end where log q is the target
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Codes after the climb.
+    """Projected codes.
 
     Attributes:
         points: Shape (n, d).
         log_probs: log q there in nats, shape (n,); never lower than it was.
-        moved: Distance from where each code was, shape (n,); 0 for codes that were at the target or above.
+        moved: Distance from where each code was, shape (n,); 0 for codes that were at the target or
+            above.
         converged: Whether each code reached the target, shape (n,).
         steps: Trial steps of each code, shape (n,).
     """
@@ -43,40 +45,45 @@ def project(
     steps: int = 200,
     tolerance: float = 1e-4,
 ) -> Projection:
-    r"""Climb log q from each code along the score until log q is the target.
+    r"""Project codes to high density: ascend log q along the score until log q is the target.
 
-    A local gradient sees nothing of a population far away. So, where the density blurs, a code z starts on log q_w at
-    the width w under which z is most likely, which is about its distance from the population over sqrt(d): a code
-    close by climbs the sharp density to the region next to it, one far away is drawn in by the nearest that it sees.
-    It goes on to the next finer width once that makes it more likely, or at the top of log q_w.
+    The gradient far from the population is uninformative. So, if the density has noise levels, a
+    code z starts on log q_w at the width w under which z is most likely, which is about its
+    distance from the population over sqrt(d): a code close by ascends the sharp density to the
+    region next to it, one far away moves to the nearest region at its scale. It goes on to the next
+    finer width once that makes it more likely, or at the maximum of log q_w.
 
-    At each width the climb is gradient ascent with backtracking, z' = z + a grad log q_w(z), whose log q_w never falls.
-    Its first step a = w² leads to the mean of the codes that z may come from (Tweedie's formula). The step on
-    which log q passes the target is halved until it ends there.
+    At each width this is gradient ascent with backtracking, z' = z + a grad log q_w(z), whose
+    log q_w never decreases. Its first step a = w² leads to the mean of the codes that z may come
+    from (Tweedie's formula). The step on which log q passes the target is halved until it ends
+    there.
 
     References:
-        Neural Empirical Bayes, Saremi and Hyvärinen 2019, for the step w²; Minimization of functions having Lipschitz
-        continuous first partial derivatives, Armijo 1966, for the backtracking.
+        Neural Empirical Bayes, Saremi and Hyvärinen 2019, for the step w²; Minimization of
+        functions having Lipschitz continuous first partial derivatives, Armijo 1966, for the
+        backtracking.
 
     Arguments:
-        density: Where to climb.
+        density: q.
         latents: Codes, shape (n, d).
-        target: log q in nats, one or one per code, shape (n,): a population's floor brings a code just inside, its
-            median makes it typical.
-        widths: Blurs in the units of the codes, from wide to narrow; ignored where the density has none.
-        steps: The most trial steps at each width.
-        tolerance: Length of a step, in the units of the codes, below which a code is at the top.
+        target: log q in nats, one or one per code, shape (n,): the density threshold puts a code at
+            the edge of the manifold, the median makes it typical.
+        widths: Noise widths in units of the codes, from coarse to fine; unused if the density has
+            no noise levels.
+        steps: Maximal number of trial steps at each width.
+        tolerance: Length of a step, in units of the codes, below which a code is at a maximum.
 
     Returns:
-        Where the codes arrive. A code that does not reach the target ends as high as it came, or stays where it was.
+        The projected codes. A code that does not reach the target ends at the highest log q that it
+        came to, or stays where it was.
 
     Raises:
-        UserError: the codes are not of the density or not finite, or the widths do not fall from wide to narrow.
+        UserError: the codes are not of the density or not finite, or the widths do not decrease.
 
     Examples:
         >>> from latent_atlas.density.toys import two_clusters
         >>> lost = torch.tensor([[9.0, 0.0]])
-        >>> uphill(two_clusters(2, distance=4.0), lost, target=-2.0).points
+        >>> project(two_clusters(2, distance=4.0), lost, target=-2.0).points
         tensor([[2.6539, 0.0000]])
     """
     _check(density, latents, widths)
@@ -99,17 +106,17 @@ def project(
 
 @dataclass(frozen=True)
 class _Climbers:
-    """Codes under way; every tensor has a row for each."""
+    """Codes that ascend; every tensor has a row for each."""
 
     latents: Latents  # where they are
     below: Latents  # where they were a step before, under the target
-    awake: Mask  # whether the target is still ahead
+    awake: Mask  # whether log q is still below the target
     steps: Values  # trial steps so far
 
 
 @dataclass(frozen=True)
 class _Rules:
-    """When a climb ends: at log q = `target` of the sharp `density`, after `steps`, or where steps are too short."""
+    """When an ascent ends: at log q = `target`, after `steps`, or if a step is too short."""
 
     density: Density
     target: Values
@@ -124,7 +131,7 @@ class _Rules:
         joins: Mask,
         first_step: float,
     ) -> _Climbers:
-        """Climb this level, until the next finer one makes a code more likely; those climb that `joins` says."""
+        """Ascend this level with the codes that join, until the next finer one is more likely."""
         z, below, awake, taken = climbers.latents, climbers.below, climbers.awake, climbers.steps
         height, slope = level.log_prob(z), level.score(z)
         step, climbing = torch.full_like(height, first_step), awake & joins
@@ -146,7 +153,7 @@ class _Rules:
         return _Climbers(z, below, awake, taken)
 
     def halved(self, climbers: _Climbers) -> Latents:
-        """The last step cut short where log q is the target, never under it."""
+        """The last step cut short where log q is the target, never below it."""
         low, high = climbers.below, climbers.latents
         for _ in range(HALVINGS):
             middle = (low + high) / 2
@@ -156,14 +163,15 @@ class _Rules:
 
 
 def _check(density: Density, latents: Latents, widths: tuple[float, ...]) -> None:
-    """Refuse codes that cannot climb, and widths that are no way from coarse to fine."""
+    """Refuse codes that cannot be projected, and widths that do not decrease."""
     if latents.shape[1] != density.dimension:
         raise UserError(
-            f"the density is of codes with {density.dimension} coordinates; these have {latents.shape[1]}"
+            f"the density is of codes with {density.dimension} coordinates; "
+            f"these have {latents.shape[1]}"
         )
     if not latents.isfinite().all():
         raise UserError(
             "a code has coordinates that are not finite; encode it again from a readable image"
         )
     if min(widths, default=1.0) <= 0 or list(widths) != sorted(widths, reverse=True):
-        raise UserError(f"the widths are {widths}; choose positive ones, from wide to narrow")
+        raise UserError(f"the widths are {widths}; choose positive ones, from coarse to fine")

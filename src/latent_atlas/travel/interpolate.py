@@ -1,8 +1,7 @@
-"""A whole journey: its stops, what is kept on the way, and its pace."""
+"""Paths with waypoints, with attributes kept on the way, and with frames at equal steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,22 +11,23 @@ from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.travel.constrained import kept, preserve
+from latent_atlas.travel.constrained import preserve, with_constraint_metrics
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.plan import plan
-from latent_atlas.travel.reparametrise import pace, pace_legs
+from latent_atlas.travel.planners.base import Planner
+from latent_atlas.travel.reparametrise import reparametrise, reparametrise_legs
 from latent_atlas.travel.waypoints import through_waypoints
 
-__all__ = ["journey", "paced"]
+__all__ = ["interpolate", "with_equal_steps"]
 
-Stops = Float[Tensor, "stops n d"]
+Waypoints = Float[Tensor, "k n d"]
 
 
-def journey(
+def interpolate(
     density: Density,
-    stops: Stops,
-    planner: str = "geodesic",
+    waypoints: Waypoints,
+    planner: str | Planner = "geodesic",
     *,
     frames: int = 17,
     closed: bool = False,
@@ -36,42 +36,71 @@ def journey(
     features: Callable[[Tensor], Tensor] | None = None,
     threshold: float | None = None,
     generator: torch.Generator | None = None,
-    **options: Any,
 ) -> LatentPath:
-    """Plan journeys of two stops (`plan`), of more or back again (`tour`), or with properties kept (`preserve`).
+    """Plan paths between two codes, through several, back to the first, or with attributes kept.
 
     Arguments:
         density: The map, or any density.
-        stops: Codes, shape (k, n, d); k of 2 or more.
-        planner, frames, closed, floor, generator, **options: As for `plan` and `tour`.
-        keep, within: Attributes of the first stop to keep, and how far they may move, as for `preserve`.
-        features: What the frames are paced by, as for `pace`; None leaves them at equal distances in Z.
+        waypoints: Codes, shape (k, n, d); k of 2 or more.
+        planner, frames, closed, threshold, generator: As for `plan` and `through_waypoints`.
+        keep, within: Attributes of the first code to keep, and how far they may move, as for
+            `preserve`.
+        features: What the frames are at equal steps of, as for `reparametrise`; None leaves them at
+            equal distances in Z.
 
     Raises:
-        UserError: what is asked is more than `plan`, `tour` or `preserve` can do, or attributes are to be kept on a
-            journey of several stops.
+        UserError: as for `plan`, `through_waypoints` and `preserve`, or attributes are to be kept
+            on a path through several waypoints.
     """
-    several = closed or len(stops) != 2
-    settings = {"frames": frames, "threshold": threshold, "generator": generator, **options}
+    several = closed or len(waypoints) != 2
     if several and keep:
         raise UserError(
-            f"attributes are kept from one place to another, and {len(stops)} stops were given; choose two"
+            f"attributes are kept between two codes, and {len(waypoints)} waypoints were given; "
+            "choose two"
         )
     if several:
-        path = through_waypoints(density, stops, planner, closed=closed, **settings)
+        path = through_waypoints(
+            density,
+            waypoints,
+            planner,
+            frames=frames,
+            closed=closed,
+            threshold=threshold,
+            generator=generator,
+        )
     elif keep:
-        path = preserve(density, stops[0], stops[1], keep, within, planner=planner, **settings)
+        path = preserve(
+            density,
+            waypoints[0],
+            waypoints[1],
+            keep,
+            within,
+            planner=planner,
+            frames=frames,
+            threshold=threshold,
+            generator=generator,
+        )
     else:
-        path = plan(density, stops[0], stops[1], planner, **settings)
+        path = plan(
+            density,
+            waypoints[0],
+            waypoints[1],
+            planner,
+            frames=frames,
+            threshold=threshold,
+            generator=generator,
+        )
     if features is None:
         return path
-    path = paced(path, density, features, threshold=threshold, generator=generator)
-    return (
-        path.with_metrics(kept(path, Constraint.around(stops[0], keep, within))) if keep else path
-    )
+    path = with_equal_steps(path, density, features, threshold=threshold, generator=generator)
+    if not keep:
+        return path
+    constraint = Constraint.around(waypoints[0], keep, within)
+    metrics = with_constraint_metrics(path.metrics, path.points, path.end, constraint)
+    return replace(path, metrics=metrics)
 
 
-def paced(
+def with_equal_steps(
     path: LatentPath,
     density: Density,
     features: Callable[[Tensor], Tensor],
@@ -79,28 +108,30 @@ def paced(
     threshold: float | None = None,
     generator: torch.Generator | None = None,
 ) -> LatentPath:
-    """The same journeys with frames as far apart in features, and measured anew.
+    """The same paths with frames at equal steps of features, and measured anew.
 
     Arguments:
-        path: The journeys; stops of a tour stay the frames that they are, and each leg is paced by itself.
-        density, floor, generator: Who judges, as for `plan`.
-        features: As for `pace`.
-
-    Returns:
-        The path, with the metrics of `pace` besides.
+        path: The paths; waypoints stay the frames that they are.
+        density, threshold, generator: For the metrics, as for `plan`.
+        features: As for `reparametrise`.
     """
-    numbers = [value for name, value in path.metrics.items() if name.startswith("frame_of_stop_")]
-    if numbers:
-        points, said = pace_legs(path.points, features, torch.stack(numbers).long())
+    if path.waypoints is None:
+        found = reparametrise(path.points, features)
     else:
-        points, said = pace(path.points, features)
-    lowest = (
-        density_threshold(density, points[0], path.end, generator)
-        if threshold is None
-        else threshold
+        found = reparametrise_legs(path.points, features, path.waypoints)
+    limit = threshold
+    if limit is None:
+        limit = density_threshold(density, path.points[0], path.end, generator)
+    measured = measure(found.points, path.end, density, limit)
+    ratio = measured.length_ratio if path.waypoints is None else path.metrics.length_ratio
+    metrics = replace(
+        path.metrics,
+        distance_left=measured.distance_left,
+        length_ratio=ratio,  # of straight legs, between waypoints that have not moved
+        off_manifold=measured.off_manifold,
+        lowest_log_prob=measured.lowest_log_prob,
+        largest_jump=measured.largest_jump,
+        feature_step=found.feature_step,
+        uneven=found.uneven,
     )
-    moved = replace(path, points=points)
-    measured = measure(moved, density, lowest)
-    if numbers:
-        del measured["length_ratio"]  # relative to straight legs, whose stops have not moved
-    return moved.with_metrics(measured | said)
+    return replace(path, points=found.points, metrics=metrics)

@@ -1,14 +1,15 @@
-"""What can be said of a path with a density and no decoder."""
+"""Metrics of a path that need a density and no decoder."""
 
 import torch
 
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Points, Values
-from latent_atlas.travel.path import LatentPath, arc_lengths
+from latent_atlas.travel.path import PathMetrics
+from latent_atlas.travel.polyline import arc_lengths
 
 __all__ = ["OFF_MANIFOLD_SHARE", "density_threshold", "frame_log_probs", "measure"]
 
-OFF_MANIFOLD_SHARE = 0.05  # real codes below the floor, by construction
+OFF_MANIFOLD_SHARE = 0.05  # of real codes that are below the threshold, by its definition
 
 
 @torch.no_grad()
@@ -19,7 +20,7 @@ def density_threshold(
     generator: torch.Generator | None,
     share: float = OFF_MANIFOLD_SHARE,
 ) -> float | Values:
-    """The log-density in nats under which the given share of the population lies.
+    """The log-density in nats below which the given share of the population lies.
 
     It is the density's own threshold. A density without one gives, for each path, the lower of the
     log-densities of its two ends.
@@ -34,29 +35,24 @@ def frame_log_probs(density: Density, points: Points) -> torch.Tensor:
     return density.log_prob(points.flatten(0, 1)).unflatten(0, points.shape[:2])
 
 
-def measure(path: LatentPath, density: Density, threshold: float | Values) -> dict[str, Values]:
-    """Numbers per journey, shape (n,) each.
+def measure(
+    points: Points, end: Latents, density: Density, threshold: float | Values
+) -> PathMetrics:
+    """The metrics that every path has.
 
     Arguments:
-        path: The journeys.
-        density: Who judges.
-        floor: The log-density in nats below which a frame is outside the population, one or one per journey.
-
-    Returns:
-        distance_left: |z_B - last frame| / |z_B - z_A|, 0 for exact arrival;
-        length_ratio: length of the path / |z_B - z_A|, 1 for the straight line there;
-        outside: share of the inner frames with log q under the floor, in [0, 1];
-        lowest: log q of the least likely frame, in nats;
-        largest_jump: largest distance between neighbouring frames.
+        points: The frames, shape (frames, n, d).
+        end: z_B, shape (n, d).
+        density: q.
+        threshold: The log-density in nats below which a frame is off-manifold, one or one per path.
     """
-    points = path.points
-    direct = (path.end - points[0]).norm(dim=1).clamp_min(torch.finfo(points.dtype).tiny)
+    direct = (end - points[0]).norm(dim=1).clamp_min(torch.finfo(points.dtype).tiny)
     log_probs = frame_log_probs(density, points)
     inner = log_probs[1:-1] if len(points) > 2 else log_probs
-    return {
-        "distance_left": (path.end - points[-1]).norm(dim=1) / direct,
-        "length_ratio": arc_lengths(points)[-1] / direct,
-        "outside": (inner < threshold).float().mean(dim=0),
-        "lowest": log_probs.min(dim=0).values,
-        "largest_jump": points.diff(dim=0).norm(dim=2).max(dim=0).values,
-    }
+    return PathMetrics(
+        distance_left=(end - points[-1]).norm(dim=1) / direct,
+        length_ratio=arc_lengths(points)[-1] / direct,
+        off_manifold=(inner < threshold).float().mean(dim=0),
+        lowest_log_prob=log_probs.min(dim=0).values,
+        largest_jump=points.diff(dim=0).norm(dim=2).max(dim=0).values,
+    )

@@ -1,111 +1,157 @@
-"""What a journey is: points from start towards end, who planned them, and what can be said of them."""
+"""What a planned path is: points from a start towards an end, how they were found, and metrics."""
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-import torch
-from jaxtyping import Float
+from jaxtyping import Int
 from torch import Tensor
 
-from latent_atlas.shapes import Films, Images, Latents, Mask, Points, Trace, Values
+from latent_atlas.shapes import Films, Images, Latents, Mask, Points, Values
 
-__all__ = ["LatentPath", "Relaxed", "arc_lengths", "interpolate", "resample"]
+__all__ = ["GraphInfo", "LatentPath", "PathMetrics", "PlannerInfo"]
+
+
+@dataclass(frozen=True)
+class PathMetrics:
+    """Metrics of n paths, shape (n,) each; those that do not apply are None.
+
+    Attributes:
+        distance_left: |z_B - last frame| / |z_B - z_A|; 0 if the path arrives.
+        length_ratio: Length of the path / |z_B - z_A|; 1 for the straight line. With waypoints it
+            is relative to the straight lines between them.
+        off_manifold: Share of the inner frames with log q below the threshold, in [0, 1].
+        lowest_log_prob: log q of the least likely frame, in nats.
+        largest_jump: Largest distance between neighbouring frames, in units of the codes.
+        drift: By attribute kept, the largest |a_i(z_k) - a_i(z_A)| over frames, in its own unit.
+        broken: Share of the frames after the first that violate a constraint, in [0, 1].
+        progress: Distance travelled orthogonally to the kept gradients, relative to that of z_B.
+        end_moved: |z_B' - z_B|, distance to the admissible end that was searched for.
+        end_inside: 1 if that end satisfies the constraints and is on the manifold, else 0.
+        value: The traversed attribute at the last frame, in its own unit.
+        reached: Share of the wanted change of that attribute; 1 for all of it.
+        moved: Distance from a code to its projection.
+        feature_step: Mean distance in features between neighbouring frames.
+        uneven: By how much of that mean the largest such distance exceeds it; 0 at constant speed.
+    """
+
+    distance_left: Values
+    length_ratio: Values
+    off_manifold: Values
+    lowest_log_prob: Values
+    largest_jump: Values
+    drift: Mapping[str, Values] = field(default_factory=dict)
+    broken: Values | None = None
+    progress: Values | None = None
+    end_moved: Values | None = None
+    end_inside: Values | None = None
+    value: Values | None = None
+    reached: Values | None = None
+    moved: Values | None = None
+    feature_step: Values | None = None
+    uneven: Values | None = None
+
+    def as_dict(self) -> dict[str, Values]:
+        """The metrics that apply by name, for tables and JSON; drifts as "drift NAME"."""
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        drift = {f"drift {name}": drift for name, drift in values.pop("drift").items()}
+        return {name: value for name, value in values.items() if value is not None} | drift
+
+
+@dataclass(frozen=True)
+class GraphInfo:
+    """Size of the graph over real codes.
+
+    Attributes:
+        codes: Number of codes.
+        edges: Number of edges between them.
+        components: Number of connected components before they were joined; 1 if connected.
+    """
+
+    codes: int
+    edges: int
+    components: int
+
+
+@dataclass(frozen=True)
+class PlannerInfo:
+    """How n paths were found; what does not apply is None.
+
+    Attributes:
+        converged: Whether each path converged, shape (n,).
+        iterations: Iterations of the path that took most, over all noise widths; 0 if none.
+        residual: How far each path is from convergence, shape (n,), as its planner measures it.
+        history: What the planner lowers, at the start and after each iteration at the last noise
+            width, shape (k + 1, n).
+        chosen: Of `Auto`, the name of the planner that each path is from, n of them.
+        graph: Of `Graph` and `Auto`, the size of the graph.
+        acceptance: Of a random walk, the mean acceptance probability, in [0, 1].
+        step_size: Of a random walk, the mean standard deviation of a move per coordinate, in units
+            of the codes.
+        projected: Of a random walk, the share of later frames that were projected, in [0, 1].
+        seconds: Wall-clock time of all paths together, if it was measured.
+    """
+
+    converged: Mask | None = None
+    iterations: int = 0
+    residual: Values | None = None
+    history: Tensor | None = None
+    chosen: tuple[str, ...] | None = None
+    graph: GraphInfo | None = None
+    acceptance: float | None = None
+    step_size: float | None = None
+    projected: float | None = None
+    seconds: float | None = None
+
+    def of(self, path: int) -> dict[str, Any]:
+        """What is known of one path, as JSON values by name; without the history."""
+        known = {part.name: getattr(self, part.name) for part in fields(self)}
+        known |= {name: known[name][path].item() for name in _PER_PATH if known[name] is not None}
+        known["chosen"] = self.chosen[path] if self.chosen else None
+        known["graph"] = vars(self.graph) if self.graph else None
+        del known["history"]
+        return {name: value for name, value in known.items() if value is not None}
+
+
+_PER_PATH = ("converged", "residual")
 
 
 @dataclass(frozen=True)
 class LatentPath:
-    """n journeys, all of as many frames.
+    """n paths with the same number of frames.
 
     Attributes:
         points: Codes, shape (frames, n, d); the first frame is the start.
-        end: Where each journey was to arrive, shape (n, d).
+        end: Where each path was to arrive, shape (n, d).
         planner: Name of the planner.
-        info: What the planner says of its work, by name.
-        metrics: Numbers per journey, shape (n,) each; see `travel.metrics.measure`. Planners that move whole paths add
-            `converged`, 1 or 0.
-        notes: What should be known of the journeys before they are believed, a sentence each.
+        info: How the paths were found.
+        metrics: Metrics per path.
+        warnings: What to know before the paths are relied on, one sentence each.
         images: The decoded frames, shape (frames, n, c, h, w); None until an atlas decodes them.
+        waypoints: Numbers of the frames that are waypoints, shape (k, n); None if there are none.
     """
 
     points: Points
     end: Latents
     planner: str
-    info: dict[str, float | bool] = field(default_factory=dict)
-    metrics: dict[str, Values] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    info: PlannerInfo
+    metrics: PathMetrics
+    warnings: tuple[str, ...] = ()
     images: Films | None = None
+    waypoints: Int[Tensor, "k n"] | None = None
 
-    def strip(self, journey: int = 0) -> Images:
-        """The decoded frames of one journey, shape (frames, c, h, w).
+    def strip(self, path: int = 0) -> Images:
+        """The decoded frames of one path, shape (frames, c, h, w).
 
         Raises:
-            ValueError: the path has not been decoded; `Atlas.travel` does that.
+            ValueError: the frames have not been decoded; `Atlas.travel` decodes them.
         """
         if self.images is None:
             raise ValueError("this path has no images; Atlas.travel decodes its frames")
-        return self.images[:, journey]
+        return self.images[:, path]
 
-    def with_metrics(self, metrics: dict[str, Values]) -> "LatentPath":
-        """The same path with numbers added."""
-        return replace(self, metrics=self.metrics | metrics)
-
-
-@dataclass(frozen=True)
-class Relaxed:
-    """n paths that were moved as a whole until they came to rest.
-
-    Attributes:
-        points: Shape (nodes, n, d), with both ends where they were.
-        converged: Whether each journey came to rest, shape (n,).
-        residual: How far each is from rest, shape (n,), as its planner measures it.
-        iterations: How many the journey that took longest was given, from the coarsest width to the finest.
-        history: What the planner lowers, at the start and after each iteration of the finest width, (k + 1, n).
-    """
-
-    points: Trace
-    converged: Mask
-    residual: Values
-    iterations: int
-    history: Tensor
-
-
-def arc_lengths(points: Trace) -> Tensor:
-    """Length travelled from the start to each point, shape (steps, n)."""
-    steps = points.diff(dim=0).norm(dim=2)
-    return torch.cat([torch.zeros_like(points[:1, :, 0]), steps.cumsum(dim=0)])
-
-
-def interpolate(
-    points: Trace, travelled: Float[Tensor, "steps n"], wanted: Float[Tensor, "frames n"]
-) -> Float[Tensor, "frames n d"]:
-    """The places on each polyline at which `travelled`, which never falls on the way, has the `wanted` values.
-
-    Examples:
-        >>> line = torch.tensor([[[0.0]], [[1.0]], [[4.0]]])
-        >>> interpolate(line, torch.tensor([[0.0], [2.0], [4.0]]), torch.tensor([[1.0], [3.0]])).flatten()
-        tensor([0.5000, 2.5000])
-    """
-    lengths = travelled.T.contiguous()  # (n, steps)
-    right = torch.searchsorted(lengths, wanted.T.contiguous()).clamp(1, len(points) - 1)
-    before, after = lengths.gather(1, right - 1), lengths.gather(1, right)
-    share = (
-        (wanted.T - before) / (after - before).clamp_min(torch.finfo(points.dtype).tiny)
-    ).clamp(0, 1)
-    rows = points.transpose(0, 1)  # (n, steps, d)
-    index = right[..., None].expand(-1, -1, points.shape[2])
-    return torch.lerp(rows.gather(1, index - 1), rows.gather(1, index), share[..., None]).transpose(
-        0, 1
-    )
-
-
-def resample(points: Trace, frames: int) -> Points:
-    """Place `frames` points at equal distances along each polyline; both ends stay where they are.
-
-    Examples:
-        >>> resample(torch.tensor([[[0.0]], [[1.0]], [[4.0]]]), 3).flatten()
-        tensor([0., 2., 4.])
-    """
-    lengths = arc_lengths(points)
-    shares = torch.linspace(0, 1, frames, device=points.device, dtype=points.dtype)
-    placed = interpolate(points, lengths, shares[:, None] * lengths[-1])
-    placed[0], placed[-1] = points[0], points[-1]
-    return placed
+    def numbers(self, path: int = 0) -> dict[str, Any]:
+        """Metrics, planner's information and warnings of one path, as JSON values by name."""
+        metrics = {name: values[path].item() for name, values in self.metrics.as_dict().items()}
+        warnings = {"warnings": list(self.warnings)} if self.warnings else {}
+        return metrics | self.info.of(path) | warnings

@@ -1,4 +1,4 @@
-"""Lowering the energy of whole paths: L-BFGS on many journeys at once, each with its own step and its own end."""
+"""Minimise the energy of whole paths: L-BFGS on many at once, each with its own step and end."""
 
 import math
 from collections.abc import Callable
@@ -7,42 +7,50 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from latent_atlas.errors import UserError
 from latent_atlas.shapes import Points, Values
-from latent_atlas.travel.path import Relaxed
+from latent_atlas.travel.path import PlannerInfo
 
-__all__ = ["Energy", "minimise"]
+__all__ = ["Energy", "check_descent", "minimise"]
 
 Energy = Callable[[Tensor, Tensor], Tensor]
-"""Energies (k,) of k paths (frames, k, d), differentiable in them; the second argument, (k,), tells which journeys."""
+"""Energies (k,) of k paths (frames, k, d), differentiable in them.
 
-MEMORY = 8  # moves that a journey remembers
-SUFFICIENT = (
-    1e-4  # share of the decrease promised by the slope that an accepted step keeps (Armijo)
-)
+The second argument, (k,), numbers the paths.
+"""
+
+MEMORY = 8  # moves that a path remembers
+# Share of the decrease predicted by the slope that an accepted step keeps (Armijo).
+SUFFICIENT = 1e-4
 
 
-def minimise(energy: Energy, points: Points, *, iterations: int, tolerance: float) -> Relaxed:
-    r"""Move the inner points of n paths until their energies fall no further; the energies never rise.
+def minimise(
+    energy: Energy, points: Points, *, iterations: int, tolerance: float
+) -> tuple[Points, PlannerInfo]:
+    r"""Move the inner points of n paths until their energies converge; the energies never increase.
 
-    L-BFGS with backtracking in coordinates u where the metric of |dz|² is Euclidean (`_Bridges`), which makes it a
-    Sobolev gradient descent: a path is bent as a whole. A journey that has arrived is not evaluated again, and in
-    each iteration every other one is evaluated once: at its next step, or at a shorter one if its last was too long.
+    L-BFGS with backtracking, in coordinates u where the metric of |dz|² is Euclidean (`_Bridges`),
+    which makes it a Sobolev gradient descent: a path is bent as a whole. A path that has converged
+    is not evaluated again. In each iteration every other path is evaluated once: at its next step,
+    or at a shorter one if its last was too long.
 
-    Convergence is |grad_u E| |γ| / 2E <= tolerance, with |γ|² = (F - 1) Σ |z_{k+1} - z_k|²: the move that a Newton
-    step would make were E a multiple of |γ|², as a share of the path. It does not depend on units.
+    A path has converged if |grad_u E| |γ| / 2E <= tolerance, with |γ|² = (F - 1) Σ |z_{k+1} -
+    z_k|²: the move of a Newton step if E were a multiple of |γ|², as a share of the path. The
+    criterion has no unit.
 
     References:
-        Numerical Optimization, Nocedal and Wright 2006, algorithms 3.1 and 7.4; Sobolev Gradients and Differential
-        Equations, Neuberger 1997.
+        Numerical Optimization, Nocedal and Wright 2006, algorithms 3.1 and 7.4; Sobolev Gradients
+        and Differential Equations, Neuberger 1997.
 
     Arguments:
-        energy: E of each path, 0 or more and of second order in its steps, as an action ∫ cost² |dz|² is.
-        points: Where the paths start from, shape (frames, n, d), 3 frames or more; both ends stay.
-        iterations: The most evaluations of a journey after its first.
-        tolerance: In single precision 1e-3 or more; a smaller one may lie below the energies' rounding errors.
+        energy: E of each path, 0 or more and of second order in its steps, as ∫ c² |dz|² is.
+        points: The initial paths, shape (frames, n, d), 3 frames or more; both ends stay.
+        iterations: Maximal number of evaluations of a path after its first.
+        tolerance: In single precision 1e-3 or more; a smaller one may lie below the rounding errors
+            of the energies.
 
     Returns:
-        The paths, with the energies after each iteration as their `history`.
+        The paths, and their convergence, with the energies after each iteration as `history`.
     """
     # A tensor made in inference mode cannot enter autograd, so everything is made outside of it.
     with torch.inference_mode(False), torch.enable_grad():
@@ -53,22 +61,35 @@ def minimise(energy: Energy, points: Points, *, iterations: int, tolerance: floa
         values, residuals = front.value.clone(), front.residuals(paths)
         history = [values.clone()]
         for _ in range(iterations):
-            front = front.keep((residuals[front.journeys] > tolerance) & front.can_fall())
-            if not len(front.journeys):
+            front = front.keep((residuals[front.rows] > tolerance) & front.can_fall())
+            if not len(front.rows):
                 break
             front = front.next(paths, energy)
-            u[front.journeys], values[front.journeys] = front.u, front.value
-            residuals[front.journeys] = front.residuals(paths)
+            u[front.rows], values[front.rows] = front.u, front.value
+            residuals[front.rows] = front.residuals(paths)
             history.append(values.clone())
         with torch.no_grad():
             relaxed = paths.points(u, torch.arange(len(u), device=u.device))
-    return Relaxed(
-        relaxed, residuals <= tolerance, residuals, len(history) - 1, torch.stack(history)
+    return relaxed, PlannerInfo(
+        residuals <= tolerance, len(history) - 1, residuals, torch.stack(history)
     )
 
 
+def check_descent(nodes: int, iterations: int, tolerance: float) -> None:
+    """Refuse settings with which no path can be minimised.
+
+    Raises:
+        UserError: there are fewer than 3 nodes, no iterations, or no tolerance.
+    """
+    if nodes < 3 or iterations < 1 or tolerance <= 0:
+        raise UserError(
+            f"nodes, iterations and tolerance are {nodes}, {iterations} and {tolerance}; "
+            "choose 3 or more, 1 or more, and a positive one"
+        )
+
+
 class _Bridges:
-    r"""Coordinates u (n, (F - 2) d) of paths with fixed ends, in which the metric of |dz|² is Euclidean.
+    r"""Coordinates u (n, (F - 2) d) of paths with fixed ends; the metric of |dz|² is Euclidean.
 
     z_k = (1 - s_k) z_A + s_k z_B + Σ_j φ_j(s_k) u_j with s_k = k / (F - 1), j = 1..F-2,
     φ_j(s) = √2 sin(π j s) / ω_j and ω_j = 2 (F - 1) sin(π j / 2 (F - 1)), so that
@@ -87,37 +108,35 @@ class _Bridges:
         )  # φ_j(s_k), (k, j)
         self.times = (inner / steps)[:, None, None]
 
-    def points(self, u: Tensor, journeys: Tensor) -> Points:
-        """The paths (F, k, d) of these journeys, at u (k, (F - 2) d)."""
-        start, end = self.start[journeys], self.end[journeys]
+    def points(self, u: Tensor, rows: Tensor) -> Points:
+        """The paths (F, k, d) of these numbers, at u (k, (F - 2) d)."""
+        start, end = self.start[rows], self.end[rows]
         bent = torch.einsum("kj,njd->knd", self.waves, u.unflatten(1, (len(self.omega), -1)))
         return torch.cat([start[None], torch.lerp(start, end, self.times) + bent, end[None]])
 
     def coordinates(self, points: Points) -> Tensor:
-        """u of all journeys; inverse of `points`."""
+        """u of all paths; inverse of `points`."""
         bent = points[1:-1] - torch.lerp(self.start, self.end, self.times)
         weights = self.waves * self.omega.square() / (len(self.omega) + 1)
         return torch.einsum("kj,knd->njd", weights, bent).flatten(1)
 
-    def squares(self, u: Tensor, journeys: Tensor) -> Values:
+    def squares(self, u: Tensor, rows: Tensor) -> Values:
         """|γ|², shape (k,)."""
-        return (self.end[journeys] - self.start[journeys]).square().sum(dim=1) + u.square().sum(
-            dim=1
-        )
+        return (self.end[rows] - self.start[rows]).square().sum(dim=1) + u.square().sum(dim=1)
 
-    def evaluate(self, energy: Energy, u: Tensor, journeys: Tensor) -> tuple[Values, Tensor]:
+    def evaluate(self, energy: Energy, u: Tensor, rows: Tensor) -> tuple[Values, Tensor]:
         """E (k,) and its gradient in u, in one pass."""
         u = u.detach().requires_grad_()
-        value = energy(self.points(u, journeys), journeys)
+        value = energy(self.points(u, rows), rows)
         (slope,) = torch.autograd.grad(value.sum(), u)
         return value.detach(), slope
 
 
 @dataclass(frozen=True)
 class _Front:
-    """The journeys under way; every tensor has a row for each."""
+    """The paths that have not converged; every tensor has a row for each."""
 
-    journeys: Tensor  # which they are, (k,)
+    rows: Tensor  # numbers of the paths, (k,)
     u: Tensor  # where they are, (k, p)
     value: Tensor  # E there, (k,)
     slope: Tensor  # its gradient, (k, p)
@@ -130,14 +149,14 @@ class _Front:
 
     @classmethod
     def at(cls, paths: _Bridges, energy: Energy, u: Tensor) -> "_Front":
-        """All journeys, about to take their first step."""
-        journeys = torch.arange(len(u), device=u.device)
-        value, slope = paths.evaluate(energy, u, journeys)
-        scale = paths.squares(u, journeys) / (2 * value)  # exact where E is a multiple of |γ|²
+        """All paths, about to take their first step."""
+        rows = torch.arange(len(u), device=u.device)
+        value, slope = paths.evaluate(energy, u, rows)
+        scale = paths.squares(u, rows) / (2 * value)  # exact where E is a multiple of |γ|²
         memory = u.new_zeros(len(u), MEMORY, u.shape[1])
         first = -scale[:, None] * slope
         return cls(
-            journeys,
+            rows,
             u,
             value,
             slope,
@@ -150,16 +169,14 @@ class _Front:
         )
 
     def keep(self, rows: Tensor) -> "_Front":
-        """Those journeys alone."""
+        """Those paths alone."""
         if rows.all():
             return self
         return _Front(*(getattr(self, part.name)[rows] for part in fields(self)))
 
     def residuals(self, paths: _Bridges) -> Values:
         """|grad_u E| |γ| / 2E, (k,)."""
-        return (
-            self.slope.norm(dim=1) * paths.squares(self.u, self.journeys).sqrt() / (2 * self.value)
-        )
+        return self.slope.norm(dim=1) * paths.squares(self.u, self.rows).sqrt() / (2 * self.value)
 
     def can_fall(self) -> Tensor:
         """Whether the decrease promised by the next step is more than rounding, (k,)."""
@@ -169,12 +186,12 @@ class _Front:
         )
 
     def next(self, paths: _Bridges, energy: Energy) -> "_Front":
-        """Each journey at its trial step if the energy falls enough there; if not, where it was with a shorter one."""
+        """Each path at its trial step if the energy falls enough; else a shorter step next time."""
         trial = self.u + self.step[:, None] * self.direction
-        value, slope = paths.evaluate(energy, trial, self.journeys)
+        value, slope = paths.evaluate(energy, trial, self.rows)
         promised = self.step * _dot(self.slope, self.direction)
         falls = value <= self.value + SUFFICIENT * promised  # false where the energy is nan
-        # The parabola through E, its slope and E at the trial step is lowest at this share of the step.
+        # The parabola through E, its slope and E at the trial step has its minimum at this share.
         lowest = -promised / (2 * (value - self.value - promised))
         shorter = self.step * torch.where(value.isfinite(), lowest.clamp(0.1, 0.5), 0.1)
 
@@ -192,7 +209,7 @@ class _Front:
             chosen, _two_loops(slope, moves, turns, weights, scale), self.direction
         )
         return _Front(
-            self.journeys,
+            self.rows,
             torch.where(chosen, trial, self.u),
             torch.where(falls, value, self.value),
             slope,
@@ -220,7 +237,7 @@ def _two_loops(
 
 
 def _remember(memory: Tensor, newest: Tensor, rows: Tensor) -> Tensor:
-    """The memory (k, MEMORY, ...) with the newest (k, ...) in front and the oldest dropped, in these rows."""
+    """The memory (k, MEMORY, ...) with the newest (k, ...) in front, in these rows."""
     shifted = torch.cat([newest[:, None], memory[:, :-1]], dim=1)
     return torch.where(rows.reshape(-1, *[1] * (memory.ndim - 1)), shifted, memory)
 

@@ -1,6 +1,7 @@
-"""Constant perceived speed: frames as far apart for the eye, or for whatever the features stand for."""
+"""Reparametrisation by arc length in features: frames at equal perceived steps."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -9,81 +10,95 @@ from torch import Tensor
 
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Points, Trace, Values
-from latent_atlas.travel.path import arc_lengths, interpolate
+from latent_atlas.travel.polyline import arc_lengths, points_at
 
-__all__ = ["pace", "pace_legs"]
+__all__ = ["Reparametrised", "reparametrise", "reparametrise_legs"]
 
-BATCH = 1_024  # codes whose features are asked for at a time: they may be read off decoded images
-ROUNDS = 20  # each divides what is uneven by several times
+BATCH = 1_024  # codes whose features are computed at a time: they may be of decoded images
+ROUNDS = 20  # each divides the unevenness by several times
+
+
+@dataclass(frozen=True)
+class Reparametrised:
+    """Paths with frames at equal steps of features.
+
+    Attributes:
+        points: Shape (frames, n, d).
+        feature_step: Mean distance of neighbouring frames in features, shape (n,).
+        uneven: By how much of it the largest distance exceeds it, shape (n,); 0 at constant speed.
+    """
+
+    points: Points
+    feature_step: Values
+    uneven: Values
 
 
 @torch.no_grad()
-def pace(
-    points: Points, features: Callable[[Tensor], Tensor], *, fine: int = 16
-) -> tuple[Points, dict[str, Values]]:
+def reparametrise(
+    points: Points, features: Callable[[Tensor], Tensor], *, pieces: int = 16
+) -> Reparametrised:
     """Move the frames along their own path until neighbours differ equally in features.
 
-    The path is followed finely, by `fine` straight pieces from frame to frame. Frames at equal distances on the way
-    that the features go are only about as far from each other, since that way bends: each round stretches it so that
-    the distances C between the frames of the round before become equal, u' = u(C_total k / K) at frame k of 0..K.
+    The curve of the features is sampled by `pieces` straight pieces between frames. Frames at equal
+    arc lengths on it are only about as far from each other, since it bends. Each round therefore
+    stretches it so that the distances C between the frames of the round before become equal:
+    u' = u(C_total k / K) at frame k of 0..K.
 
     References:
-        Simplified and improved string method, E et al. 2007, for the same reparameterisation by arc length.
+        Simplified and improved string method, E et al. 2007, for the same reparametrisation.
 
     Arguments:
         points: Paths, shape (frames, n, d).
-        features: Maps codes (m, d) to what is perceived (m, f), such as a classifier's features of decoded images.
-        fine: Pieces from frame to frame, 1 or more; features are read at each, and taken to be straight between.
+        features: Maps codes (m, d) to features (m, f), such as a classifier's of decoded images.
+        pieces: Straight pieces between frames, 1 or more; features are computed at each.
 
     Returns:
-        The paths with frames re-placed and ends where they were; per journey `feature_step`, the mean distance of
-        neighbouring frames in features, and `uneven`, by how much of it the largest exceeds it: 0 at constant speed.
-        Where the features never change the frames are at equal distances in Z.
+        The paths with their ends where they were. If the features never change, the frames are at
+        equal distances in Z.
 
     Raises:
-        UserError: fine < 1, or the features are not one row per code.
+        UserError: pieces < 1, or the features are not one row per code.
     """
-    if fine < 1:
-        raise UserError(f"{fine} pieces from frame to frame are no path; choose fine of 1 or more")
-    whole = _subdivided(points, fine)
+    if pieces < 1:
+        raise UserError(f"pieces is {pieces}; choose 1 or more between frames")
+    whole = _subdivided(points, pieces)
     seen = _read(features, whole)
-    travelled = arc_lengths(seen)
-    travelled = torch.where(travelled[-1] > 0, travelled, arc_lengths(whole))
-    places = _equal(travelled[-1], len(points))
+    lengths = arc_lengths(seen)
+    lengths = torch.where(lengths[-1] > 0, lengths, arc_lengths(whole))
+    places = _equal(lengths[-1], len(points))
     for _ in range(ROUNDS):
-        apart = arc_lengths(interpolate(seen, travelled, places))
-        changes = (
-            apart[-1] > 0
-        )  # not where the features stand still, or come back to where they were
-        spread = interpolate(places[..., None], apart, _equal(apart[-1], len(points)))[..., 0]
+        apart = arc_lengths(points_at(seen, lengths, places))
+        changes = apart[-1] > 0  # false where the features are constant, or return to a value
+        spread = points_at(places[..., None], apart, _equal(apart[-1], len(points)))[..., 0]
         places = torch.where(changes, spread, places)
-    paced = interpolate(whole, travelled, places)
-    paced[0], paced[-1] = points[0], points[-1]
-    steps = _steps(paced, features)
+    moved = points_at(whole, lengths, places)
+    moved[0], moved[-1] = points[0], points[-1]
+    steps = _steps(moved, features)
     mean = steps.mean(dim=0)
     excess = steps.max(dim=0).values / mean.clamp_min(torch.finfo(mean.dtype).tiny) - 1
-    return paced, {"feature_step": mean, "uneven": torch.where(mean > 0, excess, 0)}
+    return Reparametrised(moved, mean, torch.where(mean > 0, excess, 0))
 
 
-def pace_legs(
-    points: Points, features: Callable[[Tensor], Tensor], stops: Int[Tensor, "stops n"]
-) -> tuple[Points, dict[str, Values]]:
-    """Pace each leg of a tour by itself, so that its stops stay the frames that they are.
+def reparametrise_legs(
+    points: Points, features: Callable[[Tensor], Tensor], waypoints: Int[Tensor, "k n"]
+) -> Reparametrised:
+    """Reparametrise each leg of a path by itself, so that waypoints stay the frames that they are.
 
     Arguments:
-        points, features: As for `pace`.
-        stops: Numbers of the frames that are stops, the first and the last frame among them.
+        points, features: As for `reparametrise`.
+        waypoints: Numbers of the frames that are waypoints, the first and the last among them.
 
     Returns:
-        As `pace`, with the means over the whole journey of `feature_step` and the largest `uneven` of its legs.
+        As `reparametrise`, with the largest `uneven` of each path's legs.
     """
     placed, uneven = points.clone(), torch.zeros_like(points[0, :, 0])
-    for journey in range(points.shape[1]):
-        for first, last in pairwise(stops[:, journey].tolist()):
-            leg = (slice(first, last + 1), slice(journey, journey + 1))
-            placed[leg], numbers = pace(points[leg], features)
-            uneven[journey] = uneven[journey].maximum(numbers["uneven"][0])
-    return placed, {"feature_step": _steps(placed, features).mean(dim=0), "uneven": uneven}
+    for path in range(points.shape[1]):
+        for first, last in pairwise(waypoints[:, path].tolist()):
+            leg = (slice(first, last + 1), slice(path, path + 1))
+            found = reparametrise(points[leg], features)
+            placed[leg] = found.points
+            uneven[path] = uneven[path].maximum(found.uneven[0])
+    return Reparametrised(placed, _steps(placed, features).mean(dim=0), uneven)
 
 
 def _steps(points: Points, features: Callable[[Tensor], Tensor]) -> Float[Tensor, "steps n"]:
@@ -96,11 +111,11 @@ def _equal(total: Values, frames: int) -> Float[Tensor, "frames n"]:
     return torch.linspace(0, 1, frames, device=total.device, dtype=total.dtype)[:, None] * total
 
 
-def _subdivided(points: Points, fine: int) -> Trace:
-    """Every straight piece of the path in `fine` equal ones, shape ((frames - 1) fine + 1, n, d)."""
-    shares = torch.arange(fine, device=points.device, dtype=points.dtype)[:, None, None] / fine
-    pieces = torch.lerp(points[:-1, None], points[1:, None], shares)  # (frames - 1, fine, n, d)
-    return torch.cat([pieces.flatten(0, 1), points[-1:]])
+def _subdivided(points: Points, pieces: int) -> Trace:
+    """Each step of the path in `pieces` equal ones, shape ((frames - 1) pieces + 1, n, d)."""
+    shares = torch.arange(pieces, device=points.device, dtype=points.dtype)[:, None, None] / pieces
+    inner = torch.lerp(points[:-1, None], points[1:, None], shares)  # (frames - 1, pieces, n, d)
+    return torch.cat([inner.flatten(0, 1), points[-1:]])
 
 
 def _read(features: Callable[[Tensor], Tensor], trace: Trace) -> Float[Tensor, "steps n f"]:
@@ -109,6 +124,7 @@ def _read(features: Callable[[Tensor], Tensor], trace: Trace) -> Float[Tensor, "
     seen = torch.cat([features(part) for part in rows.split(BATCH)])
     if seen.ndim != 2 or len(seen) != len(rows):
         raise UserError(
-            f"features must map codes (m, d) to (m, f); for {tuple(rows.shape)} they gave {tuple(seen.shape)}"
+            "features must map codes (m, d) to (m, f); "
+            f"for {tuple(rows.shape)} they gave {tuple(seen.shape)}"
         )
     return seen.to(trace.dtype).unflatten(0, trace.shape[:2])

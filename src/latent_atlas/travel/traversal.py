@@ -1,6 +1,7 @@
-"""Journeys along an attribute: more of it, while others stay and the population is not left."""
+"""Paths along an attribute: more of it, while others stay and the density stays high."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,11 +12,11 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.travel.metrics import density_threshold, measure
-from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path import LatentPath, PlannerInfo
 
 __all__ = ["traverse"]
 
-EXACT = 1e-2  # how far a value may be from the one wanted at each step, as a share of the step
+EXACT = 1e-2  # share of a step by which its value may differ from the wanted one
 
 
 def traverse(
@@ -32,43 +33,45 @@ def traverse(
     threshold: float | None = None,
     generator: torch.Generator | None = None,
 ) -> LatentPath:
-    r"""Travel along an attribute by an amount, or to a value, in equal steps of its value.
+    r"""Traverse an attribute by an amount, or to a value, in equal steps of its value.
 
-    The curve is dz/da = P g / |P g|², with g = grad a(z) and P the projection orthogonal to the gradients of the
-    attributes kept. Each step follows it to a(z) = a_j and is corrected by the shortest way (`retract`) to a code
-    with that value, the kept attributes in their bounds and log q at the floor or above. A journey for which there is
-    no such code stays where it is: that is as much of the attribute as the population has.
+    The curve is dz/da = P g / |P g|², with g = grad a(z) and P the projection orthogonal to the
+    gradients of the kept attributes. Each step follows it to a(z) = a_j and is corrected by the
+    shortest way (`retract`) to a code with that value, the kept attributes in their bounds and log
+    q at the threshold or above. A path for which there is no such code stays where it is: that is
+    as much of the attribute as the population has.
 
     References:
-        Introduction to Numerical Continuation Methods, Allgower and Georg 2003, chapter 6 (predictor, corrector);
-        Interpreting the Latent Space of GANs for Semantic Face Editing, Shen et al. 2020, equation 8 (P).
+        Introduction to Numerical Continuation Methods, Allgower and Georg 2003, chapter 6
+        (predictor, corrector); Interpreting the Latent Space of GANs for Semantic Face Editing,
+        Shen et al. 2020, equation 8 (P).
 
     Arguments:
         density: The map, or any density.
         start: z_A, shape (n, d) or (d,).
         attribute: What to change, of one value; or a direction u (d,), for a(z) = <z, u> / |u|.
-        by: How much more of it, negative for less; one for all journeys or one for each (n,).
+        by: How much more of it, in its own unit, negative for less; one for all paths or one for
+            each (n,).
         to: The value to reach, instead of `by`.
-        keep: What to leave alone.
-        within: In each kept attribute's own unit, above 0; one for all or one for each.
+        keep: Attributes to keep.
+        within: How far those may move, each in its own unit, positive; one for all or one for each.
         frames: Points of the path, with both ends, at equal steps of the attribute; 2 or more.
-        steps: Of the curve from frame to frame.
-        floor: Lowest log q in nats, by default as for `plan`; for a start that is lower, its own.
-        generator: Source of randomness for a floor that has to be estimated.
+        steps: Steps of the curve between frames; 1 or more.
+        threshold: Lowest log q in nats, by default as for `plan`; for a start that is lower, its
+            own.
+        generator: Source of randomness for a threshold that is estimated from draws.
 
     Returns:
-        The path; its `end` is where it ended. Its metrics are those of `travel.metrics.measure` and, per journey,
-        value: a at the last frame;
-        reached: how much of the change wanted was made, 1 for all of it;
-        drift NAME: for each attribute kept, largest |a_i(z_k) - a_i(z_A)| over frames.
-        Its info says whether all journeys `converged`, that is reached all of it, and the `share` that did.
+        The paths; their `end` is where they ended. The metrics have `value`, `reached` and `drift`.
+        A path has converged if it made all of the change.
 
     Raises:
         UserError: the attribute has several values, or there is no change to make.
 
     Examples:
         >>> from latent_atlas.density.base import StandardNormal
-        >>> path = along(StandardNormal(2), torch.zeros(2), torch.tensor([0.0, 1.0]), by=1.0, frames=3, floor=-9.0)
+        >>> up = torch.tensor([0.0, 1.0])
+        >>> path = traverse(StandardNormal(2), torch.zeros(2), up, by=1.0, frames=3, threshold=-9.0)
         >>> path.points[:, 0, 1]
         tensor([0.0000, 0.5000, 1.0000])
     """
@@ -77,7 +80,8 @@ def traverse(
     begun, change = _change(followed, start, by, to)
     if frames < 2 or steps < 1:
         raise UserError(
-            f"a journey takes frames of 2 or more and steps of 1 or more, not {frames} and {steps}"
+            f"frames is {frames} and steps is {steps}; "
+            "choose frames of 2 or more and steps of 1 or more"
         )
     lowest = density_threshold(density, start, start, generator) if threshold is None else threshold
     with torch.no_grad():
@@ -101,20 +105,25 @@ def traverse(
 
     with torch.no_grad():
         value = followed.values(z)[:, 0]
-    share = len(rows) / len(start)
-    info = {"converged": share == 1, "share": share}
-    path = LatentPath(torch.stack(points), z, "along", info)
-    numbers = measure(path, density, lowest) | limits.drifts(path.points, len(keep))
-    return path.with_metrics(numbers | {"value": value, "reached": (value - begun) / change})
+    converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+    converged[rows] = True
+    path = torch.stack(points)
+    metrics = replace(
+        measure(path, z, density, lowest),
+        drift=limits.drifts(path, len(keep)),
+        value=value,
+        reached=(value - begun) / change,
+    )
+    return LatentPath(path, z, "traverse", PlannerInfo(converged, total), metrics)
 
 
 def _advanced(followed: Attribute, limits: Constraint, z: Latents, wanted: Values) -> Latents:
-    """z + P g (a_j - a(z)) / |P g|², with P orthogonal to the gradients of what is kept."""
+    """z + P g (a_j - a(z)) / |P g|², with P orthogonal to the gradients of the kept attributes."""
     with torch.no_grad():
         missing = wanted - followed.values(z)[:, 0]
     slope = followed.slopes(z)[:, 0]
     free = tangent(limits.held(z), slope)
-    # Nothing is left of a gradient that the kept ones span, and a step along its rounding errors would be huge.
+    # Of a gradient that the kept ones span only rounding errors are left: no step along them.
     moves = free.norm(dim=1) > 1e-3 * slope.norm(dim=1)
     return z + torch.where(moves, missing / free.square().sum(dim=1), 0.0)[:, None] * free
 
@@ -127,20 +136,21 @@ def _change(
         values = followed.values(start)
     if values.shape[1] != 1:
         raise UserError(
-            f"a journey follows an attribute of one value; '{followed.name}' has {values.shape[1]}: take one of them"
+            f"only an attribute of one value can be traversed; '{followed.name}' has "
+            f"{values.shape[1]}: take one of them"
         )
     if (by is None) == (to is None):
         raise UserError(
-            f"say either by how much or to which value '{followed.name}' is to go, and not both"
+            f"give either the change of '{followed.name}' (by) or the value to reach (to), not both"
         )
     begun = values[:, 0]
     change = torch.as_tensor(by if to is None else to).to(begun).expand_as(begun)
     change = change if to is None else change - begun
     if not (change.isfinite() & (change != 0)).all():
-        journey = int((~change.isfinite() | (change == 0)).nonzero()[0])
+        path = int((~change.isfinite() | (change == 0)).nonzero()[0])
         raise UserError(
-            f"'{followed.name}' of journey {journey} would change by {change[journey].item():g}; choose a finite "
-            "change other than 0"
+            f"'{followed.name}' of path {path} would change by {change[path].item():g}; "
+            "choose a finite change other than 0"
         )
     return begun, change
 
@@ -154,7 +164,7 @@ def _rows(start: Tensor, dimension: int) -> Latents:
         or not (rows.is_floating_point() and rows.isfinite().all())
     ):
         raise UserError(
-            f"a journey starts from finite codes (n, {dimension}) or ({dimension},); given were {start.dtype} "
-            f"of shape {tuple(start.shape)}"
+            f"a path starts from finite codes (n, {dimension}) or ({dimension},); "
+            f"given were {start.dtype} of shape {tuple(start.shape)}"
         )
     return rows

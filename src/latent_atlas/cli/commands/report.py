@@ -59,7 +59,7 @@ def write_page(run: Path, device: str, console: Console) -> None:
         "paths           off-manifold  length ratio  distance left",
     ]
     lines += [
-        f"  {row:14}{100 * n['outside']:11.1f} %{n['length_ratio']:14.2f}"
+        f"  {row:14}{100 * n['off_manifold']:11.1f} %{n['length_ratio']:14.2f}"
         f"{100 * n['distance_left']:13.1f} %"
         for row, n in paths.items()
     ]

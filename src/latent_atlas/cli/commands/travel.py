@@ -1,15 +1,16 @@
-"""The command `travel`: places in, journeys out, as a picture, in motion, or as numbers."""
+"""The command `travel`: places in, paths out, as a picture, an animation, or numbers."""
 
-import inspect
 import json
 import math
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from latent_atlas.cli.arguments import code_at, file_to_write, load_atlas, write_codes
 from latent_atlas.cli.console import Console
+from latent_atlas.config.parse import settings_of, split_setting, with_values
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,55 +19,81 @@ if TYPE_CHECKING:
 
     from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.travel.path import LatentPath
+    from latent_atlas.travel.planners.base import Planner
 
-    Journeys = dict[str, LatentPath]
+    Paths = dict[str, LatentPath]
 
 __all__ = ["travel"]
+
+Settings = TypeVar("Settings")
 
 WALK_FLAGS = ("rule", "alpha", "beta", "gamma", "arrive")
 STILL, MOVING, CODES = (".png",), (".gif", ".mp4"), (".npy", ".npz", ".json")
 FRAMES, FRAMES_MOVING = 17, 49
 FPS = 12  # frames a second
-UNWRITTEN = {
-    "codes",
-    "decode",
-    "population",
-    "frames",
-    "by",
-    "to",
-}  # no words, or have a flag of their own
+
+
+@dataclass(frozen=True)
+class RandomWalkSettings:
+    """Settings of `Atlas.random_walk` that --set can give; their defaults are its own."""
+
+    stride: int = 10
+    width: float = 0.0
+    tuning: int = 200
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class TraverseSettings:
+    """Settings of `Atlas.traverse` that --set can give; their defaults are its own."""
+
+    within: float = 0.1
+    steps: int = 4
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """Settings of `Atlas.project` that --set can give; their defaults are its own."""
+
+    share: float = 0.05
+
+
+@dataclass(frozen=True)
+class PreserveSettings:
+    """Settings of --preserve that --set can give; their defaults are those of `Atlas.travel`."""
+
+    within: float = 0.1
 
 
 def travel(given: Namespace, console: Console) -> None:
-    """Plan the journeys, write them, and tell their numbers."""
+    """Plan the paths, write them, and print their numbers."""
     from latent_atlas.report.figures.run import describe
 
     _check(given)
     atlas = load_atlas(given)
     out = file_to_write(given, "travel.png", STILL + MOVING + CODES)
     if out.suffix.lower() not in CODES:
-        _ = (
-            atlas.image_shape
-        )  # that there is no decoder is better said before the journeys are planned
+        _ = atlas.image_shape  # a missing decoder is an error before the paths are planned
     usual = FRAMES_MOVING if out.suffix.lower() in MOVING else FRAMES
     frames = usual if given.frames is None else given.frames
     places = _places(given, atlas, console)
     if len(places) == 1:
-        journeys = _from_one(given, atlas, places, frames)
+        paths = _from_one(given, atlas, places, frames)
     else:
         beside = out.suffix.lower() not in (*MOVING, ".npy")
-        journeys = _between(given, atlas, places, frames, beside=beside)
-    for remark in _remarks(given, atlas, journeys):
+        paths = _between(given, atlas, places, frames, beside=beside)
+    for remark in _remarks(given, atlas, paths):
         console.say(remark)
-    numbers = {name: _numbers(path) for name, path in journeys.items()}
-    _write(out, journeys, numbers, given, atlas)
-    width = max(len(name) for name in journeys)
-    lines = [f"{name:{width}}  {describe(path)}" for name, path in journeys.items()]
+    numbers = {name: path.numbers() for name, path in paths.items()}
+    _write(out, paths, numbers, given, atlas)
+    width = max(len(name) for name in paths)
+    lines = [f"{name:{width}}  {describe(path)}" for name, path in paths.items()]
     console.result({"file": str(out), "travel": numbers}, "\n".join([str(out), *lines]))
 
 
-def _remarks(given: Namespace, atlas: "Atlas", journeys: "Journeys") -> list[str]:
-    """What should be known before the journeys are believed."""
+def _remarks(given: Namespace, atlas: "Atlas", paths: "Paths") -> list[str]:
+    """What to know before the paths are relied on."""
     from latent_atlas.attributes.probes import ClassProbe
 
     remarks = []
@@ -75,13 +102,13 @@ def _remarks(given: Namespace, atlas: "Atlas", journeys: "Journeys") -> list[str
         labels = atlas.labels["train"]
         guessed = labels.bincount().max().item() / len(labels)
         remarks.append(
-            f"the class is read by a probe that is right on {100 * probe.accuracy:.0f} % of codes held out, where the "
-            f"commonest class is {100 * guessed:.0f} %, and kept at {100 / (1 + math.exp(-probe.margin)):.0f} % or more"
+            f"the class is read by a probe that is right on {100 * probe.accuracy:.0f} % of "
+            f"held-out codes, where the commonest class is {100 * guessed:.0f} %, and kept at "
+            f"{100 / (1 + math.exp(-probe.margin)):.0f} % or more"
         )
-    for note in dict.fromkeys(note for path in journeys.values() for note in path.notes):
-        remarks.append(
-            f"{', '.join(name for name, path in journeys.items() if note in path.notes)}: {note}"
-        )
+    for warning in dict.fromkeys(warning for path in paths.values() for warning in path.warnings):
+        names = [name for name, path in paths.items() if warning in path.warnings]
+        remarks.append(f"{', '.join(names)}: {warning}")
     return remarks
 
 
@@ -120,78 +147,95 @@ def _places(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor":
     codes = torch.stack([code_at(atlas, place) for place in given.places])
     if not given.project or (len(codes) == 1 and not (given.random_walk or given.traverse)):
         return codes
-    climbed = atlas.project(codes)
-    for place, moved in zip(given.places, climbed.metrics["moved"].tolist(), strict=True):
+    projected = atlas.project(codes)
+    distances = (projected.points[-1] - codes).norm(dim=1)
+    for place, moved in zip(given.places, distances.tolist(), strict=True):
         if moved > 0:
-            console.say(
-                f"{place} was outside the population and is moved by {moved:.2f} to its edge"
-            )
-    return climbed.points[-1]
+            console.say(f"{place} was off-manifold and is moved by {moved:.2f} to the threshold")
+    return projected.points[-1]
 
 
-def _from_one(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int) -> "Journeys":
-    """The journey from one place: around it, along an attribute, or back into the population."""
-    from latent_atlas.travel.random_walk import random_walk
-    from latent_atlas.travel.traversal import traverse
-
+def _from_one(given: Namespace, atlas: "Atlas", places: "Tensor", frames: int) -> "Paths":
+    """The path from one place: around it, along an attribute, or its projection."""
     if given.random_walk:
-        settings = _settings(given.settings, _defaults(random_walk))
-        return {
-            "random walk": atlas.random_walk(
-                places, frames=frames, generator=_generator(given, atlas), **settings
-            )
-        }
+        walk = _settings(given, RandomWalkSettings(), "--random-walk")
+        generator = _generator(given, atlas)
+        path = atlas.random_walk(places, frames=frames, generator=generator, **vars(walk))
+        return {"random walk": path}
     if given.traverse:
-        settings = _settings(given.settings, _defaults(traverse)) | {
-            "by": given.by,
-            "to": given.to,
-            "frames": frames,
-        }
-        return {
-            f"traverse {given.traverse}": atlas.traverse(
-                places, given.traverse, keep=given.preserve, **settings
-            )
-        }
-    return {"project": atlas.project(places, **_settings(given.settings, _defaults(atlas.project)))}
+        traverse = _settings(given, TraverseSettings(), "--traverse")
+        path = atlas.traverse(
+            places,
+            given.traverse,
+            by=given.by,
+            to=given.to,
+            keep=given.preserve,
+            frames=frames,
+            **vars(traverse),
+        )
+        return {f"traverse {given.traverse}": path}
+    project = _settings(given, ProjectSettings(), "--project")
+    return {"project": atlas.project(places, **vars(project))}
+
+
+def _settings(given: Namespace, start: Settings, called: str) -> Settings:
+    return with_values(start, dict(map(split_setting, given.settings)), called=called)
 
 
 def _between(
     given: Namespace, atlas: "Atlas", places: "Tensor", frames: int, *, beside: bool
-) -> "Journeys":
-    """The journey by every planner that was named, and if so wished beside them the straight line, keeping nothing."""
-    from latent_atlas.travel.constrained import preserve
-    from latent_atlas.travel.planners.base import PLANNERS, understood
+) -> "Paths":
+    """The path by every planner that was named; if so wanted, beside them the straight line."""
+    planners, kept = _planners(given)
+
+    def go(planner: "str | Planner", preserve: list[str]) -> "LatentPath":
+        return atlas.travel(
+            [*places],
+            None,
+            planner,
+            frames=frames,
+            closed=given.closed,
+            preserve=preserve,
+            within=kept.within,
+            pace=given.pace or "latent",
+            generator=_generator(given, atlas),
+        )
+
+    line = {"linear": go("linear", [])} if beside and "linear" not in planners else {}
+    return line | {name: go(planner, given.preserve) for name, planner in planners.items()}
+
+
+def _planners(given: Namespace) -> "tuple[dict[str, Planner], PreserveSettings]":
+    """The planners that were named, with their settings, and how far attributes may move.
+
+    A setting is that of every planner that has it.
+    """
+    from latent_atlas.travel.planners.registry import planner_of
 
     flags = {name: value for name in WALK_FLAGS if (value := getattr(given, name)) is not None}
     words = given.planners or (["walk"] if flags else ["geodesic"])
-    planners = [*dict.fromkeys(name.strip() for word in words for name in word.split(","))]
+    names = dict.fromkeys(name.strip() for word in words for name in word.split(","))
+    planners = {name: planner_of(name) for name in names}
     if flags and "walk" not in planners:
         raise UserError(f"--{next(iter(flags))} is for a walk; add walk to the planners")
-    common = {"threshold": None} | (_defaults(preserve) if given.preserve else {})
-    every = [PLANNERS[planner].options for planner in planners if planner in PLANNERS]
-    known = {
-        name: default
-        for options in every
-        for name, default in options.items()
-        if name not in UNWRITTEN
-    }
-    settings = flags | _settings(given.settings, known | common)
-
-    def go(planner: str, keep: list[str]) -> "LatentPath":
-        shared = common if keep else {"threshold"}
-        how = understood(planner, settings) | {
-            name: value for name, value in settings.items() if name in shared
-        }
-        wishes = {
-            "frames": frames,
-            "closed": given.closed,
-            "preserve": keep,
-            "generator": _generator(given, atlas),
-        }
-        return atlas.travel([*places], None, planner, pace=given.pace or "latent", **wishes, **how)
-
-    line = {"linear": go("linear", [])} if beside and "linear" not in planners else {}
-    return line | {planner: go(planner, given.preserve) for planner in planners}
+    values = dict(map(split_setting, given.settings))
+    kept = {"within": values.pop("within")} if given.preserve and "within" in values else {}
+    known = {name: settings_of(type(planner)) for name, planner in planners.items()}
+    values |= flags
+    for name in values:
+        if len(planners) > 1 and not any(name in settings for settings in known.values()):
+            every = ", ".join(dict.fromkeys(one for settings in known.values() for one in settings))
+            raise UserError(f"none of these planners has a setting '{name}'; they have {every}")
+    return {
+        name: with_values(
+            planner,
+            values
+            if len(planners) == 1
+            else {setting: value for setting, value in values.items() if setting in known[name]},
+            called=f"planner '{name}'",
+        )
+        for name, planner in planners.items()
+    }, with_values(PreserveSettings(), kept, called="--preserve")
 
 
 def _generator(given: Namespace, atlas: "Atlas") -> "torch.Generator":
@@ -200,67 +244,14 @@ def _generator(given: Namespace, atlas: "Atlas") -> "torch.Generator":
     return torch.Generator(atlas.device).manual_seed(given.seed)
 
 
-def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """The numbers that a function can be given, and what they are if they are not."""
-    parameters = inspect.signature(function).parameters.values()
-    found = {
-        one.name: one.default
-        for one in parameters
-        if isinstance(one.default, int | float) or one.name == "threshold"
-    }
-    return {name: default for name, default in found.items() if name not in UNWRITTEN}
-
-
-def _settings(words: list[str], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings written as NAME=VALUE, each of its default's type.
-
-    Raises:
-        UserError: there is no such setting, or it has no such values.
-    """
-    settings = {}
-    for word in words:
-        name, _, text = word.partition("=")
-        if name not in known:
-            raise UserError(
-                f"there is no setting '{name}' for such a journey; choose from {', '.join(known)}"
-            )
-        settings[name] = _value(name, text, known[name])
-    return settings
-
-
-def _value(name: str, text: str, default: object) -> Any:
-    """What was written, as a number, as true or false, or as several numbers between commas."""
-    kinds = {
-        bool: ("true or false", {"true": True, "false": False}.__getitem__),
-        int: ("a whole number", int),
-    }
-    several = ("numbers", lambda words: tuple(float(word) for word in words.split(",")))
-    kind, read = several if name == "widths" else kinds.get(type(default), ("a number", float))
-    try:
-        return read(text)
-    except (KeyError, ValueError):
-        example = (
-            "1,0.5,0" if name == "widths" else str(-20.0 if default is None else default).lower()
-        )
-        raise UserError(
-            f"setting '{name}' is '{text}'; write {kind}, as in {name}={example}"
-        ) from None
-
-
-def _numbers(path: "LatentPath") -> dict[str, Any]:
-    """The numbers of one journey, its planner's info and its notes."""
-    notes = {"notes": list(path.notes)} if path.notes else {}
-    return {name: values[0].item() for name, values in path.metrics.items()} | path.info | notes
-
-
 def _write(
     out: FilePath,
-    journeys: "Journeys",
+    paths: "Paths",
     numbers: Mapping[str, Any],
     given: Namespace,
     atlas: "Atlas",
 ) -> None:
-    """Write what the file's name says: film strips, an animation, the codes of the first journey, or all there is."""
+    """Write what the file's name asks for: strips, an animation, the codes of a path, or all."""
     import torch
 
     from latent_atlas.report.figures.run import draw_travel
@@ -269,27 +260,25 @@ def _write(
 
     suffix = out.suffix.lower()
     if suffix in STILL:
-        save(draw_travel(atlas, journeys), out)
+        save(draw_travel(atlas, paths), out)
     elif suffix in MOVING:
-        films = torch.stack([path.strip() for path in journeys.values()], dim=1).cpu().numpy()
-        captions = list(journeys) if len(journeys) > 1 else ()
+        films = torch.stack([path.strip() for path in paths.values()], dim=1).cpu().numpy()
+        captions = list(paths) if len(paths) > 1 else ()
         save_animation(animation(films, captions, fps=FPS, bounce=not given.closed), out)
     elif suffix == ".npy":
-        write_codes(next(iter(journeys.values())).points[:, 0], atlas, out)
+        write_codes(next(iter(paths.values())).points[:, 0], atlas, out)
     else:
-        _write_all(out, journeys, numbers, atlas)
+        _write_all(out, paths, numbers, atlas)
 
 
-def _write_all(
-    out: FilePath, journeys: "Journeys", numbers: Mapping[str, Any], atlas: "Atlas"
-) -> None:
-    """Write every journey's codes and log-densities: .npz with its images, .json with its numbers."""
+def _write_all(out: FilePath, paths: "Paths", numbers: Mapping[str, Any], atlas: "Atlas") -> None:
+    """Write every path's codes and log-densities: .npz with images, .json with numbers."""
     import numpy as np
 
     from latent_atlas.travel.metrics import frame_log_probs
 
     arrays: dict[str, dict[str, np.ndarray]] = {}
-    for name, path in journeys.items():
+    for name, path in paths.items():
         points = path.points[:, 0].unflatten(1, atlas.map.shape).cpu().numpy()
         arrays[name] = {
             "points": points,
@@ -306,7 +295,7 @@ def _write_all(
     flat = {f"{name}.{key}": some for name, one in arrays.items() for key, some in one.items()}
     flat |= {
         f"{name}.images": path.strip().cpu().numpy()
-        for name, path in journeys.items()
+        for name, path in paths.items()
         if path.images is not None
     }
     with out.open("wb") as file:  # numpy would add .npz to a name in capitals

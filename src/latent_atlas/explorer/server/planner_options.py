@@ -1,65 +1,49 @@
-"""The planners' settings, as clients may give them: of the right kind, and not more work than is usual by far."""
+"""The planners' settings, as clients may give them: checked, and with a limit on the work."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from latent_atlas.config.parse import settings_of, with_values
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.server.schemas import MOST, Option
-from latent_atlas.travel.planners.base import PLANNERS
+from latent_atlas.travel.planners.base import Planner
+from latent_atlas.travel.planners.registry import PLANNERS, planner_of
 
-__all__ = ["offered", "settings"]
+__all__ = ["offered", "planner_with"]
 
-UNWRITTEN = ("codes", "decode", "population")  # options that are no numbers; the atlas has them
 BEYOND = 4  # times its default that a whole number may be: it says how much is to be done
 SEVERAL = 8  # numbers in a list
 
 
 def offered() -> dict[str, dict[str, Any]]:
-    """The options of every planner that are numbers, with their defaults."""
-    return {
-        name: {
-            option: default
-            for option, default in planner.options.items()
-            if option not in UNWRITTEN
-        }
-        for name, planner in PLANNERS.items()
-    }
+    """The settings of every planner that a client can write, with their defaults."""
+    return {name: settings_of(kind) for name, kind in PLANNERS.items()}
 
 
-def settings(planner: str, given: Mapping[str, Option]) -> dict[str, Any]:
-    """Settings of a planner as it takes them.
+def planner_with(name: str, given: Mapping[str, Option]) -> Planner:
+    """The planner of that name with the settings that a client gives.
 
     Raises:
-        UserError: there is no such setting, or it is of another kind or too large.
+        UserError: there is no such planner or setting, or a value has the wrong type or is too
+            large.
     """
-    known = offered().get(planner, {})
-    for name in given:
-        if name not in known:
-            has = f"it has {', '.join(known)}" if known else "it has none"
-            raise UserError(f"planner '{planner}' has no setting '{name}'; {has}")
-    return {name: _value(name, value, known[name]) for name, value in given.items()}
+    planner = planner_of(name)
+    defaults = settings_of(type(planner))
+    for setting, value in given.items():
+        _check_work(setting, value, defaults.get(setting))
+    return with_values(planner, given, called=f"planner '{name}'")
 
 
-def _value(name: str, value: Option, default: object) -> Any:
-    """A setting as its default's type.
-
-    Raises:
-        UserError: it is of another kind, or a whole number far above its default.
-    """
-    if isinstance(default, bool):
-        what = "true or false"
-        if isinstance(value, bool):
-            return value
-    elif isinstance(default, int | float):
-        most = BEYOND * default if isinstance(default, int) else MOST
-        what = f"a whole number from 0 to {most}" if isinstance(default, int) else "a number"
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= most:
-            if isinstance(default, float):
-                return float(value)
-            if value >= 0 and value == int(value):
-                return int(value)
-    else:  # widths, from wide to narrow, which a planner chooses itself without them
-        what = f"null, or a list of up to {SEVERAL} numbers"
-        if value is None or (isinstance(value, list) and len(value) <= SEVERAL):
-            return None if value is None else tuple(value)
-    raise UserError(f"setting '{name}' cannot be {str(value)[:40]}; give {what}")
+def _check_work(name: str, value: Option, default: object) -> None:
+    """Refuse numbers and lists that would ask for too much work."""
+    if isinstance(value, list):
+        allowed = len(value) <= SEVERAL
+        limit = f"a list of up to {SEVERAL} numbers"
+    elif isinstance(default, int) and not isinstance(default, bool):
+        allowed = not isinstance(value, int | float) or 0 <= value <= BEYOND * default
+        limit = f"a whole number from 0 to {BEYOND * default}"
+    else:
+        allowed = not isinstance(value, int | float) or abs(value) <= MOST
+        limit = f"a number of at most {MOST:g}"
+    if not allowed:
+        raise UserError(f"setting '{name}' cannot be {str(value)[:40]}; give {limit}")

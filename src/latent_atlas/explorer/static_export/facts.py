@@ -8,9 +8,9 @@ import torch
 from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
+from latent_atlas.config.parse import settings_of
 from latent_atlas.explorer.static_export.arrays import kept
-from latent_atlas.travel.plan import OFF_MANIFOLD_SHARE, PLANNERS
-from latent_atlas.travel.planners.base import MEANS_SHARE, floor_of
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["facts"]
 
@@ -95,17 +95,13 @@ def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
-    """A planner's options; of a geodesic with the density threshold that the atlas plans with."""
-    options = PLANNERS[name].options
-    options.pop("codes", None)
-    if "population" in options:
-        del options["population"]
-        options["share"] = MEANS_SHARE
-        options["floor"] = floor_of(atlas.map, atlas.codes["held_out"].means, MEANS_SHARE)
-    return {
-        "name": name,
-        "options": [{"name": option, "default": default} for option, default in options.items()],
-    }
+    """A planner's settings as the atlas completes them."""
+    planner = atlas.planner(name)
+    options = [
+        {"name": setting, "default": getattr(planner, setting)}
+        for setting in settings_of(type(planner))
+    ]
+    return {"name": name, "options": options}
 
 
 def _classes(atlas: Atlas) -> tuple[str, ...]:

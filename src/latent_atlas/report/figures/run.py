@@ -28,6 +28,7 @@ from latent_atlas.shapes import Images
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, frame_log_probs
 from latent_atlas.travel.path import LatentPath
 from latent_atlas.travel.plan import plan
+from latent_atlas.travel.planners.walk import Walk
 
 __all__ = [
     "draw_extremes",
@@ -82,9 +83,7 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = example_triple(atlas, generator)
     rows = {row: JOURNEYS[row] for row in SHOWN}
-    journeys = {
-        row: atlas.travel(a, b, planner, **options) for row, (planner, options) in rows.items()
-    }
+    journeys = {row: atlas.travel(a, b, planner) for row, planner in rows.items()}
     if atlas.map.dimension > 1:  # codes on a line span no plane
         save(draw_map(atlas, (a, b, c), journeys), folder.file("map.png"))
     save(draw_travel(atlas, journeys), folder.file("travel.png"))
@@ -211,7 +210,7 @@ def example_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Te
     same = (start == end).all(dim=1)
     best = int(atlas.map.log_prob(middle).masked_fill(same, torch.inf).argmin())
     a, b = start[best], end[best]
-    walked = plan(atlas.map, a, b, "walk", frames=3, arrive=True).points[1, 0]
+    walked = plan(atlas.map, a, b, Walk(arrive=True), frames=3).points[1, 0]
     along = (b - a) / (b - a).norm()
     offset = means - a
     across = (offset - (offset @ along)[:, None] * along).norm(dim=1)
@@ -225,7 +224,7 @@ def example_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Te
 
 def describe(path: LatentPath) -> str:
     """One journey's numbers in words: frames outside, length, distance left, and what its planner adds."""
-    numbers = {name: values[0].item() for name, values in path.metrics.items()}
+    numbers = path.numbers()
     if "moved" in numbers:
         return (
             f"moved by {numbers['moved']:.2f}"
@@ -233,7 +232,7 @@ def describe(path: LatentPath) -> str:
             else "in the population already"
         )
     judged = len(path.points) - 2 or 2  # the inner frames, or both ends
-    words = [f"{round(numbers['outside'] * judged)} of {judged} outside"]
+    words = [f"{round(numbers['off_manifold'] * judged)} of {judged} outside"]
     if numbers["length_ratio"] < FAR:
         words.append(f"{numbers['length_ratio']:.2f} × straight")
     if numbers["distance_left"] > 5e-4:
@@ -242,11 +241,8 @@ def describe(path: LatentPath) -> str:
         words.append(f"{100 * numbers['reached']:.0f} % of the change")
     if numbers.get("broken", 0) > 0:
         words.append(f"{100 * numbers['broken']:.0f} % of frames do not keep it")
-    words += [
-        name.replace("_", " ")
-        for name, taken in numbers.items()
-        if name.startswith("by_") and taken == 1
-    ]
+    if "chosen" in numbers:
+        words.append(f"by {numbers['chosen']}")
     return ", ".join(words)
 
 

@@ -1,11 +1,17 @@
-"""The baselines: the straight line and the great circle. Neither looks at the map."""
+"""The baselines: the straight line and the great circle. Neither looks at the density."""
+
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Points
+from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.planners.base import Planner
 
-__all__ = ["linear", "slerp"]
+__all__ = ["Linear", "Slerp", "linear", "slerp"]
 
 
 def linear(start: Latents, end: Latents, frames: int) -> Points:
@@ -14,11 +20,14 @@ def linear(start: Latents, end: Latents, frames: int) -> Points:
 
 
 def slerp(start: Latents, end: Latents, frames: int) -> Points:
-    """Rotate from z_A to z_B at constant angular speed while the radius changes linearly, (frames, n, d).
+    """Rotate from z_A to z_B at constant angular speed; the radius changes linearly.
 
     References:
-        Animating Rotation with Quaternion Curves, Shoemake 1985; for latent codes, Sampling Generative Networks,
-        White 2016.
+        Animating Rotation with Quaternion Curves, Shoemake 1985; for latent codes, Sampling
+        Generative Networks, White 2016.
+
+    Returns:
+        Shape (frames, n, d).
     """
     s = _times(start, frames)
     radius_a, radius_b = start.norm(dim=1, keepdim=True), end.norm(dim=1, keepdim=True)
@@ -28,13 +37,53 @@ def slerp(start: Latents, end: Latents, frames: int) -> Points:
     angle = cosine.acos()
     sine = angle.sin()
     direction = (torch.sin((1 - s) * angle) * a + torch.sin(s * angle) * b) / sine.clamp_min(tiny)
-    # Parallel or opposite directions, and codes at the origin, have no great circle: go straight.
+    # Parallel and opposite directions, and codes at the origin, have no great circle: go straight.
     turns = (sine > 1e-4) & (radius_a > tiny) & (radius_b > tiny)
     points = torch.where(
         turns, torch.lerp(radius_a, radius_b, s) * direction, torch.lerp(start, end, s)
     )
     points[0], points[-1] = start, end
     return points
+
+
+@dataclass(frozen=True)
+class Linear(Planner):
+    """The straight line z(s) = (1 - s) z_A + s z_B. It has no settings."""
+
+    name: ClassVar[str] = "linear"
+    follows_score: ClassVar[bool] = False
+
+    def plan(
+        self,
+        density: Density,
+        start: Latents,
+        end: Latents,
+        *,
+        frames: int,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Points, PlannerInfo]:
+        """See `Planner.plan`."""
+        return linear(start, end, frames), PlannerInfo()
+
+
+@dataclass(frozen=True)
+class Slerp(Planner):
+    """Spherical interpolation: the great circle, with a linear radius. It has no settings."""
+
+    name: ClassVar[str] = "slerp"
+    follows_score: ClassVar[bool] = False
+
+    def plan(
+        self,
+        density: Density,
+        start: Latents,
+        end: Latents,
+        *,
+        frames: int,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Points, PlannerInfo]:
+        """See `Planner.plan`."""
+        return slerp(start, end, frames), PlannerInfo()
 
 
 def _times(start: Latents, frames: int) -> Tensor:

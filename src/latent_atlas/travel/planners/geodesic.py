@@ -1,6 +1,7 @@
-"""Geodesics of the population: shortest paths in a space where what lies outside of it is long to cross."""
+"""Geodesics of the population: shortest paths where low density is costly to cross."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -8,45 +9,44 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Trace, Values
-from latent_atlas.travel.coarse_to_fine import check_widths, coarse_to_fine
+from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold
-from latent_atlas.travel.path import Relaxed, resample
-from latent_atlas.travel.path_lbfgs import minimise
+from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_lbfgs import check_descent, minimise
+from latent_atlas.travel.planners.base import Planner, Resources, check_widths
+from latent_atlas.travel.polyline import resample
 
-__all__ = ["Geodesic", "action", "cost", "geodesic"]
+__all__ = ["Geodesic", "action", "cost"]
 
-WIDTHS = (
-    0.6,
-    0.3,
-    0.0,
-)  # for codes of about unit variance; measured on clusters 0.2 to 0.5 wide, in 2 and 16 dimensions
-LOOSER = (
-    10  # times the tolerance at the coarser widths, whose path is only where the next one starts
-)
+WIDTHS = (0.6, 0.3, 0.0)  # measured on clusters 0.2 to 0.5 wide, in 2 and 16 dimensions
+LOOSER = 10  # times the tolerance at coarser widths, whose path only starts the next one
+MEANS_PER_DRAW = 0.5  # encoder means are likelier than draws around them: at d = 16, half as many
+# of them are below a threshold, so a share of draws is half that share of means
+MOST_MEANS = 2_000  # that a threshold is estimated from
 
 
 def cost(log_probs: Tensor, threshold: float | Values, strength: float) -> Tensor:
-    """c = 1 + λ softplus(τ - log q): 1 inside the population, growing by λ with each nat under its floor τ.
+    """c = 1 + λ softplus(τ - log q): 1 where log q > τ, growing by λ per nat below τ.
 
-    Flat inside, so a path is not dragged to the modes; steep outside.
+    It is flat where the density is high, so a path is not pulled to the modes.
 
     Arguments:
         log_probs: log q in nats, shape (nodes, n).
-        floor: τ in nats, one or one per journey.
-        strength: λ, 0 or more.
+        threshold: τ in nats, one or one per path.
+        strength: λ per nat, 0 or more.
     """
     return 1 + strength * F.softplus(threshold - log_probs)
 
 
 def action(points: Trace, density: Density, threshold: float | Values, strength: float) -> Values:
-    r"""E = (F - 1) Σ_k (c_k² + c_{k+1}²) / 2 |z_{k+1} - z_k|², shape (n,): ∫ c² |dz/ds|² ds by the trapezoidal rule.
+    r"""E = (F - 1) Σ_k (c_k² + c_{k+1}²) / 2 |z_{k+1} - z_k|²: ∫ c² |dz/ds|² ds, shape (n,).
 
-    At its least, E is the square of the path's length ∫ c |dz|, whichever way the path is parametrised.
+    The integral is by the trapezoidal rule. The minimum of E over parametrisations is the square of
+    the path's length ∫ c |dz|.
 
     Arguments:
         points: Paths, shape (F, n, d).
-        density, floor, strength: q, τ and λ of `cost`.
+        density, threshold, strength: q, τ and λ of `cost`.
     """
     log_probs = density.log_prob(points.flatten(0, 1)).unflatten(0, points.shape[:2])
     squares = cost(log_probs, threshold, strength).square()
@@ -55,107 +55,143 @@ def action(points: Trace, density: Density, threshold: float | Values, strength:
 
 
 @dataclass(frozen=True)
-class Geodesic:
-    """How to look for a geodesic.
+class Geodesic(Planner):
+    """The shortest path in the metric c(z) |dz|, with c = 1 + λ softplus(τ - log q(z)).
+
+    Off-manifold places are costly, so the path goes round them. At each noise width w the path is
+    shortened on the density of z + w · eps, starting from the path of the width before: the
+    gradient of a sharp density is blind to what lies beyond an empty region.
+
+    References:
+        Follow the Energy, Find the Path: Riemannian Metrics from Energy-Based Models, Béthune et
+        al. 2025, for conformal metrics from a density; Visual Reconstruction, Blake and Zisserman
+        1987, chapter 7, for the continuation from coarse to fine.
 
     Attributes:
-        strength: λ, how much longer each nat under the floor makes a place; 0 gives the straight line.
-        share: Of the population that lies under the floor τ, in (0, 1), where no floor is given.
-        widths: Blurs from coarse to fine, in the units of the codes: a path planned on the density of z + width · eps
-            is where the next one starts. At the last width a path that was never blurred runs beside, and the shorter
-            one is kept. None is (1, 0.5, 0) for a density that has coarser versions, or (0,).
-        nodes: The fewest points a path is planned with; more frames than that are planned themselves.
-        iterations: The most steps at each width.
-        tolerance: Residual at which a path has converged, as in `minimise`; ten times that at the coarser widths.
+        strength: λ, by how much each nat below the threshold increases the cost, per nat; 0 or
+            more. 0 gives the straight line.
+        share: Share of the population that lies below the threshold τ, in (0, 1); it also sets τ
+            of each noised density.
+        threshold: τ in nats. None computes it from `share`: see `density_threshold`. An atlas
+            computes it from held-out encoder means, half the share of which lies below τ: they are
+            likelier than the draws around them that the map is fitted to.
+        widths: Noise widths from coarse to fine, in units of the codes. At the last one, a path
+            that was never noised is shortened too, and the shorter of the two is kept. None is
+            (0.6, 0.3, 0) for a density with noise levels, else (0,).
+        nodes: Minimal number of points that a path is planned with; 3 or more. More frames than
+            that are planned themselves.
+        iterations: Maximal number of steps at each width; 1 or more.
+        tolerance: Residual at which a path has converged, without unit, as for `minimise`;
+            positive. Coarser widths use ten times this value.
+
+    Examples:
+        >>> from latent_atlas.density.toys import arc
+        >>> a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[-2.0, 0.0]])
+        >>> over = Geodesic(strength=3.0).plan(arc(), a, b, frames=17)[0][8, 0]
+        >>> bool(over[1] > 1.4)  # the highest place of the arc is (0, 2)
+        True
     """
+
+    name: ClassVar[str] = "geodesic"
 
     strength: float = 1.0
     share: float = 0.2
+    threshold: float | None = None
     widths: tuple[float, ...] | None = None
     nodes: int = 17
     iterations: int = 300
     tolerance: float = 2e-2
 
     def __post_init__(self) -> None:
-        """Refuse what has no shortest path."""
+        """Refuse settings without a shortest path."""
         if self.strength < 0:
             raise UserError(
-                f"strength is {self.strength}; choose 0 or more, so that places outside are not shortcuts"
+                f"strength is {self.strength}; choose 0 or more, so that low density is no shortcut"
             )
         if not 0 < self.share < 1:
             raise UserError(
                 f"share is {self.share}; choose a share of the population between 0 and 1"
             )
-        if self.nodes < 3 or self.iterations < 1 or self.tolerance <= 0:
-            raise UserError(
-                f"nodes, iterations and tolerance are {self.nodes}, {self.iterations} and {self.tolerance}; choose 3 "
-                "or more, 1 or more, and a positive one"
-            )
+        check_descent(self.nodes, self.iterations, self.tolerance)
         check_widths(self.widths)
 
+    def plan(
+        self,
+        density: Density,
+        start: Latents,
+        end: Latents,
+        *,
+        frames: int,
+        generator: torch.Generator | None = None,
+        initial: Trace | None = None,
+    ) -> tuple[Points, PlannerInfo]:
+        """See `Planner.plan`.
 
-def geodesic(
-    density: Density,
-    initial: Trace,
-    how: Geodesic | None = None,
-    *,
-    frames: int = 2,
-    threshold: float | Values | None = None,
-    generator: torch.Generator | None = None,
-) -> Relaxed:
-    """Shorten paths in the metric c(z) |dz| until they are geodesics.
+        Arguments:
+            density, start, end, frames: As for `Planner.plan`.
+            generator: For thresholds that have to be estimated from draws.
+            initial: The path to start from, shape (steps, n, d); None is the straight line.
+        """
+        first = torch.stack([start, end]) if initial is None else initial
+        widths = self.widths or (WIDTHS if density.noise_levels else (0.0,))
+        points, iterations, info, n = first, 0, PlannerInfo(), len(start)
+        for width in widths:
+            level, last = density.noised(width), width == widths[-1]
+            tau = self.threshold if width == 0 else None
+            if tau is None:
+                tau = density_threshold(level, start, end, generator, self.share)
+            # Noise can close a way that the sharp density leaves open: the first path runs beside.
+            starts = [points, first] if last and points is not first else [points]
+            points, info = minimise(
+                _Energy(level, torch.as_tensor(tau).to(first).expand(n), self.strength),
+                torch.cat([resample(path, max(frames, self.nodes)) for path in starts], dim=1),
+                iterations=self.iterations,
+                tolerance=self.tolerance * (1 if last else LOOSER),
+            )
+            points, info = _shortest(points, info, n)
+            iterations += info.iterations
+        return resample(points, frames), replace(info, iterations=iterations)
 
-    References:
-        Follow the Energy, Find the Path: Riemannian Metrics from Energy-Based Models, Béthune et al. 2025, for
-        conformal metrics from a density.
-
-    Arguments:
-        density: q, with a differentiable log-density.
-        initial: Where to start from, shape (steps, n, d); (2, n, d), only the two ends, is the straight line.
-        how: Cost, widths and when to stop.
-        frames: How many points are wanted.
-        floor: τ of the density itself in nats, one or one per journey; see `density_threshold` for the default. A
-            coarser version always has its own.
-        generator: Source of randomness for floors that have to be estimated.
-
-    Returns:
-        Paths of `how.nodes` or `frames` points, with the energies at the last width as their `history` and the
-        iterations of all widths. Both ends are where they were, bit for bit.
-
-    Examples:
-        >>> from latent_atlas.density.toys import arc
-        >>> ends = torch.tensor([[[2.0, 0.0]], [[-2.0, 0.0]]])
-        >>> over = geodesic(arc(), ends, Geodesic(strength=3.0)).points[8, 0]  # the arc's highest place is (0, 2)
-        >>> bool(over[1] > 1.4)
-        True
-    """
-    how = how or Geodesic()
-    widths, n = how.widths or (WIDTHS if density.noise_levels else (0.0,)), initial.shape[1]
-
-    def shorten(points: Trace, width: float) -> Relaxed:
-        seen, last = density.noised(width), width == widths[-1]
-        tau = threshold if width == 0 else None
-        if tau is None:
-            tau = density_threshold(seen, initial[0], initial[-1], generator, how.share)
-        taus = torch.as_tensor(tau).to(points).expand(n)
-        # A blur can close the way that the sharp density leaves open, so a path that was never blurred runs beside.
-        starts = [points, initial] if last and points is not initial else [points]
-        relaxed = minimise(
-            lambda paths, rows: action(paths, seen, taus[rows % n], how.strength),
-            torch.cat([resample(start, max(frames, how.nodes)) for start in starts], dim=1),
-            iterations=how.iterations,
-            tolerance=how.tolerance * (1 if last else LOOSER),
+    def completed(self, density: Density, resources: Resources) -> "Geodesic":
+        """The same planner with the threshold of held-out codes, unless it has one."""
+        if self.threshold is not None or resources.held_out is None:
+            return self
+        share = MEANS_PER_DRAW * self.share
+        return replace(
+            self, share=share, threshold=threshold_of(density, resources.held_out, share)
         )
-        return _shortest(relaxed, n)
-
-    return coarse_to_fine(shorten, initial, widths)
 
 
-def _shortest(relaxed: Relaxed, n: int) -> Relaxed:
-    """The path of least energy for each of n journeys, of those that were planned one after the other."""
-    energies = relaxed.history[-1].unflatten(0, (-1, n)).nan_to_num(nan=torch.inf)
+@torch.no_grad()
+def threshold_of(density: Density, codes: Tensor, share: float) -> float:
+    """The log-density in nats below which a share of codes (m, d) lies, of at most 2,000 or so."""
+    some = codes[:: max(len(codes) // MOST_MEANS, 1)]
+    return torch.quantile(density.log_prob(some), share).item()
+
+
+@dataclass(frozen=True)
+class _Energy:
+    """`action` of paths of which several may belong to each of n thresholds."""
+
+    density: Density
+    thresholds: Values
+    strength: float
+
+    def __call__(self, points: Trace, rows: Tensor) -> Values:
+        taus = self.thresholds[rows % len(self.thresholds)]
+        return action(points, self.density, taus, self.strength)
+
+
+def _shortest(points: Tensor, info: PlannerInfo, n: int) -> tuple[Tensor, PlannerInfo]:
+    """The path of least energy for each of n pairs of ends, of several for each pair."""
+    assert info.history is not None
+    assert info.converged is not None
+    assert info.residual is not None
+    energies = info.history[-1].unflatten(0, (-1, n)).nan_to_num(nan=torch.inf)
     rows = energies.argmin(dim=0) * n + torch.arange(n, device=energies.device)
-    chosen = {name: getattr(relaxed, name)[rows] for name in ("converged", "residual")}
-    return replace(
-        relaxed, points=relaxed.points[:, rows], history=relaxed.history[:, rows], **chosen
+    return points[:, rows], replace(
+        info,
+        converged=info.converged[rows],
+        residual=info.residual[rows],
+        history=info.history[:, rows],
     )

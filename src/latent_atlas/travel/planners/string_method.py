@@ -1,43 +1,63 @@
-"""The string method: nodes follow the score across the path, or the mean of the codes around them."""
+"""The string method: nodes follow the score across the path, or the mean of codes around them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Trace, Values
-from latent_atlas.travel.coarse_to_fine import check_widths, coarse_to_fine
-from latent_atlas.travel.path import Relaxed, arc_lengths, resample
+from latent_atlas.shapes import Latents, Points, Trace, Values
+from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.planners.base import Planner, check_widths
+from latent_atlas.travel.polyline import arc_lengths, resample
 
-__all__ = ["String", "string"]
+__all__ = ["StringMethod"]
 
-FORGETTING = (
-    0.95  # per step: how long a string remembers the largest change of the score that it has met
-)
-TOWARDS_MEAN = 0.1  # share of the way to the mean of its cell that a node goes at each step
+# Per step, how long a string remembers the largest change of the score that it has met.
+FORGETTING = 0.95
+TOWARDS_MEAN = 0.1  # share of the way to the mean of its cell that a node moves at each step
 
 
 @dataclass(frozen=True)
-class String:
-    """How to move a string.
+class StringMethod(Planner):
+    """A string of nodes that moves until it lies along a ridge of the density, or along its mean.
+
+    References:
+        String Method for the Study of Rare Events, E, Ren and Vanden-Eijnden 2002; Simplified and
+        Improved String Method for Computing the Minimum Energy Paths in Barrier-Crossing Events,
+        the same 2007. Finite Temperature String Method for the Study of Rare Events, the same 2005;
+        Revisiting the Finite Temperature String Method, Vanden-Eijnden and Venturoli 2009.
 
     Attributes:
-        temperature: 0 follows the score to a ridge of log q; T > 0 follows the mean of q^(1/T) around each node, and
-            needs a generator. At T = 1 that is the population itself.
-        widths: Blurs from coarse to fine, as for a geodesic; None is (0,).
-        nodes: The fewest points of a string; more frames than that are moved themselves.
-        step: Of dz/dt = score, in squared units of the codes per nat; at T = 0 the first one only, since a string then
-            finds its own.
-        iterations: The most steps at each width; at T > 0 all of them are taken.
-        tolerance: Residual at which a string is at rest. At T = 0 it is the most that log q would grow, in nats, if a
-            node followed the score sideways by the distance to its neighbour. At T > 0 it is the furthest that a node
-            has gone sideways in the second half of the steps, as a share of that distance.
-        replicas: T > 0 only: codes that move around each node.
-        smoothing: T > 0 only: share of the way to the middle of its neighbours that a node is drawn at each step.
+        temperature: T, 0 or more. 0 follows the score to a ridge of log q. T > 0 follows the mean
+            of q^(1/T) around each node, and needs a generator; at T = 1 that is q itself.
+        widths: Noise widths from coarse to fine, in units of the codes: each starts from the string
+            of the one before. None is (0,).
+        nodes: Minimal number of points of a string; 3 or more. More frames than that are moved
+            themselves.
+        step: Step of dz/dt = score, in squared units of the codes per nat; positive. At T = 0 it is
+            the first step only: a string then finds its own.
+        iterations: Maximal number of steps at each width; 2 or more. At T > 0 all are taken.
+        tolerance: Residual at which a string has converged; positive. At T = 0 it is the most that
+            log q would grow, in nats, if a node followed the score sideways by the distance to its
+            neighbour. At T > 0 it is the furthest that a node has moved sideways in the second half
+            of the steps, as a share of that distance.
+        replicas: T > 0 only: number of codes that move around each node; 1 or more.
+        smoothing: T > 0 only: share of the way to the middle of its neighbours that a node moves at
+            each step, in [0, 1).
+
+    Examples:
+        >>> from latent_atlas.density.toys import arc
+        >>> bent = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[-2.0, 0.0]]])
+        >>> points, _ = StringMethod().plan(arc(), bent[0], bent[-1], frames=17, initial=bent)
+        >>> points[8, 0, 1].round(decimals=1)  # the ridge passes (0, 2)
+        tensor(2.)
     """
+
+    name: ClassVar[str] = "string"
 
     temperature: float = 0.0
     widths: tuple[float, ...] | None = None
@@ -62,62 +82,47 @@ class String:
             raise UserError(f"smoothing is {self.smoothing}; choose a share from 0 to below 1")
         check_widths(self.widths)
 
+    def plan(
+        self,
+        density: Density,
+        start: Latents,
+        end: Latents,
+        *,
+        frames: int,
+        generator: torch.Generator | None = None,
+        initial: Trace | None = None,
+    ) -> tuple[Points, PlannerInfo]:
+        """See `Planner.plan`.
 
-def string(
-    density: Density,
-    initial: Trace,
-    how: String | None = None,
-    *,
-    frames: int = 2,
-    generator: torch.Generator | None = None,
-) -> Relaxed:
-    """Move strings until they lie along the population.
+        Arguments:
+            density, start, end, frames: As for `Planner.plan`.
+            generator: Moves the replicas; only for T > 0.
+            initial: The path to start from, shape (steps, n, d); None is the straight line.
 
-    References:
-        String Method for the Study of Rare Events, E, Ren and Vanden-Eijnden 2002; Simplified and Improved String
-        Method for Computing the Minimum Energy Paths in Barrier-Crossing Events, the same 2007.
-        Finite Temperature String Method for the Study of Rare Events, the same 2005; Revisiting the Finite
-        Temperature String Method, Vanden-Eijnden and Venturoli 2009.
-
-    Arguments:
-        density: q.
-        initial: Where to start from, shape (steps, n, d); (2, n, d), only the two ends, is the straight line.
-        how: Temperature, steps and when to stop.
-        frames: How many points are wanted.
-        generator: Moves the replicas; only for T > 0.
-
-    Returns:
-        Strings of `how.nodes` or `frames` points at equal distances, with their residuals as `history`. Both ends are
-        where they were.
-
-    Raises:
-        UserError: T > 0, and there is no generator.
-
-    Examples:
-        >>> from latent_atlas.density.toys import arc
-        >>> bent = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]], [[-2.0, 0.0]]])
-        >>> string(arc(), bent).points[8, 0, 1].round(decimals=1)  # the ridge passes (0, 2)
-        tensor(2.)
-    """
-    how = how or String()
-    if how.temperature > 0 and generator is None:
-        raise UserError(
-            f"a string at temperature {how.temperature:g} moves at random; give a generator"
-        )
-
-    def relax(points: Trace, width: float) -> Relaxed:
-        seen, placed = density.noised(width), resample(points, max(frames, how.nodes))
-        if generator is None or how.temperature == 0:
-            return _to_the_ridge(seen, placed, how)
-        return _to_the_mean(seen, placed, how, generator)
-
-    return coarse_to_fine(relax, initial.detach(), how.widths or (0.0,))
+        Raises:
+            UserError: T > 0, and there is no generator.
+        """
+        if self.temperature > 0 and generator is None:
+            raise UserError(
+                f"a string at temperature {self.temperature:g} moves at random; give a generator"
+            )
+        points = (torch.stack([start, end]) if initial is None else initial).detach()
+        iterations, info = 0, PlannerInfo()
+        for width in self.widths or (0.0,):
+            level, points = density.noised(width), resample(points, max(frames, self.nodes))
+            if generator is None or self.temperature == 0:
+                points, info = _to_the_ridge(level, points, self)
+            else:
+                points, info = _to_the_mean(level, points, self, generator)
+            iterations += info.iterations
+        return resample(points, frames), replace(info, iterations=iterations)
 
 
-def _to_the_ridge(density: Density, points: Trace, how: String) -> Relaxed:
+def _to_the_ridge(density: Density, points: Trace, how: StringMethod) -> tuple[Trace, PlannerInfo]:
     """z' = z + h (s - (s · t) t), s the score and t the tangent, then equal distances.
 
-    1 / h is the largest change of the score's sideways part per length that a node has met, with some forgetting.
+    1 / h is the largest change of the score's sideways part per length that a node has met, with
+    exponential forgetting.
     """
     z = points.clone()
     residual, stiffness = z.new_full(z.shape[1:2], math.inf), z.new_full(z.shape[1:2], 1 / how.step)
@@ -142,16 +147,19 @@ def _to_the_ridge(density: Density, points: Trace, how: String) -> Relaxed:
         moved = z[:, going]
         moved[1:-1] += _at_most(pull[:, going] / stiffness[going, None], _gap(moved) / 2)
         z[:, going] = resample(moved, len(z))
-    return Relaxed(z, residual <= how.tolerance, residual, len(history) - 1, torch.stack(history))
+    return z, PlannerInfo(
+        residual <= how.tolerance, len(history) - 1, residual, torch.stack(history)
+    )
 
 
 def _to_the_mean(
-    density: Density, points: Trace, how: String, generator: torch.Generator
-) -> Relaxed:
-    """z' = z + a (m - z) + b ((z_{k-1} + z_{k+1}) / 2 - z), m the mean of a node's replicas so far; equal distances.
+    density: Density, points: Trace, how: StringMethod, generator: torch.Generator
+) -> tuple[Trace, PlannerInfo]:
+    """z' = z + a (m - z) + b ((z_{k-1} + z_{k+1}) / 2 - z), then equal distances.
 
-    The replicas x of a node follow x' = x + h s(x) + sqrt(2 h T) ε, ε ~ N(0, I), and stay where they are when x' is
-    nearer to another node: each samples q^(1/T) within its node's Voronoi cell.
+    m is the mean of a node's replicas so far. The replicas x of a node follow
+    x' = x + h s(x) + sqrt(2 h T) ε, ε ~ N(0, I), and stay if x' is nearer to another node: each
+    samples q^(1/T) within the Voronoi cell of its node.
     """
     z = points.clone()
     replicas, mean = z.expand(how.replicas, *z.shape).clone(), z.clone()
@@ -171,18 +179,18 @@ def _to_the_mean(
         halfway = z if k == how.iterations // 2 else halfway
         history.append(_longest(_sideways((z - halfway)[1:-1], z)) / _gap(z))
     residual = history[-1]
-    return Relaxed(z, residual <= how.tolerance, residual, how.iterations, torch.stack(history))
+    return z, PlannerInfo(residual <= how.tolerance, how.iterations, residual, torch.stack(history))
 
 
 def _sideways(moves: Tensor, points: Trace) -> Tensor:
-    """v - (v · t) t for moves of the inner nodes, (nodes - 2, n, d), with t along their neighbours' chord."""
+    """v - (v · t) t for moves (nodes - 2, n, d) of inner nodes, t along their neighbours' chord."""
     chords = points[2:] - points[:-2]
     tangents = chords / chords.norm(dim=2, keepdim=True).clamp_min(torch.finfo(points.dtype).tiny)
     return moves - (moves * tangents).sum(dim=2, keepdim=True) * tangents
 
 
 def _longest(moves: Tensor) -> Values:
-    """The length of each journey's longest move, shape (n,)."""
+    """The length of each path's longest move, shape (n,)."""
     return moves.norm(dim=2).amax(dim=0)
 
 
@@ -198,7 +206,7 @@ def _at_most(moves: Tensor, limit: Values) -> Tensor:
 
 
 def _at_home(codes: Tensor, points: Trace) -> Tensor:
-    """Whether codes (replicas, nodes, n, d) are in their own node's Voronoi cell, (replicas, nodes, n, 1)."""
+    """Whether codes (replicas, nodes, n, d) are in the Voronoi cell of their node, (..., n, 1)."""
     distances = torch.cdist(
         codes.permute(2, 0, 1, 3).flatten(1, 2), points.transpose(0, 1)
     )  # (n, replicas · nodes, nodes)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,12 @@ from torch import Tensor
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.server import schemas
 from latent_atlas.explorer.server.cache import Known
-from latent_atlas.explorer.server.planner_options import settings
+from latent_atlas.explorer.server.planner_options import planner_with
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
 from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.planners.decoder_geodesic import Pullback
 
 __all__ = ["routes"]
 
@@ -88,12 +90,11 @@ async def repair(body: schemas.Repair, asking: Asking) -> Arrays:
     )
 
 
-def _between(known: Known, body: schemas.Travel, stops: list[Tensor], planner: str) -> LatentPath:
-    options = settings(planner, body.options.get(planner, {}))
-    if planner == "pullback" and known.atlas.model is not None:
-        options["decode"] = (
-            known.differentiable
-        )  # which learns that nobody waits any more; the atlas's own does not
+def _between(known: Known, body: schemas.Travel, stops: list[Tensor], name: str) -> LatentPath:
+    planner = planner_with(name, body.options.get(name, {}))
+    if isinstance(planner, Pullback) and known.atlas.model is not None:
+        # This decoder stops when a request is cancelled; the atlas's own does not.
+        planner = replace(planner, decode=known.differentiable)
     return known.atlas.travel(
         stops,
         None,
@@ -103,7 +104,6 @@ def _between(known: Known, body: schemas.Travel, stops: list[Tensor], planner: s
         preserve=body.preserve,
         pace=body.pace,
         images=body.images,
-        **options,
     )
 
 
@@ -136,9 +136,9 @@ def _told(
         with torch.no_grad():
             log_prob = known.atlas.map.log_prob(path.points[:, 0])
         arrays |= {f"{name}/log_prob": log_prob, f"{name}/outside": known.outside(log_prob)}
-    metrics = {name: values[0].item() for name, values in path.metrics.items()}
-    converged = bool(metrics["converged"]) if "converged" in metrics else None
-    notes = list(path.notes)
+    metrics = {name: values[0].item() for name, values in path.metrics.as_dict().items()}
+    converged = None if path.info.converged is None else bool(path.info.converged[0])
+    notes = list(path.warnings)
     return arrays, {
         name: {"metrics": metrics, "converged": converged, "seconds": seconds, "notes": notes}
     }

@@ -24,7 +24,7 @@ def test_frames_have_the_moments_of_a_gaussian_in_the_long_run() -> None:
         world, mean.expand(60, 3), frames=101, stride=5, threshold=-math.inf, generator=seeded()
     )
     frames = path.points[20:].flatten(0, 1)  # 4,860, some 1,500 of which are worth
-    assert path.info["repaired"] == 0
+    assert path.info.projected == 0
     torch.testing.assert_close(
         (frames.mean(dim=0) - mean) / scale, torch.zeros(3), atol=0.12, rtol=0
     )
@@ -35,8 +35,8 @@ def test_frames_have_the_moments_of_a_gaussian_in_the_long_run() -> None:
 def test_the_step_follows_the_density_s_own_scale(scale: float) -> None:
     world = GaussianMixture(torch.ones(1), torch.zeros(1, 8), torch.tensor([scale]))
     path = random_walk(world, torch.zeros(16, 8), frames=9, threshold=-math.inf, generator=seeded())
-    assert path.info["acceptance"] == pytest.approx(0.574, abs=0.1)
-    assert 0.5 < path.info["step"] / scale < 1.5
+    assert path.info.acceptance == pytest.approx(0.574, abs=0.1)
+    assert 0.5 < path.info.step_size / scale < 1.5
 
 
 @pytest.mark.parametrize(("width", "repaired"), [(0.0, 0.05), (0.5, 0.0)])
@@ -45,9 +45,9 @@ def test_the_first_frame_is_the_start_and_all_are_inside(width: float, repaired:
     path = random_walk(WORLD, start, frames=30, width=width, generator=seeded())
     assert torch.equal(path.points[0], start)
     assert path.points.shape == (30, 30, 2)
-    assert path.metrics["outside"].max() == 0
-    assert path.info["repaired"] == pytest.approx(repaired, abs=0.02)
-    assert path.metrics["distance_left"].max() == 0
+    assert path.metrics.off_manifold.max() == 0
+    assert path.info.projected == pytest.approx(repaired, abs=0.02)
+    assert path.metrics.distance_left.max() == 0
 
 
 def test_a_blur_crosses_the_gap_that_the_density_itself_does_not() -> None:

@@ -17,6 +17,7 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density.base import Density, ExactRatio, StandardNormal
 from latent_atlas.density.toys import GaussianMixture, arc, two_clusters
 from latent_atlas.errors import UserError
+from latent_atlas.travel import Geodesic, Linear, Planner, Slerp, StringMethod, Walk
 from latent_atlas.travel.constrained import preserve
 
 RADIUS = Function(lambda z: z.norm(dim=1), "radius")
@@ -167,40 +168,32 @@ def test_a_restricted_density_passes_on_what_its_density_is() -> None:
     torch.testing.assert_close(wider.log_prob(z), penalise(MIXTURE.noised(0.5), BOX).log_prob(z))
 
 
-PLANS = {
-    "linear": {},
-    "slerp": {},
-    "walk": {"arrive": True, "steps": 60},
-    "geodesic": {"nodes": 9},
-    "string": {},
-}
+PLANS = [Linear(), Slerp(), Walk(arrive=True, steps=60), Geodesic(nodes=9), StringMethod()]
 
 
-@pytest.mark.parametrize("planner", PLANS)
+@pytest.mark.parametrize("planner", PLANS, ids=lambda planner: planner.name)
 @pytest.mark.parametrize("attribute", [RADIUS, SECOND], ids=lambda a: a.name)
 def test_the_tolerance_holds_at_every_frame(
-    planner: str, attribute: Attribute, generator: torch.Generator
+    planner: Planner, attribute: Attribute, generator: torch.Generator
 ) -> None:
     start, end = MIXTURE.sample(6, generator=generator).chunk(2)
-    path = preserve(
-        MIXTURE, start, end, [attribute], 0.05, planner=planner, frames=9, **PLANS[planner]
-    )
+    path = preserve(MIXTURE, start, end, [attribute], 0.05, planner=planner, frames=9)
     values = attribute.values(path.points.flatten(0, 1)).unflatten(0, (9, 3))
     assert (values - attribute.values(start)).abs().max() <= 0.05
     assert torch.equal(path.points[0], start)
     assert torch.equal(path.end, end)
-    assert path.metrics[f"drift {attribute.name}"].max() <= 0.05
-    assert path.metrics["broken"].max() == 0
+    assert path.metrics.drift[attribute.name].max() <= 0.05
+    assert path.metrics.broken.max() == 0
 
 
 def test_what_is_not_kept_arrives(generator: torch.Generator) -> None:
     start, end = StandardNormal(3).sample(8, generator=generator).chunk(2)
     path = preserve(StandardNormal(3), start, end, [FIRST], 0.1, planner="linear", threshold=-50.0)
     torch.testing.assert_close(path.points[-1][:, 1:], end[:, 1:])
-    torch.testing.assert_close(path.metrics["progress"], torch.ones(4))
+    torch.testing.assert_close(path.metrics.progress, torch.ones(4))
     left = ((end - start)[:, 0].abs() - 0.1).clamp_min(0)
-    assert path.info["end_moved"] == pytest.approx(left.mean().item(), abs=1e-3)
-    assert path.info["end_inside"] == 1
+    torch.testing.assert_close(path.metrics.end_moved, left, atol=1e-3, rtol=0)
+    assert path.metrics.end_inside.tolist() == [1] * 4
 
 
 def test_the_end_is_moved_into_the_population() -> None:
@@ -210,7 +203,7 @@ def test_the_end_is_moved_into_the_population() -> None:
     assert arc().log_prob(torch.tensor([[1.7, 2.0]])) < -3
     path = preserve(arc(), start, end, [keep], 0.3, planner="linear", threshold=-2.0)
     assert arc().log_prob(path.points[-1]) >= -2.0
-    assert path.metrics["outside"].item() == 0
+    assert path.metrics.off_manifold.item() == 0
     assert path.points[-1, 0, 1] > 0.5  # it did go up
 
 
@@ -225,8 +218,8 @@ def test_several_attributes_with_a_tolerance_each(generator: torch.Generator) ->
         planner="linear",
         threshold=-50.0,
     )
-    assert path.metrics["drift first"].max() <= 0.01
-    assert 0.01 < path.metrics["drift radius"].max() <= 0.2
+    assert path.metrics.drift["first"].max() <= 0.01
+    assert 0.01 < path.metrics.drift["radius"].max() <= 0.2
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +274,7 @@ def test_a_journey_does_not_depend_on_the_others_in_its_batch(generator: torch.G
         ({"attributes": []}, "0 attributes"),
         ({"within": 0.0}, "positive tolerance"),
         ({"within": [0.1, 0.2]}, "1 attributes and the tolerances"),
-        ({"steepness": 0.0}, "strength of a restriction is 0"),
+        ({"penalty": 0.0}, "strength of a restriction is 0"),
         ({"end": torch.zeros(2)}, "shape"),
         ({"planner": "teleport"}, "no planner"),
     ],

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.travel import plan
-from latent_atlas.travel.path import resample
-from latent_atlas.travel.planners.decoder_geodesic import Pullback, image_action, pullback
+from latent_atlas.travel import Pullback, plan
+from latent_atlas.travel.planners.decoder_geodesic import image_action
+from latent_atlas.travel.polyline import resample
 
 
 def globe(latents: Tensor) -> Tensor:
@@ -27,16 +27,16 @@ ENDS = torch.tensor(
 
 def test_a_linear_decoder_bends_nothing(generator: torch.Generator) -> None:
     weights = torch.randn(2, 5, generator=generator)
-    points = pullback(
-        lambda z: z @ weights, torch.tensor([[[0.0, 1.0]], [[2.0, -3.0]], [[4.0, 0.0]]])
-    ).points
+    ends = torch.tensor([[[0.0, 1.0]], [[4.0, 0.0]]])
+    points = plan(StandardNormal(2), *ends, Pullback(decode=lambda z: z @ weights)).points
     torch.testing.assert_close(points, resample(points[[0, -1]], 17), atol=0.05, rtol=0)
 
 
 def test_the_way_over_the_sphere_is_a_great_circle() -> None:
-    relaxed = pullback(globe, ENDS, Pullback(tolerance=1e-3))
-    assert relaxed.history[-1].sqrt().item() == pytest.approx(math.pi / 3, rel=0.002)
-    assert relaxed.points[8, 0, 0].item() == pytest.approx(
+    path = plan(StandardNormal(2), *ENDS, Pullback(decode=globe, tolerance=1e-3))
+    assert path.info.history is not None
+    assert path.info.history[-1].sqrt().item() == pytest.approx(math.pi / 3, rel=0.002)
+    assert path.points[8, 0, 0].item() == pytest.approx(
         math.atan(math.sqrt(2)), abs=0.01
     )  # further north
     along = math.sqrt(image_action(resample(ENDS, 17), globe).item())
@@ -46,9 +46,10 @@ def test_the_way_over_the_sphere_is_a_great_circle() -> None:
 
 
 def test_plan_takes_the_decoder() -> None:
-    path = plan(StandardNormal(2), ENDS[0], ENDS[1], "pullback", decode=globe, frames=9)
+    path = plan(StandardNormal(2), ENDS[0], ENDS[1], Pullback(decode=globe), frames=9)
     assert path.points.shape == (9, 1, 2)
-    assert path.metrics["converged"].item() == 1
+    assert path.info.converged is not None
+    assert path.info.converged.item()
 
 
 @pytest.mark.parametrize(
@@ -61,4 +62,4 @@ def test_plan_takes_the_decoder() -> None:
 )
 def test_bad_decoders_get_one_sentence(options: dict[str, object], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        plan(StandardNormal(2), ENDS[0], ENDS[1], "pullback", **options)
+        plan(StandardNormal(2), ENDS[0], ENDS[1], Pullback(**options))
