@@ -24,8 +24,8 @@ from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
-from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
-from latent_atlas.sampling.target import Samples
+from latent_atlas.sampling.base import Sampler, Samples
+from latent_atlas.sampling.registry import draw, sampler_for
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel.ascent import project
 from latent_atlas.travel.interpolate import journey
@@ -268,40 +268,83 @@ class Atlas:
         }
         return self._decoded(path.with_metrics(measured))
 
-    def sample(self, n: int, sampler: str = "auto", **wishes: Any) -> Images:
-        """Draw `n` new images from where the population is, shape (n, c, h, w), as `draw` draws codes."""
-        _ = self.image_shape  # that there is no decoder is better said before
-        return self.decode(self.sample_codes(n, sampler, **wishes).points)
+    def sample(
+        self,
+        n: int,
+        sampler: str | Sampler = "auto",
+        *,
+        temperature: float = 1.0,
+        near: Tensor | None = None,
+        width: float | None = None,
+        where: Conditions | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Images:
+        """Draw `n` new images, shape (n, c, h, w) in [0, 1]; arguments as for `sample_codes`.
+
+        Raises:
+            UserError: there is no decoder, or see `sample_codes`.
+        """
+        _ = self.image_shape  # raises before the samples are drawn if there is no decoder
+        samples = self.sample_codes(
+            n,
+            sampler,
+            temperature=temperature,
+            near=near,
+            width=width,
+            where=where,
+            generator=generator,
+        )
+        return self.decode(samples.points)
 
     def sample_codes(
         self,
         n: int,
-        sampler: str = "auto",
+        sampler: str | Sampler = "auto",
         *,
+        temperature: float = 1.0,
         near: Tensor | None = None,
+        width: float | None = None,
         where: Conditions | None = None,
         generator: torch.Generator | None = None,
-        **options: Any,
     ) -> Samples:
-        """Draw `n` new codes from where the population is, with what the sampler says of its work.
+        """Draw `n` new codes from the map, with diagnostics.
 
         Arguments:
-            n, sampler, **options: As for `sampling.draw`, `temperature` and `width` included. Codes learned from are
-                what baselines are fitted to and annealed draws matched with; without levels, chains start there.
-            near: An image or a code to draw near to; the width is by default half of the codes' standard deviation.
-            where: What draws should be, by names in `properties`: {"class": "Bag"} or {"component:0": (1.0, 2.0)}.
-            generator: Source of all randomness; by default another one each time.
+            n: Number of samples, 1 or more.
+            sampler: A sampler or its name, as for `sampling.draw`. A sampler that uses real codes
+                and has none is given one code of each training image: `Mixture` and `Flow` are
+                fitted to them, `Diffusion` matches their statistics, and Markov chains start there
+                if the map has no noise levels.
+            temperature: T of q(z)^(1/T), above 0: below 1 samples concentrate at the modes.
+            near: An image or a code to sample near.
+            width: Standard deviation around `near`, above 0, in the units of the codes; None is
+                half of the codes' standard deviation.
+            where: Conditions by the names in `properties`: {"class": "Bag"}, or a range as in
+                {"component:0": (1.0, 2.0)}.
+            generator: Source of all randomness; None is a new one with a random seed.
+
+        Raises:
+            UserError: a condition names no attribute, or see `sampling.draw`.
+
+        Warns:
+            UserWarning: for each of the samples' `warnings`.
         """
         generator, train = self._given(generator), self.codes["train"]
-        sampler = chosen(self.map, sampler, near=near is not None)
-        if "codes" in options_of(sampler) and not (sampler in CHAINS and self.map.noise_levels):
-            options = {"codes": train.sample_each(generator=generator)} | options
-        if near is not None:
-            spread = train.moments()[1].diagonal().mean().sqrt().item()
-            options = {"width": 0.5 * spread} | options | {"near": self._coding.codes(near)[0]}
-        if where:
-            options["where"] = self.properties.log_weight(where)
-        return draw(self.map, n, sampler, generator=generator, **options)
+        chosen = sampler_for(self.map, sampler, near=near is not None)
+        if chosen.wants_codes(self.map):
+            chosen = replace(chosen, codes=train.sample_each(generator=generator))
+        if width is None:
+            width = 0.5 * train.moments()[1].diagonal().mean().sqrt().item()
+        return draw(
+            self.map,
+            n,
+            chosen,
+            temperature=temperature,
+            near=None if near is None else self._coding.codes(near)[0],
+            width=width,
+            where=self.properties.log_weight(where) if where else None,
+            generator=generator,
+        )
 
     def geometry(self, *, generator: torch.Generator | None = None, **options: Any) -> Geometry:
         """Whether Z is easy to handle: dense, continuous, locally Euclidean, as held-out codes show.

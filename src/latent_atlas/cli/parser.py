@@ -326,7 +326,7 @@ def _travel(chosen: "argparse._SubParsersAction[_Parser]") -> None:
 
 
 def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
-    p = _command(chosen, "sample", base.sample, "draw new images from where the population is")
+    p = _command(chosen, "sample", base.sample, "draw new images from the data distribution")
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument(
         "--count", type=int, metavar="N", default=64, help="images (default: %(default)s)"
@@ -335,38 +335,39 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
         "--sampler",
         metavar="S",
         default="auto",
-        help="annealed, importance, rejection, ula, mala or hmc; prior, mixture or flow, which need no map; or auto "
-        "(default): mala near a place, annealed where the map has levels, else importance",
+        help="diffusion, importance, rejection, ula, mala or hmc; the baselines prior, mixture or "
+        "flow; or auto (default): mala with --near, diffusion if the map has noise levels, else "
+        "importance",
     )
     p.add_argument(
         "--temperature",
         type=float,
         metavar="T",
         default=1.0,
-        help="below 1 keeps to the peaks (default: 1)",
+        help="below 1 concentrates samples at the modes (default: 1)",
     )
-    p.add_argument("--near", metavar="PLACE", help=f"draw near a place: {PLACE}")
+    p.add_argument("--near", metavar="PLACE", help=f"sample near an image: {PLACE}")
     p.add_argument(
         "--width",
         type=float,
         metavar="W",
-        help="--near: how near (default: half the codes' deviation)",
+        help="with --near: standard deviation in Z (default: half that of the codes)",
     )
     p.add_argument(
         "--where",
         metavar="A=V",
         action="append",
         default=[],
-        help="draw with an attribute: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
+        help="condition: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
     )
-    p.add_argument("--seed", type=int, metavar="N", default=0, help="of the draws (default: 0)")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="random seed (default: 0)")
     p.add_argument(
         "--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)"
     )
     _add_device(p)
     _add_settings(
         p,
-        "any other option of the sampler, such as steps=128 or chains=500; may be repeated",
+        "a setting of the sampler, such as steps=128 or chains=500; may be repeated",
         "N=V",
     )
 

@@ -17,7 +17,6 @@ from latent_atlas.evaluation.paths import JOURNEYS, Judge, plan_rows, travel_tab
 from latent_atlas.evaluation.reconstruction import feature_distance
 from latent_atlas.evaluation.result import Section
 from latent_atlas.evaluation.uncertainty import Number, mean_of
-from latent_atlas.sampling.registry import BASELINES
 from latent_atlas.shapes import Images
 from latent_atlas.travel.planners.base import between_means
 
@@ -251,7 +250,7 @@ def _draws(given: Material) -> tuple[dict[str, Images], list[str]]:
             notes.append(f"{row}: {refusal}")
             continue
         drawn[row] = given.atlas.decode(draws.points).cpu()
-        notes += [] if sampler in BASELINES else [f"{row}: {note}" for note in draws.notes]
+        notes += [f"{row}: {warning}" for warning in draws.warnings]
     return drawn, notes
 
 

@@ -53,7 +53,10 @@ MAP_CRITERIA = {
         "odd images found, mean over kinds (AUROC)", ("odd_mean",), "higher", short="odd images"
     ),
     "worth": Criterion(
-        "draws that those samples are worth", ("effective_samples",), "", short="worth of draws"
+        "effective sample size of those samples",
+        ("effective_sample_size",),
+        "",
+        short="effective sample size",
     ),
     "misjudged": Criterion(
         "said realness against seen", ("misjudged",), "lower", "%", "realness misjudged"

@@ -15,6 +15,7 @@ from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.paths import plan_rows, travel_table
+from latent_atlas.sampling.importance import Importance
 from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
@@ -148,18 +149,18 @@ def rank_of(membership: DensityRatioModel, latents: Latents) -> np.ndarray:
 
 
 def sampling(membership: DensityRatioModel, subject: Subject) -> dict[str, float | None]:
-    """Fréchet distance of images drawn through the map by importance, and what the draws were worth."""
+    """Fréchet distance of images drawn through the map by importance, and their effective sample size."""
     n, proposals = subject.design.effort.draws, subject.design.effort.proposals
     generator = subject.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
         draws = guarded(
-            lambda: draw(membership, n, "importance", proposals=proposals, generator=generator)
+            lambda: draw(membership, n, Importance(proposals=proposals), generator=generator)
         )
     if draws is None:
-        return {"frechet": None, "effective_samples": 0.0}
+        return {"frechet": None, "effective_sample_size": 0.0}
     distance = frechet_distance(subject.features(draws.points), subject.material.reference)
-    return {"frechet": distance, "effective_samples": draws.info["effective_samples"]}
+    return {"frechet": distance, "effective_sample_size": draws.info.effective_sample_size}
 
 
 def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[str, float]]:

@@ -104,17 +104,17 @@ def _sampled(known: Known, body: schemas.Sample) -> Arrays:
         raise UserError("the width says how near to draw; give a code to draw near to")
     atlas = known.atlas
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # they are the draws' notes
+        warnings.simplefilter("ignore", UserWarning)  # the response has the samples' warnings
         draws = atlas.sample_codes(
             body.n,
             body.sampler,
             temperature=body.temperature,
             near=None if body.near is None else tensor([body.near], atlas)[0],
+            width=body.width,
             where=body.wishes(),
             generator=torch.Generator(atlas.device).manual_seed(body.seed),
-            **({} if body.width is None else {"width": body.width}),
         )
     return Arrays(
         {"points": draws.points, **decoded(known, draws.points)},
-        {"info": draws.info, "notes": draws.notes},
+        {"info": draws.info.known(), "notes": draws.warnings},
     )
