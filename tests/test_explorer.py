@@ -80,7 +80,7 @@ def test_the_story(visits: Visits) -> None:
     page.evaluate(DROP, [".map", list(a_photo())])
     expect(page.locator(".stops li")).to_have_count(3)
     expect(page.locator(".portrait")).to_contain_text("what the model sees")
-    expect(page.locator(".portrait dl")).to_contain_text("oddness")
+    expect(page.locator(".portrait dl")).to_contain_text("anomaly score")
     at_rest(page)
 
     before = state(page)

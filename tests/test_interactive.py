@@ -140,7 +140,7 @@ def test_the_decoder_and_the_encoder_are_the_models(
     np.testing.assert_allclose(
         encoded["latents"], atlas.encode(images).numpy(), atol=CLOSE, rtol=CLOSE
     )
-    np.testing.assert_allclose(encoded["width"], atlas.score(images).width, atol=CLOSE, rtol=CLOSE)
+    np.testing.assert_allclose(encoded["width"], atlas.anomaly(images).width, atol=CLOSE, rtol=CLOSE)
 
 
 def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
@@ -438,7 +438,7 @@ def test_the_page_works_from_a_host_of_files_alone(
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "PNG")
     encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.score"
-    (wanted,) = atlas.score(torch.from_numpy(photo)[None, None].float() / 255).rows()
+    (wanted,) = atlas.anomaly(torch.from_numpy(photo)[None, None].float() / 255).rows()
     del wanted["name"]
     assert page.evaluate(encode, list(file.getvalue())) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     planned = atlas.travel(points[0], points[-1], "geodesic", frames=17)

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.anomaly.conformal import FALSE_ALARM, ConformalScorer
+from latent_atlas.anomaly.conformal import FALSE_ALARM_RATE, AnomalyScorer, ConformalScorer
 from latent_atlas.anomaly.result import AnomalyTable
-from latent_atlas.anomaly.scoring import AnomalyScorer
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.registry import AttributeSet, Conditions
@@ -22,6 +21,7 @@ from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError
+from latent_atlas.geometry.neighbours import Neighbours, nearest_codes
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
 from latent_atlas.sampling.base import Sampler, Samples
@@ -75,7 +75,7 @@ class Atlas:
         self.config = config
         self.errors = errors
         self._coding = Codec(model, map.shape, map.device)
-        self._scoring = AnomalyScorer(map, self._coding, codes["held_out"], errors)
+        self._anomaly = AnomalyScorer(map, self._coding, codes["held_out"], errors)
 
     @property
     def device(self) -> torch.device:
@@ -367,31 +367,54 @@ class Atlas:
             **options,
         )
 
-    def score(
+    def anomaly(
         self,
         images: Tensor,
         *,
-        false_alarm: float = FALSE_ALARM,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
         held_out: Tensor | None = None,
         names: tuple[str, ...] = (),
     ) -> AnomalyTable:
-        """How odd images are: a row for each, with what is odd about it and one number calibrated on real images.
+        """How anomalous images are: a row for each, with an anomaly score, a p-value and their parts.
 
         Arguments:
-            images: As for `encode`; or codes, of which only the place on the map is scored.
-            false_alarm: Share of real images that may be called odd, in (0, 1).
-            held_out: Real images, not learned from, to calibrate by; by default those that the run has held out.
-            names: What the images are called.
+            images: As for `encode`; or codes, of which only the density is measured.
+            false_alarm_rate: Largest share of real images that are called outliers, in (0, 1).
+            held_out: Real images that the model was not trained on, to calibrate with; None is
+                those that the run held out.
+            names: A name for each image; by default row:0, row:1, ...
 
         Raises:
-            UserError: there is nothing to calibrate by, or these are no images of this model; see `ConformalScorer`.
+            UserError: there is nothing to calibrate with, or these are no images of this model; see
+                `ConformalScorer`.
         """
-        return self._scoring.score(images, false_alarm=false_alarm, held_out=held_out, names=names)
+        return self._anomaly.anomaly(
+            images, false_alarm_rate=false_alarm_rate, held_out=held_out, names=names
+        )
 
     @property
     def scorer(self) -> ConformalScorer:
-        """What `score` scores images by; errors as for it."""
-        return self._scoring.by_images
+        """The calibrated scorer behind `anomaly`, for images; errors as for it."""
+        return self._anomaly.by_images
+
+    def neighbours(self, images: Tensor, k: int = 8, *, part: str = "train") -> Neighbours:
+        """The real images nearest to images, by Euclidean distances between codes.
+
+        Arguments:
+            images: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,).
+            k: Number of neighbours, 1 or more; all real images if there are fewer.
+            part: Real images to search: "train" or "held_out".
+
+        Returns:
+            Distances and row numbers in `codes[part]`, shape (n, k), the nearest first.
+
+        Raises:
+            UserError: k is less than 1, there is no such part, or these are no images of this
+                model.
+        """
+        if part not in self.codes:
+            raise UserError(f"no real images '{part}'; choose {' or '.join(self.codes)}")
+        return nearest_codes(self._coding.codes(images), self.codes[part].means, k)
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.

@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         _map,
         _travel,
         _sample,
-        _score,
+        _anomalies,
         _evaluate,
         _report,
         _serve,
@@ -372,45 +372,46 @@ def _sample(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _score(chosen: "argparse._SubParsersAction[_Parser]") -> None:
+def _anomalies(chosen: "argparse._SubParsersAction[_Parser]") -> None:
     p = _command(
         chosen,
-        "score",
-        base.score,
-        "say how odd images are, calibrated on real ones that were held out",
+        "anomalies",
+        base.anomalies,
+        "anomaly scores of images, calibrated on held-out real images",
     )
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument(
         "images",
         metavar="IMAGES",
         nargs="*",
-        help="image files, folders, archives, arrays or named sets; for a run of codes, one file of codes",
+        help="image files, folders, archives, arrays or named sets; for a run of codes, one file "
+        "of codes",
     )
     p.add_argument(
-        "--false-alarm",
+        "--false-alarm-rate",
         type=float,
         metavar="A",
         default=0.05,
-        help="share of real images called odd (default: 0.05)",
+        help="largest share of real images called outliers (default: 0.05)",
     )
     p.add_argument(
         "--held-out",
         metavar="SOURCE",
-        help="other real images to calibrate by than those the run held out",
+        help="real images to calibrate with instead of those that the run held out",
     )
     p.add_argument(
         "--samples",
         type=int,
         metavar="N",
-        help="draw N images and say whether they copy training images",
+        help="draw N images and test whether they copy training images",
     )
     p.add_argument(
-        "--seed", type=int, metavar="N", default=0, help="--samples: of the draws (default: 0)"
+        "--seed", type=int, metavar="N", default=0, help="random seed of --samples (default: 0)"
     )
     p.add_argument(
         "--out",
         metavar="FILE",
-        help=".csv or .json; pictures lie beside it (default: RUN/scores.csv)",
+        help=".csv or .json; pictures are saved beside it (default: RUN/anomalies.csv)",
     )
     _add_device(p)
 

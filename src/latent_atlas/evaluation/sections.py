@@ -12,7 +12,7 @@ from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.evaluation_set import Material
 from latent_atlas.evaluation.frechet_kernel import collection_numbers
-from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
+from latent_atlas.evaluation.memorisation import nearest_pairs, sample_and_compare
 from latent_atlas.evaluation.paths import JOURNEYS, Judge, plan_rows, travel_table
 from latent_atlas.evaluation.reconstruction import feature_distance
 from latent_atlas.evaluation.result import Section

@@ -1,4 +1,4 @@
-/** How odd a photo is beside held-out images: the scorer of `latent-atlas score`, by what it knows. */
+/** How odd a photo is beside held-out images: the scorer of `latent-atlas anomalies`, by what it knows. */
 
 import type { Code } from "../backend";
 import type { Arrays } from "../wire";
@@ -17,7 +17,7 @@ export interface Evidence {
   readonly width: number | null; // geometric mean of sigma
 }
 
-/** The row of the score, its columns named and ordered as by the server; see `scoring/scorer.py`. */
+/** The row of the score, its columns named and ordered as by the server; see `anomaly/conformal.py`. */
 export function scored(photo: Evidence, known: Arrays): Record<string, unknown> {
   const similar = nearest(photo.code, floats(known, "means"), floats(known, "neighbours")[0]!);
   const kinds = (["error", "width"] as const).filter((kind) => known.tensors.has(kind));
@@ -32,16 +32,16 @@ export function scored(photo: Evidence, known: Arrays): Record<string, unknown> 
   const { logProb, realness, error, width } = photo;
   const excess = Object.fromEntries(kinds.map((kind, k) => [`excess_${kind}`, surprises[k + 1]]));
   return {
+    anomaly_score: distance,
+    p_value: p,
+    is_outlier: p <= FALSE_ALARM,
+    rarity: surprises[0],
+    ...excess,
     log_prob: logProb,
     typicality: all.filter((one) => one < logProb).length / all.length,
     realness,
     error,
     ...(width === null ? {} : { width }),
-    rarity: surprises[0],
-    ...excess,
-    distance,
-    oddness: 1 - p,
-    odd: p <= FALSE_ALARM,
   };
 }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_atlas.cli.arguments import code_at, file_to_write, load_atlas, preset_of
-from latent_atlas.cli.commands.anomalies import score
+from latent_atlas.cli.commands.anomalies import anomalies
 from latent_atlas.cli.commands.evaluate import evaluate
 from latent_atlas.cli.commands.export import write_interactive
 from latent_atlas.cli.commands.fit import fit
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Command",
+    "anomalies",
     "demo",
     "doctor",
     "evaluate",
@@ -41,7 +42,6 @@ __all__ = [
     "map",
     "report",
     "sample",
-    "score",
     "serve",
     "study",
     "train",

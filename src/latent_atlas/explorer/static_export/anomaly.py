@@ -1,4 +1,4 @@
-"""What the page scores photos by: that which the library's scorer knows of held-out images."""
+"""The calibrated anomaly scorer, as arrays that the page computes anomaly scores with."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ from latent_atlas.runs import write_tensors
 
 __all__ = ["save_scorer", "scorer_of"]
 
-MOST_NUMBERS = 2**22  # that it knows: 16 MiB
+MOST_NUMBERS = 2**22  # of the calibration: 16 MiB
 
 
 def scorer_of(atlas: Atlas) -> ConformalScorer | str:
-    """What scores images of the atlas, small enough for a page to load; or, in a sentence, why there is none."""
+    """The scorer of images, if a page can load it; or, in a sentence, why there is none."""
     try:
-        atlas.score(torch.zeros(1, *atlas.image_shape))
+        atlas.anomaly(torch.zeros(1, *atlas.image_shape))
     except UserError as reason:
         return str(reason)
     numbers = sum(array.size for array in atlas.scorer.known().values())
     if numbers > MOST_NUMBERS:
-        return f"oddness is a rank among {numbers:,} numbers, too many for a page to load"
+        return f"the calibration has {numbers:,} numbers, more than the {MOST_NUMBERS:,} of a page"
     return atlas.scorer
 
 

@@ -186,7 +186,7 @@ def _missing(
             "this atlas encodes by a search and not by a network, so no photo can be dropped on the page"
         )
     if unscored:
-        found.append(f"the page there does not say how odd a photo is: {unscored}")
+        found.append(f"the page there gives no anomaly scores: {unscored}")
     return tuple(found)
 
 

@@ -107,17 +107,20 @@ def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:
     return comparison_sheet({"original": originals.numpy(), "decoded": rebuilt.numpy()})
 
 
-def draw_extremes(atlas: Atlas, images: Tensor, scores: AnomalyTable) -> Figure:
-    """The oddest images and the most typical ones, the first of each on the left, above their reconstructions.
+def draw_extremes(atlas: Atlas, images: Tensor, table: AnomalyTable) -> Figure:
+    """The most and the least anomalous images, from left to right, above their reconstructions.
 
     Arguments:
-        atlas: What scored them.
-        images: In [0, 1], or bytes.
-        scores: Theirs, in the same order.
+        atlas: The atlas that the table is from.
+        images: Images (n, c, h, w) in [0, 1], or bytes.
+        table: Their anomaly scores, in the same order.
     """
-    order = torch.from_numpy(scores.order().copy())
+    order = torch.from_numpy(table.order().copy())
     rows = {}
-    for name, some in (("oddest", order[:EXTREMES]), ("most typical", order.flip(0)[:EXTREMES])):
+    for name, some in (
+        ("most anomalous", order[:EXTREMES]),
+        ("least anomalous", order.flip(0)[:EXTREMES]),
+    ):
         chosen = images[some].float() / (255 if images.dtype == torch.uint8 else 1)
         rows[name] = chosen.cpu().numpy()
         rows[f"{name}, decoded"] = atlas.decode(atlas.encode(chosen)).cpu().numpy()

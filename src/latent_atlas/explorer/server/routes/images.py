@@ -86,8 +86,8 @@ def _encoded(known: Known, content: bytes) -> Arrays:
     code = atlas.encode(image)
     facts: dict[str, Any] = {"score": None, "about": None, "note": None, "outside": None}
     try:
-        scores = atlas.score(image, names=("image",))
-        facts |= {"score": scores.rows()[0], "about": scores.about()}
+        table = atlas.anomaly(image, names=("image",))
+        facts |= {"score": table.rows()[0], "about": table.about()}
     except UserError as reason:
         facts["note"] = str(reason)
     shown = decoded(known, code)
