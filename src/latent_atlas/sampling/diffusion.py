@@ -106,7 +106,7 @@ class Diffusion(Sampler):
 
 def _resampled(
     points: Latents, log_weights: Values, n: int, info: SamplerInfo, generator: torch.Generator
-) -> tuple[Latents, SamplerInfo]:
+) -> tuple[Tensor, SamplerInfo]:
     """`n` of the points by their weights, and the info with the effective sample size of these."""
     effective = effective_sample_size(log_weights)
     share = effective / len(points)
