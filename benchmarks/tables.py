@@ -49,8 +49,8 @@ def page() -> str:
 def journeys() -> str:
     """Planners between held-out images, by judges that did not plan."""
     columns = {
-        "off_population flow": "off the population: flow",
-        "off_population mixture": "mixture",
+        "off_manifold flow": "off the population: flow",
+        "off_manifold mixture": "mixture",
         "precision": "precision",
         "recall": "recall",
         "frechet": "Fréchet",

@@ -9,7 +9,7 @@ from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import (
     JOURNEYS,
-    Judge,
+    EvaluationModel,
     drift,
     frechet_distance,
     manifold_of,
@@ -101,25 +101,25 @@ class TestJudge:
         self, generator: torch.Generator
     ) -> None:
         normal = StandardNormal(3)
-        judge = Judge.on(normal, normal.sample(20_000, generator=generator))
+        judge = EvaluationModel.on(normal, normal.sample(20_000, generator=generator))
         fresh = normal.sample(20_000, generator=generator)
         points = torch.stack([fresh, fresh, fresh])
-        assert judge.off_population(points).mean().item() == pytest.approx(0.05, abs=0.006)
+        assert judge.off_manifold(points).mean().item() == pytest.approx(0.05, abs=0.006)
 
     def test_the_floor_is_the_quantile_in_closed_form(self, generator: torch.Generator) -> None:
         normal = StandardNormal(2)  # |z|² is exponential: P(|z|² > t) = exp(-t / 2)
-        judge = Judge.on(normal, normal.sample(100_000, generator=generator))
+        judge = EvaluationModel.on(normal, normal.sample(100_000, generator=generator))
         assert judge.threshold == pytest.approx(np.log(0.05) - np.log(2 * np.pi), abs=0.03)
 
     def test_only_inner_frames_are_judged(self) -> None:
-        judge = Judge(StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[2.0]])).item())
-        assert judge.off_population(
+        judge = EvaluationModel(StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[2.0]])).item())
+        assert judge.off_manifold(
             path_of(9.0, 0.0, 3.0, 1.0, -9.0).points
         ).tolist() == pytest.approx([1 / 3])
 
     def test_a_path_of_two_frames_has_nothing_to_judge(self) -> None:
         with pytest.raises(UserError, match="a path of 2 frames"):
-            Judge(StandardNormal(1), 0.0).off_population(path_of(0.0, 1.0).points)
+            EvaluationModel(StandardNormal(1), 0.0).off_manifold(path_of(0.0, 1.0).points)
 
 
 def test_drift_is_the_largest_distance_from_the_start() -> None:
@@ -148,8 +148,8 @@ class TestTable:
     def table(self, **paths: LatentPath) -> dict[str, dict[str, float]]:
         return travel_table(
             paths,
-            judges={
-                "normal": Judge(
+            evaluation_models={
+                "normal": EvaluationModel(
                     StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[0.45]])).item()
                 )
             },
@@ -164,7 +164,7 @@ class TestTable:
             {"length_ratio": torch.tensor([1.25])}
         )
         row = self.table(there=path)["there"]
-        assert row["off_population normal"] == 0.5
+        assert row["off_manifold normal"] == 0.5
         assert row["precision"] == 1
         assert row["feature_jump"] == pytest.approx(4 * np.sqrt(2), rel=1e-5)
         assert row["length_ratio"] == 1.25

@@ -8,7 +8,7 @@ from latent_atlas.evaluation.frechet_kernel import (
 )
 from latent_atlas.evaluation.paths import (
     JOURNEYS,
-    Judge,
+    EvaluationModel,
     drift,
     frame_numbers,
     plan_rows,
@@ -23,7 +23,7 @@ from latent_atlas.evaluation.uncertainty import Number, half_sampled, mean_of
 __all__ = [
     "JOURNEYS",
     "Evaluation",
-    "Judge",
+    "EvaluationModel",
     "Manifold",
     "Number",
     "Section",

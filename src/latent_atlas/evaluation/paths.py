@@ -1,4 +1,4 @@
-"""The same journeys by every planner, judged by what did not plan them."""
+"""The same paths by several planners, evaluated with models that none of them planned with."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from latent_atlas.travel.planners.base import between_means, understood
 
 __all__ = [
     "JOURNEYS",
-    "Judge",
+    "EvaluationModel",
     "drift",
     "frame_numbers",
     "plan_rows",
@@ -50,18 +50,18 @@ MEASURED = ("distance_left", "length_ratio", "outside", "lowest", "largest_jump"
 """What `travel.metrics.measure` says of the path of any planner."""
 
 Features = Callable[[Images], Float[np.ndarray, "n f"]]
-"""What a judge sees in images: (n, c, h, w) in [0, 1] to (n, f)."""
+"""A feature extractor: images (n, c, h, w) in [0, 1] to features (n, f)."""
 
 Frames = TypeVar("Frames", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A density that planned nothing, and where the population ends for it.
+class EvaluationModel:
+    """A density that no planner used, with its density threshold.
 
     Attributes:
-        density: Fitted to other codes than the planner's, or known.
-        floor: The log-density in nats under which 5 % of held-out real codes lie.
+        density: Known, or fitted to other codes than the planner's.
+        threshold: The log-density in nats under which 5 % of held-out real codes lie.
     """
 
     density: Density
@@ -69,12 +69,12 @@ class Judge:
 
     @classmethod
     @torch.no_grad()
-    def on(cls, density: Density, held_out: Latents) -> "Judge":
-        """The judge whose floor is the 5 % quantile of codes (n, d) that its density has not learned from."""
+    def on(cls, density: Density, held_out: Latents) -> "EvaluationModel":
+        """The model whose threshold is the 5 % quantile at held-out codes (n, d)."""
         return cls(density, torch.quantile(density.log_prob(held_out), OFF_MANIFOLD_SHARE).item())
 
-    def off_population(self, points: Points) -> Values:
-        """Share of each journey's inner frames under the floor, in [0, 1], shape (n,); real codes have 5 %.
+    def off_manifold(self, points: Points) -> Values:
+        """Share of inner frames under the threshold per path, shape (n,), in [0, 1]; 5 % for codes.
 
         Raises:
             UserError: there are no inner frames.
@@ -125,25 +125,25 @@ def plan_rows(
 def travel_table(
     paths: Mapping[str, LatentPath],
     *,
-    judges: Mapping[str, Judge],
+    evaluation_models: Mapping[str, EvaluationModel],
     decode: Callable[[Latents], Images],
     features: Features,
     reconstructions: Float[np.ndarray, "m f"],
     attributes: Mapping[str, Callable[[Latents], Tensor]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Judge journeys by what did not plan them; inner frames only, since the ends are real.
+    """Evaluate paths with models that planned none of them; inner frames only, the ends are real.
 
     Arguments:
         paths: By the name of their row.
-        judges: By name.
+        evaluation_models: By name.
         decode: Codes (n, d) to images.
         features: Of images.
-        reconstructions: Features of decoded codes of held-out images. Compared with the originals, frames would be
-            charged with what the decoder loses anyway.
+        reconstructions: Features of reconstructed held-out images, which have the decoder's losses
+            as the frames do; the original images do not.
         attributes: By name, as for `drift`.
 
     Returns:
-        By row, means over journeys: off_population by each judge; what `frame_numbers` says of all frames together;
+        By row, means over journeys: off_manifold by each evaluation model; what `frame_numbers` says of all frames together;
         feature_jump: largest distance of features between neighbouring frames; drift of each attribute;
         seconds_per_path, where the path knows its `seconds`; and what `travel.metrics.measure` says by the density
         that planned.
@@ -157,8 +157,8 @@ def travel_table(
         seen = features(decode(path.points.flatten(0, 1))).reshape(*path.points.shape[:2], -1)
         inner = _inner(seen).reshape(-1, seen.shape[-1])
         numbers = {
-            f"off_population {name}": j.off_population(path.points).mean().item()
-            for name, j in judges.items()
+            f"off_manifold {name}": model.off_manifold(path.points).mean().item()
+            for name, model in evaluation_models.items()
         }
         numbers |= frame_numbers(inner, real)
         numbers["feature_jump"] = float(

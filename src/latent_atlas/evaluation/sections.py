@@ -13,7 +13,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.evaluation_set import Material
 from latent_atlas.evaluation.frechet_kernel import collection_numbers
 from latent_atlas.evaluation.memorisation import nearest_pairs, sample_and_compare
-from latent_atlas.evaluation.paths import JOURNEYS, Judge, plan_rows, travel_table
+from latent_atlas.evaluation.paths import JOURNEYS, EvaluationModel, plan_rows, travel_table
 from latent_atlas.evaluation.reconstruction import feature_distance
 from latent_atlas.evaluation.result import Section
 from latent_atlas.evaluation.uncertainty import Number, mean_of
@@ -25,7 +25,7 @@ __all__ = ["QUESTIONS"]
 SAMPLERS = {"the map": "auto", "Gaussian mixture": "mixture", "prior": "prior"}
 PLANNERS = ("linear", "slerp", "walk, arriving", "geodesic")
 TOLD = (
-    "off_population mixture",
+    "off_manifold mixture",
     "outside",
     "frechet",
     "precision",
@@ -150,7 +150,7 @@ def travel(given: Material) -> Section:
     atlas, pairs = given.atlas, max(8, given.n // 8)
     generator = given.generator(3, on=atlas.device)
     start, end = (given.codes(images).means for images in (given.reference, given.others))
-    judge = Judge.on(given.mixture, torch.cat([start, end]))
+    model = EvaluationModel.on(given.mixture, torch.cat([start, end]))
     rows = {row: JOURNEYS[row] for row in PLANNERS}
     have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
     paths = plan_rows(
@@ -158,7 +158,7 @@ def travel(given: Material) -> Section:
     )
     table = travel_table(
         paths,
-        judges={"mixture": judge},
+        evaluation_models={"mixture": model},
         decode=atlas.decode,
         features=given.seen,
         reconstructions=given.seen(torch.cat([atlas.decode(start), atlas.decode(end)])),
@@ -168,7 +168,7 @@ def travel(given: Material) -> Section:
         means = {
             name: mean_of(values.double().cpu().numpy()) for name, values in path.metrics.items()
         }
-        means["off_population mixture"] = mean_of(judge.off_population(path.points).cpu().numpy())
+        means["off_manifold mixture"] = mean_of(model.off_manifold(path.points).cpu().numpy())
         judged[row] = {name: means.get(name, Number(table[row][name])) for name in TOLD}
     return Section(
         "Do journeys stay where images are?",

@@ -36,7 +36,7 @@ __all__ = [
 DEFENCE = 0.01  # share of the prior that each density is mixed with, so that one code outside a box costs 4.6 nats more
 PLANNERS = ("linear", "geodesic")
 TOLD = {
-    "off_population mixture": "off_population",
+    "off_manifold mixture": "off_population",
     "frechet": "frechet",
     "precision": "precision",
     "length_ratio": "length_ratio",
@@ -180,7 +180,7 @@ def travel(membership: DensityRatioModel, subject: Subject) -> dict[str, dict[st
         return {}
     table = travel_table(
         paths,
-        judges={"mixture": subject.judge},
+        evaluation_models={"mixture": subject.judge},
         decode=subject.decode,
         features=subject.material.features,
         reconstructions=subject.reconstructions,

@@ -16,7 +16,7 @@ from latent_atlas.boundary.gaussian_mixture import fit_gaussians
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
-from latent_atlas.evaluation.paths import Judge
+from latent_atlas.evaluation.paths import EvaluationModel
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.fixtures import FeatureRows, Material, material_of
@@ -53,7 +53,7 @@ class Subject:
     material: Material
     atlas: Atlas
     learn: Codes
-    judge: Judge
+    judge: EvaluationModel
     real: Latents
     means: Float[Tensor, "m d"]
     odd: dict[str, Tensor]
@@ -115,7 +115,7 @@ def subject_of(folder: Path, cell: Cell, device: str) -> Subject:
         material=material,
         atlas=atlas,
         learn=learn,
-        judge=Judge.on(mixture, real),
+        judge=EvaluationModel.on(mixture, real),
         real=real,
         means=held_out.means,
         odd=odd,
