@@ -145,7 +145,10 @@ def one_seed(
                 continue
         seconds = time.perf_counter() - start
         rows.append(
-            (name, {**judged(seen(draws.points), **judge), "seconds": seconds, **draws.info.known()})
+            (
+                name,
+                {**judged(seen(draws.points), **judge), "seconds": seconds, **draws.info.known()},
+            )
         )
     return rows
 

@@ -1,4 +1,4 @@
-"""Judges: reconstruction, distance between collections, travel. Each returns named numbers."""
+"""Metrics compared with baselines: reconstruction, distances between sets of images, paths."""
 
 from latent_atlas.evaluation.evaluate import evaluate
 from latent_atlas.evaluation.frechet_kernel import (

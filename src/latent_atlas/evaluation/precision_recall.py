@@ -1,4 +1,4 @@
-"""Where a collection lies in feature space, by nearest neighbours: fidelity and variety told apart."""
+"""Precision, recall, density and coverage in feature space, by nearest neighbours."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ NEIGHBOURS = 5  # as Naeem et al. choose
 
 @dataclass(frozen=True)
 class Manifold:
-    """Where a collection lies in feature space: the union of a ball around each of its images.
+    """The manifold of a set of images in feature space: the union of a ball around each.
 
     Attributes:
         features: The centres, shape (n, f).
@@ -58,16 +58,15 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
             f"a manifold by neighbour {k} needs more than {k} images; there are {len(features)}"
         )
     centres = features.astype(np.float64)
-    distances, _ = (
-        NearestNeighbors(n_neighbors=k).fit(centres).kneighbors()
-    )  # nobody is its own neighbour
+    # Without an argument, no row is its own neighbour.
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(centres).kneighbors()
     return Manifold(centres, distances[:, -1])
 
 
 def overlap(
     images: Float[np.ndarray, "m f"], reference: Float[np.ndarray, "n f"], k: int = NEIGHBOURS
 ) -> dict[str, float]:
-    """How two collections share feature space.
+    """Overlap of two sets of images in feature space.
 
     A ball around each image reaches to its k-th nearest neighbour among its own.
 
@@ -78,11 +77,13 @@ def overlap(
     | density | mean number of reference balls that an image is in, over k | as precision |
     | coverage | share of reference balls with an image in them | as recall |
 
-    Density is 1 for real images, and more for images from where the reference is densest. Outliers of the reference
-    have large balls, which raise precision but hardly density; outliers among the images raise recall, not coverage.
+    Density is 1 for real images, and more for images from where the reference is densest. Outliers
+    of the reference have large balls, which raise precision but hardly density; outliers among the
+    images raise recall, not coverage.
 
     References:
-        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al. 2019.
+        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al.
+            2019.
         Reliable Fidelity and Diversity Metrics for Generative Models, Naeem et al. 2020.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What an extractor is: images to features, and a name to print beside whatever is computed from them."""
+"""Feature extractors: images to features, with a name to print beside numbers."""
 
 from abc import ABC, abstractmethod
 
@@ -19,7 +19,7 @@ class Extractor(ABC):
     """Images to features.
 
     Attributes:
-        name: What the features are, in words: a number computed from them means nothing without it.
+        name: The features in words, printed beside every number computed from them.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Extractor(ABC):
 
 
 def as_bytes(images: Images) -> ByteImages:
-    """Images in [0, 1] as they would be stored: real and decoded images are judged at the same 256 levels."""
+    """Images in [0, 1] as bytes: real and decoded images are compared at the same 256 levels."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
