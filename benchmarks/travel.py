@@ -50,7 +50,7 @@ from latent_atlas.data import load_images
 from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import clusters, ring, two_moons
 from latent_atlas.evaluation import (
-    JOURNEYS,
+    COMPARED,
     EvaluationModel,
     frame_numbers,
     manifold_of,
@@ -69,7 +69,7 @@ from opponents import Fitted, fit_flow, fit_gaussian_mixture
 from record import record
 
 ROWS = {
-    **JOURNEYS,
+    **COMPARED,
     "geodesic, strength 3": ("geodesic", {"strength": 3.0}),
     "string": ("string", {}),
     "string, temperature 1": ("string", {"temperature": 1.0}),

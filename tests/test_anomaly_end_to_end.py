@@ -263,7 +263,7 @@ def test_a_run_of_codes_scores_a_file_of_codes(
     assert set(told["most_anomalous"]) == {f"row:{i}" for i in range(50, 55)}
     assert told["images"] == 55
     assert latent_atlas("anomalies", run, "a.npy", "b.npy") == 2
-    assert "give one file of codes, not 2 places" in capsys.readouterr().err
+    assert "give one file of codes, not 2" in capsys.readouterr().err
     assert latent_atlas("anomalies", run, "--samples", "5") == 2
     assert "this run has codes but no decoder" in capsys.readouterr().err
 

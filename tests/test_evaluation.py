@@ -8,7 +8,7 @@ from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import (
-    JOURNEYS,
+    COMPARED,
     EvaluationModel,
     drift,
     frechet_distance,
@@ -133,7 +133,7 @@ def test_every_row_is_planned_between_the_same_codes_and_says_how_long_it_took()
     world, generator = two_clusters(2, 4.0), torch.Generator().manual_seed(0)
     codes = world.sample(50, generator=generator)
     paths = plan_rows(world, start, end, frames=5, generator=generator, codes=codes)
-    assert list(paths) == list(JOURNEYS)
+    assert list(paths) == list(COMPARED)
     for path in paths.values():
         assert path.points.shape == (5, 2, 2)
         assert torch.equal(path.points[0], start)

@@ -35,13 +35,14 @@ class ConformalScorer:
     vector v, in standard deviations of real images:
 
     1. rarity: -log q(mu(x));
-    2. excess error: the log reconstruction error, minus its mean over real images with similar codes;
+    2. excess error: the log reconstruction error, minus its mean over real images with similar
+       codes;
     3. excess width: log sigma(x), likewise.
 
-    The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error smaller
-    than usual: blank images are like that, and some real images are. One half of the held-out images
-    gives medians, scales and neighbours. The other m images give the scores D_i that a new image's
-    score D is ranked among:
+    The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
+    smaller than usual: blank images are like that, and some real images are. One half of the
+    held-out images gives medians, scales and neighbours. The other m images give the scores D_i
+    that a new image's score D is ranked among:
 
         p = (1 + #{i : D_i >= D}) / (m + 1).
 
@@ -50,7 +51,7 @@ class ConformalScorer:
     stopped training; pass other images where this matters.)
 
     References:
-        Algorithmic Learning in a Random World, Vovk, Gammerman and Shafer 2005 (conformal p-values).
+        Algorithmic Learning in a Random World, Vovk, Gammerman and Shafer 2005.
         Testing for Outliers with Conformal p-values, Bates et al. 2023.
         Rethinking Test-time Likelihood: The Likelihood Path Principle and Its Application to OOD
         Detection, Huang et al. 2024 (encoder and decoder statistics as a vector).
@@ -63,7 +64,7 @@ class ConformalScorer:
         """Calibrate.
 
         Arguments:
-            held_out: Statistics of real images that neither the networks nor the map were fitted to.
+            held_out: Statistics of real images that neither networks nor map were fitted to.
             generator: Splits the images into two halves.
 
         Raises:
@@ -71,7 +72,7 @@ class ConformalScorer:
         """
         if len(held_out) < FEWEST:
             raise UserError(
-                "anomaly scores are calibrated on real images held out from training, and there are "
+                "anomaly scores are calibrated on held-out real images, and there are "
                 f"{len(held_out)}; give at least {FEWEST}, for a false-alarm rate of 5 % at least "
                 f"{2 * fewest(FALSE_ALARM_RATE)}"
             )
@@ -86,7 +87,8 @@ class ConformalScorer:
         self._centre, self._scale = 0.0, 1.0
         usual = self._deviations(self._usual, among_itself=True)
         self._centre = np.median(usual, axis=0)
-        # Half the width of the central 68 %: a standard deviation robust to outliers and infinities.
+        # Half the width of the central 68 %: a standard deviation robust to outliers and
+        # infinities.
         low, high = np.quantile(usual, (0.16, 0.84), axis=0, method="nearest")
         self._scale = np.maximum((high - low) / 2, TINY)
         self._ranked = np.sort(self._length(self._deviations(held_out[order[half:]])))
@@ -173,7 +175,8 @@ class ConformalScorer:
 
         Arguments:
             images: Statistics of n images.
-            among_itself: Whether they are the reference itself, where no image is its own neighbour.
+            among_itself: Whether they are the reference itself, where no image is its own
+                neighbour.
         """
         columns = [-images.log_prob]
         similar = self._neighbours.kneighbors(
@@ -193,7 +196,7 @@ class ConformalScorer:
 
 
 class AnomalyScorer:
-    """Anomaly scores by a model and its map; the calibration is computed once, when first needed."""
+    """Anomaly scores by a model and its map, calibrated once, when first needed."""
 
     def __init__(
         self, density: Density, coding: Codec, held_out: Codes, errors: Values | None
@@ -220,7 +223,7 @@ class AnomalyScorer:
         held_out: Tensor | None = None,
         names: tuple[str, ...] = (),
     ) -> AnomalyTable:
-        """Anomaly scores of images, or of codes alone; arguments and errors as for `Atlas.anomaly`."""
+        """Anomaly scores of images or of codes; arguments and errors as for `Atlas.anomaly`."""
         images = self._statistics(places)
         if held_out is not None:
             scorer = _calibrated(self._statistics(held_out))

@@ -84,7 +84,7 @@ class AnomalyTable:
             least = math.ceil(1000 / (self.calibrated_on + 1)) / 1000
             return (
                 f"no image can be an outlier at a false-alarm rate of {share}: p-values of only "
-                f"{self.calibrated_on} held-out images are at least {1 / (self.calibrated_on + 1):.2g}; "
+                f"{self.calibrated_on} held-out images are {1 / (self.calibrated_on + 1):.2g} or more; "
                 f"choose --false-alarm-rate {least:g} or more, or more held-out images"
             )
         return (

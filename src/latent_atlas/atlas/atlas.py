@@ -47,11 +47,11 @@ class Atlas:
         model: E and G; None where a run was made of codes alone.
         map: The density of the population.
         codes: Real codes by part, "train" and "held_out".
-        errors: Mean squared error per pixel of the held-out images' reconstructions; None where that is not known.
+        errors: Mean squared error per pixel of the held-out images' reconstructions, or None.
         labels: Class numbers of the same images by part; empty where the collection has none.
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".
-        config: What the run was made of; of a wrapped autoencoder only the map section says anything.
+        config: Configuration of the run; of a wrapped autoencoder, only its map section is set.
     """
 
     def __init__(
@@ -65,7 +65,10 @@ class Atlas:
         label_names: tuple[str, ...] = (),
         errors: Tensor | None = None,
     ) -> None:
-        """Hold a model and a map; `Atlas.load` reads them from a run, `Atlas.wrap` takes anyone's model."""
+        """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
+
+        Arguments: the attributes, by their names.
+        """
         self.model = model
         self.map = map
         self.codes = codes
@@ -116,7 +119,7 @@ class Atlas:
         log: Callable[[dict[str, float]], None] | None = None,
         **settings: Any,
     ) -> "Atlas":
-        """Put anyone's autoencoder on the map that its codes of some images give.
+        """Fit a map to the codes of any autoencoder.
 
         Arguments:
             autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; or None, and both given
@@ -375,7 +378,7 @@ class Atlas:
         held_out: Tensor | None = None,
         names: tuple[str, ...] = (),
     ) -> AnomalyTable:
-        """How anomalous images are: a row for each, with an anomaly score, a p-value and their parts.
+        """Anomaly scores of images: a table with a row for each, with p-values and the parts.
 
         Arguments:
             images: As for `encode`; or codes, of which only the density is measured.

@@ -7,7 +7,7 @@ from latent_atlas.evaluation.frechet_kernel import (
     kernel_distance,
 )
 from latent_atlas.evaluation.paths import (
-    JOURNEYS,
+    COMPARED,
     EvaluationModel,
     drift,
     frame_numbers,
@@ -21,7 +21,7 @@ from latent_atlas.evaluation.result import Evaluation, Section
 from latent_atlas.evaluation.uncertainty import Number, half_sampled, mean_of
 
 __all__ = [
-    "JOURNEYS",
+    "COMPARED",
     "Evaluation",
     "EvaluationModel",
     "Manifold",

@@ -78,7 +78,7 @@ class EvaluationSet:
 
     @cached_property
     def mixture(self) -> Density:
-        """A Gaussian mixture of the training codes: a baseline, and an evaluation model of paths."""
+        """A Gaussian mixture of the training codes: a baseline, and a model to evaluate paths."""
         generator = self.generator(0, on=self.atlas.device)
         return fit_gaussians(
             self.atlas.codes["train"].sample_each(generator=generator), generator=generator

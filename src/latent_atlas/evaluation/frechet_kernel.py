@@ -30,7 +30,7 @@ def frechet_distance(a: Rows, b: Others) -> float:
     """
     if len(a) < 2 or len(b) < 2:
         raise UserError(
-            f"a Fréchet distance needs two or more rows on each side; there are {len(a)} and {len(b)}"
+            f"a Fréchet distance needs two rows or more on each side, not {len(a)} and {len(b)}"
         )
     (mean_a, root_a), (mean_b, root_b) = _gaussian(a), _gaussian(b)
     # With C = RᵀR, tr (C_a C_b)^{1/2} is the sum of the singular values of R_a R_bᵀ, which needs no
@@ -58,7 +58,7 @@ def kernel_distance(a: Rows, b: Others) -> float:
     """
     if len(a) < 2 or len(b) < 2:
         raise UserError(
-            f"a kernel distance needs two or more rows on each side; there are {len(a)} and {len(b)}"
+            f"a kernel distance needs two rows or more on each side, not {len(a)} and {len(b)}"
         )
     a, b = a.astype(np.float64), b.astype(np.float64)
     return _mean_of_pairs(a) + _mean_of_pairs(b) - 2 * float(_kernel(a, b).mean())
@@ -135,5 +135,5 @@ def _check(images: Rows, reference: Float[np.ndarray, "m g"], k: int) -> None:
         raise UserError("some features are not finite; look for images that decode to not-a-number")
     if (reference == reference[0]).all():
         raise UserError(
-            f"all {len(reference)} reference images have the same features; choose images that differ"
+            f"all {len(reference)} reference images have the same features; choose other images"
         )

@@ -107,7 +107,7 @@ def memorisation(samples: Features, train: Features, held_out: Features) -> Memo
     ):
         if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != train.shape[1]:
             raise UserError(
-                f"{name} have shape {rows.shape}; give (n, f) with n of 1 or more, and one f for all"
+                f"{name} have shape {rows.shape}; give (n, f), n of 1 or more, with one f for all"
             )
     index = NearestNeighbors(n_neighbors=1).fit(train)
     nearest, neighbours = (part[:, 0] for part in index.kneighbors(samples))
@@ -153,7 +153,7 @@ def sample_and_compare(
 def nearest_pairs(
     found: Memorisation, samples: Tensor, train: Tensor, count: int = 16
 ) -> dict[str, Tensor]:
-    """The samples nearest to a training image, and these images, shape (count, c, h, w) in [0, 1]."""
+    """The samples nearest to a training image, and these images, (count, c, h, w) in [0, 1]."""
     first = torch.from_numpy(found.nearest.argsort(kind="stable")[:count])
     neighbours = torch.from_numpy(found.neighbours)[first]
     return {"sample": samples[first], "nearest training image": train[neighbours].float() / 255}

@@ -22,7 +22,7 @@ from latent_atlas.travel.plan import plan
 from latent_atlas.travel.planners.base import between_means, understood
 
 __all__ = [
-    "JOURNEYS",
+    "COMPARED",
     "EvaluationModel",
     "drift",
     "frame_numbers",
@@ -34,7 +34,7 @@ __all__ = [
 Rows = Mapping[str, tuple[str, Mapping[str, Any]]]
 """Planner and settings by the name of their row."""
 
-JOURNEYS: Rows = {
+COMPARED: Rows = {
     "linear": ("linear", {}),
     "slerp": ("slerp", {}),
     "walk, rule 1": ("walk", {"rule": 1}),
@@ -83,7 +83,7 @@ class EvaluationModel:
 
 
 def drift(attribute: Callable[[Latents], Tensor], points: Points) -> Values:
-    """How far an attribute strays from the start: the largest |a_i(z) - a_i(z_A)| over frames and values, shape (n,).
+    """Drift of an attribute: the largest |a_i(z) - a_i(z_A)| over frames and values, shape (n,).
 
     Arguments:
         attribute: Codes (n, d) to numbers (n,) or (n, k), such as the log-odds of k classes.
@@ -97,13 +97,13 @@ def plan_rows(
     density: Density,
     start: Latents,
     end: Latents,
-    rows: Rows = JOURNEYS,
+    rows: Rows = COMPARED,
     *,
     frames: int = 17,
     generator: torch.Generator | None = None,
     **have: Any,
 ) -> dict[str, LatentPath]:
-    """The same journeys by several planners.
+    """The same paths by several planners.
 
     Arguments:
         density, start, end, frames, generator: As for `travel.plan`.
@@ -111,7 +111,8 @@ def plan_rows(
         **have: What some of the planners take besides, such as what `travel.between_means` gives.
 
     Returns:
-        By row, the path; its `info` has the wall-clock `seconds` that all its journeys took together.
+        By row, the path; its `info` has the wall-clock `seconds` that all its paths took
+            together.
     """
     paths = {}
     for row, (planner, options) in rows.items():
@@ -143,10 +144,10 @@ def travel_table(
         attributes: By name, as for `drift`.
 
     Returns:
-        By row, means over journeys: off_manifold by each evaluation model; what `frame_numbers` says of all frames together;
-        feature_jump: largest distance of features between neighbouring frames; drift of each attribute;
-        seconds_per_path, where the path knows its `seconds`; and what `travel.metrics.measure` says by the density
-        that planned.
+        By row, means over paths: off_manifold by each evaluation model; the numbers of
+        `frame_numbers` for all frames together; feature_jump, the largest distance of features
+        between neighbouring frames; the drift of each attribute; seconds_per_path, if the path has
+        its `seconds`; and those of `travel.metrics.measure` by the density that planned.
 
     Raises:
         UserError: a path has no inner frames, or there are too few for a manifold.
@@ -174,15 +175,15 @@ def travel_table(
 
 
 def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str, float]:
-    """How frames of many journeys, together, are like real images.
+    """Fréchet distance, precision and recall of all frames together, against real images.
 
     Arguments:
         frames: Their features.
         real: The manifold of real images, in the same features.
 
     Returns:
-        frechet: distance to the real images; precision: share of the frames in their manifold; recall: share of the
-        real images in the manifold of the frames, of as many at most as there are real images.
+        frechet: distance to the real images; precision: share of the frames in their manifold;
+        recall: share of the real images in the manifold of as many frames, at most.
 
     Raises:
         UserError: there are too few frames for a manifold.
@@ -198,18 +199,18 @@ def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str,
 
 
 def travel_numbers(
-    atlas: Atlas, pairs: int, *, rows: Rows = JOURNEYS, generator: torch.Generator
+    atlas: Atlas, pairs: int, *, rows: Rows = COMPARED, generator: torch.Generator
 ) -> dict[str, dict[str, float]]:
-    """Journeys between random pairs of held-out codes, judged by the map itself.
+    """Metrics of paths between random pairs of held-out codes, by the map itself.
 
     Arguments:
         atlas: Model and map.
-        pairs: How many journeys; the same for every planner.
+        pairs: Number of paths, the same for every planner.
         rows: Planner and settings by the name of the row.
         generator: Chooses the pairs, and is the planners'.
 
     Returns:
-        By row, the mean over journeys of each of `travel.metrics.measure`.
+        By row, the mean over paths of each of `travel.metrics.measure`.
     """
     means = atlas.codes["held_out"].means
     if len(means) == 1:

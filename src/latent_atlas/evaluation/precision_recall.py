@@ -29,8 +29,8 @@ class Manifold:
     def contains(self, features: Float[np.ndarray, "m f"]) -> Bool[np.ndarray, " m"]:
         """Which images lie in at least one ball.
 
-        The share of generated images in the manifold of real ones is precision; the share of real images in the
-        manifold of generated ones is recall.
+        The share of generated images in the manifold of real ones is precision; the share of real
+        images in the manifold of generated ones is recall.
         """
         pieces = pairwise_distances_chunked(
             features.astype(np.float64),
@@ -44,7 +44,8 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
     """The manifold of a collection by its k-th nearest neighbours.
 
     References:
-        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al. 2019.
+        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al.
+            2019.
 
     Raises:
         UserError: there are too few images to have k neighbours each.
@@ -72,7 +73,7 @@ def overlap(
 
     | number | what it is | low where |
     |---|---|---|
-    | precision | share of images in the ball of any reference image | images are unlike anything real |
+    | precision | share of images in the ball of any reference image | images look unreal |
     | recall | share of reference images in the ball of any image | kinds of images are missing |
     | density | mean number of reference balls that an image is in, over k | as precision |
     | coverage | share of reference balls with an image in them | as recall |

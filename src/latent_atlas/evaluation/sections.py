@@ -13,7 +13,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.evaluation_set import EvaluationSet
 from latent_atlas.evaluation.frechet_kernel import collection_numbers
 from latent_atlas.evaluation.memorisation import nearest_pairs, sample_and_compare
-from latent_atlas.evaluation.paths import JOURNEYS, EvaluationModel, plan_rows, travel_table
+from latent_atlas.evaluation.paths import COMPARED, EvaluationModel, plan_rows, travel_table
 from latent_atlas.evaluation.reconstruction import feature_distance
 from latent_atlas.evaluation.result import Section
 from latent_atlas.evaluation.uncertainty import Number, mean_of
@@ -58,7 +58,7 @@ def reconstruction(given: EvaluationSet) -> Section:
         "How much of an image is lost in its code?",
         "Held-out images and their reconstructions from the means of their codes. Principal "
         "components of the training images are the linear code of the same size. The feature "
-        "distance is 0 for a perfect reconstruction, and 1 if reconstructions are as far from their "
+        "distance is 0 for perfect reconstructions, and 1 if reconstructions are as far from their "
         "images as other images are.",
         rows,
         f"{given.n} held-out images",
@@ -119,7 +119,7 @@ def density(given: EvaluationSet) -> Section:
     return Section(
         "How likely are held-out codes under the map?",
         "Mean log-density of codes of held-out images, in nats: higher is better if the density is "
-        "normalised; the next table has the map's normalising constant. The mixture is fitted to the "
+        "normalised; the next table has the normalising constant. The mixture is fitted to the "
         "same codes as the map.",
         rows,
         f"{len(held_out)} codes of held-out images, one each",
@@ -156,7 +156,7 @@ def travel(given: EvaluationSet) -> Section:
     generator = given.generator(3, on=atlas.device)
     start, end = (given.codes(images).means for images in (given.reference, given.others))
     model = EvaluationModel.on(given.mixture, torch.cat([start, end]))
-    rows = {row: JOURNEYS[row] for row in PLANNERS}
+    rows = {row: COMPARED[row] for row in PLANNERS}
     have = between_means(atlas.codes["train"].means, atlas.codes["held_out"].means)
     paths = plan_rows(
         atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator, **have

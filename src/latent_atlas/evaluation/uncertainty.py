@@ -68,8 +68,8 @@ def half_sampled(
     """Statistics of two sets, with standard errors by random halves of both.
 
     The mean of n/2 of n values drawn without replacement differs from the mean of all with variance
-    σ²/n, as that mean differs from the expectation. So does any statistic that behaves as a mean for
-    large n. A bootstrap would draw some images twice, and such an image is its own nearest
+    σ²/n, as that mean differs from the expectation. So does any statistic that behaves as a mean
+    for large n. A bootstrap would draw some images twice, and such an image is its own nearest
     neighbour. If both sets are of one distribution, the errors are too large rather than too small.
 
     References:

@@ -73,7 +73,7 @@ def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Rep
 
     if len(given.images) != 1:
         raise UserError(
-            f"this run has codes and no model; give one file of codes, not {len(given.images)} places"
+            f"this run has codes and no model; give one file of codes, not {len(given.images)}"
         )
     collection = read_collection(Path(given.images[0]))
     for note in collection.notes:

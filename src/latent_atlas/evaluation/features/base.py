@@ -26,7 +26,7 @@ class Extractor(ABC):
 
     @abstractmethod
     def features(self, images: ByteImages) -> Features:
-        """Features of images (n, c, h, w) in 0..255, shape (n, f), in single precision on the CPU."""
+        """Features of images (n, c, h, w) in 0..255, shape (n, f), as float32 on the CPU."""
 
 
 def as_bytes(images: Images) -> ByteImages:
@@ -35,7 +35,7 @@ def as_bytes(images: Images) -> ByteImages:
 
 
 def as_rgb(images: Tensor) -> Tensor:
-    """Three channels of 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); alpha is left out.
+    """Three channels of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); alpha is dropped.
 
     Examples:
         >>> as_rgb(torch.zeros(5, 2, 8, 8)).shape

@@ -32,8 +32,7 @@ class Pretrained(Extractor):
 
     @torch.no_grad()
     def features(self, images: ByteImages) -> Features:
-        """Features of the images, shape (n, f); grey is repeated to three
-        channels and alpha is dropped."""
+        """Features of the images, shape (n, f); grey is repeated thrice, and alpha is dropped."""
         device = next(self.network.parameters()).device
         parts = [
             self._extract(as_rgb(part.to(device))).float().cpu() for part in images.split(BATCH)
@@ -48,7 +47,7 @@ def has_efficientnet() -> bool:
 
 
 def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pretrained:
-    """EfficientNet-Lite0, trained on ImageNet: 1,280 features, means of its last layer over the image.
+    """EfficientNet-Lite0, trained on ImageNet: 1,280 features, spatial means of its last layer.
 
     References:
         EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, Tan and Le 2019.
@@ -93,7 +92,8 @@ def inception(*, device: torch.device | str = "cpu") -> Pretrained:
         High-fidelity performance metrics for generative models in PyTorch, Obukhov et al. 2020.
 
     Raises:
-        UserError: torch-fidelity is not installed; it depends on torchvision, so it is not a dependency.
+        UserError: torch-fidelity is not installed; it depends on torchvision, so it is not a
+            dependency.
     """
     if importlib.util.find_spec("torch_fidelity") is None:
         raise UserError(

@@ -34,7 +34,8 @@ def extractor_for(
         generator: Source of the classifier's randomness, on the CPU.
 
     Raises:
-        UserError: there is no such extractor, it is not installed, or the labels it needs are missing.
+        UserError: there is no such extractor, it is not installed, or the labels it needs are
+            missing.
     """
     if name not in EXTRACTORS:
         raise UserError(f"no extractor '{name}'; choose {', '.join(EXTRACTORS)}")

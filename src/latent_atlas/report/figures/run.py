@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.evaluation.paths import JOURNEYS, travel_numbers
+from latent_atlas.evaluation.paths import COMPARED, travel_numbers
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.geometry.summary import Geometry
@@ -81,7 +81,7 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     rebuilt = atlas.decode(atlas.encode(examples)).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = example_triple(atlas, generator)
-    rows = {row: JOURNEYS[row] for row in SHOWN}
+    rows = {row: COMPARED[row] for row in SHOWN}
     journeys = {
         row: atlas.travel(a, b, planner, **options) for row, (planner, options) in rows.items()
     }
