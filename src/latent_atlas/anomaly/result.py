@@ -81,10 +81,11 @@ class AnomalyTable:
         """The result in one sentence."""
         share = f"{100 * self.false_alarm_rate:g} %"
         if self.calibrated_on < fewest(self.false_alarm_rate):
-            least = math.ceil(1000 / (self.calibrated_on + 1)) / 1000
+            smallest = 1 / (self.calibrated_on + 1)
+            least = math.ceil(1000 * smallest) / 1000
             return (
-                f"no image can be an outlier at a false-alarm rate of {share}: p-values of only "
-                f"{self.calibrated_on} held-out images are {1 / (self.calibrated_on + 1):.2g} or more; "
+                f"no image can be an outlier at a false-alarm rate of {share}: p-values of "
+                f"{self.calibrated_on} held-out images are {smallest:.2g} or more; "
                 f"choose --false-alarm-rate {least:g} or more, or more held-out images"
             )
         return (

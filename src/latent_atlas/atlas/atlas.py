@@ -122,20 +122,24 @@ class Atlas:
         """Fit a map to the codes of any autoencoder.
 
         Arguments:
-            autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; or None, and both given
-                as functions or modules. Modules stay on their device, and are put into evaluation mode.
+            autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; or
+                None, and both given as functions or modules. Modules stay on their device and are
+                put into evaluation mode.
             images: Shape (n, c, h, w), in [0, 1], or bytes in 0..255; n of 30 or more.
-            encode, decode, pixel_range, batch: As for `adapter.Autoencoder`; (-1, 1) is the pixel range of diffusers.
+            encode, decode, pixel_range, batch: As for `codes.wrapped_autoencoder.Autoencoder`;
+                (-1, 1) is the pixel range of diffusers.
             labels: Class number of each image, an index into `label_names`, shape (n,).
-            generator: Source of all randomness; its device is where the map lives.
+            generator: Source of all randomness; its device is that of the map.
             log: Called with a record of the losses now and then.
-            **settings: Of the map, by their names in `MapConfig`, such as boundary="gaussian" or steps=2000.
+            **settings: Of the map, by their names in `MapConfig`, such as boundary="gaussian" or
+                steps=2000.
 
         Raises:
-            UserError: these are no images, no autoencoder, or no codes that a map can be learned from.
+            UserError: these are not images, there is no autoencoder, or no map can be fitted to the
+                codes.
 
         Warns:
-            UserWarning: for each thing that was repaired in the codes, or should be known of them.
+            UserWarning: for each defect of the codes, repaired or not.
         """
         held = AtlasParts.gather(
             autoencoder,
@@ -153,7 +157,10 @@ class Atlas:
         return cls(**vars(held))
 
     def encode(self, images: Tensor) -> Latents:
-        """Means of q(z|x), shape (n, d), for images (n, c, h, w) or (c, h, w) in [0, 1], or bytes in 0..255.
+        """Means of q(z|x), shape (n, d).
+
+        Arguments:
+            images: Shape (n, c, h, w) or (c, h, w), in [0, 1] or bytes in 0..255.
 
         Raises:
             UserError: the images have another shape than the model's, or there is no model.
@@ -161,7 +168,10 @@ class Atlas:
         return self._coding.encode(images)
 
     def decode(self, latents: Tensor) -> Images:
-        """G(z), images (n, c, h, w) in [0, 1], for codes (n, d) or (d,), or of the map's spatial shape.
+        """G(z), images (n, c, h, w) in [0, 1].
+
+        Arguments:
+            latents: Codes (n, d) or (d,), or of the map's spatial shape.
 
         Raises:
             UserError: the codes have another dimension than the model's, or there is no model.
@@ -350,10 +360,10 @@ class Atlas:
         )
 
     def geometry(self, *, generator: torch.Generator | None = None, **options: Any) -> Geometry:
-        """Whether Z is easy to handle: dense, continuous, locally Euclidean, as held-out codes show.
+        """Whether Z is dense, smooth and locally Euclidean, measured on held-out codes.
 
         Arguments:
-            generator: Source of all randomness; by default one that always draws the same.
+            generator: Source of all randomness; None is one with a fixed seed.
             **options: As for `geometry.measure`, `features` and `samples` among them.
 
         Raises:

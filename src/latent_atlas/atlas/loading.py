@@ -120,10 +120,11 @@ def _read_model(run: Run, device: torch.device) -> Autoencoder:
         model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
     except RuntimeError as error:
         raise UserError(
-            f"{run.file('model.safetensors')} was written by another version of latent-atlas; train "
-            "the run again"
+            f"{run.file('model.safetensors')} was written by another version of latent-atlas; "
+            "train the run again"
         ) from error
     model.to(device).requires_grad_(False)
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - as in Engine.prepare
+    # The memory format of training, which is the fastest one for convolutions.
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
     return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)
