@@ -220,6 +220,18 @@ def test_a_mistake_is_one_sentence(
     assert "Traceback" not in said.err
 
 
+def test_neighbours_are_real_images_by_part(atlas: Atlas, held_out: Tensor) -> None:
+    found = atlas.neighbours(held_out[:5], 3, part="held_out")
+    assert found.rows.shape == found.distances.shape == (5, 3)
+    assert found.rows[:, 0].tolist() == list(range(5))
+    torch.testing.assert_close(found.distances[:, 0], torch.zeros(5), atol=1e-3, rtol=0)
+    training = atlas.neighbours(atlas.codes["train"].means[7])
+    assert training.rows.shape == (1, 8)
+    assert training.rows[0, 0] == 7
+    with pytest.raises(UserError, match="no real images 'test'; choose train or held_out"):
+        atlas.neighbours(held_out[:1], part="test")
+
+
 def test_images_of_another_size_are_refused(atlas: Atlas) -> None:
     with pytest.raises(
         UserError, match=r"images must have shape \(n, 1, 8, 8\); these have \(2, 1, 9, 9\)"

@@ -42,7 +42,7 @@ def test_frechet_distance_is_symmetric() -> None:
 
 
 def test_a_single_row_has_no_spread_to_compare() -> None:
-    with pytest.raises(UserError, match="two or more rows"):
+    with pytest.raises(UserError, match="two rows or more"):
         frechet_distance(np.zeros((20, 4)), np.zeros((1, 4)))
 
 
@@ -91,7 +91,7 @@ class TestManifold:
 
 
 def path_of(*frames: float, end: float | None = None) -> LatentPath:
-    """One journey on a line."""
+    """One path on a line."""
     points = torch.tensor(frames)[:, None, None]
     return LatentPath(points, points[-1] if end is None else torch.tensor([[end]]), "by hand")
 
@@ -101,19 +101,21 @@ class TestJudge:
         self, generator: torch.Generator
     ) -> None:
         normal = StandardNormal(3)
-        judge = EvaluationModel.on(normal, normal.sample(20_000, generator=generator))
+        model = EvaluationModel.on(normal, normal.sample(20_000, generator=generator))
         fresh = normal.sample(20_000, generator=generator)
         points = torch.stack([fresh, fresh, fresh])
-        assert judge.off_manifold(points).mean().item() == pytest.approx(0.05, abs=0.006)
+        assert model.off_manifold(points).mean().item() == pytest.approx(0.05, abs=0.006)
 
     def test_the_floor_is_the_quantile_in_closed_form(self, generator: torch.Generator) -> None:
         normal = StandardNormal(2)  # |z|² is exponential: P(|z|² > t) = exp(-t / 2)
-        judge = EvaluationModel.on(normal, normal.sample(100_000, generator=generator))
-        assert judge.threshold == pytest.approx(np.log(0.05) - np.log(2 * np.pi), abs=0.03)
+        model = EvaluationModel.on(normal, normal.sample(100_000, generator=generator))
+        assert model.threshold == pytest.approx(np.log(0.05) - np.log(2 * np.pi), abs=0.03)
 
     def test_only_inner_frames_are_judged(self) -> None:
-        judge = EvaluationModel(StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[2.0]])).item())
-        assert judge.off_manifold(
+        model = EvaluationModel(
+            StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[2.0]])).item()
+        )
+        assert model.off_manifold(
             path_of(9.0, 0.0, 3.0, 1.0, -9.0).points
         ).tolist() == pytest.approx([1 / 3])
 
@@ -203,16 +205,16 @@ def test_a_classifier_learns_what_can_be_told_apart_and_names_its_accuracy() -> 
     labels = torch.randint(2, (600,), generator=generator)
     images = torch.randint(0, 100, (600, 1, 8, 8), generator=generator, dtype=torch.uint8)
     images[labels == 1, :, :4] += 120
-    judge = train_classifier(
+    model = train_classifier(
         images[:500],
         labels[:500],
         (images[500:], labels[500:]),
         epochs=20,
         generator=torch.Generator().manual_seed(0),
     )
-    assert judge.accuracy > 0.95
-    assert f"{100 * judge.accuracy:.1f} %" in judge.name
-    assert judge.features(images[:7]).shape == (7, 128)
+    assert model.accuracy > 0.95
+    assert f"{100 * model.accuracy:.1f} %" in model.name
+    assert model.features(images[:7]).shape == (7, 128)
 
 
 def test_a_classifier_needs_two_classes() -> None:

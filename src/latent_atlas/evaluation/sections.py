@@ -168,19 +168,19 @@ def travel(given: EvaluationSet) -> Section:
         features=given.seen,
         reconstructions=given.features(torch.cat([atlas.decode(start), atlas.decode(end)])),
     )
-    judged = {}
+    tables = {}
     for row, path in paths.items():
         means = {
             name: mean_of(values.double().cpu().numpy()) for name, values in path.metrics.items()
         }
         means["off_manifold mixture"] = mean_of(model.off_manifold(path.points).cpu().numpy())
-        judged[row] = {name: means.get(name, Number(table[row][name])) for name in TOLD}
+        tables[row] = {name: means.get(name, Number(table[row][name])) for name in TOLD}
     return Section(
         "Do paths stay on the data distribution?",
         "The same paths by each planner. The share of frames off-manifold is by a Gaussian mixture "
         "of the codes, which no planner used; for real codes it is 5 %. The Fréchet distance, "
         "precision and recall compare all frames with reconstructions of held-out images.",
-        judged,
+        tables,
         f"{len(start[:pairs])} paths of {FRAMES} frames between held-out images",
         given.seed,
         given.extractor.name,
