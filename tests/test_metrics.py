@@ -199,7 +199,7 @@ class TestFeatureDistance:
     [
         ((1, 4), (40, 4), "needs 12 or more images on each side; there are 1 and 40"),
         ((40, 4), (11, 4), "there are 40 and 11"),
-        ((40, 4), (40, 5), "features of 4 and of 5 numbers"),
+        ((40, 4), (40, 5), "the images have 4 features and the reference 5"),
     ],
 )
 def test_collections_that_cannot_be_compared_are_refused(
