@@ -22,7 +22,7 @@ from latent_atlas.evaluation.memorisation import memorisation
 
 
 def statistics(n: int, random: np.random.Generator, dimension: int = 3) -> AnomalyStatistics:
-    """Of images whose errors and widths depend on where their codes are, as those of real images do."""
+    """Of images whose errors and widths depend on their codes, as those of real images do."""
     means = random.normal(size=(n, dimension))
     return AnomalyStatistics(
         means=means,
@@ -42,7 +42,8 @@ def seeded(seed: int) -> torch.Generator:
 
 @pytest.mark.parametrize("false_alarm_rate", [0.05, 0.2])
 def test_real_images_are_outliers_at_the_promised_rate(false_alarm_rate: float) -> None:
-    # One new image per calibration: these are independent, so their count is binomial with p <= the rate.
+    # One new image per calibration: these are independent, so their count is binomial with p <= the
+    # rate.
     trials, held_out = 400, 120
     alarms = 0
     for trial in range(trials):
@@ -101,7 +102,8 @@ def test_errors_far_from_those_of_similar_images_are_anomalous_on_either_side(
     assert found.excess_error is not None
     assert (np.sign(found.excess_error) == np.sign(math.log(factor))).all()
     assert found.is_outlier.mean() > 0.9
-    # Most errors of this size are common ones among other codes: only the comparison with similar images shows them.
+    # Most errors of this size are common ones among other codes: only the comparison with similar
+    # images shows them.
     known = statistics(600, np.random.default_rng(0)).error
     assert known is not None
     assert (
@@ -288,7 +290,8 @@ def test_copies_of_training_images_are_found_and_real_images_are_none() -> None:
 
 
 def test_the_count_of_copies_is_tested_exactly_though_the_threshold_is_drawn() -> None:
-    # Few held-out images set the threshold: among many samples a binomial test would reject every time.
+    # Few held-out images set the threshold: among many samples a binomial test would reject every
+    # time.
     alarms = sum(
         memorisation(sheets(400, 3 * i), sheets(200, 3 * i + 1), sheets(9, 3 * i + 2)).copies
         for i in range(60)

@@ -1,4 +1,4 @@
-"""Scoring through a trained model: the command, the atlas, anyone's autoencoder, and runs of codes alone."""
+"""Anomaly scores by a trained model: the command, the atlas, any autoencoder, runs of codes."""
 
 import csv
 import json
@@ -24,8 +24,9 @@ from latent_atlas.training.codes_run import fit
 from latent_atlas.training.loop import train
 
 SMALL = (
-    "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 train.batch_size=32 train.device=cpu "
-    "train.adversarial=none data.held_out=0.3 map.steps=60 map.levels=1 map.width=16 map.check_every=20"
+    "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 "
+    "train.batch_size=32 train.device=cpu train.adversarial=none data.held_out=0.3 map.steps=60 "
+    "map.levels=1 map.width=16 map.check_every=20"
 )
 
 
@@ -281,7 +282,7 @@ def test_a_run_of_codes_scores_a_file_of_codes(
 
 
 class Halves:
-    """An autoencoder that keeps the left half of an image of 8 x 8 pixels, and makes the right half its mirror."""
+    """An autoencoder of the left half of 8 x 8 pixels, whose right half is the mirror image."""
 
     def encode(self, images: Tensor) -> Tensor:
         return images[..., ::2, :4].flatten(1)

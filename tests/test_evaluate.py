@@ -1,4 +1,4 @@
-"""`latent-atlas evaluate` from a folder of images to numbers, JSON and a page, on a run of a minute's making."""
+"""`latent-atlas evaluate`: from a folder of images to numbers, JSON and a page."""
 
 import json
 import shutil
@@ -118,7 +118,7 @@ def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
 
 
 def test_codes_of_images_are_those_of_the_run_spread_included(run: Path) -> None:
-    """Without its spread a code lies where the density is higher: the map would look better than it is."""
+    """Means lie where the density is higher: with them the map would look better than it is."""
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
     given = evaluation_set_of(atlas, images, Pixels(), most=500, learned=500, seed=0)

@@ -1,4 +1,4 @@
-"""Judges of collections against closed forms, direct formulas, other software, and repeated draws."""
+"""Metrics of image sets against closed forms, formulas, other software and repeated draws."""
 
 import numpy as np
 import pytest

@@ -74,7 +74,7 @@ def quiet(
 
 
 def standard_errors(points: Tensor, real: Tensor) -> Tensor:
-    """How far the means of z, z² and neighbours' products are from many exact draws', in standard errors."""
+    """Differences of the means of z, z² and neighbours' products, in standard errors."""
     moments = [torch.cat([z, z.square(), z[:, :-1] * z[:, 1:]], dim=1) for z in (points, real)]
     errors = sum(m.var(dim=0) / len(m) for m in moments)
     return (moments[0].mean(dim=0) - moments[1].mean(dim=0)) / torch.as_tensor(errors).sqrt()
@@ -174,7 +174,8 @@ class TestMatching:
     """Draws brought to the mean and the covariance of real codes."""
 
     def test_the_weights_are_the_ratio_of_two_gaussians(self, generator: torch.Generator) -> None:
-        # The least tilt from N(0, I) to the moments of N(m, S) is their ratio, which is of this family.
+        # The least tilt from N(0, I) to the moments of N(m, S) is their ratio, which is of this
+        # family.
         wanted = GaussianMixture(
             torch.ones(1), torch.tensor([[0.3, -0.2]]), torch.tensor([[0.8, 1.1]])
         )

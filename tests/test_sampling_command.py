@@ -57,7 +57,8 @@ def test_draws_of_a_range_are_all_within(atlas: Atlas) -> None:
 
 
 def test_conditions_add_up(atlas: Atlas) -> None:
-    # Along the first component, which joins the two places, one side is the right and the other the left.
+    # Along the first component, which joins the two places, one side is the right and the other the
+    # left.
     left, right = (
         atlas.properties.log_weight({"class": name})(torch.ones(1, 4)).item()
         for name in ("left", "right")

@@ -35,9 +35,9 @@ IMAGE_BODY: dict[str, Any] = {
 async def encode(asking: Asking) -> Arrays:
     """An image file to its code.
 
-    Arrays code (d), image and reconstruction (h, w, c) in bytes: what the model sees, and what it makes of it. Facts:
-    score, how odd the image is and why, or null where that is not known; note, why not; about, how to read it; and
-    outside, whether the code is outside the population.
+    Arrays code (d), image and reconstruction (h, w, c) in bytes: what the model sees, and what it
+    makes of it. Facts: score, how odd the image is and why, or null where that is not known; note,
+    why not; about, how to read it; and outside, whether the code is outside the population.
     """
     asking.explorer.queue.admit()  # before a body is taken in that would only wait
     content = await asking.request.body()
