@@ -46,7 +46,7 @@ AGAINST = {
 LEFT_OUT = ("fashion-mnist", "digits")
 CODES = 20_000  # of the training images, for the baselines
 NEIGHBOUR = 10
-FALSE_ALARM = 0.05
+FALSE_ALARM_RATE = 0.05
 
 Judge = Callable[[Tensor], np.ndarray]
 """From images, as bytes, to numbers that grow with oddness."""
@@ -74,7 +74,7 @@ def main() -> None:
 
     def add(name: str, case: Case, odd: dict[str, Tensor]) -> None:
         results[name] = compare(case, odd, given)
-        record("oddness", results, false_alarm=FALSE_ALARM, **settings)
+        record("oddness", results, false_alarm_rate=FALSE_ALARM_RATE, **settings)
 
     for name, folder in chosen.items():
         run = Run(Path(folder) if folder else given.runs / name)
@@ -197,22 +197,26 @@ def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> di
     """AUROC of every score on every kind of odd images, and what is called odd at the false-alarm rate."""
     judges = baselines(case, given)
     real = {name: judge(case.real) for name, judge in judges.items()}
-    usual = case.atlas.score(case.real, held_out=case.calibration, false_alarm=FALSE_ALARM)
+    usual = case.atlas.anomaly(
+        case.real, held_out=case.calibration, false_alarm_rate=FALSE_ALARM_RATE
+    )
     told = {
         "real images": len(case.real),
         "calibrated on": usual.calibrated_on,
-        "false alarms": usual.odd.mean().item(),
+        "false alarms": usual.is_outlier.mean().item(),
         "odd": {},
     }
     for name, images in odd.items():
-        found = case.atlas.score(images, held_out=case.calibration, false_alarm=FALSE_ALARM)
-        rows = {"latent atlas": auroc(usual.distance, found.distance)}
+        found = case.atlas.anomaly(
+            images, held_out=case.calibration, false_alarm_rate=FALSE_ALARM_RATE
+        )
+        rows = {"latent atlas": auroc(usual.anomaly_score, found.anomaly_score)}
         rows |= {
             opponent: auroc(real[opponent], judge(images)) for opponent, judge in judges.items()
         }
         told["odd"][name] = {
             "images": len(images),
-            "called odd": found.odd.mean().item(),
+            "called odd": found.is_outlier.mean().item(),
             "auroc": rows,
         }
         print(name, {row: f"{numbers['value']:.4f}" for row, numbers in rows.items()}, flush=True)

@@ -28,7 +28,17 @@ from latent_atlas.density.toys import (
     two_moons,
 )
 from latent_atlas.errors import UserError
-from latent_atlas.sampling import draw, log_normalising_constant
+from latent_atlas.sampling import (
+    HMC,
+    MALA,
+    ULA,
+    Diffusion,
+    Importance,
+    Rejection,
+    Sampler,
+    draw,
+    log_normalising_constant,
+)
 from latent_atlas.shapes import Latents
 from record import record
 
@@ -53,20 +63,17 @@ def worlds() -> dict[str, SamplableDensity]:
     }
 
 
-def samplers(n: int) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Samplers and their options, by the name of the row: chains enough that each gives one draw."""
+def samplers(n: int) -> dict[str, Sampler]:
+    """Samplers by the name of their row; as many chains as samples."""
     return {
-        "importance": (
-            "importance",
-            {"proposals": 1_000},
-        ),  # so many that hardly any draw repeats another
-        "rejection": ("rejection", {}),
-        "mala": ("mala", {"chains": n}),
-        "hmc": ("hmc", {"chains": n, "warmup": 50, "thin": 1}),
-        "annealed": ("annealed", {}),
-        "annealed, flow alone": ("annealed", {"moves": 0}),
-        "annealed, churn": ("annealed", {"moves": 0, "churn": 1.0, "steps": 128}),
-        "ula": ("ula", {"chains": n}),
+        "importance": Importance(proposals=1_000),  # so many that hardly any sample repeats
+        "rejection": Rejection(),
+        "mala": MALA(chains=n),
+        "hmc": HMC(chains=n, warmup=50, thin=1),
+        "diffusion": Diffusion(),
+        "diffusion, flow alone": Diffusion(moves=0),
+        "diffusion, churn": Diffusion(moves=0, churn=1.0, steps=128),
+        "ula": ULA(chains=n),
     }
 
 
@@ -87,10 +94,10 @@ def main() -> None:
             generator = torch.Generator().manual_seed(seed)
             normalisers.append({"world": name, "seed": seed, **normaliser(world, generator)})
             print(normalisers[-1], flush=True)
-            for row, (sampler, options) in ((EXACT, ("", {})), *samplers(given.draws).items()):
+            for row, sampler in ((EXACT, None), *samplers(given.draws).items()):
                 if given.samplers and not any(word in row for word in given.samplers):
                     continue
-                told = judged(world, sampler, options, given.draws, generator)
+                told = judged(world, sampler, given.draws, generator)
                 rows.append({"world": name, "sampler": row, "seed": seed, **told})
                 print(rows[-1], flush=True)
     settings = {
@@ -120,8 +127,7 @@ def normaliser(world: SamplableDensity, generator: torch.Generator) -> dict[str,
 
 def judged(
     world: SamplableDensity,
-    sampler: str,
-    options: dict[str, Any],
+    sampler: Sampler | None,
     n: int,
     generator: torch.Generator,
 ) -> dict[str, Any]:
@@ -132,10 +138,10 @@ def judged(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what they warn of is in the row
             try:
-                draws = draw(world, n, sampler, generator=generator, **options)
+                draws = draw(world, n, sampler, generator=generator)
             except UserError as refusal:
                 return {"refused": str(refusal)}
-        points, info = draws.points, draws.info
+        points, info = draws.points, draws.info.known()
     else:
         points = world.sample(n, generator=generator)
     seconds = time.perf_counter() - start

@@ -49,8 +49,8 @@ def page() -> str:
 def paths() -> str:
     """Planners between held-out images, evaluated by models that did not plan."""
     columns = {
-        "off_population flow": "off-manifold: flow",
-        "off_population mixture": "mixture",
+        "off_manifold flow": "off-manifold: flow",
+        "off_manifold mixture": "mixture",
         "precision": "precision",
         "recall": "recall",
         "frechet": "Fréchet",

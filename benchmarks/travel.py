@@ -52,8 +52,8 @@ from latent_atlas.data import load_images
 from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import clusters, ring, two_moons
 from latent_atlas.evaluation import (
-    JOURNEYS,
-    Judge,
+    COMPARED,
+    EvaluationModel,
     frame_numbers,
     manifold_of,
     plan_rows,
@@ -71,7 +71,7 @@ from latent_atlas.travel.polyline import resample
 from record import record
 
 ROWS = {
-    **JOURNEYS,
+    **COMPARED,
     "geodesic, strength 3": Geodesic(strength=3.0),
     "string": StringMethod(),
     "string, temperature 1": StringMethod(temperature=1.0),
@@ -147,7 +147,7 @@ def on_codes(
             f"{len(held_out)} held-out codes give at most {len(mine) // 2} pairs, not {given.pairs}"
         )
     fitted = fit_judges(theirs, given.seconds, generator)
-    judges = {name: Judge.on(density, mine.means) for name, density in fitted.items()}
+    judges = {name: EvaluationModel.on(density, mine.means) for name, density in fitted.items()}
     eyes = make_eyes(atlas, given)
 
     def features(images: Tensor) -> np.ndarray:
@@ -168,7 +168,7 @@ def on_codes(
     }.items():
         table[row] = frame_numbers(features(atlas.decode(codes)), manifold)
     settings = {
-        "judges": judges,
+        "evaluation_models": judges,
         "decode": atlas.decode,
         "features": features,
         "reconstructions": reconstructions,
@@ -281,7 +281,7 @@ def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -
         codes = world.sample(20_000, generator=generator)
         density = LatentMap.fit(codes, steps=given.steps, generator=generator, warn=False)
     best = best_possible(world, plane, start, end)
-    threshold = Judge.on(world, world.sample(20_000, generator=generator)).threshold
+    threshold = EvaluationModel.on(world, world.sample(20_000, generator=generator)).threshold
     rows = {
         row: ROWS[row] for row in given.rows if row != "pullback"
     }  # these worlds have no decoder
@@ -301,7 +301,7 @@ def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -
         numbers[row] = {
             "nats under the best": lost.mean().item(),
             "nats under the best, 90 % quantile": lost.quantile(0.9).item(),
-            "off_population": (log_probs < threshold).double().mean().item(),
+            "off_manifold": (log_probs < threshold).double().mean().item(),
             "distance_left": path.metrics.distance_left.mean().item(),
             "length_ratio": path.metrics.length_ratio.mean().item(),
             "seconds_per_path": (path.info.seconds or 0) / given.pairs,

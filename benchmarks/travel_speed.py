@@ -22,7 +22,7 @@ from torch import Tensor
 from latent_atlas import LatentMap
 from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.toys import clusters, two_moons
-from latent_atlas.evaluation import Judge
+from latent_atlas.evaluation import EvaluationModel
 from latent_atlas.shapes import Points, Values
 from latent_atlas.travel import Geodesic, Walk, plan
 from latent_atlas.travel.planners.geodesic import cost
@@ -94,13 +94,13 @@ def on_the_plane(given: argparse.Namespace) -> dict[str, dict[str, float]]:
         print("stochman is not importable, so ours is measured alone; see the head of this script")
     else:
         rows["stochman"] = partial(by_stochman, world, threshold)
-    judge = Judge.on(world, drawn)
+    judge = EvaluationModel.on(world, drawn)
     table = {}
     for row, planner in rows.items():
         numbers = speeds(row, planner, world, given)
         points = planner(*ends(world, max(given.batches), given.seed))
         numbers["length in the metric"] = length(points, world, threshold).mean().item()
-        numbers["off_population"] = judge.off_population(points).mean().item()
+        numbers["off_manifold"] = judge.off_manifold(points).mean().item()
         table[row] = numbers
     return table
 

@@ -21,4 +21,4 @@ print("of their mean:", latent_map.typicality(codes.mean(0, keepdim=True)).tolis
 path = plan(latent_map, codes[0], codes[1], Walk(arrive=True))
 print("a path:", path.numbers())
 draws = draw(latent_map, 100, generator=generator)
-print("100 new codes:", {name: round(value, 3) for name, value in draws.info.items()})
+print("100 new codes:", draws.info.known())

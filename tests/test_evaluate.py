@@ -1,4 +1,4 @@
-"""`latent-atlas evaluate` from a folder of images to numbers, JSON and a page, on a run of a minute's making."""
+"""`latent-atlas evaluate`: from a folder of images to numbers, JSON and a page."""
 
 import json
 import shutil
@@ -16,9 +16,9 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import Evaluation, Number, evaluate
-from latent_atlas.evaluation.evaluation_set import material_of
+from latent_atlas.evaluation.evaluation_set import evaluation_set_of
 from latent_atlas.evaluation.features import Pixels
-from latent_atlas.evaluation.sections import QUESTIONS
+from latent_atlas.evaluation.sections import SECTIONS
 from latent_atlas.report import write_evaluation
 from latent_atlas.runs import Run
 from latent_atlas.training.loop import train
@@ -28,7 +28,7 @@ SMALL = (
     "model.discriminator_width=4 train.steps=40 train.batch_size=16 train.adversarial_start=10 train.log_every=10 "
     "map.steps=60 map.width=16 map.check_every=20"
 )
-OPPONENTS = {
+ROWS = {
     "reconstruction": ["the model", "3 principal components"],
     "sampling": [
         "other real images",
@@ -76,7 +76,7 @@ def found(run: Path) -> Evaluation:
 
 
 def test_every_question_has_its_opponents_its_sample_and_its_seed(found: Evaluation) -> None:
-    assert {name: list(section.rows) for name, section in found.sections.items()} == OPPONENTS
+    assert {name: list(section.rows) for name, section in found.sections.items()} == ROWS
     for name, section in found.sections.items():
         assert section.seed == 3
         assert any(character.isdigit() for character in section.sample)
@@ -105,7 +105,7 @@ def test_samples_and_both_distances_have_error_bars(found: Evaluation) -> None:
 def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
-    given = material_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
+    given = evaluation_set_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
     parts = [
         {image.numpy().tobytes() for image in part}
         for part in (given.reference, given.others, given.learned)
@@ -118,10 +118,10 @@ def test_no_image_is_on_both_sides_and_none_was_learned_from(run: Path) -> None:
 
 
 def test_codes_of_images_are_those_of_the_run_spread_included(run: Path) -> None:
-    """Without its spread a code lies where the density is higher: the map would look better than it is."""
+    """Means lie where the density is higher: with them the map would look better than it is."""
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
-    given = material_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
+    given = evaluation_set_of(atlas, images, Pixels(), most=500, learned=500, seed=0)
     codes, kept = given.codes(images.test.images), atlas.codes["held_out"]
     assert codes.log_variances is not None
     assert kept.log_variances is not None
@@ -163,7 +163,7 @@ def test_the_page_stands_alone_and_says_what_each_number_means(
     addresses = [a[key] for _, a in page.tags for key in ("src", "href", "srcset") if key in a]
     assert len(addresses) == 3
     assert all(address and address.startswith("data:image/png;base64,") for address in addresses)
-    assert len([tag for tag, _ in page.tags if tag == "table"]) == len(QUESTIONS)
+    assert len([tag for tag, _ in page.tags if tag == "table"]) == len(SECTIONS)
     for section in found.sections.values():
         for words in (section.question, section.meaning, *section.rows, *section.notes):
             assert words in page.text
@@ -191,7 +191,7 @@ def test_the_command_writes_json_and_a_page(
     written = json.loads((out / "evaluation.json").read_text())
     assert {name: told[name] for name in written} == written
     assert written["sections"]["sampling"]["sample"].startswith("14 images")
-    assert "classifier right on" in written["sections"]["sampling"]["extractor"]
+    assert "features of a classifier with" in written["sections"]["sampling"]["extractor"]
     assert (out / "evaluation.html").stat().st_size > 10_000
 
 
@@ -206,7 +206,7 @@ def test_images_that_have_moved_can_be_named_and_changed_ones_are_noted(
     (copy / "config.json").write_text(json.dumps(config))
     assert latent_atlas("evaluate", str(copy), "--extractor", "pixels", "--device", "cpu") == 2
     said = capsys.readouterr().err
-    assert "name the place by --source" in said
+    assert "give their place as --source" in said
     assert "Traceback" not in said
     words = (
         "evaluate",
@@ -221,16 +221,16 @@ def test_images_that_have_moved_can_be_named_and_changed_ones_are_noted(
         "cpu",
     )
     assert latent_atlas(*words) == 0
-    assert "not just the images" not in capsys.readouterr().err
+    assert "these are not the images" not in capsys.readouterr().err
     Image.new("L", (12, 12), 99).save(moved / "left" / "another.png")
     assert latent_atlas(*words) == 0
-    assert "not just the images" in capsys.readouterr().err
+    assert "these are not the images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("RUN", "--extractor", "eyes"), "no extractor 'eyes'"),
+        (("RUN", "--extractor", "pixelz"), "no extractor 'pixelz'"),
         (("RUN", "--images", "5"), "5 were asked for"),
         (("RUN", "--out", "RUN/config.json"), "is a file or lies in one"),
         (("nowhere",), "nowhere holds no run"),
@@ -267,7 +267,7 @@ def test_images_of_another_shape_and_too_few_of_them_are_refused(run: Path) -> N
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
     with pytest.raises(
-        UserError, match=r"the images have shape \(1, 16, 16\), the model's \(1, 12, 12\)"
+        UserError, match=r"the images have shape \(1, 16, 16\), those of the model \(1, 12, 12\)"
     ):
         evaluate(atlas, load_images(atlas.config.data, 16, 1), extractor="pixels")
     few: ImageSet = images.select(
@@ -284,7 +284,7 @@ def test_identical_images_are_refused(run: Path) -> None:
     atlas = Atlas.load(run, device="cpu")
     images = load_images(atlas.config.data, 12, 1)
     images.images[:] = 77
-    with pytest.raises(UserError, match="look the same"):
+    with pytest.raises(UserError, match="same features"):
         evaluate(atlas, images, extractor="pixels")
 
 

@@ -10,8 +10,8 @@ from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import (
-    JOURNEYS,
-    Judge,
+    COMPARED,
+    EvaluationModel,
     drift,
     frechet_distance,
     manifold_of,
@@ -45,7 +45,7 @@ def test_frechet_distance_is_symmetric() -> None:
 
 
 def test_a_single_row_has_no_spread_to_compare() -> None:
-    with pytest.raises(UserError, match="two or more rows"):
+    with pytest.raises(UserError, match="two rows or more"):
         frechet_distance(np.zeros((20, 4)), np.zeros((1, 4)))
 
 
@@ -94,7 +94,7 @@ class TestManifold:
 
 
 def path_of(*frames: float, end: float | None = None) -> LatentPath:
-    """One journey on a line."""
+    """One path on a line."""
     points = torch.tensor(frames)[:, None, None]
     there = points[-1] if end is None else torch.tensor([[end]])
     return LatentPath(points, there, "by hand", PlannerInfo(), PathMetrics(*torch.zeros(5, 1)))
@@ -105,25 +105,27 @@ class TestJudge:
         self, generator: torch.Generator
     ) -> None:
         normal = StandardNormal(3)
-        judge = Judge.on(normal, normal.sample(20_000, generator=generator))
+        model = EvaluationModel.on(normal, normal.sample(20_000, generator=generator))
         fresh = normal.sample(20_000, generator=generator)
         points = torch.stack([fresh, fresh, fresh])
-        assert judge.off_population(points).mean().item() == pytest.approx(0.05, abs=0.006)
+        assert model.off_manifold(points).mean().item() == pytest.approx(0.05, abs=0.006)
 
     def test_the_floor_is_the_quantile_in_closed_form(self, generator: torch.Generator) -> None:
         normal = StandardNormal(2)  # |z|² is exponential: P(|z|² > t) = exp(-t / 2)
-        judge = Judge.on(normal, normal.sample(100_000, generator=generator))
-        assert judge.threshold == pytest.approx(np.log(0.05) - np.log(2 * np.pi), abs=0.03)
+        model = EvaluationModel.on(normal, normal.sample(100_000, generator=generator))
+        assert model.threshold == pytest.approx(np.log(0.05) - np.log(2 * np.pi), abs=0.03)
 
     def test_only_inner_frames_are_judged(self) -> None:
-        judge = Judge(StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[2.0]])).item())
-        assert judge.off_population(
+        model = EvaluationModel(
+            StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[2.0]])).item()
+        )
+        assert model.off_manifold(
             path_of(9.0, 0.0, 3.0, 1.0, -9.0).points
         ).tolist() == pytest.approx([1 / 3])
 
     def test_a_path_of_two_frames_has_nothing_to_judge(self) -> None:
         with pytest.raises(UserError, match="a path of 2 frames"):
-            Judge(StandardNormal(1), 0.0).off_population(path_of(0.0, 1.0).points)
+            EvaluationModel(StandardNormal(1), 0.0).off_manifold(path_of(0.0, 1.0).points)
 
 
 def test_drift_is_the_largest_distance_from_the_start() -> None:
@@ -137,10 +139,10 @@ def test_every_row_is_planned_between_the_same_codes_and_says_how_long_it_took()
     world, generator = two_clusters(2, 4.0), torch.Generator().manual_seed(0)
     codes = world.sample(50, generator=generator)
     rows = {
-        row: planner.completed(world, Resources(codes=codes)) for row, planner in JOURNEYS.items()
+        row: planner.completed(world, Resources(codes=codes)) for row, planner in COMPARED.items()
     }
     paths = plan_rows(world, start, end, rows, frames=5, generator=generator)
-    assert list(paths) == list(JOURNEYS)
+    assert list(paths) == list(COMPARED)
     for path in paths.values():
         assert path.points.shape == (5, 2, 2)
         assert torch.equal(path.points[0], start)
@@ -155,8 +157,8 @@ class TestTable:
     def table(self, **paths: LatentPath) -> dict[str, dict[str, float]]:
         return travel_table(
             paths,
-            judges={
-                "normal": Judge(
+            evaluation_models={
+                "normal": EvaluationModel(
                     StandardNormal(1), StandardNormal(1).log_prob(torch.tensor([[0.45]])).item()
                 )
             },
@@ -170,7 +172,7 @@ class TestTable:
         path = path_of(0.0, 0.1, 0.2, 0.5, 0.6, 1.0)
         path = replace(path, metrics=replace(path.metrics, length_ratio=torch.tensor([1.25])))
         row = self.table(there=path)["there"]
-        assert row["off_population normal"] == 0.5
+        assert row["off_manifold normal"] == 0.5
         assert row["precision"] == 1
         assert row["feature_jump"] == pytest.approx(4 * np.sqrt(2), rel=1e-5)
         assert row["length_ratio"] == 1.25
@@ -212,16 +214,16 @@ def test_a_classifier_learns_what_can_be_told_apart_and_names_its_accuracy() -> 
     labels = torch.randint(2, (600,), generator=generator)
     images = torch.randint(0, 100, (600, 1, 8, 8), generator=generator, dtype=torch.uint8)
     images[labels == 1, :, :4] += 120
-    judge = train_classifier(
+    model = train_classifier(
         images[:500],
         labels[:500],
         (images[500:], labels[500:]),
         epochs=20,
         generator=torch.Generator().manual_seed(0),
     )
-    assert judge.accuracy > 0.95
-    assert f"{100 * judge.accuracy:.1f} %" in judge.name
-    assert judge.features(images[:7]).shape == (7, 128)
+    assert model.accuracy > 0.95
+    assert f"{100 * model.accuracy:.1f} %" in model.name
+    assert model.features(images[:7]).shape == (7, 128)
 
 
 def test_a_classifier_needs_two_classes() -> None:

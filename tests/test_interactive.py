@@ -142,7 +142,9 @@ def test_the_decoder_and_the_encoder_are_the_models(
     np.testing.assert_allclose(
         encoded["latents"], atlas.encode(images).numpy(), atol=CLOSE, rtol=CLOSE
     )
-    np.testing.assert_allclose(encoded["width"], atlas.score(images).width, atol=CLOSE, rtol=CLOSE)
+    np.testing.assert_allclose(
+        encoded["width"], atlas.anomaly(images).width, atol=CLOSE, rtol=CLOSE
+    )
 
 
 def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
@@ -413,9 +415,8 @@ def test_the_page_works_from_a_host_of_files_alone(
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "PNG")
     encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.anomaly"
-    (wanted,) = atlas.score(torch.from_numpy(photo)[None, None].float() / 255).rows()
+    (wanted,) = atlas.anomaly(torch.from_numpy(photo)[None, None].float() / 255).rows()
     del wanted["name"]
-    wanted |= {"anomaly_score": wanted.pop("oddness"), "is_outlier": wanted.pop("odd")}
     assert page.evaluate(encode, list(file.getvalue())) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     waypoints = torch.tensor(
         json.loads(page.evaluate("JSON.stringify(atlas.app.store.state.waypoints)"))

@@ -1,4 +1,4 @@
-"""Steps of Markov chains: each leaves its density as it is, is reversible, and follows the slope."""
+"""Transition kernels: they leave their density invariant and are reversible."""
 
 import math
 from functools import partial
@@ -36,7 +36,8 @@ def test_steps_keep_the_distribution(name: str, generator: torch.Generator) -> N
 def test_as_many_go_from_one_place_to_another_as_come_back(
     name: str, generator: torch.Generator
 ) -> None:
-    # Detailed balance: in equilibrium, the flux between any two of a grid's cells is the same both ways.
+    # Detailed balance: in equilibrium, the flux between any two of a grid's cells is the same both
+    # ways.
     world = GaussianMixture(
         torch.tensor([0.7, 0.3]), torch.tensor([[-0.8], [1.0]]), torch.tensor([0.5, 0.8])
     )
@@ -64,7 +65,8 @@ def test_ula_widens_a_gaussian_as_its_closed_form_says(generator: torch.Generato
 def test_acceptance_tends_to_one_as_the_step_to_the_power_of_three_halves(
     name: str, generator: torch.Generator
 ) -> None:
-    # With the drift turned round, or without the correction's part of it, it would be the power of one half.
+    # With the drift turned round, or without the correction's part of it, it would be the power of
+    # one half.
     world = StandardNormal(4)
     state = State.at(world, world.sample(N, generator=generator))
     refused = [
@@ -85,7 +87,8 @@ def test_one_leap_is_a_step_of_mala(generator: torch.Generator) -> None:
 
 
 def test_leapfrog_turns_a_gaussian_s_phase_space(generator: torch.Generator) -> None:
-    # On N(0, 1) the orbit is a circle: after half of one, z is -z whatever the push, and nothing is refused.
+    # On N(0, 1) the orbit is a circle: after half of one, z is -z whatever the push, and nothing is
+    # refused.
     state = State.at(StandardNormal(1), torch.full((100, 1), 0.7))
     leaps = 300
     there, chance = hmc(

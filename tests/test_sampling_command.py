@@ -1,4 +1,4 @@
-"""Drawing by an atlas and by the command `sample`: with attributes by name, near places, and said in words."""
+"""Sampling by an atlas and by the command `sample`: with conditions by name, and near a code."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.errors import UserError
+from latent_atlas.sampling import MALA, Importance, Mixture
 
 FAST = ("--levels", "4", "--steps", "150", "--set", "map.width=32", "--set", "map.check_every=50")
 
@@ -48,15 +49,16 @@ def test_draws_of_a_class_are_of_that_class(atlas: Atlas) -> None:
 
 def test_draws_of_a_range_are_all_within(atlas: Atlas) -> None:
     draws = atlas.sample_codes(
-        100, "importance", where={"component:0": (1.0, 2.0)}, proposals=500, generator=seeded()
+        100, Importance(proposals=500), where={"component:0": (1.0, 2.0)}, generator=seeded()
     )
     values = atlas.properties["component:0"].values(draws.points)
     assert values.min() >= 1
     assert values.max() <= 2
 
 
-def test_wishes_add_up(atlas: Atlas) -> None:
-    # Along the first component, which joins the two places, one side is the right and the other the left.
+def test_conditions_add_up(atlas: Atlas) -> None:
+    # Along the first component, which joins the two places, one side is the right and the other the
+    # left.
     left, right = (
         atlas.properties.log_weight({"class": name})(torch.ones(1, 4)).item()
         for name in ("left", "right")
@@ -70,17 +72,17 @@ def test_wishes_add_up(atlas: Atlas) -> None:
 
 def test_draws_near_a_code_are_near_it(atlas: Atlas) -> None:
     code = atlas.codes["held_out"].means[0]
-    options = {"warmup": 50, "thin": 2, "generator": seeded()}
-    away = (atlas.sample_codes(100, "mala", near=code, width=0.2, **options).points - code).norm(
-        dim=1
+    brief, generator = MALA(warmup=50, thin=2), seeded()
+    near, further = (
+        atlas.sample_codes(100, brief, near=code, width=width, generator=generator).points - code
+        for width in (0.2, None)
     )
-    further = (atlas.sample_codes(100, "mala", near=code, **options).points - code).norm(dim=1)
-    assert away.mean() < 0.6
-    assert further.mean() > away.mean()  # by default, half of the codes' deviation
+    assert near.norm(dim=1).mean() < 0.6
+    assert further.norm(dim=1).mean() > near.norm(dim=1).mean()  # half of the codes' deviation
 
 
 def test_baselines_learn_the_atlas_s_own_codes(atlas: Atlas) -> None:
-    points = atlas.sample_codes(400, "mixture", components=2, generator=seeded()).points
+    points = atlas.sample_codes(400, Mixture(components=2), generator=seeded()).points
     assert abs(points.mean(dim=1).abs().mean().item() - 1) < 0.1
 
 
@@ -98,7 +100,7 @@ def test_attributes_that_are_none_are_refused(where: dict, sentence: str, atlas:
         atlas.sample_codes(5, where=where)
 
 
-def test_the_command_draws_what_is_wished(
+def test_the_command_draws_under_conditions(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = str(tmp_path / "draws.npy")
@@ -114,8 +116,9 @@ def test_the_command_draws_what_is_wished(
     )
     assert latent_atlas("sample", str(run), *words, "--set", "steps=16", "--out", out) == 0
     said = capsys.readouterr()
-    assert "16 levels from smooth to sharp" in said.out
-    assert "independent draws" in said.out
+    assert "sampler diffusion" in said.out
+    assert "16 noise levels" in said.out
+    assert "effective sample size" in said.out
     assert (np.load(out).mean(axis=1) < 0).mean() > 0.95
 
 
@@ -137,25 +140,28 @@ def test_the_command_tells_machines_everything(
     assert latent_atlas("sample", str(run), *words, "--out", str(tmp_path / "d.npy"), "--json") == 0
     said = capsys.readouterr()
     told = json.loads(said.out)
-    assert {"r_hat", "effective_samples", "acceptance", "converged", "notes"} <= told.keys()
+    assert {"r_hat", "effective_sample_size", "acceptance", "converged", "warnings"} <= told.keys()
     assert told["count"] == 20
-    assert len(told["notes"]) == said.err.count("\n")
+    assert len(told["warnings"]) == said.err.count("\n")
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--sampler", "wish"), "no sampler 'wish'"),
+        (("--sampler", "annealing"), "no sampler 'annealing'"),
         (("--temperature", "0"), "the temperature is 0.0"),
-        (("--where", "class"), "'class' is no wish; write class=NAME"),
-        (("--where", "component:0=a..b"), "'a..b' is no range"),
+        (("--where", "class"), "--where class: not of the form NAME=VALUE; write class=NAME"),
+        (("--where", "component:0=a..b"), "'a..b' is not a range"),
         (("--where", "class=up"), "no class 'up'"),
-        (("--width", "1"), "name a place by --near"),
+        (("--width", "1"), "--width is the distance from --near, which is missing"),
         (("--near", "test:9999"), "choose test:0 to test:"),
-        (("--set", "steps=many"), "write a number, as in steps=128"),
-        (("--set", "pace=3"), "has no option 'pace'"),
-        (("--set", "generator=3"), "'generator' is no option for --set"),
-        (("--sampler", "prior", "--where", "class=left"), "does not look at the density"),
+        (("--set", "steps=many"), "steps is 'many'; expected a whole number"),
+        (("--set", "pace=3"), "has no setting 'pace'"),
+        (
+            ("--set", "codes=3"),
+            "sampler 'diffusion' has no setting 'codes'; it has steps, churn, moves",
+        ),
+        (("--sampler", "prior", "--where", "class=left"), "does not use the density"),
     ],
 )
 def test_mistakes_are_one_sentence(

@@ -183,7 +183,9 @@ def test_an_image_is_encoded_decoded_and_scored(client: TestClient) -> None:
     pixels = torch.from_numpy(shown.copy())[None, None].float() / 255
     close(given["code"], atlas.encode(pixels)[0])
     assert np.abs(given["reconstruction"][..., 0].astype(int) - shown).max() <= 1
-    assert told["score"] == json.loads(json.dumps(atlas.score(pixels, names=("image",)).rows()[0]))
+    assert told["score"] == json.loads(
+        json.dumps(atlas.anomaly(pixels, names=("image",)).rows()[0])
+    )
     assert told["outside"] is False
 
 

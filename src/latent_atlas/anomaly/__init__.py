@@ -1,12 +1,11 @@
-"""How anomalous an image is: its place on the map and its reconstruction error, calibrated on held-out real images."""
+"""How anomalous an image is: conformal p-values with a guaranteed false-alarm rate."""
 
-from latent_atlas.anomaly.conformal import FALSE_ALARM, ConformalScorer
+from latent_atlas.anomaly.conformal import FALSE_ALARM_RATE, AnomalyScorer, ConformalScorer
 from latent_atlas.anomaly.result import AnomalyTable
-from latent_atlas.anomaly.scoring import AnomalyScorer
 from latent_atlas.anomaly.statistics import AnomalyStatistics, gather
 
 __all__ = [
-    "FALSE_ALARM",
+    "FALSE_ALARM_RATE",
     "AnomalyScorer",
     "AnomalyStatistics",
     "AnomalyTable",

@@ -1,75 +1,83 @@
-"""From evidence to one calibrated number: the length of a vector of surprises, ranked among held-out real images."""
+"""Conformal p-values: how anomalous an image is, compared with held-out real images."""
+
+from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable, fewest
-from latent_atlas.anomaly.statistics import AnomalyStatistics, Column
+from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
+from latent_atlas.codes.codec import Codec
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
+from latent_atlas.shapes import Values
 
-__all__ = ["FALSE_ALARM", "ConformalScorer"]
+__all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer"]
 
-FALSE_ALARM = 0.05
-FEWEST = 4  # held-out images, two to compare with and two to rank among
-NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are what an image's are compared with
-TOO_GOOD = 0.5  # what a standard deviation counts on the side where odd images are not expected
+FALSE_ALARM_RATE = 0.05
+FEWEST = 4  # held-out images: two as reference and two to rank among
+NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
+TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
 TINY = 1e-12
 
-Surprises = Float[np.ndarray, "n k"]
+Deviations = Float[np.ndarray, "n k"]
 
 
 class ConformalScorer:
-    r"""Says how odd images are beside held-out real ones.
+    r"""Anomaly scores and p-values of images, calibrated on held-out real images.
 
-    An image is odd in several ways that must not be added up, as they are in the likelihood of a VAE, where an unlikely
-    code and an easy reconstruction cancel. So each is a coordinate of a vector v, in standard deviations of real ones:
+    An image can be anomalous in several ways, which must not be added up as in the likelihood of a
+    VAE, where an unlikely code and an easy reconstruction cancel. So each is a coordinate of a
+    vector v, in standard deviations of real images:
 
-    1. its code is rare: -log q(mu(x));
-    2. it is reconstructed worse than real images with similar codes: log error, less the mean over neighbours in Z;
-    3. its code is vaguer than theirs: log sigma likewise.
+    1. rarity: -log q(mu(x));
+    2. excess error: the log reconstruction error, minus its mean over real images with similar
+       codes;
+    3. excess width: log sigma(x), likewise.
 
-    The distance is |w v|, where w = 1, but 1/2 for a code more likely and for an error smaller than usual: blank images
-    are like that, real ones are to some degree. Half of the held-out images give medians, scales and neighbours. The
-    others, m of them, give the distances D_i that a new image's D is ranked among:
+    The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
+    smaller than usual: blank images are like that, and some real images are. One half of the
+    held-out images gives medians, scales and neighbours. The other m images give the scores D_i
+    that a new image's score D is ranked among:
 
-        p = (1 + #{i : D_i >= D}) / (m + 1),   oddness = 1 - p.
+        p = (1 + #{i : D_i >= D}) / (m + 1).
 
-    A real image, exchangeable with these, has p <= a with a probability of at most a, whatever the map is worth: a is
-    the rate of false alarms. (The held-out images of a run have also said when its map was to stop learning; where that
-    is too much, give others.)
+    A real image, exchangeable with these, has p <= a with probability at most a, however good the
+    map is: a is the false-alarm rate. (The held-out images of a run also decided when its map
+    stopped training; pass other images where this matters.)
 
     References:
-        Algorithmic Learning in a Random World, Vovk, Gammerman and Shafer 2005 (conformal p-values).
+        Algorithmic Learning in a Random World, Vovk, Gammerman and Shafer 2005.
         Testing for Outliers with Conformal p-values, Bates et al. 2023.
-        Rethinking Test-time Likelihood: The Likelihood Path Principle and Its Application to OOD Detection, Huang et
-        al. 2024 (encoder and decoder signals as a vector).
+        Rethinking Test-time Likelihood: The Likelihood Path Principle and Its Application to OOD
+        Detection, Huang et al. 2024 (encoder and decoder statistics as a vector).
 
     Attributes:
-        calibrated_on: m, held-out images that distances are ranked among.
+        calibrated_on: m, the number of held-out images that scores are ranked among.
     """
 
     def __init__(self, held_out: AnomalyStatistics, *, generator: torch.Generator) -> None:
-        """Learn what is usual.
+        """Calibrate.
 
         Arguments:
-            held_out: Of real images that neither networks nor map have learned from.
-            generator: Splits them in two.
+            held_out: Statistics of real images that neither networks nor map were fitted to.
+            generator: Splits the images into two halves.
 
         Raises:
-            UserError: there are fewer than four of them.
+            UserError: there are fewer than four images.
         """
         if len(held_out) < FEWEST:
             raise UserError(
-                f"oddness is measured against real images held out from training, and there are {len(held_out)}; give "
-                f"at least {FEWEST}, for a false-alarm rate of 5 % at least {2 * fewest(FALSE_ALARM)}"
+                "anomaly scores are calibrated on held-out real images, and there are "
+                f"{len(held_out)}; give at least {FEWEST}, for a false-alarm rate of 5 % at least "
+                f"{2 * fewest(FALSE_ALARM_RATE)}"
             )
-        order = (
-            torch.randperm(len(held_out), generator=generator, device=generator.device)
-            .cpu()
-            .numpy()
-        )
+        order = torch.randperm(len(held_out), generator=generator, device=generator.device)
+        order = order.cpu().numpy()
         half = len(held_out) // 2
         self._usual = held_out[order[:half]]
         self._known = np.sort(held_out.log_prob)
@@ -77,69 +85,71 @@ class ConformalScorer:
             self._usual.means
         )
         self._centre, self._scale = 0.0, 1.0
-        usual = self._surprises(self._usual, among_itself=True)
+        usual = self._deviations(self._usual, among_itself=True)
         self._centre = np.median(usual, axis=0)
-        # Half of what the middle 68 % span: a standard deviation that a few strays, or infinities, do not move.
+        # Half the width of the central 68 %: a standard deviation robust to outliers and
+        # infinities.
         low, high = np.quantile(usual, (0.16, 0.84), axis=0, method="nearest")
         self._scale = np.maximum((high - low) / 2, TINY)
-        self._ranked = np.sort(self._distance(self._surprises(held_out[order[half:]])))
+        self._ranked = np.sort(self._length(self._deviations(held_out[order[half:]])))
         self.calibrated_on = len(self._ranked)
 
-    def score(
+    def anomaly(
         self,
         images: AnomalyStatistics,
         *,
-        false_alarm: float = FALSE_ALARM,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
         names: tuple[str, ...] = (),
     ) -> AnomalyTable:
-        """Score images; each row depends on its own image only.
+        """Anomaly scores and p-values of images; each row depends on its own image only.
 
         Arguments:
-            images: The same kinds of evidence as the held-out images gave.
-            false_alarm: Share of real images that may be called odd, in (0, 1).
-            names: One per image; by default row:0, row:1, ...
+            images: The same statistics as those of the held-out images.
+            false_alarm_rate: Largest share of real images that are called outliers, in (0, 1).
+            names: A name for each image; by default row:0, row:1, ...
 
         Raises:
-            UserError: the rate is no share, or the evidence is of other kinds.
+            UserError: the rate is not in (0, 1), or the statistics are others.
         """
-        if not 0 < false_alarm < 1:
+        if not 0 < false_alarm_rate < 1:
             raise UserError(
-                f"the false-alarm rate is {false_alarm}; choose a share between 0 and 1, such as 0.05"
+                f"the false-alarm rate is {false_alarm_rate}; choose a share between 0 and 1, such "
+                "as 0.05"
             )
         for name in ("error", "width"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
-                    f"of the images and of the held-out ones, only one side has the column '{name}'; score images "
-                    "beside images and codes beside codes"
+                    f"only one of the images and the held-out images has the statistic '{name}'; "
+                    "compare images with images and codes with codes"
                 )
-        surprises = self._surprises(images)
-        distance = self._distance(surprises)
-        as_far = self.calibrated_on - np.searchsorted(self._ranked, distance)
-        p = (1 + as_far) / (self.calibrated_on + 1)
-        vector = dict(zip(self._kinds, surprises.T, strict=True))
+        deviations = self._deviations(images)
+        length = self._length(deviations)
+        as_far = self.calibrated_on - np.searchsorted(self._ranked, length)
+        p_value = (1 + as_far) / (self.calibrated_on + 1)
+        vector = dict(zip(self._kinds, deviations.T, strict=True))
         return AnomalyTable(
             names=names or tuple(f"row:{i}" for i in range(len(images))),
+            anomaly_score=length,
+            p_value=p_value,
+            is_outlier=p_value <= false_alarm_rate,
+            rarity=vector["log_prob"],
+            excess_error=vector.get("error"),
+            excess_width=vector.get("width"),
             log_prob=images.log_prob,
             typicality=np.searchsorted(self._known, images.log_prob) / len(self._known),
             realness=images.realness,
             error=images.error,
             width=images.width,
-            rarity=vector["log_prob"],
-            excess_error=vector.get("error"),
-            excess_width=vector.get("width"),
-            distance=distance,
-            oddness=1 - p,
-            odd=p <= false_alarm,
-            false_alarm=false_alarm,
+            false_alarm_rate=false_alarm_rate,
             calibrated_on=self.calibrated_on,
         )
 
     def known(self) -> dict[str, np.ndarray]:
-        """All that it knows of real images, for whoever scores with other means.
+        """Everything learned from the held-out images, as arrays, for other implementations.
 
-        Of those that are usual means (h, d), log error and log width (h,), as far as there are any; centre and scale
-        (k,) of the surprises; ranked, the distances of the others (m,), and log_prob of all (n,), in ascending order;
-        and how many neighbours are compared with, shape (1,).
+        means (h, d), log error (h,) and log width (h,) of the reference half, as far as there are
+        any; centre and scale (k,) of the deviations; ranked (m,), the scores of the other half, and
+        log_prob (n,) of all images, both ascending; and the number of neighbours, shape (1,).
         """
         usual = {kind: np.log(getattr(self._usual, kind) + TINY) for kind in self._kinds[1:]}
         return {
@@ -154,17 +164,19 @@ class ConformalScorer:
 
     @property
     def _kinds(self) -> tuple[str, ...]:
-        """Columns that the surprises are about, in their order."""
+        """Names of the statistics behind the deviations, in their order."""
         return (
             "log_prob",
             *(name for name in ("error", "width") if getattr(self._usual, name) is not None),
         )
 
-    def _surprises(self, images: AnomalyStatistics, *, among_itself: bool = False) -> Surprises:
-        """How far each kind of evidence is from the usual, in standard deviations.
+    def _deviations(self, images: AnomalyStatistics, *, among_itself: bool = False) -> Deviations:
+        """Difference of each statistic from the usual, in standard deviations.
 
         Arguments:
-            among_itself: The images are the usual ones, and none is its own neighbour.
+            images: Statistics of n images.
+            among_itself: Whether they are the reference itself, where no image is its own
+                neighbour.
         """
         columns = [-images.log_prob]
         similar = self._neighbours.kneighbors(
@@ -175,9 +187,78 @@ class ConformalScorer:
             columns.append(value - usual[similar].mean(axis=1))
         return (np.stack(columns, axis=1) - self._centre) / self._scale
 
-    def _distance(self, surprises: Surprises) -> Column:
+    def _length(self, deviations: Deviations) -> Column:
         """|w v|."""
-        halved = np.array(
+        weights = np.array(
             [TOO_GOOD if kind in ("log_prob", "error") else 1.0 for kind in self._kinds]
         )
-        return np.linalg.norm(np.where(surprises < 0, halved * surprises, surprises), axis=1)
+        return np.linalg.norm(np.where(deviations < 0, weights * deviations, deviations), axis=1)
+
+
+class AnomalyScorer:
+    """Anomaly scores by a model and its map, calibrated once, when first needed."""
+
+    def __init__(
+        self, density: Density, coding: Codec, held_out: Codes, errors: Values | None
+    ) -> None:
+        """Hold what images are measured with.
+
+        Arguments:
+            density: The map.
+            coding: The autoencoder, or none, beside the map.
+            held_out: Codes of held-out real images.
+            errors: Mean squared error per pixel of these images' reconstructions, shape (m,); None
+                if it is not known.
+        """
+        self._density = density
+        self._coding = coding
+        self._held_out = held_out
+        self._errors = errors
+
+    def anomaly(
+        self,
+        places: Tensor,
+        *,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
+        held_out: Tensor | None = None,
+        names: tuple[str, ...] = (),
+    ) -> AnomalyTable:
+        """Anomaly scores of images or of codes; arguments and errors as for `Atlas.anomaly`."""
+        images = self._statistics(places)
+        if held_out is not None:
+            scorer = _calibrated(self._statistics(held_out))
+        else:
+            scorer = self._by_codes if images.error is None else self.by_images
+        return scorer.anomaly(images, false_alarm_rate=false_alarm_rate, names=names)
+
+    def _statistics(self, places: Tensor) -> AnomalyStatistics:
+        """The statistics of images, or of codes."""
+        if not self._coding.are_images(places):
+            return gather(self._density, Codes(self._coding.rows(places)))
+        codes = self._coding.posterior(places)
+        return gather(self._density, codes, self._coding.errors(places, codes.means))
+
+    @cached_property
+    def by_images(self) -> ConformalScorer:
+        """The scorer of images, calibrated on the held-out images.
+
+        Raises:
+            UserError: their reconstruction errors are not known.
+        """
+        if self._errors is None:
+            raise UserError(
+                "this atlas does not know the reconstruction errors of its held-out images, which "
+                "runs of older versions did not save; give held_out=, real images that it was not "
+                "trained on"
+            )
+        return _calibrated(gather(self._density, self._held_out, self._errors))
+
+    @cached_property
+    def _by_codes(self) -> ConformalScorer:
+        """The scorer of codes."""
+        return _calibrated(gather(self._density, self._held_out.points()))
+
+
+def _calibrated(held_out: AnomalyStatistics) -> ConformalScorer:
+    """The scorer calibrated on these images, always with the same split."""
+    return ConformalScorer(held_out, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Scores: a table with one row per image, to look at, to sort, and to write."""
+"""The table of anomaly scores, with one row per image."""
 
 import csv
 import json
@@ -15,97 +15,90 @@ from latent_atlas.errors import UserError
 
 __all__ = ["AnomalyTable", "fewest"]
 
-ABOUT = ("false_alarm", "calibrated_on")
+SETTINGS = ("false_alarm_rate", "calibrated_on")
 
 
 @dataclass(frozen=True)
 class AnomalyTable:
-    """One row per image; columns that could not be measured are None.
+    """One row per image; columns that were not measured are None.
 
     Attributes:
-        names: What the images are called.
+        names: Names of the images.
+        anomaly_score: Length of the vector (rarity, excess_error, excess_width), in standard
+            deviations of real images, 0 or more; see `ConformalScorer`.
+        p_value: Conformal p-value in (0, 1]: at most a for a share a of real images.
+        is_outlier: Whether the p-value is at most `false_alarm_rate`.
+        rarity, excess_error, excess_width: The parts of the score; negative where an image is more
+            likely, better reconstructed or sharper than usual.
         log_prob: log q(mu(x)) in nats.
         typicality: Share of held-out real images whose codes are less likely, in [0, 1].
         realness: D_z(mu(x)) in [0, 1].
         error: Mean squared error per pixel of the reconstruction.
         width: Geometric mean of sigma(x) over the coordinates.
-        rarity, excess_error, excess_width: The vector of surprises, in standard deviations of real images; negative
-            where an image is more likely, better reconstructed or sharper than usual.
-        distance: Length of that vector; it still tells apart images odder than all real ones.
-        oddness: Share of real images that are less odd, in [0, 1).
-        odd: Whether the oddness is at least `threshold`.
-        false_alarm: Share of real images that are called odd, at most.
-        calibrated_on: Number of held-out images that oddness is a share of.
+        false_alarm_rate: Largest share of real images that are called outliers, in (0, 1).
+        calibrated_on: Number of held-out images that scores are ranked among.
     """
 
     names: tuple[str, ...]
+    anomaly_score: Column
+    p_value: Column
+    is_outlier: Bool[np.ndarray, " n"]
+    rarity: Column
+    excess_error: Column | None
+    excess_width: Column | None
     log_prob: Column
     typicality: Column
     realness: Column | None
     error: Column | None
     width: Column | None
-    rarity: Column
-    excess_error: Column | None
-    excess_width: Column | None
-    distance: Column
-    oddness: Column
-    odd: Bool[np.ndarray, " n"]
-    false_alarm: float
+    false_alarm_rate: float
     calibrated_on: int
 
     def __len__(self) -> int:
         """n, the number of images."""
         return len(self.names)
 
-    @property
-    def threshold(self) -> float:
-        """The oddness from which on an image is called odd."""
-        return 1 - self.false_alarm
-
     def order(self) -> np.ndarray:
-        """Numbers of the images, the oddest first."""
-        return np.argsort(-self.distance, kind="stable")
+        """Numbers of the images, the most anomalous first."""
+        return np.argsort(-self.anomaly_score, kind="stable")
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dictionary per image, of plain numbers; infinite ones are kept."""
+        """A dictionary of plain numbers per image; infinite numbers are kept."""
         columns = {
             name: value if name == "names" else value.tolist()
             for name, value in vars(self).items()
-            if name not in ABOUT and value is not None
+            if name not in SETTINGS and value is not None
         }
         columns = {"name": columns.pop("names"), **columns}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def about(self) -> dict[str, Any]:
-        """How to read the table: false-alarm rate, threshold, calibration, and how many images are odd."""
-        told = {name: getattr(self, name) for name in ABOUT}
-        return {
-            "images": len(self),
-            "odd": int(self.odd.sum()),
-            "threshold": self.threshold,
-            **told,
-        }
+        """The number of images and of outliers, the false-alarm rate and the calibration."""
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        return {"images": len(self), "outliers": int(self.is_outlier.sum()), **settings}
 
     def sentence(self) -> str:
-        """The outcome in words."""
-        share = f"{100 * self.false_alarm:g} %"
-        if self.calibrated_on < fewest(self.false_alarm):
-            least = 1 / (self.calibrated_on + 1)
+        """The result in one sentence."""
+        share = f"{100 * self.false_alarm_rate:g} %"
+        if self.calibrated_on < fewest(self.false_alarm_rate):
+            smallest = 1 / (self.calibrated_on + 1)
+            least = math.ceil(1000 * smallest) / 1000
             return (
-                f"no image can be called odd at a false-alarm rate of {share}: oddness is a rank among "
-                f"{self.calibrated_on} held-out images, too few; --false-alarm {math.ceil(1000 * least) / 1000:g} or "
-                "more, or more held-out images, would do"
+                f"no image can be an outlier at a false-alarm rate of {share}: p-values of "
+                f"{self.calibrated_on} held-out images are {smallest:.2g} or more; "
+                f"choose --false-alarm-rate {least:g} or more, or more held-out images"
             )
         return (
-            f"{self.odd.sum()} of {len(self)} images are odd: their oddness is {self.threshold:g} or more, as for "
-            f"at most {share} of real images (calibrated on {self.calibrated_on} held out)"
+            f"{self.is_outlier.sum()} of {len(self)} images are outliers: their p-value is at most "
+            f"{self.false_alarm_rate:g}, as for at most {share} of real images (calibrated on "
+            f"{self.calibrated_on} held-out images)"
         )
 
     def write(self, path: Path) -> Path:
-        """Write the rows as .csv, or rows and what they mean as .json, where an infinite number is null.
+        """Write the rows as .csv, or the rows and `about` as .json, with null for infinite numbers.
 
         Raises:
-            UserError: the file is to be of another kind.
+            UserError: the file name ends otherwise.
         """
         rows = self.rows()
         suffix = path.suffix.lower()
@@ -120,19 +113,20 @@ class AnomalyTable:
                 json.dumps({**self.about(), "rows": finite}, indent=2) + "\n", encoding="utf-8"
             )
         else:
-            raise UserError(f"{path} is not a .csv or .json file; choose one of these")
+            raise UserError(f"{path} is not a .csv or .json file; choose one of these endings")
         return path
 
 
 def _finite(value: Any) -> Any:
+    """None instead of an infinite number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def fewest(false_alarm: float) -> int:
-    """How many images it takes to rank among before one can be odd at all: p is at least 1 / (m + 1).
+def fewest(false_alarm_rate: float) -> int:
+    """The fewest images to rank among so that p can reach the rate, since p >= 1 / (m + 1).
 
     Examples:
         >>> fewest(0.05), fewest(0.01)
         (19, 99)
     """
-    return math.ceil(1 / false_alarm - 1e-9) - 1
+    return math.ceil(1 / false_alarm_rate - 1e-9) - 1

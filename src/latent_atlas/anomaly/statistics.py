@@ -1,4 +1,4 @@
-"""What is measured of each image, before it is compared with anything."""
+"""The statistics of each image that anomaly scores are computed from."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,19 +16,19 @@ from latent_atlas.shapes import Values
 __all__ = ["AnomalyStatistics", "Column", "gather"]
 
 Column = Float[np.ndarray, " n"]
-PIECE = 4_096  # codes judged at a time
+PIECE = 4_096  # codes per batch
 
 
 @dataclass(frozen=True)
 class AnomalyStatistics:
-    """What is measured of each image.
+    """The statistics of n images.
 
     Attributes:
         means: mu(x), shape (n, d).
         log_prob: log q(mu(x)) in nats, shape (n,).
-        realness: D_z(mu(x)) in [0, 1]; None where the density is not read off a discriminator.
-        error: Mean squared error per pixel of G(mu(x)); None where there are codes alone.
-        width: Geometric mean over the coordinates of sigma(x); None where an image is one point.
+        realness: D_z(mu(x)) in [0, 1]; None if the density is not a density ratio.
+        error: Mean squared error per pixel of G(mu(x)); None for codes without images.
+        width: Geometric mean over the coordinates of sigma(x); None for a deterministic encoder.
     """
 
     means: Float[np.ndarray, "n d"]
@@ -42,7 +42,7 @@ class AnomalyStatistics:
         return len(self.means)
 
     def __getitem__(self, rows: np.ndarray) -> "AnomalyStatistics":
-        """The evidence of some images, by their numbers."""
+        """The statistics of some of the images, by their row numbers."""
         columns: dict[str, Any] = {
             name: value for name, value in vars(self).items() if value is not None
         }
@@ -51,7 +51,7 @@ class AnomalyStatistics:
 
 @torch.no_grad()
 def gather(density: Density, codes: Codes, errors: Values | None = None) -> AnomalyStatistics:
-    """Measure images by their codes.
+    """The statistics of images, from their codes.
 
     Arguments:
         density: The map, or any other density of the codes.
@@ -62,7 +62,7 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Anom
         UserError: there are no codes, a number is not finite, or the map has no log-density.
     """
     if len(codes) == 0:
-        raise UserError("there is nothing to score; give at least one image")
+        raise UserError("no images were given; give at least one image")
     pieces = codes.means.split(PIECE)
     real = (
         torch.cat([density.realness(z) for z in pieces])
@@ -80,11 +80,12 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Anom
     bad = np.isnan(found.log_prob) | ~np.isfinite(found.means).all(axis=1)
     if bad.any():
         raise UserError(
-            f"{bad.sum()} of {len(bad)} images have codes that are not finite, the first is number {bad.argmax()}; "
-            "look for NaN or infinite pixels there"
+            f"{bad.sum()} of {len(bad)} images have codes that are not finite, the first is number "
+            f"{bad.argmax()}; look for NaN or infinite pixels there"
         )
     return found
 
 
 def _array(values: Tensor) -> np.ndarray:
+    """In double precision, as NumPy has it."""
     return values.detach().cpu().double().numpy()

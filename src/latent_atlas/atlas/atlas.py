@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.anomaly.conformal import FALSE_ALARM, ConformalScorer
+from latent_atlas.anomaly.conformal import FALSE_ALARM_RATE, AnomalyScorer, ConformalScorer
 from latent_atlas.anomaly.result import AnomalyTable
-from latent_atlas.anomaly.scoring import AnomalyScorer
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.registry import AttributeSet, Conditions
@@ -22,10 +21,11 @@ from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError
+from latent_atlas.geometry.neighbours import Neighbours, nearest_codes
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
-from latent_atlas.sampling.registry import CHAINS, chosen, draw, options_of
-from latent_atlas.sampling.target import Samples
+from latent_atlas.sampling.base import Sampler, Samples
+from latent_atlas.sampling.registry import draw, sampler_for
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel.ascent import project
 from latent_atlas.travel.interpolate import interpolate
@@ -48,11 +48,11 @@ class Atlas:
         model: E and G; None where a run was made of codes alone.
         map: The density of the population.
         codes: Real codes by part, "train" and "held_out".
-        errors: Mean squared error per pixel of the held-out images' reconstructions; None where that is not known.
+        errors: Mean squared error per pixel of the held-out images' reconstructions, or None.
         labels: Class numbers of the same images by part; empty where the collection has none.
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".
-        config: What the run was made of; of a wrapped autoencoder only the map section says anything.
+        config: Configuration of the run; of a wrapped autoencoder, only its map section is set.
     """
 
     def __init__(
@@ -66,7 +66,10 @@ class Atlas:
         label_names: tuple[str, ...] = (),
         errors: Tensor | None = None,
     ) -> None:
-        """Hold a model and a map; `Atlas.load` reads them from a run, `Atlas.wrap` takes anyone's model."""
+        """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
+
+        Arguments: the attributes, by their names.
+        """
         self.model = model
         self.map = map
         self.codes = codes
@@ -76,7 +79,7 @@ class Atlas:
         self.config = config
         self.errors = errors
         self._coding = Codec(model, map.shape, map.device)
-        self._scoring = AnomalyScorer(map, self._coding, codes["held_out"], errors)
+        self._anomaly = AnomalyScorer(map, self._coding, codes["held_out"], errors)
 
     @property
     def device(self) -> torch.device:
@@ -117,23 +120,27 @@ class Atlas:
         log: Callable[[dict[str, float]], None] | None = None,
         **settings: Any,
     ) -> "Atlas":
-        """Put anyone's autoencoder on the map that its codes of some images give.
+        """Fit a map to the codes of any autoencoder.
 
         Arguments:
-            autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; or None, and both given
-                as functions or modules. Modules stay on their device, and are put into evaluation mode.
+            autoencoder: An object with `encode` and `decode`, such as diffusers.AutoencoderKL; or
+                None, and both given as functions or modules. Modules stay on their device and are
+                put into evaluation mode.
             images: Shape (n, c, h, w), in [0, 1], or bytes in 0..255; n of 30 or more.
-            encode, decode, pixel_range, batch: As for `adapter.Autoencoder`; (-1, 1) is the pixel range of diffusers.
+            encode, decode, pixel_range, batch: As for `codes.wrapped_autoencoder.Autoencoder`;
+                (-1, 1) is the pixel range of diffusers.
             labels: Class number of each image, an index into `label_names`, shape (n,).
-            generator: Source of all randomness; its device is where the map lives.
+            generator: Source of all randomness; its device is that of the map.
             log: Called with a record of the losses now and then.
-            **settings: Of the map, by their names in `MapConfig`, such as boundary="gaussian" or steps=2000.
+            **settings: Of the map, by their names in `MapConfig`, such as boundary="gaussian" or
+                steps=2000.
 
         Raises:
-            UserError: these are no images, no autoencoder, or no codes that a map can be learned from.
+            UserError: these are not images, there is no autoencoder, or no map can be fitted to the
+                codes.
 
         Warns:
-            UserWarning: for each thing that was repaired in the codes, or should be known of them.
+            UserWarning: for each defect of the codes, repaired or not.
         """
         held = AtlasParts.gather(
             autoencoder,
@@ -151,7 +158,10 @@ class Atlas:
         return cls(**vars(held))
 
     def encode(self, images: Tensor) -> Latents:
-        """Means of q(z|x), shape (n, d), for images (n, c, h, w) or (c, h, w) in [0, 1], or bytes in 0..255.
+        """Means of q(z|x), shape (n, d).
+
+        Arguments:
+            images: Shape (n, c, h, w) or (c, h, w), in [0, 1] or bytes in 0..255.
 
         Raises:
             UserError: the images have another shape than the model's, or there is no model.
@@ -159,7 +169,10 @@ class Atlas:
         return self._coding.encode(images)
 
     def decode(self, latents: Tensor) -> Images:
-        """G(z), images (n, c, h, w) in [0, 1], for codes (n, d) or (d,), or of the map's spatial shape.
+        """G(z), images (n, c, h, w) in [0, 1].
+
+        Arguments:
+            latents: Codes (n, d) or (d,), or of the map's spatial shape.
 
         Raises:
             UserError: the codes have another dimension than the model's, or there is no model.
@@ -314,40 +327,83 @@ class Atlas:
             LatentPath(points, found.points, "project", info, replace(metrics, moved=found.moved))
         )
 
-    def sample(self, n: int, sampler: str = "auto", **wishes: Any) -> Images:
-        """Draw `n` new images from where the population is, shape (n, c, h, w), as `draw` draws codes."""
-        _ = self.image_shape  # that there is no decoder is better said before
-        return self.decode(self.sample_codes(n, sampler, **wishes).points)
+    def sample(
+        self,
+        n: int,
+        sampler: str | Sampler = "auto",
+        *,
+        temperature: float = 1.0,
+        near: Tensor | None = None,
+        width: float | None = None,
+        where: Conditions | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Images:
+        """Draw `n` new images, shape (n, c, h, w) in [0, 1]; arguments as for `sample_codes`.
+
+        Raises:
+            UserError: there is no decoder, or see `sample_codes`.
+        """
+        _ = self.image_shape  # raises before the samples are drawn if there is no decoder
+        samples = self.sample_codes(
+            n,
+            sampler,
+            temperature=temperature,
+            near=near,
+            width=width,
+            where=where,
+            generator=generator,
+        )
+        return self.decode(samples.points)
 
     def sample_codes(
         self,
         n: int,
-        sampler: str = "auto",
+        sampler: str | Sampler = "auto",
         *,
+        temperature: float = 1.0,
         near: Tensor | None = None,
+        width: float | None = None,
         where: Conditions | None = None,
         generator: torch.Generator | None = None,
-        **options: Any,
     ) -> Samples:
-        """Draw `n` new codes from where the population is, with what the sampler says of its work.
+        """Draw `n` new codes from the map, with diagnostics.
 
         Arguments:
-            n, sampler, **options: As for `sampling.draw`, `temperature` and `width` included. Codes learned from are
-                what baselines are fitted to and annealed draws matched with; without levels, chains start there.
-            near: An image or a code to draw near to; the width is by default half of the codes' standard deviation.
-            where: What draws should be, by names in `properties`: {"class": "Bag"} or {"component:0": (1.0, 2.0)}.
-            generator: Source of all randomness; by default another one each time.
+            n: Number of samples, 1 or more.
+            sampler: A sampler or its name, as for `sampling.draw`. A sampler that uses real codes
+                and has none is given one code of each training image: `Mixture` and `Flow` are
+                fitted to them, `Diffusion` matches their statistics, and Markov chains start there
+                if the map has no noise levels.
+            temperature: T of q(z)^(1/T), above 0: below 1 samples concentrate at the modes.
+            near: An image or a code to sample near.
+            width: Standard deviation around `near`, above 0, in the units of the codes; None is
+                half of the codes' standard deviation.
+            where: Conditions by the names in `properties`: {"class": "Bag"}, or a range as in
+                {"component:0": (1.0, 2.0)}.
+            generator: Source of all randomness; None is a new one with a random seed.
+
+        Raises:
+            UserError: a condition names no attribute, or see `sampling.draw`.
+
+        Warns:
+            UserWarning: for each of the samples' `warnings`.
         """
         generator, train = self._given(generator), self.codes["train"]
-        sampler = chosen(self.map, sampler, near=near is not None)
-        if "codes" in options_of(sampler) and not (sampler in CHAINS and self.map.noise_levels):
-            options = {"codes": train.sample_each(generator=generator)} | options
-        if near is not None:
-            spread = train.moments()[1].diagonal().mean().sqrt().item()
-            options = {"width": 0.5 * spread} | options | {"near": self._coding.codes(near)[0]}
-        if where:
-            options["where"] = self.properties.log_weight(where)
-        return draw(self.map, n, sampler, generator=generator, **options)
+        chosen = sampler_for(self.map, sampler, near=near is not None)
+        if chosen.wants_codes(self.map):
+            chosen = replace(chosen, codes=train.sample_each(generator=generator))
+        if width is None:
+            width = 0.5 * train.moments()[1].diagonal().mean().sqrt().item()
+        return draw(
+            self.map,
+            n,
+            chosen,
+            temperature=temperature,
+            near=None if near is None else self._coding.codes(near)[0],
+            width=width,
+            where=self.properties.log_weight(where) if where else None,
+            generator=generator,
+        )
 
     def geometry(
         self,
@@ -379,31 +435,54 @@ class Atlas:
             generator=generator or torch.Generator(self.device).manual_seed(0),
         )
 
-    def score(
+    def anomaly(
         self,
         images: Tensor,
         *,
-        false_alarm: float = FALSE_ALARM,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
         held_out: Tensor | None = None,
         names: tuple[str, ...] = (),
     ) -> AnomalyTable:
-        """How odd images are: a row for each, with what is odd about it and one number calibrated on real images.
+        """Anomaly scores of images: a table with a row for each, with p-values and the parts.
 
         Arguments:
-            images: As for `encode`; or codes, of which only the place on the map is scored.
-            false_alarm: Share of real images that may be called odd, in (0, 1).
-            held_out: Real images, not learned from, to calibrate by; by default those that the run has held out.
-            names: What the images are called.
+            images: As for `encode`; or codes, of which only the density is measured.
+            false_alarm_rate: Largest share of real images that are called outliers, in (0, 1).
+            held_out: Real images that the model was not trained on, to calibrate with; None is
+                those that the run held out.
+            names: A name for each image; by default row:0, row:1, ...
 
         Raises:
-            UserError: there is nothing to calibrate by, or these are no images of this model; see `ConformalScorer`.
+            UserError: there is nothing to calibrate with, or these are no images of this model; see
+                `ConformalScorer`.
         """
-        return self._scoring.score(images, false_alarm=false_alarm, held_out=held_out, names=names)
+        return self._anomaly.anomaly(
+            images, false_alarm_rate=false_alarm_rate, held_out=held_out, names=names
+        )
 
     @property
     def scorer(self) -> ConformalScorer:
-        """What `score` scores images by; errors as for it."""
-        return self._scoring.by_images
+        """The calibrated scorer behind `anomaly`, for images; errors as for it."""
+        return self._anomaly.by_images
+
+    def neighbours(self, images: Tensor, k: int = 8, *, part: str = "train") -> Neighbours:
+        """The real images nearest to images, by Euclidean distances between codes.
+
+        Arguments:
+            images: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,).
+            k: Number of neighbours, 1 or more; all real images if there are fewer.
+            part: Real images to search: "train" or "held_out".
+
+        Returns:
+            Distances and row numbers in `codes[part]`, shape (n, k), the nearest first.
+
+        Raises:
+            UserError: k is less than 1, there is no such part, or these are no images of this
+                model.
+        """
+        if part not in self.codes:
+            raise UserError(f"no real images '{part}'; choose {' or '.join(self.codes)}")
+        return nearest_codes(self._coding.codes(images), self.codes[part].means, k)
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.

@@ -1,4 +1,4 @@
-"""What an atlas is made of: read from a run folder, or gathered around anyone's autoencoder."""
+"""The parts of an atlas: read from a run folder, or computed with any autoencoder."""
 
 import warnings
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from latent_atlas.runs import Run, read_tensors
 
 __all__ = ["AtlasParts"]
 
-HELD_OUT = 0.1  # share of a wrapped autoencoder's codes that its map is judged by
+HELD_OUT = 0.1  # share of a wrapped autoencoder's codes that its map is not fitted to
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,15 @@ class AtlasParts:
 
     @classmethod
     def read(cls, run: Path, device: torch.device) -> "AtlasParts":
-        """Those of a finished run folder; one that was made of codes alone has no model.
+        """The parts of a finished run folder; a run of codes alone has no model.
 
         Raises:
-            UserError: the folder holds no run, one that has not finished, or one of another version.
+            UserError: the folder holds no run, one that has not finished, or one of another
+                version.
         """
         folder = Run(run)
         config = folder.config()
-        # Weights made in inference mode could never be differentiated through, whoever loads them.
+        # Weights made in inference mode could never be differentiated through.
         with torch.inference_mode(False):
             model = (
                 _read_model(folder, device) if folder.file("model.safetensors").is_file() else None
@@ -77,7 +78,7 @@ class AtlasParts:
         log: Callable[[dict[str, float]], None] | None,
         **adapter: Any,
     ) -> "AtlasParts":
-        """Codes of some images by an autoencoder, and the map that they give; see `Atlas.wrap`."""
+        """Codes of some images by an autoencoder, and a map of them; see `Atlas.wrap`."""
         model = adapt(autoencoder, images, device=generator.device, **adapter)
         collection = collect(*model.posterior(images), labels, label_names)
         for note in collection.warnings:
@@ -119,9 +120,11 @@ def _read_model(run: Run, device: torch.device) -> Autoencoder:
         model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
     except RuntimeError as error:
         raise UserError(
-            f"{run.file('model.safetensors')} was written by another version of latent-atlas; train the run again"
+            f"{run.file('model.safetensors')} was written by another version of latent-atlas; "
+            "train the run again"
         ) from error
     model.to(device).requires_grad_(False)
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - as in Engine.prepare
+    # The memory format of training, which is the fastest one for convolutions.
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
     return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)

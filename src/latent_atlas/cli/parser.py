@@ -65,7 +65,13 @@ def build_parser() -> ArgumentParser:
         add("travel", travel.travel, "travel from image to image through regions of high density")
     )
     _sample(add("sample", sample.sample, "draw new images from the data distribution"))
-    _score(add("score", anomalies.score, "find anomalous images, with a false-alarm rate"))
+    _anomalies(
+        add(
+            "anomalies",
+            anomalies.anomalies,
+            "anomaly scores of images, calibrated on held-out real images",
+        )
+    )
     _evaluate(
         add("evaluate", evaluate.evaluate, "measure a run on held-out images, with baselines")
     )
@@ -191,75 +197,77 @@ def _sample(p: ArgumentParser) -> None:
         "--sampler",
         metavar="S",
         default="auto",
-        help="annealed, importance, rejection, ula, mala or hmc; prior, mixture or flow, which need no map; or auto "
-        "(default): mala near a place, annealed where the map has levels, else importance",
+        help="diffusion, importance, rejection, ula, mala or hmc; the baselines prior, mixture or "
+        "flow; or auto (default): mala with --near, diffusion if the map has noise levels, else "
+        "importance",
     )
     p.add_argument(
         "--temperature",
         type=float,
         metavar="T",
         default=1.0,
-        help="below 1 keeps to the peaks (default: 1)",
+        help="below 1 concentrates samples at the modes (default: 1)",
     )
-    p.add_argument("--near", metavar="PLACE", help=f"draw near a place: {PLACE}")
+    p.add_argument("--near", metavar="PLACE", help=f"sample near an image: {PLACE}")
     p.add_argument(
         "--width",
         type=float,
         metavar="W",
-        help="--near: how near (default: half the codes' deviation)",
+        help="with --near: standard deviation in Z (default: half that of the codes)",
     )
     p.add_argument(
         "--where",
         metavar="A=V",
         action="append",
         default=[],
-        help="draw with an attribute: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
+        help="condition: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
     )
-    p.add_argument("--seed", type=int, metavar="N", default=0, help="of the draws (default: 0)")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="random seed (default: 0)")
     p.add_argument(
         "--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)"
     )
     add_device(p)
     add_settings(
         p,
-        "any other option of the sampler, such as steps=128 or chains=500; may be repeated",
+        "a setting of the sampler, such as steps=128 or chains=500; may be repeated",
         "N=V",
     )
 
 
-def _score(p: ArgumentParser) -> None:
+def _anomalies(p: ArgumentParser) -> None:
     p.add_argument("folder", metavar="RUN", help="run folder")
     p.add_argument(
         "images",
         metavar="IMAGES",
         nargs="*",
-        help="image files, folders, archives, arrays or named sets; for a run of codes, one file of codes",
+        help="image files, folders, archives, arrays or named sets; for a run of codes, one file "
+        "of codes",
     )
     p.add_argument(
-        "--false-alarm",
+        "--false-alarm-rate",
         type=float,
         metavar="A",
         default=0.05,
-        help="share of real images called odd (default: 0.05)",
+        help="largest share of real images called outliers (default: 0.05)",
     )
     p.add_argument(
         "--held-out",
         metavar="SOURCE",
-        help="other real images to calibrate by than those the run held out",
+        help="real images to calibrate with instead of those that the run held out",
     )
     p.add_argument(
         "--samples",
         type=int,
         metavar="N",
-        help="draw N images and say whether they copy training images",
+        help="draw N images and test whether they copy training images",
     )
     p.add_argument(
-        "--seed", type=int, metavar="N", default=0, help="--samples: of the draws (default: 0)"
+        "--seed", type=int, metavar="N", default=0, help="random seed of --samples (default: 0)"
     )
     p.add_argument(
         "--out",
         metavar="FILE",
-        help=".csv or .json; pictures lie beside it (default: RUN/scores.csv)",
+        help=".csv or .json; pictures are saved beside it (default: RUN/anomalies.csv)",
     )
     add_device(p)
 

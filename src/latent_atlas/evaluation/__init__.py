@@ -1,4 +1,4 @@
-"""Judges: reconstruction, distance between collections, travel. Each returns named numbers."""
+"""Metrics compared with baselines: reconstruction, distances between sets of images, paths."""
 
 from latent_atlas.evaluation.evaluate import evaluate
 from latent_atlas.evaluation.frechet_kernel import (
@@ -7,8 +7,8 @@ from latent_atlas.evaluation.frechet_kernel import (
     kernel_distance,
 )
 from latent_atlas.evaluation.paths import (
-    JOURNEYS,
-    Judge,
+    COMPARED,
+    EvaluationModel,
     drift,
     frame_numbers,
     plan_rows,
@@ -21,9 +21,9 @@ from latent_atlas.evaluation.result import Evaluation, Section
 from latent_atlas.evaluation.uncertainty import Number, half_sampled, mean_of
 
 __all__ = [
-    "JOURNEYS",
+    "COMPARED",
     "Evaluation",
-    "Judge",
+    "EvaluationModel",
     "Manifold",
     "Number",
     "Section",

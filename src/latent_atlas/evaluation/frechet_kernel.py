@@ -1,4 +1,4 @@
-"""How near a collection of images is to another, in the features of a judge."""
+"""Fréchet and kernel distances between two sets of images, by their features."""
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ def frechet_distance(a: Rows, b: Others) -> float:
 
     |m_a - m_b|² + tr(C_a + C_b - 2 (C_a C_b)^{1/2})
 
-    In the features of Inception v3 this is the FID. It is biased upwards by a term of order 1/n: compare only sets of
-    one size.
+    With the features of Inception v3 this is the FID. It is biased upwards by a term of order 1/n:
+    compare only sets of one size.
 
     References:
         GANs Trained by a Two Time-Scale Update Rule, Heusel et al. 2017.
@@ -30,24 +30,25 @@ def frechet_distance(a: Rows, b: Others) -> float:
     """
     if len(a) < 2 or len(b) < 2:
         raise UserError(
-            f"a Fréchet distance needs two or more rows on each side; there are {len(a)} and {len(b)}"
+            f"a Fréchet distance needs two rows or more on each side, not {len(a)} and {len(b)}"
         )
     (mean_a, root_a), (mean_b, root_b) = _gaussian(a), _gaussian(b)
-    # Of C = RᵀR, tr (C_a C_b)^{1/2} is the sum of the singular values of R_a R_bᵀ: no root of a matrix is taken, and
-    # where there are fewer images than features the matrix is as small as they are few.
+    # With C = RᵀR, tr (C_a C_b)^{1/2} is the sum of the singular values of R_a R_bᵀ, which needs no
+    # matrix root and is small where there are fewer images than features.
     shared = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     apart = np.square(mean_a - mean_b).sum()
-    # What rounding leaves below zero is zero.
+    # Rounding may leave less than 0.
     return max(0.0, float(apart + np.square(root_a).sum() + np.square(root_b).sum() - 2 * shared))
 
 
 def kernel_distance(a: Rows, b: Others) -> float:
     """Squared maximum mean discrepancy by the cubic kernel, without bias.
 
-    mean over i ≠ j of k(a_i, a_j) + mean over i ≠ j of k(b_i, b_j) - 2 mean of k(a_i, b_j), k(x, y) = (x·y / f + 1)³
+    mean over i ≠ j of k(a_i, a_j) + mean over i ≠ j of k(b_i, b_j) - 2 mean of k(a_i, b_j),
+    k(x, y) = (x·y / f + 1)³
 
-    In the features of Inception v3 this is the KID. Its mean is 0 for two samples of one distribution, however few: it
-    may be negative.
+    With the features of Inception v3 this is the KID. Its mean is 0 for two samples of one
+    distribution, however few, so it may be negative.
 
     References:
         Demystifying MMD GANs, Bińkowski et al. 2018.
@@ -57,7 +58,7 @@ def kernel_distance(a: Rows, b: Others) -> float:
     """
     if len(a) < 2 or len(b) < 2:
         raise UserError(
-            f"a kernel distance needs two or more rows on each side; there are {len(a)} and {len(b)}"
+            f"a kernel distance needs two rows or more on each side, not {len(a)} and {len(b)}"
         )
     a, b = a.astype(np.float64), b.astype(np.float64)
     return _mean_of_pairs(a) + _mean_of_pairs(b) - 2 * float(_kernel(a, b).mean())
@@ -71,7 +72,7 @@ def collection_numbers(
     rounds: int = 20,
     generator: torch.Generator,
 ) -> dict[str, Number]:
-    """All that is asked of a collection beside a reference, with error bars.
+    """Distances and overlap of images and a reference, with standard errors.
 
     Arguments:
         images, reference: Features of each, by one extractor; 2 (k + 1) rows or more.
@@ -79,7 +80,7 @@ def collection_numbers(
         rounds, generator: As for `half_sampled`.
 
     Returns:
-        frechet and kernel: distances; precision, recall, density and coverage: as `overlap` says.
+        frechet and kernel: distances; precision, recall, density and coverage: as for `overlap`.
 
     Raises:
         UserError: the two cannot be compared.
@@ -94,7 +95,7 @@ def collection_numbers(
 
 
 def _gaussian(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Mean m, and R with RᵀR = C, which has as many rows as there are images or features, whichever is fewer."""
+    """Mean m, and R with RᵀR = C and min(images, features) rows."""
     rows = rows.astype(np.float64)
     mean = rows.mean(axis=0)
     root = (rows - mean) / np.sqrt(len(rows) - 1)
@@ -102,6 +103,7 @@ def _gaussian(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kernel(a: Rows, b: Others) -> Float[np.ndarray, "n m"]:
+    """k(a_i, b_j)."""
     return (a @ b.T / a.shape[1] + 1) ** 3
 
 
@@ -113,21 +115,25 @@ def _mean_of_pairs(rows: Rows) -> float:
 
 
 def _check(images: Rows, reference: Float[np.ndarray, "m g"], k: int) -> None:
-    """One sentence where two collections cannot be compared."""
+    """Check that two sets can be compared.
+
+    Raises:
+        UserError: they cannot.
+    """
     if images.shape[1:] != reference.shape[1:]:
         raise UserError(
-            f"features of {images.shape[1]} and of {reference.shape[1]} numbers are not comparable; take both from one "
-            "extractor"
+            f"the images have {images.shape[1]} features and the reference {reference.shape[1]}; "
+            "use one extractor for both"
         )
     least = 2 * (k + 1)
     if min(len(images), len(reference)) < least:
         raise UserError(
-            f"comparing collections by {k} neighbours needs {least} or more images on each side; there are "
-            f"{len(images)} and {len(reference)}"
+            f"comparing sets by {k} neighbours needs {least} or more images on each side; there "
+            f"are {len(images)} and {len(reference)}"
         )
     if not (np.isfinite(images).all() and np.isfinite(reference).all()):
         raise UserError("some features are not finite; look for images that decode to not-a-number")
     if (reference == reference[0]).all():
         raise UserError(
-            f"all {len(reference)} reference images look the same to the judge; choose images that differ"
+            f"all {len(reference)} reference images have the same features; choose other images"
         )

@@ -1,4 +1,4 @@
-"""The same journeys by every planner, judged by what did not plan them."""
+"""The same paths by several planners, evaluated with models that none of them planned with."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -27,8 +27,8 @@ from latent_atlas.travel.planners.knn_graph import Graph
 from latent_atlas.travel.planners.walk import Walk
 
 __all__ = [
-    "JOURNEYS",
-    "Judge",
+    "COMPARED",
+    "EvaluationModel",
     "drift",
     "frame_numbers",
     "plan_rows",
@@ -39,7 +39,7 @@ __all__ = [
 Rows = Mapping[str, Planner]
 """Planners by the name of their row."""
 
-JOURNEYS: Rows = {
+COMPARED: Rows = {
     "linear": Linear(),
     "slerp": Slerp(),
     "walk, rule 1": Walk(rule=1),
@@ -61,18 +61,18 @@ MEASURED = (
 """The metrics that every path has."""
 
 Features = Callable[[Images], Float[np.ndarray, "n f"]]
-"""What a judge sees in images: (n, c, h, w) in [0, 1] to (n, f)."""
+"""A feature extractor: images (n, c, h, w) in [0, 1] to features (n, f)."""
 
 Frames = TypeVar("Frames", Tensor, np.ndarray)
 
 
 @dataclass(frozen=True)
-class Judge:
-    """A density that planned nothing, and where the population ends for it.
+class EvaluationModel:
+    """A density that no planner used, with its density threshold.
 
     Attributes:
-        density: Fitted to other codes than the planner's, or known.
-        floor: The log-density in nats under which 5 % of held-out real codes lie.
+        density: Known, or fitted to other codes than the planner's.
+        threshold: The log-density in nats under which 5 % of held-out real codes lie.
     """
 
     density: Density
@@ -80,12 +80,12 @@ class Judge:
 
     @classmethod
     @torch.no_grad()
-    def on(cls, density: Density, held_out: Latents) -> "Judge":
-        """The judge whose floor is the 5 % quantile of codes (n, d) that its density has not learned from."""
+    def on(cls, density: Density, held_out: Latents) -> "EvaluationModel":
+        """The model whose threshold is the 5 % quantile at held-out codes (n, d)."""
         return cls(density, torch.quantile(density.log_prob(held_out), OFF_MANIFOLD_SHARE).item())
 
-    def off_population(self, points: Points) -> Values:
-        """Share of each journey's inner frames under the floor, in [0, 1], shape (n,); real codes have 5 %.
+    def off_manifold(self, points: Points) -> Values:
+        """Share of inner frames under the threshold per path, shape (n,), in [0, 1]; 5 % for codes.
 
         Raises:
             UserError: there are no inner frames.
@@ -94,7 +94,7 @@ class Judge:
 
 
 def drift(attribute: Callable[[Latents], Tensor], points: Points) -> Values:
-    """How far an attribute strays from the start: the largest |a_i(z) - a_i(z_A)| over frames and values, shape (n,).
+    """Drift of an attribute: the largest |a_i(z) - a_i(z_A)| over frames and values, shape (n,).
 
     Arguments:
         attribute: Codes (n, d) to numbers (n,) or (n, k), such as the log-odds of k classes.
@@ -108,7 +108,7 @@ def plan_rows(
     density: Density,
     start: Latents,
     end: Latents,
-    rows: Rows = JOURNEYS,
+    rows: Rows = COMPARED,
     *,
     frames: int = 17,
     generator: torch.Generator | None = None,
@@ -134,27 +134,28 @@ def plan_rows(
 def travel_table(
     paths: Mapping[str, LatentPath],
     *,
-    judges: Mapping[str, Judge],
+    evaluation_models: Mapping[str, EvaluationModel],
     decode: Callable[[Latents], Images],
     features: Features,
     reconstructions: Float[np.ndarray, "m f"],
     attributes: Mapping[str, Callable[[Latents], Tensor]] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Judge journeys by what did not plan them; inner frames only, since the ends are real.
+    """Evaluate paths with models that planned none of them; inner frames only, the ends are real.
 
     Arguments:
         paths: By the name of their row.
-        judges: By name.
+        evaluation_models: By name.
         decode: Codes (n, d) to images.
         features: Of images.
-        reconstructions: Features of decoded codes of held-out images. Compared with the originals, frames would be
-            charged with what the decoder loses anyway.
+        reconstructions: Features of reconstructed held-out images, which have the decoder's losses
+            as the frames do; the original images do not.
         attributes: By name, as for `drift`.
 
     Returns:
-        By row, means over journeys: off_population by each judge; what `frame_numbers` says of all frames together;
-        feature_jump: largest distance of features between neighbouring frames; drift of each attribute;
-        seconds_per_path, if the path's info has `seconds`; and the path's own metrics, by the density that planned.
+        By row, means over paths: off_manifold by each evaluation model; the numbers of
+        `frame_numbers` for all frames together; feature_jump, the largest distance of features
+        between neighbouring frames; the drift of each attribute; seconds_per_path, if the path has
+        its `seconds`; and those of `travel.metrics.measure` by the density that planned.
 
     Raises:
         UserError: a path has no inner frames, or there are too few for a manifold.
@@ -165,8 +166,8 @@ def travel_table(
         seen = features(decode(path.points.flatten(0, 1))).reshape(*path.points.shape[:2], -1)
         inner = _inner(seen).reshape(-1, seen.shape[-1])
         numbers = {
-            f"off_population {name}": j.off_population(path.points).mean().item()
-            for name, j in judges.items()
+            f"off_manifold {name}": model.off_manifold(path.points).mean().item()
+            for name, model in evaluation_models.items()
         }
         numbers |= frame_numbers(inner, real)
         numbers["feature_jump"] = float(
@@ -182,15 +183,15 @@ def travel_table(
 
 
 def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str, float]:
-    """How frames of many journeys, together, are like real images.
+    """Fréchet distance, precision and recall of all frames together, against real images.
 
     Arguments:
         frames: Their features.
         real: The manifold of real images, in the same features.
 
     Returns:
-        frechet: distance to the real images; precision: share of the frames in their manifold; recall: share of the
-        real images in the manifold of the frames, of as many at most as there are real images.
+        frechet: distance to the real images; precision: share of the frames in their manifold;
+        recall: share of the real images in the manifold of as many frames, at most.
 
     Raises:
         UserError: there are too few frames for a manifold.
@@ -206,13 +207,13 @@ def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str,
 
 
 def travel_numbers(
-    atlas: Atlas, pairs: int, *, rows: Rows = JOURNEYS, generator: torch.Generator
+    atlas: Atlas, pairs: int, *, rows: Rows = COMPARED, generator: torch.Generator
 ) -> dict[str, dict[str, float]]:
-    """Journeys between random pairs of held-out codes, judged by the map itself.
+    """Metrics of paths between random pairs of held-out codes, by the map itself.
 
     Arguments:
         atlas: Model and map.
-        pairs: How many journeys; the same for every planner.
+        pairs: Number of paths, the same for every planner.
         rows: Planners by the name of the row; the atlas completes them.
         generator: Chooses the pairs, and is the planners'.
 

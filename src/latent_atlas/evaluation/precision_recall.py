@@ -1,4 +1,4 @@
-"""Where a collection lies in feature space, by nearest neighbours: fidelity and variety told apart."""
+"""Precision, recall, density and coverage in feature space, by nearest neighbours."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ NEIGHBOURS = 5  # as Naeem et al. choose
 
 @dataclass(frozen=True)
 class Manifold:
-    """Where a collection lies in feature space: the union of a ball around each of its images.
+    """The manifold of a set of images in feature space: the union of a ball around each.
 
     Attributes:
         features: The centres, shape (n, f).
@@ -29,8 +29,8 @@ class Manifold:
     def contains(self, features: Float[np.ndarray, "m f"]) -> Bool[np.ndarray, " m"]:
         """Which images lie in at least one ball.
 
-        The share of generated images in the manifold of real ones is precision; the share of real images in the
-        manifold of generated ones is recall.
+        The share of generated images in the manifold of real ones is precision; the share of real
+        images in the manifold of generated ones is recall.
         """
         pieces = pairwise_distances_chunked(
             features.astype(np.float64),
@@ -44,7 +44,8 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
     """The manifold of a collection by its k-th nearest neighbours.
 
     References:
-        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al. 2019.
+        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al.
+            2019.
 
     Raises:
         UserError: there are too few images to have k neighbours each.
@@ -58,31 +59,32 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
             f"a manifold by neighbour {k} needs more than {k} images; there are {len(features)}"
         )
     centres = features.astype(np.float64)
-    distances, _ = (
-        NearestNeighbors(n_neighbors=k).fit(centres).kneighbors()
-    )  # nobody is its own neighbour
+    # Without an argument, no row is its own neighbour.
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(centres).kneighbors()
     return Manifold(centres, distances[:, -1])
 
 
 def overlap(
     images: Float[np.ndarray, "m f"], reference: Float[np.ndarray, "n f"], k: int = NEIGHBOURS
 ) -> dict[str, float]:
-    """How two collections share feature space.
+    """Overlap of two sets of images in feature space.
 
     A ball around each image reaches to its k-th nearest neighbour among its own.
 
     | number | what it is | low where |
     |---|---|---|
-    | precision | share of images in the ball of any reference image | images are unlike anything real |
+    | precision | share of images in the ball of any reference image | images look unreal |
     | recall | share of reference images in the ball of any image | kinds of images are missing |
     | density | mean number of reference balls that an image is in, over k | as precision |
     | coverage | share of reference balls with an image in them | as recall |
 
-    Density is 1 for real images, and more for images from where the reference is densest. Outliers of the reference
-    have large balls, which raise precision but hardly density; outliers among the images raise recall, not coverage.
+    Density is 1 for real images, and more for images from where the reference is densest. Outliers
+    of the reference have large balls, which raise precision but hardly density; outliers among the
+    images raise recall, not coverage.
 
     References:
-        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al. 2019.
+        Improved Precision and Recall Metric for Assessing Generative Models, Kynkäänniemi et al.
+            2019.
         Reliable Fidelity and Diversity Metrics for Generative Models, Naeem et al. 2020.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How near images are to their reconstructions: pixel by pixel, and in the features of a judge."""
+"""Reconstruction errors: per pixel, and in the features of an extractor."""
 
 import numpy as np
 from jaxtyping import Float
@@ -10,11 +10,11 @@ from latent_atlas.shapes import Images
 
 __all__ = ["feature_distance", "reconstruction_numbers"]
 
-UNRELATED = 1_000  # images among which all distances are taken
+UNRELATED = 1_000  # images whose pairwise distances are the unit
 
 
 def reconstruction_numbers(images: Images, reconstructions: Images) -> dict[str, float]:
-    """How much of the images is lost.
+    """Reconstruction error per pixel.
 
     Arguments:
         images, reconstructions: Shape (n, c, h, w), in [0, 1].
@@ -33,26 +33,26 @@ def reconstruction_numbers(images: Images, reconstructions: Images) -> dict[str,
 def feature_distance(
     images: Float[np.ndarray, "n f"], reconstructions: Float[np.ndarray, "m f"]
 ) -> Number:
-    """How far images move in feature space when they are reconstructed, as a share.
+    """Relative distance in feature space between images and their reconstructions.
 
-    mean |φ(x_i) - φ(x̂_i)| / mean over i ≠ j of |φ(x_i) - φ(x_j)|, the latter among the first 1,000 images
+    mean |φ(x_i) - φ(x̂_i)| / mean over i ≠ j of |φ(x_i) - φ(x_j)|, among the first 1,000 images
 
     Returns:
-        0 where nothing changes, 1 where a reconstruction is as unlike its image as another image is.
+        0 for perfect reconstructions, 1 if they are as far away as other images are.
 
     Raises:
-        UserError: fewer than two images, not as many reconstructions, or images that all look the same.
+        UserError: fewer than two images, not as many reconstructions, or equal features of all.
     """
     if len(images) != len(reconstructions) or len(images) < 2:
         raise UserError(
-            f"a feature distance needs two or more images and the reconstruction of each; there are {len(images)} and "
-            f"{len(reconstructions)}"
+            "a feature distance needs two or more images and the reconstruction of each; there are "
+            f"{len(images)} and {len(reconstructions)}"
         )
     moved = mean_of(np.linalg.norm(images.astype(np.float64) - reconstructions, axis=1))
     some = images[:UNRELATED].astype(np.float64)
     apart = cdist(some, some).sum() / (len(some) * (len(some) - 1))
     if apart == 0:
         raise UserError(
-            f"all {len(images)} images look the same to the judge; choose images that differ"
+            f"all {len(images)} images have the same features; choose images that differ"
         )
     return Number(moved.value / apart, None if moved.error is None else moved.error / apart)

@@ -1,4 +1,4 @@
-"""The result of an evaluation: questions, their numbers, and what each number was computed from."""
+"""The result of an evaluation: sections of numbers, with what each was computed from."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -20,11 +20,11 @@ class Section:
     Attributes:
         question: What is asked.
         meaning: What the numbers mean, in a sentence or two.
-        rows: By row, numbers by name; opponents stand beside what they are compared with.
-        sample: What was looked at, with how many: "500 images against 500 others".
-        seed: Of all that was drawn.
-        extractor: The features' name; None where no features were looked at.
-        notes: What should be known besides, such as a row that is missing and why.
+        rows: By row, numbers by name; baselines are rows of their own.
+        sample: What was compared, with its size: "500 images against 500 others".
+        seed: Seed of all randomness.
+        extractor: Name of the features; None if none were used.
+        notes: Limits of the numbers, such as a row that is missing and why.
         pictures: By row, some of the images; not written to JSON.
     """
 
@@ -40,13 +40,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All questions that were asked of a run.
+    """All sections of the evaluation of a run.
 
     Attributes:
-        source: The collection.
+        source: Source of the images.
         dimension: d, of the codes.
         sections: By name.
-        notes: What should be known of the whole.
+        notes: Limits of the whole evaluation.
     """
 
     source: str

@@ -1,4 +1,4 @@
-"""The questions that a run is asked, each answered beside its opponents."""
+"""The sections of an evaluation, each with its baselines."""
 
 import warnings
 from collections.abc import Callable
@@ -10,22 +10,21 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density, StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.evaluation_set import Material
+from latent_atlas.evaluation.evaluation_set import EvaluationSet
 from latent_atlas.evaluation.frechet_kernel import collection_numbers
-from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
-from latent_atlas.evaluation.paths import JOURNEYS, Judge, plan_rows, travel_table
+from latent_atlas.evaluation.memorisation import nearest_pairs, sample_and_compare
+from latent_atlas.evaluation.paths import COMPARED, EvaluationModel, plan_rows, travel_table
 from latent_atlas.evaluation.reconstruction import feature_distance
 from latent_atlas.evaluation.result import Section
 from latent_atlas.evaluation.uncertainty import Number, mean_of
-from latent_atlas.sampling.registry import BASELINES
 from latent_atlas.shapes import Images
 
-__all__ = ["QUESTIONS"]
+__all__ = ["SECTIONS"]
 
 SAMPLERS = {"the map": "auto", "Gaussian mixture": "mixture", "prior": "prior"}
 PLANNERS = ("linear", "slerp", "walk, arriving", "geodesic")
 TOLD = (
-    "off_population mixture",
+    "off_manifold mixture",
     "off_manifold",
     "frechet",
     "precision",
@@ -38,8 +37,8 @@ FRAMES = 9
 SHOWN = 16  # images of each row in a picture
 
 
-def reconstruction(given: Material) -> Section:
-    """Model against principal components, as many as a code has numbers."""
+def reconstruction(given: EvaluationSet) -> Section:
+    """The model against as many principal components as a code has coordinates."""
     images = given.reference.float() / 255
     dimension = min(given.atlas.map.dimension, len(given.learned), images[0].numel())
     rebuilt = {
@@ -52,13 +51,14 @@ def reconstruction(given: Material) -> Section:
         rows[row] = {
             "mse": mean_of(errors),
             "psnr": Number(-10 * float(np.log10(max(errors.mean(), 1e-12)))),
-            "feature_distance": feature_distance(given.reference_features, given.seen(others)),
+            "feature_distance": feature_distance(given.reference_features, given.features(others)),
         }
     return Section(
         "How much of an image is lost in its code?",
-        "Held-out images and what is decoded from the means of their codes; principal components of images that the "
-        "model learned from show what a linear code of the same size keeps. The feature distance is 0 where "
-        "nothing changes, and 1 where a reconstruction is as unlike its image as another image is.",
+        "Held-out images and their reconstructions from the means of their codes. Principal "
+        "components of the training images are the linear code of the same size. The feature "
+        "distance is 0 for perfect reconstructions, and 1 if reconstructions are as far from their "
+        "images as other images are.",
         rows,
         f"{given.n} held-out images",
         given.seed,
@@ -67,8 +67,8 @@ def reconstruction(given: Material) -> Section:
     )
 
 
-def sampling(given: Material) -> Section:
-    """Draws of the map against those that need none, and against what no draws can beat."""
+def sampling(given: EvaluationSet) -> Section:
+    """Samples of the map against baselines, and against real images as an upper bound."""
     generator = given.generator(1)
     collections: dict[str, Images] = {
         "other real images": given.others.float() / 255,
@@ -78,15 +78,17 @@ def sampling(given: Material) -> Section:
     }
     drawn, notes = _draws(given)
     rows = {
-        row: collection_numbers(given.seen(images), given.reference_features, generator=generator)
+        row: collection_numbers(
+            given.features(images), given.reference_features, generator=generator
+        )
         for row, images in (collections | drawn).items()
     }
     return Section(
         "Do new images look like real ones, and are all kinds there?",
-        "Draws, decoded, against held-out images. Real images of the other half show what a perfect model would "
-        "score at this sample size, their reconstructions what perfect codes would with this decoder. Distances are "
-        "the smaller the better; precision and density fall where images look unreal, recall and coverage where kinds "
-        "are missing.",
+        "Decoded samples against held-out images. Real images of the other half are what a perfect "
+        "model reaches at this sample size, their reconstructions what perfect codes reach with "
+        "this decoder. Smaller distances are better; precision and density fall if images look "
+        "unreal, recall and coverage if kinds of images are missing.",
         rows,
         f"{given.n} images of each row against {given.n} held-out images",
         given.seed,
@@ -96,7 +98,7 @@ def sampling(given: Material) -> Section:
     )
 
 
-def density(given: Material) -> Section:
+def density(given: EvaluationSet) -> Section:
     """Log-density of held-out codes under the map, a mixture and the prior."""
     generator = given.generator(2, on=given.atlas.device)
     held_out = torch.cat([given.reference, given.others])
@@ -114,21 +116,23 @@ def density(given: Material) -> Section:
             else:
                 notes.append(f"{row}: its boundary has no log-density for real codes")
     return Section(
-        "Does the map know where codes are?",
-        "Mean log-density of codes of held-out images, in nats: the higher the better, if the density is normalised, "
-        "which the next table says of the map. The mixture has learned from the same codes as the map.",
+        "How likely are held-out codes under the map?",
+        "Mean log-density of codes of held-out images, in nats: higher is better if the density is "
+        "normalised; the next table has the normalising constant. The mixture is fitted to the "
+        "same codes as the map.",
         rows,
         f"{len(held_out)} codes of held-out images, one each",
         given.seed,
         notes=(
             *notes,
-            "held-out codes also chose when D_z stopped learning, which favours the map a little",
+            "the held-out codes also decided when D_z stopped training, which favours the map a "
+            "little",
         ),
     )
 
 
-def calibration(given: Material) -> Section:
-    """What the map measured of itself when it was made."""
+def calibration(given: EvaluationSet) -> Section:
+    """The calibration of the map, measured when it was fitted."""
     measured = given.atlas.map.calibration.numbers()
     errors = {name: measured.get(f"{name}_error") for name in measured}
     numbers = {
@@ -136,58 +140,58 @@ def calibration(given: Material) -> Section:
         if not name.endswith("_error") and name != "samples"
     }  # fmt: skip
     return Section(
-        "Are the map's log-densities honest?",
-        "A normalised density has a normaliser of 1, and a logit of the right size a scale of 1 and a shift of 0. "
-        + _sentence(given.atlas.map.calibration.verdict()),
+        "Is the map calibrated?",
+        "A normalised density has a normalising constant of 1, and a calibrated logit a scale of 1 "
+        "and a shift of 0. " + _sentence(given.atlas.map.calibration.verdict()),
         {"the map": numbers},
-        f"{measured['samples']:.0f} real and as many fake codes, drawn when the map was made",
+        f"{measured['samples']:.0f} real and as many fake codes, sampled when the map was fitted",
         given.seed,
     )
 
 
-def travel(given: Material) -> Section:
-    """Planners between held-out images, judged by a mixture and by features of the frames."""
+def travel(given: EvaluationSet) -> Section:
+    """Planners between held-out images, evaluated with a mixture and with features of frames."""
     atlas, pairs = given.atlas, max(8, given.n // 8)
     generator = given.generator(3, on=atlas.device)
     start, end = (given.codes(images).means for images in (given.reference, given.others))
-    judge = Judge.on(given.mixture, torch.cat([start, end]))
-    rows = {row: atlas.planner(JOURNEYS[row]) for row in PLANNERS}
+    model = EvaluationModel.on(given.mixture, torch.cat([start, end]))
+    rows = {row: atlas.planner(COMPARED[row]) for row in PLANNERS}
     paths = plan_rows(
         atlas.map, start[:pairs], end[:pairs], rows, frames=FRAMES, generator=generator
     )
     table = travel_table(
         paths,
-        judges={"mixture": judge},
+        evaluation_models={"mixture": model},
         decode=atlas.decode,
-        features=given.seen,
-        reconstructions=given.seen(torch.cat([atlas.decode(start), atlas.decode(end)])),
+        features=given.features,
+        reconstructions=given.features(torch.cat([atlas.decode(start), atlas.decode(end)])),
     )
-    judged = {}
+    tables = {}
     for row, path in paths.items():
         means = {
             name: mean_of(values.double().cpu().numpy())
             for name, values in path.metrics.as_dict().items()
         }
-        means["off_population mixture"] = mean_of(judge.off_population(path.points).cpu().numpy())
-        judged[row] = {name: means.get(name, Number(table[row][name])) for name in TOLD}
+        means["off_manifold mixture"] = mean_of(model.off_manifold(path.points).cpu().numpy())
+        tables[row] = {name: means.get(name, Number(table[row][name])) for name in TOLD}
     return Section(
-        "Do journeys stay where images are?",
-        "The same journeys by each planner. A Gaussian mixture of the codes, which planned nothing, says which frames "
-        "are off the population, where real codes are in 5 % of all cases; the Fréchet distance, precision and recall "
-        "compare all frames with reconstructions of held-out images.",
-        judged,
-        f"{len(start[:pairs])} journeys of {FRAMES} frames between held-out images",
+        "Do paths stay on the data distribution?",
+        "The same paths by each planner. The share of frames off-manifold is by a Gaussian mixture "
+        "of the codes, which no planner used; for real codes it is 5 %. The Fréchet distance, "
+        "precision and recall compare all frames with reconstructions of held-out images.",
+        tables,
+        f"{len(start[:pairs])} paths of {FRAMES} frames between held-out images",
         given.seed,
         given.extractor.name,
     )
 
 
-def geometry(given: Material) -> Section:
-    """Dense, continuous, locally Euclidean: as the run measures it, with what would be good."""
+def geometry(given: EvaluationSet) -> Section:
+    """The geometry of the latent space, with the good values."""
     found = given.atlas.geometry(generator=given.generator(4, on=given.atlas.device))
     return Section(
-        "Is the space easy to handle?",
-        "Dense, continuous and locally Euclidean, as held-out codes show; what would be good of each stands below.",
+        "Is the latent space dense, smooth and locally Euclidean?",
+        "Measured on held-out codes; the good value of each number is below.",
         {"the model": {name: Number(float(one.value)) for name, one in found.numbers().items()}},
         f"{found.pearson.samples} {found.pearson.of}",
         given.seed,
@@ -198,14 +202,14 @@ def geometry(given: Material) -> Section:
     )
 
 
-def copies(given: Material) -> Section:
-    """Whether samples are training images."""
+def copies(given: EvaluationSet) -> Section:
+    """Whether samples copy training images."""
     generator = given.generator(5, on=given.atlas.device)
     found, samples = sample_and_compare(given.atlas, given.learned, given.n, generator=generator)
     return Section(
-        "Are new images copies of training images?",
-        "Distances of pixels to the nearest training image, of samples and of reconstructions of held-out images; "
-        f"{found.verdict()}.",
+        "Are samples copies of training images?",
+        "Pixel distances to the nearest training image, of samples and of reconstructed held-out "
+        f"images; {found.verdict()}.",
         {"the map": {name: Number(float(value)) for name, value in found.numbers().items()}},
         f"{given.n} samples against {len(given.learned)} training images",
         given.seed,
@@ -214,7 +218,7 @@ def copies(given: Material) -> Section:
     )
 
 
-QUESTIONS: dict[str, Callable[[Material], Section]] = {
+SECTIONS: dict[str, Callable[[EvaluationSet], Section]] = {
     "reconstruction": reconstruction,
     "sampling": sampling,
     "density": density,
@@ -223,11 +227,11 @@ QUESTIONS: dict[str, Callable[[Material], Section]] = {
     "geometry": geometry,
     "copies": copies,
 }
-"""Every question by the name of its section, in the page's order."""
+"""The function of each section by its name, in the order of the page."""
 
 
-def _by_components(given: Material, dimension: int) -> Images:
-    """The reference, rebuilt from principal components of images learned from."""
+def _by_components(given: EvaluationSet, dimension: int) -> Images:
+    """The reference images, reconstructed from principal components of the training images."""
     seed = int(torch.randint(2**31, (), generator=given.generator(0)))
     learned, images = (
         part.flatten(1).numpy() / np.float32(255) for part in (given.learned, given.reference)
@@ -237,26 +241,28 @@ def _by_components(given: Material, dimension: int) -> Images:
     return torch.from_numpy(rebuilt).float().clamp(0, 1).reshape(given.reference.shape)
 
 
-def _draws(given: Material) -> tuple[dict[str, Images], list[str]]:
-    """Decoded draws of each sampler, and why some are missing or doubtful."""
+def _draws(given: EvaluationSet) -> tuple[dict[str, Images], list[str]]:
+    """Decoded samples of each sampler, and warnings on samples that are missing or biased."""
     generator = given.generator(1, on=given.atlas.device)
     drawn, notes = {}, []
     for row, sampler in SAMPLERS.items():
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # they are in the draws' notes
+                warnings.simplefilter("ignore", UserWarning)  # the samples have them
                 draws = given.atlas.sample_codes(given.n, sampler, generator=generator)
         except UserError as refusal:
             notes.append(f"{row}: {refusal}")
             continue
         drawn[row] = given.atlas.decode(draws.points).cpu()
-        notes += [] if sampler in BASELINES else [f"{row}: {note}" for note in draws.notes]
+        notes += [f"{row}: {warning}" for warning in draws.warnings]
     return drawn, notes
 
 
 def _first(rows: dict[str, Tensor]) -> dict[str, Images]:
+    """The first images of each row, for the picture."""
     return {row: images[:SHOWN] for row, images in rows.items()}
 
 
 def _sentence(words: str) -> str:
+    """With a capital and a full stop."""
     return words[:1].upper() + words[1:] + "."

@@ -1,4 +1,4 @@
-"""Numbers with their error bars."""
+"""Numbers with standard errors."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,11 +17,11 @@ Statistic = Callable[[Float[np.ndarray, "n f"], Float[np.ndarray, "m f"]], Mappi
 
 @dataclass(frozen=True)
 class Number:
-    """A value and how sure it is.
+    """A value with its standard error.
 
     Attributes:
         value: The number.
-        error: Its standard error; None where it has none, or where it is not known.
+        error: Its standard error; None if it is exact or not known.
     """
 
     value: float
@@ -65,21 +65,21 @@ def half_sampled(
     rounds: int = 20,
     generator: torch.Generator,
 ) -> dict[str, Number]:
-    """Numbers that compare two collections, with standard errors by random halves of both.
+    """Statistics of two sets, with standard errors by random halves of both.
 
-    Of a mean of n values, that of n/2 of them drawn without replacement deviates from it with variance σ²/n: just as
-    the mean of all deviates from the truth. So does any statistic that behaves as a mean where n is large, be it smooth
-    or not. A bootstrap would draw some images twice, and an image that is there twice is its own nearest neighbour.
-    Where both collections are one distribution the errors come out too large rather than too small.
+    The mean of n/2 of n values drawn without replacement differs from the mean of all with variance
+    σ²/n, as that mean differs from the expectation. So does any statistic that behaves as a mean
+    for large n. A bootstrap would draw some images twice, and such an image is its own nearest
+    neighbour. If both sets are of one distribution, the errors are too large rather than too small.
 
     References:
         A General Theory for Jackknife Variance Estimation, Shao and Wu 1989.
 
     Arguments:
-        statistic: Two collections, n and m or half as many rows each, to numbers by name.
-        a, b: The collections.
-        rounds: How many pairs of halves.
-        generator: Of the halves, on the CPU.
+        statistic: Two sets, of n and m or half as many rows, to numbers by name.
+        a, b: The sets.
+        rounds: Number of pairs of halves.
+        generator: Source of the halves, on the CPU.
     """
 
     def half(rows: Float[np.ndarray, "_ f"]) -> np.ndarray:

@@ -57,7 +57,7 @@ _MEANINGS = {
     "coverage": Meaning("coverage", "share"),
     "feature_distance": Meaning("feature distance", "", "0 unchanged, 1 another image"),
     "feature_jump": Meaning("largest jump in features between two frames"),
-    "off_population mixture": Meaning(
+    "off_manifold mixture": Meaning(
         "frames off the population, by a mixture", "share", "real codes have 5 %"
     ),
     "log_prob": Meaning("mean log-density of held-out codes", "nats"),

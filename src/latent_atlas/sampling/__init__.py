@@ -1,27 +1,31 @@
-"""Draws from any density: `draw(density, n, sampler=...)` returns `Samples`; `log_normalising_constant` integrates one."""
+"""Sampling: `draw(density, n, sampler)`, and the normalising constant of an energy."""
 
 from latent_atlas.sampling.ais import NormalisingConstant, log_normalising_constant
+from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples
+from latent_atlas.sampling.baselines import Flow, Mixture, Prior
 from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
-from latent_atlas.sampling.registry import (
-    BASELINES,
-    CHAINS,
-    SAMPLERS,
-    Samples,
-    chosen,
-    draw,
-    options_of,
-)
+from latent_atlas.sampling.diffusion import Diffusion
+from latent_atlas.sampling.importance import Importance, Rejection
+from latent_atlas.sampling.mcmc import HMC, MALA, ULA
+from latent_atlas.sampling.registry import SAMPLERS, draw
 
 __all__ = [
-    "BASELINES",
-    "CHAINS",
+    "HMC",
+    "MALA",
     "SAMPLERS",
+    "ULA",
+    "Diffusion",
+    "Flow",
+    "Importance",
+    "Mixture",
     "NormalisingConstant",
+    "Prior",
+    "Rejection",
+    "Sampler",
+    "SamplerInfo",
     "Samples",
     "bulk_ess",
-    "chosen",
     "draw",
     "log_normalising_constant",
-    "options_of",
     "split_r_hat",
 ]

@@ -1,10 +1,10 @@
-r"""Have chains mixed, and how many independent draws are they worth: R-hat and effective sample size.
+r"""Convergence of Markov chains: R-hat and effective sample size, both rank-normalised.
 
-Both are of ranks: a draw's rank among all is turned into a standard normal value, so that tails do not decide.
+A sample's rank among all is mapped to a standard normal value, so that heavy tails do not matter.
 
 References:
-    Rank-Normalization, Folding, and Localization: An Improved R-hat for Assessing Convergence of MCMC, Vehtari et al.
-    2021.
+    Rank-Normalization, Folding, and Localization: An Improved R-hat for Assessing Convergence of
+    MCMC, Vehtari et al. 2021.
 """
 
 import math
@@ -18,29 +18,27 @@ from latent_atlas.errors import UserError
 __all__ = ["bulk_ess", "split_r_hat"]
 
 Chains = Float[Tensor, "steps chains d"]
-Halves = Float[
-    Tensor, "half twice d"
-]  # the first and the second half of each chain, as chains of their own
+Halves = Float[Tensor, "half twice d"]  # each half of each chain, as a chain of its own
 PerCoordinate = Float[Tensor, " d"]
 FEWEST = 4  # steps of each half of a chain
 
 
 def split_r_hat(trace: Chains) -> PerCoordinate:
-    r"""R-hat of each coordinate, near 1 where every half of every chain has the same law, shape (d,).
+    r"""R-hat of each coordinate, shape (d,); 1 if all halves of all chains have one distribution.
 
     With W the mean variance within halves of N steps and B / N the variance of their means,
 
         R-hat = sqrt(((N - 1) / N W + B / N) / W).
 
     Arguments:
-        trace: What chains said step by step, shape (steps, chains, d); 8 steps or more.
+        trace: States of the chains, shape (steps, chains, d); 8 steps or more.
 
     Raises:
         UserError: there are fewer steps.
 
     Examples:
-        >>> still = torch.arange(3.0)[None, :, None] + 0.1 * torch.rand(20, 3, 1)
-        >>> bool(split_r_hat(still) > 2)  # three chains in three places
+        >>> apart = torch.arange(3.0)[None, :, None] + 0.1 * torch.rand(20, 3, 1)
+        >>> bool(split_r_hat(apart) > 2)  # three chains in three places
         True
     """
     within, between, n = _variances(_normal_scores(_halved(trace)))
@@ -48,12 +46,13 @@ def split_r_hat(trace: Chains) -> PerCoordinate:
 
 
 def bulk_ess(trace: Chains) -> PerCoordinate:
-    r"""Effective sample size of each coordinate: how many independent draws all steps of all chains are worth.
+    r"""Effective sample size of each coordinate, shape (d,), of all steps of all chains together.
 
         ESS = S / (1 + 2 Σ_t ρ_t),    ρ_t = 1 - (W - C_t) / var⁺,
 
-    with S draws, C_t the mean autocovariance of the chains at lag t, and var⁺ the variance of which R-hat is the ratio
-    to W. The sum is over pairs of lags (2k, 2k + 1) while their ρ add up to more than 0, kept from growing.
+    with S states, C_t the mean autocovariance of the chains at lag t, and var⁺ the numerator under
+    R-hat's root. The sum runs over pairs of lags (2k, 2k + 1) while their sum is positive, and
+    these sums are made non-increasing.
 
     References:
         Practical Markov Chain Monte Carlo, Geyer 1992, for the sum.
@@ -62,7 +61,7 @@ def bulk_ess(trace: Chains) -> PerCoordinate:
         trace: As for `split_r_hat`.
 
     Returns:
-        Shape (d,); at most S log10 S where neighbouring steps are opposed.
+        Shape (d,), at most S log10 S, which antithetic chains reach.
     """
     scores = _normal_scores(_halved(trace))
     within, between, n = _variances(scores)
@@ -79,19 +78,21 @@ def bulk_ess(trace: Chains) -> PerCoordinate:
 
 
 def _halved(trace: Chains) -> Halves:
-    """Each chain as two: a chain that drifts then differs from itself.
+    """Each chain as two chains, so that a drift shows as a difference.
 
     Raises:
         UserError: there are too few steps.
     """
     half = len(trace) // 2
     if half < FEWEST:
-        raise UserError(f"{len(trace)} steps of a chain show nothing; keep {2 * FEWEST} or more")
+        raise UserError(
+            f"{len(trace)} states of each chain are too few for R-hat; keep {2 * FEWEST} or more"
+        )
     return torch.cat([trace[:half], trace[-half:]], dim=1)
 
 
 def _normal_scores(halves: Halves) -> Halves:
-    """Φ⁻¹((rank - 3/8) / (S + 1/4)) of each value among all S of its coordinate; equal values share their mean rank."""
+    """Φ⁻¹((rank - 3/8) / (S + 1/4)), ranks among the S values of a coordinate; ties share one."""
     flat = halves.flatten(0, 1).cpu().double()
     ranks = torch.empty_like(flat)
     for i, column in enumerate(flat.T):
@@ -102,13 +103,13 @@ def _normal_scores(halves: Halves) -> Halves:
 
 
 def _variances(halves: Halves) -> tuple[PerCoordinate, PerCoordinate, int]:
-    """W, B / N and N of chains; a coordinate that nowhere varies has W = 1e-300."""
+    """W, B / N and N; a constant coordinate has W = 1e-300."""
     within = halves.var(dim=0).mean(dim=0).clamp_min(1e-300)
     return within, halves.mean(dim=0).var(dim=0), len(halves)
 
 
 def _autocovariances(halves: Halves) -> Halves:
-    """Σ_i (x_i - m)(x_{i+t} - m) / N for every lag t from 0 to N - 1, by Fourier transform, shape (N, chains, d)."""
+    """Σ_i (x_i - m)(x_{i+t} - m) / N for lags t of 0 to N - 1, by FFT, shape (N, chains, d)."""
     n = len(halves)
     spectrum = torch.fft.rfft(halves - halves.mean(dim=0), n=2 * n, dim=0)
     return torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n] / n

@@ -1,13 +1,14 @@
-r"""Weights that bring draws to what is known of real codes as a whole, and otherwise leave them as they are.
+r"""Weights under which samples have the mean, covariance and region shares of real codes.
 
-A learned density tells one code from another, and its score leads to where codes are; how much lies here and how much
-there it knows less well, since between separate regions no score says it. Real codes do: by their mean, their
-covariance, and the share of them in each of K cells about their k-means. Of all reweighted draws that have these
-statistics φ, those of least divergence from the draws have the weights
+The score of a learned density leads to where codes are, but it does not determine how much
+probability separate regions have. Real codes do, by statistics φ: their mean, their covariance,
+and their shares in K cells around k-means. Of all reweighted samples that have these statistics,
+those of the least Kullback-Leibler divergence from the samples have the weights
 
-    w_i ∝ exp(a · φ(z_i)),    φ(z) = (z, z zᵀ, 1[z in cell k]),    a = argmin log Σ_i exp(a · (φ(z_i) - E φ)),
+    w_i ∝ exp(a · φ(z_i)),    φ(z) = (z, z zᵀ, 1[z in cell k]),
+    a = argmin log Σ_i exp(a · (φ(z_i) - E φ)),
 
-an exponential tilt, which is the maximum-likelihood fit of such a tilt of the density to the codes.
+an exponential tilt: the maximum-likelihood fit of such a tilt of the density to the codes.
 
 References:
     Entropy Balancing for Causal Effects, Hainmueller 2012.
@@ -22,10 +23,10 @@ from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Codes", "cells_for", "enough", "matching"]
 
-NEWTON, SHORTEST = 30, 1e-3  # steps, and the share of one that is taken if nothing longer helps
-EXACT = 1e-6  # of a statistic of standardised codes
-DRAWS_PER_STATISTIC = 8  # fewer, and the weights would follow the draws' own chance
-CODES_PER_CELL = 400  # so that the share of a cell is known to 5 % of itself
+NEWTON, SHORTEST = 30, 1e-3  # Newton steps; the smallest fraction of one in the line search
+EXACT = 1e-6  # largest difference of a statistic of standardised codes
+SAMPLES_PER_STATISTIC = 8  # with fewer, the weights would fit the samples' noise
+CODES_PER_CELL = 400  # so that the relative error of the share of a cell is 5 %
 MOST_CELLS = 100
 
 Codes = Float[Tensor, "m d"]
@@ -33,50 +34,48 @@ Statistics = Float[Tensor, "n p"]
 
 
 def cells_for(m: int) -> int:
-    """K, as many cells as m codes can tell the shares of, 1 to 100."""
+    """K, the number of cells whose shares m codes can estimate, 1 to 100."""
     return min(max(m // CODES_PER_CELL, 1), MOST_CELLS)
 
 
 def enough(n: int, codes: Codes) -> bool:
-    """Whether n draws tell the statistics of codes from chance: 8 or more for each of d + d (d + 1) / 2 + K - 1."""
+    """Whether n samples suffice: 8 or more for each of the d + d (d + 1) / 2 + K - 1 statistics."""
     m, d = codes.shape
-    return n >= DRAWS_PER_STATISTIC * (d + d * (d + 1) // 2 + cells_for(m) - 1)
+    return n >= SAMPLES_PER_STATISTIC * (d + d * (d + 1) // 2 + cells_for(m) - 1)
 
 
 @torch.no_grad()
 def matching(
     points: Latents, codes: Codes, *, cells: int | None = None, generator: torch.Generator
 ) -> Values | None:
-    """Log-weights of draws, shape (n,), under which they have the mean, covariance and cell shares of the codes.
+    """Log-weights, shape (n,), that give samples the mean, covariance and cell shares of codes.
 
     Arguments:
-        points: Draws, shape (n, d); see `enough`.
-        codes: Real ones, shape (m, d).
-        cells: K, 1 to m; None is `cells_for`.
-        generator: Source of where k-means starts.
+        points: Samples, shape (n, d); see `enough`.
+        codes: Real codes, shape (m, d).
+        cells: K, 1 to m; None is `cells_for(m)`.
+        generator: Source of the initial centres of k-means.
 
     Returns:
-        The log-weights up to a constant, on the draws' device; or None where no weights do it, as where some moment of
-        the codes is beyond that of every draw.
+        The log-weights up to a constant, on the samples' device; None if no weights exist, for
+        instance because the mean of the codes lies outside all samples.
 
     Examples:
         >>> generator = torch.Generator().manual_seed(0)
-        >>> draws, codes = (torch.randn(4_000, 2, generator=generator) + shift for shift in (0.0, 0.3))
-        >>> shares = matching(draws, codes, cells=4, generator=generator).softmax(0)
-        >>> bool(((shares @ draws - codes.mean(dim=0)).abs() < 1e-4).all())
+        >>> points = torch.randn(4_000, 2, generator=generator)
+        >>> codes = torch.randn(4_000, 2, generator=generator) + 0.3
+        >>> shares = matching(points, codes, cells=4, generator=generator).softmax(0)
+        >>> bool(((shares @ points - codes.mean(dim=0)).abs() < 1e-4).all())
         True
     """
-    draws, real = (
-        z.cpu().double() for z in (points, codes)
-    )  # not every device has double precision
+    # On the CPU, since not every device has double precision.
+    samples, real = (z.cpu().double() for z in (points, codes))
     scale, mean = torch.std_mean(real, dim=0)
-    draws, real = ((z - mean) / scale.clamp_min(1e-12) for z in (draws, real))
+    samples, real = ((z - mean) / scale.clamp_min(1e-12) for z in (samples, real))
     centres = _centres(real, cells or cells_for(len(codes)), generator)
-    centres = centres[
-        _nearest(draws, centres).unique()
-    ]  # a cell without draws has no weights to give
-    seen, wanted = (_statistics(z, centres) for z in (draws, real))
-    away = seen - wanted.mean(dim=0)
+    centres = centres[_nearest(samples, centres).unique()]  # an empty cell has no weights to give
+    have, wanted = (_statistics(z, centres) for z in (samples, real))
+    away = have - wanted.mean(dim=0)
     tilt = away.new_zeros(away.shape[1])
     for _ in range(NEWTON):
         shares = (away @ tilt).softmax(dim=0)
@@ -93,9 +92,7 @@ def matching(
 
 def _centres(standard: Codes, cells: int, generator: torch.Generator) -> Tensor:
     """Centres of the cells, shape (K, d), by k-means on standardised codes."""
-    from sklearn.cluster import (
-        MiniBatchKMeans,  # here, because loading it takes a second that others save
-    )
+    from sklearn.cluster import MiniBatchKMeans  # imported here, since loading it takes a second
 
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     means = MiniBatchKMeans(cells, random_state=seed).fit(standard.numpy())
@@ -103,11 +100,10 @@ def _centres(standard: Codes, cells: int, generator: torch.Generator) -> Tensor:
 
 
 def _statistics(standard: Latents, centres: Tensor) -> Statistics:
-    """φ(z): coordinates, their products, each once, and all cells but the first, shape (n, p)."""
+    """φ(z), shape (n, p): coordinates, products of two, and all cells but the first."""
     i, j = torch.triu_indices(standard.shape[1], standard.shape[1])
-    cells = F.one_hot(_nearest(standard, centres), len(centres))[
-        :, 1:
-    ]  # the first has what the others leave
+    # The share of the first cell follows from the others.
+    cells = F.one_hot(_nearest(standard, centres), len(centres))[:, 1:]
     return torch.cat([standard, standard[:, i] * standard[:, j], cells.to(standard)], dim=1)
 
 
@@ -117,7 +113,7 @@ def _nearest(standard: Latents, centres: Tensor) -> Tensor:
 
 
 def _lower(away: Statistics, tilt: Tensor, direction: Tensor) -> Tensor:
-    """Newton's step, halved until log Σ exp(a · (φ - E φ)) falls."""
+    """A Newton step, halved until log Σ exp(a · (φ - E φ)) decreases."""
     before, share = (away @ tilt).logsumexp(dim=0), 1.0
     while share > SHORTEST and (away @ (tilt - share * direction)).logsumexp(dim=0) >= before:
         share /= 2

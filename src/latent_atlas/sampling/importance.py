@@ -1,112 +1,137 @@
-"""Draws by weighing or refusing proposals from what is known: importance resampling and rejection."""
+"""Importance resampling and rejection sampling, with proposals from a known distribution."""
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from latent_atlas.density.base import gradient
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.ais import effective_sample_size
-from latent_atlas.sampling.target import Samples, Target
+from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least
+from latent_atlas.sampling.target import Target
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["importance", "rejection", "resampled"]
+__all__ = ["Importance", "Rejection", "resampled"]
 
-PILOT = 16_384  # proposals by which rejection finds its bound and its cost
-BATCH = 65_536  # proposals tried at a time
-CLIMBERS, CLIMB = 64, 100  # proposals from which the highest weight is sought, and steps of each
-MARGIN = 0.01  # nats above what they find
-OTHERS = "choose importance, annealed, mala or hmc"
+PILOT = 16_384  # proposals that estimate the bound and the cost of rejection sampling
+BATCH = 65_536  # proposals per round
+CLIMBERS, CLIMB = 64, 100  # gradient ascents that search for the highest weight; steps of each
+MARGIN = 0.01  # nats added to the highest weight found
+OTHERS = "choose importance, diffusion, mala or hmc"
 
 
-def importance(
-    target: Target, n: int, *, proposals: int = 50, generator: torch.Generator
-) -> Samples:
-    """Keep n of many proposals, each with probability in proportion to target / proposal.
+@dataclass(frozen=True)
+class Importance(Sampler):
+    """Sampling-importance resampling: keep n of many proposals, by the weights target / proposal.
+
+    Exact as the number of proposals grows. Samples repeat where the effective sample size of the
+    proposals is below n; a warning says so.
 
     References:
         Using the SIR algorithm to simulate posterior distributions, Rubin 1988.
 
-    Arguments:
-        target: What is drawn from; it knows what to propose from.
-        n: How many draws.
-        proposals: For each draw, 1 or more.
-        generator: Source of all randomness.
-
-    Returns:
-        Draws. Their info has the `effective_share` of the proposals, in (0, 1], and the `effective_samples` that they
-        are worth: where that is less than n draws repeat, and a note says so.
+    Attributes:
+        proposals: Proposals for each sample, 1 or more.
     """
-    if proposals < 1:
-        raise UserError(f"{proposals} proposals for each draw were asked for; choose 1 or more")
-    points = target.propose(proposals * n, generator=generator)
-    log_weights = target.log_ratio(points)
-    kept = resampled(log_weights, n, generator=generator)
-    effective = effective_sample_size(log_weights)
-    info = {"effective_share": effective / len(points), "effective_samples": effective}
-    notes = () if effective >= n else (_collapsed(len(points), effective, n),)
-    return Samples(points[kept], info, notes)
+
+    name: ClassVar[str] = "importance"
+    proposals: int = 50
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            UserError: there are no proposals.
+        """
+        check_least(1, proposals=self.proposals)
+
+    def draw(self, target: Target, n: int, *, generator: torch.Generator) -> Samples:
+        """Draw `n` codes; the info has the effective sample size of all proposals."""
+        points = target.propose(self.proposals * n, generator=generator)
+        log_weights = target.log_ratio(points)
+        kept = resampled(log_weights, n, generator=generator)
+        effective = effective_sample_size(log_weights)
+        info = SamplerInfo(
+            sampler=self.name,
+            effective_sample_size=effective,
+            effective_share=effective / len(points),
+        )
+        collapsed = (
+            f"the importance weights collapse: {len(points)} proposals have an effective sample "
+            f"size of {effective:.0f}, fewer than the {n} samples asked for, so samples repeat; "
+            "choose diffusion, or give more proposals"
+        )
+        return Samples(points[kept], info, () if effective >= n else (collapsed,))
 
 
-def rejection(
-    target: Target,
-    n: int,
-    *,
-    bound: float | None = None,
-    most: int = 20_000_000,
-    generator: torch.Generator,
-) -> Samples:
-    """Accept each proposal with probability w(z) / M, where w = target / proposal and M bounds it.
+@dataclass(frozen=True)
+class Rejection(Sampler):
+    """Rejection sampling: accept a proposal with probability w(z) / M, w = target / proposal ≤ M.
 
-    Exact where M does. Without a bound, M is the highest w that climbing from the best of some proposals finds; should
-    a higher one be met all the same, what was accepted before is kept with probability M_old / M_new, and M is raised.
-    It costs M / E w proposals for each draw, which grows exponentially with the divergence in nats; so the cost is
-    estimated first, and refused if it is too high.
+    Exact where M is a bound. Without one, M is the highest w that gradient ascent from the best of
+    some proposals finds. If a higher w is met later, the samples accepted before are kept with
+    probability M_old / M_new and M is raised. The cost is M / E w proposals for each sample, which
+    grows exponentially with the divergence in nats, so it is estimated first.
 
     References:
         Empirical supremum rejection sampling, Caffo, Booth and Davis 2002.
 
-    Arguments:
-        target: What is drawn from; it knows what to propose from.
-        n: How many draws.
-        bound: log M in nats, if it is known: of a map, its highest logit.
-        most: Proposals that may be spent.
-        generator: Source of all randomness.
-
-    Returns:
-        Draws. Their info has the `proposals` made, their `acceptance` and the `log_bound`; a note says if it was
-        exceeded.
-
-    Raises:
-        UserError: it would take, or took, too many proposals.
+    Attributes:
+        bound: log M in nats, such as the highest logit of a map; None estimates it.
+        most: Largest number of proposals to draw before giving up, 1 or more.
     """
-    pilot = target.propose(PILOT, generator=generator)
-    log_weights = target.log_ratio(pilot)
-    log_bound = _highest(target, pilot, log_weights) if bound is None else bound
-    _check_cost(log_weights, log_bound, n, most)
-    kept, made, exceeded = pilot[:0], 0, 0
-    while len(kept) < n:
-        if made >= most:
-            raise UserError(
-                f"{made} proposals gave {len(kept)} of {n} draws, at a bound of {log_bound:.1f} nats; {OTHERS}"
-            )
-        points = target.propose(BATCH, generator=generator)
-        log_weights = target.log_ratio(points)
-        made += len(points)
-        excess = log_weights.max().item() - log_bound
-        if excess > 0:
-            exceeded += 1
-            kept = kept[_coins(kept[:, 0], generator) < math.exp(-excess)]
-            log_bound += excess
-        kept = torch.cat(
-            [kept, points[_coins(log_weights, generator).log() < log_weights - log_bound]]
+
+    name: ClassVar[str] = "rejection"
+    bound: float | None = None
+    most: int = 20_000_000
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            UserError: no proposals are allowed.
+        """
+        check_least(1, most=self.most)
+
+    def draw(self, target: Target, n: int, *, generator: torch.Generator) -> Samples:
+        """Draw `n` codes; the info has the number of proposals, their acceptance and log M.
+
+        Raises:
+            UserError: it would take, or took, more proposals than `most`.
+        """
+        pilot = target.propose(PILOT, generator=generator)
+        log_weights = target.log_ratio(pilot)
+        log_bound = (
+            _highest(target, pilot, log_weights) if self.bound is None else float(self.bound)
         )
-    info = {"proposals": float(made), "acceptance": len(kept) / made, "log_bound": log_bound}
-    return Samples(kept[:n], info, (_exceeded(exceeded, log_bound),) if exceeded else ())
+        _check_cost(log_weights, log_bound, n, self.most)
+        kept, made, exceeded = pilot[:0], 0, 0
+        while len(kept) < n:
+            if made >= self.most:
+                raise UserError(
+                    f"{made} proposals gave {len(kept)} of {n} samples at a bound of "
+                    f"{log_bound:.1f} nats; {OTHERS}"
+                )
+            points = target.propose(BATCH, generator=generator)
+            log_weights = target.log_ratio(points)
+            made += len(points)
+            excess = log_weights.max().item() - log_bound
+            if excess > 0:
+                exceeded += 1
+                kept = kept[_uniform(kept[:, 0], generator) < math.exp(-excess)]
+                log_bound += excess
+            accepted = _uniform(log_weights, generator).log() < log_weights - log_bound
+            kept = torch.cat([kept, points[accepted]])
+        info = SamplerInfo(
+            sampler=self.name, acceptance=len(kept) / made, proposals=made, log_bound=log_bound
+        )
+        return Samples(kept[:n], info, (_exceeded(exceeded, log_bound),) if exceeded else ())
 
 
 def resampled(log_weights: Values, n: int, *, generator: torch.Generator) -> torch.Tensor:
-    """Systematic resampling: n indices, index i drawn n · w_i / Σ w times give or take one, in random order.
+    """Systematic resampling: n indices in random order, index i about n · w_i / Σ w times.
 
     References:
         Comparison of Resampling Schemes for Particle Filtering, Douc and Cappé 2005.
@@ -116,43 +141,36 @@ def resampled(log_weights: Values, n: int, *, generator: torch.Generator) -> tor
     """
     if log_weights.max() == -math.inf:
         raise UserError(
-            f"none of {len(log_weights)} proposals is what is asked for; ask for a class or a range that the "
-            "population has, or for a wider one"
+            f"none of {len(log_weights)} proposals meets the conditions; ask for a class or a "
+            "range that the data has, or for a wider one"
         )
-    shares = (
-        log_weights.cpu().double().softmax(dim=0)
-    )  # sums of many in single precision would lose the last ones
+    # A cumulative sum of many shares in single precision would lose the last ones.
+    shares = log_weights.cpu().double().softmax(dim=0)
     offset = torch.rand((), generator=generator, device=generator.device).item()
     ticks = (torch.arange(n, dtype=shares.dtype) + offset) / n
-    indices = (
-        torch.searchsorted(shares.cumsum(0), ticks)
-        .clamp(max=len(shares) - 1)
-        .to(log_weights.device)
-    )
-    return indices[torch.randperm(n, generator=generator, device=generator.device)]
-
-
-def _collapsed(proposals: int, effective: float, n: int) -> str:
-    """A sentence where the weights lie on too few proposals."""
-    return (
-        f"importance weights collapse: {proposals} proposals are worth {effective:.0f} draws, fewer than the {n} asked "
-        "for, so draws repeat; choose annealed, or give more proposals"
-    )
+    indices = torch.searchsorted(shares.cumsum(0), ticks).clamp(max=len(shares) - 1)
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    return indices.to(log_weights.device)[order]
 
 
 def _check_cost(pilot: Values, log_bound: float, n: int, most: int) -> None:
-    """One sentence where rejection would take too long; E w is estimated by the pilot's proposals."""
+    """Check that rejection sampling is affordable; the pilot's proposals estimate E w.
+
+    Raises:
+        UserError: it is not.
+    """
     log_mean = pilot.logsumexp(0).item() - math.log(len(pilot))
     if log_bound == -math.inf or log_bound - log_mean + math.log(n) > math.log(most):
         cost = math.exp(min(log_bound - log_mean, 700.0)) if log_bound > -math.inf else math.inf
         raise UserError(
-            f"rejection takes about {cost:.2g} proposals for each draw (the bound is {log_bound:.1f} nats), so {n} "
-            f"draws would take more than the {most} allowed; {OTHERS}"
+            f"rejection takes about {cost:.2g} proposals for each sample (the bound is "
+            f"{log_bound:.1f} nats), so {n} samples would take more than the {most} proposals "
+            f"allowed; {OTHERS}"
         )
 
 
 def _highest(target: Target, points: Latents, log_weights: Values) -> float:
-    """The highest log-weight in nats that ever shorter steps up its slope find, from the best of some proposals."""
+    """The highest log-weight in nats that gradient ascent with shrinking steps finds."""
     order = log_weights.argsort(descending=True)
     z, reach = points[order[:CLIMBERS]], 0.1 * points.std().item()
     highest = log_weights.max().item()
@@ -165,13 +183,14 @@ def _highest(target: Target, points: Latents, log_weights: Values) -> float:
 
 
 def _exceeded(times: int, log_bound: float) -> str:
-    """A sentence where a larger weight than the bound was met."""
+    """The warning that a weight exceeded the bound."""
     return (
-        f"the bound was exceeded in {times} batches and raised to {log_bound:.2f} nats, so the draws are only nearly "
-        "exact: too few lie where the ratio is highest, or it has no highest value"
+        f"the bound was exceeded in {times} batches and raised to {log_bound:.2f} nats, so the "
+        "samples are only nearly exact: too few lie where the ratio is highest, or the ratio has "
+        "no maximum"
     )
 
 
-def _coins(like: Values, generator: torch.Generator) -> Values:
-    """Uniform numbers in [0, 1), one for each."""
+def _uniform(like: Values, generator: torch.Generator) -> Values:
+    """A uniform number in [0, 1) for each element."""
     return torch.rand(len(like), generator=generator, device=generator.device)

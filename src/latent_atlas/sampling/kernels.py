@@ -1,6 +1,7 @@
-r"""Steps of Markov chains that leave a density q as it is, or nearly: ULA, MALA and HMC, many chains at a time.
+r"""Transition kernels of Markov chains: ULA, MALA and HMC, for many chains at a time.
 
-Each is `step(state) -> (state, chance)`: where the chains are then, and the probability with which each went there.
+MALA and HMC leave the density q invariant, ULA nearly so. Each is `step(state) -> (state,
+probability)`: the new state, and the acceptance probability of each chain's move.
 """
 
 from collections.abc import Callable
@@ -14,18 +15,16 @@ from latent_atlas.shapes import Latents, Mask, Values
 
 __all__ = ["MALA_ACCEPTED", "Kernel", "State", "hmc", "mala", "tuned", "ula"]
 
-MALA_ACCEPTED = (
-    0.574  # the share at which MALA moves fastest in many dimensions (Roberts and Rosenthal 1998)
-)
-GAIN, FADING = 4.0, 0.6  # of the steps by which log a follows the acceptance
+MALA_ACCEPTED = 0.574  # optimal acceptance in many dimensions (Roberts and Rosenthal 1998)
+GAIN, DECAY = 4.0, 0.6  # of the Robbins-Monro updates of log a
 
 
 @dataclass(frozen=True)
 class State:
-    """Where n chains are, and what the density says there.
+    """The positions of n chains, with log q and its gradient there.
 
     Attributes:
-        latents: Shape (n, d).
+        latents: Positions, shape (n, d).
         log_probs: log q in nats, shape (n,).
         scores: grad log q, shape (n, d).
     """
@@ -36,20 +35,20 @@ class State:
 
     @classmethod
     def at(cls, density: Density, latents: Latents) -> "State":
-        """Ask the density."""
+        """The state at these positions."""
         return cls(latents, density.log_prob(latents), density.score(latents))
 
-    def moved(self, goes: Mask, there: "State") -> "State":
-        """Those chains that go are there, the others stay."""
+    def moved(self, accepted: Mask, proposal: "State") -> "State":
+        """The proposal where it is accepted, else the state itself."""
         return State(
-            torch.where(goes[:, None], there.latents, self.latents),
-            torch.where(goes, there.log_probs, self.log_probs),
-            torch.where(goes[:, None], there.scores, self.scores),
+            torch.where(accepted[:, None], proposal.latents, self.latents),
+            torch.where(accepted, proposal.log_probs, self.log_probs),
+            torch.where(accepted[:, None], proposal.scores, self.scores),
         )
 
 
 Kernel = Callable[[State, Values], tuple[State, Values]]
-"""One step of every chain, of the size a, shape (n,): the new state, and the chance of each of getting there."""
+"""A step of every chain, of size a (n,): the new state and acceptance probabilities (n,)."""
 
 
 @torch.no_grad()
@@ -58,20 +57,22 @@ def ula(
 ) -> tuple[State, Values]:
     """One step of the unadjusted Langevin algorithm: z' = z + a grad log q(z) + sqrt(2 a) eps.
 
-    Nothing is refused, so its law is q only as a goes to 0; on N(0, s²) it is N(0, s² / (1 - a / 2 s²)).
+    No move is rejected, so the invariant distribution is q only as a goes to 0; for N(0, s²) it is
+    N(0, s² / (1 - a / 2 s²)).
 
     References:
-        Exponential convergence of Langevin distributions and their discrete approximations, Roberts and Tweedie 1996.
+        Exponential convergence of Langevin distributions and their discrete approximations, Roberts
+        and Tweedie 1996.
 
     Arguments:
         density: q, normalised or not.
-        state: Where the chains are.
+        state: State of the chains.
         step: a, shape (n,), in squared units of the codes.
         generator: Draws eps.
 
     Returns:
-        Where they are then, and the probability with which MALA would have gone there, shape (n,): how far from q
-        the steps are.
+        The new state, and the probability with which MALA would have accepted it, shape (n,), which
+        measures the bias of the steps.
     """
     return _langevin(density, state, step, generator)
 
@@ -80,94 +81,97 @@ def ula(
 def mala(
     density: Density, state: State, step: Values, *, generator: torch.Generator
 ) -> tuple[State, Values]:
-    r"""One step of the Metropolis-adjusted Langevin algorithm, which leaves q as it is.
+    r"""One step of the Metropolis-adjusted Langevin algorithm, which leaves q invariant.
 
-    Propose z' = z + a grad log q(z) + sqrt(2 a) eps and go there with probability
+    Propose z' = z + a grad log q(z) + sqrt(2 a) eps and accept it with probability
     min(1, q(z') T(z | z') / q(z) T(z' | z)), T being the density of such a proposal.
 
     References:
-        Exponential convergence of Langevin distributions and their discrete approximations, Roberts and Tweedie 1996.
+        Exponential convergence of Langevin distributions and their discrete approximations, Roberts
+        and Tweedie 1996.
 
     Arguments:
         density: q, normalised or not.
-        state: Where the chains are.
+        state: State of the chains.
         step: a, shape (n,), in squared units of the codes.
-        generator: Draws eps and who goes.
+        generator: Draws eps and the acceptances.
 
     Returns:
-        Where they are then, and the probability with which each went there, shape (n,).
+        The new state, and the acceptance probabilities, shape (n,).
     """
-    there, chance = _langevin(density, state, step, generator)
-    return state.moved(_chosen(chance, generator), there), chance
+    proposal, probability = _langevin(density, state, step, generator)
+    return state.moved(_accepted(probability, generator), proposal), probability
 
 
 @torch.no_grad()
 def hmc(
     density: Density, state: State, step: Values, *, leaps: int = 10, generator: torch.Generator
 ) -> tuple[State, Values]:
-    r"""One step of Hamiltonian Monte Carlo, which leaves q as it is.
+    r"""One step of Hamiltonian Monte Carlo, which leaves q invariant.
 
-    Push with a random momentum v ~ N(0, I), follow it for `leaps` leapfrog steps of length e = sqrt(2 a),
+    Draw a momentum v ~ N(0, I), take `leaps` leapfrog steps of length e = sqrt(2 a),
 
         v ← v + e/2 grad log q(z),    z ← z + e v,    v ← v + e/2 grad log q(z),
 
-    and go there with probability min(1, exp(H - H')), H = |v|² / 2 - log q(z). One leap is a step of MALA.
+    and accept with probability min(1, exp(H - H')), H = |v|² / 2 - log q(z). With one leapfrog
+    step this is MALA.
 
     References:
         MCMC using Hamiltonian dynamics, Neal 2011.
 
     Arguments:
         density: q, normalised or not.
-        state: Where the chains are.
+        state: State of the chains.
         step: a, shape (n,), in squared units of the codes.
-        leaps: 1 or more.
-        generator: Draws v and who goes.
+        leaps: Leapfrog steps, 1 or more.
+        generator: Draws v and the acceptances.
 
     Returns:
-        Where they are then, and the probability with which each went there, shape (n,).
+        The new state, and the acceptance probabilities, shape (n,).
     """
     e = (2 * step).sqrt()[:, None]
-    pushed = torch.randn(state.latents.shape, generator=generator, device=generator.device).to(
-        state.latents
-    )
     z, slope = state.latents, state.scores
-    v = pushed + 0.5 * e * slope
+    momentum = torch.randn(z.shape, generator=generator, device=generator.device).to(z)
+    v = momentum + 0.5 * e * slope
     for leap in range(1, leaps + 1):
         z = z + e * v
         slope = density.score(z)
         v = v + (e if leap < leaps else 0.5 * e) * slope
-    there = State(z, density.log_prob(z), slope)
-    gained = there.log_probs - state.log_probs
-    chance = _probability(gained + 0.5 * (pushed.square() - v.square()).sum(dim=1))
-    return state.moved(_chosen(chance, generator), there), chance
+    proposal = State(z, density.log_prob(z), slope)
+    kinetic = 0.5 * (momentum.square() - v.square()).sum(dim=1)
+    probability = _probability(proposal.log_probs - state.log_probs + kinetic)
+    return state.moved(_accepted(probability, generator), proposal), probability
 
 
 @torch.no_grad()
 def tuned(
     kernel: Kernel, state: State, steps: int, accepted: float, *, shared: bool
 ) -> tuple[State, Values]:
-    """Run a warm-up that finds the step a at which the chains accept a given share of their moves.
+    """Run a warm-up that tunes the step size a to an acceptance.
 
-    log a grows by 4 k^-0.6 (acceptance - accepted) at step k, and its mean over the second half is taken.
+    log a changes by 4 k^-0.6 (acceptance - accepted) at step k; the result is its mean over the
+    second half.
 
     References:
-        A Stochastic Approximation Method, Robbins and Monro 1951; for the mean, Polyak and Juditsky 1992.
+        A Stochastic Approximation Method, Robbins and Monro 1951;
+        Acceleration of Stochastic Approximation by Averaging, Polyak and Juditsky 1992.
 
     Arguments:
-        kernel: Whose step is sought.
+        kernel: One step of the chains.
         state: Where the chains start.
-        steps: Of the warm-up, 1 or more.
-        accepted: The share, in (0, 1).
-        shared: Whether all chains have the same step, by their mean acceptance, or each its own.
+        steps: Steps of the warm-up, 1 or more.
+        accepted: The acceptance to reach, in (0, 1).
+        shared: Whether all chains share one step size, tuned by their mean acceptance, or each has
+            its own.
 
     Returns:
-        Where the chains are then, and a for each, shape (n,).
+        The state after the warm-up, and a for each chain, shape (n,).
     """
     log_step, later = torch.zeros_like(state.log_probs), []
     for k in range(1, steps + 1):
-        state, chance = kernel(state, log_step.exp())
-        missed = (chance.mean().expand_as(chance) if shared else chance) - accepted
-        log_step = log_step + GAIN * k**-FADING * missed
+        state, probability = kernel(state, log_step.exp())
+        acceptance = probability.mean().expand_as(probability) if shared else probability
+        log_step = log_step + GAIN * k**-DECAY * (acceptance - accepted)
         later.append(log_step)
     return state, torch.stack(later[steps // 2 :]).mean(dim=0).exp()
 
@@ -175,20 +179,21 @@ def tuned(
 def _langevin(
     density: Density, state: State, step: Values, generator: torch.Generator
 ) -> tuple[State, Values]:
-    """Where a step of Langevin dynamics leads, and the probability with which Metropolis would go there."""
+    """A step of Langevin dynamics, and the Metropolis acceptance probability of it."""
     z, a = state.latents, step[:, None]
     noise = torch.randn(z.shape, generator=generator, device=generator.device).to(z)
-    there = State.at(density, z + a * state.scores + (2 * a).sqrt() * noise)
-    forth = -0.5 * noise.square().sum(dim=1)
-    back = -(z - there.latents - a * there.scores).square().sum(dim=1) / (4 * step)
-    return there, _probability(there.log_probs - state.log_probs + back - forth)
+    proposal = State.at(density, z + a * state.scores + (2 * a).sqrt() * noise)
+    forward = -0.5 * noise.square().sum(dim=1)
+    backward = -(z - proposal.latents - a * proposal.scores).square().sum(dim=1) / (4 * step)
+    return proposal, _probability(proposal.log_probs - state.log_probs + backward - forward)
 
 
 def _probability(log_ratio: Values) -> Values:
-    """min(1, exp(log_ratio)); 0 where the density had no answer, so that nobody goes there."""
+    """min(1, exp(log_ratio)); 0 if log q is NaN: the move is rejected."""
     return log_ratio.exp().clamp(max=1).nan_to_num(0)
 
 
-def _chosen(chance: Tensor, generator: torch.Generator) -> Mask:
-    """Who goes, each with its own chance."""
-    return torch.rand(len(chance), generator=generator, device=generator.device).to(chance) < chance
+def _accepted(probability: Tensor, generator: torch.Generator) -> Mask:
+    """Which moves are accepted, each with its own probability."""
+    u = torch.rand(len(probability), generator=generator, device=generator.device)
+    return u.to(probability) < probability

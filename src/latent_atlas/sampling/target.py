@@ -1,8 +1,7 @@
-"""What is drawn from: a density, and what is wished of its draws."""
+"""The target of a sampler: a density with a temperature, a location and conditions."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,33 +11,21 @@ from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Samples", "Target", "Whitened", "round_coordinates"]
+__all__ = ["LogWeight", "Target", "Whitened", "round_coordinates"]
 
 LogWeight = Callable[[Tensor], Tensor]
-PIECE = 65_536  # codes asked about at a time
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Codes drawn from a density.
-
-    Attributes:
-        points: Shape (n, d).
-        info: What the sampler says of its work, by name.
-        notes: What should be known before the draws are believed, in sentences.
-    """
-
-    points: Latents
-    info: dict[str, float]
-    notes: tuple[str, ...] = ()
+PIECE = 65_536  # codes per batch
 
 
 class Target(Density):
-    r"""q(z)^(1/T) · N(z; c, w² I) · g(z), up to a constant: colder or warmer, near a code, and with what is asked for.
+    r"""q(z)^(1/T) · N(z; c, w² I) · g(z), up to a constant.
 
     Attributes:
         density: q.
-        temperature: T; draws keep to the peaks below 1, and spread above it. A Gaussian's covariance becomes T times.
+        temperature: T; samples concentrate at the modes below 1 and spread above it. A Gaussian's
+            covariance is multiplied by T.
+        near: N(c, w² I), or None.
+        where: log g, or None.
     """
 
     def __init__(
@@ -49,17 +36,25 @@ class Target(Density):
         width: float = 0.5,
         where: LogWeight | None = None,
     ) -> None:
-        """Arguments: q; T, positive; c, shape (d,), or None; w, positive; log g from codes (n, d) to (n,), or None.
+        """Combine the factors.
+
+        Arguments:
+            density: q, normalised or not.
+            temperature: T, above 0.
+            near: c, shape (d,), or None for no Gaussian factor.
+            width: w, above 0, in the units of the codes.
+            where: log g in nats, from codes (n, d) to (n,), or None.
 
         Raises:
-            UserError: any of them is not.
+            UserError: T or w is not above 0, or c is not a finite code of the density.
         """
         for name, value in (("temperature", temperature), ("width", width)):
             if not (value > 0 and math.isfinite(value)):
                 raise UserError(f"the {name} is {value}; choose a number above 0")
         if near is not None and (near.shape != (density.dimension,) or not near.isfinite().all()):
             raise UserError(
-                f"near is a code of shape ({density.dimension},) with finite coordinates; this has {tuple(near.shape)}"
+                f"near has shape {tuple(near.shape)}; give one code of shape "
+                f"({density.dimension},) with finite coordinates"
             )
         self.density = density
         self.dimension = density.dimension
@@ -70,40 +65,39 @@ class Target(Density):
         self._ratio = density if isinstance(density, DensityRatioModel) else _against_prior(density)
 
     @property
-    def plain(self) -> bool:
-        """Whether nothing is wished: the target is q."""
+    def is_density(self) -> bool:
+        """Whether the target is q itself."""
         return self.temperature == 1 and self.near is None and self.where is None
 
     def log_prob(self, latents: Latents) -> Values:
         """log q / T + log N + log g in nats, shape (n,), up to a constant."""
-        return self.density.log_prob(latents) / self.temperature + self._asked(latents)
+        return self.density.log_prob(latents) / self.temperature + self._conditions(latents)
 
     def log_weight(self, latents: Latents) -> Values:
-        """How much more likely than under q, in nats, shape (n,), up to a constant; 0 where nothing is wished.
+        """log target - log q in nats, shape (n,), up to a constant; 0 if the target is q.
 
-        log q is asked only at another temperature: a boundary without a density closes it.
+        log q is evaluated only at a temperature other than 1, since not every map has it.
         """
-        asked = self._asked(latents)
+        conditions = self._conditions(latents)
         if self.temperature == 1:
-            return asked
-        return asked + (1 / self.temperature - 1) * self.density.log_prob(latents)
+            return conditions
+        return conditions + (1 / self.temperature - 1) * self.density.log_prob(latents)
 
     def score(self, latents: Latents) -> Latents:
-        """The density's own where nothing is wished, else by autograd."""
-        return self.density.score(latents) if self.plain else super().score(latents)
+        """The density's own score if the target is q, else by autograd."""
+        return self.density.score(latents) if self.is_density else super().score(latents)
 
     def propose(self, n: int, *, generator: torch.Generator) -> Latents:
-        """Draw from what is known and covers the target, shape (n, d), on the generator's device.
+        """Draw from a known distribution that covers the target, shape (n, d).
 
-        That is the Gaussian around the code that draws are wished near to, else the boundary r of the density, or the
-        prior N(0, I) where it has none.
+        It is N(c, w² I) near a code, else the boundary r of a map, else the prior N(0, I).
         """
         if self.near is not None:
             return self.near.sample(n, generator=generator)
         return self._ratio.sample_boundary(n, generator=generator)
 
     def log_ratio(self, latents: Latents) -> Values:
-        """log target - log proposal of each code in nats, shape (n,), up to a constant; -inf for want of an answer."""
+        """log target - log proposal in nats, shape (n,), up to a constant; -inf where it is NaN."""
         parts = latents.split(PIECE)
         if self.near is not None:
             ratios = [self.log_prob(part) - self.near.log_prob(part) for part in parts]
@@ -111,7 +105,7 @@ class Target(Density):
             ratios = [self._ratio.logit(part) + self.log_weight(part) for part in parts]
         return torch.cat(ratios).nan_to_num(-math.inf, None, -math.inf)
 
-    def _asked(self, latents: Latents) -> Values:
+    def _conditions(self, latents: Latents) -> Values:
         """log N + log g in nats, shape (n,)."""
         total = (
             latents.new_zeros(len(latents)) if self.near is None else self.near.log_prob(latents)
@@ -121,17 +115,23 @@ class Target(Density):
         weights = self.where(latents)
         if weights.shape != total.shape:
             raise UserError(
-                f"where must give (n,) log-weights for codes (n, d); for {tuple(latents.shape)} it gave "
-                f"{tuple(weights.shape)}"
+                f"where gave log-weights of shape {tuple(weights.shape)} for codes of shape "
+                f"{tuple(latents.shape)}; it must give one number for each code, shape (n,)"
             )
         return total + weights
 
 
 class Whitened(Density):
-    """log q(m + L w) of the coordinates w, up to a constant: there a population with moments m and L Lᵀ is round."""
+    """log q(m + L w) as a density of w, up to a constant: white if q has moments m and L Lᵀ."""
 
     def __init__(self, density: Density, mean: Tensor, factor: Tensor) -> None:
-        """Arguments: q; m, shape (d,); and L, shape (d, d), invertible."""
+        """Change the coordinates of a density.
+
+        Arguments:
+            density: q.
+            mean: m, shape (d,).
+            factor: L, shape (d, d), invertible.
+        """
         self.density = density
         self.mean = mean
         self.factor = factor
@@ -156,7 +156,7 @@ class Whitened(Density):
         return self.density.score(self.back(latents)) @ self.factor
 
     def noised(self, width: float) -> "Whitened":
-        """The blurred density in the same coordinates."""
+        """The noised density in the same coordinates; the width is in the units of the codes."""
         return Whitened(self.density.noised(width), self.mean, self.factor)
 
 
@@ -168,7 +168,7 @@ def round_coordinates(density: Density, device: torch.device) -> Whitened:
 
 
 def _against_prior(density: Density) -> DensityRatioModel:
-    """The density judged against N(0, I)."""
+    """The density relative to N(0, I)."""
     return ExactRatio(density, StandardNormal(density.dimension))
 
 

@@ -14,6 +14,7 @@ from latent_atlas.density_ratio.calibration import measure
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.paths import plan_rows, travel_table
+from latent_atlas.sampling.importance import Importance
 from latent_atlas.sampling.registry import draw
 from latent_atlas.shapes import Latents, Values
 from latent_atlas.study.statistics import auroc
@@ -37,7 +38,7 @@ __all__ = [
 DEFENCE = 0.01
 PLANNERS = ("linear", "geodesic")
 COLUMNS = {
-    "off_population mixture": "off_manifold",
+    "off_manifold mixture": "off_manifold",
     "frechet": "frechet",
     "precision": "precision",
     "length_ratio": "length_ratio",
@@ -161,18 +162,18 @@ def ranking_value(ratio: DensityRatioModel, latents: Latents) -> np.ndarray:
 
 
 def sampling_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, float | None]:
-    """Fréchet distance of images drawn by importance sampling, and their effective sample size."""
+    """Fréchet distance of images drawn through the map by importance, and their effective sample size."""
     n, proposals = trained.design.effort.draws, trained.design.effort.proposals
     generator = trained.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
         draws = or_none(
-            lambda: draw(ratio, n, "importance", proposals=proposals, generator=generator)
+            lambda: draw(ratio, n, Importance(proposals=proposals), generator=generator)
         )
     if draws is None:
-        return {"frechet": None, "effective_samples": 0.0}
+        return {"frechet": None, "effective_sample_size": 0.0}
     distance = frechet_distance(trained.features(draws.points), trained.shared.reference)
-    return {"frechet": distance, "effective_samples": draws.info["effective_samples"]}
+    return {"frechet": distance, "effective_sample_size": draws.info.effective_sample_size}
 
 
 def travel_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, dict[str, float]]:
@@ -192,7 +193,7 @@ def travel_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, d
     paths = plan_rows(ratio, start, end, rows, generator=generator)
     table = travel_table(
         paths,
-        judges={"mixture": trained.evaluator},
+        evaluation_models={"mixture": trained.evaluator},
         decode=trained.decode,
         features=trained.shared.features,
         reconstructions=trained.reconstructions,

@@ -16,7 +16,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
-from latent_atlas.evaluation.paths import Judge
+from latent_atlas.evaluation.paths import EvaluationModel
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.study.design import Cell, Design
 from latent_atlas.study.fixtures import FeatureRows, SharedData, load_shared_data
@@ -54,7 +54,7 @@ class TrainedRun:
     shared: SharedData
     atlas: Atlas
     learn: Codes
-    evaluator: Judge
+    evaluator: EvaluationModel
     real: Latents
     means: Float[Tensor, "m d"]
     outliers: dict[str, Tensor]
@@ -116,7 +116,7 @@ def load_trained_run(folder: Path, cell: Cell, device: str) -> TrainedRun:
         shared=shared,
         atlas=atlas,
         learn=learn,
-        evaluator=Judge.on(mixture, real),
+        evaluator=EvaluationModel.on(mixture, real),
         real=real,
         means=held_out.means,
         outliers=outliers,

@@ -43,16 +43,16 @@ export function scored(photo: Evidence, known: Arrays): Record<string, unknown> 
   const { logProb, realness, error, width } = photo;
   const excess = Object.fromEntries(kinds.map((kind, k) => [`excess_${kind}`, surprises[k + 1]]));
   return {
+    anomaly_score: distance,
+    p_value: p,
+    is_outlier: p <= FALSE_ALARM,
+    rarity: surprises[0],
+    ...excess,
     log_prob: logProb,
     typicality: all.filter((one) => one < logProb).length / all.length,
     realness,
     error,
     ...(width === null ? {} : { width }),
-    rarity: surprises[0],
-    ...excess,
-    distance,
-    anomaly_score: 1 - p,
-    is_outlier: p <= FALSE_ALARM,
   };
 }
 

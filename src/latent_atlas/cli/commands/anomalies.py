@@ -1,4 +1,4 @@
-"""The command `score`: images in; a table of how odd they are, and pictures of the extremes, out."""
+"""The command `anomalies`: a table of anomaly scores, and a picture of the extremes."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -14,24 +14,25 @@ if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.shapes import ByteImages
 
-__all__ = ["score"]
+__all__ = ["anomalies"]
 
-TOLD = 5  # images and rejects named on the screen; the files name all
+SHOWN = 5  # images and rejects printed; the files name all
 
-Told = tuple[dict[str, Any], list[str]]
-"""What to tell: numbers for machines, lines for people."""
+Report = tuple[dict[str, Any], list[str]]
+"""Numbers for machines, lines for people."""
 
 
-def score(given: Namespace, console: Console) -> None:
-    """Score images or codes, and say whether samples copy training images."""
+def anomalies(given: Namespace, console: Console) -> None:
+    """Write anomaly scores of images or codes; compare samples with training images."""
     if not given.images and given.samples is None:
         raise UserError(
-            "no IMAGES were given; name image files, a folder, an archive or an array, or use --samples N"
+            "no IMAGES were given; name image files, a folder, an archive or an array, or use "
+            "--samples N"
         )
     if given.samples is not None and given.samples < 1:
         raise UserError(f"--samples is {given.samples}; choose 1 or more")
     atlas = load_atlas(given)
-    out = file_to_write(given, "scores.csv", (".csv", ".json"))
+    out = file_to_write(given, "anomalies.csv", (".csv", ".json"))
     numbers: dict[str, Any] = {}
     lines: list[str] = []
     if given.images:
@@ -43,63 +44,67 @@ def score(given: Namespace, console: Console) -> None:
     console.result(numbers, "\n".join(lines))
 
 
-def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
-    """Read, score and draw images."""
+def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
+    """Read images, write their anomaly scores, and draw the extremes."""
     from latent_atlas.report.figures.run import draw_extremes
     from latent_atlas.report.plots.style import save
 
     images = _read(given.images, atlas, console)
-    for reject in images.rejects[:TOLD]:
+    for reject in images.rejects[:SHOWN]:
         console.say(f"{reject.path} is left out: {reject.reason}")
-    if len(images.rejects) > TOLD:
-        console.say(f"and {len(images.rejects) - TOLD} more are left out; --json names all")
+    if len(images.rejects) > SHOWN:
+        console.say(f"and {len(images.rejects) - SHOWN} more are left out; --json names all")
     held_out = _real_images(given, atlas, console)
-    scores = atlas.score(
-        images.images, false_alarm=given.false_alarm, held_out=held_out, names=images.names
+    table = atlas.anomaly(
+        images.images,
+        false_alarm_rate=given.false_alarm_rate,
+        held_out=held_out,
+        names=images.names,
     )
-    numbers, lines = _written(scores, out)
-    picture = save(draw_extremes(atlas, images.images, scores), out.with_suffix(".png"))
+    numbers, lines = _written(table, out)
+    picture = save(draw_extremes(atlas, images.images, table), out.with_suffix(".png"))
     rejects = [vars(reject) for reject in images.rejects]
     return numbers | {"picture": str(picture), "rejects": rejects}, [*lines, f"look at {picture}"]
 
 
-def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
-    """Score codes by a run that knows no images."""
+def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
+    """Anomaly scores of codes, by a run without a model."""
     from latent_atlas.codes.files import read_collection
 
     if len(given.images) != 1:
         raise UserError(
-            f"this run knows codes alone, so score takes one file of codes; {len(given.images)} places were given"
+            f"this run has codes and no model; give one file of codes, not {len(given.images)}"
         )
     collection = read_collection(Path(given.images[0]))
     for note in collection.warnings:
         console.say(note)
     names = tuple(f"row:{row}" for row in collection.rows.tolist())
-    return _written(
-        atlas.score(collection.arrays()[0], false_alarm=given.false_alarm, names=names), out
-    )
+    codes, rate = collection.arrays()[0], given.false_alarm_rate
+    return _written(atlas.anomaly(codes, false_alarm_rate=rate, names=names), out)
 
 
-def _written(scores: "AnomalyTable", out: Path) -> Told:
-    """Write the table and say what is in it."""
-    scores.write(out)
-    oddest = scores.order()[:TOLD].tolist()
-    lines = [str(out), scores.sentence(), "the oddest         oddness  distance"]
+def _written(table: "AnomalyTable", out: Path) -> Report:
+    """Write the table, and summarise it."""
+    table.write(out)
+    first = table.order()[:SHOWN].tolist()
+    lines = [str(out), table.sentence(), "most anomalous      score   p-value"]
     lines += [
-        f"  {scores.names[i]:16} {scores.oddness[i]:8.4f} {scores.distance[i]:9.1f}" for i in oddest
+        f"  {table.names[i]:16} {table.anomaly_score[i]:6.1f} {table.p_value[i]:9.4f}"
+        for i in first
     ]
-    return {"file": str(out), **scores.about(), "oddest": [scores.names[i] for i in oddest]}, lines
+    names = [table.names[i] for i in first]
+    return {"file": str(out), **table.about(), "most_anomalous": names}, lines
 
 
-def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Told:
-    """Draw samples, compare them with the training images, and show the nearest pairs."""
+def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
+    """Draw samples, compare them with the training images, and draw the nearest pairs."""
     import torch
 
-    from latent_atlas.evaluation.memorised import nearest_pairs, sample_and_compare
+    from latent_atlas.evaluation.memorisation import nearest_pairs, sample_and_compare
     from latent_atlas.report.plots.image_grid import comparison_sheet
     from latent_atlas.report.plots.style import save
 
-    _ = atlas.image_shape  # that there is no decoder is better said before images are read
+    _ = atlas.image_shape  # raises before images are read if there is no decoder
     train = _source_again(given, atlas, console).train.images
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
     found, samples = sample_and_compare(atlas, train, given.samples, generator=generator)
@@ -110,13 +115,13 @@ def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> To
 
 
 def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteImages | None":
-    """Real images to calibrate by: those that the user names, or those of a run that has kept no errors of them."""
+    """Real images to calibrate with; None if the run has the errors of its held-out images."""
     if given.held_out:
         return _read([given.held_out], atlas, console).images
     if atlas.errors is not None:
         return None
     console.say(
-        "this run is of an older version, so its held-out images are read and reconstructed again"
+        "this run was written by an older version: its held-out images are read and reconstructed"
     )
     try:
         return _source_again(given, atlas, console).test.images
@@ -125,7 +130,7 @@ def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteIma
 
 
 def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
-    """Images at some places, as the model takes them."""
+    """Images from files, at the size and with the channels of the model."""
     from latent_atlas.data.adhoc import read_images
     from latent_atlas.data.decode import Square
 
@@ -141,10 +146,10 @@ def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
 
 
 def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageSet":
-    """The images that the run was made of.
+    """The images that the run was trained on.
 
     Raises:
-        UserError: they are not there any more, or others are.
+        UserError: they are missing, or have changed.
     """
     from latent_atlas.data.load import load_images
     from latent_atlas.runs import Run
@@ -160,6 +165,7 @@ def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageS
     made_of = Run(Path(given.folder)).read_json("manifest.json") or {}
     if images.manifest()["digest"] != made_of.get("digest"):
         raise UserError(
-            f"'{config.data.source}' does not hold the images that the run was made of; restore them"
+            f"'{config.data.source}' does not have the images that the run was trained on; restore "
+            "them"
         )
     return images

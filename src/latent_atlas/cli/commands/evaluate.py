@@ -1,4 +1,4 @@
-"""The command `evaluate`: a run in, numbers beside their opponents' and a page out."""
+"""The command `evaluate`: metrics of a run, compared with baselines, and a page."""
 
 import json
 from argparse import Namespace
@@ -19,16 +19,16 @@ __all__ = ["evaluate"]
 
 
 def evaluate(given: Namespace, console: Console) -> None:
-    """Judge a run by its held-out images."""
-    from latent_atlas.evaluation.evaluate import evaluate as judged
+    """Evaluate a run on its held-out images."""
+    from latent_atlas.evaluation.evaluate import evaluate as evaluated
     from latent_atlas.report.evaluation_page import write_evaluation
 
     out = _folder(given)
     atlas = load_atlas(given)
-    _ = atlas.image_shape  # that there is no model is better said before images are read
+    _ = atlas.image_shape  # raises before images are read if there is no model
     with console.progress() as advance:
         images, notes = _images(given, atlas)
-        evaluation = judged(
+        evaluation = evaluated(
             atlas,
             images,
             most=given.images,
@@ -49,7 +49,7 @@ def evaluate(given: Namespace, console: Console) -> None:
 
 
 def _folder(given: Namespace) -> Path:
-    """Where to write: --out, which is made if need be, or the run."""
+    """The folder to write to: --out, created if missing, or the run."""
     if given.out is None:
         return Path(given.folder)
     out = Path(given.out)
@@ -61,10 +61,10 @@ def _folder(given: Namespace) -> Path:
 
 
 def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...]]":
-    """The collection of the run, and what to know of it.
+    """The images of the run, and warnings about them.
 
     Raises:
-        UserError: it is no longer where it was.
+        UserError: they are missing.
     """
     from latent_atlas.data.load import load_images
     from latent_atlas.runs import Run
@@ -77,18 +77,19 @@ def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...
         if given.source is not None:
             raise
         raise UserError(
-            f"the images of this run cannot be loaded ({gone}); where they have moved, name the place by --source"
+            f"the images of this run cannot be loaded ({gone}); if they have moved, give their "
+            "place as --source"
         ) from None
     made_of = (Run(Path(given.folder)).read_json("manifest.json") or {}).get("digest")
     if made_of in (None, images.manifest()["digest"]):
         return images, ()
     return images, (
-        "these are not just the images that the run was made of: some may have been learned from",
+        "these are not the images that the run was trained on: some may be training images",
     )
 
 
 def _told(section: "Section") -> str:
-    """A section in a few lines, for people."""
+    """A section as lines of text."""
     lines = [f"{section.question}  ({section.sample})"]
     for row, numbers in section.rows.items():
         lines.append(

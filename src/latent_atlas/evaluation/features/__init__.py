@@ -1,4 +1,4 @@
-"""Feature extractors: what "looks alike" means in a number, always named beside it."""
+"""Feature extractors, whose distances stand for the similarity of images."""
 
 from latent_atlas.evaluation.features.base import Extractor
 from latent_atlas.evaluation.features.classifier import Classifier, train_classifier

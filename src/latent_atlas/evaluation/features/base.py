@@ -1,4 +1,4 @@
-"""What an extractor is: images to features, and a name to print beside whatever is computed from them."""
+"""Feature extractors: images to features, with a name to print beside numbers."""
 
 from abc import ABC, abstractmethod
 
@@ -19,23 +19,23 @@ class Extractor(ABC):
     """Images to features.
 
     Attributes:
-        name: What the features are, in words: a number computed from them means nothing without it.
+        name: The features in words, printed beside every number computed from them.
     """
 
     name: str
 
     @abstractmethod
     def features(self, images: ByteImages) -> Features:
-        """Features of images (n, c, h, w) in 0..255, shape (n, f), in single precision on the CPU."""
+        """Features of images (n, c, h, w) in 0..255, shape (n, f), as float32 on the CPU."""
 
 
 def as_bytes(images: Images) -> ByteImages:
-    """Images in [0, 1] as they would be stored: real and decoded images are judged at the same 256 levels."""
+    """Images in [0, 1] as bytes: real and decoded images are compared at the same 256 levels."""
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
 def as_rgb(images: Tensor) -> Tensor:
-    """Three channels of 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); alpha is left out.
+    """Three channels of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha); alpha is dropped.
 
     Examples:
         >>> as_rgb(torch.zeros(5, 2, 8, 8)).shape

@@ -1,4 +1,4 @@
-"""A classifier trained here, on the collection's own labels: features that know what matters in it."""
+"""Features of a classifier trained on the labels of the images."""
 
 from dataclasses import dataclass
 
@@ -18,11 +18,11 @@ WIDTH = 128  # features of a classifier
 
 @dataclass(frozen=True)
 class Classifier(Extractor):
-    """A small convolutional classifier trained on the collection's own labels.
+    """A small convolutional classifier trained on the labels of the images.
 
     Attributes:
         name: What to print beside a number: its width and its accuracy on held-out images.
-        accuracy: Share of held-out images classified right, in [0, 1].
+        accuracy: Accuracy on held-out images, in [0, 1].
         network: Images in [0, 1] to logits.
     """
 
@@ -60,10 +60,10 @@ def train_classifier(
     epochs: int = 3,
     generator: torch.Generator,
 ) -> Classifier:
-    """Train a judge for one collection.
+    """Train a classifier.
 
     Arguments:
-        images, labels: What to learn from; labels from 0, none missing.
+        images, labels: Training data; labels from 0, none missing.
         held_out: Images and labels for the accuracy.
         epochs: Passes over the images.
         generator: Source of all randomness, on the CPU.
@@ -89,14 +89,17 @@ def train_classifier(
             loss.backward()
             optimizer.step()
             schedule.step()
-    judge = Classifier("", 0.0, network.eval())
-    accuracy = (judge.classify(held_out[0]) == held_out[1]).float().mean().item()
+    trained = Classifier("", 0.0, network.eval())
+    accuracy = (trained.classify(held_out[0]) == held_out[1]).float().mean().item()
     return Classifier(
-        f"{WIDTH} features of a classifier right on {100 * accuracy:.1f} %", accuracy, judge.network
+        f"{WIDTH} features of a classifier with {100 * accuracy:.1f} % accuracy",
+        accuracy,
+        trained.network,
     )
 
 
 def _network(channels: int, classes: int) -> nn.Sequential:
+    """Three strided convolutions, global average pooling and a linear layer."""
     layers: list[nn.Module] = []
     for before, after in ((channels, 32), (32, 64), (64, WIDTH)):
         layers += [

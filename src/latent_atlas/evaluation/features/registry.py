@@ -1,4 +1,4 @@
-"""Which extractor judges a collection: the one that was named, or the best that is there."""
+"""The feature extractors by name, and the choice among those that are installed."""
 
 import torch
 
@@ -12,8 +12,8 @@ from latent_atlas.evaluation.features.pretrained import efficientnet, has_effici
 __all__ = ["EXTRACTORS", "extractor_for"]
 
 EXTRACTORS = ("auto", "efficientnet", "classifier", "inception", "pixels")
-LEARN = 10_000  # images that a classifier learns from: more would take longer than what it judges
-STEPS = 400  # about so many, however few images there are
+LEARN = 10_000  # training images of a classifier, at most
+STEPS = 400  # training steps of a classifier, about
 BATCH = 128
 
 
@@ -24,17 +24,18 @@ def extractor_for(
     device: torch.device | str = "cpu",
     generator: torch.Generator,
 ) -> Extractor:
-    """An extractor for one collection.
+    """A feature extractor for these images.
 
     Arguments:
-        images: The collection; a classifier learns from the part that is not held out.
-        name: One of `EXTRACTORS`; auto is efficientnet where its wheels are installed, else a classifier where every
-            image has a label of two or more, else pixels.
+        images: The images; a classifier is trained on those that are not held out.
+        name: A name in `EXTRACTORS`; auto is efficientnet if it is installed, else a classifier if
+            every image has a label of two or more classes, else pixels.
         device: Where a pretrained network computes.
-        generator: Of the classifier's training, on the CPU.
+        generator: Source of the classifier's randomness, on the CPU.
 
     Raises:
-        UserError: there is no such extractor, or it is not installed, or the collection has no labels for it.
+        UserError: there is no such extractor, it is not installed, or the labels it needs are
+            missing.
     """
     if name not in EXTRACTORS:
         raise UserError(f"no extractor '{name}'; choose {', '.join(EXTRACTORS)}")
@@ -56,7 +57,7 @@ def extractor_for(
 
 
 def _labelled(images: ImageSet) -> bool:
-    """Whether a classifier can be trained on what is not held out."""
+    """Whether the images that are not held out have two or more classes and no missing label."""
     labels = images.labels
     return (
         labels is not None
@@ -66,11 +67,11 @@ def _labelled(images: ImageSet) -> bool:
 
 
 def _classifier(images: ImageSet, generator: torch.Generator) -> Extractor:
-    """A classifier trained on the collection's own labels."""
+    """A classifier trained on the labels of the images."""
     if not _labelled(images):
         raise UserError(
-            f"extractor 'classifier' needs two or more classes and a label for every image of '{images.source}'; "
-            "choose efficientnet or pixels"
+            "extractor 'classifier' needs two or more classes and a label for every image of "
+            f"'{images.source}'; choose efficientnet or pixels"
         )
     learn = (~images.held_out).nonzero().flatten()
     learn = learn[torch.randperm(len(learn), generator=generator)[:LEARN]]

@@ -219,7 +219,7 @@ class Sample(_Asked):
     seed: Seed = 0
 
     def wishes(self) -> dict[str, str | tuple[float, float]]:
-        """What `Atlas.draw` takes as `where`."""
+        """What `Atlas.sample_codes` takes as `where`."""
         return {
             name: wish if isinstance(wish, str) else _range(*wish)
             for name, wish in self.where.items()

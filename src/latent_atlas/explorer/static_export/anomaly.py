@@ -1,4 +1,4 @@
-"""The anomaly scorer of the page: what the library's scorer has learned from held-out images."""
+"""The calibrated anomaly scorer, as arrays that the page computes anomaly scores with."""
 
 from pathlib import Path
 
@@ -11,18 +11,18 @@ from latent_atlas.runs import write_tensors
 
 __all__ = ["save_scorer", "scorer_of"]
 
-MOST_NUMBERS = 2**22  # that it knows: 16 MiB
+MOST_NUMBERS = 2**22  # of the calibration: 16 MiB
 
 
 def scorer_of(atlas: Atlas) -> ConformalScorer | str:
-    """The scorer of the atlas, if it is small enough for a page to load; otherwise a sentence that says why not."""
+    """The scorer of images, if a page can load it; or, in a sentence, why there is none."""
     try:
-        atlas.score(torch.zeros(1, *atlas.image_shape))
+        atlas.anomaly(torch.zeros(1, *atlas.image_shape))
     except UserError as reason:
         return str(reason)
     numbers = sum(array.size for array in atlas.scorer.known().values())
     if numbers > MOST_NUMBERS:
-        return f"the anomaly score is a rank among {numbers:,} numbers, too many for a page to load"
+        return f"the calibration has {numbers:,} numbers, more than the {MOST_NUMBERS:,} of a page"
     return atlas.scorer
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.evaluation.paths import JOURNEYS, travel_numbers
+from latent_atlas.evaluation.paths import COMPARED, travel_numbers
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.geometry.summary import Geometry
@@ -82,7 +82,7 @@ def fill_gallery(run: FilePath, *, device: str = "auto", seed: int = 0) -> dict[
     rebuilt = atlas.decode(atlas.encode(examples)).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = example_triple(atlas, generator)
-    rows = {row: JOURNEYS[row] for row in SHOWN}
+    rows = {row: COMPARED[row] for row in SHOWN}
     journeys = {row: atlas.travel(a, b, planner) for row, planner in rows.items()}
     if atlas.map.dimension > 1:  # codes on a line span no plane
         save(draw_map(atlas, (a, b, c), journeys), folder.file("map.png"))
@@ -106,17 +106,20 @@ def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:
     return comparison_sheet({"original": originals.numpy(), "decoded": rebuilt.numpy()})
 
 
-def draw_extremes(atlas: Atlas, images: Tensor, scores: AnomalyTable) -> Figure:
-    """The oddest images and the most typical ones, the first of each on the left, above their reconstructions.
+def draw_extremes(atlas: Atlas, images: Tensor, table: AnomalyTable) -> Figure:
+    """The most and the least anomalous images, from left to right, above their reconstructions.
 
     Arguments:
-        atlas: What scored them.
-        images: In [0, 1], or bytes.
-        scores: Theirs, in the same order.
+        atlas: The atlas that the table is from.
+        images: Images (n, c, h, w) in [0, 1], or bytes.
+        table: Their anomaly scores, in the same order.
     """
-    order = torch.from_numpy(scores.order().copy())
+    order = torch.from_numpy(table.order().copy())
     rows = {}
-    for name, some in (("oddest", order[:EXTREMES]), ("most typical", order.flip(0)[:EXTREMES])):
+    for name, some in (
+        ("most anomalous", order[:EXTREMES]),
+        ("least anomalous", order.flip(0)[:EXTREMES]),
+    ):
         chosen = images[some].float() / (255 if images.dtype == torch.uint8 else 1)
         rows[name] = chosen.cpu().numpy()
         rows[f"{name}, decoded"] = atlas.decode(atlas.encode(chosen)).cpu().numpy()

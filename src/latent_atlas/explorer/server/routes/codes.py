@@ -4,7 +4,6 @@ import io
 import math
 from typing import Annotated
 
-import torch
 from fastapi import APIRouter, Query, Response
 from PIL import Image
 
@@ -20,7 +19,6 @@ from latent_atlas.report.plots.tiles import grid, tile
 __all__ = ["routes"]
 
 routes = APIRouter()
-PIECE = 65_536  # codes compared with at a time
 ALL = "means,labels,log_prob,typicality"
 FIELDS = f"^({ALL.replace(',', '|')})(,({ALL.replace(',', '|')}))*$"
 
@@ -81,23 +79,10 @@ async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
     """The real codes nearest to some codes: arrays indices (n, k) and distances (n, k), the nearest first."""
 
     def work(known: Known) -> Arrays:
-        means = known.parts[body.part].means
-        z, k = tensor(body.codes, known.atlas), min(body.k, len(means))
-        distances, indices = (
-            z.new_empty(len(z), 0),
-            torch.empty(len(z), 0, dtype=torch.long, device=z.device),
-        )
-        for start in range(0, len(means), PIECE):
-            known.check()
-            near = torch.cdist(
-                z, means[start : start + PIECE], compute_mode="donot_use_mm_for_euclid_dist"
-            )
-            found = near.topk(min(k, near.shape[1]), dim=1, largest=False)
-            distances = torch.cat([distances, found.values], dim=1)
-            indices = torch.cat([indices, start + found.indices], dim=1)
-            distances, order = distances.topk(min(k, distances.shape[1]), dim=1, largest=False)
-            indices = indices.gather(1, order)
-        return Arrays({"indices": indices, "distances": distances})
+        known.check()
+        z = tensor(body.codes, known.atlas)
+        found = known.atlas.neighbours(z, body.k, part=body.part)
+        return Arrays({"indices": found.rows, "distances": found.distances})
 
     return await asking.of(work)
 

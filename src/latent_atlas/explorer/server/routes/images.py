@@ -35,9 +35,9 @@ IMAGE_BODY: dict[str, Any] = {
 async def encode(asking: Asking) -> Arrays:
     """An image file to its code.
 
-    Arrays code (d), image and reconstruction (h, w, c) in bytes: what the model sees, and what it makes of it. Facts:
-    score, how odd the image is and why, or null where that is not known; note, why not; about, how to read it; and
-    outside, whether the code is outside the population.
+    Arrays code (d), image and reconstruction (h, w, c) in bytes: what the model sees, and what it
+    makes of it. Facts: score, how odd the image is and why, or null where that is not known; note,
+    why not; about, how to read it; and outside, whether the code is outside the population.
     """
     asking.explorer.queue.admit()  # before a body is taken in that would only wait
     content = await asking.request.body()
@@ -86,8 +86,8 @@ def _encoded(known: Known, content: bytes) -> Arrays:
     code = atlas.encode(image)
     facts: dict[str, Any] = {"score": None, "about": None, "note": None, "outside": None}
     try:
-        scores = atlas.score(image, names=("image",))
-        facts |= {"score": scores.rows()[0], "about": scores.about()}
+        table = atlas.anomaly(image, names=("image",))
+        facts |= {"score": table.rows()[0], "about": table.about()}
     except UserError as reason:
         facts["note"] = str(reason)
     shown = decoded(known, code)
@@ -104,17 +104,17 @@ def _sampled(known: Known, body: schemas.Sample) -> Arrays:
         raise UserError("the width says how near to draw; give a code to draw near to")
     atlas = known.atlas
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # they are the draws' notes
+        warnings.simplefilter("ignore", UserWarning)  # the response has the samples' warnings
         draws = atlas.sample_codes(
             body.n,
             body.sampler,
             temperature=body.temperature,
             near=None if body.near is None else tensor([body.near], atlas)[0],
+            width=body.width,
             where=body.wishes(),
             generator=torch.Generator(atlas.device).manual_seed(body.seed),
-            **({} if body.width is None else {"width": body.width}),
         )
     return Arrays(
         {"points": draws.points, **decoded(known, draws.points)},
-        {"info": draws.info, "notes": draws.notes},
+        {"info": draws.info.known(), "notes": draws.warnings},
     )

@@ -1,4 +1,4 @@
-"""Scoring through a trained model: the command, the atlas, anyone's autoencoder, and runs of codes alone."""
+"""Anomaly scores by a trained model: the command, the atlas, any autoencoder, runs of codes."""
 
 import csv
 import json
@@ -26,8 +26,9 @@ from latent_atlas.training.codes_run import fit
 from runs import trained
 
 SMALL = (
-    "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 train.batch_size=32 train.device=cpu "
-    "train.adversarial=none data.held_out=0.3 map.steps=60 map.levels=1 map.width=16 map.check_every=20"
+    "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 "
+    "train.batch_size=32 train.device=cpu train.adversarial=none data.held_out=0.3 map.steps=60 "
+    "map.levels=1 map.width=16 map.check_every=20"
 )
 
 
@@ -75,29 +76,36 @@ def test_a_run_keeps_the_errors_of_its_held_out_images(atlas: Atlas, held_out: T
 def test_what_a_run_has_kept_scores_as_its_held_out_images_do(
     atlas: Atlas, held_out: Tensor
 ) -> None:
-    kept, given = atlas.score(held_out[:40]), atlas.score(held_out[:40], held_out=held_out)
-    np.testing.assert_allclose(kept.distance, given.distance, rtol=1e-2)
+    kept, given = atlas.anomaly(held_out[:40]), atlas.anomaly(held_out[:40], held_out=held_out)
+    np.testing.assert_allclose(kept.anomaly_score, given.anomaly_score, rtol=1e-2)
     assert kept.calibrated_on == given.calibrated_on == len(held_out) - len(held_out) // 2
 
 
-def test_blank_noisy_and_upturned_images_are_odd_and_real_ones_are_not(
+def test_blank_noisy_and_inverted_images_are_outliers_and_real_ones_are_not(
     atlas: Atlas, held_out: Tensor
 ) -> None:
     noise = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     blank = torch.linspace(0, 1, 5)[:, None, None, None].expand(5, 1, 8, 8)
-    assert atlas.score(noise).odd.mean() > 0.95
-    assert atlas.score(blank).odd.mean() >= 0.8
-    assert atlas.score(255 - held_out).odd.mean() > 0.95
-    assert atlas.score(held_out).odd.mean() < 0.1
+    assert atlas.anomaly(noise).is_outlier.mean() > 0.95
+    assert atlas.anomaly(blank).is_outlier.mean() >= 0.8
+    assert atlas.anomaly(255 - held_out).is_outlier.mean() > 0.95
+    assert atlas.anomaly(held_out).is_outlier.mean() < 0.1
 
 
 def test_a_command_scores_a_folder(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "scores.csv"
+    out = tmp_path / "anomalies.csv"
     assert (
         latent_atlas(
-            "score", str(run), str(folder), "--out", str(out), "--false-alarm", "0.1", "--json"
+            "anomalies",
+            str(run),
+            str(folder),
+            "--out",
+            str(out),
+            "--false-alarm-rate",
+            "0.1",
+            "--json",
         )
         == 0
     )
@@ -105,16 +113,20 @@ def test_a_command_scores_a_folder(
     told = json.loads(said.out)
     assert "broken.png is left out: " in said.err
     assert [reject["path"] for reject in told["rejects"]] == ["broken.png"]
-    assert (told["images"], told["threshold"], told["false_alarm"]) == (12, 0.9, 0.1)
+    assert (told["images"], told["false_alarm_rate"]) == (12, 0.1)
     with out.open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert len(rows) == 12
-    assert rows["noise.png"]["odd"] == "True"
-    assert sum(row["odd"] == "True" for row in rows.values()) == told["odd"]
-    assert all((float(row["oddness"]) >= 0.9) == (row["odd"] == "True") for row in rows.values())
-    assert told["oddest"][0] == max(rows, key=lambda name: float(rows[name]["distance"]))
+    assert rows["noise.png"]["is_outlier"] == "True"
+    assert sum(row["is_outlier"] == "True" for row in rows.values()) == told["outliers"]
+    assert all(
+        (float(row["p_value"]) <= 0.1) == (row["is_outlier"] == "True") for row in rows.values()
+    )
+    assert told["most_anomalous"][0] == max(
+        rows, key=lambda name: float(rows[name]["anomaly_score"])
+    )
     with Image.open(told["picture"]) as picture:
-        assert Path(told["picture"]) == tmp_path / "scores.png"
+        assert Path(told["picture"]) == tmp_path / "anomalies.png"
         assert picture.size[0] > 500
 
 
@@ -122,11 +134,11 @@ def test_a_command_takes_files_in_any_order_and_writes_json(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = [str(folder / "noise.png"), str(folder / "digit3.png")]
-    out = tmp_path / "scores.json"
-    assert latent_atlas("score", str(run), *files, "--out", str(out)) == 0
+    out = tmp_path / "anomalies.json"
+    assert latent_atlas("anomalies", str(run), *files, "--out", str(out)) == 0
     said = capsys.readouterr().out
     assert (
-        "of 2 images are odd: their oddness is 0.95 or more, as for at most 5 % of real images"
+        "of 2 images are outliers: their p-value is at most 0.05, as for at most 5 % of real images"
         in said
     )
     table = json.loads(out.read_text())
@@ -145,24 +157,24 @@ def test_a_run_of_an_older_version_reads_its_held_out_images_again(
     for where in (run, old):
         assert (
             latent_atlas(
-                "score", str(where), str(folder), "--out", str(tmp_path / f"{where.name}.json")
+                "anomalies", str(where), str(folder), "--out", str(tmp_path / f"{where.name}.json")
             )
             == 0
         )
         tables.append(json.loads((tmp_path / f"{where.name}.json").read_text())["rows"])
-    assert "this run is of an older version" in capsys.readouterr().err
-    assert [row["odd"] for row in tables[0]] == [row["odd"] for row in tables[1]]
+    assert "this run was written by an older version" in capsys.readouterr().err
+    assert [row["is_outlier"] for row in tables[0]] == [row["is_outlier"] for row in tables[1]]
     with pytest.raises(
-        UserError, match=r"how well its held-out images are reconstructed.*give held_out="
+        UserError, match=r"reconstruction errors of its held-out images.*give held_out="
     ):
-        Atlas.load(old, device="cpu").score(torch.zeros(1, 1, 8, 8))
+        Atlas.load(old, device="cpu").anomaly(torch.zeros(1, 1, 8, 8))
 
 
 def test_samples_are_compared_with_the_training_images(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "s.csv"
-    assert latent_atlas("score", str(run), "--samples", "60", "--out", str(out), "--json") == 0
+    assert latent_atlas("anomalies", str(run), "--samples", "60", "--out", str(out), "--json") == 0
     told = json.loads(capsys.readouterr().out)["memorisation"]
     assert told["verdict"].startswith("no sign that samples copy training images")
     assert 0 <= told["share"] < 0.2
@@ -177,11 +189,11 @@ def test_samples_are_compared_with_the_training_images(
         (("nowhere",), "no images at 'nowhere'"),
         (("FOLDER/broken.png",), "none of 1 images can be decoded, for instance"),
         (
-            ("FOLDER", "--false-alarm", "5"),
+            ("FOLDER", "--false-alarm-rate", "5"),
             "the false-alarm rate is 5.0; choose a share between 0 and 1",
         ),
-        (("FOLDER", "--out", "scores.txt"), "scores.txt is not a .csv or .json file"),
-        (("FOLDER", "--out", "no/such/scores.csv"), "the folder no/such does not exist"),
+        (("FOLDER", "--out", "anomalies.txt"), "anomalies.txt is not a .csv or .json file"),
+        (("FOLDER", "--out", "no/such/anomalies.csv"), "the folder no/such does not exist"),
         (
             ("FOLDER", "--held-out", "FOLDER/digit1.png"),
             "held out from training, and there are 1; give at least 4",
@@ -197,7 +209,9 @@ def test_a_mistake_is_one_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert (
-        latent_atlas("score", str(run), *(word.replace("FOLDER", str(folder)) for word in words))
+        latent_atlas(
+            "anomalies", str(run), *(word.replace("FOLDER", str(folder)) for word in words)
+        )
         == 2
     )
     said = capsys.readouterr()
@@ -206,22 +220,35 @@ def test_a_mistake_is_one_sentence(
     assert "Traceback" not in said.err
 
 
+def test_neighbours_are_real_images_by_part(atlas: Atlas, held_out: Tensor) -> None:
+    found = atlas.neighbours(held_out[:5], 3, part="held_out")
+    assert found.rows.shape == found.distances.shape == (5, 3)
+    assert found.rows[:, 0].tolist() == list(range(5))
+    torch.testing.assert_close(found.distances[:, 0], torch.zeros(5), atol=1e-3, rtol=0)
+    training = atlas.neighbours(atlas.codes["train"].means[7])
+    assert training.rows.shape == (1, 8)
+    assert training.rows[0, 0] == 7
+    with pytest.raises(UserError, match="no real images 'test'; choose train or held_out"):
+        atlas.neighbours(held_out[:1], part="test")
+
+
 def test_images_of_another_size_are_refused(atlas: Atlas) -> None:
     with pytest.raises(
         UserError, match=r"images must have shape \(n, 1, 8, 8\); these have \(2, 1, 9, 9\)"
     ):
-        atlas.score(torch.zeros(2, 1, 9, 9))
+        atlas.anomaly(torch.zeros(2, 1, 9, 9))
 
 
 def test_codes_are_scored_by_their_place_alone(atlas: Atlas) -> None:
     codes = atlas.codes["held_out"].means
-    real, far = atlas.score(codes), atlas.score(codes + 10)
+    real, far = atlas.anomaly(codes), atlas.anomaly(codes + 10)
     assert real.error is None
     assert real.excess_width is None
-    assert real.odd.mean() < 0.1
-    assert far.odd.all()
+    assert real.is_outlier.mean() < 0.1
+    assert far.is_outlier.all()
     assert set(real.rows()[0]) == {
-        *("name", "log_prob", "typicality", "realness", "rarity", "distance", "oddness", "odd"),
+        *("name", "anomaly_score", "p_value", "is_outlier", "rarity"),
+        *("log_prob", "typicality", "realness"),
     }
 
 
@@ -239,19 +266,22 @@ def test_a_run_of_codes_scores_a_file_of_codes(
     run = str(folder.path)
     np.save(tmp_path / "new.npy", np.concatenate([codes[:50], codes[:5] + 20]))
     assert (
-        latent_atlas("score", run, str(tmp_path / "new.npy"), "--false-alarm", "0.1", "--json") == 0
+        latent_atlas(
+            "anomalies", run, str(tmp_path / "new.npy"), "--false-alarm-rate", "0.1", "--json"
+        )
+        == 0
     )
     told = json.loads(capsys.readouterr().out)
-    assert set(told["oddest"]) == {f"row:{i}" for i in range(50, 55)}
+    assert set(told["most_anomalous"]) == {f"row:{i}" for i in range(50, 55)}
     assert told["images"] == 55
-    assert latent_atlas("score", run, "a.npy", "b.npy") == 2
-    assert "so score takes one file of codes; 2 places were given" in capsys.readouterr().err
-    assert latent_atlas("score", run, "--samples", "5") == 2
+    assert latent_atlas("anomalies", run, "a.npy", "b.npy") == 2
+    assert "give one file of codes, not 2" in capsys.readouterr().err
+    assert latent_atlas("anomalies", run, "--samples", "5") == 2
     assert "this run has codes but no decoder" in capsys.readouterr().err
 
 
 class Halves:
-    """An autoencoder that keeps the left half of an image of 8 x 8 pixels, and makes the right half its mirror."""
+    """An autoencoder of the left half of 8 x 8 pixels, whose right half is the mirror image."""
 
     def encode(self, images: Tensor) -> Tensor:
         return images[..., ::2, :4].flatten(1)
@@ -276,11 +306,14 @@ def test_anyone_s_autoencoder_scores_by_the_images_that_were_held_out() -> None:
     )
     real, torn = symmetric(200), symmetric(200)
     torn[..., 4:] = torn[..., 4:].roll(1, dims=0)
-    found = atlas.score(torn)
+    found = atlas.anomaly(torn)
     assert found.width is None
-    assert found.odd.mean() > 0.95
-    assert atlas.score(torn[..., :4].repeat(1, 1, 1, 2)[..., ::2, :4].flatten(1)).odd.mean() < 0.3
-    assert atlas.score(real).odd.mean() < 0.2
+    assert found.is_outlier.mean() > 0.95
+    assert (
+        atlas.anomaly(torn[..., :4].repeat(1, 1, 1, 2)[..., ::2, :4].flatten(1)).is_outlier.mean()
+        < 0.3
+    )
+    assert atlas.anomaly(real).is_outlier.mean() < 0.2
     assert atlas.errors is not None
     assert len(atlas.errors) == len(atlas.codes["held_out"]) == 60
 
@@ -309,8 +342,8 @@ def test_other_images_than_those_of_the_run_are_not_taken_for_its_own(
     shutil.copytree(run, other)
     manifest = json.loads((other / "manifest.json").read_text())
     (other / "manifest.json").write_text(json.dumps(manifest | {"digest": "another"}))
-    assert latent_atlas("score", str(other), "--samples", "5") == 2
+    assert latent_atlas("anomalies", str(other), "--samples", "5") == 2
     assert (
-        "'digits' does not hold the images that the run was made of; restore them"
+        "'digits' does not have the images that the run was trained on; restore them"
         in capsys.readouterr().err
     )

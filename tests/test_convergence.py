@@ -31,7 +31,8 @@ def test_an_autoregressive_chain_is_worth_its_closed_form(
 
 
 def test_r_hat_of_shifted_chains_is_the_closed_form_s(generator: torch.Generator) -> None:
-    # Ranks of values apart by far keep the order only, so the shift is kept small; W = 1 and B / N = v.
+    # Ranks of values apart by far keep the order only, so the shift is kept small; W = 1 and B / N
+    # = v.
     trace = torch.randn(1_000, 50, 1, generator=generator)
     shifted = trace + 0.5 * torch.randn(1, 50, 1, generator=generator)
     between = shifted.mean(dim=0).var().item()

@@ -1,4 +1,4 @@
-"""Judges of collections against closed forms, direct formulas, other software, and repeated draws."""
+"""Metrics of image sets against closed forms, formulas, other software and repeated draws."""
 
 import numpy as np
 import pytest
@@ -190,7 +190,7 @@ class TestFeatureDistance:
             feature_distance(images, rebuilt)
 
     def test_identical_images_are_refused(self) -> None:
-        with pytest.raises(UserError, match="all 5 images look the same"):
+        with pytest.raises(UserError, match="all 5 images have the same features"):
             feature_distance(np.ones((5, 3)), np.zeros((5, 3)))
 
 
@@ -199,7 +199,7 @@ class TestFeatureDistance:
     [
         ((1, 4), (40, 4), "needs 12 or more images on each side; there are 1 and 40"),
         ((40, 4), (11, 4), "there are 40 and 11"),
-        ((40, 4), (40, 5), "features of 4 and of 5 numbers"),
+        ((40, 4), (40, 5), "the images have 4 features and the reference 5"),
     ],
 )
 def test_collections_that_cannot_be_compared_are_refused(
@@ -214,7 +214,7 @@ def test_collections_that_cannot_be_compared_are_refused(
 
 def test_a_reference_of_one_image_repeated_is_refused_and_images_all_alike_are_judged() -> None:
     varied, same = np.random.default_rng(0).normal(size=(40, 4)), np.ones((40, 4))
-    with pytest.raises(UserError, match="all 40 reference images look the same"):
+    with pytest.raises(UserError, match="all 40 reference images have the same features"):
         collection_numbers(varied, same, generator=seeded())
     collapsed = collection_numbers(same, varied, generator=seeded())
     assert collapsed["recall"].value == 0
@@ -227,5 +227,5 @@ def test_features_that_are_no_numbers_are_refused() -> None:
     broken[3, 2] = np.nan
     with pytest.raises(UserError, match="not finite"):
         collection_numbers(broken, rows, generator=seeded())
-    with pytest.raises(UserError, match="two or more rows"):
+    with pytest.raises(UserError, match="two rows or more"):
         kernel_distance(rows[:1], rows)

@@ -1,4 +1,4 @@
-"""Oddness: its guarantee, its vector, what it takes for odd, and what it says to nonsense."""
+"""Anomaly scores: the guarantee of their p-values, their parts, and bad arguments."""
 
 import csv
 import json
@@ -12,16 +12,17 @@ import torch
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from latent_atlas.anomaly import AnomalyStatistics, ConformalScorer, gather, memorisation
+from latent_atlas.anomaly import AnomalyStatistics, ConformalScorer, gather
 from latent_atlas.anomaly.result import fewest
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
+from latent_atlas.evaluation.memorisation import memorisation
 
 
-def evidence(n: int, random: np.random.Generator, dimension: int = 3) -> AnomalyStatistics:
-    """Of images whose errors and widths depend on where their codes are, as those of real images do."""
+def statistics(n: int, random: np.random.Generator, dimension: int = 3) -> AnomalyStatistics:
+    """Of images whose errors and widths depend on their codes, as those of real images do."""
     means = random.normal(size=(n, dimension))
     return AnomalyStatistics(
         means=means,
@@ -39,65 +40,71 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("false_alarm", [0.05, 0.2])
-def test_real_images_are_called_odd_at_the_promised_rate(false_alarm: float) -> None:
-    # One new image per calibration: these are independent, so their count is binomial with p <= the rate.
+@pytest.mark.parametrize("false_alarm_rate", [0.05, 0.2])
+def test_real_images_are_outliers_at_the_promised_rate(false_alarm_rate: float) -> None:
+    # One new image per calibration: these are independent, so their count is binomial with p <= the
+    # rate.
     trials, held_out = 400, 120
     alarms = 0
     for trial in range(trials):
         random = np.random.default_rng(trial)
-        everything = evidence(held_out + 1, random)
+        everything = statistics(held_out + 1, random)
         scorer = ConformalScorer(everything[np.arange(held_out)], generator=seeded(trial))
         alarms += int(
-            scorer.score(everything[np.array([held_out])], false_alarm=false_alarm).odd[0]
+            scorer.anomaly(
+                everything[np.array([held_out])], false_alarm_rate=false_alarm_rate
+            ).is_outlier[0]
         )
-    exact = math.floor(false_alarm * (scorer.calibrated_on + 1)) / (scorer.calibrated_on + 1)
+    exact = math.floor(false_alarm_rate * (scorer.calibrated_on + 1)) / (scorer.calibrated_on + 1)
     assert binom.cdf(alarms, trials, exact) > 1e-3
     assert binom.sf(alarms - 1, trials, exact) > 1e-3
 
 
-def test_the_oddness_of_an_image_depends_on_nothing_else_than_that_image() -> None:
+def test_a_score_depends_on_its_own_image_only() -> None:
     random = np.random.default_rng(0)
     scorer, images = (
-        ConformalScorer(evidence(200, random), generator=seeded(0)),
-        evidence(30, random),
+        ConformalScorer(statistics(200, random), generator=seeded(0)),
+        statistics(30, random),
     )
     order = random.permutation(30)
-    whole, shuffled = scorer.score(images), scorer.score(images[order])
-    alone = scorer.score(images[np.array([7])])
-    np.testing.assert_array_equal(shuffled.oddness, whole.oddness[order])
-    np.testing.assert_allclose(shuffled.distance, whole.distance[order])
-    np.testing.assert_allclose(alone.distance[0], whole.distance[7])
+    whole, shuffled = scorer.anomaly(images), scorer.anomaly(images[order])
+    alone = scorer.anomaly(images[np.array([7])])
+    np.testing.assert_array_equal(shuffled.p_value, whole.p_value[order])
+    np.testing.assert_allclose(shuffled.anomaly_score, whole.anomaly_score[order])
+    np.testing.assert_allclose(alone.anomaly_score[0], whole.anomaly_score[7])
 
 
 def test_an_unlikely_code_and_an_easy_reconstruction_do_not_cancel() -> None:
     random = np.random.default_rng(0)
     scorer, images = (
-        ConformalScorer(evidence(400, random), generator=seeded(0)),
-        evidence(200, random),
+        ConformalScorer(statistics(400, random), generator=seeded(0)),
+        statistics(200, random),
     )
     assert images.error is not None
     # The sum log q - log error is what it was; the vector is not.
-    rarer = scorer.score(
+    rarer = scorer.anomaly(
         changed(images, log_prob=images.log_prob - 3.0, error=images.error * math.exp(-3.0))
     )
-    assert rarer.oddness.mean() > scorer.score(images).oddness.mean() + 0.3
+    assert rarer.p_value.mean() < scorer.anomaly(images).p_value.mean() - 0.3
 
 
 @pytest.mark.parametrize("factor", [8.0, 1 / 20])
-def test_errors_far_from_those_of_similar_images_are_odd_on_either_side(factor: float) -> None:
+def test_errors_far_from_those_of_similar_images_are_anomalous_on_either_side(
+    factor: float,
+) -> None:
     random = np.random.default_rng(0)
     scorer, images = (
-        ConformalScorer(evidence(600, random), generator=seeded(0)),
-        evidence(100, random),
+        ConformalScorer(statistics(600, random), generator=seeded(0)),
+        statistics(100, random),
     )
     assert images.error is not None
-    found = scorer.score(changed(images, error=images.error * factor))
+    found = scorer.anomaly(changed(images, error=images.error * factor))
     assert found.excess_error is not None
     assert (np.sign(found.excess_error) == np.sign(math.log(factor))).all()
-    assert found.odd.mean() > 0.9
-    # Most errors of this size are common ones among other codes: only the comparison with similar images shows them.
-    known = evidence(600, np.random.default_rng(0)).error
+    assert found.is_outlier.mean() > 0.9
+    # Most errors of this size are common ones among other codes: only the comparison with similar
+    # images shows them.
+    known = statistics(600, np.random.default_rng(0)).error
     assert known is not None
     assert (
         np.mean((known.min() < images.error * factor) & (images.error * factor < known.max())) > 0.5
@@ -111,9 +118,9 @@ def test_what_is_too_good_counts_half() -> None:
         generator=seeded(0),
     )
     log_prob = np.array([-20.0, -10.0, 10.0, 20.0])
-    rare, rarer, likely, likelier = scorer.score(
+    rare, rarer, likely, likelier = scorer.anomaly(
         AnomalyStatistics(np.zeros((4, 2)), log_prob)
-    ).distance[[1, 0, 2, 3]]
+    ).anomaly_score[[1, 0, 2, 3]]
     assert rarer - rare == pytest.approx(2 * (likelier - likely))
     assert rarer - rare == pytest.approx(10, rel=0.2)  # in standard deviations of N(0, 1)
 
@@ -123,73 +130,78 @@ def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
     scorer = ConformalScorer(
         gather(population, Codes(population.sample(4000, generator=seeded(0)))), generator=seeded(1)
     )
-    real, odd = (
+    real, anomalous = (
         population.sample(3000, generator=seeded(2)),
         4 * elsewhere.sample(3000, generator=seeded(3)),
     )
-    found = scorer.score(gather(population, Codes(torch.cat([real, odd]))), false_alarm=0.1)
+    found = scorer.anomaly(
+        gather(population, Codes(torch.cat([real, anomalous]))), false_alarm_rate=0.1
+    )
     truth = np.repeat([0, 1], 3000)
-    by_score = roc_auc_score(truth, found.distance)
-    by_density = roc_auc_score(truth, -population.log_prob(torch.cat([real, odd])).numpy())
+    by_score = roc_auc_score(truth, found.anomaly_score)
+    by_density = roc_auc_score(truth, -population.log_prob(torch.cat([real, anomalous])).numpy())
     assert by_score > 0.9
-    assert (
-        by_score > by_density - 0.03
-    )  # what it costs that a code at the very mode is a little odd
-    assert abs(found.odd[:3000].mean() - 0.1) < 0.03
+    assert by_score > by_density - 0.03  # the cost of scoring codes at the mode a little
+    assert abs(found.is_outlier[:3000].mean() - 0.1) < 0.03
 
 
 def test_realness_is_that_of_the_discriminator_and_is_left_out_where_there_is_none() -> None:
     population, prior = two_clusters(2, 3.0), StandardNormal(2)
     codes = Codes(population.sample(50, generator=seeded(0)))
     judged = ExactRatio(population, prior)
-    found = ConformalScorer(gather(judged, codes), generator=seeded(0)).score(gather(judged, codes))
+    found = ConformalScorer(gather(judged, codes), generator=seeded(0)).anomaly(
+        gather(judged, codes)
+    )
     ratio = (population.log_prob(codes.means) - prior.log_prob(codes.means)).sigmoid()
     np.testing.assert_allclose(found.realness, ratio.numpy(), rtol=1e-4)
     assert (
         "realness"
         not in ConformalScorer(gather(population, codes), generator=seeded(0))
-        .score(gather(population, codes))
+        .anomaly(gather(population, codes))
         .rows()[0]
     )
 
 
 def test_typicality_is_the_share_of_held_out_images_that_are_less_likely() -> None:
     random = np.random.default_rng(0)
-    held_out, images = evidence(100, random), evidence(20, random)
-    found = ConformalScorer(held_out, generator=seeded(0)).score(images)
+    held_out, images = statistics(100, random), statistics(20, random)
+    found = ConformalScorer(held_out, generator=seeded(0)).anomaly(images)
     expected = (held_out.log_prob[None] < images.log_prob[:, None]).mean(axis=1)
     np.testing.assert_allclose(found.typicality, expected)
 
 
-def test_a_place_without_density_is_as_odd_as_can_be() -> None:
+def test_a_code_without_density_has_the_highest_score() -> None:
     random = np.random.default_rng(0)
-    held_out = evidence(100, random)
+    held_out = statistics(100, random)
     nowhere = changed(held_out, log_prob=np.where(np.arange(100) == 3, -np.inf, held_out.log_prob))
-    found = ConformalScorer(nowhere, generator=seeded(0)).score(nowhere[np.arange(5)])
-    assert found.oddness.argmax() == 3
-    assert np.isfinite(np.delete(found.distance, 3)).all()
-    assert math.isinf(found.distance[3])
+    found = ConformalScorer(nowhere, generator=seeded(0)).anomaly(nowhere[np.arange(5)])
+    assert found.p_value.argmin() == 3
+    assert np.isfinite(np.delete(found.anomaly_score, 3)).all()
+    assert math.isinf(found.anomaly_score[3])
 
 
 def test_one_image_and_identical_images_are_scored() -> None:
     random = np.random.default_rng(0)
-    one = evidence(1, random)
+    one = statistics(1, random)
     same = one[np.zeros(40, int)]
     scorer = ConformalScorer(same, generator=seeded(0))
-    assert scorer.score(one).oddness[0] == pytest.approx(0, abs=1e-12)
-    other = scorer.score(changed(one, log_prob=one.log_prob - 1))
-    assert other.odd[0]
-    assert np.isfinite(other.distance[0])
+    assert scorer.anomaly(one).p_value[0] == pytest.approx(1, abs=1e-12)
+    other = scorer.anomaly(changed(one, log_prob=one.log_prob - 1))
+    assert other.is_outlier[0]
+    assert np.isfinite(other.anomaly_score[0])
 
 
 def test_too_few_held_out_images_give_a_sentence_and_a_rate_that_works() -> None:
     random = np.random.default_rng(0)
-    scorer, images = ConformalScorer(evidence(18, random), generator=seeded(0)), evidence(5, random)
-    found = scorer.score(images)
-    assert not found.odd.any()
-    assert "a rank among 9 held-out images, too few; --false-alarm 0.1 or more" in found.sentence()
+    scorer, images = (
+        ConformalScorer(statistics(18, random), generator=seeded(0)),
+        statistics(5, random),
+    )
+    found = scorer.anomaly(images)
+    assert not found.is_outlier.any()
+    assert "choose --false-alarm-rate 0.1 or more" in found.sentence()
     far = changed(images, log_prob=images.log_prob - 1000)
-    assert scorer.score(far, false_alarm=0.1).odd.all()
+    assert scorer.anomaly(far, false_alarm_rate=0.1).is_outlier.all()
 
 
 def test_a_rate_can_be_had_from_as_many_images_as_it_says() -> None:
@@ -199,24 +211,24 @@ def test_a_rate_can_be_had_from_as_many_images_as_it_says() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, math.nan])
 def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
-    some = evidence(20, np.random.default_rng(0))
+    some = statistics(20, np.random.default_rng(0))
     with pytest.raises(
         UserError, match=r"the false-alarm rate is .*; choose a share between 0 and 1"
     ):
-        ConformalScorer(some, generator=seeded(0)).score(some, false_alarm=rate)
+        ConformalScorer(some, generator=seeded(0)).anomaly(some, false_alarm_rate=rate)
 
 
 def test_nonsense_is_refused_in_one_sentence() -> None:
-    some = evidence(20, np.random.default_rng(0))
+    some = statistics(20, np.random.default_rng(0))
     with pytest.raises(
         UserError, match="there are 3; give at least 4, for a false-alarm rate of 5 % at least 38"
     ):
         ConformalScorer(some[np.arange(3)], generator=seeded(0))
-    with pytest.raises(UserError, match="only one side has the column 'error'"):
-        ConformalScorer(some, generator=seeded(0)).score(
+    with pytest.raises(UserError, match="has the statistic 'error'"):
+        ConformalScorer(some, generator=seeded(0)).anomaly(
             AnomalyStatistics(some.means, some.log_prob, width=some.width)
         )
-    with pytest.raises(UserError, match="nothing to score"):
+    with pytest.raises(UserError, match="no images were given"):
         gather(StandardNormal(2), Codes(torch.empty(0, 2)))
     with pytest.raises(
         UserError, match="1 of 3 images have codes that are not finite, the first is number 1"
@@ -226,10 +238,12 @@ def test_nonsense_is_refused_in_one_sentence() -> None:
 
 def test_tables_come_back_from_csv_and_json(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
-    images = evidence(12, random)
+    images = statistics(12, random)
     images.log_prob[5] = -np.inf
     names = tuple(f'strange, "name" {i} é' for i in range(12))
-    found = ConformalScorer(evidence(100, random), generator=seeded(0)).score(images, names=names)
+    found = ConformalScorer(statistics(100, random), generator=seeded(0)).anomaly(
+        images, names=names
+    )
     with found.write(tmp_path / "s.CSV").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == list(names)
@@ -240,14 +254,15 @@ def test_tables_come_back_from_csv_and_json(tmp_path: Path) -> None:
         "width",
         "rarity",
         "excess_error",
-        "distance",
-        "oddness",
+        "anomaly_score",
+        "p_value",
     ):
         np.testing.assert_array_equal([float(row[column]) for row in rows], getattr(found, column))
-    assert [row["odd"] for row in rows] == [str(odd) for odd in found.odd]
+    assert [row["is_outlier"] for row in rows] == [str(one) for one in found.is_outlier]
     told = json.loads(found.write(tmp_path / "s.json").read_text(), parse_constant=pytest.fail)
-    assert told["threshold"] == 0.95
-    assert told["odd"] == found.odd.sum() == sum(row["odd"] for row in told["rows"])
+    assert told["false_alarm_rate"] == 0.05
+    outliers = sum(row["is_outlier"] for row in told["rows"])
+    assert told["outliers"] == found.is_outlier.sum() == outliers
     assert told["rows"][5]["log_prob"] is None
     assert told["rows"][4]["log_prob"] == images.log_prob[4]
     with pytest.raises(UserError, match=r"is not a \.csv or \.json file"):
@@ -275,7 +290,8 @@ def test_copies_of_training_images_are_found_and_real_images_are_none() -> None:
 
 
 def test_the_count_of_copies_is_tested_exactly_though_the_threshold_is_drawn() -> None:
-    # Few held-out images set the threshold: among many samples a plain binomial test would cry wolf every time.
+    # Few held-out images set the threshold: among many samples a binomial test would reject every
+    # time.
     alarms = sum(
         memorisation(sheets(400, 3 * i), sheets(200, 3 * i + 1), sheets(9, 3 * i + 2)).copies
         for i in range(60)

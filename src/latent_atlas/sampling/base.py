@@ -1,0 +1,123 @@
+"""What a sampler is, and what it returns."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from latent_atlas.density.base import Density
+from latent_atlas.errors import UserError
+from latent_atlas.sampling.target import Target
+from latent_atlas.shapes import Latents
+
+__all__ = ["Sampler", "SamplerInfo", "Samples", "check_codes", "check_least"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerInfo:
+    """Diagnostics of a sampler; None where the sampler does not have one.
+
+    Attributes:
+        sampler: Name of the sampler, which also says what `auto` chose.
+        acceptance: Mean acceptance probability of moves or proposals, in [0, 1].
+        effective_sample_size: Number of independent samples that the n samples amount to. For
+            importance weights it is that of all proposals and may exceed n.
+        effective_share: The same divided by the number of weighted or kept points, in (0, 1].
+        r_hat: Largest rank-normalised split R-hat of any coordinate and of log q; 1 is converged.
+        converged: Whether `r_hat` is at most 1.05.
+        chains: Number of Markov chains.
+        step_size: a of the Langevin or Hamiltonian steps, in squared standard deviations of the
+            chains' starting points.
+        noise_levels: Number of noise levels that the probability flow went through.
+        proposals: Number of proposals that rejection sampling drew.
+        log_bound: log M of rejection sampling in nats, the bound on the log-ratio.
+    """
+
+    sampler: str
+    acceptance: float | None = None
+    effective_sample_size: float | None = None
+    effective_share: float | None = None
+    r_hat: float | None = None
+    converged: bool | None = None
+    chains: int | None = None
+    step_size: float | None = None
+    noise_levels: int | None = None
+    proposals: int | None = None
+    log_bound: float | None = None
+
+    def known(self) -> dict[str, str | int | float]:
+        """The diagnostics that this sampler has, by name.
+
+        Examples:
+            >>> SamplerInfo(sampler="diffusion", noise_levels=32).known()
+            {'sampler': 'diffusion', 'noise_levels': 32}
+        """
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Codes drawn from a density.
+
+    Attributes:
+        points: Shape (n, d).
+        info: Diagnostics of the sampler.
+        warnings: What limits the samples, a sentence each: collapsed weights, chains that did not
+            converge, a bound that did not hold.
+    """
+
+    points: Latents
+    info: SamplerInfo
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """A way to draw from a density; its fields are its settings."""
+
+    name: ClassVar[str]
+    uses_density: ClassVar[bool] = True  # False: a baseline, which draws from another density
+
+    @abstractmethod
+    def draw(self, target: Target, n: int, *, generator: torch.Generator) -> Samples:
+        """Draw `n` codes from the target.
+
+        Arguments:
+            target: An unnormalised density with a proposal distribution.
+            n: Number of samples, 1 or more.
+            generator: Source of all randomness, on the device of the density.
+
+        Raises:
+            UserError: the target cannot be drawn from in this way.
+        """
+
+    def wants_codes(self, density: Density) -> bool:
+        """Whether real codes in the field `codes`, which is None, would serve this density."""
+        return False
+
+
+def check_least(least: int, **settings: int | float | None) -> None:
+    """Check that settings are at least `least`; None stands for a default and passes.
+
+    Raises:
+        UserError: one is smaller.
+    """
+    for name, value in settings.items():
+        if value is not None and not value >= least:
+            raise UserError(f"{name} is {value}; choose {least} or more")
+
+
+def check_codes(codes: Tensor, dimension: int, least: int = 1) -> None:
+    """Check that codes can be fitted or started from.
+
+    Raises:
+        UserError: they are not finite, not of shape (m, dimension), or fewer than `least`.
+    """
+    shape = tuple(codes.shape)
+    if len(shape) != 2 or shape[1] != dimension or shape[0] < least or not codes.isfinite().all():
+        raise UserError(
+            f"the sampler's codes have shape {shape}; give finite codes of shape (m, {dimension}) "
+            f"with m of {least} or more"
+        )
