@@ -81,11 +81,11 @@ def full(bare: Path) -> Path:
     (bare / "log.jsonl").write_text(
         "".join(json.dumps(r) + "\n" for r in records) + '{"phase": "map", "st'
     )
-    walk = {"outside": 0.125, "distance_left": 0.26, "lowest": -12.345}
+    walk = {"off_manifold": 0.125, "distance_left": 0.26, "lowest_log_prob": -12.345}
     metrics = {
         "reconstruction": {"mse": 0.0123, "psnr": 19.1},
         "map": {"normaliser": 1.034, "verdict": HOSTILE, "kl": float("nan")},
-        "travel": {"linear": {"outside": 0.31}, "walk": walk},
+        "travel": {"linear": {"off_manifold": 0.31}, "walk": walk},
         "geometry": {
             "prior_inside": {
                 "value": 0.345,
@@ -151,7 +151,7 @@ def test_numbers_have_words_and_units(full: Path) -> None:
         "not a number",
         "best planner that arrives: linear",
         "1,797",
-        "draws of the prior inside the population",
+        "prior samples above the density threshold",
         "34.5 %",
         "good: 95 %: <full> (4,096 prior draws)",
     ):

@@ -1,4 +1,4 @@
-"""What a run folder offers a report; whatever is missing is simply not there."""
+"""The contents of a run folder that a report shows; what is missing stays empty."""
 
 import json
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from typing import Any
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 
-__all__ = ["Folder"]
+__all__ = ["RunContents"]
 
 
 @dataclass(frozen=True)
-class Folder:
+class RunContents:
     """The contents of a run folder.
 
     Attributes:
@@ -37,7 +37,7 @@ class Folder:
     pictures: dict[str, bytes]
 
     @classmethod
-    def read(cls, path: Path) -> "Folder":
+    def read(cls, path: Path) -> "RunContents":
         """Read a run folder.
 
         Raises:
