@@ -20,13 +20,10 @@ from latent_atlas.density.toys import arc
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Plane, Window, chart
-from latent_atlas.report.figures.map import (
-    NEAR,
-    draw_boundaries,
-    draw_levels,
-    draw_reliability,
-    fit_against,
-)
+from latent_atlas.report.figures.boundaries import draw_boundaries, fit_against
+from latent_atlas.report.figures.levels import draw_levels
+from latent_atlas.report.figures.map import NEAR
+from latent_atlas.report.figures.reliability import draw_reliability
 from latent_atlas.report.plots import (
     Against,
     Groups,

@@ -27,8 +27,8 @@ from latent_atlas.report.plots import (
     spaces_picture,
     strips_picture,
 )
+from latent_atlas.report.plots.image_grid import tile, width_for
 from latent_atlas.report.plots.style import LINES, SIGNAL
-from latent_atlas.report.plots.tiles import tile, width_for
 
 EXTENT = (-3.0, 3.0, -2.5, 2.5)
 ORANGE = np.array(matplotlib.colors.to_rgb(SIGNAL)) * 255

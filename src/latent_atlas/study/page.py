@@ -10,8 +10,8 @@ import numpy as np
 
 from latent_atlas.report.html import Picture, render
 from latent_atlas.report.plots.dots import Dots, contests_picture
+from latent_atlas.report.plots.lines import Trend, Trends, trends_picture
 from latent_atlas.report.plots.style import png
-from latent_atlas.report.plots.trends import Trend, Trends, trends_picture
 from latent_atlas.report.tables import Table, tables
 from latent_atlas.study.comparison import Contest
 from latent_atlas.study.design import Cell, Design

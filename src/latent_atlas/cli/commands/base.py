@@ -100,8 +100,9 @@ def map(given: Namespace, console: Console) -> None:
     """Draw the plane through three places: the map, or its levels, or the map under other boundaries."""
     import torch
 
-    from latent_atlas.report.figures.map import draw_levels
-    from latent_atlas.report.figures.run import draw_map, example_triple
+    from latent_atlas.report.examples import example_triple
+    from latent_atlas.report.figures.levels import draw_levels
+    from latent_atlas.report.figures.map import draw_map
     from latent_atlas.report.plots.style import save
     from latent_atlas.travel.plan import plan
 
@@ -313,7 +314,7 @@ def _compare(
     """Learn a map against each boundary, draw them side by side, and tell what each is worth."""
     import torch
 
-    from latent_atlas.report.figures.map import draw_boundaries, fit_against
+    from latent_atlas.report.figures.boundaries import draw_boundaries, fit_against
     from latent_atlas.report.plots.style import save
 
     out = file_to_write(

@@ -39,7 +39,7 @@ UNWRITTEN = {
 
 def travel(given: Namespace, console: Console) -> None:
     """Plan the journeys, write them, and tell their numbers."""
-    from latent_atlas.report.figures.run import describe
+    from latent_atlas.report.figures.travel import describe
 
     _check(given)
     atlas = load_atlas(given)
@@ -262,7 +262,7 @@ def _write(
     """Write what the file's name says: film strips, an animation, the codes of the first journey, or all there is."""
     import torch
 
-    from latent_atlas.report.figures.run import draw_travel
+    from latent_atlas.report.figures.travel import draw_travel
     from latent_atlas.report.plots.animation import animation, save_animation
     from latent_atlas.report.plots.style import save
 

@@ -11,11 +11,10 @@ from latent_atlas.report.plots.geometry import Space, spaces_picture
 from latent_atlas.report.plots.heatmap import Field, Kind
 from latent_atlas.report.plots.image_grid import comparison_sheet, sheet
 from latent_atlas.report.plots.levels import Level, levels_picture
-from latent_atlas.report.plots.lines import Curves, curves_picture
+from latent_atlas.report.plots.lines import Curves, Trend, Trends, curves_picture, trends_picture
 from latent_atlas.report.plots.map import map_picture
 from latent_atlas.report.plots.reliability import Groups, reliability_picture
 from latent_atlas.report.plots.style import png, save
-from latent_atlas.report.plots.trends import Trend, Trends, trends_picture
 
 __all__ = [
     "Against",

@@ -10,8 +10,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from latent_atlas.errors import UserError
+from latent_atlas.report.plots.image_grid import grid, require_images, tile
 from latent_atlas.report.plots.style import blank, text_width, write
-from latent_atlas.report.plots.tiles import grid, require_images, tile
 
 __all__ = ["Animation", "animation", "save_animation"]
 

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from latent_atlas.errors import UserError
+from latent_atlas.report.plots.image_grid import grid, tile, width_for
 from latent_atlas.report.plots.style import (
     LINES,
     MARGIN,
@@ -31,7 +32,6 @@ from latent_atlas.report.plots.style import (
     write,
     write_title,
 )
-from latent_atlas.report.plots.tiles import grid, tile, width_for
 
 __all__ = ["Strip", "strips_picture"]
 

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from latent_atlas.report.plots.heatmap import EDGE
+from latent_atlas.report.plots.image_grid import tile, width_for
 from latent_atlas.report.plots.style import INK, LINES, MARGIN, PAPER, LineStyle, paste
-from latent_atlas.report.plots.tiles import tile, width_for
 
 __all__ = [
     "LEGEND",

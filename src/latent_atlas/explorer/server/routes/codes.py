@@ -15,7 +15,7 @@ from latent_atlas.explorer.server.limits import LIMITS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
-from latent_atlas.report.plots.tiles import grid, tile
+from latent_atlas.report.plots.image_grid import grid, tile
 
 __all__ = ["routes"]
 
