@@ -46,7 +46,8 @@ class RunContents:
         config = path / "config.json"
         if not config.is_file():
             raise UserError(
-                f"{path} holds no run (no config.json); `latent-atlas train SOURCE --out RUN` makes one"
+                f"{path} holds no run (no config.json); "
+                "`latent-atlas train SOURCE --out RUN` makes one"
             )
         return cls(
             path=path,
@@ -75,7 +76,7 @@ def _object(path: Path, command: str) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a run that is killed may leave half a line, which is left out."""
+    """The objects of a JSON-lines file, without the half line that a killed run may leave."""
     found = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

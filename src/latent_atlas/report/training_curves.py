@@ -43,8 +43,8 @@ def progress(records: list[dict[str, Any]]) -> list[Curves]:
     """Panels of training curves.
 
     Arguments:
-        records: The log: each with a phase, a step, and whatever numbers that training arm has. Numbers that this
-            version does not know get a panel of their own, under their names.
+        records: The log: each with a phase, a step, and the losses of that training mode. Unknown
+            quantities get a panel of their own, under their names.
     """
     logged = [r for r in records if _is_number(r.get("step"))]
     known = {(panel.phase, key) for panel in _PANELS for key in panel.series}

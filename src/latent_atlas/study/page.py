@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from latent_atlas.report.html import Picture, render
-from latent_atlas.report.plots.dots import Dots, contests_picture
+from latent_atlas.report.plots.dots import Dots, dots_picture
 from latent_atlas.report.plots.lines import Trend, Trends, trends_picture
 from latent_atlas.report.plots.style import png
 from latent_atlas.report.tables import Table, tables
@@ -107,7 +107,7 @@ def _part(one: Question, design: Design, results: Results) -> Part:
         if measured:
             found += _tables(group, contests)
             alt = f"Dots, {group}: every measure by candidate and repetition."
-            drawn = png(contests_picture([_dots(each) for each in measured]))
+            drawn = png(dots_picture([_dots(each) for each in measured]))
             pictures.append(Picture(drawn, alt, DOTS, group[:1].upper() + group[1:]))
     return Part(one, found, pictures)
 

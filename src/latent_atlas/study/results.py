@@ -1,14 +1,13 @@
 """Which cells are done: one JSON file for each, written whole, so that a study can stop anywhere and go on."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from latent_atlas.errors import UserError
-from latent_atlas.runs import Run
+from latent_atlas.runs import Run, json_safe
 from latent_atlas.study.design import Cell, Design
 
 __all__ = ["StudyResults"]
@@ -72,7 +71,7 @@ class StudyResults:
 
     def write(self, cell: Cell, numbers: Mapping[str, Any]) -> None:
         """Keep what a cell measured, with null for numbers that are not finite; from then on it is done."""
-        self._run.write_json(f"cells/{cell.name}.json", _finite(numbers))
+        self._run.write_json(f"cells/{cell.name}.json", json_safe(numbers))
         self._failed(cell).unlink(missing_ok=True)
 
     def fail(self, cell: Cell, sentence: str, traceback: str = "") -> None:
@@ -109,12 +108,3 @@ class StudyResults:
 
     def _failed(self, cell: Cell) -> Path:
         return self.path / "cells" / f"{cell.name}.failed.json"
-
-
-def _finite(content: Any) -> Any:
-    """The same content, with None in place of NaN and infinity, which JSON does not know."""
-    if isinstance(content, Mapping):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,80 +1,53 @@
-"""What the page has to know of an atlas besides its networks and its codes."""
+"""The facts of an atlas that the page computes with, where there is no server."""
 
 import math
 from typing import Any
 
-import torch
+from torch import Tensor
 
-from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.attributes.directions import principal_components
-from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.density_ratio.calibration import log_density
+from latent_atlas.explorer.cache import Known
+from latent_atlas.explorer.facts import WIDTHS, facts_of
 from latent_atlas.explorer.static_export.arrays import kept
-from latent_atlas.explorer.static_export.keeping import probe_of
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 from latent_atlas.travel.planners.base import MEANS_SHARE, PLANNERS, floor_of
 
 __all__ = ["facts"]
 
-COMPONENTS = 16  # principal components that can be followed
-OFFERED = (
-    0.0,
-    0.1,
-    0.2,
-    0.35,
-    0.5,
-    0.75,
-    1.0,
-    1.5,
-    2.5,
-)  # widths of the blurs that can be looked at
-PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # and of those that journeys and climbs go by
+PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # noise widths that planners and projections use
 SHARES = 200  # equal ones, at whose ends the quantiles of log q are known
 TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
 """Planners that the page knows itself, and whether they need a density."""
 
-LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "stops": 16, "codes": 256}
+LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "waypoints": 16, "codes": 256}
 
 
 def facts(
     atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str | None = None
 ) -> dict[str, Any]:
-    """What is there, in the words of the explorer's server; and under `folder` what only the page itself computes with.
+    """The facts in the server's form; `folder` has what only the page itself computes with.
 
     Arguments:
         atlas: What is explored.
-        name: What it is called.
+        name: What the page calls it.
         networks: Names of the networks that were written.
-        unscored: Why photos cannot be scored there; None where they can.
+        unscored: Why photos get no anomaly scores there; None where they do.
     """
-    has_log_prob = log_density(atlas.map.boundary) is not None
-    channels, height, width = atlas.image_shape if atlas.model is not None else (0, 0, 0)
+    known = Known(atlas, lambda: None)
+    told = facts_of(known, name, LIMITS).model_dump()
     parts = {part: kept(codes) for part, codes in atlas.codes.items()}
-    return {
-        "name": name,
-        "version": __version__,
-        "dimension": atlas.map.dimension,
-        "image": {"channels": channels, "height": height, "width": width} if channels else None,
-        "classes": list(_classes(atlas)),
-        "attributes": _attributes(atlas),
-        "keeps": _keeps(atlas),
-        "levels": [
-            math.atan(width) for width in (OFFERED if atlas.map.noise_levels else OFFERED[:1])
-        ],
-        "planners": [
-            _planner(name, atlas) for name, needs in TRAVELS.items() if has_log_prob or not needs
-        ],
-        "samplers": ["mala"] if has_log_prob else [],
+    planners = [
+        _planner(name, atlas)
+        for name, needs_density in TRAVELS.items()
+        if known.has_log_prob or not needs_density
+    ]
+    return told | {
+        "attributes": [one for one in told["attributes"] if one["kind"] == "component"],
+        "planners": planners,
+        "samplers": ["mala"] if known.has_log_prob else [],
         "counts": {part: len(rows) for part, rows in parts.items()},
-        "has_log_prob": has_log_prob,
-        "edge": atlas.map.threshold(OFF_MANIFOLD_SHARE) if has_log_prob else None,
-        "spread": atlas.codes["train"].moments()[1].diagonal().mean().sqrt().item(),
-        "limits": LIMITS,
-        "lacks": _lacks(atlas, networks),
-        "training": False,
-        "demo": False,
-        "notes": [*atlas.map.notes, atlas.map.calibration.verdict(), *_left_out(atlas, parts)],
+        "lacks": _lacks(known, networks),
+        "warnings": [*told["warnings"], *_left_out(atlas, parts)],
         "folder": {
             "networks": list(networks),
             "calibration": {
@@ -82,25 +55,24 @@ def facts(
                 "shift": atlas.map.calibration.shift,
             },
             "unscored": unscored,
-            "components": _components(atlas).tolist(),
+            "components": known.components.tolist(),
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
             "levels": _levels(atlas),
-            "outside_share": OFF_MANIFOLD_SHARE,
-            "margin": probe.margin if isinstance(probe := probe_of(atlas), ClassProbe) else None,
+            "off_manifold_share": OFF_MANIFOLD_SHARE,
         },
     }
 
 
-def _lacks(atlas: Atlas, networks: tuple[str, ...]) -> list[str]:
-    """What the page would offer with a server, and cannot do here."""
+def _lacks(known: Known, networks: tuple[str, ...]) -> list[str]:
+    """What the page offers with a server, and cannot do here."""
     photos = [] if "encode" in networks else ["photos"]
-    pictures = [] if atlas.model is not None else ["png", "gif"]
-    along = [] if log_density(atlas.map.boundary) is not None else ["along", "keep"]
-    return ["pace", "embedding", "mp4", "npz", *along, *photos, *pictures]
+    pictures = [] if known.atlas.model is not None else ["png", "gif"]
+    traverse = [] if known.has_log_prob else ["traverse"]
+    return ["keep", "pace", "embedding", "mp4", "npz", *traverse, *photos, *pictures]
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
-    """A planner's options; of a geodesic as the atlas plans it, with the population's floor in its place."""
+    """A planner's options; the geodesic gets the density threshold that the atlas plans with."""
     options = PLANNERS[name].options
     options.pop("codes", None)
     if "population" in options:
@@ -113,48 +85,9 @@ def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
     }
 
 
-def _classes(atlas: Atlas) -> tuple[str, ...]:
-    """Names of the classes, as `AttributeSet` has them."""
-    return tuple(
-        name
-        for name in atlas.properties.names
-        if not name.startswith("component:") and name != "class"
-    )
-
-
-def _components(atlas: Atlas) -> torch.Tensor:
-    count = min(COMPONENTS, atlas.map.dimension)
-    return principal_components(atlas.codes["train"].means, count)[0]
-
-
-def _attributes(atlas: Atlas) -> list[dict[str, Any]]:
-    """The principal components, and between which values the codes lie but for a hundredth at either end."""
-    values = (atlas.codes["train"].means @ _components(atlas).T).sort(dim=0).values
-    low, high = (values[round(share * (len(values) - 1))].tolist() for share in (0.01, 0.99))
-    return [
-        {
-            "name": f"component:{number}",
-            "kind": "component",
-            "low": low[number],
-            "high": high[number],
-        }
-        for number in range(len(low))
-    ]
-
-
-def _keeps(atlas: Atlas) -> list[dict[str, Any]]:
-    """What a journey can keep: the classes together or each, where there is a probe of them, and the components."""
-    classes = isinstance(probe_of(atlas), ClassProbe)
-    named = [
-        {"name": "class", "kind": "classes"},
-        *({"name": name, "kind": "class"} for name in _classes(atlas)),
-    ]
-    return [*(one | {"low": None, "high": None} for one in named if classes), *_attributes(atlas)]
-
-
 def _levels(atlas: Atlas) -> list[dict[str, Any]]:
-    """For each level its angle, and the quantiles of held-out codes' log-density, or logit, at equal shares."""
-    widths = sorted({*OFFERED, *PLANNED}) if atlas.map.noise_levels else [0.0]
+    """For each level its angle, and quantiles of held-out codes' log-density or logit."""
+    widths = sorted({*WIDTHS, *PLANNED}) if atlas.map.noise_levels else [0.0]
     found = []
     for width in widths:
         level = atlas.map.noised(width) if width else atlas.map
@@ -163,10 +96,11 @@ def _levels(atlas: Atlas) -> list[dict[str, Any]]:
     return found
 
 
-def _left_out(atlas: Atlas, parts: dict[str, torch.Tensor]) -> list[str]:
+def _left_out(atlas: Atlas, parts: dict[str, Tensor]) -> list[str]:
     """A sentence for each part whose codes are not all there."""
     return [
-        f"{len(rows):,} of {len(atlas.codes[part]):,} {part.replace('_', '-')} codes are in this folder, chosen evenly"
+        f"this folder has {len(rows):,} of {len(atlas.codes[part]):,} "
+        f"{part.replace('_', '-')} codes, chosen evenly"
         for part, rows in parts.items()
         if len(rows) < len(atlas.codes[part])
     ]

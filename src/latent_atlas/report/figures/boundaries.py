@@ -29,16 +29,16 @@ def fit_against(
     seed: int = 0,
     log: Callable[[dict[str, float]], None] | None = None,
 ) -> LatentMap:
-    """Learn a map of the same codes against another boundary, for `draw_boundaries`.
+    """Fit a map of the same codes against another boundary, for `draw_boundaries`.
 
-    Levels are chosen anew, since each boundary is another distance away, unless `config` insists on one. Every boundary
-    gets the same seed, so that a map does not depend on which others are drawn beside it. What should be known of
-    the codes is in the map's `notes`.
+    The number of levels is chosen for each boundary, since their distances differ, unless
+    `config.levels` is 1. Every boundary gets the same seed, so that a map does not depend on the others
+    beside it.
 
     Arguments:
         boundary: One of `config.BOUNDARIES`.
-        codes: To learn from.
-        held_out: To stop by and be judged by.
+        codes: Training codes.
+        held_out: Codes for early stopping and calibration.
         config: Network and optimisation.
         log: Called with a record of the losses now and then.
 
@@ -62,8 +62,8 @@ def draw_boundaries(
     """Realness under each boundary on the plane through three codes, with real and fake codes.
 
     Arguments:
-        maps: By boundary, all of one population.
-        codes: That population; one code is drawn of each image, and the nearest to the plane are shown.
+        maps: By boundary, all of the same codes.
+        codes: These; one is sampled for each image, and those nearest to the plane are drawn.
         anchors: A, B and C, shape (d,) each.
         generator: Draws real and fake codes.
         resolution: Pixels along each side of the fields.
@@ -71,9 +71,8 @@ def draw_boundaries(
     plane, window = place(anchors)
     real = codes.sample_each(generator=generator)
     real = real[plane.nearest(real, NEAR)]
-    reach = (
-        plane.distance(real).max() + 1e-4 * real.norm(dim=1).max()
-    )  # where d is 2 all distances are rounding errors
+    # In two dimensions all distances are rounding errors.
+    reach = plane.distance(real).max() + 1e-4 * real.norm(dim=1).max()
     panels = []
     for name, latent_map in maps.items():
         fakes = latent_map.boundary.sample(FAKES, generator=generator)
@@ -90,7 +89,7 @@ def draw_boundaries(
 
 
 def _notes(calibration: Calibration) -> tuple[str, ...]:
-    """What decides between boundaries, and the opening words of the verdict."""
+    """The numbers that decide between boundaries, and the first words of the verdict."""
     levels = f"{calibration.levels} level{'s' if calibration.levels > 1 else ''}"
     return (
         f"KL(q || r) {calibration.kl:.1f} nats, {levels}",

@@ -22,7 +22,7 @@ ARROWS = 15  # along each side of a panel
 def draw_levels(
     latent_map: LatentMap, anchors: Sequence[Tensor], *, resolution: int = 160
 ) -> Figure:
-    """Log-density and score from sharp to smooth on the plane through three codes; a single-level map has one panel.
+    """Log-density and score on the plane through three codes, one panel for each noise level.
 
     Arguments:
         latent_map: The map.
@@ -46,7 +46,7 @@ def draw_levels(
     for sine in SINES if several else SINES[:1]:
         at_level = latent_map.at(math.asin(sine))
         z = plane.lift(places)
-        # Where the boundary has no codes the density is 0, and D_z has learned nothing that an arrow could show.
+        # Where the boundary has no codes the density is 0, and D_z was never trained.
         known = at_level.log_prob(z).isfinite()[:, None]
         slopes = torch.where(known, at_level.score(z) @ plane.axes.T, torch.nan)
         log_prob = chart(at_level, plane, window, resolution).fields["log_prob"]
@@ -55,10 +55,10 @@ def draw_levels(
             Level(name, log_prob.cpu().numpy(), places.cpu().numpy(), slopes.cpu().numpy())
         )
     note = (
-        "The population noised to z_t = cos(t) z + sin(t) eps, from sharp to where only the boundary is left. "
+        "The data distribution noised to z_t = cos(t) z + sin(t) eps, up to where only the boundary is left. "
         if several
-        else "This map has a single level; against the boundaries prior, gaussian-diagonal and gaussian it can have "
-        "several, from sharp to smooth. "
+        else "This map has a single level; with the boundaries prior, gaussian-diagonal and gaussian it "
+        "can have several. "
     )
     note += "Arrows point along the score; their length grows with its logarithm."
     return levels_picture(levels, extent(window), note=note, **LABELS)

@@ -41,16 +41,16 @@ def extent(window: Window) -> tuple[float, float, float, float]:
 def draw_map(
     atlas: Atlas,
     anchors: Sequence[Tensor],
-    journeys: Mapping[str, LatentPath],
+    paths: Mapping[str, LatentPath],
     *,
     resolution: int = 256,
 ) -> Figure:
-    """The map on the plane through three codes, with real codes and journeys on it.
+    """The map on the plane through three codes, with real codes and paths on it.
 
     Arguments:
-        atlas: Map, and model: without one there are no images on the map.
+        atlas: The map, and the model, without which no images are drawn.
         anchors: A, B and C, shape (d,) each.
-        journeys: Paths by name; only their shadow on the plane is drawn.
+        paths: By name; they are projected onto the plane.
         resolution: Pixels along each side of the fields.
     """
     plane, window = place(anchors)
@@ -65,7 +65,7 @@ def draw_map(
         [
             Field(name, unit, fields[kind].cpu().numpy(), kind)
             for name, unit, kind in PANELS
-            if kind in fields  # a boundary without a density gives no log-density
+            if kind in fields  # without log_prob, where the boundary has no density
         ],
         extent(window),
         threshold=atlas.map.threshold(OFF_MANIFOLD_SHARE),
@@ -73,16 +73,14 @@ def draw_map(
         code_labels=labels,
         label_names=atlas.label_names,
         anchors=thumbnails,
-        paths={
-            row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in journeys.items()
-        },
+        paths={row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in paths.items()},
         lattice=None if atlas.model is None else _lattice(atlas, plane, window),
         **LABELS,
     )
 
 
 def _codes_near(atlas: Atlas, plane: Plane) -> tuple[np.ndarray, np.ndarray | None]:
-    """Places on the plane, and class numbers, of the real codes nearest to it."""
+    """The real codes nearest to the plane, projected onto it, and their class numbers."""
     means = torch.cat([atlas.codes["train"].means, atlas.codes["held_out"].means])
     near = plane.nearest(means, NEAR)
     labels = None

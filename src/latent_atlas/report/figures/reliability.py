@@ -19,7 +19,7 @@ DRAWS = 20_000  # codes of each class
 def draw_reliability(
     latent_map: LatentMap, held_out: Codes, *, generator: torch.Generator
 ) -> Figure:
-    """Said against seen on held-out codes and the boundary's, before and after the measured correction."""
+    """Predicted against observed realness of held-out and fake codes, before and after correction."""
     scale, shift = latent_map.calibration.scale, latent_map.calibration.shift
     drawn = (
         held_out.sample(DRAWS, generator=generator),
@@ -29,11 +29,12 @@ def draw_reliability(
     before, after = measure(real, fake), measure(scale * real + shift, scale * fake + shift)
     correction = f"{scale:.2f}\u00a0l\u00a0{'+' if shift >= 0 else '−'}\u00a0{abs(shift):.2f}"
     caption = (
-        f"Held-out cross-entropy {before.cross_entropy:.3f} nats as learned, {after.cross_entropy:.3f} corrected to "
-        f"{correction}; {math.log(2):.3f} is a coin's. The area of a dot grows with the codes in its group."
+        f"Held-out cross-entropy {before.cross_entropy:.3f} nats as trained, "
+        f"{after.cross_entropy:.3f} corrected to {correction}; guessing has {math.log(2):.3f}. "
+        "The area of a dot grows with the number of codes in its group."
     )
     return reliability_picture(
-        [_groups("as learned", before), _groups("corrected", after)], caption
+        [_groups("as trained", before), _groups("corrected", after)], caption
     )
 
 

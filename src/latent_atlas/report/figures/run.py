@@ -57,12 +57,12 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = example_triple(atlas, generator)
     rows = {row: JOURNEYS[row] for row in SHOWN}
-    journeys = {
+    paths = {
         row: atlas.travel(a, b, planner, **options) for row, (planner, options) in rows.items()
     }
     if atlas.map.dimension > 1:  # codes on a line span no plane
-        save(draw_map(atlas, (a, b, c), journeys), folder.file("map.png"))
-    save(draw_travel(atlas, journeys), folder.file("travel.png"))
+        save(draw_map(atlas, (a, b, c), paths), folder.file("map.png"))
+    save(draw_travel(atlas, paths), folder.file("travel.png"))
     reliability = draw_reliability(atlas.map, atlas.codes["held_out"], generator=generator)
     save(reliability, folder.file("reliability.png"))
     space = atlas.geometry()
@@ -83,7 +83,7 @@ def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:
 
 
 def draw_extremes(atlas: Atlas, images: Tensor, scores: AnomalyTable) -> Figure:
-    """The most anomalous and the most typical images, sorted from the left, above their reconstructions.
+    """The most anomalous and the most typical images, above their reconstructions.
 
     Arguments:
         atlas: Reconstructs them.

@@ -14,29 +14,29 @@ __all__ = ["describe", "draw_travel"]
 FAR = 100.0  # length over the straight line from which on a path is taken to be closed
 
 
-def draw_travel(atlas: Atlas, journeys: Mapping[str, LatentPath]) -> Figure:
-    """Film strips of one journey by several planners, their log-density below."""
+def draw_travel(atlas: Atlas, paths: Mapping[str, LatentPath]) -> Figure:
+    """Film strips of the paths of several planners, with their log-density below."""
     threshold = atlas.map.threshold(OFF_MANIFOLD_SHARE)
     return strips_picture(
-        [_strip(atlas, row, path, threshold) for row, path in journeys.items()], threshold
+        [_strip(atlas, row, path, threshold) for row, path in paths.items()], threshold
     )
 
 
 def describe(path: LatentPath) -> str:
-    """One journey's numbers in words: frames outside, length, distance left, and what its planner adds."""
+    """The metrics of a single path in words."""
     numbers = {name: values[0].item() for name, values in path.metrics.items()}
     if "moved" in numbers:
         return (
             f"moved by {numbers['moved']:.2f}"
             if numbers["moved"] > 0
-            else "in the population already"
+            else "above the density threshold already"
         )
     judged = len(path.points) - 2 or 2  # the inner frames, or both ends
-    words = [f"{round(numbers['outside'] * judged)} of {judged} outside"]
+    words = [f"{round(numbers['outside'] * judged)} of {judged} off-manifold"]
     if numbers["length_ratio"] < FAR:
         words.append(f"{numbers['length_ratio']:.2f} × straight")
     if numbers["distance_left"] > 5e-4:
-        words.append(f"{100 * numbers['distance_left']:.0f} % left to go")
+        words.append(f"{100 * numbers['distance_left']:.0f} % of the distance left")
     if "reached" in numbers:
         words.append(f"{100 * numbers['reached']:.0f} % of the change")
     if numbers.get("broken", 0) > 0:

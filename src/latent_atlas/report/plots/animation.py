@@ -15,8 +15,8 @@ from latent_atlas.report.plots.style import blank, text_width, write
 
 __all__ = ["Animation", "animation", "save_animation"]
 
-TALL = 256  # pixels that a journey is high at least, while all of them fit
-LARGEST = 1920  # pixels along either side, which small journeys stay within
+TALL = 256  # pixels that a path is high at least, while all of them fit
+LARGEST = 1920  # pixels along either side, which small images stay within
 GAP = 12  # pixels between neighbours
 CAPTION = 44  # pixels of height that a caption takes
 CAPTION_SIZE = 9  # points
@@ -46,13 +46,13 @@ def animation(
     fps: int | float = 12,
     bounce: bool = False,
 ) -> Animation:
-    """Set journeys in motion, side by side where there are several.
+    """Animate paths, side by side where there are several.
 
     Images less than 256 pixels high are enlarged by a whole factor, pixel by pixel, as long as all fit into 1920.
 
     Arguments:
-        films: In [0, 1], 1 to 4 channels, one journey (frames, c, h, w) or several (frames, n, c, h, w).
-        captions: What to write above each journey; none, or as many as there are.
+        films: In [0, 1], 1 to 4 channels, one path (frames, c, h, w) or several (frames, n, c, h, w).
+        captions: What to write above each path; none, or as many as there are.
         fps: Frames a second, above 0.
         bounce: Go there and back, so that it repeats without a jump: 2 frames - 2 frames.
 
@@ -69,7 +69,7 @@ def animation(
     films = films if films.ndim == 5 else films[:, None]
     if len(captions) not in (0, films.shape[1]):
         raise UserError(
-            f"there are {films.shape[1]} journeys and {len(captions)} captions; give one to each, or none"
+            f"there are {films.shape[1]} paths and {len(captions)} captions; give one for each, or none"
         )
     require_images(films[0])
     count, _, height, width = films.shape[1:]
@@ -116,7 +116,7 @@ def _layout(count: int, height: int, width: int, captions: Sequence[str]) -> tup
 
 
 def _heading(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
-    """A caption as pixels, at least as wide as its journey."""
+    """A caption as pixels, at least as wide as its path."""
     figure = blank(max(width, text_width(text, CAPTION_SIZE) + 2), CAPTION)
     write(figure, figure.bbox.width / 2, CAPTION / 2, text, CAPTION_SIZE, ha="center", va="center")
     figure.canvas.draw()
@@ -126,7 +126,7 @@ def _heading(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
 def _cells(
     images: Float[np.ndarray, "n c h w"], factor: int, headings: Sequence[np.ndarray]
 ) -> UInt8[np.ndarray, "n height width 3"]:
-    """One frame of every journey below its caption, all of one size."""
+    """One frame of every path below its caption, all of one size."""
     tiles = tile(images, factor * images.shape[-1])
     if not headings:
         return tiles

@@ -1,4 +1,4 @@
-"""One plane under several fake boundaries: where each draws its fakes, and where D_z then sees the population."""
+"""One plane under several boundaries: their fake codes, and the realness that D_z learns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Film strips: journeys frame by frame, and how likely each frame is."""
+"""Film strips: paths frame by frame, and the log-density of each frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,18 +36,20 @@ from latent_atlas.report.plots.style import (
 __all__ = ["Strip", "strips_picture"]
 
 GAP = 14  # pixels between frames, in which two outlines fit side by side
-OUTLINE = 6  # pixels around a frame outside the population
+OUTLINE = 6  # pixels around an off-manifold frame
 COLUMN = 330  # pixels at the left for names and notes
 PANEL = 460  # pixels of height for the curves
 CAPTION = 110  # pixels of height that a caption takes
 BELOW = 100  # pixels for the curves' horizontal axis
 LEAST = 40  # pixels that a frame has at least, however many there are
-DEEPEST = 4  # how far below the floor the curves' panel reaches, in multiples of its reach above
+DEEPEST = (
+    4  # how far below the threshold the curves' panel reaches, in multiples of its reach above
+)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One journey, frame by frame."""
+    """One path, frame by frame."""
 
     name: str
     """The planner."""
@@ -55,24 +57,24 @@ class Strip:
     """Decoded frames, in [0, 1]."""
     log_prob: Float[np.ndarray, " frames"]
     """Log-density of each frame's code, in nats."""
-    outside: Bool[np.ndarray, " frames"]
-    """Which frames are outside the population."""
+    off_manifold: Bool[np.ndarray, " frames"]
+    """Which frames are off-manifold."""
     note: str = ""
-    """What the numbers say, such as "2 of 17 outside"."""
+    """Its metrics, such as "2 of 17 off-manifold"."""
 
 
 def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None = None) -> Figure:
-    """Film strips one below the other, frames outside the population outlined, and their log-densities below.
+    """Film strips one below the other, off-manifold frames outlined, with their log-densities below.
 
     Arguments:
-        strips: One per journey, of as many frames each or not.
-        floor: The log-density, in nats, under which a code is outside the population.
+        strips: One per path, of any number of frames each.
+        threshold: The log-density, in nats, below which a code is off-manifold.
 
     Raises:
         UserError: there is no strip.
     """
     if not strips:
-        raise UserError("there are no strips to draw; give at least one journey")
+        raise UserError("there are no strips to draw; give at least one path")
     frames = max(len(strip.images) for strip in strips)
     films = [_film(strip, (WIDTH - COLUMN - 2 * MARGIN) / frames - GAP) for strip in strips]
     tops = _tops(films, title)
@@ -90,11 +92,11 @@ def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None 
 
 
 def _film(strip: Strip, room: int | float) -> UInt8[np.ndarray, "height width 3"]:
-    """The frames in a row, each with room for an outline, which frames outside the population have."""
+    """The frames in a row, each with room for the outline of off-manifold frames."""
     tiles = tile(strip.images, width_for(strip.images.shape[-1], max(LEAST, room)))
     count, height, width, _ = tiles.shape
     framed = np.full((count, height + 2 * OUTLINE, width + 2 * OUTLINE, 3), 255, np.uint8)
-    framed[strip.outside] = np.round(np.array(to_rgb(SIGNAL)) * 255)
+    framed[strip.off_manifold] = np.round(np.array(to_rgb(SIGNAL)) * 255)
     framed[:, OUTLINE:-OUTLINE, OUTLINE:-OUTLINE] = tiles
     return grid(framed, count, GAP - 2 * OUTLINE)
 
@@ -109,7 +111,7 @@ def _tops(films: Sequence[np.ndarray], title: str | None) -> list[int]:
 
 
 def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle) -> None:
-    """Name, line and note of a journey, in the column at the left, centred on its film."""
+    """Name, line and note of a path, in the column at the left, centred on its film."""
     lines = wrap(strip.note, 24)[:3]
     top = middle - (38 + 28 * len(lines)) / 2
     write(figure, MARGIN, top, strip.name, size=10, weight="bold")
@@ -127,7 +129,7 @@ def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle
 
 
 def _limits(strips: Sequence[Strip], threshold: float) -> tuple[float, float]:
-    """The range of log-densities to show: all of it, unless the deepest fall would flatten the rest."""
+    """The range of log-densities shown: all of it, unless the lowest value would flatten the rest."""
     values = np.concatenate([strip.log_prob for strip in strips])
     values = np.append(values[np.isfinite(values)], threshold)
     high = float(values.max())
@@ -156,7 +158,7 @@ def _curves(axes: Axes, strips: Sequence[Strip], threshold: float, frames: int) 
         )  # fmt: skip
         _mark_below(axes, strip, low, style)
     axes.text(
-        0.008, 0.03, "outside the population", color=SIGNAL, fontsize=8, transform=axes.transAxes, va="bottom",
+        0.008, 0.03, "off-manifold", color=SIGNAL, fontsize=8, transform=axes.transAxes, va="bottom",
         fontfamily="DejaVu Sans",
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""One panel's ground: a field with its colours and contour lines, or a lattice of images; and the population's edge."""
+"""A panel's background: a field with colours and contours, or a lattice of images."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -39,7 +39,7 @@ EDGE: dict[str, Any] = {
     "linewidth": 1.5,
     "path_effects": [patheffects.Stroke(linewidth=3.2, foreground=INK), patheffects.Normal()],
 }
-"""The population's edge: white between two dark lines, which shows on every ground."""
+"""The density threshold: white between two dark lines, visible on every background."""
 
 _COLORS: dict[str, str | Colormap] = {
     "confusion": "magma",
@@ -66,8 +66,8 @@ class Field:
     def range(self, threshold: float | None) -> tuple[float, float]:
         """Lowest and highest value that gets a colour of its own.
 
-        A log-density falls without end outside the population; its colours end at the 10 % quantile of the
-        window, or twice as far below the floor as the peak is above it, whichever is higher.
+        A log-density has no lower bound; its colours end at the 10 % quantile of the window, or twice
+        as far below the threshold as the peak is above it, whichever is higher.
         """
         if self.kind != "log_prob":
             return 0.0, 1.0
@@ -89,7 +89,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Plane:
-    """The window that all panels show, and what decides where the population ends on it."""
+    """The window that all panels show, and the density threshold on it."""
 
     extent: Extent
     log_prob: Float[np.ndarray, "h w"] | None
@@ -157,10 +157,10 @@ def draw_bar(figure: Figure, cax: Axes, mappable: ScalarMappable, one: Field) ->
 
 
 def draw_edge(axes: Axes, plane: Plane, veil: bool) -> None:
-    """Draw the population's edge, the line log_prob = floor, if it passes through the window.
+    """Draw the contour log_prob = threshold, if it passes through the window.
 
     Arguments:
-        veil: Fade what lies outside it.
+        veil: Fade what is below the threshold.
     """
     if (
         plane.log_prob is None
@@ -184,7 +184,7 @@ def draw_edge(axes: Axes, plane: Plane, veil: bool) -> None:
         axes, plane.log_prob, [plane.threshold],
         colors=EDGE["color"], linewidths=EDGE["linewidth"], linestyles="solid", zorder=3,
     )  # fmt: skip
-    lines.set(path_effects=EDGE["path_effects"], gid="population edge")
+    lines.set(path_effects=EDGE["path_effects"], gid="threshold")
 
 
 def draw_lattice(

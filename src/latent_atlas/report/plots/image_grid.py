@@ -113,11 +113,11 @@ def _columns_for(count: int) -> int:
         >>> _columns_for(64), _columns_for(24), _columns_for(7)
         (8, 6, 4)
     """
-    wish = sqrt(1.6 * count)
-    choices = range(max(1, int(0.7 * wish)), ceil(1.5 * wish) + 1)
+    ideal = sqrt(1.6 * count)
+    choices = range(max(1, int(0.7 * ideal)), ceil(1.5 * ideal) + 1)
     return min(
         choices,
-        key=lambda columns: (-count % columns / columns + abs(columns - wish) / wish, columns),
+        key=lambda columns: (-count % columns / columns + abs(columns - ideal) / ideal, columns),
     )
 
 
@@ -152,7 +152,8 @@ def tile(
     """Turn images into pixels.
 
     Arguments:
-        images: In [0, 1]; grey, grey and alpha, RGB, or RGB and alpha. What is outside is clipped, NaN is black.
+        images: In [0, 1]; grey, grey and alpha, RGB, or RGB and alpha. Other
+            values are clipped, NaN is black.
         across: Width to give them: a multiple of theirs repeats pixels, any other width resamples.
     """
     require_images(images)

@@ -138,9 +138,7 @@ def trends_picture(
     return figure
 
 
-def _panels(
-    count: int, top: int, title: str | None, least: int = 0
-) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, top: int, title: str | None, least: int = 0) -> tuple[Figure, list[Axes]]:
     """A titled figure, `least` pixels wide, with panels below `top`, at most three in a row."""
     columns = min(COLUMNS, count)
     width = (WIDTH - 2 * MARGIN) // COLUMNS - LEFT

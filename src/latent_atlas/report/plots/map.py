@@ -1,4 +1,4 @@
-"""Maps: fields over a plane of the latent space, with the population's edge, codes, anchors and paths."""
+"""Maps: fields over a plane of the latent space, with the threshold, codes, anchors and paths."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -71,7 +71,7 @@ def map_picture(
     Arguments:
         fields: Confusion, realness, log-density; one panel each.
         extent: x0, x1, y0, y1 of the plane's window, in the plane's coordinates as everything else here.
-        floor: Log-density, in nats, under which a code is outside the population; its line is taken from the
+        threshold: Log-density, in nats, below which a code is off-manifold; its line is taken from the
             field of kind log_prob and drawn on every panel.
         codes: Real codes on the plane.
         code_labels: Class of each, an index into `label_names`; -1 where it has none.

@@ -192,7 +192,7 @@ def _near(dots: Float[np.ndarray, "..."], spot: Float[np.ndarray, " 2"], reach: 
 
 
 def _dense(path: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "many 2"]:
-    """The path with points between its frames, so that no stretch of it slips under a thumbnail unseen."""
+    """The path with points between its frames, so that no thumbnail hides a stretch of it."""
     steps = np.linspace(0, len(path) - 1, 12 * len(path))
     return np.stack([np.interp(steps, np.arange(len(path)), column) for column in path.T], axis=1)
 
@@ -201,7 +201,7 @@ def draw_legend(figure: Figure, marks: Marks, top: int, edge: bool) -> None:
     """Name lines and dots in one row above the panels."""
     handles = []
     if edge:
-        handles.append(Line2D([], [], label="edge of the population", **EDGE))
+        handles.append(Line2D([], [], label="density threshold", **EDGE))
     if len(marks.codes):
         share = f" (1 in {marks.one_in()})" if marks.one_in() > 1 else ""
         handles.append(Line2D([], [], label=f"real codes{share}", **REAL))

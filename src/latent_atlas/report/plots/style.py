@@ -55,7 +55,7 @@ SOFT = "#5b6570"
 RULE = "#d4d9df"
 PAPER = "#ffffff"
 SIGNAL = "#d55e00"
-"""What lies outside the population, and nothing else, has this colour (vermilion of Okabe and Ito)."""
+"""Off-manifold frames, and nothing else, have this colour (vermilion of Okabe and Ito)."""
 
 
 Length = int | float

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latent_atlas.explorer.server.routes.embedding import laid_out
-from web_server import arrays, client_of, tiny_atlas
+from server_client import arrays, client_of, tiny_atlas
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pacmap") is not None, reason="PaCMAP is installed")

@@ -24,7 +24,7 @@ def test_shapes_have_the_area_of_superellipses() -> None:
     assert ((areas - exact).abs() < 0.05 * exact).all()
 
 
-def test_the_map_knows_that_grey_is_outside(generator: torch.Generator) -> None:
+def test_the_map_knows_that_grey_is_off_manifold(generator: torch.Generator) -> None:
     atlas = demo_atlas(steps=150)
     red, cyan = torch.tensor([2.2, 0, 0, 0, 0, 0]), torch.tensor([-2.2, 0, 0, 0, 0, 0])
     line = atlas.travel(red, cyan, "linear", frames=9)

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from latent_atlas.explorer.server import Limits, make_app
-from web_server import tiny_atlas
+from server_client import tiny_atlas
 
 CHECKS = [
     not_a_server_error,

@@ -10,7 +10,7 @@ from latent_atlas.config import Config, ModelConfig
 from latent_atlas.device import Engine
 from latent_atlas.runs import Run, write_tensors
 from latent_atlas.training.step import TrainStep
-from web_server import tiny_atlas
+from server_client import tiny_atlas
 
 __all__ = ["begun", "checkpointed", "finish", "mapping"]
 

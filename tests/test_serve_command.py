@@ -21,8 +21,8 @@ from command_line import latent_atlas
 from latent_atlas.cli.commands.serve import listen, url_of
 from latent_atlas.explorer.server import make_app
 from latent_atlas.explorer.server.state import Explorer
-from web_run import begun, finish
-from web_server import tiny_atlas
+from server_client import tiny_atlas
+from server_run import begun, finish
 
 WAIT = 60.0  # seconds, after which something is wrong
 
