@@ -38,7 +38,7 @@ def begun(folder: Path, **training: Any) -> Run:
 
 
 def checkpointed(run: Run, step: int, lift: float = 0.0) -> TrainStep:
-    """Write the checkpoint of a step: E and D_z somewhere, the averaged decoder's last bias lifted."""
+    """Write a checkpoint: E and D_z perturbed, the averaged decoder's last bias lifted."""
     learner = TrainStep(run.config(), Engine("cpu", "32", compile=False))
     generator = torch.Generator().manual_seed(step)
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""Animations: every frame is where it should be, plays at the speed asked for, and keeps its colours."""
+"""Animations: every frame is where it should be, plays at the speed asked for, and keeps its
+colours.
+"""
 
 import json
 import shutil

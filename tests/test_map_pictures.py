@@ -239,7 +239,9 @@ class TestReliability:
 
 
 class Exact(LatentMap):
-    """A map whose network is replaced by the closed form of the noised arc: log q_t of its Gaussians."""
+    """A map whose network is replaced by the closed form of the noised arc: log q_t of its
+    Gaussians.
+    """
 
     def logit(self, latents: torch.Tensor) -> Values:
         """log q_t - log p."""

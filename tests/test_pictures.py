@@ -203,7 +203,8 @@ class TestMap:
         path = np.array([[-1.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
         codes = np.array([[-1.0, 0.2], [-1.2, 0.0], [1.0, 0.1]])
         figure = map_picture(
-            fields()[1:2], EXTENT, codes=codes, code_labels=np.array([0, 0, 1]), label_names=["$a", "b"],
+            fields()[1:2], EXTENT, codes=codes,
+            code_labels=np.array([0, 0, 1]), label_names=["$a", "b"],
             paths={"walk": path},
         )  # fmt: skip
         axes = figure.axes[0]

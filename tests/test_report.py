@@ -1,4 +1,6 @@
-"""The report: whatever a run folder holds, the page shows it, sends no request, and takes no text for markup."""
+"""The report: whatever a run folder holds, the page shows it, sends no request, and takes no text
+for markup.
+"""
 
 import base64
 import io

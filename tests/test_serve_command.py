@@ -1,4 +1,6 @@
-"""The command `serve`: it answers at the address that it prints, and says what is wrong in one sentence."""
+"""The command `serve`: it answers at the address that it prints, and says what is wrong in one
+sentence.
+"""
 
 import json
 import os
@@ -87,7 +89,8 @@ def test_a_client_who_hangs_up_is_not_computed_for(served: tuple[int, Explorer])
     body = json.dumps(
         {"start": [0.0, 0.0, 0.0], "frames": 129, "stride": 40}
     ).encode()  # thousands of steps
-    head = f"POST /api/explore HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+    head = f"POST /api/random-walk HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
+    head += "content-type: application/json\r\n"
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
     for client in clients:
         client.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)

@@ -66,7 +66,9 @@ def test_first_plane_is_that_of_largest_variance(client: TestClient) -> None:
 
 
 def test_arrows_are_the_slope_of_log_prob_in_the_plane(client: TestClient) -> None:
-    """The central arrow of an odd number is the gradient at the middle of the window, by differences of the picture."""
+    """The central arrow of an odd number is the gradient at the middle of the window, by
+    differences of the picture.
+    """
     window = {"left": -1.0, "right": -0.6, "bottom": -0.2, "top": 0.2}
     given = arrays(client.post("/api/plane", json={"resolution": 3, "arrows": 1, "window": window}))
     atlas, h = tiny_atlas(), 1e-2

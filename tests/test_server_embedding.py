@@ -22,7 +22,9 @@ def test_without_pacmap_it_is_said() -> None:
 
 
 def test_it_is_made_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PaCMAP's place is taken by the first two coordinates, which say that codes and their order arrive."""
+    """PaCMAP's place is taken by the first two coordinates, which say that codes and their order
+    arrive.
+    """
     made = []
 
     class Layout:

@@ -1,4 +1,6 @@
-"""A run that still trains is watched, and its atlas appears in place; a run of codes alone is explored too."""
+"""A run that still trains is watched, and its atlas appears in place; a run of codes alone is
+explored too.
+"""
 
 import io
 import math

@@ -1,4 +1,6 @@
-"""The queue of work: it refuses what is too much, drops what nobody waits for, and loses nothing else."""
+"""The queue of work: it refuses what is too much, drops what nobody waits for, and loses nothing
+else.
+"""
 
 import asyncio
 import threading

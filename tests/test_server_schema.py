@@ -1,4 +1,6 @@
-"""Whatever the server's own description allows, and what it does not, is answered as described and never by a fault."""
+"""Whatever the server's own description allows, and what it does not, is answered as described and
+never by a fault.
+"""
 
 import os
 from contextlib import suppress

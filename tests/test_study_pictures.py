@@ -1,4 +1,6 @@
-"""Pictures of repetitions: means with their spread along an axis, and contestants' dots beside each other."""
+"""Pictures of repetitions: means with their spread along an axis, and contestants' dots beside each
+other.
+"""
 
 import numpy as np
 import pytest

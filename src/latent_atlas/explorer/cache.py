@@ -102,7 +102,8 @@ class Known:
         """
         if self.atlas.map.dimension < 2:
             raise UserError(
-                "these codes have one coordinate, so they span no plane and there is nothing to draw"
+                "these codes have one coordinate, so they span no plane and there is nothing to "
+                "draw"
             )
         means = self.parts["train"].means
         plane = Plane(means.mean(dim=0), self._components[:2])

@@ -15,8 +15,8 @@ TRIED = 64  # random pairs
 def example_triple(atlas: Atlas, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Three held-out codes whose map is informative, shape (d,) each.
 
-    A and B are, of 64 random typical pairs, the pair whose midpoint has the lowest log-density. C is
-    the held-out code nearest to the middle of the walk from A to B, off the line through them.
+    A and B are, of 64 random typical pairs, the pair whose midpoint has the lowest log-density. C
+    is the held-out code nearest to the middle of the walk from A to B, off the line through them.
     """
     means = atlas.codes["held_out"].means
     if len(means) < FEW:

@@ -23,29 +23,39 @@ from latent_atlas.study.statistics import spread
 __all__ = ["page"]
 
 DOTS = (
-    "A dot for each repetition; thin lines join the same repetition; bars are means. A paired test sees "
-    "whether all lines lean the same way."
+    "A dot for each repetition; thin lines join the same repetition; bars are means. A paired test "
+    "sees whether all lines lean the same way."
 )
 CURVES = f"Mean over seeds, and one standard deviation. The dashed line is an AUROC of {TARGET:g}."
 SHAPES = (
     "Mean realness over held-out codes, each moved in its own random direction, and its standard "
-    "deviation over runs: measured, and predicted as q / (q + r) from the densities of the fresh probe "
-    "and of the boundary. The dashed line is 1/2, where q = r. Where r is 0, as outside a box, D* is 1, "
-    "and D_z was never trained there."
+    "deviation over runs: measured, and predicted as q / (q + r) from the densities of the fresh "
+    "probe and of the boundary. The dashed line is 1/2, where q = r. Where r is 0, as outside a "
+    "box, D* is 1, and D_z was never trained there."
 )
 TERMS = {
-    "Repetition": "A seed, or a training mode with a seed: what is trained anew. Paired tests compare "
-    "the candidates on the same repetitions.",
-    "Settled": "The paired t-test of a difference has p < 0.05 after Holm's correction for all "
-    "comparisons of one measure. Intervals are 95 % ones of the difference, without correction. With "
-    "few repetitions only large differences can be settled, and the test assumes that differences are "
-    "roughly normal.",
-    "AUROC": "The probability that a random member of one class is ranked above one of the other: 1/2 "
-    "is guessing.",
-    "Fréchet distance": "Between the features of decoded samples and of real images, as Gaussians: 0 is "
-    "the same distribution. Finite samples add to it, equally for all candidates.",
-    "Evaluation model of paths": "A Gaussian mixture fitted to codes that no D_z was trained on; by "
-    "construction, 5 % of real codes are off-manifold.",
+    "Repetition": (
+        "A seed, or a training mode with a seed: what is trained anew. Paired tests compare "
+        "the candidates on the same repetitions."
+    ),
+    "Settled": (
+        "The paired t-test of a difference has p < 0.05 after Holm's correction for all "
+        "comparisons of one measure. Intervals are 95 % ones of the difference, without "
+        "correction. With few repetitions only large differences can be settled, and the test "
+        "assumes that differences are roughly normal."
+    ),
+    "AUROC": (
+        "The probability that a random member of one class is ranked above one of the other: 1/2 "
+        "is guessing."
+    ),
+    "Fréchet distance": (
+        "Between the features of decoded samples and of real images, as Gaussians: 0 is "
+        "the same distribution. Finite samples add to it, equally for all candidates."
+    ),
+    "Evaluation model of paths": (
+        "A Gaussian mixture fitted to codes that no D_z was trained on; by "
+        "construction, 5 % of real codes are off-manifold."
+    ),
 }
 
 
@@ -93,8 +103,8 @@ def _lead(design: Design, results: Results) -> str:
     devices = dict.fromkeys(str(n["device"]) for n in results.values() if "device" in n)
     return (
         f"{design.images:,} training images, {design.grid.seeds} seeds; {len(results)} of "
-        f"{len(design.cells())} cells, {seconds / 60:,.0f} minutes of work on {', '.join(devices)}. "
-        f"Features: {features}."
+        f"{len(design.cells())} cells, {seconds / 60:,.0f} minutes of work on "
+        f"{', '.join(devices)}. Features: {features}."
     )
 
 

@@ -1,8 +1,8 @@
 """Responses of arrays: the safetensors format, with facts as JSON in its metadata.
 
 The first eight bytes are the header's length, little-endian. The header is JSON and gives the type,
-the shape and the position of each array; the rest are the bytes of the arrays. `__metadata__` has one
-entry, `json`: the facts.
+the shape and the position of each array; the rest are the bytes of the arrays. `__metadata__` has
+one entry, `json`: the facts.
 """
 
 import json
@@ -23,7 +23,7 @@ MEDIA_TYPE = "application/x-safetensors"
 
 ARRAYS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Arrays in the safetensors format; facts as JSON under `json` of the metadata.",
+        "description": "Arrays in the safetensors format; facts under `json` of the metadata.",
         "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
     }
 }

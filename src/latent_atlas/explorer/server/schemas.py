@@ -98,7 +98,7 @@ class Plane(_Asked):
 
     kind: Literal["principal", "through", "attributes", "given"] = Field(
         "principal",
-        description="The plane in which codes vary most; the one through three codes; the one of two "
+        description="The plane in which codes vary most; through three codes; of two "
         "attributes; or a given one.",
     )
     codes: Annotated[list[Code], Field(max_length=3)] | None = Field(

@@ -31,8 +31,9 @@ HEADERS = {
 def hosts_for(address: str) -> frozenset[str] | None:
     """The host names of a server bound to this address, or None if it may have any.
 
-    Without the check, a foreign page could resolve its own name to 127.0.0.1 and read the answers (DNS
-    rebinding). Where any name is allowed, the token keeps it out: the cookie belongs to one name.
+    Without the check, a foreign page could resolve its own name to 127.0.0.1 and read the answers
+    (DNS rebinding). Where any name is allowed, the token keeps it out: the cookie belongs to one
+    name.
     """
     if address in ANY_ADDRESS:
         return None
@@ -119,8 +120,8 @@ class Guard:
     async def _exchange(self, scope: Scope, send: Send) -> None:
         """Turn the token of the address into a cookie, or answer that it is missing or wrong.
 
-        The page then loads the next one by itself: after a redirect from another site, browsers would
-        withhold a strict cookie.
+        The page then loads the next one by itself: after a redirect from another site, browsers
+        would withhold a strict cookie.
         """
         assert self.token is not None
         looks = scope["method"] == "GET" and not scope["path"].startswith("/api/")

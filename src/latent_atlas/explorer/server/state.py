@@ -38,7 +38,7 @@ class Explorer:
     def __init__(
         self, atlas: Atlas | None, run: Path | None, *, device: str, demo: bool, limits: Limits
     ) -> None:
-        """Arguments: an atlas; or None, the run whose atlas is loaded once it exists, and a device."""
+        """Arguments: an atlas; or None, and the run whose atlas is loaded once it exists."""
         self.run = None if run is None else Run(run)
         self.demo = demo
         self.limits = limits

@@ -93,8 +93,8 @@ def _plane(codes: Latents, images: ByteImages) -> Plane:
     """The plane in which the codes vary most, aligned with the principal components of the images.
 
     While E trains, the principal components of the codes change their order and signs from one
-    checkpoint to the next. Those of the images are fixed; so the axes are rotated or mirrored to agree
-    with them as well as possible.
+    checkpoint to the next. Those of the images are fixed; so the axes are rotated or mirrored to
+    agree with them as well as possible.
 
     References:
         A generalized solution of the orthogonal Procrustes problem, Schönemann 1966.

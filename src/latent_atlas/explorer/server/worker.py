@@ -53,8 +53,8 @@ class WorkQueue:
     """Work for one thread, first come, first served.
 
     A device computes one thing at a time, and threads that share it slow each other down. So one
-    thread does all work of the atlas, and the event loop stays free to refuse requests, to serve files
-    and to notice clients that leave.
+    thread does all work of the atlas, and the event loop stays free to refuse requests, to serve
+    files and to notice clients that leave.
     """
 
     def __init__(self, waiting: int, seconds: float) -> None:

@@ -21,8 +21,8 @@ PAGE = Path(__file__).parents[1] / "server" / "static"  # where the page is buil
 NEEDED = ("onnx", "onnxscript")
 FACTS = "atlas.json"
 POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'"
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'"
 )
 
 
@@ -72,7 +72,7 @@ def write_folder(
     page: Path = PAGE,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
-    """Write an atlas as a folder that works from any host of static files, with no server of its own.
+    """Write an atlas as a folder that works from any host of static files.
 
     The page computes the map, paths and images in the browser, by the networks in the folder. The
     folder appears only once it is complete: it is written beside its place and then renamed.

@@ -32,8 +32,8 @@ def fit_against(
     """Fit a map of the same codes against another boundary, for `draw_boundaries`.
 
     The number of levels is chosen for each boundary, since their distances differ, unless
-    `config.levels` is 1. Every boundary gets the same seed, so that a map does not depend on the others
-    beside it.
+    `config.levels` is 1. Every boundary gets the same seed, so that a map does not depend on the
+    others beside it.
 
     Arguments:
         boundary: One of `config.BOUNDARIES`.

@@ -55,10 +55,11 @@ def draw_levels(
             Level(name, log_prob.cpu().numpy(), places.cpu().numpy(), slopes.cpu().numpy())
         )
     note = (
-        "The data distribution noised to z_t = cos(t) z + sin(t) eps, up to where only the boundary is left. "
+        "The data distribution noised to z_t = cos(t) z + sin(t) eps, up to where only the "
+        "boundary is left. "
         if several
-        else "This map has a single level; with the boundaries prior, gaussian-diagonal and gaussian it "
-        "can have several. "
+        else "This map has a single level; with the boundaries prior, gaussian-diagonal and "
+        "gaussian it can have several. "
     )
     note += "Arrows point along the score; their length grows with its logarithm."
     return levels_picture(levels, extent(window), note=note, **LABELS)

@@ -19,7 +19,7 @@ DRAWS = 20_000  # codes of each class
 def draw_reliability(
     latent_map: LatentMap, held_out: Codes, *, generator: torch.Generator
 ) -> Figure:
-    """Predicted against observed realness of held-out and fake codes, before and after correction."""
+    """Predicted against observed realness of held-out codes, before and after correction."""
     scale, shift = latent_map.calibration.scale, latent_map.calibration.shift
     drawn = (
         held_out.sample(DRAWS, generator=generator),

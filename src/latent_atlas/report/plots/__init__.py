@@ -1,6 +1,7 @@
 """Arrays to PNG, GIF and MP4: image grids, film strips, maps, curves, animations, without torch.
 
-Every function takes numpy arrays and gives a `matplotlib.figure.Figure` of fixed pixels; `save` writes it.
+Functions take numpy arrays and return a `matplotlib.figure.Figure` of fixed pixels; `save` writes
+it.
 """
 
 from latent_atlas.report.plots.animation import animation, save_animation

@@ -49,11 +49,11 @@ def boundaries_picture(
     y_label: str = "",
     title: str | None = None,
 ) -> Figure:
-    """Realness on one plane under every boundary, with real and fake codes; up to four panels in a row.
+    """Realness on one plane under every boundary, with real and fake codes, up to four in a row.
 
     Arguments:
         panels: One per boundary.
-        extent: x0, x1, y0, y1 of the plane's window, in the plane's coordinates as everything else here.
+        extent: x0, x1, y0, y1 of the window, in the plane's coordinates, as all positions here.
         codes: Real codes near the plane.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Contestants on the same repetitions: one dot for each, the same repetition joined, their means as bars."""
+"""Candidates on the same repetitions: a dot for each, joined by repetition, and mean bars."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,11 +42,12 @@ class Dots:
     about: str
     """What is good."""
     values: Mapping[str, Float[np.ndarray, " k"]]
-    """By candidate, one number for each repetition, in the same order; empty where there is none."""
+    """By candidate, one number for each repetition, in the same order; empty where there is none.
+    """
 
 
 def dots_picture(panels: Sequence[Dots], title: str | None = None) -> Figure:
-    """Panels of dots, three in a row; a thin line joins the same repetition, a bar is a candidate's mean.
+    """Panels of dots, three in a row; thin lines join a repetition, bars are means.
 
     Raises:
         UserError: there is no panel, or no candidate in one.

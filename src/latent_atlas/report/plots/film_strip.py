@@ -64,7 +64,7 @@ class Strip:
 
 
 def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None = None) -> Figure:
-    """Film strips one below the other, off-manifold frames outlined, with their log-densities below.
+    """Film strips one below the other, off-manifold frames outlined, log-densities below.
 
     Arguments:
         strips: One per path, of any number of frames each.
@@ -119,17 +119,22 @@ def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle
     start = MARGIN + text_width(strip.name, 10, "bold") + 16
     figure.add_artist(
         Line2D(
-            [start / across, (start + 34) / across, (start + 68) / across], [1 - (top + 18) / up] * 3,
-            color=style.color, linestyle=style.dashes, linewidth=1.6, marker=style.marker, markersize=4,
+            [start / across, (start + 34) / across, (start + 68) / across],
+            [1 - (top + 18) / up] * 3,
+            color=style.color,
+            linestyle=style.dashes,
+            linewidth=1.6,
+            marker=style.marker,
+            markersize=4,
             markevery=[1],
         )
-    )  # fmt: skip
+    )
     for number, line in enumerate(lines):
         write(figure, MARGIN, top + 40 + 28 * number, line, size=8, color=SOFT)
 
 
 def _limits(strips: Sequence[Strip], threshold: float) -> tuple[float, float]:
-    """The range of log-densities shown: all of it, unless the lowest value would flatten the rest."""
+    """The range of log-densities shown: all, unless the lowest would flatten the rest."""
     values = np.concatenate([strip.log_prob for strip in strips])
     values = np.append(values[np.isfinite(values)], threshold)
     high = float(values.max())
@@ -153,14 +158,27 @@ def _curves(axes: Axes, strips: Sequence[Strip], threshold: float, frames: int) 
     for index, strip in enumerate(strips):
         style = LINES[index % len(LINES)]
         axes.plot(
-            np.arange(len(strip.log_prob)), strip.log_prob, color=style.color, linestyle=style.dashes,
-            linewidth=1.6, marker=style.marker, markersize=4, markeredgecolor=PAPER, markeredgewidth=0.4,
-        )  # fmt: skip
+            np.arange(len(strip.log_prob)),
+            strip.log_prob,
+            color=style.color,
+            linestyle=style.dashes,
+            linewidth=1.6,
+            marker=style.marker,
+            markersize=4,
+            markeredgecolor=PAPER,
+            markeredgewidth=0.4,
+        )
         _mark_below(axes, strip, low, style)
     axes.text(
-        0.008, 0.03, "off-manifold", color=SIGNAL, fontsize=8, transform=axes.transAxes, va="bottom",
+        0.008,
+        0.03,
+        "off-manifold",
+        color=SIGNAL,
+        fontsize=8,
+        transform=axes.transAxes,
+        va="bottom",
         fontfamily="DejaVu Sans",
-    )  # fmt: skip
+    )
 
 
 def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
@@ -170,6 +188,13 @@ def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
     if values[deepest] < low:
         depth = f"{values[deepest]:.0f}".replace("-", "−").replace("inf", "∞")
         axes.annotate(
-            f"{strip.name} falls to {depth}", (deepest, low), (0, 5), textcoords="offset points", ha="center",
-            fontsize=8, color=style.color, parse_math=False, fontfamily="DejaVu Sans",
-        )  # fmt: skip
+            f"{strip.name} falls to {depth}",
+            (deepest, low),
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=style.color,
+            parse_math=False,
+            fontfamily="DejaVu Sans",
+        )

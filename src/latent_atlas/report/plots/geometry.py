@@ -1,4 +1,4 @@
-"""How easy spaces are to handle: what a step does to the image, near and far, and direction by direction."""
+"""Geometry of latent spaces: how much a step changes the image, by distance and direction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +54,8 @@ def spaces_picture(
 ) -> Figure:
     """Stretch and correlation by radius, and singular values of the decoder's Jacobian.
 
-    Flat and narrow bands are good: a step changes the image as much near as far, and whatever its direction.
+    Flat and narrow bands are good: equal steps change the image equally, at any distance and in
+    any direction.
 
     Arguments:
         spaces: At most six, drawn over one another.

@@ -59,15 +59,15 @@ class Field:
     unit: str
     """Of the colour bar: bits, nats, probability."""
     values: Float[np.ndarray, "h w"]
-    """Row i at y = linspace(y0, y1, h)[i], column j at x = linspace(x0, x1, w)[j]: the first row is the lowest."""
+    """Row i at y = linspace(y0, y1, h)[i], column j at x = linspace(x0, x1, w)[j]."""
     kind: Kind
-    """Decides the colours: 0 to 1 bit; 0 to 1 around a middle of 1/2; or a long tail cut at its lower end."""
+    """The colour scale: 0 to 1 bit; 0 to 1 around 1/2; or a long tail cut at its lower end."""
 
     def range(self, threshold: float | None) -> tuple[float, float]:
         """Lowest and highest value that gets a colour of its own.
 
-        A log-density has no lower bound; its colours end at the 10 % quantile of the window, or twice
-        as far below the threshold as the peak is above it, whichever is higher.
+        A log-density has no lower bound; its colours end at the 10 % quantile of the window, or
+        twice as far below the threshold as the peak is above it, whichever is higher.
         """
         if self.kind != "log_prob":
             return 0.0, 1.0
@@ -110,7 +110,8 @@ class Plane:
 def shape_of(extent: Extent) -> float:
     """Height of a window's panel over its width, which makes pixels square on the plane.
 
-    A window far from square would give a ribbon; beyond these shapes the scales of x and y may differ.
+    A window far from square would give a ribbon; beyond these shapes the scales of x and y may
+    differ.
     """
     return float(np.clip((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4, 1.6))
 
@@ -132,9 +133,14 @@ def draw_field(axes: Axes, plane: Plane, one: Field) -> ScalarMappable:
     # Values belong to nodes: the image's outer pixels reach half a cell beyond the window.
     x, y = (x1 - x0) / max(columns - 1, 1) / 2, (y1 - y0) / max(rows - 1, 1) / 2
     image = axes.imshow(
-        np.ma.masked_invalid(one.values), origin="lower", extent=(x0 - x, x1 + x, y0 - y, y1 + y),
-        cmap=_COLORS[one.kind], norm=Normalize(*one.range(plane.threshold)), interpolation="bilinear", aspect="auto",
-    )  # fmt: skip
+        np.ma.masked_invalid(one.values),
+        origin="lower",
+        extent=(x0 - x, x1 + x, y0 - y, y1 + y),
+        cmap=_COLORS[one.kind],
+        norm=Normalize(*one.range(plane.threshold)),
+        interpolation="bilinear",
+        aspect="auto",
+    )
     axes.set(xlim=(x0, x1), ylim=(y0, y1))
     levels = one.levels(plane.threshold)
     if levels:
@@ -181,19 +187,25 @@ def draw_edge(axes: Axes, plane: Plane, veil: bool) -> None:
             filled=True,
         )
     lines = plane.contour(
-        axes, plane.log_prob, [plane.threshold],
-        colors=EDGE["color"], linewidths=EDGE["linewidth"], linestyles="solid", zorder=3,
-    )  # fmt: skip
+        axes,
+        plane.log_prob,
+        [plane.threshold],
+        colors=EDGE["color"],
+        linewidths=EDGE["linewidth"],
+        linestyles="solid",
+        zorder=3,
+    )
     lines.set(path_effects=EDGE["path_effects"], gid="threshold")
 
 
 def draw_lattice(
     axes: Axes, plane: Plane, lattice: Float[np.ndarray, "rows columns c h w"]
 ) -> None:
-    """Cover the panel with images, each in the cell whose centre it was decoded at; the first row is the lowest."""
+    """Cover the panel with images, each in its cell; the first row is the lowest."""
     rows, columns, channels, height, width = lattice.shape
     upright = lattice[::-1].reshape(rows * columns, channels, height, width)
-    # Twice the panel's pixels, resampled by matplotlib: cells are rarely a whole number of pixels wide.
+    # Twice the panel's pixels, resampled by matplotlib: cells are rarely a whole number of pixels
+    # wide.
     room = axes.bbox.width / columns
     across = width_for(width, max(2 * room, width))
     tiles = np.pad(tile(upright, across), ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)

@@ -51,10 +51,11 @@ def sheet(
 def comparison_sheet(
     rows: Mapping[str, Float[np.ndarray, "n c h w"]], title: str | None = None, columns: int = 16
 ) -> Figure:
-    """Rows of images to compare, such as originals above their reconstructions, wrapped to several bands.
+    """Rows of images to compare, such as originals above reconstructions, in several bands.
 
     Arguments:
-        rows: Label to images in [0, 1], all of one shape; image i of each row stands below image i of the first.
+        rows: Label to images in [0, 1], all of one shape; image i of each row stands below image i
+            of the first.
         columns: Images per band.
 
     Raises:
@@ -129,15 +130,17 @@ def require_images(images: Float[np.ndarray, "n c h w"]) -> None:
     """
     if images.ndim != 4 or not 1 <= images.shape[1] <= 4 or 0 in images.shape:
         raise UserError(
-            f"images to draw have shape {images.shape}; give at least one, as (n, c, h, w) with 1 to 4 channels"
+            f"images to draw have shape {images.shape}; give at least one, as (n, c, h, w) with 1 "
+            "to 4 channels"
         )
 
 
 def width_for(width: int, room: int | float) -> int:
-    """The width in pixels at which to draw images `width` pixels wide where there is room for `room`.
+    """The width at which to draw images `width` pixels wide in `room` pixels.
 
-    From twice the size on it is a multiple, so that every pixel comes out as a square of one colour. Below that
-    neither repeating nor dropping pixels gives an even picture: the whole room is used and pixels are averaged.
+    From twice the size on it is a multiple, so that every pixel comes out as a square of one
+    colour. Below that neither repeating nor dropping pixels gives an even picture: the whole room
+    is used and pixels are averaged.
 
     Examples:
         >>> width_for(8, 100), width_for(64, 100), width_for(256, 100)

@@ -122,7 +122,8 @@ def trends_picture(
     names = list(dict.fromkeys(name for panel in panels for name in panel.series))
     if not names or len(names) > len(LINES):
         raise UserError(
-            f"{len(panels)} panels with {len(names)} series were given; draw 1 to {len(LINES)} series"
+            f"{len(panels)} panels with {len(names)} series were given; draw 1 to {len(LINES)} "
+            "series"
         )
     styles = dict(zip(names, LINES, strict=False))
     top = title_height(title)
@@ -164,9 +165,15 @@ def _draw_curves(axes: Axes, panel: Curves) -> None:
     for index, (name, (steps, values)) in enumerate(panel.series.items()):
         style = LINES[index % len(LINES)]
         axes.plot(
-            steps, values, color=style.color, linestyle=style.dashes, linewidth=1.3, label=name,
-            marker=style.marker if len(steps) <= FEW else "", markersize=3.5,
-        )  # fmt: skip
+            steps,
+            values,
+            color=style.color,
+            linestyle=style.dashes,
+            linewidth=1.3,
+            label=name,
+            marker=style.marker if len(steps) <= FEW else "",
+            markersize=3.5,
+        )
     _scale_curves(axes, panel)
     if len(panel.series) > 1:
         _legend(axes)
@@ -188,9 +195,17 @@ def _scale_curves(axes: Axes, panel: Curves) -> None:
 def _legend(axes: Axes) -> None:
     """Name the curves in a line above the panel, where no data are."""
     legend = axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, labelcolor=INK, borderpad=0.2,
-        borderaxespad=0, handlelength=2.4, columnspacing=1.4, prop={"family": "DejaVu Sans", "size": 8},
-    )  # fmt: skip
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=3,
+        frameon=False,
+        labelcolor=INK,
+        borderpad=0.2,
+        borderaxespad=0,
+        handlelength=2.4,
+        columnspacing=1.4,
+        prop={"family": "DejaVu Sans", "size": 8},
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
 
@@ -203,9 +218,14 @@ def _draw_trends(axes: Axes, panel: Trends, styles: Mapping[str, LineStyle], acr
         low, high = trend.middle - trend.spread, trend.middle + trend.spread
         axes.fill_between(trend.at, low, high, color=style.color, alpha=0.18, linewidth=0)
         axes.plot(
-            trend.at, trend.middle, color=style.color, linestyle=style.dashes, marker=style.marker, markersize=3.5,
+            trend.at,
+            trend.middle,
+            color=style.color,
+            linestyle=style.dashes,
+            marker=style.marker,
+            markersize=3.5,
             linewidth=1.3,
-        )  # fmt: skip
+        )
 
 
 def _scale_trends(axes: Axes, panel: Trends, logarithmic: bool) -> None:

@@ -37,7 +37,7 @@ DASHED = (0, (4, 2))
 
 @dataclass(frozen=True)
 class Groups:
-    """Codes, half of them real, grouped by the realness D_z gives them; all arrays of one length."""
+    """Codes, half of them real, in groups of like realness; all arrays of one length."""
 
     name: str
     """Which realness: as learned, or corrected."""
@@ -97,9 +97,16 @@ def _draw(
         zorder=2,
     )
     axes.scatter(
-        one.predicted, one.observed, s=area, marker=style.marker, facecolor=face, edgecolors=style.color, linewidths=1.2,
-        zorder=3, clip_on=False,
-    )  # fmt: skip
+        one.predicted,
+        one.observed,
+        s=area,
+        marker=style.marker,
+        facecolor=face,
+        edgecolors=style.color,
+        linewidths=1.2,
+        zorder=3,
+        clip_on=False,
+    )
 
 
 def _faces(groups: Sequence[Groups]) -> list[tuple[Groups, LineStyle, str]]:

@@ -37,8 +37,8 @@ async def codes(
 ) -> Arrays:
     """Real codes.
 
-    Arrays means (n, d); labels (n), -1 where there is none; and, where the map is a density, log_prob
-    (n) in nats and typicality (n). Facts: total, the number of all codes.
+    Arrays means (n, d); labels (n), -1 where there is none; and, where the map is a density,
+    log_prob (n) in nats and typicality (n). Facts: total, the number of all codes.
     """
     wanted = fields.split(",")
 
@@ -80,7 +80,7 @@ async def thumbnails(
 
 @routes.post("/neighbours", responses=ARRAYS, response_class=Arrays)
 async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
-    """The real codes nearest to some codes: arrays indices (n, k) and distances (n, k), the nearest first."""
+    """The nearest real codes: arrays indices (n, k) and distances (n, k), the nearest first."""
 
     def work(known: Known) -> Arrays:
         means = known.parts[body.part].means

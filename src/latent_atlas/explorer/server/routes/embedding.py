@@ -56,7 +56,8 @@ def laid_out(codes: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     """
     if not FEWEST <= len(codes) <= MOST:
         raise UserError(
-            f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a plane"
+            f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a "
+            "plane"
         )
     import pacmap  # pyright: ignore[reportMissingImports] - an extra, which takes seconds to import
 

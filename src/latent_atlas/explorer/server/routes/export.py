@@ -38,8 +38,8 @@ FILE = {200: {"description": "The file.", "content": {kind: {} for kind in KINDS
 async def export(body: schemas.Export, asking: Asking) -> Response:
     """A path as a file: a film .gif or .mp4, a film strip .png, or numbers .npz or .json.
 
-    The .npz has the arrays points (f, d), images (f, c, h, w) in [0, 1] and log_prob (f); the .json has
-    points and log_prob.
+    The .npz has the arrays points (f, d), images (f, c, h, w) in [0, 1] and log_prob (f); the .json
+    has points and log_prob.
     """
 
     @torch.no_grad()
@@ -83,7 +83,7 @@ def _arrays(known: Known, points: Tensor) -> dict[str, np.ndarray]:
 def _numbers(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     del body
     with tempfile.TemporaryFile() as file:
-        np.savez(file, **_arrays(known, points))  # pyright: ignore[reportArgumentType] - none is called allow_pickle
+        np.savez(file, **_arrays(known, points))  # pyright: ignore[reportArgumentType]
         file.seek(0)
         return file.read()
 

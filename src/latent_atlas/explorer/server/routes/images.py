@@ -36,8 +36,8 @@ async def encode(asking: Asking) -> Arrays:
     """An image file to its code.
 
     Arrays code (d), image (h, w, c) as the model sees it and its reconstruction, in bytes. Facts:
-    anomaly, the anomaly scores of the image, or null where there are none; warning, the reason; about,
-    how to read them; and off_manifold, whether the code is below the density threshold.
+    anomaly, the anomaly scores of the image, or null where there are none; warning, the reason;
+    about, how to read them; and off_manifold, whether the code is below the density threshold.
     """
     asking.explorer.queue.admit()  # before a body is taken in that would only wait
     content = await asking.request.body()
@@ -48,8 +48,8 @@ async def encode(asking: Asking) -> Arrays:
 async def decode(body: schemas.Decode, asking: Asking) -> Arrays:
     """Codes to images.
 
-    Arrays images (n, h, w, c) in bytes, log_prob (n) in nats, off_manifold (n), 1 or 0, and typicality
-    (n), the share of held-out codes that are less likely.
+    Arrays images (n, h, w, c) in bytes, log_prob (n) in nats, off_manifold (n), 1 or 0, and
+    typicality (n), the share of held-out codes that are less likely.
     """
     return await asking.of(
         lambda known: Arrays(_with_typicality(known, tensor(body.codes, known.atlas)))
@@ -60,8 +60,8 @@ async def decode(body: schemas.Decode, asking: Asking) -> Arrays:
 async def sample(body: schemas.Sample, asking: Asking) -> Arrays:
     """Samples from the map.
 
-    Arrays points (n, d), images (n, h, w, c) in bytes, log_prob (n) and off_manifold (n). Facts: info,
-    the sampler's diagnostics, and warnings.
+    Arrays points (n, d), images (n, h, w, c) in bytes, log_prob (n) and off_manifold (n). Facts:
+    info, the sampler's diagnostics, and warnings.
     """
     return await asking.of(lambda known: _sampled(known, body))
 

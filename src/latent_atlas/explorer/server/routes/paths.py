@@ -28,9 +28,9 @@ async def travel(body: schemas.Travel, asking: Asking) -> Arrays:
     """A path through the waypoints by each planner.
 
     For each planner P arrays P/points (f, d), P/images (f, h, w, c) in bytes unless they are not
-    wanted, P/log_prob (f) in nats and P/off_manifold (f), 1 or 0. Facts by planner: metrics, converged
-    (null where the planner does not iterate), seconds and warnings; or error, a sentence, where this
-    planner finds no path.
+    wanted, P/log_prob (f) in nats and P/off_manifold (f), 1 or 0. Facts by planner: metrics,
+    converged (null where the planner does not iterate), seconds and warnings; or error, a sentence,
+    where this planner finds no path.
     """
 
     def work(known: Known) -> Arrays:

@@ -27,10 +27,10 @@ LEAST = 1e-3  # sine of the angle between two directions that span a plane
 async def plane(body: schemas.Plane, asking: Asking) -> Arrays:
     """The map on a plane.
 
-    Arrays log_prob (nats; missing where the map has no density), realness and confusion (bits), each
-    (resolution, resolution), bottom row first; arrows (k, k, 2), the score in the plane's axes at the
-    centres of equal cells, bottom row first; origin (d) and axes (2, d), orthonormal. Facts: window,
-    and threshold, the log-density below which a code is off-manifold at this level.
+    Arrays log_prob (nats; missing where the map has no density), realness and confusion (bits),
+    each (resolution, resolution), bottom row first; arrows (k, k, 2), the score in the plane's axes
+    at the centres of equal cells, bottom row first; origin (d) and axes (2, d), orthonormal. Facts:
+    window, and threshold, the log-density below which a code is off-manifold at this level.
     """
     return await asking.of(lambda known: _plane(known, body))
 
@@ -134,7 +134,7 @@ def _spanned(origin: Tensor, first: Tensor, second: Tensor) -> Plane:
 
 
 def _arrows(level: LatentMap, one: Plane, window: Window, count: int) -> Any:
-    """The score at the centres of count x count cells, in the plane's axes, shape (count, count, 2)."""
+    """The score in the plane's axes at the centres of equal cells, shape (count, count, 2)."""
     half_x = (window.right - window.left) / count / 2
     half_y = (window.top - window.bottom) / count / 2
     centres = Window(

@@ -75,8 +75,8 @@ async def picture(asking: Asking) -> Response:
 async def map_so_far(asking: Asking) -> Response:
     """The map so far, on the plane in which the codes of held-out examples vary most.
 
-    Arrays xy (n, 2) of these codes; labels (n), if there are any; log_prob, realness and confusion as
-    of a plane, if D_z has been trained already; origin (d) and axes (2, d). Facts: step of the
+    Arrays xy (n, 2) of these codes; labels (n), if there are any; log_prob, realness and confusion
+    as of a plane, if D_z has been trained already; origin (d) and axes (2, d). Facts: step of the
     networks, null once their training is over; window, threshold, and classes, the names of labels.
     """
     run = asking.explorer.run
