@@ -91,7 +91,7 @@ class AtlasFacts(BaseModel):
     warnings: list[str] = Field(default=[], description="Sentences about the map.")
 
 
-def facts_of(known: Known, name: str, limits: Mapping[str, float]) -> AtlasFacts:
+def facts_of(known: Known, name: str, limits: Mapping[str, int | float]) -> AtlasFacts:
     """The facts that do not depend on where the page computes.
 
     The caller adds planners, samplers and what is lacking.
