@@ -115,17 +115,17 @@ def questions(client: httpx2.Client, atlas: Atlas) -> dict[str, Callable[[Tensor
         "plane, 256 x 256, a smooth level": lambda z: post(
             "plane", kind="through", codes=z.tolist(), level=0.5
         ),
-        "journey, linear and geodesic": lambda z: post(
-            "travel", stops=z[:2].tolist(), planners=both, frames=FRAMES
+        "path, linear and geodesic": lambda z: post(
+            "travel", waypoints=z[:2].tolist(), planners=both, frames=FRAMES
         ),
-        "journey, linear and geodesic, by the atlas alone": lambda z: travel(z, both),
-        "journey, walk": lambda z: post(
-            "travel", stops=z[:2].tolist(), planners=["walk"], frames=FRAMES
+        "path, linear and geodesic, by the atlas alone": lambda z: travel(z, both),
+        "path, walk": lambda z: post(
+            "travel", waypoints=z[:2].tolist(), planners=["walk"], frames=FRAMES
         ),
-        "journey, auto": lambda z: post(
-            "travel", stops=z[:2].tolist(), planners=["auto"], frames=FRAMES
+        "path, auto": lambda z: post(
+            "travel", waypoints=z[:2].tolist(), planners=["auto"], frames=FRAMES
         ),
-        "repair": lambda z: post("repair", start=(2 * z[0]).tolist()),
+        "projection": lambda z: post("project", start=(2 * z[0]).tolist()),
         "16 samples": lambda z: post("sample", n=16),
         "neighbours of 17 codes": lambda z: post("neighbours", codes=z[:1].expand(17, -1).tolist()),
         "64 thumbnails": lambda z: client.get(
@@ -180,7 +180,7 @@ async def answered(
 ) -> str:
     """One request, asked again where the server says that it is full: "answered", or "lost"."""
     kinds: list[tuple[str, dict[str, Any]]] = [
-        ("travel", {"stops": codes[:2], "planners": ["linear", "geodesic"], "frames": FRAMES}),
+        ("travel", {"waypoints": codes[:2], "planners": ["linear", "geodesic"], "frames": FRAMES}),
         ("plane", {"kind": "through", "codes": codes, "resolution": 64}),
         ("decode", {"codes": codes}),
         ("neighbours", {"codes": codes}),

@@ -1,4 +1,6 @@
-"""Animations: every frame is where it should be, plays at the speed asked for, and keeps its colours."""
+"""Animations: every frame is where it should be, plays at the speed asked for, and keeps its
+colours.
+"""
 
 import json
 import shutil
@@ -103,7 +105,7 @@ class TestPixels:
             animation(films[:0])
         with pytest.raises(UserError, match="1 to 4 channels"):
             animation(np.zeros((2, 5, 8, 8)))
-        with pytest.raises(UserError, match="3 journeys and 2 captions"):
+        with pytest.raises(UserError, match="3 paths and 2 captions"):
             animation(films, ["a", "b"])
         with pytest.raises(UserError, match="fps is 0"):
             animation(films, fps=0)

@@ -20,13 +20,10 @@ from latent_atlas.density.toys import arc
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Plane, Window, chart
-from latent_atlas.report.figures.map import (
-    NEAR,
-    draw_boundaries,
-    draw_levels,
-    draw_reliability,
-    fit_against,
-)
+from latent_atlas.report.figures.boundaries import draw_boundaries, fit_against
+from latent_atlas.report.figures.levels import draw_levels
+from latent_atlas.report.figures.map import NEAR
+from latent_atlas.report.figures.reliability import draw_reliability
 from latent_atlas.report.plots import (
     Against,
     Groups,
@@ -213,7 +210,7 @@ class TestReliability:
     def test_dots_are_at_said_and_seen_and_grow_with_the_count(self) -> None:
         other = Groups("corrected", self.seen, self.seen, self.count[::-1].copy())
         figure = reliability_picture(
-            [Groups("as learned", self.said, self.seen, self.count), other], "A caption."
+            [Groups("as trained", self.said, self.seen, self.count), other], "A caption."
         )
         (axes,) = figure.axes
         first, second = (dots for dots in axes.collections if type(dots) is PathCollection)
@@ -222,14 +219,14 @@ class TestReliability:
         assert first.get_sizes().argsort().tolist() == [1, 2, 0]
         assert second.get_sizes().argsort().tolist() == [1, 0, 2]
         assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-            "honest",
-            "as learned",
+            "calibrated",
+            "as trained",
             "corrected",
         ]
         assert "A caption." in texts(figure)
 
     def test_the_diagonal_is_that_of_a_square(self) -> None:
-        (axes,) = reliability_picture([Groups("as learned", self.said, self.seen, self.count)]).axes
+        (axes,) = reliability_picture([Groups("as trained", self.said, self.seen, self.count)]).axes
         (diagonal,) = [line for line in axes.lines if line.get_gid() == "diagonal"]
         np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
         assert axes.get_xlim() == axes.get_ylim()
@@ -238,11 +235,13 @@ class TestReliability:
     def test_nothing_is_refused(self) -> None:
         empty = np.zeros(0)
         with pytest.raises(UserError, match="at least one"):
-            reliability_picture([Groups("as learned", empty, empty, empty.astype(int))])
+            reliability_picture([Groups("as trained", empty, empty, empty.astype(int))])
 
 
 class Exact(LatentMap):
-    """A map whose network is replaced by the closed form of the noised arc: log q_t of its Gaussians."""
+    """A map whose network is replaced by the closed form of the noised arc: log q_t of its
+    Gaussians.
+    """
 
     def logit(self, latents: torch.Tensor) -> Values:
         """log q_t - log p."""

@@ -27,8 +27,8 @@ from latent_atlas.report.plots import (
     spaces_picture,
     strips_picture,
 )
+from latent_atlas.report.plots.image_grid import tile, width_for
 from latent_atlas.report.plots.style import LINES, SIGNAL
-from latent_atlas.report.plots.tiles import tile, width_for
 
 EXTENT = (-3.0, 3.0, -2.5, 2.5)
 ORANGE = np.array(matplotlib.colors.to_rgb(SIGNAL)) * 255
@@ -139,7 +139,7 @@ class TestMap:
         figure = map_picture(
             [Field("Log-density", "nats", log_q, "log_prob")], EXTENT, threshold=threshold
         )
-        (edge,) = [a for a in figure.axes[0].get_children() if a.get_gid() == "population edge"]
+        (edge,) = [a for a in figure.axes[0].get_children() if a.get_gid() == "threshold"]
         assert isinstance(edge, QuadContourSet)
         distances = np.linalg.norm(edge.get_paths()[0].vertices - center, axis=1)
         assert len(distances) > 50
@@ -151,11 +151,11 @@ class TestMap:
         panels = [axes for axes in figure.axes if axes.get_xlim() == EXTENT[:2]]
         assert len(panels) == 4
         for axes in panels:
-            assert sum(a.get_gid() == "population edge" for a in axes.get_children()) == 1
+            assert sum(a.get_gid() == "threshold" for a in axes.get_children()) == 1
 
     def test_a_floor_beyond_the_window_draws_no_line(self) -> None:
         figure = map_picture(fields()[2:], EXTENT, threshold=50.0)
-        assert not [a for a in figure.axes[0].get_children() if a.get_gid() == "population edge"]
+        assert not [a for a in figure.axes[0].get_children() if a.get_gid() == "threshold"]
 
     def test_the_colours_of_a_log_density_end_above_its_tail_and_the_bar_says_so(self) -> None:
         (field,) = fields()[2:]
@@ -203,7 +203,8 @@ class TestMap:
         path = np.array([[-1.0, 0.0], [0.0, 0.5], [1.0, 0.0]])
         codes = np.array([[-1.0, 0.2], [-1.2, 0.0], [1.0, 0.1]])
         figure = map_picture(
-            fields()[1:2], EXTENT, codes=codes, code_labels=np.array([0, 0, 1]), label_names=["$a", "b"],
+            fields()[1:2], EXTENT, codes=codes,
+            code_labels=np.array([0, 0, 1]), label_names=["$a", "b"],
             paths={"walk": path},
         )  # fmt: skip
         axes = figure.axes[0]
@@ -236,7 +237,7 @@ class TestStrips:
     def strip(self, digits: np.ndarray, outside: list[int], name: str = "walk") -> Strip:
         log_prob = np.full(9, -2.0)
         log_prob[outside] = -6.0
-        return Strip(name, digits[:9], log_prob, log_prob < -4, f"{len(outside)} of 9 outside")
+        return Strip(name, digits[:9], log_prob, log_prob < -4, f"{len(outside)} of 9 off-manifold")
 
     def test_exactly_the_frames_outside_are_outlined(self, digits: np.ndarray) -> None:
         figure = strips_picture([self.strip(digits, [2, 5])], threshold=-4.0)
@@ -289,7 +290,7 @@ class TestStrips:
         ).startswith(b"\x89PNG")
 
     def test_no_strip_is_refused(self) -> None:
-        with pytest.raises(UserError, match="at least one journey"):
+        with pytest.raises(UserError, match="at least one path"):
             strips_picture([], threshold=0.0)
 
 

@@ -1,4 +1,6 @@
-"""The report: whatever a run folder holds, the page shows it, sends no request, and takes no text for markup."""
+"""The report: whatever a run folder holds, the page shows it, sends no request, and takes no text
+for markup.
+"""
 
 import base64
 import io
@@ -151,7 +153,7 @@ def test_numbers_have_words_and_units(full: Path) -> None:
         "not a number",
         "best planner that arrives: linear",
         "1,797",
-        "draws of the prior inside the population",
+        "prior samples above the density threshold",
         "34.5 %",
         "good: 95 %: <full> (4,096 prior draws)",
     ):

@@ -203,7 +203,7 @@ def test_a_failing_cell_is_reported_and_does_not_end_the_rest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = {
-        "run-online-0": UserError("the images ran out; give more"),
+        "run-online-0": UserError("the <images> ran out; give more"),
         "map-separate-box-means-0": KeyError("x\ny"),
     }
 
@@ -222,15 +222,15 @@ def test_a_failing_cell_is_reported_and_does_not_end_the_rest(
     failures = study.failures(cells)
     assert failures == {cell: sentence for cell, sentence in told.items() if sentence}
     assert len(failures) == 1 + 10 + 1  # a run, its maps, and a map of another run
-    assert failures[Cell("run", 0, "online")] == "the images ran out; give more"
+    assert failures[Cell("run", 0, "online")] == "the <images> ran out; give more"
     assert failures[Cell("map", 0, "online", "box", "means")].startswith(
-        "its run run-online-0 failed: the images ran"
+        "its run run-online-0 failed: the <images> ran"
     )
     assert failures[Cell("map", 0, "separate", "box", "means")].startswith("KeyError")
     kept = json.loads((study.path / "cells" / "map-separate-box-means-0.failed.json").read_text())
     assert "fragile" in kept["traceback"]
     page = conclude(study.path).page.read_text()
-    assert "the images ran out" in page
+    assert "the &lt;images&gt; ran out" in page
     broken.clear()
     run_cells(study.path, cells, HERE, silent)
     assert study.failures(cells) == {}

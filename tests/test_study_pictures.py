@@ -1,11 +1,13 @@
-"""Pictures of repetitions: means with their spread along an axis, and contestants' dots beside each other."""
+"""Pictures of repetitions: means with their spread along an axis, and contestants' dots beside each
+other.
+"""
 
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
 from latent_atlas.errors import UserError
-from latent_atlas.report.plots import Dots, Trend, Trends, contests_picture, png, trends_picture
+from latent_atlas.report.plots import Dots, Trend, Trends, dots_picture, png, trends_picture
 
 AT = np.array([50.0, 200.0, 800.0])
 
@@ -43,14 +45,12 @@ def test_there_is_something_to_draw() -> None:
     with pytest.raises(UserError, match="7 series"):
         trends_picture([Trends("a", "", {str(i): trend(float(i)) for i in range(7)})], "step")
     with pytest.raises(UserError, match="no contest"):
-        contests_picture([Dots("a", "", {})])
+        dots_picture([Dots("a", "", {})])
 
 
 def test_contestants_keep_their_colours_where_one_has_no_dots() -> None:
     full = {name: np.arange(3.0) + k for k, name in enumerate(("prior", "box", "radius"))}
-    figure = contests_picture(
-        [Dots("one", "", full), Dots("two", "", full | {"box": np.array([])})]
-    )
+    figure = dots_picture([Dots("one", "", full), Dots("two", "", full | {"box": np.array([])})])
     dots = [[c for c in axes.collections if isinstance(c, PathCollection)] for axes in figure.axes]
     assert [len(group) for group in dots] == [3, 2]
     assert np.array_equal(dots[0][2].get_facecolor(), dots[1][1].get_facecolor())
@@ -62,7 +62,7 @@ def test_contestants_keep_their_colours_where_one_has_no_dots() -> None:
 
 
 def test_a_bar_is_a_mean_and_a_thin_line_a_repetition() -> None:
-    axes = contests_picture(
+    axes = dots_picture(
         [Dots("one", "", {"a": np.array([1.0, 2.0, 6.0]), "b": np.array([2.0, 3.0, 7.0])})]
     ).axes[0]
     lines = [np.array(line.get_xdata(), float).tolist() for line in axes.lines]

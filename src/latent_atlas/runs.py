@@ -16,7 +16,9 @@ Every file is replaced as a whole: a run that is killed at any moment leaves com
 """
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from torch import Tensor
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 
-__all__ = ["Run", "read_tensors", "write_tensors"]
+__all__ = ["Run", "json_safe", "read_tensors", "write_tensors"]
 
 
 def write_tensors(
@@ -165,6 +167,20 @@ class Run:
             raise UserError(
                 f"{self.file(name)} is damaged ({error}); remove it and resume the run"
             ) from None
+
+
+def json_safe(content: Any) -> Any:
+    """The same content with None for NaN and infinity, which JSON does not have.
+
+    Examples:
+        >>> json_safe({"residual": [1.0, float("nan")]})
+        {'residual': [1.0, None]}
+    """
+    if isinstance(content, Mapping):
+        return {name: json_safe(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [json_safe(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _replace(partial: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page per run and per evaluation: everything inline, no request leaves it, no script runs."""
+"""One HTML page for a run and one for an evaluation, without requests and scripts."""
 
 from latent_atlas.report.evaluation_page import write_evaluation
 from latent_atlas.report.run_page import write_report

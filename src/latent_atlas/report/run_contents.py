@@ -1,4 +1,4 @@
-"""What a run folder offers a report; whatever is missing is simply not there."""
+"""The contents of a run folder that a report shows; what is missing stays empty."""
 
 import json
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from typing import Any
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
 
-__all__ = ["Folder"]
+__all__ = ["RunContents"]
 
 
 @dataclass(frozen=True)
-class Folder:
+class RunContents:
     """The contents of a run folder.
 
     Attributes:
@@ -37,7 +37,7 @@ class Folder:
     pictures: dict[str, bytes]
 
     @classmethod
-    def read(cls, path: Path) -> "Folder":
+    def read(cls, path: Path) -> "RunContents":
         """Read a run folder.
 
         Raises:
@@ -46,7 +46,8 @@ class Folder:
         config = path / "config.json"
         if not config.is_file():
             raise UserError(
-                f"{path} holds no run (no config.json); `latent-atlas train SOURCE --out RUN` makes one"
+                f"{path} holds no run (no config.json); "
+                "`latent-atlas train SOURCE --out RUN` makes one"
             )
         return cls(
             path=path,
@@ -75,7 +76,7 @@ def _object(path: Path, command: str) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a run that is killed may leave half a line, which is left out."""
+    """The objects of a JSON-lines file, without the half line that a killed run may leave."""
     found = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():

@@ -19,22 +19,47 @@ class _Panel(NamedTuple):
 
 
 _PANELS = (
-    _Panel("model", "Reconstruction", "mean error per pixel", {"reconstruction": "reconstruction"}, True),
+    _Panel(
+        "model",
+        "Reconstruction",
+        "mean error per pixel",
+        {"reconstruction": "reconstruction"},
+        True,
+    ),
     _Panel("model", "KL to the prior", "nats per image", {"kl": "kl"}),
     _Panel(
-        "model", "Image discriminator", "loss",
-        {"image_discriminator": "D_x", "discriminator": "D_x", "image_generator": "G", "generator": "G"},
+        "model",
+        "Image discriminator",
+        "loss",
+        {
+            "image_discriminator": "D_x",
+            "discriminator": "D_x",
+            "image_generator": "G",
+            "generator": "G",
+        },
     ),
     _Panel("model", "Gradient penalties", "squared norm", {"r1": "R1", "r2": "R2"}, True),
-    _Panel("model", "Feature matching", "error in D_x's features", {"feature_matching": "feature matching"}),
+    _Panel(
+        "model",
+        "Feature matching",
+        "error in D_x's features",
+        {"feature_matching": "feature matching"},
+    ),
     _Panel("model", "Isometry of G", "relative variance of |Jv|²", {"isometry": "isometry"}, True),
     _Panel(
-        "model", "Latent discriminator", "nats",
+        "model",
+        "Latent discriminator",
+        "nats",
         {"latent_discriminator": "D_z", "latent_fooling": "E against D_z"},
     ),
-    _Panel("map", "Map: latent discriminator", "nats", {"loss": "training", "held_out_loss": "held out"}),
+    _Panel(
+        "map",
+        "Map: latent discriminator",
+        "nats",
+        {"loss": "training", "held_out_loss": "held out"},
+    ),
     _Panel("model", "Speed", "images per second", {"images_per_second": "speed"}),
-)  # fmt: skip
+)
 
 _NO_QUANTITY = {"phase", "step", "steps"}
 
@@ -43,8 +68,8 @@ def progress(records: list[dict[str, Any]]) -> list[Curves]:
     """Panels of training curves.
 
     Arguments:
-        records: The log: each with a phase, a step, and whatever numbers that training mode has. Numbers that this
-            version does not know get a panel of their own, under their names.
+        records: The log: each with a phase, a step, and the losses of that training mode. Unknown
+            quantities get a panel of their own, under their names.
     """
     logged = [r for r in records if _is_number(r.get("step"))]
     known = {(panel.phase, key) for panel in _PANELS for key in panel.series}

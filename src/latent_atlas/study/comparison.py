@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from latent_atlas.runs import json_safe
 from latent_atlas.study.statistics import FEWEST, Paired, Spread, pairwise, spread
 
 __all__ = ["Comparison", "Criterion", "compare", "number_at"]
@@ -135,13 +136,9 @@ class Comparison:
             "measure": self.criterion.words,
             "better": self.criterion.better,
             "values": {name: values.tolist() for name, values in self.values.items()},
-            "tests": {f"{a} - {b}": _finite(vars(test)) for (a, b), test in self.tests.items()},
+            "tests": {f"{a} - {b}": json_safe(vars(test)) for (a, b), test in self.tests.items()},
             "sentence": self.sentence(),
         }
-
-
-def _finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if np.isfinite(value) else None for name, value in numbers.items()}
 
 
 def number_at(numbers: Mapping[str, Any] | None, path: Iterable[str]) -> float | None:

@@ -1,14 +1,13 @@
 """The folder of a study: one JSON file per finished cell, so that a study can stop and continue."""
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from latent_atlas.errors import UserError
-from latent_atlas.runs import Run
+from latent_atlas.runs import Run, json_safe
 from latent_atlas.study.design import Cell, Design
 
 __all__ = ["StudyResults"]
@@ -72,7 +71,7 @@ class StudyResults:
 
     def write(self, cell: Cell, numbers: Mapping[str, Any]) -> None:
         """Write the numbers of a finished cell, with null for those that are not finite."""
-        self._run.write_json(f"cells/{cell.name}.json", _finite(numbers))
+        self._run.write_json(f"cells/{cell.name}.json", json_safe(numbers))
         self._failed(cell).unlink(missing_ok=True)
 
     def fail(self, cell: Cell, sentence: str, traceback: str = "") -> None:
@@ -109,12 +108,3 @@ class StudyResults:
 
     def _failed(self, cell: Cell) -> Path:
         return self.path / "cells" / f"{cell.name}.failed.json"
-
-
-def _finite(content: Any) -> Any:
-    """The content with None for NaN and infinity, which JSON does not have."""
-    if isinstance(content, Mapping):
-        return {name: _finite(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -119,7 +119,8 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
     import torch
 
     from latent_atlas.atlas.atlas import Atlas
-    from latent_atlas.report.figures.run import draw_map, example_triple
+    from latent_atlas.report.examples import example_triple
+    from latent_atlas.report.figures.map import draw_map
     from latent_atlas.report.plots.style import save
     from latent_atlas.travel.plan import plan
 

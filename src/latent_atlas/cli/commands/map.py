@@ -66,8 +66,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def map(given: Namespace, console: Console) -> None:
     """Draw the map, the map at each noise level, or the map under several boundaries."""
-    from latent_atlas.report.figures.map import draw_levels
-    from latent_atlas.report.figures.run import draw_map
+    from latent_atlas.report.figures.levels import draw_levels
+    from latent_atlas.report.figures.map import draw_map
     from latent_atlas.report.plots.style import save
     from latent_atlas.travel.plan import plan
 
@@ -98,7 +98,7 @@ def _anchors(given: Namespace, atlas: "Atlas") -> "list[Tensor]":
     """Codes of the three images that span the plane: those named, or an example."""
     import torch
 
-    from latent_atlas.report.figures.run import example_triple
+    from latent_atlas.report.examples import example_triple
 
     if not given.places:
         return [*example_triple(atlas, torch.Generator(atlas.device).manual_seed(0))]
@@ -129,7 +129,7 @@ def _compare(
     """Fit a map against each boundary, draw the maps side by side, and print their calibration."""
     import torch
 
-    from latent_atlas.report.figures.map import draw_boundaries
+    from latent_atlas.report.figures.boundaries import draw_boundaries
     from latent_atlas.report.plots.style import save
 
     out = file_to_write(given, "boundaries.png")  # fails early if the folder does not exist
@@ -145,7 +145,7 @@ def _fit_each(
     given: Namespace, atlas: "Atlas", names: list[str], console: Console
 ) -> "dict[str, LatentMap]":
     """Maps by boundary; with `--boundaries all`, a boundary that cannot be fitted is left out."""
-    from latent_atlas.report.figures.map import fit_against
+    from latent_atlas.report.figures.boundaries import fit_against
 
     codes = atlas.codes
     steps = COMPARISON_STEPS if given.steps is None else given.steps

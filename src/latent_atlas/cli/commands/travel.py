@@ -68,7 +68,7 @@ class PreserveSettings:
 
 def travel(given: Namespace, console: Console) -> None:
     """Plan the paths, write them, and print their numbers."""
-    from latent_atlas.report.figures.run import describe
+    from latent_atlas.report.figures.travel import describe
 
     _check(given)
     atlas = load_atlas(given)
@@ -254,7 +254,7 @@ def _write(
     """Write what the file's name asks for: strips, an animation, the codes of a path, or all."""
     import torch
 
-    from latent_atlas.report.figures.run import draw_travel
+    from latent_atlas.report.figures.travel import draw_travel
     from latent_atlas.report.plots.animation import animation, save_animation
     from latent_atlas.report.plots.style import save
 

@@ -1,1 +1,1 @@
-"""demo."""
+"""A synthetic atlas for trying the explorer without a run."""

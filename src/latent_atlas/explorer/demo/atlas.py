@@ -1,7 +1,8 @@
-"""A synthetic atlas, made in seconds: a population whose density is known, a decoder that draws, a map that is learned.
+"""A synthetic atlas, made in seconds: an exact density, a decoder that draws, a trained map.
 
-Its colours are saturated and its shapes are stars, circles or squares: between two hues, and between two kinds, the
-straight line leads through what does not occur, grey shapes and shapes of no kind.
+Its colours are saturated and its shapes are stars, circles or squares. Between two hues, and
+between two kinds, the straight line leads through what does not occur: grey shapes and shapes of no
+kind.
 """
 
 import math
@@ -31,12 +32,12 @@ SETTINGS = MapConfig(width=64, depth=2, steps=300, batch_size=256, patience=4, b
 
 
 def population() -> GaussianMixture:
-    """The exact density of the codes: a ring of colours times three kinds, wide in size and place."""
+    """The exact density of the codes: a ring of colours times three kinds of shapes."""
     hues = torch.arange(HUES) * (2 * math.pi / HUES)
     means, scales = [], []
     for kind in (-1.7, 0.0, 1.7):
         for hue in hues.tolist():
-            # Squares are large and low, stars small and high: what is seen together belongs together.
+            # Squares are large and low, stars small and high, so that coordinates correlate.
             means.append(
                 [
                     SATURATION * math.cos(hue),
@@ -57,8 +58,8 @@ def demo_atlas(*, device: torch.device | str = "cpu", steps: int = SETTINGS.step
     """The synthetic atlas, the same every time.
 
     Arguments:
-        device: Where it is to live.
-        steps: Of learning the map, at most.
+        device: Of the map and the codes.
+        steps: Most training steps of the map.
     """
     generator = torch.Generator(device).manual_seed(0)
     train, held_out = (

@@ -1,7 +1,8 @@
-"""Tiny drawings of a code: a shape of some kind, size and colour at some place, and the way back from pixels.
+"""A synthetic decoder that draws a shape, and an encoder that finds the code of a drawing.
 
-A code has six coordinates of order one: two of the colour, whose angle is the hue and whose length the saturation; the
-kind, from star over circle to square; the size; and the place, across and up.
+A code has six coordinates of order one: two of the colour, whose angle is the hue and whose length
+the saturation; the kind, from star over circle to square; the size; and the position, across and
+up.
 """
 
 import math
@@ -18,7 +19,7 @@ DIMENSION = 6
 SIDE = 32  # pixels
 SOFT = 0.06  # width of an edge, in half sides
 PAPER = 0.06  # brightness around a shape
-STARTS = (-1.5, 0.0, 1.5)  # kinds that the way back is tried from
+STARTS = (-1.5, 0.0, 1.5)  # kinds that the encoder starts from
 HUES = 6
 STEPS = 120
 
@@ -26,7 +27,8 @@ STEPS = 120
 def draw(latents: Latents) -> Images:
     """G(z): the drawing of each code, shape (n, 3, 32, 32), in [0, 1], differentiable.
 
-    A shape is where |x / s|^p + |y / s|^p < 1, with p = 2^(1 + kind): 2 for a circle, more for squares, less for stars.
+    A shape is where |x / s|^p + |y / s|^p < 1, with p = 2^(1 + kind): 2 for a circle, more for
+    squares, less for stars.
     """
     colour, kind, size, across, up = _coordinates(latents)
     ticks = (torch.arange(SIDE, device=latents.device) + 0.5) / SIDE * 2 - 1
@@ -41,9 +43,9 @@ def draw(latents: Latents) -> Images:
 
 @torch.no_grad()
 def recognise(images: Images) -> Latents:
-    """The codes whose drawings are nearest to images, shape (n, 6): least squares from several starts.
+    """The codes whose drawings are nearest to images, shape (n, 6), by least squares.
 
-    Each start takes the place and the size from where the image is bright, and one kind and hue of a few.
+    Each of several starts has the position and the size of the bright pixels, and one kind and hue.
     """
     starts = torch.stack(
         [_start(images, kind, hue) for kind in STARTS for hue in range(HUES)], dim=1

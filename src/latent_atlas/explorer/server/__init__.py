@@ -1,4 +1,4 @@
-"""The explorer's server: `make_app(atlas)` serves the page and answers what it asks, over the public face only."""
+"""The explorer's server: `make_app(atlas)` serves the page and answers its requests."""
 
 from latent_atlas.explorer.demo.atlas import demo_atlas
 from latent_atlas.explorer.server.app import make_app

@@ -29,12 +29,12 @@ __all__ = ["make_app"]
 
 SUBJECTS = (metadata, planes, codes, images, paths, export, embedding, training)
 REFUSED = {
-    400: "The request asks for something that cannot be; the sentence says what.",
+    400: "The request asks for something impossible; the sentence says what.",
     401: "The token is missing or wrong.",
-    403: "A page from elsewhere asked.",
+    403: "A page of another origin asked.",
     409: "The run is still training.",
     413: "The body is too large.",
-    422: "The request has another form than is documented.",
+    422: "The request does not have the documented form.",
     503: "Too many requests are waiting; the header Retry-After says when to come back.",
 }
 
@@ -49,16 +49,17 @@ def make_app(
     demo: bool = False,
     limits: Limits = LIMITS,
 ) -> FastAPI:
-    """A server for one atlas: the page at /, and under /api what it asks.
+    """A server for one atlas: the page at /, and its requests under /api.
 
     Arguments:
-        atlas: What to explore; or None, for the atlas that the run will be.
-        run: The run folder, whose progress is told; it may still be training.
-        token: What every request has to bring, as `Authorization: Bearer` or as the cookie that `/?token=` gives.
-        address: Where the server is bound; requests that call it by another name are refused.
-        device: Where the run's atlas is to compute.
+        atlas: The atlas; None for that of a run that may still be training.
+        run: The run folder, whose progress is shown; it may still be training.
+        token: Required of every request, as `Authorization: Bearer` or as the cookie that
+            `/?token=` sets.
+        address: Where the server is bound; requests to another host name are refused.
+        device: The device of the run's atlas.
         demo: Whether the atlas is a synthetic one.
-        limits: What one request may ask for.
+        limits: Bounds of one request.
     """
     explorer = Explorer(atlas, run, device=device, demo=demo, limits=limits)
 
@@ -72,7 +73,7 @@ def make_app(
         summary="A map of a learned latent space, and the routes through it.",
         version=__version__,
         openapi_url="/api/openapi.json",
-        docs_url=None,  # these pages load their scripts from elsewhere, which the page's policy forbids
+        docs_url=None,  # its page loads scripts from another host, which the policy forbids
         redoc_url=None,
         lifespan=lifespan,
     )

@@ -1,4 +1,4 @@
-"""Every error as one sentence: what was wrong, what was seen, what to do."""
+"""Every error as one sentence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ WORDS = {
 
 
 def refused(why: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
-    """How refusals are documented, by status: JSON with a sentence, whatever else an address answers."""
+    """The documentation of refusals by status: JSON with a sentence, at every address."""
     schema = {
         "type": "object",
         "properties": {"detail": {"type": "string"}},
@@ -57,7 +57,7 @@ def add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Gone)
     async def gone(_: Request, __: Gone) -> Response:
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client is gone
 
     @app.exception_handler(HTTPException)
     async def elsewhere(_: Request, error: HTTPException) -> Response:
@@ -70,7 +70,7 @@ def add_refusals(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> Response:  # which the server prints
         return refusal(
-            500, "this is a fault of the server; what it printed is what a bug report should say"
+            500, "this is a fault of the server; what it printed belongs into a bug report"
         )
 
 

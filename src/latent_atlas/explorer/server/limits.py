@@ -1,4 +1,4 @@
-"""How much one request may ask for, so that every answer is bounded in time and memory."""
+"""Bounds of one request, so that every answer is bounded in time and memory."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["LIMITS", "Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may ask for, and how many may wait."""
+    """Bounds of one request, and how many may wait."""
 
     bytes: int = 16 * 2**20
     """Of a request's body."""
@@ -18,9 +18,9 @@ class Limits:
     rows: int = 100_000
     """Real codes in one answer."""
     frames: int = 129
-    stops: int = 16
+    waypoints: int = 16
     planners: int = 8
-    """Journeys of one request."""
+    """Paths of one request."""
     resolution: int = 512
     """Pixels along each side of a plane."""
     arrows: int = 32

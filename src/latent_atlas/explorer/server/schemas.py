@@ -1,4 +1,4 @@
-"""What clients ask: the bodies of requests, checked before anything is computed."""
+"""The bodies of requests, checked before anything is computed."""
 
 import math
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from latent_atlas.geometry.planes import Window as ChartWindow
 
 __all__ = [
     "MOST",
-    "Along",
     "Code",
     "Codes",
     "Decode",
-    "Explore",
     "Export",
     "Neighbours",
     "Option",
     "Part",
     "Plane",
     "Points",
-    "Repair",
+    "Project",
+    "RandomWalk",
     "Sample",
     "Travel",
+    "Traverse",
     "Window",
     "tensor",
 ]
@@ -41,10 +41,10 @@ Code = Annotated[
 Codes = Annotated[list[Code], Field(min_length=1, max_length=LIMITS.codes)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=8)]
 Part = Annotated[
-    Literal["train", "held_out"], Field(description="Which real codes: learned from, or held out.")
+    Literal["train", "held_out"], Field(description="Which real codes: training or held-out.")
 ]
 Frames = Annotated[
-    int, Field(ge=2, le=LIMITS.frames, description="Frames of a journey, both ends included.")
+    int, Field(ge=2, le=LIMITS.frames, description="Frames of a path, both ends included.")
 ]
 Seed = Annotated[
     int,
@@ -63,7 +63,7 @@ def tensor(codes: Sequence[Sequence[float]], atlas: Atlas) -> Tensor:
     for code in codes:
         if len(code) != d:
             raise UserError(
-                f"codes of this atlas have {d} coordinates; one of {len(code)} was given"
+                f"codes of this atlas have {d} coordinates; one with {len(code)} was given"
             )
     return torch.tensor(codes, dtype=torch.float32, device=atlas.device)
 
@@ -94,25 +94,23 @@ class Window(_Asked):
 
 
 class Plane(_Asked):
-    """A plane in Z and what to read off the map on it."""
+    """A plane in Z, and the resolution of the map on it."""
 
     kind: Literal["principal", "through", "attributes", "given"] = Field(
         "principal",
-        description="The plane in which codes vary most; that through three codes; that of two attributes; or a given "
-        "one.",
+        description="The plane in which codes vary most; through three codes; of two "
+        "attributes; or a given one.",
     )
     codes: Annotated[list[Code], Field(max_length=3)] | None = Field(
         None, description="through: the three codes."
     )
     attributes: Names | None = Field(None, description="attributes: the two names.")
-    origin: Code | None = Field(
-        None, description="given: a code of the plane; attributes: where to look."
-    )
+    origin: Code | None = Field(None, description="given, attributes: a code of the plane.")
     axes: Annotated[list[Code], Field(max_length=2)] | None = Field(
         None, description="given: two directions."
     )
     window: Window | None = Field(
-        None, description="What to show; by default what holds the codes."
+        None, description="The part shown; by default the part with the codes."
     )
     level: float = Field(
         0.0,
@@ -128,7 +126,7 @@ class Plane(_Asked):
 
 
 class Points(_Asked):
-    """Where real codes are on a plane."""
+    """Real codes to project onto a plane."""
 
     origin: Code
     axes: Annotated[list[Code], Field(min_length=2, max_length=2)]
@@ -144,16 +142,16 @@ class Decode(_Asked):
 
 
 class Travel(_Asked):
-    """A journey by one or several planners."""
+    """Waypoints to connect by one or several planners."""
 
-    stops: Annotated[list[Code], Field(min_length=2, max_length=LIMITS.stops)]
+    waypoints: Annotated[list[Code], Field(min_length=2, max_length=LIMITS.waypoints)]
     planners: Names = Field(["geodesic"], min_length=1)
     frames: Frames = 17
-    closed: bool = Field(False, description="Whether to return to the first stop.")
-    preserve: Names = Field([], description="Attributes of the first stop to keep.")
+    closed: bool = Field(False, description="Whether to return to the first waypoint.")
+    preserve: Names = Field([], description="Attributes of the first waypoint to keep.")
     pace: Literal["latent", "perceived"] = "latent"
     images: bool = Field(
-        True, description="Whether to decode the frames; without, a route is there sooner."
+        True, description="Whether to decode the frames; without images, the answer is faster."
     )
     options: dict[str, dict[str, Option]] = Field(
         {},
@@ -167,62 +165,67 @@ class _FromOne(_Asked):
     frames: Frames = 17
 
 
-class Along(_FromOne):
-    """A journey from one code along an attribute."""
+class Traverse(_FromOne):
+    """A path from one code along an attribute."""
 
     attribute: str | Code = Field(description="Its name, or a direction.")
-    by: Number | None = Field(None, description="How much more of it, negative for less.")
-    to: Number | None = Field(None, description="The value to reach, instead.")
+    by: Number | None = Field(None, description="By how much to change it; negative for less.")
+    to: Number | None = Field(None, description="The value to reach, instead of by.")
     keep: Names = []
     within: Annotated[float, Field(gt=0, le=MOST)] = Field(
-        0.1, description="How far what is kept may move."
+        0.1, description="How far the kept attributes may move."
     )
     steps: int = Field(4, ge=1, le=16, description="Of the curve from frame to frame.")
 
 
-class Explore(_FromOne):
+class RandomWalk(_FromOne):
     """A random walk through the population around one code."""
 
     stride: int = Field(10, ge=1, le=40, description="Steps of the walk from frame to frame.")
     width: float = Field(
-        0.0, ge=0, le=3, description="Of the blur it walks on: the wider, the further it roams."
+        0.0,
+        ge=0,
+        le=3,
+        description="Noise width of the density it samples; a wider one lets it move further.",
     )
     tuning: int = Field(
-        200, ge=10, le=400, description="Steps of the trial walk that sets the step."
+        200, ge=10, le=400, description="Steps of the trial walk that sets the step size."
     )
     seed: Seed = 0
 
 
-class Repair(_Asked):
-    """The way of one code back into the population."""
+class Project(_Asked):
+    """A code to project to high density."""
 
     start: Code
     share: float = Field(
         0.05,
         ge=0.001,
         le=0.999,
-        description="Of real codes that is less likely than the place to reach; 0.5: typical.",
+        description="Share of real codes less likely than the projection; 0.5 is typical.",
     )
 
 
 class Sample(_Asked):
-    """New codes from where the population is."""
+    """Codes to sample from the map."""
 
     n: int = Field(16, ge=1, le=LIMITS.samples)
     sampler: str = Field("auto", max_length=40)
-    temperature: float = Field(1.0, gt=0, le=10, description="Below 1 keeps to the peaks.")
-    near: Code | None = Field(None, description="A code to draw near to.")
-    width: Annotated[float, Field(gt=0, le=MOST)] | None = Field(None, description="How near.")
+    temperature: float = Field(1.0, gt=0, le=10, description="Below 1 stays near the modes.")
+    near: Code | None = Field(None, description="A code to sample around.")
+    width: Annotated[float, Field(gt=0, le=MOST)] | None = Field(
+        None, description="Standard deviation around it."
+    )
     where: dict[str, str | tuple[Number | None, Number | None]] = Field(
         {}, max_length=8, description="Class name, or a range whose ends may be null, by attribute."
     )
     seed: Seed = 0
 
-    def wishes(self) -> dict[str, str | tuple[float, float]]:
+    def conditions(self) -> dict[str, str | tuple[float, float]]:
         """What `Atlas.sample_codes` takes as `where`."""
         return {
-            name: wish if isinstance(wish, str) else _range(*wish)
-            for name, wish in self.where.items()
+            name: value if isinstance(value, str) else _range(*value)
+            for name, value in self.where.items()
         }
 
 
@@ -235,13 +238,13 @@ class Neighbours(_Asked):
 
 
 class Export(_Asked):
-    """A journey as a file."""
+    """A path to write as a file."""
 
     points: Annotated[list[Code], Field(min_length=1, max_length=LIMITS.frames)]
     format: Literal["gif", "mp4", "png", "npz", "json"]
-    seconds: float = Field(4.0, ge=0.1, le=60, description="How long it plays, there.")
-    bounce: bool = Field(True, description="Whether a film goes there and back.")
-    name: str = Field("journey", max_length=80, description="What a film strip is called.")
+    seconds: float = Field(4.0, ge=0.1, le=60, description="Duration of a film, one way.")
+    bounce: bool = Field(True, description="Whether a film plays there and back.")
+    name: str = Field("path", max_length=80, description="Label of a film strip.")
 
 
 def _range(low: float | None, high: float | None) -> tuple[float, float]:

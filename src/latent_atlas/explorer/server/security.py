@@ -1,4 +1,4 @@
-"""Who may ask: host, origin and token; and what browsers are told with every answer."""
+"""Access by host, origin and token, and the security headers of every answer."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ DIGITS = 15  # of a length that is read at all
 
 HEADERS = {
     "content-security-policy": (
-        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
+        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -29,10 +29,11 @@ HEADERS = {
 
 
 def hosts_for(address: str) -> frozenset[str] | None:
-    """The names by which a server bound to this address is called, or None if it may be called by any.
+    """The host names of a server bound to this address, or None if it may have any.
 
-    A name that is not checked lets a foreign page point its own name at 127.0.0.1 and read the answers (DNS rebinding).
-    Where any name will do, the token keeps it out: the cookie belongs to the name it was given under.
+    Without the check, a foreign page could resolve its own name to 127.0.0.1 and read the answers
+    (DNS rebinding). Where any name is allowed, the token keeps it out: the cookie belongs to one
+    name.
     """
     if address in ANY_ADDRESS:
         return None
@@ -45,7 +46,7 @@ class Guard:
     def __init__(
         self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None, most: int
     ) -> None:
-        """Arguments: names this server has, None for any; the token to ask for, if any; most bytes of a body."""
+        """Arguments: host names, None for any; the required token, if any; most bytes of a body."""
         self.app = app
         self.hosts = None if hosts is None else frozenset(hosts)
         self.token = token
@@ -90,17 +91,14 @@ class Guard:
         if self.hosts is not None and _name(host) not in self.hosts:
             return (
                 421,
-                "this server does not answer to that name; open it at the address that it has printed",
+                "this server does not answer to that name; open the address that it printed",
             )
         foreign = api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if foreign or headers.get("origin", f"://{host}").partition("://")[2] != host:
             return 403, "a page from elsewhere asked for this, and only the explorer's own page may"
         length = headers.get("content-length", "")
         if length.isdecimal() and (len(length) > DIGITS or int(length) > self.most):
-            return (
-                413,
-                TOO_LARGE,
-            )  # here, as a body that does not say its length is refused once it has come so far
+            return 413, TOO_LARGE  # a body without a length is refused once it is too long
         return None
 
     def _holds_token(self, headers: dict[str, str]) -> bool:
@@ -120,10 +118,10 @@ class Guard:
         )
 
     async def _exchange(self, scope: Scope, send: Send) -> None:
-        """Take the token from the address and give it back as a cookie, or say that it is missing or wrong.
+        """Turn the token of the address into a cookie, or answer that it is missing or wrong.
 
-        The page that does so moves on by itself: after a redirect that began elsewhere, browsers would hold back a
-        strict cookie.
+        The page then loads the next one by itself: after a redirect from another site, browsers
+        would withhold a strict cookie.
         """
         assert self.token is not None
         looks = scope["method"] == "GET" and not scope["path"].startswith("/api/")
@@ -140,7 +138,8 @@ class Guard:
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         onwards = f"?{rest}" if rest else "."
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Strict"
-        page = f'<!doctype html><title>Latent Atlas</title><meta http-equiv="refresh" content="0; url={onwards}">'
+        refresh = f'<meta http-equiv="refresh" content="0; url={onwards}">'
+        page = f"<!doctype html><title>Latent Atlas</title>{refresh}"
         await _answer(
             send, 200, page.encode(), "text/html; charset=utf-8", [(b"set-cookie", cookie.encode())]
         )

@@ -1,4 +1,4 @@
-"""What the server holds: an atlas or the run it will come from, what is known of it, and the queue of work."""
+"""The state of the server: an atlas or a run in training, cached values, and the work queue."""
 
 import threading
 from collections.abc import Callable
@@ -10,7 +10,8 @@ from fastapi import Depends, Request
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
-from latent_atlas.explorer.server.cache import Known
+from latent_atlas.explorer.cache import Known
+from latent_atlas.explorer.server.interruptible import interruptible
 from latent_atlas.explorer.server.limits import Limits
 from latent_atlas.explorer.server.worker import WorkQueue
 from latent_atlas.runs import Run
@@ -25,19 +26,19 @@ class Unfinished(UserError):
 
 
 class Explorer:
-    """An atlas that is at hand, or a run that may still be training.
+    """An atlas, or a run that may still be training.
 
     Attributes:
         run: The run folder, if there is one.
         demo: Whether the atlas is a synthetic one.
-        limits: What requests may ask for.
-        queue: Where all computing is done.
+        limits: Bounds of a request.
+        queue: Does all computing.
     """
 
     def __init__(
         self, atlas: Atlas | None, run: Path | None, *, device: str, demo: bool, limits: Limits
     ) -> None:
-        """Arguments: an atlas; or None, and the run that it comes from once that has finished, and its device."""
+        """Arguments: an atlas; or None, and the run whose atlas is loaded once it exists."""
         self.run = None if run is None else Run(run)
         self.demo = demo
         self.limits = limits
@@ -45,7 +46,6 @@ class Explorer:
         self._device = device
         self._known: Known | None = None
         self._once: dict[str, Future[Any]] = {}
-        self._unhook: Callable[[], None] = lambda: None
         if atlas is not None:
             self._hold(atlas)
 
@@ -55,7 +55,7 @@ class Explorer:
         return self._known is None and not self._finished()
 
     def known(self) -> Known:
-        """The atlas and what is known of it; it is loaded here where its run has just finished.
+        """The atlas with cached values; it is loaded here once its run has finished.
 
         Raises:
             Unfinished: the run has no map yet.
@@ -71,7 +71,7 @@ class Explorer:
         return self._known
 
     def once(self, name: str, work: Callable[[], Any]) -> "Future[Any]":
-        """What takes minutes and is done once, in a thread of its own, which does not hold up the end."""
+        """Work of minutes that is done once, in a thread that does not delay the server's end."""
         if name not in self._once:
             self._once[name] = future = Future[Any]()
 
@@ -85,27 +85,21 @@ class Explorer:
         return self._once[name]
 
     def close(self) -> None:
-        """Stop working, and leave the atlas as it was."""
+        """Stop working."""
         self.queue.close()
-        self._unhook()
 
     def _finished(self) -> bool:
         """Whether the run's last file is there."""
         return self.run is not None and self.run.file("map.safetensors").is_file()
 
     def _hold(self, atlas: Atlas) -> None:
-        """Take the atlas, and begin to find out what the first looks ask for.
-
-        Everything that takes long looks at the map again and again; so that is where work learns that it should stop.
-        """
-        hook = atlas.map.network.register_forward_pre_hook(lambda *_: self.queue.check())
-        self._unhook = hook.remove
-        self._known = Known(atlas, self.queue.check)
+        """Take the atlas, and begin to compute what the first requests need."""
+        self._known = Known(interruptible(atlas, self.queue.check), self.queue.check)
         self.queue.meanwhile(self._known.pieces())
 
 
 class Asked:
-    """A request, and the explorer that it asks."""
+    """A request, with the explorer that answers it."""
 
     def __init__(self, request: Request) -> None:
         """Arguments: the request."""
@@ -113,7 +107,7 @@ class Asked:
         self.explorer: Explorer = request.app.state.explorer
 
     async def of(self, work: Callable[[Known], T]) -> T:
-        """What the work makes of the atlas, in its turn."""
+        """The result of work on the atlas, in its turn."""
         return await self.explorer.queue.do(lambda: work(self.explorer.known()), self.request)
 
     async def do(self, work: Callable[[], T]) -> T:
@@ -122,4 +116,4 @@ class Asked:
 
 
 Asking = Annotated[Asked, Depends(Asked)]
-"""What a route is given to ask the atlas by."""
+"""The argument by which a route reaches the atlas."""

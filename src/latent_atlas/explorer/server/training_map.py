@@ -1,4 +1,4 @@
-"""The map of a run that still trains, as far as it has grown."""
+"""The map of a run in training, as far as it is."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.fit import preview
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.explorer.server.cache import window_of
+from latent_atlas.explorer.cache import window_of
 from latent_atlas.explorer.server.safetensors_response import Arrays
 from latent_atlas.explorer.server.training_preview import STATE, weights_of
 from latent_atlas.geometry.planes import Plane, chart
@@ -28,7 +28,7 @@ BATCH = 32  # images encoded at a time
 
 
 def grown(run: Run) -> int | None:
-    """When the map last grew, in milliseconds; None where nothing is to be seen of it yet."""
+    """When the map last changed, in milliseconds; None before there is one."""
     files = [run.file(name) for name in (STATE, GROWING)]
     if not (
         files[0].is_file() and run.file(EXAMPLES).is_file() and run.config().model.latent_dim > 1
@@ -39,10 +39,10 @@ def grown(run: Run) -> int | None:
 
 @torch.no_grad()
 def growth(run: Run) -> Arrays:
-    """The run's held-out examples on the plane in which their codes vary most, and the map there as far as D_z has it.
+    """Held-out examples on the plane in which their codes vary most, and the map there so far.
 
-    While E learns, that is as the last checkpoint has them; D_z is in it if it learns beside E. Later, it is D_z at its
-    last check.
+    While E trains, the codes and D_z are those of the last checkpoint, where D_z exists only if it
+    trains beside E. Later, D_z is that of its last check.
 
     Raises:
         UserError: there is no checkpoint.
@@ -59,16 +59,21 @@ def growth(run: Run) -> Arrays:
     arrays = {"xy": plane.project(codes), "origin": plane.origin, "axes": plane.axes}
     arrays |= {"labels": kept["labels"]} if "labels" in kept else {}
     names = (run.read_json("manifest.json") or {}).get("label_names", [])
-    facts: dict[str, Any] = {"step": step, "window": vars(window), "edge": None, "classes": names}
+    facts: dict[str, Any] = {
+        "step": step,
+        "window": vars(window),
+        "threshold": None,
+        "classes": names,
+    }
     if so_far is not None:
         fields = chart(so_far, plane, window, RESOLUTION).fields
         arrays |= fields
-        facts["edge"] = so_far.threshold(OFF_MANIFOLD_SHARE) if "log_prob" in fields else None
+        facts["threshold"] = so_far.threshold(OFF_MANIFOLD_SHARE) if "log_prob" in fields else None
     return Arrays(arrays, facts)
 
 
 def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMap | None]:
-    """A step, the codes of the images by the averaged encoder, and the map by D_z, if it learns beside it."""
+    """The step, the codes of the images by the averaged encoder, and the map, if D_z trains too."""
     config = run.config()
     tensors, about = read_tensors(run.file(STATE), prefix="average/encoder.")
     model = VAEGAN(config.model, config.map).eval()
@@ -85,10 +90,11 @@ def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMa
 
 
 def _plane(codes: Latents, images: ByteImages) -> Plane:
-    """The plane in which the codes vary most, turned as the images lie in theirs.
+    """The plane in which the codes vary most, aligned with the principal components of the images.
 
-    While E learns, the codes' components change their order and signs from one checkpoint to the next. Those of the
-    images stay; so the axes are turned, or mirrored, to agree with them as well as they can.
+    While E trains, the principal components of the codes change their order and signs from one
+    checkpoint to the next. Those of the images are fixed; so the axes are rotated or mirrored to
+    agree with them as well as possible.
 
     References:
         A generalized solution of the orthogonal Procrustes problem, Schönemann 1966.

@@ -1,4 +1,4 @@
-"""What a run that still trains makes of images, as its last checkpoint has it."""
+"""Reconstructions and samples of a run in training, by its last checkpoint."""
 
 import torch
 from torch import Tensor
@@ -23,9 +23,9 @@ def newest(run: Run) -> int | None:
 
 @torch.no_grad()
 def sketch(run: Run) -> bytes:
-    """Held-out images, what E and G make of them, and what G makes of draws from the prior, as a PNG file.
+    """Held-out images, their reconstructions, and decoded prior samples, as a PNG file.
 
-    The draws are the same whenever it is drawn: the same places of Z are seen to become images.
+    The prior samples are the same codes every time, so successive pictures show how G changes.
 
     Raises:
         UserError: there is no checkpoint.

@@ -1,4 +1,6 @@
-"""The queue of work: one thread computes, so many requests may wait, and whoever leaves is not computed for."""
+"""The work queue: one thread computes, a bounded number of requests wait, and work stops
+when its client leaves.
+"""
 
 import asyncio
 import threading
@@ -18,15 +20,15 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """As many requests are waiting as may."""
+    """Too many requests are waiting."""
 
 
 class Gone(Exception):
-    """The client has left, so nobody waits for an answer."""
+    """The client has left before its answer."""
 
 
 class _Job:
-    """One piece of work; it learns that it should stop whenever it calls `check`."""
+    """One piece of work; `check` raises once it should stop."""
 
     def __init__(self, seconds: float) -> None:
         self.abandoned = False
@@ -37,21 +39,22 @@ class _Job:
         self.ends = time.monotonic() + self.seconds
 
     def check(self) -> None:
-        """Stop here if nobody waits any more, or it has taken too long."""
+        """Raise if the client has left, or if the work takes too long."""
         if self.abandoned:
             raise Gone
         if time.monotonic() > self.ends:
             raise UserError(
-                f"this took longer than {self.seconds:g} seconds and was stopped; ask for fewer frames, stops or "
-                "planners, or start again when the machine has less to do"
+                f"this took longer than {self.seconds:g} seconds and was stopped; ask for "
+                "fewer frames, waypoints or planners, or try again when the machine is less busy"
             )
 
 
 class WorkQueue:
     """Work for one thread, first come, first served.
 
-    A device computes one thing at a time, and threads that share it slow each other down; so all of the atlas's work
-    is done here, and the event loop stays free to refuse, to serve files and to notice who has left.
+    A device computes one thing at a time, and threads that share it slow each other down. So one
+    thread does all work of the atlas, and the event loop stays free to refuse requests, to serve
+    files and to notice clients that leave.
     """
 
     def __init__(self, waiting: int, seconds: float) -> None:
@@ -106,7 +109,7 @@ class WorkQueue:
             answer.add_done_callback(_seen)
 
     def check(self) -> None:
-        """Called now and then by long work: it stops there if nobody waits for it, or if it has taken too long."""
+        """Long work calls this between steps; it raises if the client has left or time is up."""
         if self._closed:
             raise Gone
         job = getattr(self._current, "job", None)
@@ -114,7 +117,7 @@ class WorkQueue:
             job.check()
 
     def meanwhile(self, pieces: Iterator[None]) -> None:
-        """Do work that nobody waits for, piece by piece, each behind all requests that are there by then."""
+        """Do background work piece by piece, each piece behind all requests that wait by then."""
 
         def one() -> None:
             if next(pieces, self) is not self:
@@ -145,6 +148,6 @@ async def _left(request: Request) -> None:
 
 
 def _seen(answer: "asyncio.Future[T]") -> None:
-    """Look at how work ended that nobody waits for, so that asyncio does not complain of it."""
+    """Retrieve the exception of abandoned work, so that asyncio does not log it."""
     with suppress(asyncio.CancelledError, CancelledError):
         answer.exception()

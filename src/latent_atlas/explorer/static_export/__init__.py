@@ -1,4 +1,4 @@
-"""An atlas that needs no server: its networks as ONNX, its codes as arrays, and the explorer's page beside them."""
+"""An atlas as a folder without a server: networks as ONNX, codes as arrays, and the page."""
 
 from latent_atlas.explorer.static_export.export import Written, check, write_folder
 from latent_atlas.explorer.static_export.functions import networks

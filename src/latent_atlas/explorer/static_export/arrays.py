@@ -1,30 +1,36 @@
-"""The real codes of an atlas as files: as many as a page should load."""
+"""The arrays of an atlas as files that a page can load: its real codes, and its anomaly scorer."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from latent_atlas.anomaly.conformal import ConformalScorer
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
+from latent_atlas.errors import UserError
 from latent_atlas.runs import write_tensors
 
-__all__ = ["kept", "save_codes"]
+__all__ = ["kept", "save_codes", "save_scorer", "scorer_of"]
 
-MOST = 20_000  # codes of a part
-MOST_NUMBERS = 2**22  # coordinates of a part: 16 MiB
+MOST_CODES = 20_000  # of a part
+MOST_NUMBERS = 2**22  # of one file: 16 MiB
 PIECE = 4_096  # codes evaluated at a time
 
 
 def kept(codes: Codes) -> Tensor:
-    """Numbers of the codes that are written, chosen evenly where there are more than a page should load."""
-    count = min(len(codes), MOST, max(MOST_NUMBERS // codes.means.shape[1], 1))
+    """Numbers of the codes that are written, chosen evenly where a page cannot load all."""
+    count = min(len(codes), MOST_CODES, max(MOST_NUMBERS // codes.means.shape[1], 1))
     return torch.arange(count, device=codes.means.device) * len(codes) // count
 
 
 @torch.no_grad()
 def save_codes(atlas: Atlas, part: str, path: Path) -> None:
-    """Write means (n, d), labels (n,), -1 where there is none, and, of a density, log_prob and typicality (n,)."""
+    """Write the codes of one part.
+
+    The file has means (n, d); labels (n,), -1 where there is none; and, where the map is a density,
+    log_prob and typicality (n,).
+    """
     rows = kept(atlas.codes[part])
     means = atlas.codes[part].means[rows]
     labels = atlas.labels[part][rows] if part in atlas.labels else torch.full((len(rows),), -1)
@@ -32,4 +38,22 @@ def save_codes(atlas: Atlas, part: str, path: Path) -> None:
     if atlas.map.has_log_prob:
         for name, read in (("log_prob", atlas.map.log_prob), ("typicality", atlas.map.typicality)):
             arrays[name] = torch.cat([read(some) for some in means.split(PIECE)]).float()
+    write_tensors(path, arrays)
+
+
+def scorer_of(atlas: Atlas) -> ConformalScorer | str:
+    """The anomaly scorer of the atlas; or, in a sentence, why a page cannot have it."""
+    try:
+        atlas.anomaly(torch.zeros(1, *atlas.image_shape))
+    except UserError as reason:
+        return str(reason)
+    numbers = sum(array.size for array in atlas.scorer.known().values())
+    if numbers > MOST_NUMBERS:
+        return f"an anomaly score ranks among {numbers:,} numbers, too many for a page to load"
+    return atlas.scorer
+
+
+def save_scorer(scorer: ConformalScorer, path: Path) -> None:
+    """Write `ConformalScorer.known` in single precision."""
+    arrays = {name: torch.from_numpy(array).float() for name, array in scorer.known().items()}
     write_tensors(path, arrays)

@@ -1,21 +1,19 @@
-"""The folder: the explorer's page with everything that it needs beside it, for any host of static files."""
+"""The explorer's page with all its files in one folder, for any host of static files."""
 
 import json
-import math
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
-from latent_atlas.explorer.static_export.anomaly import save_scorer, scorer_of
-from latent_atlas.explorer.static_export.arrays import save_codes
+from latent_atlas.explorer.static_export.arrays import save_codes, save_scorer, scorer_of
 from latent_atlas.explorer.static_export.facts import facts
 from latent_atlas.explorer.static_export.functions import Network, networks
 from latent_atlas.explorer.static_export.onnx import save_graph, save_part
+from latent_atlas.runs import json_safe
 
 __all__ = ["Written", "check", "write_folder"]
 
@@ -23,18 +21,18 @@ PAGE = Path(__file__).parents[1] / "server" / "static"  # where the page is buil
 NEEDED = ("onnx", "onnxscript")
 FACTS = "atlas.json"
 POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; object-src 'none'; "
-    "base-uri 'none'; form-action 'none'"
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'"
 )
 
 
 @dataclass(frozen=True)
 class Written:
-    """What was written.
+    """A folder that was written.
 
     Attributes:
         path: The folder.
-        files: Bytes of each file, by its place in the folder.
+        files: Size of each file in bytes, by its path in the folder.
         left_out: Sentences on what the page cannot do there.
     """
 
@@ -44,7 +42,7 @@ class Written:
 
 
 def check(folder: Path, page: Path = PAGE) -> None:
-    """See that a folder can be written, before anything is computed.
+    """Check that a folder can be written, before anything is computed.
 
     Raises:
         UserError: the page is not built, a package is missing, or the folder holds other things.
@@ -56,7 +54,7 @@ def check(folder: Path, page: Path = PAGE) -> None:
         )
     if not (page / "index.html").is_file():
         raise UserError(
-            "the explorer's page is not built in this checkout; `make page` builds it (it needs Node 20)"
+            "the explorer's page is not built in this checkout; `make page` builds it with Node 20"
         )
     if (
         folder.exists()
@@ -74,10 +72,10 @@ def write_folder(
     page: Path = PAGE,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
-    """Write an atlas as a folder that works from any host of static files, with no server of its own.
+    """Write an atlas as a folder that works from any host of static files.
 
-    The page computes the map, its paths and its images in the browser, with the networks in the folder. What is there
-    appears whole: it is written beside its place and then put there.
+    The page computes the map, paths and images in the browser, by the networks in the folder. The
+    folder appears only once it is complete: it is written beside its place and then renamed.
 
     Arguments:
         atlas: What to explore; on the CPU.
@@ -87,8 +85,8 @@ def write_folder(
         say: Called with a sentence on what is being done.
 
     Raises:
-        UserError: the page is not built, a package is missing, the folder holds other things, or a network of this
-            atlas cannot be written as ONNX.
+        UserError: the page is not built, a package is missing, the folder holds other things, or a
+            network of this atlas cannot be written as ONNX.
     """
     check(folder, page)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -105,13 +103,12 @@ def write_folder(
             save_codes(atlas, part, partial / f"{part}.safetensors")
         unscored = _save_scorer(atlas, partial) if "encode" in functions else None
         told = facts(atlas, name, written, unscored=unscored)
-        (partial / FACTS).write_text(json.dumps(_finite(told), allow_nan=False))
+        (partial / FACTS).write_text(json.dumps(json_safe(told), allow_nan=False))
         index = partial / "index.html"
         index.write_text(_without_server(index.read_text()))
         for arrays in partial.glob("*.safetensors"):
-            shutil.copymode(
-                index, arrays
-            )  # they are made for their owner alone, and a host may be somebody else
+            # Arrays are written for their owner alone, and a host may run as somebody else.
+            shutil.copymode(index, arrays)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
@@ -125,7 +122,7 @@ def write_folder(
 
 
 def _save_scorer(atlas: Atlas, folder: Path) -> str | None:
-    """Write what photos are scored by; or return why they cannot be."""
+    """Write the anomaly scorer; or return why there is none."""
     scorer = scorer_of(atlas)
     if isinstance(scorer, str):
         return scorer
@@ -137,7 +134,7 @@ def _save(title: str, network: Network, folder: Path) -> None:
     """Write one network and its parts.
 
     Raises:
-        UserError: it uses an operation that ONNX does not have.
+        UserError: it has an operation that ONNX does not know.
     """
     path = folder / f"{title}.onnx"
     try:
@@ -152,7 +149,8 @@ def _save(title: str, network: Network, folder: Path) -> None:
             cause = cause.__cause__
         reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
         raise UserError(
-            f"{title} of this atlas cannot be written as ONNX ({reason[:200]}); `latent-atlas serve` explores it"
+            f"{title} of this atlas cannot be written as ONNX ({reason[:200]}); "
+            "explore it with `latent-atlas serve`"
         ) from error
 
 
@@ -166,24 +164,15 @@ def _without_server(index: str) -> str:
 def _missing(
     atlas: Atlas, functions: Mapping[str, Network], unscored: str | None
 ) -> tuple[str, ...]:
-    """What the page can do with a server and not here."""
+    """What the page can do only with a server."""
     found = [
-        "the page there has four planners and three kinds of files, spaces frames evenly in Z, and keeps no property "
-        "along a path; `serve` has them all"
+        "the page there has four planners and three kinds of files, spaces frames evenly in Z, and "
+        "keeps no property along a path; `serve` has them all"
     ]
     if atlas.model is not None and "encode" not in functions:
         found.append(
-            "this atlas encodes by a search and not by a network, so no photo can be dropped on the page"
+            "this atlas encodes by a search and not by a network, so the page takes no photos"
         )
     if unscored:
-        found.append(f"the page there shows no anomaly scores of photos: {unscored}")
+        found.append(f"the page there gives photos no anomaly scores: {unscored}")
     return tuple(found)
-
-
-def _finite(value: Any) -> Any:
-    """The same with null for numbers that JSON does not know."""
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

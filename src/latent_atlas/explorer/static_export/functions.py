@@ -1,4 +1,4 @@
-"""What of an atlas is computed anywhere: the map at every level, its slopes, the decoder and the encoder."""
+"""The functions that the page computes: the map at every level, its gradients, decoder, encoder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,13 +39,15 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
 
     | name | from | to |
     |---|---|---|
-    | slopes | latents (n, d), angle (1,) | logit, log_prob (n,) of the map blurred by tan(angle); logit_slope, score |
+    | slopes | latents (n, d), angle (1,) | logit, log_prob (n,); logit_slope, score (n, d) |
     | decode | latents (n, d) | images (n, c, h, w) in [0, 1] |
-    | encode | images (n, c, h, w) in [0, 1] | latents (n, d), and width (n,), the geometric mean of sigma |
+    | encode | images (n, c, h, w) in [0, 1] | latents (n, d), width (n,) |
 
-    log_prob and score are left out where the boundary has no density, decode and encode where there is no model, encode
-    where it is no network but a search, and width where an image is one point. Part of slopes is `map`, the values
-    without their gradients (n, d).
+    The map is noised by tan(angle); width is the geometric mean of sigma.
+
+    Without a density of the boundary there is no log_prob and no score; without a model no decode
+    and no encode; no encode either where it is a search and no network; no width where an image is
+    one point. `map` is the part of slopes without the gradients (n, d).
     """
     latents = _example(atlas, (atlas.map.dimension,))
     where = (latents, torch.zeros(1, device=atlas.device))
@@ -67,7 +69,7 @@ def networks(atlas: Atlas) -> Mapping[str, Network]:
 
 
 def _example(atlas: Atlas, shape: tuple[int, ...]) -> Tensor:
-    """Some rows, as many as nothing else has: a trace takes what has the same size to be the same."""
+    """Example rows. Their number is no other size: a trace takes equal sizes to be the same."""
     rows = next(n for n in range(2, 8) if n not in shape)
     return torch.zeros(rows, *shape, device=atlas.device)
 
@@ -85,9 +87,9 @@ def _posterior(model: Autoencoder) -> Callable[[Tensor], tuple[Tensor, ...]]:
 
 
 def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, ...]]:
-    """l(z) and log q(z) as of `LatentMap.noised(tan(t))`, with t an argument of the graph.
+    """l(z) and log q(z) of `LatentMap.noised(tan(t))`, with t an argument of the graph.
 
-    z is evaluated at w cos(t), w being z in the boundary's coordinates, and the density of w is that
+    The network sees z at w cos(t), with w in the boundary's coordinates; the density of w is that
     of w cos(t) times the volume cos(t)^d.
     """
     boundary = latent_map.boundary

@@ -1,7 +1,7 @@
 """Functions of tensors as ONNX graphs, their gradients among them.
 
-A function is traced into single operations, whatever it is made of, closures and gradients included; only then it is
-translated. So one definition of the map serves here as everywhere else.
+A function is traced into single operations, closures and gradients included, and then translated.
+So the map has one definition here and everywhere else.
 """
 
 import logging
@@ -17,7 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 __all__ = ["save_graph", "save_part"]
 
-MOST_ROWS = 512  # of one call: where a function works in pieces, one piece is traced, which has as many or more
+MOST_ROWS = 512  # of one call: a function that works in pieces is traced for one piece
 SHIFTED = 8  # steps up from x before Stirling's series: exact in single precision from x = 1/2 on
 
 Traced = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -35,7 +35,8 @@ def save_graph(
 
     Arguments:
         function: From tensors to one or several, without branches that depend on their values.
-        examples: What to trace it with; the first has rows, two or more, the others are of fixed shape.
+        examples: Arguments to trace it with; the first has two or more rows, the others a fixed
+            shape.
         path: The file.
         inputs, outputs: Their names in the file, in order.
     """
@@ -61,7 +62,7 @@ def save_graph(
 
 
 def save_part(whole: Path, path: Path, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Write what of a written graph some of its outputs need: a trace of its own would take as long as the first."""
+    """Write the part of a written graph that some outputs need, without another trace."""
     import onnx.utils
 
     onnx.utils.extract_model(str(whole), str(path), list(inputs), list(outputs))
@@ -83,7 +84,7 @@ def _in_one_piece(traced: fx.GraphModule) -> fx.GraphModule:
 
 
 def _log_gamma(x: Tensor) -> Tensor:
-    """log Γ(x) for x of 1/2 or more, which ONNX does not know: Stirling's series at x + 8, brought back to x."""
+    """log Γ(x) for x >= 1/2, which ONNX lacks: Stirling's series at x + 8, shifted back to x."""
     y = x.double() + SHIFTED
     series = (y - 0.5) * y.log() - y + 0.5 * math.log(2 * math.pi) + 1 / (12 * y) - 1 / (360 * y**3)
     below = torch.stack([(x.double() + k).log() for k in range(SHIFTED)]).sum(dim=0)
@@ -99,7 +100,7 @@ def _silu_slope(outer: Tensor, x: Tensor) -> Tensor:
 def _solve_triangular(
     factor: Tensor, given: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
-    """X with A X = B for a triangular A (..., d, d), row by row: exact where an inverse would not be."""
+    """X with A X = B for a triangular A (..., d, d), by substitution, which needs no inverse."""
     if not left:
         transposed = _solve_triangular(
             factor.mT, given.mT, upper=not upper, unitriangular=unitriangular
@@ -130,7 +131,7 @@ DECOMPOSED: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what the translation says about itself: of optional packages, and of its own deprecations."""
+    """Without the exporter's messages on optional packages and its own deprecations."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""figures."""
+"""The figures of a report, each drawn from an atlas or a map."""

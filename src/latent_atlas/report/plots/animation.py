@@ -10,20 +10,20 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from latent_atlas.errors import UserError
+from latent_atlas.report.plots.image_grid import grid, require_images, tile
 from latent_atlas.report.plots.style import blank, text_width, write
-from latent_atlas.report.plots.tiles import grid, require_images, tile
 
 __all__ = ["Animation", "animation", "save_animation"]
 
-TALL = 256  # pixels that a journey is high at least, while all of them fit
-LARGEST = 1920  # pixels along either side, which small journeys stay within
+TALL = 256  # pixels that a path is high at least, while all of them fit
+LARGEST = 1920  # pixels along either side, which small images stay within
 GAP = 12  # pixels between neighbours
 CAPTION = 44  # pixels of height that a caption takes
 CAPTION_SIZE = 9  # points
 FASTEST_GIF = 50  # frames a second: browsers slow a GIF down whose frames last less than 2/100 s
 ENCODER = "libx264"
 QUALITY = "16"  # constant rate factor of H.264, at which no block shows in flat colours
-BT709 = 1  # the colours of high definition, by their number in H.264; untagged, every player guesses its own
+BT709 = 1  # the HDTV colour space in H.264; without the tag, players guess
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Animation:
     """Moving pixels.
 
     Attributes:
-        pixels: Frame by frame; height and width are even, as H.264 at half resolution of colour wants them.
+        pixels: Frame by frame; height and width are even, as H.264 with subsampled colour requires.
         fps: Frames a second.
     """
 
@@ -46,13 +46,15 @@ def animation(
     fps: int | float = 12,
     bounce: bool = False,
 ) -> Animation:
-    """Set journeys in motion, side by side where there are several.
+    """Animate paths, side by side where there are several.
 
-    Images less than 256 pixels high are enlarged by a whole factor, pixel by pixel, as long as all fit into 1920.
+    Images less than 256 pixels high are enlarged by a whole factor, pixel by pixel, as long as all
+    fit into 1920.
 
     Arguments:
-        films: In [0, 1], 1 to 4 channels, one journey (frames, c, h, w) or several (frames, n, c, h, w).
-        captions: What to write above each journey; none, or as many as there are.
+        films: In [0, 1], 1 to 4 channels, one path (frames, c, h, w) or several (frames, n, c, h,
+            w).
+        captions: What to write above each path; none, or as many as there are.
         fps: Frames a second, above 0.
         bounce: Go there and back, so that it repeats without a jump: 2 frames - 2 frames.
 
@@ -61,15 +63,16 @@ def animation(
     """
     if films.ndim not in (4, 5) or 0 in films.shape:
         raise UserError(
-            f"frames to animate have shape {films.shape}; give at least one, as (frames, c, h, w) or "
-            "(frames, n, c, h, w)"
+            f"frames to animate have shape {films.shape}; give at least one, as (frames, c, h, w) "
+            "or (frames, n, c, h, w)"
         )
     if not 0 < fps < np.inf:
         raise UserError(f"fps is {fps}; choose a positive number of frames a second")
     films = films if films.ndim == 5 else films[:, None]
     if len(captions) not in (0, films.shape[1]):
         raise UserError(
-            f"there are {films.shape[1]} journeys and {len(captions)} captions; give one to each, or none"
+            f"there are {films.shape[1]} paths and {len(captions)} captions; give one for each, or "
+            "none"
         )
     require_images(films[0])
     count, _, height, width = films.shape[1:]
@@ -88,19 +91,21 @@ def save_animation(moving: Animation, path: Path) -> Path:
         The path, for a result line.
 
     Raises:
-        UserError: the file's name ends otherwise, fps is more than a GIF can have, or PyAV is missing.
+        UserError: the file's name ends otherwise, fps is more than a GIF can have, or PyAV is
+            missing.
     """
     writers = {".gif": _write_gif, ".mp4": _write_mp4}
     if path.suffix.lower() not in writers:
         raise UserError(
-            f"an animation cannot be written to '{path.name}'; choose a name that ends in .gif or .mp4"
+            f"an animation cannot be written to '{path.name}'; choose a name that ends in .gif or "
+            ".mp4"
         )
     writers[path.suffix.lower()](moving, path)
     return path
 
 
 def _layout(count: int, height: int, width: int, captions: Sequence[str]) -> tuple[int, int]:
-    """Journeys in a row, and the factor by which to enlarge them: the most that fits, up to `TALL`."""
+    """Paths in a row, and the factor by which to enlarge them: the most that fits, up to `TALL`."""
     least = max((text_width(text, CAPTION_SIZE) for text in captions), default=0)
     factor = -(-TALL // height)
     while True:
@@ -116,17 +121,17 @@ def _layout(count: int, height: int, width: int, captions: Sequence[str]) -> tup
 
 
 def _heading(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
-    """A caption as pixels, at least as wide as its journey."""
+    """A caption as pixels, at least as wide as its path."""
     figure = blank(max(width, text_width(text, CAPTION_SIZE) + 2), CAPTION)
     write(figure, figure.bbox.width / 2, CAPTION / 2, text, CAPTION_SIZE, ha="center", va="center")
     figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3]  # pyright: ignore[reportAttributeAccessIssue] - Agg's
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _cells(
     images: Float[np.ndarray, "n c h w"], factor: int, headings: Sequence[np.ndarray]
 ) -> UInt8[np.ndarray, "n height width 3"]:
-    """One frame of every journey below its caption, all of one size."""
+    """One frame of every path below its caption, all of one size."""
     tiles = tile(images, factor * images.shape[-1])
     if not headings:
         return tiles
@@ -150,7 +155,8 @@ def _write_gif(moving: Animation, path: Path) -> None:
     """One palette for all frames, and no dithering: what stands still does not flicker."""
     if moving.fps > FASTEST_GIF:
         raise UserError(
-            f"a GIF shows at most {FASTEST_GIF} frames a second, not {moving.fps:g}; lower fps or use .mp4"
+            f"a GIF shows at most {FASTEST_GIF} frames a second, not {moving.fps:g}; lower fps or "
+            "use .mp4"
         )
     frames, height, width, _ = moving.pixels.shape
     column = Image.fromarray(moving.pixels.reshape(frames * height, width, 3))
@@ -168,7 +174,7 @@ def _write_gif(moving: Animation, path: Path) -> None:
 
 
 def _write_mp4(moving: Animation, path: Path) -> None:
-    """H.264 with colour at half resolution, which every browser plays; its index first, so that it starts at once.
+    """H.264 with subsampled colour, which every browser plays, and the index first for streaming.
 
     Raises:
         UserError: PyAV is missing, or was built without the encoder.
@@ -181,8 +187,8 @@ def _write_mp4(moving: Animation, path: Path) -> None:
         ) from None
     if ENCODER not in av.codecs_available:
         raise UserError(
-            f"MP4 needs the encoder {ENCODER}, which this PyAV was built without; pip install --force-reinstall "
-            "--only-binary av av, or write a .gif"
+            f"MP4 needs the encoder {ENCODER}, which this PyAV was built without; pip install "
+            "--force-reinstall --only-binary av av, or write a .gif"
         )
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream(ENCODER, rate=Fraction(moving.fps).limit_denominator(1000))

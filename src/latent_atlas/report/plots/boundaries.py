@@ -1,4 +1,4 @@
-"""One plane under several fake boundaries: where each draws its fakes, and where D_z then sees the population."""
+"""One plane under several boundaries: their fake codes, and the realness that D_z learns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,11 +49,11 @@ def boundaries_picture(
     y_label: str = "",
     title: str | None = None,
 ) -> Figure:
-    """Realness on one plane under every boundary, with real and fake codes; up to four panels in a row.
+    """Realness on one plane under every boundary, with real and fake codes, up to four in a row.
 
     Arguments:
         panels: One per boundary.
-        extent: x0, x1, y0, y1 of the plane's window, in the plane's coordinates as everything else here.
+        extent: x0, x1, y0, y1 of the window, in the plane's coordinates, as all positions here.
         codes: Real codes near the plane.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Contestants on the same repetitions: one dot for each, the same repetition joined, their means as bars."""
+"""Candidates on the same repetitions: a dot for each, joined by repetition, and mean bars."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,32 +27,33 @@ from latent_atlas.report.plots.style import (
     write_title,
 )
 
-__all__ = ["Dots", "contests_picture"]
+__all__ = ["Dots", "dots_picture"]
 
-ABOVE, ROW, BELOW = 92, 46, 64  # pixels: heading, one contestant, axis
+ABOVE, ROW, BELOW = 92, 46, 64  # pixels: heading, one candidate, axis
 COLUMNS = 3
 
 
 @dataclass(frozen=True)
 class Dots:
-    """One panel: a measure of every contestant."""
+    """One panel: a measure of every candidate."""
 
     name: str
     """Its heading."""
     about: str
     """What is good."""
     values: Mapping[str, Float[np.ndarray, " k"]]
-    """By contestant, one number for each repetition, in the same order; empty where there is none."""
+    """By candidate, one number for each repetition, in the same order; empty where there is none.
+    """
 
 
-def contests_picture(panels: Sequence[Dots], title: str | None = None) -> Figure:
-    """Panels of dots, three in a row; a thin line joins the same repetition, a bar is a contestant's mean.
+def dots_picture(panels: Sequence[Dots], title: str | None = None) -> Figure:
+    """Panels of dots, three in a row; thin lines join a repetition, bars are means.
 
     Raises:
-        UserError: there is no panel, or no contestant in one.
+        UserError: there is no panel, or no candidate in one.
     """
     if not panels or not all(panel.values for panel in panels):
-        raise UserError("there is no contest to draw; give at least one panel with a contestant")
+        raise UserError("there is nothing to draw; give at least one panel with a candidate")
     names = [name for panel in panels for name in panel.values]
     left = max(text_width(name, 8) for name in names) + 40
     width = (WIDTH - 2 * MARGIN) // COLUMNS - left - 20

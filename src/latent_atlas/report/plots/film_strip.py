@@ -1,4 +1,4 @@
-"""Film strips: journeys frame by frame, and how likely each frame is."""
+"""Film strips: paths frame by frame, and the log-density of each frame."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from latent_atlas.errors import UserError
+from latent_atlas.report.plots.image_grid import grid, tile, width_for
 from latent_atlas.report.plots.style import (
     LINES,
     MARGIN,
@@ -31,23 +32,24 @@ from latent_atlas.report.plots.style import (
     write,
     write_title,
 )
-from latent_atlas.report.plots.tiles import grid, tile, width_for
 
 __all__ = ["Strip", "strips_picture"]
 
 GAP = 14  # pixels between frames, in which two outlines fit side by side
-OUTLINE = 6  # pixels around a frame outside the population
+OUTLINE = 6  # pixels around an off-manifold frame
 COLUMN = 330  # pixels at the left for names and notes
 PANEL = 460  # pixels of height for the curves
 CAPTION = 110  # pixels of height that a caption takes
 BELOW = 100  # pixels for the curves' horizontal axis
 LEAST = 40  # pixels that a frame has at least, however many there are
-DEEPEST = 4  # how far below the floor the curves' panel reaches, in multiples of its reach above
+DEEPEST = (
+    4  # how far below the threshold the curves' panel reaches, in multiples of its reach above
+)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One journey, frame by frame."""
+    """One path, frame by frame."""
 
     name: str
     """The planner."""
@@ -55,24 +57,24 @@ class Strip:
     """Decoded frames, in [0, 1]."""
     log_prob: Float[np.ndarray, " frames"]
     """Log-density of each frame's code, in nats."""
-    outside: Bool[np.ndarray, " frames"]
-    """Which frames are outside the population."""
+    off_manifold: Bool[np.ndarray, " frames"]
+    """Which frames are off-manifold."""
     note: str = ""
-    """What the numbers say, such as "2 of 17 outside"."""
+    """Its metrics, such as "2 of 17 off-manifold"."""
 
 
 def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None = None) -> Figure:
-    """Film strips one below the other, frames outside the population outlined, and their log-densities below.
+    """Film strips one below the other, off-manifold frames outlined, log-densities below.
 
     Arguments:
-        strips: One per journey, of as many frames each or not.
-        floor: The log-density, in nats, under which a code is outside the population.
+        strips: One per path, of any number of frames each.
+        threshold: The log-density, in nats, below which a code is off-manifold.
 
     Raises:
         UserError: there is no strip.
     """
     if not strips:
-        raise UserError("there are no strips to draw; give at least one journey")
+        raise UserError("there are no strips to draw; give at least one path")
     frames = max(len(strip.images) for strip in strips)
     films = [_film(strip, (WIDTH - COLUMN - 2 * MARGIN) / frames - GAP) for strip in strips]
     tops = _tops(films, title)
@@ -90,11 +92,11 @@ def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None 
 
 
 def _film(strip: Strip, room: int | float) -> UInt8[np.ndarray, "height width 3"]:
-    """The frames in a row, each with room for an outline, which frames outside the population have."""
+    """The frames in a row, each with room for the outline of off-manifold frames."""
     tiles = tile(strip.images, width_for(strip.images.shape[-1], max(LEAST, room)))
     count, height, width, _ = tiles.shape
     framed = np.full((count, height + 2 * OUTLINE, width + 2 * OUTLINE, 3), 255, np.uint8)
-    framed[strip.outside] = np.round(np.array(to_rgb(SIGNAL)) * 255)
+    framed[strip.off_manifold] = np.round(np.array(to_rgb(SIGNAL)) * 255)
     framed[:, OUTLINE:-OUTLINE, OUTLINE:-OUTLINE] = tiles
     return grid(framed, count, GAP - 2 * OUTLINE)
 
@@ -109,7 +111,7 @@ def _tops(films: Sequence[np.ndarray], title: str | None) -> list[int]:
 
 
 def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle) -> None:
-    """Name, line and note of a journey, in the column at the left, centred on its film."""
+    """Name, line and note of a path, in the column at the left, centred on its film."""
     lines = wrap(strip.note, 24)[:3]
     top = middle - (38 + 28 * len(lines)) / 2
     write(figure, MARGIN, top, strip.name, size=10, weight="bold")
@@ -117,17 +119,22 @@ def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle
     start = MARGIN + text_width(strip.name, 10, "bold") + 16
     figure.add_artist(
         Line2D(
-            [start / across, (start + 34) / across, (start + 68) / across], [1 - (top + 18) / up] * 3,
-            color=style.color, linestyle=style.dashes, linewidth=1.6, marker=style.marker, markersize=4,
+            [start / across, (start + 34) / across, (start + 68) / across],
+            [1 - (top + 18) / up] * 3,
+            color=style.color,
+            linestyle=style.dashes,
+            linewidth=1.6,
+            marker=style.marker,
+            markersize=4,
             markevery=[1],
         )
-    )  # fmt: skip
+    )
     for number, line in enumerate(lines):
         write(figure, MARGIN, top + 40 + 28 * number, line, size=8, color=SOFT)
 
 
 def _limits(strips: Sequence[Strip], threshold: float) -> tuple[float, float]:
-    """The range of log-densities to show: all of it, unless the deepest fall would flatten the rest."""
+    """The range of log-densities shown: all, unless the lowest would flatten the rest."""
     values = np.concatenate([strip.log_prob for strip in strips])
     values = np.append(values[np.isfinite(values)], threshold)
     high = float(values.max())
@@ -151,14 +158,27 @@ def _curves(axes: Axes, strips: Sequence[Strip], threshold: float, frames: int) 
     for index, strip in enumerate(strips):
         style = LINES[index % len(LINES)]
         axes.plot(
-            np.arange(len(strip.log_prob)), strip.log_prob, color=style.color, linestyle=style.dashes,
-            linewidth=1.6, marker=style.marker, markersize=4, markeredgecolor=PAPER, markeredgewidth=0.4,
-        )  # fmt: skip
+            np.arange(len(strip.log_prob)),
+            strip.log_prob,
+            color=style.color,
+            linestyle=style.dashes,
+            linewidth=1.6,
+            marker=style.marker,
+            markersize=4,
+            markeredgecolor=PAPER,
+            markeredgewidth=0.4,
+        )
         _mark_below(axes, strip, low, style)
     axes.text(
-        0.008, 0.03, "outside the population", color=SIGNAL, fontsize=8, transform=axes.transAxes, va="bottom",
+        0.008,
+        0.03,
+        "off-manifold",
+        color=SIGNAL,
+        fontsize=8,
+        transform=axes.transAxes,
+        va="bottom",
         fontfamily="DejaVu Sans",
-    )  # fmt: skip
+    )
 
 
 def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
@@ -168,6 +188,13 @@ def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
     if values[deepest] < low:
         depth = f"{values[deepest]:.0f}".replace("-", "−").replace("inf", "∞")
         axes.annotate(
-            f"{strip.name} falls to {depth}", (deepest, low), (0, 5), textcoords="offset points", ha="center",
-            fontsize=8, color=style.color, parse_math=False, fontfamily="DejaVu Sans",
-        )  # fmt: skip
+            f"{strip.name} falls to {depth}",
+            (deepest, low),
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=style.color,
+            parse_math=False,
+            fontfamily="DejaVu Sans",
+        )

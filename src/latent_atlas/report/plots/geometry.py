@@ -1,4 +1,4 @@
-"""How easy spaces are to handle: what a step does to the image, near and far, and direction by direction."""
+"""Geometry of latent spaces: how much a step changes the image, by distance and direction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,15 +50,16 @@ class Space:
 
 
 def spaces_picture(
-    spaces: Sequence[Space], seen_in: str = "features", title: str | None = None
+    spaces: Sequence[Space], measured_in: str = "features", title: str | None = None
 ) -> Figure:
     """Stretch and correlation by radius, and singular values of the decoder's Jacobian.
 
-    Flat and narrow bands are good: a step changes the image as much near as far, and whatever its direction.
+    Flat and narrow bands are good: equal steps change the image equally, at any distance and in
+    any direction.
 
     Arguments:
         spaces: At most six, drawn over one another.
-        seen_in: What distances of images are seen in.
+        measured_in: The space in which image distances are measured.
 
     Raises:
         UserError: there is nothing to draw, or too much.
@@ -75,8 +76,8 @@ def spaces_picture(
         top - LEGEND,
     )
     stretch, correlation, spectrum = (_panel(figure, column, top + ABOVE) for column in range(3))
-    _label(stretch, "Stretch", f"distance in {seen_in} per latent unit", "latent distance")
-    _label(correlation, "Correlation", f"of distances in Z and in {seen_in}", "latent distance")
+    _label(stretch, "Stretch", f"distance in {measured_in} per latent unit", "latent distance")
+    _label(correlation, "Correlation", f"of distances in Z and in {measured_in}", "latent distance")
     _label(
         spectrum,
         "Singular values of the Jacobian",

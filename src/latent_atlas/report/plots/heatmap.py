@@ -1,4 +1,4 @@
-"""One panel's ground: a field with its colours and contour lines, or a lattice of images; and the population's edge."""
+"""A panel's background: a field with colours and contours, or a lattice of images."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,8 +12,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from latent_atlas.report.plots.image_grid import grid, tile, width_for
 from latent_atlas.report.plots.style import INK, PAPER, RULE, style_ticks
-from latent_atlas.report.plots.tiles import grid, tile, width_for
 
 __all__ = [
     "EDGE",
@@ -39,7 +39,7 @@ EDGE: dict[str, Any] = {
     "linewidth": 1.5,
     "path_effects": [patheffects.Stroke(linewidth=3.2, foreground=INK), patheffects.Normal()],
 }
-"""The population's edge: white between two dark lines, which shows on every ground."""
+"""The density threshold: white between two dark lines, visible on every background."""
 
 _COLORS: dict[str, str | Colormap] = {
     "confusion": "magma",
@@ -59,15 +59,15 @@ class Field:
     unit: str
     """Of the colour bar: bits, nats, probability."""
     values: Float[np.ndarray, "h w"]
-    """Row i at y = linspace(y0, y1, h)[i], column j at x = linspace(x0, x1, w)[j]: the first row is the lowest."""
+    """Row i at y = linspace(y0, y1, h)[i], column j at x = linspace(x0, x1, w)[j]."""
     kind: Kind
-    """Decides the colours: 0 to 1 bit; 0 to 1 around a middle of 1/2; or a long tail cut at its lower end."""
+    """The colour scale: 0 to 1 bit; 0 to 1 around 1/2; or a long tail cut at its lower end."""
 
     def range(self, threshold: float | None) -> tuple[float, float]:
         """Lowest and highest value that gets a colour of its own.
 
-        A log-density falls without end outside the population; its colours end at the 10 % quantile of the
-        window, or twice as far below the floor as the peak is above it, whichever is higher.
+        A log-density has no lower bound; its colours end at the 10 % quantile of the window, or
+        twice as far below the threshold as the peak is above it, whichever is higher.
         """
         if self.kind != "log_prob":
             return 0.0, 1.0
@@ -89,7 +89,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Plane:
-    """The window that all panels show, and what decides where the population ends on it."""
+    """The window that all panels show, and the density threshold on it."""
 
     extent: Extent
     log_prob: Float[np.ndarray, "h w"] | None
@@ -110,7 +110,8 @@ class Plane:
 def shape_of(extent: Extent) -> float:
     """Height of a window's panel over its width, which makes pixels square on the plane.
 
-    A window far from square would give a ribbon; beyond these shapes the scales of x and y may differ.
+    A window far from square would give a ribbon; beyond these shapes the scales of x and y may
+    differ.
     """
     return float(np.clip((extent[3] - extent[2]) / (extent[1] - extent[0]), 0.4, 1.6))
 
@@ -132,9 +133,14 @@ def draw_field(axes: Axes, plane: Plane, one: Field) -> ScalarMappable:
     # Values belong to nodes: the image's outer pixels reach half a cell beyond the window.
     x, y = (x1 - x0) / max(columns - 1, 1) / 2, (y1 - y0) / max(rows - 1, 1) / 2
     image = axes.imshow(
-        np.ma.masked_invalid(one.values), origin="lower", extent=(x0 - x, x1 + x, y0 - y, y1 + y),
-        cmap=_COLORS[one.kind], norm=Normalize(*one.range(plane.threshold)), interpolation="bilinear", aspect="auto",
-    )  # fmt: skip
+        np.ma.masked_invalid(one.values),
+        origin="lower",
+        extent=(x0 - x, x1 + x, y0 - y, y1 + y),
+        cmap=_COLORS[one.kind],
+        norm=Normalize(*one.range(plane.threshold)),
+        interpolation="bilinear",
+        aspect="auto",
+    )
     axes.set(xlim=(x0, x1), ylim=(y0, y1))
     levels = one.levels(plane.threshold)
     if levels:
@@ -157,10 +163,10 @@ def draw_bar(figure: Figure, cax: Axes, mappable: ScalarMappable, one: Field) ->
 
 
 def draw_edge(axes: Axes, plane: Plane, veil: bool) -> None:
-    """Draw the population's edge, the line log_prob = floor, if it passes through the window.
+    """Draw the contour log_prob = threshold, if it passes through the window.
 
     Arguments:
-        veil: Fade what lies outside it.
+        veil: Fade what is below the threshold.
     """
     if (
         plane.log_prob is None
@@ -181,19 +187,25 @@ def draw_edge(axes: Axes, plane: Plane, veil: bool) -> None:
             filled=True,
         )
     lines = plane.contour(
-        axes, plane.log_prob, [plane.threshold],
-        colors=EDGE["color"], linewidths=EDGE["linewidth"], linestyles="solid", zorder=3,
-    )  # fmt: skip
-    lines.set(path_effects=EDGE["path_effects"], gid="population edge")
+        axes,
+        plane.log_prob,
+        [plane.threshold],
+        colors=EDGE["color"],
+        linewidths=EDGE["linewidth"],
+        linestyles="solid",
+        zorder=3,
+    )
+    lines.set(path_effects=EDGE["path_effects"], gid="threshold")
 
 
 def draw_lattice(
     axes: Axes, plane: Plane, lattice: Float[np.ndarray, "rows columns c h w"]
 ) -> None:
-    """Cover the panel with images, each in the cell whose centre it was decoded at; the first row is the lowest."""
+    """Cover the panel with images, each in its cell; the first row is the lowest."""
     rows, columns, channels, height, width = lattice.shape
     upright = lattice[::-1].reshape(rows * columns, channels, height, width)
-    # Twice the panel's pixels, resampled by matplotlib: cells are rarely a whole number of pixels wide.
+    # Twice the panel's pixels, resampled by matplotlib: cells are rarely a whole number of pixels
+    # wide.
     room = axes.bbox.width / columns
     across = width_for(width, max(2 * room, width))
     tiles = np.pad(tile(upright, across), ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=255)

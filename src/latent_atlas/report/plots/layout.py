@@ -55,7 +55,7 @@ class Room(NamedTuple):
 def panel_rows(
     captions: Sequence[Caption], extent: Extent, columns: int, room: Room, labels: tuple[str, str]
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each caption, `columns` in a row, whose pixels are square on the plane.
+    """A figure with a panel for each caption, `columns` in a row, at one scale for x and y.
 
     Arguments:
         extent: x0, x1, y0, y1 of the window.

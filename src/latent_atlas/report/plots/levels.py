@@ -40,7 +40,7 @@ class Level:
     places: Float[np.ndarray, "k 2"]
     """Where the arrows are."""
     slopes: Float[np.ndarray, "k 2"]
-    """The score's component in the plane at each place, in nats per unit of length; no arrow where it is not finite."""
+    """The score in the plane, in nats per unit of length; no arrow where it is not finite."""
 
 
 def levels_picture(
@@ -52,11 +52,13 @@ def levels_picture(
     y_label: str = "",
     title: str | None = None,
 ) -> Figure:
-    """Log-density and score on one plane at each level, every panel with colours of its own; three in a row.
+    """Log-density and score on one plane at each level, three panels in a row.
+
+    Every panel has its own colour scale.
 
     Arguments:
         levels: From sharp to smooth; one panel each.
-        extent: x0, x1, y0, y1 of the plane's window, in the plane's coordinates as everything else here.
+        extent: x0, x1, y0, y1 of the window, in the plane's coordinates, as all positions here.
         note: A sentence about all panels.
 
     Raises:
@@ -88,11 +90,20 @@ def _draw_arrows(axes: Axes, extent: Extent, level: Level) -> None:
     known = np.isfinite(level.slopes).all(axis=1)
     apart = min(extent[1] - extent[0], extent[3] - extent[2]) / max(len(level.places), 1) ** 0.5
     axes.quiver(
-        *level.places[known].T, *arrows(level.slopes[known], LONGEST * apart).T,
-        angles="xy", scale_units="xy", scale=1, pivot="mid", zorder=2,
-        color=PAPER, width=0.006, headwidth=4, headlength=4, headaxislength=3.6,
+        *level.places[known].T,
+        *arrows(level.slopes[known], LONGEST * apart).T,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        pivot="mid",
+        zorder=2,
+        color=PAPER,
+        width=0.006,
+        headwidth=4,
+        headlength=4,
+        headaxislength=3.6,
         path_effects=[patheffects.Stroke(linewidth=0.9, foreground=INK), patheffects.Normal()],
-    )  # fmt: skip
+    )
 
 
 def _longest(level: Level) -> str:
@@ -103,7 +114,8 @@ def _longest(level: Level) -> str:
 
 
 def arrows(slopes: Float[np.ndarray, "k 2"], longest: float) -> Float[np.ndarray, "k 2"]:
-    r"""Arrows in the direction of slopes s whose lengths grow with log(1 + |s| / m), m the median of |s|.
+    r"""Arrows in the direction of slopes s whose lengths grow with log(1 + |s| / m), m the median
+    of |s|.
 
     In a plain quiver the steep flanks would leave nothing but dots of the arrows near the modes.
 

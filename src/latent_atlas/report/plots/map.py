@@ -1,4 +1,4 @@
-"""Maps: fields over a plane of the latent space, with the population's edge, codes, anchors and paths."""
+"""Maps: fields over a plane of the latent space, with the threshold, codes, anchors and paths."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -66,18 +66,20 @@ def map_picture(
     y_label: str = "",
     title: str | None = None,
 ) -> Figure:
-    """Fields over one plane of the latent space, and what lies on it; up to three panels in a row, four as 2 x 2.
+    """Fields over one plane of the latent space with codes and paths, up to three in a row or 2 x
+    2.
 
     Arguments:
         fields: Confusion, realness, log-density; one panel each.
-        extent: x0, x1, y0, y1 of the plane's window, in the plane's coordinates as everything else here.
-        floor: Log-density, in nats, under which a code is outside the population; its line is taken from the
-            field of kind log_prob and drawn on every panel.
+        extent: x0, x1, y0, y1 of the window, in the plane's coordinates, as all positions here.
+        threshold: Log-density, in nats, below which a code is off-manifold; its line is taken from
+            the field of kind log_prob and drawn on every panel.
         codes: Real codes on the plane.
         code_labels: Class of each, an index into `label_names`; -1 where it has none.
         anchors: Letter to (place, image in [0, 1]).
         paths: Planner to its frames.
-        lattice: Images decoded at the centres of rows x columns equal cells of the window, the first row the lowest.
+        lattice: Images decoded at the centres of rows x columns equal cells of the window, the
+            first row the lowest.
 
     Raises:
         UserError: there is no panel to draw.

@@ -1,4 +1,4 @@
-"""What lies on a map: real codes, anchors with their thumbnails, paths, and the legend that names them."""
+"""The overlay of a map: real codes, anchors with thumbnails, paths, and their legend."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from latent_atlas.report.plots.heatmap import EDGE
+from latent_atlas.report.plots.image_grid import tile, width_for
 from latent_atlas.report.plots.style import INK, LINES, MARGIN, PAPER, LineStyle, paste
-from latent_atlas.report.plots.tiles import tile, width_for
 
 __all__ = [
     "LEGEND",
@@ -88,24 +88,50 @@ def draw_marks(axes: Axes, marks: Marks, dots: bool, names: bool) -> None:
     if dots:
         # Larger panels take larger dots; the dark rim keeps them visible on the brightest ground.
         axes.scatter(
-            *marks.codes[:: marks.one_in()].T, s=axes.bbox.width / 140, color=PAPER, edgecolors=INK, linewidths=0.35,
+            *marks.codes[:: marks.one_in()].T,
+            s=axes.bbox.width / 140,
+            color=PAPER,
+            edgecolors=INK,
+            linewidths=0.35,
             zorder=2,
-        )  # fmt: skip
+        )
     if names:
         _name_classes(axes, marks)
     for _, path, style in marks.styled_paths():
-        # Twice: the white casing keeps the line apart from every ground, but must not swell its markers.
+        # Twice: the white casing sets the line off, but must not swell its markers.
         axes.plot(*path.T, color=PAPER, linewidth=3.6, zorder=4, solid_joinstyle="round")
         axes.plot(
-            *path.T, color=style.color, linestyle=style.dashes, linewidth=1.8, marker=style.marker,
-            markersize=4.4, markeredgecolor=PAPER, markeredgewidth=0.7, zorder=4,
-        )  # fmt: skip
+            *path.T,
+            color=style.color,
+            linestyle=style.dashes,
+            linewidth=1.8,
+            marker=style.marker,
+            markersize=4.4,
+            markeredgecolor=PAPER,
+            markeredgewidth=0.7,
+            zorder=4,
+        )
     for letter, ((x, y), _) in marks.anchors.items():
         axes.text(
-            x, y, letter, ha="center", va="center", fontsize=8, weight="bold", color=INK, zorder=6,
-            bbox={"boxstyle": "circle,pad=0.25", "facecolor": PAPER, "edgecolor": INK, "linewidth": 1.0},
-            fontfamily="DejaVu Sans", parse_math=False, clip_on=True,
-        )  # fmt: skip
+            x,
+            y,
+            letter,
+            ha="center",
+            va="center",
+            fontsize=8,
+            weight="bold",
+            color=INK,
+            zorder=6,
+            bbox={
+                "boxstyle": "circle,pad=0.25",
+                "facecolor": PAPER,
+                "edgecolor": INK,
+                "linewidth": 1.0,
+            },
+            fontfamily="DejaVu Sans",
+            parse_math=False,
+            clip_on=True,
+        )
 
 
 def _name_classes(axes: Axes, marks: Marks) -> None:
@@ -116,14 +142,27 @@ def _name_classes(axes: Axes, marks: Marks) -> None:
         if len(members):
             x, y = np.median(members, axis=0)
             axes.text(
-                x, y, name, ha="center", va="center", fontsize=9, weight="bold",
-                color=INK, zorder=5, parse_math=False, fontfamily="DejaVu Sans", clip_on=True,
-                path_effects=[patheffects.Stroke(linewidth=2.6, foreground=PAPER), patheffects.Normal()],
-            )  # fmt: skip
+                x,
+                y,
+                name,
+                ha="center",
+                va="center",
+                fontsize=9,
+                weight="bold",
+                color=INK,
+                zorder=5,
+                parse_math=False,
+                fontfamily="DejaVu Sans",
+                clip_on=True,
+                path_effects=[
+                    patheffects.Stroke(linewidth=2.6, foreground=PAPER),
+                    patheffects.Normal(),
+                ],
+            )
 
 
 def thumbnail_places(axes: Axes, marks: Marks) -> list[Float[np.ndarray, " 2"]]:
-    """Where on the plane each anchor's thumbnail hides least; the same for all panels of one size."""
+    """The position of each thumbnail where it hides least; the same for panels of one size."""
     taken: list[np.ndarray] = []
     for place, image in marks.anchors.values():
         side = max(_thumbnail(image, axes).shape[:2])
@@ -157,7 +196,8 @@ def _free_place(
 ) -> Float[np.ndarray, " 2"]:
     """The middle, in figure pixels, of the spot near an anchor where a thumbnail hides least.
 
-    Leaving the panel costs most, then covering another thumbnail, an anchor or a path, then codes, then distance.
+    Leaving the panel costs most, then covering another thumbnail, an anchor or a path, then codes,
+    then distance.
     """
     to_pixels = axes.transData.transform
     start = to_pixels(place)
@@ -192,7 +232,7 @@ def _near(dots: Float[np.ndarray, "..."], spot: Float[np.ndarray, " 2"], reach: 
 
 
 def _dense(path: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "many 2"]:
-    """The path with points between its frames, so that no stretch of it slips under a thumbnail unseen."""
+    """The path with points between its frames, so that no thumbnail hides a stretch of it."""
     steps = np.linspace(0, len(path) - 1, 12 * len(path))
     return np.stack([np.interp(steps, np.arange(len(path)), column) for column in path.T], axis=1)
 
@@ -201,28 +241,44 @@ def draw_legend(figure: Figure, marks: Marks, top: int, edge: bool) -> None:
     """Name lines and dots in one row above the panels."""
     handles = []
     if edge:
-        handles.append(Line2D([], [], label="edge of the population", **EDGE))
+        handles.append(Line2D([], [], label="density threshold", **EDGE))
     if len(marks.codes):
         share = f" (1 in {marks.one_in()})" if marks.one_in() > 1 else ""
         handles.append(Line2D([], [], label=f"real codes{share}", **REAL))
     for name, _, style in marks.styled_paths():
         handles.append(
             Line2D(
-                [], [], label=name, color=style.color, linestyle=style.dashes, linewidth=1.7,
-                marker=style.marker, markersize=4, markeredgecolor=PAPER, markeredgewidth=0.5,
+                [],
+                [],
+                label=name,
+                color=style.color,
+                linestyle=style.dashes,
+                linewidth=1.7,
+                marker=style.marker,
+                markersize=4,
+                markeredgecolor=PAPER,
+                markeredgewidth=0.5,
             )
-        )  # fmt: skip
+        )
     draw_handles(figure, handles, top)
 
 
 def draw_handles(figure: Figure, handles: Sequence[Line2D], top: int) -> None:
-    """Name what these look like in one row, `top` pixels from the figure's upper edge; none at all leave it empty."""
+    """A legend in one row, `top` pixels from the figure's upper edge."""
     if not handles:
         return
     legend = figure.legend(
-        handles=list(handles), loc="upper left", ncols=len(handles), frameon=False, labelcolor=INK, borderpad=0,
-        bbox_to_anchor=(MARGIN / figure.bbox.width, 1 - top / figure.bbox.height), borderaxespad=0,
-        handlelength=3.2, columnspacing=2.0, prop={"family": "DejaVu Sans", "size": 9},
-    )  # fmt: skip
+        handles=list(handles),
+        loc="upper left",
+        ncols=len(handles),
+        frameon=False,
+        labelcolor=INK,
+        borderpad=0,
+        bbox_to_anchor=(MARGIN / figure.bbox.width, 1 - top / figure.bbox.height),
+        borderaxespad=0,
+        handlelength=3.2,
+        columnspacing=2.0,
+        prop={"family": "DejaVu Sans", "size": 9},
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -1,4 +1,4 @@
-"""Said against seen: how often a code is real that D_z gives a realness."""
+"""Reliability: the observed share of real codes against the predicted realness."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ DASHED = (0, (4, 2))
 
 @dataclass(frozen=True)
 class Groups:
-    """Codes, half of them real, grouped by the realness D_z gives them; all arrays of one length."""
+    """Codes, half of them real, in groups of like realness; all arrays of one length."""
 
     name: str
     """Which realness: as learned, or corrected."""
-    said: Float[np.ndarray, " k"]
+    predicted: Float[np.ndarray, " k"]
     """Mean realness of each group."""
-    seen: Float[np.ndarray, " k"]
+    observed: Float[np.ndarray, " k"]
     """Share of each group that is real."""
     count: Int[np.ndarray, " k"]
     """Codes in each group."""
@@ -52,7 +52,9 @@ class Groups:
 def reliability_picture(
     groups: Sequence[Groups], caption: str = "", title: str | None = None
 ) -> Figure:
-    """Said against seen, on the diagonal where D_z is honest, with a dot for each group of codes.
+    """Observed against predicted realness, with a dot for each group of codes.
+
+    A calibrated D_z is on the diagonal.
 
     Arguments:
         groups: Drawn one over the other; the area of a dot grows with the codes in its group.
@@ -71,7 +73,7 @@ def reliability_picture(
     write_title(figure, title)
     draw_handles(figure, _handles(groups), top)
     axes = place(figure, MARGIN + LEFT, top + LEGEND, SIDE, SIDE)
-    label_axes(axes, "said: realness", "seen: share that is real")
+    label_axes(axes, "predicted realness", "observed share of real codes")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color=RULE, linewidth=0.5)
@@ -87,12 +89,24 @@ def _draw(
     axes: Axes, one: Groups, style: LineStyle, area: Float[np.ndarray, " k"], face: str
 ) -> None:
     axes.plot(
-        one.said, one.seen, color=style.color, linestyle=style.dashes, linewidth=1.2, zorder=2
+        one.predicted,
+        one.observed,
+        color=style.color,
+        linestyle=style.dashes,
+        linewidth=1.2,
+        zorder=2,
     )
     axes.scatter(
-        one.said, one.seen, s=area, marker=style.marker, facecolor=face, edgecolors=style.color, linewidths=1.2,
-        zorder=3, clip_on=False,
-    )  # fmt: skip
+        one.predicted,
+        one.observed,
+        s=area,
+        marker=style.marker,
+        facecolor=face,
+        edgecolors=style.color,
+        linewidths=1.2,
+        zorder=3,
+        clip_on=False,
+    )
 
 
 def _faces(groups: Sequence[Groups]) -> list[tuple[Groups, LineStyle, str]]:
@@ -105,7 +119,7 @@ def _faces(groups: Sequence[Groups]) -> list[tuple[Groups, LineStyle, str]]:
 
 def _handles(groups: Sequence[Groups]) -> list[Line2D]:
     """What each line is."""
-    handles = [Line2D([], [], label="honest", color=SOFT, linewidth=0.9, linestyle=DASHED)]
+    handles = [Line2D([], [], label="calibrated", color=SOFT, linewidth=0.9, linestyle=DASHED)]
     for one, style, face in _faces(groups):
         look = {
             "color": style.color,

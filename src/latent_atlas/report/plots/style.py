@@ -1,7 +1,7 @@
 """The house style: a figure measured in pixels, its type and its colours.
 
-Each artist is given its own size and colour. `rcParams` and pyplot stay untouched, even through `rc_context`:
-they belong to the whole process, and a server draws from several threads.
+Each artist is given its own size and colour. `rcParams` and pyplot stay untouched, even through
+`rc_context`: they belong to the whole process, and a server draws from several threads.
 """
 
 import io
@@ -55,7 +55,7 @@ SOFT = "#5b6570"
 RULE = "#d4d9df"
 PAPER = "#ffffff"
 SIGNAL = "#d55e00"
-"""What lies outside the population, and nothing else, has this colour (vermilion of Okabe and Ito)."""
+"""Off-manifold frames, and nothing else, have this colour (vermilion of Okabe and Ito)."""
 
 
 Length = int | float
@@ -78,7 +78,7 @@ LINES = (
     LineStyle("#56b4e9", (0.0, (9.0, 2.0)), "v"),
     LineStyle("#000000", (0.0, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)), "P"),
 )
-"""The other Okabe-Ito colours, which stay apart under the common colour blindnesses; taken in turn."""
+"""The other Okabe-Ito colours, distinct under common colour blindness; taken in turn."""
 
 
 def blank(width: int, height: int) -> Figure:
@@ -117,7 +117,9 @@ def points(pixels: Length) -> float:
 def write(
     figure: Figure, left: Length, top: Length, text: str, size: Length = 9, **style: Any
 ) -> Text:
-    """Write plain text, its upper left corner at (left, top) pixels unless `style` aligns it otherwise."""
+    """Write plain text, its upper left corner at (left, top) pixels unless `style` aligns it
+    otherwise.
+    """
     settings: dict[str, Any] = {"color": INK, "va": "top", "ha": "left", **style}
     across, up = figure.bbox.width, figure.bbox.height
     # parse_math off: a file named "a$b$" is text, not a formula.
@@ -179,9 +181,13 @@ def head(axes: Axes, text: str, unit: str, beyond: Length | None = None) -> None
         beyond: Pixels from the panel's right edge to the end of the unit.
     """
     settings: dict[str, Any] = {
-        "xycoords": "axes fraction", "textcoords": "offset points", "va": "baseline", "parse_math": False,
-        "annotation_clip": False, "fontfamily": "DejaVu Sans",
-    }  # fmt: skip
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+        "va": "baseline",
+        "parse_math": False,
+        "annotation_clip": False,
+        "fontfamily": "DejaVu Sans",
+    }
     lift = points(18)
     if beyond is None:
         axes.annotate(unit, (0, 1), (0, lift), fontsize=8, color=SOFT, **settings)

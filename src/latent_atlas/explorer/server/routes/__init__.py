@@ -1,1 +1,1 @@
-"""routes."""
+"""The routes of the explorer's server, one file for each subject."""

@@ -1,4 +1,4 @@
-"""The real codes: what they are, what they decode to, and which are near."""
+"""The real codes: their values, thumbnails and nearest neighbours."""
 
 import io
 import math
@@ -8,13 +8,13 @@ from fastapi import APIRouter, Query, Response
 from PIL import Image
 
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
-from latent_atlas.explorer.server.cache import Known
 from latent_atlas.explorer.server.limits import LIMITS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
-from latent_atlas.report.plots.tiles import grid, tile
+from latent_atlas.report.plots.image_grid import grid, tile
 
 __all__ = ["routes"]
 
@@ -33,8 +33,10 @@ async def codes(
         str, Query(pattern=FIELDS, max_length=80, description="Which arrays, between commas.")
     ] = ALL,
 ) -> Arrays:
-    """Real codes: arrays means (n, d), labels (n), -1 where there is none, and, where the map is a density, log_prob
-    (n) in nats and typicality (n). Facts: total, all codes there are.
+    """Real codes.
+
+    Arrays means (n, d); labels (n), -1 where there is none; and, where the map is a density,
+    log_prob (n) in nats and typicality (n). Facts: total, the number of all codes.
     """
     wanted = fields.split(",")
 
@@ -43,7 +45,7 @@ async def codes(
         rows = slice(min(offset, len(some.means)), min(offset + count, len(some.means)))
         arrays = {"means": some.means[rows], "labels": some.labels[rows]}
         if known.has_log_prob and ("log_prob" in wanted or "typicality" in wanted):
-            arrays["log_prob"], arrays["typicality"] = some.judged(rows)
+            arrays["log_prob"], arrays["typicality"] = some.densities(rows)
         return Arrays(
             {name: arrays[name] for name in wanted if name in arrays}, {"total": len(some.means)}
         )
@@ -60,7 +62,7 @@ async def thumbnails(
     part: schemas.Part = "train",
     size: Annotated[int, Query(ge=4, le=256, description="Width of each in pixels.")] = 32,
 ) -> Response:
-    """What real codes decode to, as one picture: row by row, with ceil(sqrt(n)) columns and nothing between them."""
+    """Decoded real codes as one picture: row by row in ceil(sqrt(n)) columns, without gaps."""
 
     def work(known: Known) -> Response:
         means = known.parts[part].means
@@ -76,7 +78,7 @@ async def thumbnails(
 
 @routes.post("/neighbours", responses=ARRAYS, response_class=Arrays)
 async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
-    """The real codes nearest to some codes: arrays indices (n, k) and distances (n, k), the nearest first."""
+    """The nearest real codes: arrays indices (n, k) and distances (n, k), the nearest first."""
 
     def work(known: Known) -> Arrays:
         known.check()

@@ -1,4 +1,4 @@
-"""The codes laid out in two dimensions by PaCMAP: who is near stays near, but no place between them is a code."""
+"""The codes in two dimensions by PaCMAP, which keeps neighbours but has no inverse."""
 
 import asyncio
 import importlib.util
@@ -32,7 +32,7 @@ def possible(codes: int) -> bool:
     response_class=Arrays,
 )
 async def embedding(asking: Asking) -> Response:
-    """Where the codes learned from are in a layout without an inverse: array xy (n, 2), in the order of the codes.
+    """The training codes in a layout without an inverse: array xy (n, 2), in their order.
 
     It takes up to minutes the first time, and is the same every time.
     """
@@ -56,7 +56,8 @@ def laid_out(codes: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     """
     if not FEWEST <= len(codes) <= MOST:
         raise UserError(
-            f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a plane"
+            f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a "
+            "plane"
         )
     import pacmap  # pyright: ignore[reportMissingImports] - an extra, which takes seconds to import
 

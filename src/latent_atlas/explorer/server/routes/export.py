@@ -1,4 +1,4 @@
-"""Journeys as files: in motion, as a film strip, or as numbers."""
+"""Paths as files: films, film strips, or numbers."""
 
 import json
 import tempfile
@@ -10,14 +10,14 @@ import torch
 from fastapi import APIRouter, Response
 from torch import Tensor
 
+from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
-from latent_atlas.explorer.server.cache import Known
-from latent_atlas.explorer.server.safetensors_response import finite
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
 from latent_atlas.report.plots.animation import animation, save_animation
 from latent_atlas.report.plots.film_strip import Strip, strips_picture
 from latent_atlas.report.plots.style import png
+from latent_atlas.runs import json_safe
 
 __all__ = ["routes"]
 
@@ -36,16 +36,16 @@ FILE = {200: {"description": "The file.", "content": {kind: {} for kind in KINDS
 
 @routes.post("/export", responses={**FILE}, response_class=Response)
 async def export(body: schemas.Export, asking: Asking) -> Response:
-    """A journey as a file: a film .gif or .mp4, a film strip .png with its log-densities, or its numbers .npz or .json.
+    """A path as a file: a film .gif or .mp4, a film strip .png, or numbers .npz or .json.
 
-    The .npz has the arrays points (f, d), images (f, c, h, w) in [0, 1] and log_prob (f), the .json the first and last
-    of them.
+    The .npz has the arrays points (f, d), images (f, c, h, w) in [0, 1] and log_prob (f); the .json
+    has points and log_prob.
     """
 
     @torch.no_grad()
     def work(known: Known) -> Response:
         content = WRITERS[body.format](known, tensor(body.points, known.atlas), body)
-        named = f'attachment; filename="journey.{body.format}"'
+        named = f'attachment; filename="path.{body.format}"'
         return Response(
             content, media_type=KINDS[body.format], headers={"content-disposition": named}
         )
@@ -54,7 +54,7 @@ async def export(body: schemas.Export, asking: Asking) -> Response:
 
 
 def _film(known: Known, points: Tensor, body: schemas.Export) -> bytes:
-    """The frames in motion; what writes films needs a file to write to."""
+    """A film of the frames; its encoder needs a file to write to."""
     images = known.atlas.decode(points).cpu().numpy()
     moving = animation(images, fps=len(points) / body.seconds, bounce=body.bounce)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,10 +63,12 @@ def _film(known: Known, points: Tensor, body: schemas.Export) -> bytes:
 
 def _strip(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     log_prob = known.atlas.map.log_prob(points).cpu().numpy()
-    assert known.edge is not None  # there is a density
+    assert known.threshold is not None  # there is a density
     images = known.atlas.decode(points).cpu().numpy()
     return png(
-        strips_picture([Strip(body.name, images, log_prob, log_prob < known.edge)], known.edge)
+        strips_picture(
+            [Strip(body.name, images, log_prob, log_prob < known.threshold)], known.threshold
+        )
     )
 
 
@@ -81,7 +83,7 @@ def _arrays(known: Known, points: Tensor) -> dict[str, np.ndarray]:
 def _numbers(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     del body
     with tempfile.TemporaryFile() as file:
-        np.savez(file, **_arrays(known, points))  # pyright: ignore[reportArgumentType] - none is called allow_pickle
+        np.savez(file, **_arrays(known, points))  # pyright: ignore[reportArgumentType]
         file.seek(0)
         return file.read()
 
@@ -91,7 +93,7 @@ def _text(known: Known, points: Tensor, body: schemas.Export) -> bytes:
     arrays = {
         name: array.tolist() for name, array in _arrays(known, points).items() if name != "images"
     }
-    return json.dumps(finite(arrays), indent=2).encode()
+    return json.dumps(json_safe(arrays), indent=2).encode()
 
 
 WRITERS: dict[str, Callable[[Known, Tensor, schemas.Export], bytes]] = {

@@ -1,4 +1,4 @@
-"""Planes through Z: the map on every pixel, the score as arrows, and where real codes are."""
+"""Planes through Z: the map on every pixel, the score as arrows, and the real codes."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.cache import Known, window_of
 from latent_atlas.explorer.server import schemas
-from latent_atlas.explorer.server.cache import Known, window_of
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
@@ -27,17 +27,20 @@ LEAST = 1e-3  # sine of the angle between two directions that span a plane
 async def plane(body: schemas.Plane, asking: Asking) -> Arrays:
     """The map on a plane.
 
-    Arrays log_prob (nats; missing where the map has no density), realness and confusion (bits), each (resolution,
-    resolution), bottom row first; arrows (k, k, 2), the score in the plane's axes at the centres of equal cells, bottom
-    row first; origin (d) and axes (2, d), orthonormal. Facts: window, and edge, the log-density under which a place is
-    outside the population at this level.
+    Arrays log_prob (nats; missing where the map has no density), realness and confusion (bits),
+    each (resolution, resolution), bottom row first; arrows (k, k, 2), the score in the plane's axes
+    at the centres of equal cells, bottom row first; origin (d) and axes (2, d), orthonormal. Facts:
+    window, and threshold, the log-density below which a code is off-manifold at this level.
     """
     return await asking.of(lambda known: _plane(known, body))
 
 
 @routes.post("/points", responses=ARRAYS, response_class=Arrays)
 async def points(body: schemas.Points, asking: Asking) -> Arrays:
-    """Where real codes are on a plane: arrays xy (n, 2), and distance (n) from it. Facts: total, codes there are."""
+    """Real codes projected onto a plane: arrays xy (n, 2), and distance (n) from it.
+
+    Facts: total, the number of all codes.
+    """
 
     def work(known: Known) -> Arrays:
         one = _given(known, body.origin, body.axes)
@@ -62,15 +65,15 @@ def _plane(known: Known, body: schemas.Plane) -> Arrays:
     arrays: dict[str, Tensor] = {**fields, "origin": one.origin, "axes": one.axes}
     if body.arrows and known.has_log_prob:
         arrays["arrows"] = _arrows(level, one, window, body.arrows)
-    edge = level.threshold(OFF_MANIFOLD_SHARE) if known.has_log_prob else None
-    return Arrays(arrays, {"window": vars(window), "edge": edge})
+    threshold = level.threshold(OFF_MANIFOLD_SHARE) if known.has_log_prob else None
+    return Arrays(arrays, {"window": vars(window), "threshold": threshold})
 
 
 def _chosen(known: Known, body: schemas.Plane) -> tuple[Plane, Window]:
-    """The plane that is asked for, and what is shown of it unless asked otherwise.
+    """The requested plane, and its default window.
 
     Raises:
-        UserError: something is missing to say which plane, or what is there spans none.
+        UserError: the request does not define a plane.
     """
     if body.kind == "principal":
         return known.principal
@@ -90,7 +93,7 @@ def _chosen(known: Known, body: schemas.Plane) -> tuple[Plane, Window]:
 
 
 def _of_attributes(known: Known, body: schemas.Plane) -> Plane:
-    """The plane through the codes' mean, or a given code, in the directions in which two attributes rise."""
+    """The plane through the codes' mean, or a given code, along the slopes of two attributes."""
     names = body.attributes or []
     if len(names) != 2:
         raise UserError(f"a plane of attributes takes two of them; {len(names)} were given")
@@ -115,7 +118,7 @@ def _given(known: Known, origin: list[float], axes: list[list[float]]) -> Plane:
 
 
 def _spanned(origin: Tensor, first: Tensor, second: Tensor) -> Plane:
-    """The plane of two directions, brought to length 1 and a right angle.
+    """The plane of two directions, orthonormalised.
 
     Raises:
         UserError: they are zero or parallel.
@@ -131,7 +134,7 @@ def _spanned(origin: Tensor, first: Tensor, second: Tensor) -> Plane:
 
 
 def _arrows(level: LatentMap, one: Plane, window: Window, count: int) -> Any:
-    """The score at the centres of count x count cells, in the plane's axes, shape (count, count, 2)."""
+    """The score in the plane's axes at the centres of equal cells, shape (count, count, 2)."""
     half_x = (window.right - window.left) / count / 2
     half_y = (window.top - window.bottom) / count / 2
     centres = Window(

@@ -1,4 +1,4 @@
-"""A run while it trains: its losses, the newest picture of what it makes of images, and its map as it grows."""
+"""A run while it trains: its losses, its newest reconstructions, and its map so far."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.server.error_handlers import refusal, refused
-from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays, finite
+from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays
 from latent_atlas.explorer.server.state import Asked, Asking
 from latent_atlas.explorer.server.training_map import grown, growth
 from latent_atlas.explorer.server.training_preview import newest, sketch
+from latent_atlas.runs import json_safe
 
 __all__ = ["routes"]
 
@@ -22,13 +23,13 @@ YET = "yet; the run's first checkpoint will give one"
 
 
 class Progress(BaseModel):
-    """How far a run is."""
+    """The progress of a run."""
 
     training: bool = Field(description="Whether the run has not finished.")
     records: list[dict[str, Any]] = Field(
-        description="Of the log, from the one asked for: phase, step, and losses."
+        description="Records of the log from number `since` on: phase, step, and losses."
     )
-    total: int = Field(description="Records that there are.")
+    total: int = Field(description="Number of all records.")
     picture: int | None = Field(
         description="Number of the newest picture, which grows; null where there is none."
     )
@@ -37,7 +38,7 @@ class Progress(BaseModel):
 
 @routes.get("/progress")
 async def progress(asking: Asking, since: Annotated[int, Query(ge=0, le=2**40)] = 0) -> Progress:
-    """The losses so far, and which picture and map are the newest; nothing where what is explored is no run."""
+    """The losses so far, and the numbers of the newest picture and map; empty without a run."""
     run = asking.explorer.run
 
     def read() -> tuple[list[dict[str, Any]], int | None, int | None]:
@@ -46,7 +47,7 @@ async def progress(asking: Asking, since: Annotated[int, Query(ge=0, le=2**40)] 
     records, picture, map = await asyncio.to_thread(read)
     return Progress(
         training=asking.explorer.training,
-        records=finite(records[since:]),
+        records=json_safe(records[since:]),
         total=len(records),
         picture=picture,
         map=map,
@@ -59,7 +60,7 @@ async def progress(asking: Asking, since: Annotated[int, Query(ge=0, le=2**40)] 
     response_class=Response,
 )
 async def picture(asking: Asking) -> Response:
-    """The newest picture: held-out images, what becomes of them, and images of draws from the prior."""
+    """The newest picture: held-out images, their reconstructions, and prior samples."""
     run = asking.explorer.run
     if run is None or newest(run) is None:
         return refusal(404, f"there is no picture {YET}")
@@ -72,11 +73,11 @@ async def picture(asking: Asking) -> Response:
     response_class=Arrays,
 )
 async def map_so_far(asking: Asking) -> Response:
-    """The map as far as it has grown, on the plane in which the codes of held-out examples vary most.
+    """The map so far, on the plane in which the codes of held-out examples vary most.
 
-    Arrays xy (n, 2), where these are, labels (n), their class numbers, if there are any; log_prob, realness and
-    confusion as of a plane, if there is a D_z by now; origin (d) and axes (2, d). Facts: step of the networks, null
-    once they have learned; window, edge, and classes, their names.
+    Arrays xy (n, 2) of these codes; labels (n), if there are any; log_prob, realness and confusion
+    as of a plane, if D_z has been trained already; origin (d) and axes (2, d). Facts: step of the
+    networks, null once their training is over; window, threshold, and classes, the names of labels.
     """
     run = asking.explorer.run
     if run is None or grown(run) is None:
@@ -92,10 +93,7 @@ async def _of_files(asking: Asked, work: Callable[[], T]) -> T:
     """
     try:
         return await asking.do(work)
-    except (
-        RuntimeError,
-        KeyError,
-    ) as error:  # torch's, of weights that do not fit, or are not there
+    except (RuntimeError, KeyError) as error:  # torch's, for weights that do not fit or are missing
         raise UserError(
             "the run's checkpoint is of another version; train the run again"
         ) from error

@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from latent_atlas.explorer.server import Limits
-from web_server import client_of, tiny_atlas
+from server_client import client_of, tiny_atlas
 
 Z = [0.0, 0.0, 0.0]
 LIMITS = replace(Limits(), bytes=200_000)
@@ -74,20 +74,20 @@ BODIES: dict[str, tuple[str, Any]] = {
         "plane",
         {"kind": "attributes", "attributes": ["component:99999999999", "component:0"]},
     ),
-    "many frames": ("travel", {"stops": [Z, Z], "frames": 10**9}),
-    "one stop": ("travel", {"stops": [Z]}),
-    "many stops": ("travel", {"stops": [Z] * 17}),
-    "many planners": ("travel", {"stops": [Z, Z], "planners": ["linear"] * 9}),
+    "many frames": ("travel", {"waypoints": [Z, Z], "frames": 10**9}),
+    "one waypoint": ("travel", {"waypoints": [Z]}),
+    "many waypoints": ("travel", {"waypoints": [Z] * 17}),
+    "many planners": ("travel", {"waypoints": [Z, Z], "planners": ["linear"] * 9}),
     "preserved nothing": ("sample", {"where": {"hat": "red"}}),
     "no sampler": ("sample", {"sampler": "../../etc/passwd"}),
     "fitted sampler": ("sample", {"sampler": "flow"}),
     "seed beyond": ("sample", {"seed": 2**63}),
     "width without place": ("sample", {"width": 0.5}),
     "negative": ("sample", {"n": -1}),
-    "no share": ("repair", {"start": Z, "share": 1.0}),
-    "no direction to follow": ("along", {"start": Z, "attribute": Z, "by": 1.0}),
-    "neither by nor to": ("along", {"start": Z, "attribute": "component:0"}),
-    "long walk": ("explore", {"start": Z, "stride": 10**6}),
+    "no share": ("project", {"start": Z, "share": 1.0}),
+    "no direction to follow": ("traverse", {"start": Z, "attribute": Z, "by": 1.0}),
+    "neither by nor to": ("traverse", {"start": Z, "attribute": "component:0"}),
+    "long walk": ("random-walk", {"start": Z, "stride": 10**6}),
     "no format": ("export", {"points": [Z], "format": "../x"}),
     "flicker": ("export", {"points": [Z], "format": "gif", "seconds": 1e-9}),
     "not an image": ("encode", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),

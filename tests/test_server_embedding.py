@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latent_atlas.explorer.server.routes.embedding import laid_out
-from web_server import arrays, client_of, tiny_atlas
+from server_client import arrays, client_of, tiny_atlas
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pacmap") is not None, reason="PaCMAP is installed")
@@ -22,7 +22,9 @@ def test_without_pacmap_it_is_said() -> None:
 
 
 def test_it_is_made_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PaCMAP's place is taken by the first two coordinates, which say that codes and their order arrive."""
+    """PaCMAP's place is taken by the first two coordinates, which say that codes and their order
+    arrive.
+    """
     made = []
 
     class Layout:

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
 from latent_atlas.travel import Walk
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
-from web_server import arrays, client_of, facts, tiny_atlas
+from server_client import arrays, client_of, facts, tiny_atlas
 
 LEFT, RIGHT = [-1.2, 0.0, 0.0], [1.2, 0.1, 0.0]
 
@@ -42,7 +42,7 @@ def test_what_is_explored(client: TestClient) -> None:
     assert told["classes"] == ["left", "right"]
     assert [one["name"] for one in told["attributes"]] == [*atlas.properties.names]
     assert told["counts"] == {"train": 600, "held_out": 200}
-    assert told["edge"] == pytest.approx(atlas.map.threshold(OFF_MANIFOLD_SHARE), rel=1e-6)
+    assert told["threshold"] == pytest.approx(atlas.map.threshold(OFF_MANIFOLD_SHARE), rel=1e-6)
     assert "mp4" not in told["lacks"]
     assert ("embedding" in told["lacks"]) == (importlib.util.find_spec("pacmap") is None)
     assert told["levels"][0] == 0.0
@@ -67,7 +67,9 @@ def test_first_plane_is_that_of_largest_variance(client: TestClient) -> None:
 
 
 def test_arrows_are_the_slope_of_log_prob_in_the_plane(client: TestClient) -> None:
-    """The central arrow of an odd number is the gradient at the middle of the window, by differences of the picture."""
+    """The central arrow of an odd number is the gradient at the middle of the window, by
+    differences of the picture.
+    """
     window = {"left": -1.0, "right": -0.6, "bottom": -0.2, "top": 0.2}
     given = arrays(client.post("/api/plane", json={"resolution": 3, "arrows": 1, "window": window}))
     atlas, h = tiny_atlas(), 1e-2
@@ -90,7 +92,9 @@ def test_plane_through_three_codes_and_a_level(client: TestClient) -> None:
         arrays(answer)["log_prob"],
         chart(noised, plane, Window(**facts(answer)["window"]), 8).fields["log_prob"],
     )
-    assert facts(answer)["edge"] == pytest.approx(noised.threshold(OFF_MANIFOLD_SHARE), rel=1e-5)
+    assert facts(answer)["threshold"] == pytest.approx(
+        noised.threshold(OFF_MANIFOLD_SHARE), rel=1e-5
+    )
 
 
 def test_plane_of_attributes_has_their_directions(client: TestClient) -> None:
@@ -168,7 +172,7 @@ def test_decoded_places_are_the_atlases(client: TestClient) -> None:
     atlas = tiny_atlas()
     assert (given["images"] == bytes_of(atlas.decode(torch.tensor([LEFT, far])))).all()
     close(given["log_prob"], atlas.map.log_prob(torch.tensor([LEFT, far])).detach())
-    assert given["outside"].tolist() == [0, 1]
+    assert given["off_manifold"].tolist() == [0, 1]
     close(given["typicality"], atlas.map.typicality(torch.tensor([LEFT, far])))
 
 
@@ -183,14 +187,14 @@ def test_an_image_is_encoded_decoded_and_scored(client: TestClient) -> None:
     pixels = torch.from_numpy(shown.copy())[None, None].float() / 255
     close(given["code"], atlas.encode(pixels)[0])
     assert np.abs(given["reconstruction"][..., 0].astype(int) - shown).max() <= 1
-    assert told["score"] == json.loads(
+    assert told["anomaly"] == json.loads(
         json.dumps(atlas.anomaly(pixels, names=("image",)).rows()[0])
     )
-    assert told["outside"] is False
+    assert told["off_manifold"] is False
 
 
 def test_a_route_comes_without_its_frames_where_they_are_not_wanted(client: TestClient) -> None:
-    body = {"stops": [LEFT, RIGHT], "planners": ["geodesic"], "frames": 5}
+    body = {"waypoints": [LEFT, RIGHT], "planners": ["geodesic"], "frames": 5}
     bare, whole = (
         arrays(client.post("/api/travel", json=body | {"images": images}))
         for images in (False, True)
@@ -202,8 +206,8 @@ def test_a_route_comes_without_its_frames_where_they_are_not_wanted(client: Test
     assert (arrays(decoded)["images"] == images).all()
 
 
-def test_journeys_are_the_atlases(client: TestClient) -> None:
-    body = {"stops": [LEFT, RIGHT], "planners": ["linear", "geodesic"], "frames": 9}
+def test_paths_are_those_of_the_atlas(client: TestClient) -> None:
+    body = {"waypoints": [LEFT, RIGHT], "planners": ["linear", "geodesic"], "frames": 9}
     answer = client.post("/api/travel", json=body)
     given, told, atlas = arrays(answer), facts(answer), tiny_atlas()
     for planner in ("linear", "geodesic"):
@@ -220,7 +224,7 @@ def test_journeys_are_the_atlases(client: TestClient) -> None:
 
 def test_settings_reach_the_planner(client: TestClient) -> None:
     body = {
-        "stops": [LEFT, RIGHT],
+        "waypoints": [LEFT, RIGHT],
         "planners": ["walk"],
         "frames": 5,
         "options": {"walk": {"steps": 3}},
@@ -233,7 +237,7 @@ def test_settings_reach_the_planner(client: TestClient) -> None:
 
 
 def test_one_planner_that_cannot_go_leaves_the_others(client: TestClient) -> None:
-    body = {"stops": [LEFT, RIGHT], "planners": ["linear", "teleport"], "frames": 5}
+    body = {"waypoints": [LEFT, RIGHT], "planners": ["linear", "teleport"], "frames": 5}
     answer = client.post("/api/travel", json=body)
     assert "teleport" in facts(answer)["teleport"]["error"]
     assert arrays(answer)["linear/points"].shape == (5, 3)
@@ -241,15 +245,18 @@ def test_one_planner_that_cannot_go_leaves_the_others(client: TestClient) -> Non
 
 def test_along_an_attribute_raises_it(client: TestClient) -> None:
     body = {"start": LEFT, "attribute": "component:0", "by": 1.0, "frames": 5}
-    given = arrays(client.post("/api/along", json=body))["along/points"]
-    path = tiny_atlas().along(torch.tensor([LEFT]), "component:0", by=1.0, frames=5)
+    given = arrays(client.post("/api/traverse", json=body))["traverse/points"]
+    path = tiny_atlas().traverse(torch.tensor([LEFT]), "component:0", by=1.0, frames=5)
     close(given, path.points[:, 0])
 
 
 def test_the_same_seed_wanders_and_draws_the_same(client: TestClient) -> None:
     walk = {"start": LEFT, "frames": 4, "stride": 2, "tuning": 20}
     drawn = {"n": 5, "sampler": "importance", "where": {"component:0": [0.5, None]}}
-    for address, name, body in (("explore", "explore/points", walk), ("sample", "points", drawn)):
+    for address, name, body in (
+        ("random-walk", "random_walk/points", walk),
+        ("sample", "points", drawn),
+    ):
         first, again, other = (
             arrays(client.post(f"/api/{address}", json=body | {"seed": seed}))[name]
             for seed in (3, 3, 4)
@@ -261,20 +268,20 @@ def test_the_same_seed_wanders_and_draws_the_same(client: TestClient) -> None:
     ).all()  # as wished
 
 
-def test_repair_brings_a_place_to_the_edge(client: TestClient) -> None:
-    given = arrays(client.post("/api/repair", json={"start": [0.0, 3.0, 3.0], "share": 0.05}))
-    assert given["repair/outside"].tolist()[0] == 1
-    assert given["repair/log_prob"][1] >= tiny_atlas().map.threshold(0.05) - 0.05
+def test_projection_brings_a_code_to_the_threshold(client: TestClient) -> None:
+    given = arrays(client.post("/api/project", json={"start": [0.0, 3.0, 3.0], "share": 0.05}))
+    assert given["project/off_manifold"].tolist()[0] == 1
+    assert given["project/log_prob"][1] >= tiny_atlas().map.threshold(0.05) - 0.05
 
 
 @pytest.mark.parametrize("kind", ["gif", "png", "npz", "json"])
-def test_journeys_are_exported(client: TestClient, kind: str) -> None:
+def test_paths_are_exported(client: TestClient, kind: str) -> None:
     points = [LEFT, [0.0, 0.0, 0.0], RIGHT]
     answer = client.post(
         "/api/export", json={"points": points, "format": kind, "seconds": 1, "bounce": False}
     )
     assert answer.status_code == 200
-    assert f"journey.{kind}" in answer.headers["content-disposition"]
+    assert f"path.{kind}" in answer.headers["content-disposition"]
     wanted = tiny_atlas().map.log_prob(torch.tensor(points)).detach()
     if kind == "npz":
         with np.load(io.BytesIO(answer.content)) as held:

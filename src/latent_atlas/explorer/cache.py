@@ -1,4 +1,4 @@
-"""What is found out once about an atlas and asked for again and again: a plane to begin with, the codes' densities."""
+"""Values that are computed once for an atlas: its first plane, the densities of its codes."""
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -17,21 +17,21 @@ from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["Known", "Part", "Range", "window_of"]
 
-PIECE = 4_096  # codes judged at a time
+PIECE = 4_096  # codes evaluated at a time
 COMPONENTS = 16  # principal components that are offered as attributes
 EXTENT = 0.005  # share of the codes that a window leaves out at either side
 MARGIN = 0.08  # of a window around the codes
 
 
 class Range(NamedTuple):
-    """Between which values an attribute of real codes lies, but for a hundredth at either end."""
+    """The values of an attribute of real codes, without 1 % at either end."""
 
     low: float
     high: float
 
 
 class Part:
-    """The real codes of one part, with their log-densities as far as these are known."""
+    """The real codes of one part, with the log-densities computed so far."""
 
     def __init__(self, map: LatentMap, means: Latents, labels: Labels | None) -> None:
         """Arguments: the map, the codes, and their class numbers where there are any."""
@@ -42,15 +42,15 @@ class Part:
         self._typicality = means.new_zeros(len(means))
         self._known = [False] * (-(-len(means) // PIECE))
 
-    def judged(self, rows: slice) -> tuple[Values, Values]:
-        """log q and typicality of some codes, shape (n,) each; what is not known yet is found out."""
+    def densities(self, rows: slice) -> tuple[Values, Values]:
+        """log q and typicality of some codes, shape (n,) each; computed where they are missing."""
         for piece in range(rows.start // PIECE, -(-rows.stop // PIECE)):
-            self.judge(piece)
+            self.evaluate(piece)
         return self._log_prob[rows], self._typicality[rows]
 
     @torch.no_grad()
-    def judge(self, piece: int) -> None:
-        """Find out the densities of one piece of the codes."""
+    def evaluate(self, piece: int) -> None:
+        """Compute the densities of one piece of the codes."""
         if not self._known[piece]:
             rows = slice(piece * PIECE, (piece + 1) * PIECE)
             self._log_prob[rows] = self._map.log_prob(self.means[rows])
@@ -58,15 +58,15 @@ class Part:
             self._known[piece] = True
 
     def unknown(self) -> Iterator[int]:
-        """The pieces that nobody has judged."""
+        """The pieces without densities."""
         return (piece for piece, known in enumerate(self._known) if not known)
 
 
 class Known:
-    """An atlas, and what was found out about it. Used by the thread that computes, and by no other."""
+    """An atlas with cached values. Only the thread that computes uses it."""
 
     def __init__(self, atlas: Atlas, check: Callable[[], None]) -> None:
-        """Arguments: the atlas, and what to call now and then in long work that does not look at the map."""
+        """Arguments: the atlas, and a check that long work without the map calls between steps."""
         self.atlas = atlas
         self.check = check
         self.parts = {
@@ -80,8 +80,8 @@ class Known:
         return self.atlas.map.has_log_prob
 
     @cached_property
-    def edge(self) -> float | None:
-        """The log-density in nats below which a place is outside the population; None without a density."""
+    def threshold(self) -> float | None:
+        """The log-density in nats below which a code is off-manifold; None without a density."""
         return self.atlas.map.threshold(OFF_MANIFOLD_SHARE) if self.has_log_prob else None
 
     @cached_property
@@ -98,7 +98,8 @@ class Known:
         """
         if self.atlas.map.dimension < 2:
             raise UserError(
-                "these codes have one coordinate, so they span no plane; there is nothing to draw"
+                "these codes have one coordinate, so they span no plane and there is nothing to "
+                "draw"
             )
         means = self.parts["train"].means
         plane = Plane(means.mean(dim=0), self._components[:2])
@@ -107,32 +108,37 @@ class Known:
     @cached_property
     def ranges(self) -> dict[str, Range]:
         """Of the first principal components, by attribute."""
-        values = self.parts["train"].means @ self._components[:COMPONENTS].T
+        values = self.parts["train"].means @ self.components.T
         low, high = (_quantiles(values, share) for share in (0.01, 0.99))
         pairs = zip(low.tolist(), high.tolist(), strict=True)
         return {f"component:{number}": Range(*pair) for number, pair in enumerate(pairs)}
 
     def differentiable(self, latents: Latents) -> Images:
-        """G(z) with a gradient, for long work that looks at the decoder and not at the map."""
+        """G(z) with a gradient, for long work that evaluates the decoder and not the map."""
         self.check()
         assert self.atlas.model is not None
         return self.atlas.model.differentiable(latents).to(latents.device)
 
-    def outside(self, log_prob: Values) -> Tensor:
-        """Which places are outside the population."""
-        return log_prob < (float("-inf") if self.edge is None else self.edge)
+    def off_manifold(self, log_prob: Values) -> Tensor:
+        """Which codes have a log-density below the threshold, shape (n,)."""
+        return log_prob < (float("-inf") if self.threshold is None else self.threshold)
 
     def pieces(self) -> Iterator[None]:
-        """Find everything out, a little at a time: what the first look asks for before what later ones do."""
-        _ = self.edge, self.spread, self.ranges
+        """Compute everything in small pieces, in the order in which the page asks for it."""
+        _ = self.threshold, self.spread, self.ranges
         yield
         if self.atlas.map.dimension > 1:
             _ = self.principal
             yield
         for part in self.parts.values() if self.has_log_prob else ():
             for piece in part.unknown():
-                part.judge(piece)
+                part.evaluate(piece)
                 yield
+
+    @property
+    def components(self) -> Tensor:
+        """The first principal components, shape (k, d): those that are offered as attributes."""
+        return self._components[:COMPONENTS]
 
     @cached_property
     def _components(self) -> Tensor:
@@ -140,7 +146,7 @@ class Known:
 
 
 def window_of(plane: Plane, codes: Latents, margin: float = MARGIN) -> Window:
-    """The window of a plane that shows nearly all of the codes, and a margin around them, as a share of their side."""
+    """The window of a plane around nearly all codes, with a margin as a share of its side."""
     places = plane.project(codes)
     corners = torch.stack([_quantiles(places, EXTENT), _quantiles(places, 1 - EXTENT)])
     return fit_window(corners, margin)

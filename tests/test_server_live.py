@@ -1,4 +1,6 @@
-"""A run that still trains is watched, and its atlas appears in place; a run of codes alone is explored too."""
+"""A run that still trains is watched, and its atlas appears in place; a run of codes alone is
+explored too.
+"""
 
 import io
 import math
@@ -16,8 +18,8 @@ from latent_atlas.data import ImageSet
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.runs import read_tensors, write_tensors
 from latent_atlas.training.loop import train
-from web_run import begun, checkpointed, finish
-from web_server import arrays, client_of, facts
+from server_client import arrays, client_of, facts
+from server_run import begun, checkpointed, finish
 
 NOTHING = {"picture": None, "map": None}
 
@@ -36,9 +38,9 @@ def test_an_atlas_appears_when_its_run_has_finished(tmp_path: Path) -> None:
         about = client.get("/api/atlas").json()
         assert (about["training"], about["dimension"], about["image"]) == (False, 3, None)
         assert arrays(client.post("/api/plane", json={"resolution": 4}))["log_prob"].shape == (4, 4)
-        body = {"stops": [[-1.0, 0, 0], [1.0, 0, 0]], "planners": ["linear", "pullback"]}
+        body = {"waypoints": [[-1.0, 0, 0], [1.0, 0, 0]], "planners": ["linear", "pullback"]}
         given = client.post("/api/travel", json=body)  # codes alone have no images
-        assert set(arrays(given)) == {"linear/points", "linear/log_prob", "linear/outside"}
+        assert set(arrays(given)) == {"linear/points", "linear/log_prob", "linear/off_manifold"}
         for address in ("thumbnails?indices=0", "encode"):
             answer = (
                 client.get(f"/api/{address}")
@@ -121,7 +123,11 @@ def test_codes_are_where_the_newest_checkpoint_has_them(tmp_path: Path) -> None:
             answer = client.get("/api/progress/map")
             given, said = arrays(answer), facts(answer)
             assert set(given) == {"xy", "labels", "origin", "axes"}  # no D_z learns yet
-            assert (said["step"], said["edge"], said["classes"]) == (step, None, ["even", "odd"])
+            assert (said["step"], said["threshold"], said["classes"]) == (
+                step,
+                None,
+                ["even", "odd"],
+            )
             assert given["labels"].tolist() == [0, 1] * 10
             with torch.no_grad():
                 codes = encoder(images)[0].numpy()
@@ -144,7 +150,7 @@ def test_a_map_that_learns_beside_the_encoder_is_the_checkpoint_s(tmp_path: Path
     with torch.no_grad():
         log_prob = network(z) - 0.5 * z.square().sum(dim=1) - 1.5 * math.log(2 * math.pi)
     np.testing.assert_allclose(given["log_prob"].ravel(), log_prob.numpy(), atol=1e-4)
-    assert said["edge"] < given["log_prob"].max()
+    assert said["threshold"] < given["log_prob"].max()
 
 
 def test_codes_do_not_turn_over_between_checkpoints(tmp_path: Path) -> None:
@@ -187,7 +193,7 @@ def test_a_map_is_seen_while_it_is_learned(tmp_path: Path) -> None:
                 so_far = LatentMap.load(run.file("growing.safetensors"))
                 exact = so_far.log_prob(lifted(given, said["window"])).numpy()
                 np.testing.assert_allclose(given["log_prob"].ravel(), exact, atol=1e-4)
-                assert (said["step"], said["edge"]) == (None, so_far.threshold(0.05))
+                assert (said["step"], said["threshold"]) == (None, so_far.threshold(0.05))
                 seen.append((given, client.get("/api/progress").json()["map"]))
 
         train(images, config, run, log=look)

@@ -1,4 +1,6 @@
-"""The command `serve`: it answers at the address that it prints, and says what is wrong in one sentence."""
+"""The command `serve`: it answers at the address that it prints, and says what is wrong in one
+sentence.
+"""
 
 import json
 import os
@@ -21,8 +23,8 @@ from command_line import latent_atlas
 from latent_atlas.cli.commands.serve import listen, url_of
 from latent_atlas.explorer.server.app import make_app
 from latent_atlas.explorer.server.state import Explorer
-from web_run import begun, finish
-from web_server import tiny_atlas
+from server_client import tiny_atlas
+from server_run import begun, finish
 
 WAIT = 60.0  # seconds, after which something is wrong
 
@@ -86,7 +88,8 @@ def test_a_client_who_hangs_up_is_not_computed_for(served: tuple[int, Explorer])
     port, explorer = served
     frames, stride, walks = 129, 40, 5
     body = json.dumps({"start": [0.0, 0.0, 0.0], "frames": frames, "stride": stride}).encode()
-    head = f"POST /api/explore HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
+    head = f"POST /api/random-walk HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"
+    head += "content-type: application/json\r\n"
     looks: list[None] = []
     counted = tiny_atlas().map.network.register_forward_pre_hook(lambda *_: looks.append(None))
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(walks)]

@@ -1,4 +1,6 @@
-"""The synthetic atlas: a known population, drawings that say their codes, and a map that knows where they are."""
+"""The synthetic atlas: a known population, drawings that say their codes, and a map that knows
+where they are.
+"""
 
 import torch
 
@@ -14,7 +16,9 @@ def test_drawings_say_their_codes(generator: torch.Generator) -> None:
 
 
 def test_shapes_have_the_area_of_superellipses() -> None:
-    """4 r² Γ(1 + 1/p)² / Γ(1 + 2/p), where p = 2 is a circle, and p = 1, a square on its corner, is like a star."""
+    """4 r² Γ(1 + 1/p)² / Γ(1 + 2/p), where p = 2 is a circle, and p = 1, a square on its corner, is
+    like a star.
+    """
     codes = torch.zeros(3, 6)
     codes[:, 0], codes[:, 2] = 2.2, 1.5 * torch.atanh(torch.tensor([-1.0, 0.0, 1.0]) / 1.5)
     red = draw(codes)[:, 0]
@@ -24,7 +28,7 @@ def test_shapes_have_the_area_of_superellipses() -> None:
     assert ((areas - exact).abs() < 0.05 * exact).all()
 
 
-def test_the_map_knows_that_grey_is_outside(generator: torch.Generator) -> None:
+def test_the_map_knows_that_grey_is_off_manifold(generator: torch.Generator) -> None:
     atlas = demo_atlas(steps=150)
     red, cyan = torch.tensor([2.2, 0, 0, 0, 0, 0]), torch.tensor([-2.2, 0, 0, 0, 0, 0])
     line = atlas.travel(red, cyan, "linear", frames=9)

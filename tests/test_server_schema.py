@@ -1,4 +1,6 @@
-"""Whatever the server's own description allows, and what it does not, is answered as described and never by a fault."""
+"""Whatever the server's own description allows, and what it does not, is answered as described and
+never by a fault.
+"""
 
 import os
 from contextlib import suppress
@@ -17,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from latent_atlas.explorer.server import Limits, make_app
-from web_server import tiny_atlas
+from server_client import tiny_atlas
 
 CHECKS = [
     not_a_server_error,

@@ -10,7 +10,7 @@ from latent_atlas.config import Config, ModelConfig
 from latent_atlas.device import Engine
 from latent_atlas.runs import Run, write_tensors
 from latent_atlas.training.step import TrainStep
-from web_server import tiny_atlas
+from server_client import tiny_atlas
 
 __all__ = ["begun", "checkpointed", "finish", "mapping"]
 
@@ -38,7 +38,7 @@ def begun(folder: Path, **training: Any) -> Run:
 
 
 def checkpointed(run: Run, step: int, lift: float = 0.0) -> TrainStep:
-    """Write the checkpoint of a step: E and D_z somewhere, the averaged decoder's last bias lifted."""
+    """Write a checkpoint: E and D_z perturbed, the averaged decoder's last bias lifted."""
     learner = TrainStep(run.config(), Engine("cpu", "32", compile=False))
     generator = torch.Generator().manual_seed(step)
     with torch.no_grad():

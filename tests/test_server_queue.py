@@ -1,4 +1,6 @@
-"""The queue of work: it refuses what is too much, drops what nobody waits for, and loses nothing else."""
+"""The queue of work: it refuses what is too much, drops what nobody waits for, and loses nothing
+else.
+"""
 
 import asyncio
 import threading
@@ -14,7 +16,7 @@ from starlette.types import Message
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.server import Limits
 from latent_atlas.explorer.server.worker import Busy, Gone, WorkQueue
-from web_server import arrays, client_of, tiny_atlas
+from server_client import arrays, client_of, tiny_atlas
 
 WAIT = 20.0  # seconds, after which something is wrong
 
@@ -184,7 +186,7 @@ def test_a_full_server_says_when_to_come_back_and_then_serves() -> None:
 
 def test_a_request_that_takes_too_long_is_refused_and_the_next_is_served() -> None:
     with client_of(tiny_atlas(), limits=replace(Limits(), seconds=1e-6)) as client:
-        answer = client.post("/api/explore", json={"start": [0.0, 0.0, 0.0], "frames": 9})
+        answer = client.post("/api/random-walk", json={"start": [0.0, 0.0, 0.0], "frames": 9})
         assert answer.status_code == 400
         assert "longer than" in answer.json()["detail"]
         assert client.get("/api/progress").status_code == 200
@@ -197,7 +199,7 @@ def test_fifty_clients_at_once_lose_no_request_and_get_their_own_answers() -> No
             place = [1.0 + number / 50, 0.0, 0.0]
             given = arrays(
                 client.post(
-                    "/api/travel", json={"stops": [place, [0.0] * 3], "planners": ["linear"]}
+                    "/api/travel", json={"waypoints": [place, [0.0] * 3], "planners": ["linear"]}
                 )
             )
             known = client.get("/api/codes", params={"offset": number, "count": 1})

@@ -1,0 +1,130 @@
+"""The facts of an atlas: the first request of the page, answered by the server or by a file."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from latent_atlas import __version__
+from latent_atlas.explorer.cache import Known
+
+__all__ = ["WIDTHS", "AtlasFacts", "Attribute", "Option", "Planner", "facts_of"]
+
+WIDTHS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # tangents of the levels offered
+
+Kind = Literal["component", "class", "classes"]
+
+
+class Image(BaseModel):
+    """The shape of an image."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class Attribute(BaseModel):
+    """An attribute of codes.
+
+    Its range is that of real codes, and null where a probe has to be trained first.
+    """
+
+    name: str
+    kind: Kind = Field(
+        description="A direction; the log-odds of one class; or those of all classes, which can be "
+        "kept but not changed."
+    )
+    low: float | None = None
+    high: float | None = None
+
+
+class Option(BaseModel):
+    """A setting of a planner."""
+
+    name: str
+    default: Any
+
+
+class Planner(BaseModel):
+    """A planner and its settings."""
+
+    name: str
+    options: list[Option]
+
+
+class Counts(BaseModel):
+    """Number of real codes by part."""
+
+    train: int
+    held_out: int
+
+
+class AtlasFacts(BaseModel):
+    """An atlas, and what can be asked of it; a run in training has only a name and limits."""
+
+    name: str
+    version: str = __version__
+    training: bool = False
+    demo: bool = False
+    limits: dict[str, float]
+    dimension: int | None = None
+    image: Image | None = None
+    classes: list[str] = []
+    attributes: list[Attribute] = []
+    levels: list[float] = Field(
+        default=[], description="Angles of noise levels in radians; 0 is sharp."
+    )
+    planners: list[Planner] = []
+    samplers: list[str] = []
+    counts: Counts | None = None
+    has_log_prob: bool = False
+    threshold: float | None = Field(
+        default=None, description="Log-density in nats below which a code is off-manifold."
+    )
+    spread: float | None = Field(
+        default=None, description="Root mean square deviation of the codes."
+    )
+    lacks: list[str] = Field(
+        default=[], description="What this explorer cannot do: embedding, mp4."
+    )
+    warnings: list[str] = Field(default=[], description="Sentences about the map.")
+
+
+def facts_of(known: Known, name: str, limits: Mapping[str, int | float]) -> AtlasFacts:
+    """The facts that do not depend on where the page computes.
+
+    The caller adds planners, samplers and what is lacking.
+    """
+    atlas = known.atlas
+    channels, height, width = atlas.image_shape if atlas.model is not None else (0, 0, 0)
+    names = atlas.properties.names
+    return AtlasFacts(
+        name=name,
+        limits=dict(limits),
+        dimension=atlas.map.dimension,
+        image=Image(channels=channels, height=height, width=width) if channels else None,
+        classes=[name for name in names if _kind(name) == "class"],
+        attributes=[_attribute(known, name) for name in names if _is_shown(known, name)],
+        levels=[math.atan(width) for width in (WIDTHS if atlas.map.noise_levels else WIDTHS[:1])],
+        counts=Counts(**{part: len(codes) for part, codes in atlas.codes.items()}),
+        has_log_prob=known.has_log_prob,
+        threshold=known.threshold,
+        spread=known.spread,
+        warnings=[*atlas.map.warnings, atlas.map.calibration.verdict()],
+    )
+
+
+def _kind(name: str) -> Kind:
+    if name.startswith("component:"):
+        return "component"
+    return "classes" if name == "class" else "class"
+
+
+def _is_shown(known: Known, name: str) -> bool:
+    return _kind(name) != "component" or name in known.ranges
+
+
+def _attribute(known: Known, name: str) -> Attribute:
+    low, high = known.ranges.get(name, (None, None))
+    return Attribute(name=name, kind=_kind(name), low=low, high=high)
