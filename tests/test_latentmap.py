@@ -16,7 +16,8 @@ from latent_atlas.errors import UserError
 from latent_atlas.toys import GaussianMixture, Shell, two_clusters
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
-SMALL = MapConfig(width=64, depth=2, steps=500, batch_size=256, learning_rate=2e-3, weight_decay=1e-3, ema=0.99)
+SMALL = MapConfig(width=32, depth=2, steps=400, batch_size=256, learning_rate=4e-3, weight_decay=1e-3, ema=0.98)
+FAR = GaussianMixture(WORLD.weights, 5 + 3 * WORLD.means, 3 * WORLD.scales[:, None].expand(2, 2))
 TINY = MapConfig(width=16, depth=1, steps=60)
 
 
@@ -168,10 +169,12 @@ def test_a_blur_of_no_width_is_the_map_itself(learned: LatentMap, places: torch.
 
 
 def test_a_blur_is_as_wide_as_the_boundary_s_coordinates(generator: torch.Generator) -> None:
-    far = fit(5 + 3 * WORLD.sample(3_000, generator=generator), boundary="gaussian-diagonal")
-    wide = GaussianMixture(WORLD.weights, 5 + 3 * WORLD.means, 3 * WORLD.scales[:, None].expand(2, 2))
-    spread = wide.sample(20_000, generator=generator).std(dim=0)
-    exact = GaussianMixture(wide.weights, wide.means, (wide.scales.square() + (0.5 * spread).square()).sqrt())
+    far = fit(FAR.sample(3_000, generator=generator), boundary="gaussian-diagonal")
+    z = FAR.sample(1_000, generator=generator)
+    assert far.calibration.kl < 3
+    assert (far.log_prob(z) - FAR.log_prob(z)).abs().mean() < 0.4  # without log|det dz/dw| it would be 1.2
+    spread = FAR.sample(20_000, generator=generator).std(dim=0)
+    exact = GaussianMixture(FAR.weights, FAR.means, (FAR.scales.square() + (0.5 * spread).square()).sqrt())
     z = exact.sample(2_000, generator=generator)
     assert (far.blurred(0.5).log_prob(z) - exact.log_prob(z)).abs().mean() < 0.2
 
@@ -199,11 +202,10 @@ def test_realness_comes_from_the_calibrated_logit(learned: LatentMap, places: to
     assert (c.scale, c.shift) != (1, 0)
 
 
-@pytest.mark.parametrize("name", ["gaussian-diagonal", "gaussian"])
-def test_codes_far_from_the_prior_are_mapped_against_a_reference(name: str, generator: torch.Generator) -> None:
+def test_codes_far_from_the_prior_are_mapped_against_a_reference(generator: torch.Generator) -> None:
     stretch = torch.tensor([[5.0, 0.0], [0.05, 0.05]])
     codes = WORLD.sample(6_000, generator=generator) @ stretch.T + torch.tensor([40.0, -7.0])
-    learned = fit(codes, boundary=name)
+    learned = fit(codes, boundary="gaussian")
     assert learned.calibration.kl < 3
     z = codes[:1000]
     exact = WORLD.log_prob((z - torch.tensor([40.0, -7.0])) @ torch.linalg.inv(stretch).T) - math.log(5 * 0.05)
@@ -238,7 +240,7 @@ def test_levels_need_a_boundary_that_noise_leaves_alone() -> None:
 def test_members_disagree_where_there_are_no_codes(tmp_path: Path) -> None:
     codes = WORLD.sample(1_000, generator=torch.Generator().manual_seed(1))
     learned = LatentMap.fit(
-        codes, config=replace(SMALL, members=3, steps=150), generator=torch.Generator().manual_seed(3)
+        codes, config=replace(SMALL, members=3, steps=100), generator=torch.Generator().manual_seed(3)
     )
     spread = learned.uncertainty(torch.cat([WORLD.means, torch.tensor([[9.0, 9.0], [-9.0, 9.0]])]))
     assert spread[2:].min() > 2 * spread[:2].max()

@@ -1,5 +1,7 @@
 """Gradient routing: each update moves its own network along the gradient of its own loss, and nothing else."""
 
+import copy
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.engine import Engine
 from latent_atlas.learner import Batch, Learner, frozen, learning_rate_factor
 from latent_atlas.model import reparameterise
+from latent_atlas.presets import PRESETS
 
 TINY = Config(
     model=ModelConfig(image_size=8, channels=1, latent_dim=3, width=4, discriminator_width=4),
@@ -226,3 +229,39 @@ def test_learning_rate_is_held_and_then_falls_to_zero() -> None:
     assert learning_rate_factor(1, config) == learning_rate_factor(60, config) == 1
     assert learning_rate_factor(80, config) == pytest.approx(0.5)
     assert learning_rate_factor(100, config) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_step_of_a_preset_moves_all_that_learns_from_images(preset: str) -> None:
+    """One image, past the warm-up, on a step without penalties, whose second derivatives cost the most."""
+    config = PRESETS[preset]
+    made = Learner(config, Engine("cpu", "32", compile=False))
+    shape, generator = (config.model.channels, *[config.model.image_size] * 2), torch.Generator().manual_seed(0)
+    before = {name: weights(getattr(made.model, name)) for name in NETWORKS}
+    step = config.train.adversarial_start + 1
+    assert step % config.train.penalty_every
+    losses = made.step(Batch(torch.rand(1, *shape, generator=generator), step, generator))
+    assert {"reconstruction", "kl", "image_generator", "image_discriminator"} <= losses.keys()
+    assert all(loss.isfinite() for loss in losses.values())
+    for name in NETWORKS:
+        assert moved(before[name], getattr(made.model, name)) == (name != "latent_discriminator"), name
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU; install g++")
+def test_a_compiled_network_gives_the_same_values_and_gradients_and_keeps_its_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes that each import torch
+    plain = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
+    compiled = Engine("cpu", "32", compile=True).prepare(copy.deepcopy(plain))
+    assert compiled._compiled_call_impl is not None
+    assert [*compiled.state_dict()] == [*plain.state_dict()]
+    z = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    found = []
+    for network in (plain, compiled):
+        loss = network(z).square().sum()
+        for _ in range(2):  # as when weights are balanced: a graph is walked twice
+            gradients = torch.autograd.grad(loss, [*network.parameters()], retain_graph=True)
+        found.append([loss, *gradients])
+    torch.testing.assert_close(found[1], found[0])

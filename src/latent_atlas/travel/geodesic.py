@@ -61,7 +61,7 @@ class Geodesic:
         share: Of the population that lies under the floor τ, in (0, 1), where no floor is given.
         widths: Blurs from coarse to fine, in the units of the codes: a path planned on the density of z + width · eps
             is where the next one starts. At the last width a path that was never blurred runs beside, and the shorter
-            one is kept. None is (1, 0.5, 0) for a density that has coarser versions, or (0,).
+            one is kept. None is (0.6, 0.3, 0) for a density that has coarser versions, or (0,).
         nodes: The fewest points a path is planned with; more frames than that are planned themselves.
         iterations: The most steps at each width.
         tolerance: Residual at which a path has converged, as in `minimise`; ten times that at the coarser widths.
