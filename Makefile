@@ -50,7 +50,7 @@ contract: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP) $(PAGE)
-	$(BIN)/pytest -n 2 -m 'not browser'
+	$(BIN)/pytest -n 2 --dist loadfile -m 'not browser'
 
 # The explorer in Chromium, where there is one: by itself, since it draws in software.
 browser: $(STAMP) $(PAGE)

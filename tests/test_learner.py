@@ -1,14 +1,18 @@
 """Gradient routing: each update moves its own network along the gradient of its own loss, and nothing else."""
 
+import copy
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
-from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
+from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.presets import PRESETS
+from latent_atlas.config.run import Config, ModelConfig, TrainConfig
 from latent_atlas.device import Engine
+from latent_atlas.nn.vaegan import reparameterise
 from latent_atlas.training import losses
 from latent_atlas.training.step import Batch, TrainStep, frozen, learning_rate_factor
 
@@ -55,10 +59,10 @@ UPDATES = {
 }
 
 
-@pytest.mark.parametrize("mode", ["online", "adversarial"])
+@pytest.mark.parametrize("arm", ["online", "adversarial"])
 @pytest.mark.parametrize("update", UPDATES)
-def test_each_update_moves_its_own_networks_and_no_other(update: str, mode: str) -> None:
-    made = learner(mode=mode, feature_matching=0.1, balance=True, isometry=0.1)
+def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) -> None:
+    made = learner(arm=arm, feature_matching=0.1, balance=True, isometry=0.1)
     before = {name: weights(getattr(made.model, name)) for name in NETWORKS}
     made.update(update, *getattr(made, f"{update}_loss")(batch()))
     for name in NETWORKS:
@@ -67,7 +71,7 @@ def test_each_update_moves_its_own_networks_and_no_other(update: str, mode: str)
 
 @pytest.mark.parametrize("update", UPDATES)
 def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: str) -> None:
-    made = learner(mode="adversarial", feature_matching=0.1, isometry=0.1)
+    made = learner(arm="adversarial", feature_matching=0.1, isometry=0.1)
     loss, _ = getattr(made, f"{update}_loss")(batch())
     loss.backward()
     for name in NETWORKS:
@@ -112,7 +116,7 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(invented: i
     fake = torch.cat([m.decoder(torch.randn(invented, 3, generator=generator)), decoded[invented:]])
     expected_loss = (
         (decoded - given.images).square().mean()
-        + 0.01 * kl_standard_normal(means, log_variances).mean()
+        + 0.01 * losses.kl_standard_normal(means, log_variances).mean()
         + 0.3
         * torch.nn.functional.softplus(
             m.image_discriminator(given.images) - m.image_discriminator(fake)
@@ -140,7 +144,7 @@ def test_descent_of_the_decoder_raises_what_the_image_discriminator_says_of_its_
 
 
 def test_the_adversarial_arm_s_encoder_makes_its_codes_look_fake() -> None:
-    made = learner(mode="adversarial", fool_weight=1.0)
+    made = learner(arm="adversarial", fool_weight=1.0)
     _, terms = made.autoencoder_loss(batch())
     before = terms["latent_fooling"]
     gradients = torch.autograd.grad(before, list(made.model.encoder.parameters()))
@@ -253,3 +257,48 @@ def test_learning_rate_is_held_and_then_falls_to_zero() -> None:
     assert learning_rate_factor(1, config) == learning_rate_factor(60, config) == 1
     assert learning_rate_factor(80, config) == pytest.approx(0.5)
     assert learning_rate_factor(100, config) == pytest.approx(0)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_step_of_a_preset_moves_all_that_learns_from_images(preset: str) -> None:
+    """One image, past the warm-up, on a step without penalties, whose second derivatives cost the most."""
+    config = PRESETS[preset]
+    made = TrainStep(config, Engine("cpu", "32", compile=False))
+    shape, generator = (
+        (config.model.channels, *[config.model.image_size] * 2),
+        torch.Generator().manual_seed(0),
+    )
+    before = {name: weights(getattr(made.model, name)) for name in NETWORKS}
+    step = config.train.adversarial_start + 1
+    assert step % config.train.penalty_every
+    losses = made.step(Batch(torch.rand(1, *shape, generator=generator), step, generator))
+    assert {"reconstruction", "kl", "image_generator", "image_discriminator"} <= losses.keys()
+    assert all(loss.isfinite() for loss in losses.values())
+    for name in NETWORKS:
+        assert moved(before[name], getattr(made.model, name)) == (name != "latent_discriminator"), (
+            name
+        )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU; install g++"
+)
+def test_a_compiled_network_gives_the_same_values_and_gradients_and_keeps_its_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "torch._inductor.config.compile_threads", 1
+    )  # no processes that each import torch
+    plain = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1))
+    compiled = Engine("cpu", "32", compile=True).prepare(copy.deepcopy(plain))
+    assert compiled._compiled_call_impl is not None
+    assert [*compiled.state_dict()] == [*plain.state_dict()]
+    z = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    found = []
+    for network in (plain, compiled):
+        loss = network(z).square().sum()
+        for _ in range(2):  # as when weights are balanced: a graph is walked twice
+            gradients = torch.autograd.grad(loss, [*network.parameters()], retain_graph=True)
+        found.append([loss, *gradients])
+    torch.testing.assert_close(found[1], found[0])

@@ -1,6 +1,7 @@
 """The command `travel` and the verbs of an atlas: every kind of journey, every kind of file, every refusal."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,16 @@ from torch import Tensor
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.travel import Geodesic, Graph, plan
 from latent_atlas.travel.planners.base import Resources
+
+
+@pytest.fixture(autouse=True)
+def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes of classes that learn for a few steps: what they are worth is tested where they are made."""
+    monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=100))
 
 
 @pytest.fixture(scope="module")
