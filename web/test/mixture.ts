@@ -11,16 +11,16 @@ export class Mixture implements Density, Membership {
   constructor(
     private readonly means: readonly Code[],
     private readonly scale: number,
-    private readonly floors: Readonly<Record<number, number>> = {},
+    private readonly thresholds: Readonly<Record<number, number>> = {},
     private readonly width = 0,
   ) {}
 
   noised(width: number): Mixture {
-    return new Mixture(this.means, Math.hypot(this.scale, width), this.floors, width);
+    return new Mixture(this.means, Math.hypot(this.scale, width), this.thresholds, width);
   }
 
   threshold(): number {
-    return this.floors[this.width]!;
+    return this.thresholds[this.width]!;
   }
 
   async logProb(codes: readonly Code[]): Promise<Float64Array> {

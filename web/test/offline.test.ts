@@ -278,10 +278,10 @@ it("a photo is ranked by the length of its standardised scores, and what is bett
   const row = scored(photo, { tensors, about: {} });
   expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2, which counts as -1
   expect(row["excess_error"]).toBeCloseTo(1); // beside its nearest neighbour
-  expect(row["distance"]).toBeCloseTo(Math.SQRT2);
-  expect(row).toMatchObject({ typicality: 1, anomaly_score: 0.5, is_outlier: false });
+  expect(row["anomaly_score"]).toBeCloseTo(Math.SQRT2);
+  expect(row).toMatchObject({ typicality: 1, p_value: 0.5, is_outlier: false });
   expect(row).not.toHaveProperty("excess_width");
   expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({
-    anomaly_score: 0.75,
+    p_value: 0.25,
   });
 });

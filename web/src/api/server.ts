@@ -13,7 +13,6 @@ import type {
   Settings,
   Verb,
 } from "./backend";
-import { fromWire, renamed, ROUTES, toWire } from "./names";
 import { readArrays } from "./wire";
 import type { Arrays } from "./wire";
 
@@ -25,7 +24,7 @@ export class ServerBackend implements Backend {
   constructor(private readonly root = "api") {}
 
   async about(signal?: AbortSignal): Promise<About> {
-    return fromWire(await (await this.get("atlas", signal)).json()) as About;
+    return (await this.get("atlas", signal)).json() as Promise<About>;
   }
 
   plane(request: PlaneRequest, signal?: AbortSignal): Promise<Arrays> {
@@ -51,7 +50,7 @@ export class ServerBackend implements Backend {
     signal?: AbortSignal,
   ): Promise<Arrays> {
     const query = new URLSearchParams({ part, offset: `${offset}`, count: `${count}`, fields });
-    return received(await (await this.get(`codes?${query}`, signal)).arrayBuffer());
+    return readArrays(await (await this.get(`codes?${query}`, signal)).arrayBuffer());
   }
 
   async thumbnails(
@@ -71,7 +70,7 @@ export class ServerBackend implements Backend {
       { method: "POST", body: photo, headers: { "Content-Type": type } },
       signal,
     );
-    return received(await answer.arrayBuffer());
+    return readArrays(await answer.arrayBuffer());
   }
 
   decode(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays> {
@@ -79,7 +78,7 @@ export class ServerBackend implements Backend {
   }
 
   compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays> {
-    return this.arrays(ROUTES[verb], toWire(settings), signal);
+    return this.arrays(verb.replace("_", "-"), settings, signal);
   }
 
   neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays> {
@@ -108,11 +107,11 @@ export class ServerBackend implements Backend {
   }
 
   async growth(signal?: AbortSignal): Promise<Arrays> {
-    return received(await (await this.get("progress/map", signal)).arrayBuffer());
+    return readArrays(await (await this.get("progress/map", signal)).arrayBuffer());
   }
 
   async embedding(signal?: AbortSignal): Promise<Arrays> {
-    return received(await (await this.get("embedding", signal)).arrayBuffer());
+    return readArrays(await (await this.get("embedding", signal)).arrayBuffer());
   }
 
   private get(path: string, signal?: AbortSignal): Promise<Response> {
@@ -125,7 +124,7 @@ export class ServerBackend implements Backend {
   }
 
   private async arrays(path: string, body: object, signal?: AbortSignal): Promise<Arrays> {
-    return received(await (await this.post(path, body, signal)).arrayBuffer());
+    return readArrays(await (await this.post(path, body, signal)).arrayBuffer());
   }
 
   private async ask(path: string, init: RequestInit, signal?: AbortSignal): Promise<Response> {
@@ -137,8 +136,6 @@ export class ServerBackend implements Backend {
     }
   }
 }
-
-const received = (buffer: ArrayBuffer): Arrays => renamed(readArrays(buffer));
 
 async function reach(url: string, init: RequestInit): Promise<Response> {
   try {

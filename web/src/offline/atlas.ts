@@ -5,7 +5,6 @@
 
 import { Gone, Refusal } from "../api/backend";
 import type { Code, Part } from "../api/backend";
-import { fromWire } from "../api/names";
 import { floats, readArrays } from "../api/wire";
 import type { Arrays } from "../api/wire";
 import type { Facts } from "./facts";
@@ -23,7 +22,7 @@ export class OfflineAtlas {
 
   static async open(address: string): Promise<OfflineAtlas> {
     const folder = new URL(".", address);
-    const facts = fromWire(await (await got(address)).json()) as Facts;
+    const facts = (await (await got(address)).json()) as Facts;
     return new OfflineAtlas(folder, facts, new Networks(folder, facts.folder.networks));
   }
 

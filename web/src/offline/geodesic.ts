@@ -14,7 +14,7 @@ export interface Geodesic {
   readonly strength: number;
   readonly share: number;
   /** τ of the density itself in nats; without it, the quantile of held-out codes at the share. */
-  readonly floor?: number;
+  readonly threshold?: number;
   readonly widths: readonly number[] | null;
   readonly nodes: number;
   readonly iterations: number;
@@ -69,7 +69,7 @@ export async function geodesic(
     const seen = width ? density.noised(width) : density;
     const energy = action(
       seen,
-      width ? seen.threshold(how.share) : (how.floor ?? seen.threshold(how.share)),
+      width ? seen.threshold(how.share) : (how.threshold ?? seen.threshold(how.share)),
       how.strength,
     );
     // noise can close a passage that the density itself leaves open, so a path that was never

@@ -22,7 +22,7 @@ interface Sample {
   readonly temperature?: number;
   readonly near?: Code;
   readonly width?: number;
-  readonly condition?: Readonly<Record<string, unknown>>;
+  readonly where?: Readonly<Record<string, unknown>>;
   readonly seed?: number;
 }
 
@@ -70,7 +70,7 @@ export async function sample(
     chances.push(...moved.chance);
   }
   const points = state.codes.map(rounded);
-  const warnings = asked.condition
+  const warnings = asked.where
     ? ["the chains start at real images of this class; only the density keeps them in it"]
     : [];
   return answer(
@@ -92,7 +92,7 @@ export async function sample(
 /** Real codes that chains start from. */
 async function starts(
   atlas: OfflineAtlas,
-  { n, near, condition = {} }: Sample,
+  { n, near, where = {} }: Sample,
   random: Random,
 ): Promise<Code[]> {
   const [{ tensors }, means] = [await atlas.codes("train"), await atlas.means("train")];
@@ -102,7 +102,7 @@ async function starts(
       ? nearest(means, atlas.checked([near])[0]!, n).indices
       : Array.from({ length: means.length / d }, (_, k) => k)),
   ];
-  for (const [name, value] of Object.entries(condition)) {
+  for (const [name, value] of Object.entries(where)) {
     const label = name === "class" ? atlas.facts.classes.indexOf(String(value)) : -1;
     if (label < 0)
       throw new Refusal(

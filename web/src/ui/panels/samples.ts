@@ -35,7 +35,7 @@ export function samplePanel(app: App): HTMLElement {
       temperature: temperature.input.valueAsNumber,
       seed: Math.floor(Math.random() * 1e6),
       ...(start ? { near: start } : {}),
-      ...(label.input.value ? { condition: { class: label.input.value } } : {}),
+      ...(label.input.value ? { where: { class: label.input.value } } : {}),
     };
     const title = ["samples", label.input.value && `of ${label.input.value}`, start ? "nearby" : ""]
       .filter(Boolean)
