@@ -4,10 +4,9 @@ import math
 
 import pytest
 import torch
-from latent_atlas.density.toys.base import World
 from torch import Tensor
 
-from latent_atlas.density.base import Density, ExactRatio
+from latent_atlas.density.base import Density, ExactRatio, SamplableDensity
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density.toys.clusters import two_clusters, two_moons
 from latent_atlas.density.toys.correlated import correlated_gaussian
@@ -18,7 +17,7 @@ from latent_atlas.sampling.ais import log_normalising_constant
 class Unnormalised(Density):
     """exp(-E) = c q for a known density q."""
 
-    def __init__(self, world: World, nats: float) -> None:
+    def __init__(self, world: SamplableDensity, nats: float) -> None:
         self.world, self.nats, self.dimension = world, nats, world.dimension
 
     def log_prob(self, latents: Tensor) -> Tensor:
@@ -107,5 +106,5 @@ def test_a_density_that_is_nowhere_has_no_normaliser(generator: torch.Generator)
         def log_prob(self, latents: Tensor) -> Tensor:
             return 0 * latents.sum(dim=1) - math.inf
 
-    with pytest.raises(UserError, match="met the density"):
+    with pytest.raises(UserError, match="none reached the density"):
         log_normalising_constant(Nowhere(), n=10, steps=2, generator=generator)

@@ -127,7 +127,7 @@ def test_it_climbs_whoever_calls_it() -> None:
     [
         ({"latents": torch.zeros(1, 3)}, "2 coordinates; these have 3"),
         ({"latents": torch.full((1, 2), math.nan)}, "not finite"),
-        ({"widths": (0.5, 1.0)}, "from wide to narrow"),
+        ({"widths": (0.5, 1.0)}, "from coarse to fine"),
         ({"widths": (0.5, 0.0)}, "choose positive ones"),
     ],
 )

@@ -84,5 +84,5 @@ def test_both_numbers_are_those_of_arviz(kind: str, steps: int, generator: torch
 
 
 def test_too_short_chains_are_refused() -> None:
-    with pytest.raises(UserError, match="7 steps of a chain show nothing"):
+    with pytest.raises(UserError, match="7 states of each chain are too few"):
         split_r_hat(torch.zeros(7, 2, 1))

@@ -105,7 +105,7 @@ def test_a_map_that_cannot_be_drawn_is_kept(
         == 0
     )
     said = capsys.readouterr()
-    assert "there is no picture of the map: the three codes lie on one line" in said.err
+    assert "the map is not drawn: the three codes lie on one line" in said.err
     assert "E_r[exp l] = " in said.out
     assert "KL(q || prior) about " in said.out
     assert LatentMap.load(tmp_path / "run" / "map.safetensors").dimension == 1
@@ -181,11 +181,11 @@ def test_a_run_of_codes_has_no_images(
         (None, ("--ensemble-size", "0"), "map.ensemble_size is 0"),
         (None, ("--seed", "-1"), "train.seed is -1"),
         (None, ("--device", "abacus"), "device 'abacus' cannot be used"),
-        (None, ("--set", "map.pace=3"), "no setting 'map.pace'"),
+        (None, ("--set", "map.pace=3"), "section 'map' has no setting 'pace'"),
         (
             None,
             ("--set", "train.steps=3"),
-            "fit learns a map and nothing else, so --set takes such as map.width=64",
+            "fit trains only a map",
         ),
     ],
 )

@@ -189,7 +189,7 @@ def test_the_way_round_that_it_starts_with_is_the_one_it_keeps() -> None:
 
 
 def test_a_density_without_coarser_versions_says_so() -> None:
-    with pytest.raises(UserError, match="no coarser versions"):
+    with pytest.raises(UserError, match="no noise levels"):
         plan(StandardNormal(2), torch.zeros(2), torch.ones(2), Geodesic(widths=(0.5, 0.0)))
 
 

@@ -26,7 +26,7 @@ from latent_atlas.density.toys.clusters import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.static_export import arrays as portable_codes
-from latent_atlas.explorer.static_export.anomaly import scorer_of
+from latent_atlas.explorer.static_export.arrays import scorer_of
 from latent_atlas.explorer.static_export.export import PAGE as BUILT
 from latent_atlas.explorer.static_export.export import write_folder
 from latent_atlas.explorer.static_export.facts import facts
@@ -158,7 +158,7 @@ def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
         atlas.model, atlas.map, atlas.codes, atlas.config
     )  # of the errors of held-out images
     assert "does not know how well" in str(scorer_of(forgetful))
-    monkeypatch.setattr("latent_atlas.explorer.static_export.anomaly.MOST_NUMBERS", 100)
+    monkeypatch.setattr("latent_atlas.explorer.static_export.arrays.MOST_NUMBERS", 100)
     assert "too many for a page" in str(scorer_of(atlas))
 
 

@@ -106,10 +106,10 @@ def test_calibration_finds_a_good_map_honest(learned: LatentMap) -> None:
     exact_kl = ExactRatio(WORLD, StandardNormal(2)).logit(
         WORLD.sample(50_000, generator=torch.Generator().manual_seed(8))
     )
-    assert learned.calibration.normaliser == pytest.approx(1, abs=0.15)
+    assert learned.calibration.normalising_constant == pytest.approx(1, abs=0.15)
     assert learned.calibration.log_normalising_constant == pytest.approx(0, abs=0.15)
     assert learned.calibration.kl == pytest.approx(exact_kl.mean().item(), abs=0.15)
-    assert "honest" in learned.calibration.verdict()
+    assert "calibrated" in learned.calibration.verdict()
 
 
 def test_fit_is_the_same_under_the_same_generator() -> None:
@@ -124,7 +124,7 @@ def test_a_map_that_is_watched_is_the_same_and_was_seen_before(
 ) -> None:
     """Seen at the check whose weights are kept, the last member's, the map lacks nothing but its constant."""
     codes = WORLD.sample(600, generator=torch.Generator().manual_seed(1))
-    config = replace(TINY, check_every=20, members=members)
+    config = replace(TINY, check_every=20, ensemble_size=members)
     steps, losses, seen = [], [], []
 
     def log(entry: dict[str, float]) -> None:
@@ -210,7 +210,7 @@ def test_a_blur_is_as_wide_as_the_boundary_s_coordinates(generator: torch.Genera
 
 def test_there_is_no_level_beyond_pure_noise(learned: LatentMap) -> None:
     for angle in (-0.1, math.pi / 2):
-        with pytest.raises(UserError, match=r"choose 0 \(sharp\) to below π/2"):
+        with pytest.raises(UserError, match=r"choose 0 to below π/2"):
             learned.at(angle)
 
 
@@ -267,7 +267,7 @@ def test_a_boundary_that_shuns_the_population_has_realness_only(tmp_path: Path) 
     with pytest.warns(UserWarning, match="alone it gives no log q"):
         learned = fit(
             WORLD.sample(3_000, generator=torch.Generator().manual_seed(1)),
-            boundary="density",
+            boundary="low-density",
             steps=200,
         )
     z = torch.tensor([[1.2, 0.0], [0.0, 2.5]])
@@ -327,7 +327,7 @@ def test_what_was_repaired_is_warned_of_and_kept(generator: torch.Generator) -> 
         pytest.warns(UserWarning, match="only 100"),
     ):
         learned = LatentMap.fit(torch.cat([codes, codes[:10]]), config=TINY, generator=generator)
-    assert len(learned.notes) == 2
+    assert len(learned.warnings) == 2
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -2.0])
@@ -378,7 +378,7 @@ def test_a_map_of_another_version_is_refused(learned: LatentMap, tmp_path: Path)
     path = tmp_path / "map.safetensors"
     learned.save(path)
     tensors, metadata = read_tensors(path)
-    write_tensors(path, tensors, {"map": metadata["map"].replace('"format": 3', '"format": 1')})
+    write_tensors(path, tensors, {"map": metadata["map"].replace('"format": 4', '"format": 1')})
     with pytest.raises(UserError, match="written by another version"):
         LatentMap.load(path)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import Config, ModelConfig, TrainConfig
 from latent_atlas.device import Engine
-from latent_atlas.nn.vaegan import reparameterise
 from latent_atlas.training import losses
 from latent_atlas.training.step import Batch, TrainStep, frozen, learning_rate_factor
 
@@ -59,10 +59,10 @@ UPDATES = {
 }
 
 
-@pytest.mark.parametrize("arm", ["online", "adversarial"])
+@pytest.mark.parametrize("mode", ["online", "adversarial"])
 @pytest.mark.parametrize("update", UPDATES)
-def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) -> None:
-    made = learner(arm=arm, feature_matching=0.1, balance=True, isometry=0.1)
+def test_each_update_moves_its_own_networks_and_no_other(update: str, mode: str) -> None:
+    made = learner(mode=mode, feature_matching=0.1, balance=True, isometry=0.1)
     before = {name: weights(getattr(made.model, name)) for name in NETWORKS}
     made.update(update, *getattr(made, f"{update}_loss")(batch()))
     for name in NETWORKS:
@@ -71,7 +71,7 @@ def test_each_update_moves_its_own_networks_and_no_other(update: str, arm: str) 
 
 @pytest.mark.parametrize("update", UPDATES)
 def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: str) -> None:
-    made = learner(arm="adversarial", feature_matching=0.1, isometry=0.1)
+    made = learner(mode="adversarial", feature_matching=0.1, isometry=0.1)
     loss, _ = getattr(made, f"{update}_loss")(batch())
     loss.backward()
     for name in NETWORKS:
@@ -116,7 +116,7 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(invented: i
     fake = torch.cat([m.decoder(torch.randn(invented, 3, generator=generator)), decoded[invented:]])
     expected_loss = (
         (decoded - given.images).square().mean()
-        + 0.01 * losses.kl_standard_normal(means, log_variances).mean()
+        + 0.01 * kl_standard_normal(means, log_variances).mean()
         + 0.3
         * torch.nn.functional.softplus(
             m.image_discriminator(given.images) - m.image_discriminator(fake)
@@ -144,7 +144,7 @@ def test_descent_of_the_decoder_raises_what_the_image_discriminator_says_of_its_
 
 
 def test_the_adversarial_arm_s_encoder_makes_its_codes_look_fake() -> None:
-    made = learner(arm="adversarial", fool_weight=1.0)
+    made = learner(mode="adversarial", fool_weight=1.0)
     _, terms = made.autoencoder_loss(batch())
     before = terms["latent_fooling"]
     gradients = torch.autograd.grad(before, list(made.model.encoder.parameters()))

@@ -133,8 +133,8 @@ def test_the_unit_of_the_energy_changes_nothing() -> None:
         )
         for unit in (1.0, 1_024.0)
     )
-    torch.testing.assert_close(one.points, thousand.points)
-    torch.testing.assert_close(one.residual, thousand.residual)
+    torch.testing.assert_close(one[0], thousand[0])
+    torch.testing.assert_close(one[1].residual, thousand[1].residual)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])

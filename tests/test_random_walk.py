@@ -77,7 +77,7 @@ def test_it_repeats_under_the_same_generator_and_not_under_another() -> None:
         ({"frames": 1}, "frames is 1; choose 2 or more"),
         ({"stride": 0}, "stride is 0"),
         ({"tuning": 3}, "tuning is 3"),
-        ({"width": 1.0}, "no coarser versions"),
+        ({"width": 1.0}, "no noise levels"),
     ],
 )
 def test_bad_walks_get_one_sentence(change: dict[str, object], sentence: str) -> None:

@@ -145,7 +145,7 @@ def test_a_missing_package_is_named(
         "importlib.util.find_spec", lambda name: None if name == "uvicorn" else object()
     )
     assert latent_atlas("serve", "--demo") == 2
-    assert "pip install latent-atlas[serve]" in capsys.readouterr().err
+    assert "pip install 'latent-atlas[serve]'" in capsys.readouterr().err
 
 
 def test_the_address_to_open() -> None:

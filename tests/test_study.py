@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latent_atlas.cli.parser import main
+from latent_atlas.cli.entry import main
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
@@ -437,7 +437,7 @@ def test_the_command_plans_does_and_tells(
     monkeypatch.setattr(scheduler, "run_cell", pretend)
     monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
     monkeypatch.setattr(
-        "latent_atlas.study.rehearse", lambda design, device: {"run": 60.0, "map": 10.0}
+        "latent_atlas.study.timing.rehearse", lambda design, device: {"run": 60.0, "map": 10.0}
     )
     words = [
         "study",
@@ -460,7 +460,7 @@ def test_the_command_plans_does_and_tells(
 
     numbers, told = said("--dry-run", "--seeds", "2")
     assert len(numbers["cells"]) == 6 + 60 + 2 * 2 + 2
-    assert "at most about 16 minutes in all" in told
+    assert "at most about 16 minutes in total" in told
     assert not (tmp_path / "s").exists()
     numbers, told = said(
         "--seeds", "1", "--modes", "separate,online", "--boundaries", "box", "--z-real", "means"
@@ -479,7 +479,7 @@ def test_the_command_plans_does_and_tells(
     [
         (("--budget", "huge"), "no budget 'huge'"),
         (("--modes", "separate,fast"), "no mode 'fast'"),
-        (("--set", "train.mode=online"), "--arms"),
+        (("--set", "train.mode=online"), "--modes"),
         (("--workers", "0"), "--workers is 0"),
         (("--extractor", "eyes"), "no extractor 'eyes'"),
         (("--device", "abacus"), "abacus"),

@@ -44,7 +44,7 @@ def test_there_is_something_to_draw() -> None:
         trends_picture([], "step")
     with pytest.raises(UserError, match="7 series"):
         trends_picture([Trends("a", "", {str(i): trend(float(i)) for i in range(7)})], "step")
-    with pytest.raises(UserError, match="no contest"):
+    with pytest.raises(UserError, match="there is nothing to draw"):
         dots_picture([Dots("a", "", {})])
 
 

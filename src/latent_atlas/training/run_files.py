@@ -8,7 +8,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run, write_tensors
-from latent_atlas.shapes import Labels, Values
+from latent_atlas.shapes import Labels
 
 __all__ = ["check_images", "write_codes", "write_examples"]
 
@@ -40,14 +40,14 @@ def write_examples(held_out: ImageSet, run: Run) -> None:
 
 
 def write_codes(
-    parts: Mapping[str, tuple[Codes, Labels | None]], run: Run, errors: Values | None = None
+    parts: Mapping[str, tuple[Codes, Labels | None]], run: Run, errors: Tensor | None = None
 ) -> None:
     """Write codes.safetensors.
 
     Arguments:
         parts: Codes and labels of `train` and `held_out`.
         run: The run.
-        errors: Reconstruction error of each held-out image; None where there are no images.
+        errors: Reconstruction error of each held-out image, shape (m,); None where there are no images.
     """
     tensors: dict[str, Tensor] = {}
     for part, (codes, labels) in parts.items():

@@ -1,10 +1,10 @@
 """The command `anomalies`: a table of anomaly scores, and a picture of the extremes."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_atlas.cli.arguments import file_to_write, load_atlas
+from latent_atlas.cli.arguments import add_device, add_run, file_to_write, load_atlas
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
 
@@ -14,12 +14,51 @@ if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.shapes import ByteImages
 
-__all__ = ["anomalies"]
+__all__ = ["add_arguments", "anomalies"]
 
 SHOWN = 5  # images and rejects printed; the files name all
 
 Report = tuple[dict[str, Any], list[str]]
 """Numbers for machines, lines for people."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `anomalies`."""
+    add_run(parser)
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        nargs="*",
+        help="image files, folders, archives, arrays or named sets; for a run of codes, one file "
+        "of codes",
+    )
+    parser.add_argument(
+        "--false-alarm-rate",
+        type=float,
+        metavar="A",
+        default=0.05,
+        help="largest share of real images called outliers (default: 0.05)",
+    )
+    parser.add_argument(
+        "--held-out",
+        metavar="SOURCE",
+        help="real images to calibrate with instead of those that the run held out",
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="draw N images and test whether they copy training images",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="random seed of --samples (default: 0)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help=".csv or .json; pictures are saved beside it (default: RUN/anomalies.csv)",
+    )
+    add_device(parser)
 
 
 def anomalies(given: Namespace, console: Console) -> None:

@@ -1,12 +1,12 @@
 """The command `evaluate`: metrics of a run, compared with baselines, and a page."""
 
 import json
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import load_atlas
+from latent_atlas.cli.arguments import add_device, add_run, load_atlas
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
 
@@ -15,7 +15,34 @@ if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.evaluation.result import Section
 
-__all__ = ["evaluate"]
+__all__ = ["add_arguments", "evaluate"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `evaluate`."""
+    add_run(parser)
+    parser.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        default=500,
+        help="compare N with N others, at most (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--extractor",
+        metavar="E",
+        default="auto",
+        help="feature extractor: efficientnet, classifier, inception or pixels; auto (default) is the "
+        "first that is available",
+    )
+    parser.add_argument(
+        "--source", metavar="SOURCE", help="where the run's images are now, if they were moved"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="for evaluation.json and evaluation.html (default: RUN)"
+    )
+    add_device(parser)
 
 
 def evaluate(given: Namespace, console: Console) -> None:

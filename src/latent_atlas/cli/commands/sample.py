@@ -2,10 +2,19 @@
 
 import math
 import warnings
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import code_at, file_to_write, load_atlas, write_codes
+from latent_atlas.cli.arguments import (
+    PLACE,
+    add_device,
+    add_run,
+    add_settings,
+    code_at,
+    file_to_write,
+    load_atlas,
+    write_codes,
+)
 from latent_atlas.cli.console import Console
 from latent_atlas.config.parse import split_setting, with_values
 from latent_atlas.errors import UserError
@@ -14,7 +23,7 @@ if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.sampling.base import Samples
 
-__all__ = ["sample"]
+__all__ = ["add_arguments", "sample"]
 
 WORDS = {
     "sampler": "sampler {}",
@@ -27,6 +36,53 @@ WORDS = {
     "log_bound": "the ratio is at most exp {:.1f}",
 }
 """The diagnostics printed for people, and how."""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `sample`."""
+    add_run(parser)
+    parser.add_argument(
+        "--count", type=int, metavar="N", default=64, help="number of images (default: 64)"
+    )
+    parser.add_argument(
+        "--sampler",
+        metavar="S",
+        default="auto",
+        help="diffusion, importance, rejection, ula, mala or hmc; the baselines prior, mixture or "
+        "flow; or auto (default): mala with --near, diffusion if the map has noise levels, else "
+        "importance",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        default=1.0,
+        help="below 1 concentrates samples at the modes (default: 1)",
+    )
+    parser.add_argument("--near", metavar="PLACE", help=f"sample near an image: {PLACE}")
+    parser.add_argument(
+        "--width",
+        type=float,
+        metavar="W",
+        help="with --near: standard deviation in Z (default: half that of the codes)",
+    )
+    parser.add_argument(
+        "--where",
+        metavar="A=V",
+        action="append",
+        default=[],
+        help="condition: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)"
+    )
+    add_device(parser)
+    add_settings(
+        parser,
+        "a setting of the sampler, such as steps=128 or chains=500; may be repeated",
+        "N=V",
+    )
 
 
 def sample(given: Namespace, console: Console) -> None:

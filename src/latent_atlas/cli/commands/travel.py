@@ -2,13 +2,22 @@
 
 import json
 import math
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from latent_atlas.cli.arguments import code_at, file_to_write, load_atlas, write_codes
+from latent_atlas.cli.arguments import (
+    PLACE,
+    add_device,
+    add_run,
+    add_settings,
+    code_at,
+    file_to_write,
+    load_atlas,
+    write_codes,
+)
 from latent_atlas.cli.console import Console
 from latent_atlas.config.parse import settings_of, split_setting, with_values
 from latent_atlas.errors import UserError
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
 
     Paths = dict[str, LatentPath]
 
-__all__ = ["travel"]
+__all__ = ["add_arguments", "travel"]
 
 Settings = TypeVar("Settings")
 
@@ -64,6 +73,113 @@ class PreserveSettings:
     """Settings of --preserve that --set can give; their defaults are those of `Atlas.travel`."""
 
     within: float = 0.1
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `travel`."""
+    add_run(parser)
+    parser.add_argument(
+        "places",
+        metavar="PLACE",
+        nargs="+",
+        help=f"two images or more, each {PLACE}; or one with --random-walk, --traverse or "
+        "--project",
+    )
+    parser.add_argument(
+        "--planner",
+        dest="planners",
+        metavar="P,P",
+        action="append",
+        help="one or more of linear, slerp, walk, geodesic (default), string, graph, pullback and "
+        "auto",
+    )
+    parser.add_argument("--closed", action="store_true", help="return to the first image")
+    parser.add_argument(
+        "--preserve",
+        metavar="A",
+        action="append",
+        default=[],
+        help="keep an attribute along the path: class, the name of a class, or component:0; "
+        "repeatable",
+    )
+    parser.add_argument(
+        "--traverse",
+        metavar="A",
+        help="change such an attribute of one image, by --by X or to --to X",
+    )
+    parser.add_argument(
+        "--by",
+        type=float,
+        metavar="X",
+        help="with --traverse: change of the attribute, negative for less of it",
+    )
+    parser.add_argument("--to", type=float, metavar="X", help="with --traverse: value to reach")
+    parser.add_argument(
+        "--random-walk",
+        action="store_true",
+        help="walk at random from one image, within regions of high density",
+    )
+    parser.add_argument(
+        "--project",
+        action="store_true",
+        help="first move images of low density up to the density threshold",
+    )
+    parser.add_argument(
+        "--pace",
+        metavar="P",
+        help="frames at equal distances in the latent space (latent, default) or in their pixels "
+        "(perceived)",
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        metavar="N",
+        help="number of frames, both ends included (default: 17, or 49 for .gif and .mp4)",
+    )
+    parser.add_argument(
+        "--rule", type=int, metavar="R", help="walk: update rule 1 or 2 (default: 2)"
+    )
+    parser.add_argument(
+        "--alpha",
+        type=float,
+        metavar="X",
+        help="walk: step size along the gradient of the map (default: 0.1)",
+    )
+    parser.add_argument(
+        "--beta",
+        type=float,
+        metavar="X",
+        help="walk, rule 1: weight of the goal, negative to approach it (default: -0.1)",
+    )
+    parser.add_argument(
+        "--gamma",
+        type=float,
+        metavar="X",
+        help="walk, rule 2: fraction of the distance to the goal per step (default: 0.02)",
+    )
+    parser.add_argument(
+        "--arrive",
+        action="store_true",
+        default=None,
+        help="walk: let the weight of the goal grow until the path reaches it",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=0,
+        help="random seed of planners that sample (default: 0)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="file to write: a picture (.png), an animation (.gif, .mp4), codes (.npy), or all "
+        "results (.npz, .json) (default: RUN/travel.png)",
+    )
+    add_device(parser)
+    add_settings(
+        parser, "a setting of the planners, such as strength=3 or widths=1,0.5,0; repeatable", "N=V"
+    )
 
 
 def travel(given: Namespace, console: Console) -> None:
