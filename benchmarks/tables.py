@@ -156,7 +156,7 @@ def anomalies() -> str:
     }
     alarms = [100 * one["false alarms"] for one in found["results"].values()]
     about = (
-        "AUROC of telling anomalous images from real ones; nothing is fitted to anomalies. At a nominal false-alarm rate of "
+        "AUROC of anomalous against real images; nothing is fitted to anomalies. At a nominal false-alarm rate of "
         f"5 % the median of {len(alarms)} models is {median(alarms):.1f} %, and single ones have {min(alarms):.1f} to "
         f"{max(alarms):.1f} %. No score is best everywhere: codes show what is unlike the data, errors show fine changes. "
         "Our score uses both, and has the best mean, by little."

@@ -16,7 +16,8 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.explorer.server import Limits, make_app
+from latent_atlas.explorer.server.app import make_app
+from latent_atlas.explorer.server.limits import Limits
 
 __all__ = ["ADDRESS", "arrays", "client_of", "facts", "tiny_atlas"]
 

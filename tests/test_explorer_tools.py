@@ -261,7 +261,7 @@ def test_a_run_in_training_shows_its_losses(visits: Visits) -> None:
 
 
 def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> None:
-    from latent_atlas.explorer.server import make_app
+    from latent_atlas.explorer.server.app import make_app
     from server_run import begun, checkpointed, finish, mapping
 
     run = begun(tmp_path / "run", mode="online")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from latent_atlas.explorer.server import Limits
+from latent_atlas.explorer.server.limits import Limits
 from server_client import client_of, tiny_atlas
 
 Z = [0.0, 0.0, 0.0]

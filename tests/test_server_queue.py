@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from latent_atlas.errors import UserError
-from latent_atlas.explorer.server import Limits
+from latent_atlas.explorer.server.limits import Limits
 from latent_atlas.explorer.server.worker import Busy, Gone, WorkQueue
 from server_client import arrays, client_of, tiny_atlas
 

@@ -18,7 +18,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from latent_atlas.explorer.server import Limits, make_app
+from latent_atlas.explorer.server.app import make_app
+from latent_atlas.explorer.server.limits import Limits
 from server_client import tiny_atlas
 
 CHECKS = [

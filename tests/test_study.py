@@ -20,23 +20,12 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
 from latent_atlas.errors import Interrupted, UserError
-from latent_atlas.study import (
-    BUDGETS,
-    Cell,
-    Conclusion,
-    Design,
-    Effort,
-    Grid,
-    StudyResults,
-    conclude,
-    estimate,
-    make_design,
-    rehearse,
-    run_cells,
-    scheduler,
-    with_budget,
-    worker_devices,
-)
+from latent_atlas.study import scheduler
+from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, with_budget
+from latent_atlas.study.results import StudyResults
+from latent_atlas.study.run import Conclusion, conclude, make_design
+from latent_atlas.study.scheduler import run_cells, worker_devices
+from latent_atlas.study.timing import estimate, rehearse
 
 TINY = Config(
     data=DataConfig(held_out=0.3),

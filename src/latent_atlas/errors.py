@@ -1,6 +1,6 @@
 """The exceptions that the command line reports as one sentence, without a traceback."""
 
-__all__ = ["Interrupted", "UserError"]
+__all__ = ["Interrupted", "UserError", "require"]
 
 
 class UserError(ValueError):
@@ -13,3 +13,13 @@ class UserError(ValueError):
 
 class Interrupted(Exception):
     """The run was asked to stop and has saved its state; the message says how to go on."""
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raise an error with this sentence unless the condition holds.
+
+    Raises:
+        UserError: the condition is false.
+    """
+    if not condition:
+        raise UserError(sentence)

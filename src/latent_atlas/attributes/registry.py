@@ -74,8 +74,8 @@ class AttributeSet:
         several = [which] if isinstance(which, Attribute | str) else which
         return tuple(self[one] if isinstance(one, str) else one for one in several)
 
-    def log_weight(self, wishes: Conditions) -> Callable[[Latents], Values]:
-        """How far codes (n, d) are what is wished, in nats, shape (n,).
+    def log_weight(self, conditions: Conditions) -> Callable[[Latents], Values]:
+        """How well codes (n, d) meet the conditions, in nats, shape (n,).
 
         For a class c it is log p(c|z), so that q(z) p(c|z) is the law of codes of that class; for a
         range it is 0 within, ends included, and -inf outside.
@@ -89,27 +89,27 @@ class AttributeSet:
             >>> weight(torch.tensor([[0.0, 1.0], [0.0, 5.0]]))
             tensor([0., -inf])
         """
-        weights = [self._one_weight(name, wish) for name, wish in wishes.items()]
+        weights = [self._one_weight(name, condition) for name, condition in conditions.items()]
         return lambda latents: torch.stack([weight(latents) for weight in weights]).sum(dim=0)
 
     def _one_weight(
-        self, name: str, wish: str | tuple[float, float]
+        self, name: str, condition: str | tuple[float, float]
     ) -> Callable[[Latents], Values]:
-        """`log_weight` of a single wish."""
+        """`log_weight` of a single condition."""
         if name == CLASS and self._classes:
-            if wish not in self._classes:
-                raise UserError(f"no class '{wish}'; choose {', '.join(self._classes)}")
-            number = self._classes.index(str(wish))
+            if condition not in self._classes:
+                raise UserError(f"no class '{condition}'; choose {', '.join(self._classes)}")
+            number = self._classes.index(str(condition))
             if self._odds is None:
                 self._odds = self._probe(noise=0.0)  # more, and p(c|z) is that of noised codes
             odds = self._odds
             return lambda latents: F.logsigmoid(odds.values(latents)[:, number])
         attribute = self[name]
-        if isinstance(wish, str) or not wish[0] < wish[1]:
+        if isinstance(condition, str) or not condition[0] < condition[1]:
             raise UserError(
-                f"attribute '{name}' is wished to be {wish}; give a range, its lower end first"
+                f"attribute '{name}' cannot be {condition}; give a range, its lower end first"
             )
-        low, high = wish
+        low, high = condition
 
         def within(latents: Latents) -> Values:
             values = attribute.values(latents)[:, 0]
@@ -128,7 +128,7 @@ class AttributeSet:
         return Function(lambda z: probe.values(z)[:, number], name)
 
     def _probe(self, noise: float | None = None) -> ClassProbe:
-        """The classes learned from the codes, by default with as much noise as they bear."""
+        """The classes learned from the codes, by default with as much noise as leaves them told apart."""
         assert self._labels is not None
         generator = torch.Generator(self._latents.device).manual_seed(0)
         return ClassProbe.fit(

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from latent_atlas.boundary.base import Boundary
-from latent_atlas.boundary.gaussian import GaussianBoundary
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
+from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Mask, Values
 
@@ -35,7 +35,7 @@ class LowDensityBoundary(Boundary):
 
     def __init__(
         self,
-        proposal: GaussianBoundary,
+        proposal: GaussianMixture,
         estimate: GaussianMixture,
         threshold: Tensor,
         acceptance: Tensor,
@@ -43,7 +43,7 @@ class LowDensityBoundary(Boundary):
         """Build r from its parts.
 
         Arguments:
-            proposal: g.
+            proposal: g, a mixture of one.
             estimate: q̂.
             threshold: log τ in nats, shape ().
             acceptance: a, the share of 100,000 proposals where q̂ < τ, in (0, 1], shape ().
@@ -73,8 +73,8 @@ class LowDensityBoundary(Boundary):
         order = torch.randperm(len(real), generator=generator, device=generator.device)
         count = max(round(HELD_OUT * len(real)), 5)
         quantile = QUANTILE if config.quantile is None else config.quantile
-        fitted = GaussianBoundary.fit(real, config, generator=generator)
-        proposal = GaussianBoundary(fitted.mean, math.sqrt(INFLATION) * fitted.factor)
+        mean, factor = (part.to(real) for part in cholesky(real))
+        proposal = _gaussian(mean, math.sqrt(INFLATION) * factor)
         estimate = fit_gaussian_mixture(real[order[count:]], generator=generator)
         threshold = estimate.log_prob(real[order[:count]]).quantile(quantile)
         draws = (proposal.sample(_BATCH, generator=generator) for _ in range(PROPOSALS // _BATCH))
@@ -91,7 +91,7 @@ class LowDensityBoundary(Boundary):
     def load(cls, dimension: int, tensors: dict[str, Tensor]) -> "LowDensityBoundary":
         """Rebuild from proposal, estimate, threshold and acceptance."""
         t = tensors
-        proposal = GaussianBoundary(t["mean"], t["factor"])
+        proposal = _gaussian(t["mean"], t["factor"])
         estimate = GaussianMixture(t["weights"], t["means"], t["scales"])
         return cls(proposal, estimate, t["threshold"], t["acceptance"])
 
@@ -115,10 +115,17 @@ class LowDensityBoundary(Boundary):
 
     def tensors(self) -> dict[str, Tensor]:
         """Proposal, estimate, threshold and acceptance."""
-        estimate = {
+        return {
+            "mean": self.proposal.means[0],
+            "factor": self.proposal.scales[0],
             "weights": self.estimate.weights,
             "means": self.estimate.means,
             "scales": self.estimate.scales,
+            "threshold": self.log_threshold,
+            "acceptance": self.acceptance,
         }
-        cut = {"threshold": self.log_threshold, "acceptance": self.acceptance}
-        return self.proposal.tensors() | estimate | cut
+
+
+def _gaussian(mean: Tensor, factor: Tensor) -> GaussianMixture:
+    """N(m, L Lᵀ) for m (d,) and L (d, d)."""
+    return GaussianMixture(torch.ones(1).to(mean), mean[None], factor[None])

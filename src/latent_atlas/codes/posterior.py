@@ -93,7 +93,7 @@ class Codes:
 def as_codes(
     means: Tensor, log_variances: Tensor | None = None, *, at_least: int = FEWEST
 ) -> tuple[Codes, list[str]]:
-    """Codes that a map can be fitted to, and a warning for each thing repaired or worth knowing.
+    """Codes that a map can be fitted to, and a warning for each repair and each limitation.
 
     Arguments:
         means: Shape (n, d), or (n, c, h, w) for spatial latents, which are flattened; of a floating

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_atlas.config.parse import require
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require
 
 __all__ = ["BOUNDARIES", "MapConfig", "mixture_parts"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from latent_atlas.config.parse import require
+from latent_atlas.errors import require
 
 __all__ = ["ModelConfig"]
 

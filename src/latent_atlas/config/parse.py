@@ -9,22 +9,12 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require
 
-__all__ = ["read_value", "require", "settings_of", "split_setting", "with_values"]
+__all__ = ["read_value", "settings_of", "split_setting", "with_values"]
 
 T = TypeVar("T")
 PLAIN = (bool, int, float, str, type(None))
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Raise an error with this sentence unless the condition holds.
-
-    Raises:
-        UserError: the condition is false.
-    """
-    if not condition:
-        raise UserError(sentence)
 
 
 def settings_of(kind: type) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.model import ModelConfig
-from latent_atlas.config.parse import require, split_setting, with_values
+from latent_atlas.config.parse import split_setting, with_values
 from latent_atlas.config.training import TrainConfig
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require
 
 __all__ = ["Config", "with_settings"]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_atlas.config.parse import require
+from latent_atlas.errors import require
 
 __all__ = ["TrainConfig", "TrainingMode"]
 

@@ -19,10 +19,10 @@ from latent_atlas.density_ratio.normalising_constant import (
     log_mean_ratio,
     samples_for,
 )
-from latent_atlas.density_ratio.train import Training, batched_logits, train_discriminator
+from latent_atlas.density_ratio.train import Training, train_discriminator
 from latent_atlas.errors import UserError
 from latent_atlas.nn.init import initial_weights
-from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
+from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, batched_logits
 from latent_atlas.shapes import Latents
 
 __all__ = ["FittedRatio", "calibrated_ratio", "fit_density_ratio", "preview"]

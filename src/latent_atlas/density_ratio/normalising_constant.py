@@ -10,7 +10,7 @@ from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
-from latent_atlas.density_ratio.train import batched_logits
+from latent_atlas.nn.latent_discriminator import batched_logits
 from latent_atlas.sampling.ais import log_normalising_constant
 from latent_atlas.shapes import Latents, Values, batched
 

@@ -32,12 +32,11 @@ from latent_atlas.errors import UserError
 from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
 from latent_atlas.nn.weight_average import average_of, update_average
-from latent_atlas.shapes import Latents, Scalar, Values, batched
+from latent_atlas.shapes import Scalar, Values
 
 __all__ = [
     "Bridge",
     "Training",
-    "batched_logits",
     "bridge",
     "bridge_losses",
     "train_discriminator",
@@ -50,12 +49,6 @@ MOMENTS = 20_000  # samples from which the moments of the codes are measured, or
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
 WARM_UP = 100  # steps over which the learning rate grows
-
-
-@torch.no_grad()
-def batched_logits(network: nn.Module, latents: Latents, size: int = 4_096) -> Values:
-    """Logits of many codes, shape (n,), in batches that fit in memory."""
-    return batched(network, latents, size)
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ def bridge(
 def bridge_losses(
     network: nn.Module, ends: Bridge, levels: int, *, with_score: bool
 ) -> tuple[Scalar, Scalar]:
-    """Cross-entropy of telling the ends apart, summed over levels, and score matching, in nats.
+    """Cross-entropies of all levels, summed, and the score matching loss, both in nats.
 
     The score at a level is grad l - w in whitened coordinates w, where the boundary's is -w.
     """

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
@@ -207,29 +206,24 @@ def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str,
 
 
 def travel_numbers(
-    atlas: Atlas, pairs: int, *, rows: Rows = COMPARED, generator: torch.Generator
+    density: Density, codes: Latents, pairs: int, *, rows: Rows, generator: torch.Generator
 ) -> dict[str, dict[str, float]]:
-    """Metrics of paths between random pairs of held-out codes, by the map itself.
+    """Metrics of paths between random pairs of codes, by the density itself.
 
     Arguments:
-        atlas: Model and map.
-        pairs: Number of paths, the same for every planner.
-        rows: Planners by the name of the row; the atlas completes them.
-        generator: Chooses the pairs, and is the planners'.
+        density: The map, or any density.
+        codes: Codes that pairs are drawn from, shape (n, d), n of 2 or more.
+        pairs: Number of pairs, the same for every planner; equal ones are left out.
+        rows: Planners by the name of the row.
+        generator: Draws the pairs, and is the planners'.
 
     Returns:
         By row, the mean over paths of each metric that every path has.
     """
-    means = atlas.codes["held_out"].means
-    if len(means) == 1:
-        means = torch.cat([means, atlas.codes["train"].means])
-    start, end = (
-        means[torch.randint(len(means), (pairs,), generator=generator, device=generator.device)]
-        for _ in range(2)
-    )
+    picks = torch.randint(len(codes), (2, pairs), generator=generator, device=generator.device)
+    start, end = codes[picks[0]], codes[picks[1]]
     apart = (start - end).norm(dim=1) > 0
-    completed = {row: atlas.planner(planner) for row, planner in rows.items()}
-    paths = plan_rows(atlas.map, start[apart], end[apart], completed, generator=generator)
+    paths = plan_rows(density, start[apart], end[apart], rows, generator=generator)
     return {
         row: {name: getattr(path.metrics, name).mean().item() for name in MEASURED}
         for row, path in paths.items()

@@ -1,7 +1,7 @@
 """Is the space easy to handle: dense, continuous, locally Euclidean.
 
-Everything is measured on a density, real codes and a decoder given as a function, whoever made
-them.
+Everything is measured on a density, real codes and a decoder given as a function, of any
+origin.
 """
 
 from latent_atlas.geometry.distances import ByRadius, correlations, distances_by_radius

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latent_atlas.shapes import Angles, Latents, Values
+from latent_atlas.shapes import Angles, Latents, Values, batched
 
-__all__ = ["FINEST", "Ensemble", "LatentDiscriminator", "angle_of", "place_of"]
+__all__ = ["FINEST", "Ensemble", "LatentDiscriminator", "angle_of", "batched_logits", "place_of"]
 
 FINEST = 0.05  # sin t below which noise levels are spaced linearly, and logarithmically above
 SHORTEST = 0.01  # added to a squared length per coordinate, so that its logarithm stays finite
@@ -188,3 +188,9 @@ class Ensemble(nn.Module):
     def forward(self, latents: Latents, angles: Angles | None = None) -> Values:
         """The mean logit, shape (n,), of codes (n, d) at noise angles (n,) or (1,) in radians."""
         return self.logits(latents, angles).mean(dim=0)
+
+
+@torch.no_grad()
+def batched_logits(network: nn.Module, latents: Latents, size: int = 4_096) -> Values:
+    """Logits of many codes, shape (n,), in batches that fit in memory."""
+    return batched(network, latents, size)

@@ -10,8 +10,7 @@ from starlette.exceptions import HTTPException
 
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.server.security import TOO_LARGE
-from latent_atlas.explorer.server.state import Unfinished
-from latent_atlas.explorer.server.worker import Busy, Gone
+from latent_atlas.explorer.server.worker import Busy, Gone, Unfinished
 
 __all__ = ["add_refusals", "refusal", "refused"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["LIMITS", "Limits"]
+__all__ = ["EMBEDDED", "LIMITS", "Limits"]
 
 
 @dataclass(frozen=True)
@@ -37,3 +37,5 @@ class Limits:
 
 
 LIMITS = Limits()
+EMBEDDED = (50, 200_000)
+"""The fewest and the most codes that can be laid out in the plane."""

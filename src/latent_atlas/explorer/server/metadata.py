@@ -7,9 +7,8 @@ from fastapi import APIRouter
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.facts import AtlasFacts, Option, Planner, facts_of
-from latent_atlas.explorer.server.planner_options import offered
-from latent_atlas.explorer.server.routes.embedding import possible
-from latent_atlas.explorer.server.routes.images import EXPLORED
+from latent_atlas.explorer.server.limits import EMBEDDED
+from latent_atlas.explorer.server.planner_options import OFFERED_SAMPLERS, offered
 from latent_atlas.explorer.server.state import Asking, Explorer
 from latent_atlas.runs import json_safe
 
@@ -41,7 +40,7 @@ def _whole(known: Known, explorer: Explorer) -> AtlasFacts:
         update={
             "demo": explorer.demo,
             "planners": planners,
-            "samplers": list(EXPLORED),
+            "samplers": list(OFFERED_SAMPLERS),
             "lacks": _lacks(held),
         }
     )
@@ -49,8 +48,10 @@ def _whole(known: Known, explorer: Explorer) -> AtlasFacts:
 
 def _lacks(held: Atlas) -> list[str]:
     """What needs packages that are not installed, or another number of codes."""
+    fewest, most = EMBEDDED
+    pacmap = importlib.util.find_spec("pacmap") is not None
     can = {
-        "embedding": possible(len(held.codes["train"])),
+        "embedding": pacmap and fewest <= len(held.codes["train"]) <= most,
         "mp4": importlib.util.find_spec("av") is not None,
     }
     return [name for name, there in can.items() if not there]

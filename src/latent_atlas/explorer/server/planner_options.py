@@ -1,4 +1,4 @@
-"""The planners' settings, as clients may give them: checked, and with a limit on the work."""
+"""Planners and samplers that clients may ask for: settings checked, and with a limit on the work."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,13 +6,16 @@ from typing import Any
 from latent_atlas.config.parse import settings_of, with_values
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.server.schemas import MOST, Option
+from latent_atlas.sampling.registry import SAMPLERS
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.planners.registry import PLANNERS, planner_of
 
-__all__ = ["offered", "planner_with"]
+__all__ = ["OFFERED_SAMPLERS", "offered", "planner_with"]
 
 BEYOND = 4  # times its default that a whole number may be: it says how much is to be done
 SEVERAL = 8  # numbers in a list
+OFFERED_SAMPLERS = ("auto", *(name for name in SAMPLERS if name not in ("mixture", "flow")))
+"""Samplers that need no fit, which takes minutes."""
 
 
 def offered() -> dict[str, dict[str, Any]]:

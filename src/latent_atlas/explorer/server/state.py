@@ -9,20 +9,15 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server.interruptible import interruptible
 from latent_atlas.explorer.server.limits import Limits
-from latent_atlas.explorer.server.worker import WorkQueue
+from latent_atlas.explorer.server.worker import Unfinished, WorkQueue
 from latent_atlas.runs import Run
 
-__all__ = ["Asking", "Explorer", "Unfinished"]
+__all__ = ["Asking", "Explorer"]
 
 T = TypeVar("T")
-
-
-class Unfinished(UserError):
-    """The run has no map yet."""
 
 
 class Explorer:

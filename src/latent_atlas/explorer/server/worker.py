@@ -14,7 +14,7 @@ from fastapi import Request
 
 from latent_atlas.errors import UserError
 
-__all__ = ["Busy", "Gone", "WorkQueue"]
+__all__ = ["Busy", "Gone", "Unfinished", "WorkQueue"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,10 @@ class Busy(Exception):
 
 class Gone(Exception):
     """The client has left before its answer."""
+
+
+class Unfinished(UserError):
+    """The run has no map yet."""
 
 
 class _Job:

@@ -68,11 +68,20 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     metrics = {
         "reconstruction": reconstruction_numbers(examples, rebuilt),
         "map": atlas.map.calibration.numbers(),
-        "travel": travel_numbers(atlas, PAIRS, generator=generator),
+        "travel": _travel_numbers(atlas, generator),
         "geometry": {name: asdict(number) for name, number in space.numbers().items()},
     }
     folder.write_json("metrics.json", metrics)
     return metrics
+
+
+def _travel_numbers(atlas: Atlas, generator: torch.Generator) -> dict[str, dict[str, float]]:
+    """The metrics of every planner between held-out codes."""
+    means = atlas.codes["held_out"].means
+    if len(means) == 1:
+        means = torch.cat([means, atlas.codes["train"].means])
+    rows = {row: atlas.planner(planner) for row, planner in COMPARED.items()}
+    return travel_numbers(atlas.map, means, PAIRS, rows=rows, generator=generator)
 
 
 def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:

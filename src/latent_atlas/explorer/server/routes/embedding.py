@@ -9,21 +9,16 @@ from jaxtyping import Float
 
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.server.error_handlers import refusal, refused
+from latent_atlas.explorer.server.limits import EMBEDDED
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays
 from latent_atlas.explorer.server.state import Asking
 
-__all__ = ["possible", "routes"]
+__all__ = ["routes"]
 
 routes = APIRouter()
-FEWEST, MOST = 50, 200_000  # codes
 MISSING = (
     "the layout of codes needs PaCMAP, which is missing here; pip install latent-atlas[embedding]"
 )
-
-
-def possible(codes: int) -> bool:
-    """Whether so many codes can be laid out here."""
-    return importlib.util.find_spec("pacmap") is not None and FEWEST <= codes <= MOST
 
 
 @routes.get(
@@ -54,9 +49,10 @@ def laid_out(codes: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
     Raises:
         UserError: the codes are too few, or too many for minutes.
     """
-    if not FEWEST <= len(codes) <= MOST:
+    fewest, most = EMBEDDED
+    if not fewest <= len(codes) <= most:
         raise UserError(
-            f"a layout is of {FEWEST} to {MOST:,} codes, and these are {len(codes):,}; look at a "
+            f"a layout is of {fewest} to {most:,} codes, and these are {len(codes):,}; look at a "
             "plane"
         )
     import pacmap  # pyright: ignore[reportMissingImports] - an extra, which takes seconds to import

@@ -11,16 +11,14 @@ from latent_atlas.data.decode import open_image
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
+from latent_atlas.explorer.server.planner_options import OFFERED_SAMPLERS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
-from latent_atlas.sampling.registry import SAMPLERS
 
-__all__ = ["EXPLORED", "decoded", "routes"]
+__all__ = ["decoded", "routes"]
 
 routes = APIRouter()
-EXPLORED = ("auto", *(name for name in SAMPLERS if name not in ("mixture", "flow")))
-"""Samplers offered: those that need no fit, which takes minutes."""
 
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
@@ -104,8 +102,8 @@ def _encoded(known: Known, content: bytes) -> Arrays:
 
 
 def _sampled(known: Known, body: schemas.Sample) -> Arrays:
-    if body.sampler not in EXPLORED:
-        raise UserError(f"no sampler '{body.sampler}' here; choose {', '.join(EXPLORED)}")
+    if body.sampler not in OFFERED_SAMPLERS:
+        raise UserError(f"no sampler '{body.sampler}' here; choose {', '.join(OFFERED_SAMPLERS)}")
     if body.width is not None and body.near is None:
         raise UserError("width is a distance from a code; give the code as near")
     atlas = known.atlas
