@@ -41,7 +41,7 @@ def given() -> dict[str, object]:
 
 def run_blocks(page: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """Run a page's Python as one program, its maps learned in few steps; how many blocks there are."""
-    for module in ("atlas", "latentmap"):
+    for module in ("atlas.atlas", "density_ratio.latent_map"):
         monkeypatch.setattr(f"latent_atlas.{module}.MapConfig", QUICK_MAP)
     blocks, names = BLOCK.findall(page.read_text()), given()
     for block in blocks:

@@ -196,7 +196,7 @@ def test_samples_are_compared_with_the_training_images(
         (("FOLDER", "--out", "no/such/anomalies.csv"), "the folder no/such does not exist"),
         (
             ("FOLDER", "--held-out", "FOLDER/digit1.png"),
-            "held out from training, and there are 1; give at least 4",
+            "and there are 1; give at least 4",
         ),
         (("--samples", "0"), "--samples is 0; choose 1 or more"),
     ],

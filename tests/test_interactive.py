@@ -25,7 +25,7 @@ from latent_atlas.config.run import Config, ModelConfig
 from latent_atlas.density.toys.clusters import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
-from latent_atlas.explorer.static_export import arrays as portable_codes
+from latent_atlas.explorer.static_export import arrays
 from latent_atlas.explorer.static_export.arrays import scorer_of
 from latent_atlas.explorer.static_export.export import PAGE as BUILT
 from latent_atlas.explorer.static_export.export import write_folder
@@ -247,10 +247,10 @@ def test_the_codes_are_real_ones_with_their_densities(
     torch.testing.assert_close(tensors["means"], atlas.codes["train"].means)
     torch.testing.assert_close(tensors["log_prob"], atlas.map.log_prob(tensors["means"]))
     assert tensors["labels"].tolist() == atlas.labels["train"].tolist()
-    monkeypatch.setattr(portable_codes, "MOST", 7)
-    portable_codes.save_codes(atlas, "train", tmp_path / "few.safetensors")
+    monkeypatch.setattr(arrays, "MOST_CODES", 7)
+    arrays.save_codes(atlas, "train", tmp_path / "few.safetensors")
     few, _ = read_tensors(tmp_path / "few.safetensors")
-    rows = portable_codes.kept(atlas.codes["train"])
+    rows = arrays.kept(atlas.codes["train"])
     assert len(few["means"]) == 7
     assert int(rows[-1]) > 250  # from all of the codes, not the first of them
     torch.testing.assert_close(
@@ -316,7 +316,7 @@ def test_a_decoder_that_onnx_cannot_express_is_refused_and_nothing_is_left(
     monkey = {name: network for name, network in networks(strange).items() if name == "decode"}
     (tmp_path / "index.html").write_text("<head></head>")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("latent_atlas.portable.folder.networks", lambda _: monkey)
+        patch.setattr("latent_atlas.explorer.static_export.export.networks", lambda _: monkey)
         with pytest.raises(
             UserError, match=r"decode of this atlas cannot be written as ONNX .*bessel"
         ):

@@ -272,7 +272,7 @@ def test_a_boundary_that_shuns_the_population_has_realness_only(tmp_path: Path) 
         )
     z = torch.tensor([[1.2, 0.0], [0.0, 2.5]])
     assert learned.realness(z).tolist() == pytest.approx([1, 0], abs=0.2)
-    with pytest.raises(UserError, match="boundary 'density' has no log-density for real codes"):
+    with pytest.raises(UserError, match="boundary 'low-density' has no log-density for real codes"):
         learned.log_prob(z)
     learned.save(tmp_path / "map.safetensors")
     assert torch.equal(

@@ -56,7 +56,7 @@ def test_its_blocks_run(readme: Path, reader: Path, monkeypatch: pytest.MonkeyPa
 def commands(readme: Path) -> list[str]:
     """The lines of its shell blocks without comments, a continued line as one, and the commands in its sentences."""
     text = readme.read_text()
-    lines = "\n".join(SHELL.findall(text)).replace("\\\n", " ").splitlines()
+    lines = "\n".join(SHELL.findall(text)).replace("\\\n", " ").replace(" && ", "\n").splitlines()
     found = [shlex.join(shlex.split(line.removeprefix("$ "), comments=True)) for line in lines]
     return [command for command in dict.fromkeys([*found, *INLINE.findall(text)]) if command]
 
@@ -117,8 +117,8 @@ def in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
         return SimpleNamespace(files={}, left_out=())
 
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
-    monkeypatch.setattr("latent_atlas.study.rehearse", lambda design, device: {})
-    monkeypatch.setattr("latent_atlas.portable.write_folder", folder_of)
+    monkeypatch.setattr("latent_atlas.study.timing.rehearse", lambda design, device: {})
+    monkeypatch.setattr("latent_atlas.explorer.static_export.export.write_folder", folder_of)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -148,4 +148,4 @@ def test_it_has_commands() -> None:
         for command in commands(ROOT / "README.md")
         if command.startswith("latent-atlas")
     }
-    assert told >= {"demo", "train", "serve", "travel", "sample", "score"}
+    assert told >= {"demo", "train", "serve", "travel", "sample", "anomalies"}

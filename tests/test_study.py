@@ -395,7 +395,8 @@ def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> N
     study = StudyResults(tmp_path / "study")
     study.begin(replace(design, config=endless))
     script = (
-        "import sys; from pathlib import Path; from latent_atlas.study import *; study = StudyResults(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from latent_atlas.study.results import StudyResults; "
+        "from latent_atlas.study.scheduler import run_cells; study = StudyResults(Path(sys.argv[1]))\n"
         "run_cells(study.path, study.design().cells(), ['cpu', 'cpu'], print)"
     )
     words = [sys.executable, "-c", script, str(study.path)]

@@ -45,7 +45,9 @@ def fit_against(
     Raises:
         UserError: there is no such boundary, or it cannot be drawn from around these codes.
     """
-    config = replace(config, boundary=boundary, levels=1 if config.levels == 1 else None, members=1)
+    config = replace(
+        config, boundary=boundary, levels=1 if config.levels == 1 else None, ensemble_size=1
+    )
     generator = torch.Generator(codes.means.device).manual_seed(seed)
     settings = {"config": config, "held_out": held_out, "generator": generator, "log": log}
     return LatentMap.fit(codes.means, codes.log_variances, warn=False, **settings)
