@@ -1,6 +1,7 @@
 """A map of a learned latent space, and the routes through it.
 
-`Atlas` and `LatentMap` are loaded on first use, so that importing the package costs no `import torch`.
+`Atlas` and `LatentMap` are loaded on first use, so that importing the package does not import
+torch.
 """
 
 from typing import TYPE_CHECKING

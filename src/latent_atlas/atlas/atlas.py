@@ -495,7 +495,8 @@ class Atlas:
             generator.seed()
         if generator.device.type != self.device.type:
             raise UserError(
-                f"the generator is on {generator.device}, the atlas on {self.device}; make one there"
+                f"the generator is on {generator.device}, the atlas on {self.device}; make one "
+                f"there"
             )
         return generator
 

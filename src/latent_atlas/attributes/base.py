@@ -29,7 +29,9 @@ class Attribute(ABC):
 
     @abstractmethod
     def values(self, latents: Latents) -> AttributeValues:
-        """a(z) of each code, shape (n, k), differentiable; each row depends on its own code only."""
+        """a(z) of each code, shape (n, k), differentiable; each row depends on its own code
+        only.
+        """
 
     def slopes(self, latents: Latents) -> Slopes:
         """grad a_i(z), shape (n, k, d), detached; by autograd unless a closed form is given.
@@ -44,7 +46,8 @@ class Attribute(ABC):
             values = self.values(z)
             if not values.requires_grad:
                 raise UserError(
-                    f"attribute '{self.name}' cannot be differentiated in z; compute it by torch operations, outside "
+                    f"attribute '{self.name}' cannot be differentiated in z; compute it by torch "
+                    f"operations, outside "
                     "of no_grad and detach"
                 )
             column = torch.arange(k, device=z.device).repeat(len(latents))
@@ -55,7 +58,7 @@ class Attribute(ABC):
 
     @torch.no_grad()
     def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
-        """The bounds within which a path from z_A keeps this attribute: a(z_A) ± tolerance, (n, k)."""
+        """The bounds within which a path from z_A keeps it: a(z_A) ± tolerance, shape (n, k)."""
         values = self.values(start)
         return values - tolerance, values + tolerance
 
@@ -77,7 +80,8 @@ class Direction(Attribute):
         length = vector.norm()
         if vector.ndim != 1 or not (length.isfinite() and length > 0):
             raise UserError(
-                f"a direction is a finite vector (d,) other than 0; this one has shape {tuple(vector.shape)} and "
+                f"a direction is a finite vector (d,) other than 0; this one has shape "
+                f"{tuple(vector.shape)} and "
                 f"length {length.item():g}"
             )
         self.vector = vector / length
@@ -91,7 +95,8 @@ class Direction(Attribute):
         """
         if latents.shape[1] != len(self.vector):
             raise UserError(
-                f"{self.name} has {len(self.vector)} coordinates and the codes {latents.shape[1]}; take a direction "
+                f"{self.name} has {len(self.vector)} coordinates and the codes "
+                f"{latents.shape[1]}; take a direction "
                 "of the same latent space"
             )
         return latents @ self.vector.to(latents)[:, None]
@@ -124,7 +129,8 @@ class Function(Attribute):
         values = self.function(latents)
         if values.ndim not in (1, 2) or len(values) != len(latents):
             raise UserError(
-                f"attribute '{self.name}' must give (n,) or (n, k) for codes (n, d); for {tuple(latents.shape)} it "
+                f"attribute '{self.name}' must give (n,) or (n, k) for codes (n, d); for "
+                f"{tuple(latents.shape)} it "
                 f"gave {tuple(values.shape)}"
             )
         return values.reshape(len(latents), -1)

@@ -39,7 +39,8 @@ class Constraint:
     def around(
         cls, start: Latents, attributes: Sequence[Attribute], tolerance: float | Sequence[float]
     ) -> "Constraint":
-        """What paths from `start` keep: a(z_A) ± tolerance of most attributes, the log-odds of a class.
+        """What paths from `start` keep: a(z_A) ± tolerance of most attributes, the log-odds of a
+        class.
 
         Arguments:
             start: z_A, shape (n, d).
@@ -54,7 +55,8 @@ class Constraint:
         )
         if not attributes or len(every) != len(attributes) or min(every) <= 0:
             raise UserError(
-                f"keeping takes one or more attributes with a positive tolerance each; there are {len(attributes)} "
+                f"keeping takes one or more attributes with a positive tolerance each; there are "
+                f"{len(attributes)} "
                 f"attributes and the tolerances {every}"
             )
         pairs = [
@@ -95,7 +97,9 @@ class Constraint:
 
     @property
     def unit(self) -> Tensor:
-        """The unit of a violation, shaped as the bounds: half their distance, 1 where one is missing."""
+        """The unit of a violation, shaped as the bounds: half their distance, 1 where one is
+        missing.
+        """
         half = (self.upper - self.lower) / 2
         return torch.where(half.isfinite(), half, 1.0)
 
@@ -113,7 +117,7 @@ class Constraint:
         return torch.cat([attribute.slopes(latents) for attribute in self.attributes], dim=1)
 
     def violation(self, values: AttributeValues) -> AttributeValues:
-        """How far values a(z) are above their upper bound, or (negative) below the lower one, (n, k)."""
+        """How far values a(z) are above the upper bound, or (negative) below the lower, (n, k)."""
         return (values - self.upper).clamp_min(0) - (self.lower - values).clamp_min(0)
 
     @torch.no_grad()

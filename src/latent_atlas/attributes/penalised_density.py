@@ -40,7 +40,8 @@ class PenalisedDensity(Density):
             )
         if len(constraint.lower) != 1:
             raise UserError(
-                f"a density is restricted to one set of codes, and this constraint has {len(constraint.lower)}; take "
+                f"a density is restricted to one set of codes, and this constraint has "
+                f"{len(constraint.lower)}; take "
                 "one of its rows"
             )
         self.density = density
@@ -82,7 +83,9 @@ class PenalisedDensity(Density):
 
 
 class PenalisedRatio(PenalisedDensity, DensityRatioModel):
-    """A restricted density with a discriminator: l_C(z) = l(z) less the same penalty, against the same boundary."""
+    """A restricted density with a discriminator: l_C(z) = l(z) less the same penalty, against the
+    same boundary.
+    """
 
     def __init__(
         self, density: DensityRatioModel, constraint: Constraint, strength: float = STRENGTH

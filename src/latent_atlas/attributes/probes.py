@@ -1,4 +1,6 @@
-"""Attributes learned from labels: small networks on codes, with their accuracy on held-out codes."""
+"""Attributes learned from labels: small networks on codes, with their accuracy on held-out
+codes.
+"""
 
 import itertools
 import math
@@ -145,7 +147,8 @@ class ClassProbe(Attribute):
         classes = int(labels.max()) + 1 if len(labels) else 0
         if len(labels) < FEWEST or len(labels.unique()) < 2:
             raise UserError(
-                f"a probe of classes needs {FEWEST} or more labelled codes of two or more classes; there are "
+                f"a probe of classes needs {FEWEST} or more labelled codes of two or more "
+                f"classes; there are "
                 f"{len(labels)} of {len(labels.unique())}"
             )
         train, stop, test = _parts(len(latents), generator)
@@ -200,7 +203,8 @@ class ClassProbe(Attribute):
         kept = self.classify(start) if self.labels is None else self.labels.to(start.device)
         if kept.shape != start.shape[:1]:
             raise UserError(
-                f"keeping classes takes a label for each start; there are {len(kept)} for {len(start)}"
+                f"keeping classes takes a label for each start; there are {len(kept)} for "
+                f"{len(start)}"
             )
         lower = torch.full_like(self.values(start), -math.inf)
         lower.scatter_(1, kept[:, None], self.margin)
@@ -251,7 +255,8 @@ class ValueProbe(Attribute):
         latents, labels = latents[known].float(), labels[known].float()
         if len(labels) < FEWEST or labels.min() == labels.max():
             raise UserError(
-                f"a probe of '{name}' needs {FEWEST} or more codes whose labels differ; there are {len(labels)} with "
+                f"a probe of '{name}' needs {FEWEST} or more codes whose labels differ; there "
+                f"are {len(labels)} with "
                 f"{len(labels.unique())} different labels"
             )
         mean, scale = labels.mean().item(), labels.std().item()

@@ -15,7 +15,9 @@ from latent_atlas.shapes import Labels, Latents, Values
 __all__ = ["AttributeSet", "Conditions"]
 
 Conditions = Mapping[str, str | tuple[float, float]]
-"""What a code should be, by attribute: a class name for "class", a range of values for any other."""
+"""What a code should be, by attribute: a class name for "class", a range of values for any
+other.
+"""
 
 CLASS = "class"
 COMPONENT = "component:"
@@ -38,7 +40,9 @@ class AttributeSet:
     def __init__(
         self, latents: Latents, labels: Labels | None = None, label_names: Sequence[str] = ()
     ) -> None:
-        """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the classes."""
+        """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the
+        classes.
+        """
         self._latents = latents
         self._labels = labels
         self._classes = () if labels is None else tuple(label_names)
@@ -128,7 +132,9 @@ class AttributeSet:
         return Function(lambda z: probe.values(z)[:, number], name)
 
     def _probe(self, noise: float | None = None) -> ClassProbe:
-        """The classes learned from the codes, by default with as much noise as leaves them told apart."""
+        """The classes learned from the codes, by default with as much noise as leaves them told
+        apart.
+        """
         assert self._labels is not None
         generator = torch.Generator(self._latents.device).manual_seed(0)
         return ClassProbe.fit(

@@ -33,7 +33,8 @@ class MapConfig:
     """Boundary `radius`: root mean square distance of a fake code from a real one, above 0, in
     latent units; null measures it on the codes."""
     quantile: float | None = None
-    """Boundary `low-density`: fakes have a density below this quantile of the real codes, in (0, 1);
+    """Boundary `low-density`: fakes have a density below this quantile of the real codes,
+    in (0, 1);
     null is 0.05."""
     parts: str = "prior 0.5, radius 0.5"
     """Boundary `mixture`: the names of its parts, each with a weight; see `mixture_parts`."""

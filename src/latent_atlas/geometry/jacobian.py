@@ -46,7 +46,9 @@ class Spectrum:
         return largest / least.maximum(LEAST * largest)
 
     def log_spread(self) -> Values:
-        """Standard deviation of log σ over directions at each code, (n,): 0 for a scaled isometry."""
+        """Standard deviation of log σ over directions at each code, (n,): 0 for a scaled
+        isometry.
+        """
         logs = self.values.maximum(LEAST * self.values.amax(dim=1, keepdim=True)).log()
         mean = (self.weights * logs).sum(dim=1, keepdim=True)
         return (self.weights * (logs - mean).square()).sum(dim=1).sqrt()
@@ -82,8 +84,8 @@ def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) ->
     Raises:
         UserError: the decoder has no derivative at any of the codes.
     """
-    # A tensor made in inference mode cannot be differentiated at, so the clone is taken outside of it. Of the ways to
-    # compute attention only the plain one has derivatives of every kind.
+    # A tensor made in inference mode cannot be differentiated at, so the clone is taken outside of
+    # it. Of the ways to compute attention only the plain one has derivatives of every kind.
     with torch.inference_mode(False), sdpa_kernel(SDPBackend.MATH):
         z = latents.detach().clone()
         with torch.no_grad():
@@ -96,7 +98,8 @@ def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) ->
     alive = found.values.amax(dim=1) > 0
     if not alive.any():
         raise UserError(
-            "the decoder's images do not change with the codes, or have no derivative; give one that does not turn "
+            "the decoder's images do not change with the codes, or have no derivative; give one "
+            "that does not turn "
             "gradients off"
         )
     return Spectrum(found.values[alive], found.weights[alive], found.dimension, found.exact)
@@ -150,9 +153,7 @@ def estimated_spectrum(
         if k + 1 == steps:
             break
         size = w.norm(dim=1, keepdim=True)
-        for _ in range(
-            2
-        ):  # against all before, twice: what rounding leaves would bring found values back as new ones
+        for _ in range(2):  # twice: the rounding error of one pass would bring found values back
             w = w - torch.einsum("nkd,nk->nd", basis, torch.einsum("nkd,nd->nk", basis, w))
         beta = w.norm(dim=1, keepdim=True)
         beta = torch.where(beta > LEAST * size, beta, 0.0)  # at 0 no further direction is reached

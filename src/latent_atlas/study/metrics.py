@@ -162,7 +162,9 @@ def ranking_value(ratio: DensityRatioModel, latents: Latents) -> np.ndarray:
 
 
 def sampling_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, float | None]:
-    """Fréchet distance of images drawn through the map by importance, and their effective sample size."""
+    """Fréchet distance of images drawn through the map by importance, and their effective sample
+    size.
+    """
     n, proposals = trained.design.effort.draws, trained.design.effort.proposals
     generator = trained.generator("draws")
     with warnings.catch_warnings():

@@ -47,7 +47,8 @@ def write_codes(
     Arguments:
         parts: Codes and labels of `train` and `held_out`.
         run: The run.
-        errors: Reconstruction error of each held-out image, shape (m,); None where there are no images.
+        errors: Reconstruction error of each held-out image, shape (m,); None where there are no
+            images.
     """
     tensors: dict[str, Tensor] = {}
     for part, (codes, labels) in parts.items():

@@ -32,7 +32,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--extractor",
         metavar="E",
         default="auto",
-        help="feature extractor: efficientnet, classifier, inception or pixels; auto (default) is the "
+        help="feature extractor: efficientnet, classifier, inception or pixels; auto (default) "
+        "is the "
         "first that is available",
     )
     parser.add_argument(

@@ -51,7 +51,8 @@ def write_page(run: Path, device: str, console: Console) -> None:
     lines = [
         f"reconstruction  mean squared error {images['mse']:.4f} ({images['psnr']:.1f} dB) "
         f"on {images['images']:.0f} held-out images",
-        f"map             normalising constant E_r[exp l] = {density['normalising_constant']:.2f} (ideally 1), "
+        f"map             normalising constant E_r[exp l] = "
+        f"{density['normalising_constant']:.2f} (ideally 1), "
         f"KL(q || prior) about {density['kl']:z.1f} nats",
         f"geometry        {100 * space['prior_inside']:.0f} % of prior samples on the manifold, "
         f"correlation of distances in Z and in images {space['pearson']:.2f}, "

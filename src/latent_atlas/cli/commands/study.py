@@ -105,7 +105,8 @@ def study(given: Namespace, console: Console) -> None:
     cells = design.cells()
     left = [cell for cell in cells if not study_folder.done(cell)]
     console.say(
-        f"{len(cells)} cells, {len(cells) - len(left)} of them done; {len(devices)} at a time on {devices[0]}"
+        f"{len(cells)} cells, {len(cells) - len(left)} of them done; {len(devices)} at a time on "
+        f"{devices[0]}"
     )
     plan = _estimated(design, study_folder, left, devices, console)
     console.say(_plan(plan))

@@ -1,4 +1,6 @@
-"""Planners and samplers that clients may ask for: settings checked, and with a limit on the work."""
+"""Planners and samplers that clients may ask for: settings checked, and with a limit on the
+work.
+"""
 
 from collections.abc import Mapping
 from typing import Any
