@@ -1,4 +1,4 @@
-"""An atlas of anyone's autoencoder: here, the first eight principal components of handwritten digits, and back."""
+"""An atlas of anyone's autoencoder: here, eight principal components of handwritten digits."""
 
 import torch
 from sklearn.datasets import load_digits

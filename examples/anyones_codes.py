@@ -1,4 +1,4 @@
-"""The map of codes from anywhere: here, the first eight principal components of handwritten digits."""
+"""The map of anyone's codes: here, eight principal components of handwritten digits."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,7 +1,7 @@
 """Walk along an arc whose density is known exactly: no network, no training.
 
-The straight line crosses the void under the arc. The walk follows the map round it and stops short of its goal; with
-the arrival schedule it gets there.
+The straight line crosses the empty region under the arc. The walk follows the map round it and
+stops short of its goal; with the arrival schedule it reaches the goal.
 """
 
 import math

@@ -1,7 +1,8 @@
-"""The planners compared in a world whose density is known: two moons, and the void between them.
+"""The planners compared on a density in closed form: two moons, and the empty region between them.
 
-The straight line goes through the void, and the walk cuts across it on its way to arrive in time. A geodesic goes
-round with the least detour, whether it starts from the straight line or from a route over real codes.
+The straight line goes through the empty region, and the walk cuts across it to arrive in time. A
+geodesic goes round with the least detour, whether it starts from the straight line or from a path
+over real codes.
 """
 
 from collections import Counter
@@ -48,4 +49,4 @@ print(
     f"a round trip by four codes: {100 * round_trip.metrics.off_manifold.item():.0f} % off-manifold"
 )
 climb = project(world, torch.tensor([[3.0, 3.0]]), threshold)
-print(f"from (3, 3) it is {climb.moved.item():.2f} to the population")
+print(f"from (3, 3) it is {climb.moved.item():.2f} to the density threshold")
