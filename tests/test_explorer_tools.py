@@ -147,7 +147,7 @@ def test_a_projection_begins_at_the_waypoint(visits: Visits, demo: "Atlas") -> N
     page.on(
         "request",
         lambda asked: (
-            asked.url.endswith("/repair") and shares.append(asked.post_data_json["share"])
+            asked.url.endswith("/project") and shares.append(asked.post_data_json["share"])
         ),
     )
     page.locator(".map").focus()
