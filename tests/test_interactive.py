@@ -199,7 +199,7 @@ def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
         DIMENSION,
         ["left", "right"],
     )
-    assert told["edge"] == pytest.approx(atlas.map.threshold(0.05))
+    assert told["threshold"] == pytest.approx(atlas.map.threshold(0.05))
     assert {planner["name"] for planner in told["planners"]} == {
         "linear",
         "slerp",
@@ -235,7 +235,7 @@ def test_codes_alone_and_maps_without_a_density_promise_no_more_than_they_hold(
         ["linear", "slerp", "walk"],
         [],
     )
-    assert (told["edge"], told["has_log_prob"]) == (None, False)
+    assert (told["threshold"], told["has_log_prob"]) == (None, False)
     assert {"traverse", "keep"} <= set(told["lacks"])
     assert "keep" in alone["lacks"]
 
