@@ -125,7 +125,10 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
             ("train", "digits", "--out", "OUT", "--mode", "third"),
             "train.mode is 'third'; choose separate",
         ),
-        (("train", "digits", "--out", "OUT", "--set", "train.pace=3"), "section 'train' has no setting 'pace'"),
+        (
+            ("train", "digits", "--out", "OUT", "--set", "train.pace=3"),
+            "section 'train' has no setting 'pace'",
+        ),
         (
             ("train", "digits", "--out", "OUT", "--device", "abacus"),
             "device 'abacus' cannot be used",
