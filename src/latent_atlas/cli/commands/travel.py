@@ -85,6 +85,29 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"two images or more, each {PLACE}; or one with --random-walk, --traverse or "
         "--project",
     )
+    _add_path(parser)
+    _add_one_image(parser)
+    _add_walk(parser)
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        default=0,
+        help="random seed of planners that sample (default: 0)",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="file to write: a picture (.png), an animation (.gif, .mp4), codes (.npy), or all "
+        "results (.npz, .json) (default: RUN/travel.png)",
+    )
+    add_device(parser)
+    add_settings(
+        parser, "a setting of the planners, such as strength=3 or widths=1,0.5,0; repeatable", "N=V"
+    )
+
+
+def _add_path(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--planner",
         dest="planners",
@@ -103,28 +126,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "repeatable",
     )
     parser.add_argument(
-        "--traverse",
-        metavar="A",
-        help="change such an attribute of one image, by --by X or to --to X",
-    )
-    parser.add_argument(
-        "--by",
-        type=float,
-        metavar="X",
-        help="with --traverse: change of the attribute, negative for less of it",
-    )
-    parser.add_argument("--to", type=float, metavar="X", help="with --traverse: value to reach")
-    parser.add_argument(
-        "--random-walk",
-        action="store_true",
-        help="walk at random from one image, within regions of high density",
-    )
-    parser.add_argument(
-        "--project",
-        action="store_true",
-        help="first move images of low density up to the density threshold",
-    )
-    parser.add_argument(
         "--pace",
         metavar="P",
         help="frames at equal distances in the latent space (latent, default) or in their pixels "
@@ -136,49 +137,60 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="number of frames, both ends included (default: 17, or 49 for .gif and .mp4)",
     )
-    parser.add_argument(
-        "--rule", type=int, metavar="R", help="walk: update rule 1 or 2 (default: 2)"
+
+
+def _add_one_image(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("from one image")
+    group.add_argument(
+        "--traverse",
+        metavar="A",
+        help="change such an attribute of one image, by --by X or to --to X",
     )
-    parser.add_argument(
+    group.add_argument(
+        "--by",
+        type=float,
+        metavar="X",
+        help="with --traverse: change of the attribute, negative for less of it",
+    )
+    group.add_argument("--to", type=float, metavar="X", help="with --traverse: value to reach")
+    group.add_argument(
+        "--random-walk",
+        action="store_true",
+        help="walk at random from one image, within regions of high density",
+    )
+    group.add_argument(
+        "--project",
+        action="store_true",
+        help="first move images of low density up to the density threshold",
+    )
+
+
+def _add_walk(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("the planner walk")
+    group.add_argument("--rule", type=int, metavar="R", help="update rule 1 or 2 (default: 2)")
+    group.add_argument(
         "--alpha",
         type=float,
         metavar="X",
-        help="walk: step size along the gradient of the map (default: 0.1)",
+        help="step size along the gradient of the map (default: 0.1)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--beta",
         type=float,
         metavar="X",
-        help="walk, rule 1: weight of the goal, negative to approach it (default: -0.1)",
+        help="rule 1: weight of the goal, negative to approach it (default: -0.1)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--gamma",
         type=float,
         metavar="X",
-        help="walk, rule 2: fraction of the distance to the goal per step (default: 0.02)",
+        help="rule 2: fraction of the distance to the goal per step (default: 0.02)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--arrive",
         action="store_true",
         default=None,
-        help="walk: let the weight of the goal grow until the path reaches it",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        metavar="N",
-        default=0,
-        help="random seed of planners that sample (default: 0)",
-    )
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        help="file to write: a picture (.png), an animation (.gif, .mp4), codes (.npy), or all "
-        "results (.npz, .json) (default: RUN/travel.png)",
-    )
-    add_device(parser)
-    add_settings(
-        parser, "a setting of the planners, such as strength=3 or widths=1,0.5,0; repeatable", "N=V"
+        help="let the weight of the goal grow until the path reaches it",
     )
 
 
