@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,9 @@ def trained(folder: Path, settings: str) -> None:
 
 @contextmanager
 def quick_gallery() -> Iterator[None]:
-    """Every picture and metric of a run, of walks in a tenth of their steps between a few pairs of codes."""
+    """Pictures, metrics and evaluations of runs with walks of 40 steps, between a few pairs of codes."""
+    from latent_atlas.evaluation import sections
+    from latent_atlas.report import examples
     from latent_atlas.report.figures import run
     from latent_atlas.travel.planners.walk import Walk
 
@@ -55,7 +58,9 @@ def quick_gallery() -> Iterator[None]:
         for row, planner in run.COMPARED.items()
     }
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(run, "COMPARED", rows)
+        for module in (run, sections):
+            monkeypatch.setattr(module, "COMPARED", rows)
+        monkeypatch.setattr(examples, "Walk", partial(Walk, steps=40))
         monkeypatch.setattr(run, "PAIRS", 8)
         yield
 
