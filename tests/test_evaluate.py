@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -218,7 +219,10 @@ def test_images_that_have_moved_can_be_named_and_changed_ones_are_noted(
         evaluated.append(len(images))
         return found
 
-    monkeypatch.setattr("latent_atlas.evaluation.evaluate.evaluate", evaluate_nothing)
+    module = import_module(
+        "latent_atlas.evaluation.evaluate"
+    )  # the package's name is the function's
+    monkeypatch.setattr(module, "evaluate", evaluate_nothing)
     moved, copy = tmp_path / "moved", tmp_path / "run"
     shutil.copytree(photos, moved)
     shutil.copytree(run, copy)
