@@ -2,17 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-__all__ = ["digits_run", "made_once", "trained"]
+__all__ = ["digits_run", "made_once", "quick_gallery", "trained"]
 
 DIGITS = (
-    "data.limit=600 model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=120 train.batch_size=32 "
-    "train.adversarial_start=100 train.device=cpu map.steps=100 map.width=16 map.depth=1 map.check_every=50"
+    "data.limit=600 model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=80 train.batch_size=32 "
+    "train.adversarial_start=70 train.device=cpu map.steps=100 map.width=16 map.depth=1 map.check_every=50"
 )
 
 
@@ -40,6 +43,26 @@ def trained(folder: Path, settings: str) -> None:
     run.claim()
     run.begin(config)
     train(load_images(config.data, 8, 1), config, run, log=lambda entry: None)
+
+
+@contextmanager
+def quick_gallery() -> Iterator[None]:
+    """Pictures, metrics and evaluations of runs with walks of 40 steps, between a few pairs of codes."""
+    from latent_atlas.evaluation import sections
+    from latent_atlas.report import examples
+    from latent_atlas.report.figures import run
+    from latent_atlas.travel.planners.walk import Walk
+
+    rows = {
+        row: replace(planner, steps=40) if isinstance(planner, Walk) else planner
+        for row, planner in run.COMPARED.items()
+    }
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for module in (run, sections):
+            monkeypatch.setattr(module, "COMPARED", rows)
+        monkeypatch.setattr(examples, "Walk", partial(Walk, steps=40))
+        monkeypatch.setattr(run, "PAIRS", 8)
+        yield
 
 
 @pytest.fixture(scope="module")

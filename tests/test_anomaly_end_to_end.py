@@ -26,7 +26,7 @@ from latent_atlas.training.codes_run import fit
 from runs import trained
 
 SMALL = (
-    "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=120 "
+    "model.width=8 model.discriminator_width=4 model.latent_dim=6 train.steps=80 "
     "train.batch_size=32 train.device=cpu train.adversarial=none data.held_out=0.3 map.steps=60 "
     "map.levels=1 map.width=16 map.check_every=20"
 )

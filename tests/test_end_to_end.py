@@ -17,6 +17,7 @@ from latent_atlas.config.presets import PRESETS
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import COMPARED
 from latent_atlas.runs import read_tensors, write_tensors
+from runs import quick_gallery
 
 PICTURES = ("reconstructions.png", "samples.png", "map.png", "travel.png", "geometry.png")
 SMALL = (
@@ -45,9 +46,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "photos"
     settings = [word for setting in SMALL.split() for word in ("--set", setting)]
-    assert (
-        latent_atlas("train", str(photos), "--out", str(out), "--image-size", "12", *settings) == 0
-    )
+    words = ("train", str(photos), "--out", str(out), "--image-size", "12", *settings)
+    with quick_gallery():
+        assert latent_atlas(*words) == 0
     return out
 
 
@@ -110,7 +111,8 @@ def test_samples_are_drawn(run: Path, tmp_path: Path) -> None:
 def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
     before = (run / "state.safetensors").stat().st_mtime_ns
     (run / "samples.png").unlink()
-    assert latent_atlas("train", "--out", str(run), "--resume") == 0
+    with quick_gallery():
+        assert latent_atlas("train", "--out", str(run), "--resume") == 0
     assert (run / "samples.png").is_file()
     assert (run / "state.safetensors").stat().st_mtime_ns == before
 

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ from latent_atlas.evaluation.sections import SECTIONS
 from latent_atlas.report import write_evaluation
 from latent_atlas.runs import Run
 from latent_atlas.training.loop import train
+from runs import quick_gallery
 
 SMALL = (
     "train.device=cpu data.held_out=0.4 model.image_size=12 model.channels=1 model.width=4 model.latent_dim=3 "
@@ -43,6 +46,13 @@ ROWS = {
     "geometry": ["the model"],
     "copies": ["the map"],
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly() -> Iterator[None]:
+    """Walks of a few steps."""
+    with quick_gallery():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -196,8 +206,23 @@ def test_the_command_writes_json_and_a_page(
 
 
 def test_images_that_have_moved_can_be_named_and_changed_ones_are_noted(
-    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    found: Evaluation,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    evaluated = []  # the images; what is found in them is another test's
+
+    def evaluate_nothing(atlas: Atlas, images: ImageSet, **settings: object) -> Evaluation:
+        evaluated.append(len(images))
+        return found
+
+    module = import_module(
+        "latent_atlas.evaluation.evaluate"
+    )  # the package's name is the function's
+    monkeypatch.setattr(module, "evaluate", evaluate_nothing)
     moved, copy = tmp_path / "moved", tmp_path / "run"
     shutil.copytree(photos, moved)
     shutil.copytree(run, copy)
@@ -225,6 +250,7 @@ def test_images_that_have_moved_can_be_named_and_changed_ones_are_noted(
     Image.new("L", (12, 12), 99).save(moved / "left" / "another.png")
     assert latent_atlas(*words) == 0
     assert "these are not the images" in capsys.readouterr().err
+    assert evaluated == [90, 91]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """From a file of codes to a map, and travels and draws on it, through the commands a user types."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,19 @@ from safetensors.torch import save_file
 
 from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
+from runs import quick_gallery
 
-FAST = ("--steps", "60", "--set", "map.width=16", "--set", "map.check_every=20")
+FAST = (
+    *("--steps", "60", "--set", "map.width=16", "--set", "map.check_every=20"),
+    *("--set", "map.depth=1", "--set", "map.batch_size=64"),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly() -> Iterator[None]:
+    """Walks of a few steps, where a map is drawn."""
+    with quick_gallery():
+        yield
 
 
 @pytest.fixture(scope="module")

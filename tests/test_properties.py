@@ -1,5 +1,7 @@
 """Attributes by name: learned once, the same each time, and refused in one sentence."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -29,7 +31,10 @@ def test_components_are_directions_by_falling_variance(codes: tuple[Tensor, Tens
     assert properties.names == ("component:0", "component:1", "component:2")
 
 
-def test_a_class_by_its_name_is_its_own_log_odds(codes: tuple[Tensor, Tensor]) -> None:
+def test_a_class_by_its_name_is_its_own_log_odds(
+    codes: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=200))
     properties = AttributeSet(*codes, ("left", "middle", "right"))
     probe, middle = properties["class"], properties["middle"]
     assert isinstance(probe, ClassProbe)

@@ -4,7 +4,8 @@ import re
 import shlex
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from command_line import latent_atlas
+from latent_atlas.attributes.probes import ClassProbe
 from reader import ROOT, run_blocks
+from runs import quick_gallery
 
 READMES = sorted(ROOT.glob("README*.md"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -28,7 +31,7 @@ INLINE = re.compile(r"(?<!`)`((?:latent-atlas|make|pip) [^`]+)`")
 QUICK = {
     "train": ["--dry-run"],
     "study": ["--dry-run"],
-    "fit": ["--steps", "60", "--set", "map.width=16", "--set", "map.check_every=20"],
+    "fit": ["--steps", "40", "--set", "map.width=16", "--set", "map.batch_size=128"],
     "evaluate": ["--images", "40", "--extractor", "pixels"],
     "serve": ["--port", "0", "--no-browser"],
 }
@@ -109,16 +112,19 @@ RUNNERS: dict[str, Callable[[list[str]], None]] = {
 
 
 @pytest.fixture
-def in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_a_moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing serves until it is interrupted, rehearses a study or traces networks: other tests see to these."""
 
     def folder_of(atlas: Any, folder: Path, **about: Any) -> SimpleNamespace:
         folder.mkdir(parents=True)
         return SimpleNamespace(files={}, left_out=())
 
+    monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=100))
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
     monkeypatch.setattr("latent_atlas.study.timing.rehearse", lambda design, device: {})
     monkeypatch.setattr("latent_atlas.explorer.static_export.export.write_folder", folder_of)
+    with quick_gallery():
+        yield
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -1,6 +1,8 @@
 """Sampling by an atlas and by the command `sample`: with conditions by name, and near a code."""
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,19 @@ import torch
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.sampling import MALA, Importance, Mixture
 
-FAST = ("--levels", "4", "--steps", "150", "--set", "map.width=32", "--set", "map.check_every=50")
+FAST = ("--levels", "4", "--steps", "150", "--set", "map.width=32", "--set", "map.batch_size=128")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_probes() -> Iterator[None]:
+    """Probes of classes that learn for a few steps: what they are worth is tested where they are made."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=300))
+        yield
 
 
 @pytest.fixture(scope="module")

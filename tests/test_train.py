@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ TINY = Config(
         kl_warmup=5,
         device="cpu",
     ),
-    map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64),
+    map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64, levels=1),
 )
 
 
@@ -276,9 +277,10 @@ def test_a_loss_that_is_not_finite_stops_with_its_name_and_keeps_the_good_weight
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_other_images_than_the_run_began_with_are_refused(blobs: ImageSet, tmp_path: Path) -> None:
-    run = run_of(tmp_path / "run")
-    train(blobs, TINY, run, log=silent)
+def test_other_images_than_the_run_began_with_are_refused(
+    blobs: ImageSet, uninterrupted: Callable[[str], Run], tmp_path: Path
+) -> None:
+    run = Run(shutil.copytree(uninterrupted("separate").path, tmp_path / "run"))
     fewer = blobs.select(torch.arange(100))
     with pytest.raises(UserError, match=r"120 then, 100 now"):
         train(fewer, TINY, run, log=silent, resume=True)

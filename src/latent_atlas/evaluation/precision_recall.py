@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn.metrics import pairwise_distances_chunked
-from sklearn.neighbors import NearestNeighbors
 
 from latent_atlas.errors import UserError
 
@@ -32,6 +30,8 @@ class Manifold:
         The share of generated images in the manifold of real ones is precision; the share of real
         images in the manifold of generated ones is recall.
         """
+        from sklearn.metrics import pairwise_distances_chunked  # loading it takes seconds
+
         pieces = pairwise_distances_chunked(
             features.astype(np.float64),
             self.features,
@@ -58,6 +58,8 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
         raise UserError(
             f"a manifold by neighbour {k} needs more than {k} images; there are {len(features)}"
         )
+    from sklearn.neighbors import NearestNeighbors
+
     centres = features.astype(np.float64)
     # Without an argument, no row is its own neighbour.
     distances, _ = NearestNeighbors(n_neighbors=k).fit(centres).kneighbors()
@@ -90,6 +92,8 @@ def overlap(
     Raises:
         UserError: there are too few images to have k neighbours each.
     """
+    from sklearn.metrics import pairwise_distances_chunked
+
     real, drawn = manifold_of(reference, k), manifold_of(images, k)
     counts, covered, recalled = [], np.zeros(len(reference), bool), np.zeros(len(reference), bool)
     done = 0

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from latent_atlas.density.base import Density, StandardNormal
@@ -232,6 +231,8 @@ SECTIONS: dict[str, Callable[[EvaluationSet], Section]] = {
 
 def _by_components(given: EvaluationSet, dimension: int) -> Images:
     """The reference images, reconstructed from principal components of the training images."""
+    from sklearn.decomposition import PCA  # imported here, since loading it takes seconds
+
     seed = int(torch.randint(2**31, (), generator=given.generator(0)))
     learned, images = (
         part.flatten(1).numpy() / np.float32(255) for part in (given.learned, given.reference)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 from latent_atlas.errors import UserError
@@ -85,6 +84,9 @@ def correlations(one: Values, other: Values) -> tuple[float, float]:
         >>> correlations(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 4.0, 9.0]))
         (0.9897..., 1.0)
     """
+    # Imported here because loading it takes a second.
+    from scipy.stats import rankdata
+
     a, b = one.double().cpu().numpy(), other.double().cpu().numpy()
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0, 0.0

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 __all__ = ["Paired", "Spread", "auroc", "holm", "needed", "paired", "pairwise", "reached", "spread"]
 
@@ -81,6 +80,8 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
         return Paired(mean, -math.inf, math.inf, 1.0, n)
     if np.ptp(differences) == 0:
         return Paired(mean, mean, mean, 1.0 if mean == 0 else 0.0, n)
+    from scipy import stats  # imported where it is needed, since loading it takes a second
+
     test = stats.ttest_rel(first, second)
     low, high = test.confidence_interval(0.95)
     return Paired(mean, float(low), float(high), float(test.pvalue), n)
@@ -129,6 +130,8 @@ def needed(test: Paired, comparisons: int = 1, most: int = 1_000) -> int | None:
     """
     if not math.isfinite(test.high) or test.difference == 0:
         return None
+    from scipy import stats
+
     deviation = (test.high - test.difference) / stats.t.ppf(0.975, test.n - 1) * math.sqrt(test.n)
     for n in range(FEWEST, most + 1):
         reach = stats.t.ppf(1 - LEVEL / comparisons / 2, n - 1) * deviation / math.sqrt(n)
@@ -148,6 +151,8 @@ def auroc(higher: Numbers, lower: Numbers) -> float:
         >>> auroc(np.array([2.0, 3.0]), np.array([1.0, 2.0]))
         0.875
     """
+    from scipy import stats
+
     return float(stats.mannwhitneyu(higher, lower).statistic) / (len(higher) * len(lower))
 
 
