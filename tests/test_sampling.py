@@ -3,7 +3,8 @@
 import math
 import sys
 import warnings
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ from latent_atlas.sampling import (
     draw,
 )
 from latent_atlas.sampling.entropy_balancing import matching
+from latent_atlas.sampling.registry import sampler_for
 
 CLUSTERS = two_clusters(2, distance=2.4, scale=0.4)
 WIDE = GaussianMixture(
@@ -505,3 +507,11 @@ def test_bad_settings_get_one_sentence(name: str, values: dict[str, object], sen
     with pytest.raises(UserError, match=sentence) as refused:
         with_values(SAMPLERS[name](), values, called=f"sampler '{name}'")
     assert "\n" not in str(refused.value)
+
+
+def test_a_density_without_values_is_not_sampled_by_its_noise_levels() -> None:
+    """Diffusion would move samples by a score that such a map does not have."""
+    known = SimpleNamespace(noise_levels=True, has_log_prob=True)
+    silent = SimpleNamespace(noise_levels=True, has_log_prob=False)
+    assert sampler_for(cast("Density", known)).name == "diffusion"
+    assert sampler_for(cast("Density", silent)).name == "importance"

