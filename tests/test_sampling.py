@@ -3,8 +3,7 @@
 import math
 import sys
 import warnings
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -509,9 +508,14 @@ def test_bad_settings_get_one_sentence(name: str, values: dict[str, object], sen
     assert "\n" not in str(refused.value)
 
 
-def test_a_density_without_values_is_not_sampled_by_its_noise_levels() -> None:
-    """Diffusion would move samples by a score that such a map does not have."""
-    known = SimpleNamespace(noise_levels=True, has_log_prob=True)
-    silent = SimpleNamespace(noise_levels=True, has_log_prob=False)
-    assert sampler_for(cast("Density", known)).name == "diffusion"
-    assert sampler_for(cast("Density", silent)).name == "importance"
+@pytest.mark.parametrize(
+    ("noise_levels", "has_log_prob", "name"),
+    [(True, True, "diffusion"), (True, False, "importance"), (False, True, "importance")],
+)
+def test_the_default_sampler_needs_what_the_density_has(
+    noise_levels: bool, has_log_prob: bool, name: str
+) -> None:
+    """Diffusion moves samples by a score, which a map without log q does not have."""
+    density = StandardNormal(2)
+    density.noise_levels, density.has_log_prob = noise_levels, has_log_prob
+    assert sampler_for(density).name == name

@@ -22,6 +22,7 @@ from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.study import scheduler
 from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, with_budget
+from latent_atlas.study.fixtures import other_source
 from latent_atlas.study.results import StudyResults
 from latent_atlas.study.run import Conclusion, conclude, make_design
 from latent_atlas.study.scheduler import run_cells, worker_devices
