@@ -1,14 +1,14 @@
-"""Which images are odd? AUROC of telling real held-out images from others, with nothing learned of the others.
+"""AUROC of anomaly scores: held-out real images against images of other kinds, none of which were learned from.
 
-Claim: Fashion-MNIST against MNIST at least 0.99, and the reverse; over all kinds of odd images together, ahead of what
-one would otherwise pick, though not on each; and at a false-alarm rate of 5 %, about 5 % of real images are called odd.
-Beside these: cartoon faces against Fashion-MNIST brought to their size, each class left out of training against the
-rest, and the same images turned, blurred, noised, inverted, or blank. All scores read the same model, codes and map;
-half of the held-out images calibrate, the other half is told from the odd ones.
+Claim: Fashion-MNIST against MNIST reaches an AUROC of at least 0.99, and so does the reverse. The mean over all kinds of
+anomalous images is above that of every baseline, though not on each kind. At a false-alarm rate of 5 %, about 5 % of
+real images are called outliers. The other rows are cartoon faces against Fashion-MNIST at their size, each class left
+out of training against the rest, and the same images turned, blurred, noised, inverted or blank. All scores use the same
+model, codes and map; half of the held-out images calibrate, and the other half is compared with the anomalous images.
 
-Nothing is fitted to odd images. What the score is made of, and that what is too good counts half, was settled on two
-Fashion-MNIST runs (d = 16 and 64) against MNIST, faces, and clothes turned, blurred and noised, and not changed since:
-the other rows had not been looked at.
+Nothing is fitted to anomalous images. The parts of the score, and the weight of one half for deviations that are too
+good, were chosen on two Fashion-MNIST runs (d = 16 and 64) against MNIST, faces, and clothes turned, blurred and noised.
+They have not changed since; the other rows had not been seen then.
 
     python benchmarks/anomalies.py                       # trains every model it needs into --runs; on a GPU, minutes each
     python benchmarks/anomalies.py --steps 1200 --width 12 --batch-size 64              # the same on two CPU cores
@@ -48,8 +48,8 @@ CODES = 20_000  # of the training images, for the baselines
 NEIGHBOUR = 10
 FALSE_ALARM_RATE = 0.05
 
-Judge = Callable[[Tensor], np.ndarray]
-"""From images, as bytes, to numbers that grow with oddness."""
+Scorer = Callable[[Tensor], np.ndarray]
+"""From images, as bytes, to anomaly scores."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def main() -> None:
     results: dict[str, Any] = read("oddness")["results"] if given.add else {}
     settings = {n: v for n, v in vars(given).items() if isinstance(v, int | float) or v is None}
 
-    def add(name: str, case: Case, odd: dict[str, Tensor]) -> None:
-        results[name] = compare(case, odd, given)
+    def add(name: str, case: Case, anomalous: dict[str, Tensor]) -> None:
+        results[name] = compare(case, anomalous, given)
         record("oddness", results, false_alarm_rate=FALSE_ALARM_RATE, **settings)
 
     for name, folder in chosen.items():
@@ -82,11 +82,11 @@ def main() -> None:
         images = load_images(config.data, config.model.image_size, config.model.channels)
         case = case_of(images, config, run, given)
         others = brought_to(case.atlas, AGAINST[name], given)
-        odd = {
+        anomalous = {
             AGAINST[name]: others.images[spread(len(others), given.images)],
             **altered(case.real),
         }
-        add(name, case, odd)
+        add(name, case, anomalous)
     for name in (name for name in LEFT_OUT if name in chosen):
         config = settings_of(name, given)
         images = load_images(config.data, config.model.image_size, config.model.channels)
@@ -94,8 +94,8 @@ def main() -> None:
         for kind in given.left_out:
             rest = images.select(images.labels != kind)
             case = case_of(rest, config, Run(given.runs / f"{name}-without-{kind}"), given)
-            odd = {f"class {kind}": images.select((images.labels == kind) & images.held_out).images}
-            add(f"{name} without {kind}", case, odd)
+            left = images.select((images.labels == kind) & images.held_out)
+            add(f"{name} without {kind}", case, {f"class {kind}": left.images})
 
 
 def arguments() -> argparse.Namespace:
@@ -114,25 +114,25 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs/oddness"), help="where models are trained and kept"
     )
-    parser.add_argument("--steps", type=int, help="of training (default: the preset's)")
-    parser.add_argument("--width", type=int, help="of the networks (default: the preset's)")
+    parser.add_argument("--steps", type=int, help="training steps (default: the preset's)")
+    parser.add_argument("--width", type=int, help="width of the networks (default: the preset's)")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--map-steps", type=int)
-    parser.add_argument("--images", type=int, default=5_000, help="of each kind at most")
+    parser.add_argument("--images", type=int, default=5_000, help="most images of each kind")
     parser.add_argument(
-        "--seconds", type=float, default=60.0, help="for the mixture, and for the flow"
+        "--seconds", type=float, default=60.0, help="fitting time of the mixture, and of the flow"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--add",
         action="store_true",
-        help="to the results that are there, instead of replacing them",
+        help="add to the recorded results instead of replacing them",
     )
     return parser.parse_args()
 
 
 def settings_of(name: str, given: argparse.Namespace) -> Config:
-    """The preset of a set, with what the command line changed; a third of a small set is held out."""
+    """The preset of a set with the settings of the command line; 30 % of a small set is held out."""
     set_to = {
         "train.steps": given.steps,
         "train.adversarial_start": given.steps and given.steps // 3,
@@ -150,7 +150,7 @@ def settings_of(name: str, given: argparse.Namespace) -> Config:
 
 
 def brought_to(atlas: Atlas, name: str, given: argparse.Namespace) -> ImageSet:
-    """A named set at the size of the images of a model that it is odd to."""
+    """A named set at the image size of a model that was not trained on it."""
     channels, side, _ = atlas.image_shape
     return load_images(DataConfig(source=name, limit=2 * given.images), side, channels)
 
@@ -171,7 +171,7 @@ def case_of(images: ImageSet, config: Config, run: Run, given: argparse.Namespac
 
 
 def altered(images: Tensor) -> dict[str, Tensor]:
-    """The same images, changed: as bytes again, so that only what is seen tells them apart."""
+    """The same images, altered, as bytes like the real ones."""
     x = images.float() / 255
     generator = torch.Generator().manual_seed(0)
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0])
@@ -193,10 +193,10 @@ def altered(images: Tensor) -> dict[str, Tensor]:
     }
 
 
-def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> dict[str, Any]:
-    """AUROC of every score on every kind of odd images, and what is called odd at the false-alarm rate."""
-    judges = baselines(case, given)
-    real = {name: judge(case.real) for name, judge in judges.items()}
+def compare(case: Case, anomalous: dict[str, Tensor], given: argparse.Namespace) -> dict[str, Any]:
+    """AUROC of every score on every kind of anomalous images, and the share called outliers."""
+    scorers = baselines(case, given)
+    real = {name: scorer(case.real) for name, scorer in scorers.items()}
     usual = case.atlas.anomaly(
         case.real, held_out=case.calibration, false_alarm_rate=FALSE_ALARM_RATE
     )
@@ -206,13 +206,13 @@ def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> di
         "false alarms": usual.is_outlier.mean().item(),
         "odd": {},
     }
-    for name, images in odd.items():
+    for name, images in anomalous.items():
         found = case.atlas.anomaly(
             images, held_out=case.calibration, false_alarm_rate=FALSE_ALARM_RATE
         )
         rows = {"latent atlas": auroc(usual.anomaly_score, found.anomaly_score)}
         rows |= {
-            opponent: auroc(real[opponent], judge(images)) for opponent, judge in judges.items()
+            baseline: auroc(real[baseline], scorer(images)) for baseline, scorer in scorers.items()
         }
         told["odd"][name] = {
             "images": len(images),
@@ -223,8 +223,8 @@ def compare(case: Case, odd: dict[str, Tensor], given: argparse.Namespace) -> di
     return told
 
 
-def baselines(case: Case, given: argparse.Namespace) -> dict[str, Judge]:
-    """Scores that one would otherwise pick, on the same model and codes."""
+def baselines(case: Case, given: argparse.Namespace) -> dict[str, Scorer]:
+    """The usual anomaly scores, on the same model and codes."""
     atlas = case.atlas
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
     learn, check = (
@@ -238,20 +238,18 @@ def baselines(case: Case, given: argparse.Namespace) -> dict[str, Judge]:
     single = torch.distributions.MultivariateNormal(learn.mean(dim=0), torch.cov(learn.T))
     means = atlas.codes["train"].means[:CODES].cpu().numpy()
     neighbours = NearestNeighbors(n_neighbors=NEIGHBOUR).fit(means)
-    noise = errors(
-        atlas, case.calibration
-    ).mean()  # the decoder's variance that makes the bound tightest
+    noise = errors(atlas, case.calibration).mean()  # the decoder's variance with the tightest bound
 
-    def by_codes(log_prob: Callable[[Tensor], Tensor]) -> Judge:
+    def by_codes(log_prob: Callable[[Tensor], Tensor]) -> Scorer:
         @torch.no_grad()
-        def judge(images: Tensor) -> np.ndarray:
+        def scorer(images: Tensor) -> np.ndarray:
             return (
                 -torch.cat([log_prob(part) for part in atlas.encode(images).split(2_000)])
                 .cpu()
                 .numpy()
             )
 
-        return judge
+        return scorer
 
     return {
         "VAE ELBO": lambda images: negative_elbo(atlas, images, noise),
@@ -295,15 +293,15 @@ def squared(images: Tensor, rebuilt: Tensor) -> Tensor:
     return (rebuilt.cpu() - images.float() / 255).square().flatten(1).mean(dim=1)
 
 
-def auroc(real: np.ndarray, odd: np.ndarray) -> dict[str, float]:
-    """P(odd > real) + P(odd = real) / 2, and its standard error.
+def auroc(real: np.ndarray, anomalous: np.ndarray) -> dict[str, float]:
+    """P(anomalous > real) + P(anomalous = real) / 2, and its standard error.
 
     References:
         Comparing the Areas Under Two or More Correlated ROC Curves, DeLong, DeLong and Clarke-Pearson 1988.
     """
-    below = placements(np.sort(real), odd)
-    above = 1 - placements(np.sort(odd), real)
-    variance = below.var(ddof=1) / len(odd) + above.var(ddof=1) / len(real)
+    below = placements(np.sort(real), anomalous)
+    above = 1 - placements(np.sort(anomalous), real)
+    variance = below.var(ddof=1) / len(anomalous) + above.var(ddof=1) / len(real)
     return {"value": below.mean().item(), "error": float(np.sqrt(variance))}
 
 

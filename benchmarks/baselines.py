@@ -2,7 +2,7 @@
 
 Every fit reads training codes, chooses by held-out codes (the mixture by BIC) and keeps to a budget of seconds.
 What comes back is a normalised `Density`, so a benchmark puts it beside a map and cannot tell which is which.
-Judge on a third set of codes: the held-out ones have been looked at.
+Evaluate them on a third set of codes, since held-out codes took part in the fit.
 
     python benchmarks/baselines.py                # checks all three on worlds whose density is known, about 2 minutes
     python benchmarks/baselines.py --dimension 16
@@ -226,7 +226,7 @@ def fit_gaussian_mixture(
     """
     budget = _Budget(seconds)
     learning = _some(train, codes, generator).double().cpu().numpy()
-    judging = _some(held_out, HELD_OUT, generator).double().cpu().numpy()
+    checked = _some(held_out, HELD_OUT, generator).double().cpu().numpy()
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     tried: dict[int, dict[str, Any]] = {}
     fits: dict[int, GaussianMixture] = {}
@@ -240,7 +240,7 @@ def fit_gaussian_mixture(
         fits[k] = fit
         tried[k] = {
             "BIC": float(fit.bic(learning)),
-            "held-out log-likelihood": float(fit.score(judging)),
+            "held-out log-likelihood": float(fit.score(checked)),
             "converged": bool(fit.converged_),
         }
     k = min(tried, key=lambda k: tried[k]["BIC"])
@@ -285,8 +285,8 @@ def fit_flow(
     """A neural spline flow by maximum likelihood, with the weights that were best on held-out codes.
 
     The learning rate falls as a half cosine of the share of time spent, to 0 when all is spent; so the number of steps
-    depends on the machine, and one seed gives the same flow only nearly. As in `fit_ratio`, the weights judged and kept
-    are running averages. Checks take at most a tenth of the time.
+    depends on the machine, and one seed gives the same flow only nearly. As in `fit_ratio`, the weights that are checked and
+    kept are running averages. Checks take at most a tenth of the time.
 
     References:
         Neural Spline Flows, Durkan et al. 2019.
@@ -315,12 +315,12 @@ def fit_flow(
             train.shape[1], transforms=transforms, hidden_features=(width, width)
         )
     network.to(train.device)
-    # A short memory at first: over a hundred steps from the start, a run of a few hundred would judge stale weights.
+    # A short memory at first: over a hundred steps from the start, a run of a few hundred would check stale weights.
     average = torch.optim.swa_utils.AveragedModel(
         network, avg_fn=lambda mean, new, n: mean + (new - mean) * max(0.01, 9 / (10 + int(n)))
     )
-    judged = Flow(average.module, means, scales)
-    judging = _some(held_out, HELD_OUT, generator)
+    averaged = Flow(average.module, means, scales)
+    checked = _some(held_out, HELD_OUT, generator)
     optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
     best, best_at, best_step, best_weights = -math.inf, 0.0, 0, network.state_dict()
     step, checked_at, check = 0, 0.0, 0.0
@@ -341,7 +341,7 @@ def fit_flow(
             continue
         before = budget.spent
         with torch.no_grad():
-            likely = float(judged.log_prob(judging).mean())
+            likely = float(averaged.log_prob(checked).mean())
         check, checked_at = budget.spent - before, budget.spent
         if likely > best:
             best, best_at, best_step = likely, checked_at, step
@@ -419,8 +419,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dimension", type=int, default=2)
-    parser.add_argument("--codes", type=int, default=20_000, help="to learn from")
-    parser.add_argument("--seconds", type=float, default=20, help="for each fit")
+    parser.add_argument("--codes", type=int, default=20_000, help="training codes")
+    parser.add_argument("--seconds", type=float, default=20, help="time of each fit")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     d = given.dimension
@@ -433,7 +433,7 @@ def main() -> None:
             world.sample(n, generator=generator) for n in (given.codes, 5_000, 5_000)
         )
         exact = world.log_prob(test)
-        print(f"{name}, {d} dimensions: exact {exact.mean():.3f} nats on the codes that judge")
+        print(f"{name}, {d} dimensions: exact {exact.mean():.3f} nats on the test codes")
         for fit in (fit_kde, fit_gaussian_mixture, fit_flow):
             fitted = fit(train, held_out, seconds=given.seconds, generator=generator)
             print(
@@ -447,7 +447,7 @@ def main() -> None:
 
 
 def check(fitted: Fitted, world: Density, train: Latents, test: Latents) -> dict[str, float]:
-    """What is wrong with a fitted density, in a world whose density is known.
+    """The errors of a fitted density where the density is known.
 
     Returns:
         Its likelihood and what it loses to the exact one, in nats, which estimates KL(world || fitted) and is not below

@@ -1,6 +1,6 @@
-"""How long a newcomer waits, and what numbers they see: `latent-atlas demo`, or `train --quick`, timed from outside.
+"""Time `latent-atlas demo`, or `train --quick`, as a user runs it, and record the numbers that it reports.
 
-python benchmarks/demo.py --pictures docs/pictures     # keeps the map and the journeys for the README
+python benchmarks/demo.py --pictures docs/pictures     # keeps the map and the paths for the README
 python benchmarks/demo.py --quick fashion-mnist
 """
 
@@ -20,9 +20,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=Path, help="folder to keep map.png and travel.png in")
+    parser.add_argument("--pictures", type=Path, help="folder to copy map.png and travel.png to")
     parser.add_argument(
-        "--quick", metavar="SOURCE", help="train on this, quickly, instead of the demo"
+        "--quick", metavar="SOURCE", help="time `train SOURCE --quick` instead of the demo"
     )
     given = parser.parse_args()
     chosen = ["demo"] if given.quick is None else ["train", given.quick, "--quick"]

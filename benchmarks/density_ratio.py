@@ -1,9 +1,9 @@
-"""How many nats D_z finds between two Gaussians, where the answer is known: log q/p at 10 to 80 nats.
+"""D_z between two Gaussians whose log-density ratio is known: how many of 10 to 80 nats it finds.
 
-Claim: read off its levels, D_z finds the mutual information of a correlated Gaussian, which is KL(q || N(0, I)), within
-5 %, up to 320 dimensions and 80 nats; a single classifier stops at some 10 nats. The setting is that of Telescoping
-Density-Ratio Estimation (Rhodes et al. 2020). By default D_z starts from the Gaussian with the codes' moments, which
-here is the answer itself, so what it does without that start is measured as well.
+Claim: with noise levels, D_z finds the mutual information of a correlated Gaussian, which is KL(q || N(0, I)), within
+5 %, up to 320 dimensions and 80 nats; a single classifier finds at most about 10 nats. The setting is that of Telescoping
+Density-Ratio Estimation (Rhodes et al. 2020). By default D_z starts from the Gaussian with the moments of the codes,
+which is the answer itself here, so D_z is measured without that start as well.
 
     python benchmarks/density_ratio.py                             # about 12 minutes on one CPU core
     python benchmarks/density_ratio.py --dimensions 40 160         # some of it
@@ -24,7 +24,7 @@ from latent_atlas.density.toys import correlated_gaussian
 from record import record
 
 NATS_PER_DIMENSION = 0.25
-ARMS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "single level": {"levels": 1},
     "levels, from nothing": {"reference": "none"},
     "levels": {},
@@ -44,9 +44,9 @@ def main() -> None:
     rows = []
     for dimension in given.dimensions:
         world = correlated_gaussian(dimension, NATS_PER_DIMENSION * dimension)
-        for arm, settings in ARMS.items():
+        for variant, settings in VARIANTS.items():
             config = MapConfig(steps=given.steps, **settings)
-            row = {"d": dimension, "arm": arm, **measure(world, config, given)}
+            row = {"d": dimension, "arm": variant, **measure(world, config, given)}
             print(
                 {
                     name: round(value, 3) if isinstance(value, float) else value
@@ -92,14 +92,14 @@ def measure(
 
 
 def plot(rows: list[dict[str, Any]], out: Path) -> None:
-    """Nats found against true nats, all arms on one picture."""
+    """Nats found against true nats, all variants in one figure."""
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
     truth = sorted({row["true nats"] for row in rows})
     axes.plot(truth, truth, color="0.6", linewidth=1, label="exact")
-    for arm in ARMS:
-        mine = sorted((row["true nats"], row["nats"]) for row in rows if row["arm"] == arm)
-        axes.plot(*zip(*mine, strict=True), marker="o", label=arm)
+    for variant in VARIANTS:
+        mine = sorted((row["true nats"], row["nats"]) for row in rows if row["arm"] == variant)
+        axes.plot(*zip(*mine, strict=True), marker="o", label=variant)
     axes.set(xlabel="true KL(q || N(0, I)), nats", ylabel="found, nats")
     axes.legend()
     figure.savefig(out, dpi=150)

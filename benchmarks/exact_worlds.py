@@ -1,11 +1,11 @@
-"""The map against the truth, and against what would be picked instead, in worlds whose density is known.
+"""The map and other density estimators on toy distributions whose density is known.
 
-Claim: D_z's log-density ranks places as the exact one does (Spearman at least 0.97 on held-out real codes, prior
-codes and codes between two real ones), and its score points where the exact one does (mean cosine at least 0.95).
-Where a world can be blurred exactly, the score of the map's coarser levels is compared with that of the blurred world.
-After 1,500 steps it falls short on the thin ridge of `moons` in two dimensions at the sharpest level (0.93, where
-no opponent has more than 0.90), though not under a little blur: along the crest the score is nearly 0, and its
-direction soon lost. `spiral` is there to show where all of it ends. Each estimator has the same codes: kernel density,
+Claim: D_z's log-density ranks codes as the exact one does (Spearman at least 0.97 on held-out real codes, prior codes
+and codes between two real ones), and its score has the direction of the exact one (mean cosine at least 0.95). Where a
+toy distribution can be noised exactly, the scores of the map's noise levels are compared with those of the noised
+distribution. After 1,500 steps D_z misses the claim on the thin ridge of `moons` in two dimensions without noise (0.93,
+where no baseline has more than 0.90), but not with a little noise: along the crest the score is nearly 0, so its
+direction is hard to learn. `spiral` shows where all estimators fail. Each estimator has the same codes: kernel density,
 Gaussian mixture (components by BIC), neural spline flow.
 
     python benchmarks/exact_worlds.py                                     # about an hour on one CPU core
@@ -31,8 +31,8 @@ from latent_atlas.density.toys import catalogue
 from record import record
 
 OURS = "D_z"
-WIDTHS = (0.1, 0.2)  # of blurs, in worlds of about unit variance
-OPPONENTS: dict[str, Callable[..., Density]] = {
+WIDTHS = (0.1, 0.2)  # of the noise, where the variance is about 1
+BASELINES: dict[str, Callable[..., Density]] = {
     "kernel density": fit_kde,
     "Gaussian mixture": fit_gaussian_mixture,
     "neural spline flow": fit_flow,
@@ -45,10 +45,13 @@ def main() -> None:
     )
     parser.add_argument("--dimensions", type=int, nargs="*", default=[2, 8, 16, 64])
     parser.add_argument("--worlds", nargs="*", help="some of the catalogue's")
-    parser.add_argument("--estimators", nargs="*", default=[OURS, *OPPONENTS])
+    parser.add_argument("--estimators", nargs="*", default=[OURS, *BASELINES])
     parser.add_argument("--codes", type=int, default=50_000)
     parser.add_argument(
-        "--seconds", type=float, default=15.0, help="for each opponent; D_z takes its steps"
+        "--seconds",
+        type=float,
+        default=15.0,
+        help="fitting time of each baseline; D_z has its steps",
     )
     parser.add_argument("--steps", type=int, default=1_500, help="of D_z, at most")
     parser.add_argument("--seed", type=int, default=0)
@@ -80,7 +83,7 @@ def main() -> None:
 
 
 def keep(row: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Write a row beside those measured before, whoever measured them."""
+    """Record a row beside the rows of earlier calls."""
     same = [
         r
         for r in earlier_rows(settings)
@@ -93,14 +96,14 @@ def keep(row: dict[str, Any], settings: dict[str, Any]) -> None:
 
 
 def earlier_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows measured before under the same settings; worlds can be measured some at a time."""
+    """Rows of earlier calls with the same settings; a call may measure some of the worlds."""
     path = Path(__file__).parent / "results" / "exact_worlds.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
     return before["results"]["rows"] if before.get("settings") == settings else []
 
 
 def measure(world: SamplableDensity, estimator: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Fit one estimator and judge it at places it has not seen."""
+    """Fit one estimator and evaluate it on codes that it was not fitted to."""
     generator = torch.Generator().manual_seed(given.seed)
     codes, held_out, real = (
         world.sample(n, generator=generator) for n in (given.codes, 5_000, 4_000)
@@ -112,7 +115,7 @@ def measure(world: SamplableDensity, estimator: str, given: argparse.Namespace) 
             codes, config=MapConfig(steps=given.steps), generator=generator
         )
     else:
-        fitted = OPPONENTS[estimator](codes, held_out, seconds=given.seconds, generator=generator)
+        fitted = BASELINES[estimator](codes, held_out, seconds=given.seconds, generator=generator)
         density = fitted
     seconds = time.perf_counter() - start
     places = {"real": real, "prior": prior, "between": 0.5 * (real[::2] + real[1::2])}
@@ -120,7 +123,7 @@ def measure(world: SamplableDensity, estimator: str, given: argparse.Namespace) 
     everywhere = spearman(density, world, torch.cat(list(places.values())))
     cosine = torch.cosine_similarity(density.score(real), world.score(real), dim=1).mean().item()
     noised = (
-        cosines_blurred(density, world, real, generator)
+        cosines_noised(density, world, real, generator)
         if world.noise_levels and density.noise_levels
         else {}
     )
@@ -129,10 +132,10 @@ def measure(world: SamplableDensity, estimator: str, given: argparse.Namespace) 
     return {"rank": everywhere, **ranks, **cosines, "nats lost": lost, "seconds": seconds}
 
 
-def cosines_blurred(
+def cosines_noised(
     density: Density, world: SamplableDensity, real: Tensor, generator: torch.Generator
 ) -> dict[str, float]:
-    """Mean cosine of the score with the exact one, both of the population seen through noise, on codes with it."""
+    """Mean cosine of the score with the exact one, both of the noised distribution, on noised codes."""
     cosines = {}
     for width in WIDTHS:
         z = real + width * torch.randn(real.shape, generator=generator)

@@ -1,13 +1,13 @@
-"""How soon the explorer answers: the first view, a plane, a click, and a frame with very many points.
+"""Response times of the explorer: the first view, a plane, a click, and a frame with very many points.
 
-Claim: on two CPU cores, without a graphics card, the first view of a run is there in 2 s, a plane of 256 x 256 pixels
-in 0.6 s, all frames of a straight line and of a geodesic are shown 0.5 s after the click that sets their end, and a
-frame takes 80 ms with 100,000 points, dragged or drawn anew, and 0.6 s with 1,000,000. The opponent for the frames is
-one call of gl.POINTS, which is what points are usually drawn by.
+Claim: on two CPU cores without a graphics card, the first view of a run appears in 2 s and a plane of 256 x 256 pixels
+in 0.6 s. All frames of a straight line and of a geodesic appear 0.5 s after the click that sets their end. A frame takes
+80 ms with 100,000 points, dragged or drawn anew, and 0.6 s with 1,000,000. The baseline for the frames is one call of
+gl.POINTS, the usual way to draw points.
 
-"Route drawn" is when a journey's line is on the map, and "all frames shown" when its whole film strip is on the screen.
-Both begin with the second click on a page at rest. "Drawn anew" is what is waited for once the map has come to rest:
-the landscape with its points; what lies around the view, for the next drag, is drawn after that and is not counted.
+"Route drawn" is when a path's line is on the map, and "all frames shown" when its whole film strip is on the screen.
+Both count from the second click on an idle page. "Drawn anew" is the time to draw the map and its points once nothing
+is pending; the margin around the view, for the next drag, is drawn after that and is not counted.
 
     make page                                                 # the page has to be built
     python benchmarks/explorer.py                             # the synthetic atlas, about a minute
@@ -71,7 +71,7 @@ PATHS = f"""() => {{ {UNTIL}
   }});
   window.timed = begun.then(async (from) => {{
     await until(() => window.atlas.app.store.state.stops.length > 1);
-    const rows = () => window.atlas.app.journeys.rows.value;
+    const rows = () => window.atlas.app.paths.rows.value;
     const row = (id) => rows().find((row) => row.id === id);
     const strip = (id) => document.querySelector(`.strip[data-row="${{id}}"]`);
     const routed = (id) => document.querySelector(`.route[data-row="${{id}}"]:not(.pending)`);
@@ -88,7 +88,7 @@ PATHS = f"""() => {{ {UNTIL}
   }});
 }}"""
 
-# Frames of a drag, and frames drawn anew, of n points scattered like a population and of one colour, as by default.
+# Frames of a drag, and frames drawn anew, of n normally distributed points of one colour, as by default.
 FRAMES = """([n, repeats]) => {
   const { scene } = window.atlas.map, view = window.atlas.map.view();
   const side = (view.right - view.left) / 6;
@@ -103,7 +103,7 @@ FRAMES = """([n, repeats]) => {
   return [times(false), times(true)];
 }"""
 
-# The opponent: the same number of points by one call, on a canvas of the same size.
+# The baseline: the same number of points by one call, on a canvas of the same size.
 PLAIN_POINTS = """([n, repeats]) => {
   const { width, height } = document.querySelector("canvas.field");
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
@@ -239,7 +239,7 @@ def clicked(page: Page, turn: int) -> dict[str, tuple[float, float]]:
 
 
 def frames(page: Page, n: int, repeats: int) -> dict[str, float]:
-    """Median milliseconds of a frame of a drag, of one drawn anew at rest, and of the opponent's."""
+    """Median milliseconds of a frame of a drag, of one drawn anew when idle, and of the baseline's."""
     dragged, anew = page.evaluate(FRAMES, [n, repeats])
     plain = page.evaluate(PLAIN_POINTS, [n, repeats])
     return {

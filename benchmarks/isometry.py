@@ -1,14 +1,14 @@
-"""What the isometry term does to the latent space, and what it costs: the same runs with and without it.
+"""The isometry term's effect on the latent space, and its price: the same runs with and without it.
 
-Claim: `train.isometry` makes a step in Z change the image more equally, whatever its direction and place (condition,
-spread and distortion of the decoder's Jacobian fall), shortens the perceptual path, and lets distances in Z foretell
-those of images better at every radius. The price grows with the weight: in reconstruction, and in the share of prior
-draws inside the population, as each run's own map judges. Weight 0 is the opponent; every weight has the same seeds,
-images, networks and steps. Distances are of pixels.
+Claim: `train.isometry` makes a step in Z change the image by an amount that depends less on direction and place
+(condition number, spread and distortion of the decoder's Jacobian fall), shortens the perceptual path length, and raises
+the correlation of distances in Z with distances between images at every radius. The price grows with the weight: a worse
+reconstruction, and a smaller share of prior samples on the manifold, measured by each run's own map. The baseline is
+weight 0; every weight has the same seeds, images, networks and steps. Image distances are of pixels.
 
     python benchmarks/isometry.py                                                    # digits, about 7 minutes on 1 core
     python benchmarks/isometry.py --preset fashion-mnist --steps 1200 --width 12 --seeds 0      # about an hour
-    python benchmarks/isometry.py --steps 40 --map-steps 20 --seeds 0 --samples 16              # that it runs
+    python benchmarks/isometry.py --steps 40 --map-steps 20 --seeds 0 --samples 16              # a smoke test
 """
 
 import argparse

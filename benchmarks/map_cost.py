@@ -1,6 +1,6 @@
-"""What a map costs: fitting 60,000 codes of 16 dimensions, and drawing all fields of 256 x 256 places.
+"""Time to fit a map to 60,000 codes of 16 dimensions, and to compute all its fields at 256 x 256 codes.
 
-On 2 CPU cores it should take at most three minutes to fit and half a second to draw; on a GPU 20 seconds to fit.
+Claim: on 2 CPU cores a fit takes at most three minutes and the fields half a second; on a GPU a fit takes 20 seconds.
 
 python benchmarks/map_cost.py                    # about three minutes on 2 CPU cores
 python benchmarks/map_cost.py --device cuda

@@ -1,18 +1,18 @@
-r"""Ours against pythae 0.1.2, the library of its field: one run, the same networks, data, epochs and judge.
+r"""Compare the library with pythae 0.1.2: one run each, with the same networks, data, epochs and evaluation.
 
-Asked: after as many images, does ours reconstruct and draw new images better than pythae's VAE, VAEGAN, adversarial and
-regularised autoencoders with pythae's own samplers, and what does it cost in speed and memory? `best` in the results
-sets the best of either side against each other, measure by measure.
+Question: after the same number of images, does our model reconstruct and sample images better than pythae's VAE, VAEGAN,
+adversarial and regularised autoencoders with pythae's own samplers, and what does it cost in speed and memory? `best` in
+the results compares the best model of either side, measure by measure.
 
-Every contestant trains in a process of its own, through the door that its users take, and hands back what it makes of
-the held-out images and as many new ones. The judge is a classifier trained here on the whole collection. Fréchet
-distances, precision and recall are to the held-out images themselves, whatever a decoder loses; the row of training
-images says what is left when nothing is lost. Fewer images make every Fréchet distance larger.
+Every model trains in a process of its own through its public interface, and returns reconstructions of the held-out
+images and as many samples. Features are those of a classifier trained here on the whole collection. Fréchet distances,
+precision and recall are to the held-out images themselves, so they include the decoder's loss; the row of training
+images is the bound without such a loss. Every Fréchet distance is larger with fewer images.
 
-Besides D_x and the map, ours differs from a plain VAE in its KL weight, in lowering its learning rates towards the end
-and in averaging weights: `pythae_models` says what of this the peers are given.
+Besides D_x and the map, our model differs from a plain VAE in its KL weight, in decaying learning rates and in averaged
+weights: `pythae_models` says which of these the peers have.
 
-pythae goes into a folder of its own, so that what it needs changes nothing else:
+Install pythae into a folder of its own, so that its requirements change nothing else:
 
     pip install --no-deps --target PEERS pythae==0.1.2 pydantic==2.11.7 pydantic-core==2.33.2 \
         annotated-types typing-inspection imageio cloudpickle tqdm
@@ -20,7 +20,7 @@ pythae goes into a folder of its own, so that what it needs changes nothing else
     PYTHONPATH=PEERS python benchmarks/peers.py --images 5000 --epochs 2 --batch-size 32 --width 8 --map-steps 1000 \
         --judged 2000                                                 # about ten minutes on one core, of 300 steps each
 
-Contestants can be run one call at a time: rows of earlier calls with the same settings are kept.
+A call may measure some of the models: rows of earlier calls with the same settings are kept.
 """
 
 import argparse
@@ -44,7 +44,7 @@ from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, manifold_of, reconstruction_numbers
 from latent_atlas.evaluation.features import Classifier
-from reconstruction import as_bytes, earlier_rows, make_judge
+from reconstruction import as_bytes, earlier_rows, feature_classifier
 from record import record
 from trained_models import train_ours
 
@@ -58,7 +58,9 @@ PEERS = (
     "pythae RAE_L2",
 )
 LESS_IS_BETTER = ("mse", "frechet", "peak_mib")
-MANIFOLD = 5_000  # images of each side by which precision and recall are told: all distances between them are taken
+MANIFOLD = (
+    5_000  # images of each side for precision and recall, which need all distances between them
+)
 MISSING = (
     "pythae is not installed; install it as the first lines of this script say, or leave it out: --models "
     "ours 'ours, no D_x'"
@@ -79,9 +81,11 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--map-steps", type=int, default=4_000, help="of D_z, at most")
     parser.add_argument(
-        "--judged", type=int, default=10_000, help="held-out images, and new ones of each sampler"
+        "--judged", type=int, default=10_000, help="held-out images, and samples of each sampler"
     )
-    parser.add_argument("--judge-epochs", type=int, default=3, help="of the judging classifier")
+    parser.add_argument(
+        "--judge-epochs", type=int, default=3, help="epochs of the classifier of features"
+    )
     choices = [*OURS, *PEERS]
     parser.add_argument("--models", nargs="*", default=choices, choices=choices, metavar="NAME")
     given = parser.parse_args()
@@ -90,12 +94,12 @@ def main() -> None:
 
     settings = {name: value for name, value in vars(given).items() if name != "models"}
     whole = load_images(PRESETS["fashion-mnist"].data, 28, 1)
-    images, classifier = chosen(whole, given), make_judge(whole, given.judge_epochs)
-    judge = Judge.on(images.test, classifier)
-    threshold = judge.of_samples(images.train.images[: given.judged].numpy())
+    images, classifier = chosen(whole, given), feature_classifier(whole, given.judge_epochs)
+    evaluation = Evaluation.on(images.test, classifier)
+    threshold = evaluation.of_samples(images.train.images[: given.judged].numpy())
     rows = earlier_rows("peers", settings)
     for name in given.models:
-        rows[name] = judge.of(in_own_process(name, given))
+        rows[name] = evaluation.of(in_own_process(name, given))
         results = {
             "features": classifier.name,
             "training images": threshold,
@@ -107,8 +111,8 @@ def main() -> None:
 
 def chosen(whole: ImageSet, given: argparse.Namespace) -> ImageSet:
     """The first training images, and the first held-out ones."""
-    learn, judged = (~whole.held_out).nonzero().flatten(), whole.held_out.nonzero().flatten()
-    return whole.select(torch.cat([learn[: given.images], judged[: given.judged]]))
+    learn, test = (~whole.held_out).nonzero().flatten(), whole.held_out.nonzero().flatten()
+    return whole.select(torch.cat([learn[: given.images], test[: given.judged]]))
 
 
 def configuration(name: str, images: int, given: argparse.Namespace) -> Config:
@@ -133,7 +137,7 @@ def configuration(name: str, images: int, given: argparse.Namespace) -> Config:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a contestant hands back.
+    """What a trained model returns.
 
     Attributes:
         reconstructions: Of the held-out images, bytes, shape (n, c, h, w).
@@ -151,14 +155,14 @@ class Outcome:
 
 
 def in_own_process(name: str, given: argparse.Namespace) -> Outcome:
-    """The outcome of a contestant that shares no memory with others, nor a global seed."""
+    """The outcome of a model in a process of its own, which shares no memory and no global seed."""
     os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars; it is read when a process begins
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(contest, name, given).result()
+        return pool.submit(trained_outcome, name, given).result()
 
 
-def contest(name: str, given: argparse.Namespace) -> Outcome:
-    """Train one contestant, and let it reconstruct and draw."""
+def trained_outcome(name: str, given: argparse.Namespace) -> Outcome:
+    """Train one model, reconstruct with it and sample from it."""
     images = chosen(load_images(PRESETS["fashion-mnist"].data, 28, 1), given)
     learning, test = int((~images.held_out).sum()), images.test.as_float()
     config = configuration(name, learning, given)
@@ -186,7 +190,7 @@ def contest(name: str, given: argparse.Namespace) -> Outcome:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluation:
     """The held-out images, and a classifier's features of them."""
 
     test: ImageSet
@@ -194,11 +198,11 @@ class Judge:
     features: np.ndarray
 
     @classmethod
-    def on(cls, test: ImageSet, classifier: Classifier) -> "Judge":
+    def on(cls, test: ImageSet, classifier: Classifier) -> "Evaluation":
         return cls(test, classifier, classifier.features(test.images).numpy())
 
     def of(self, outcome: Outcome) -> dict[str, Any]:
-        """A contestant's row."""
+        """The row of one model."""
         rebuilt = torch.from_numpy(outcome.reconstructions)
         reconstruction = {
             "mse": reconstruction_numbers(self.test.as_float(), rebuilt.float() / 255)["mse"],
@@ -227,25 +231,24 @@ class Judge:
 
 
 def best_of(rows: dict[str, Any]) -> dict[str, Any]:
-    """The best of ours and the best of the peers, measure by measure: where ours is not ahead is to be seen at once."""
+    """The best of ours and the best of the peers, measure by measure."""
     best: dict[str, Any] = {}
-    for contestant, row in rows.items():
-        side = "ours" if contestant in OURS else "pythae"
+    for model, row in rows.items():
+        side = "ours" if model in OURS else "pythae"
         found = [
-            ("reconstructions", contestant, measure, value)
+            ("reconstructions", model, measure, value)
             for measure, value in row["reconstructions"].items()
         ]
         for sampler, numbers in row["samples"].items():
             found += [
-                ("samples", f"{contestant}, {sampler}", m, v)
+                ("samples", f"{model}, {sampler}", m, v)
                 for m, v in numbers.items()
                 if m != "seconds"
             ]
         found += [
-            ("training", contestant, m, row[m])
-            for m in ("images per second", "images per core second")
+            ("training", model, m, row[m]) for m in ("images per second", "images per core second")
         ]
-        found.append(("training", contestant, "peak_mib", row["costs"]["model"]["peak_mib"]))
+        found.append(("training", model, "peak_mib", row["costs"]["model"]["peak_mib"]))
         for part, who, measure, value in found:
             sides = best.setdefault(f"{part}: {measure}", {})
             before = sides.get(side)

@@ -1,13 +1,13 @@
-"""Journeys that keep the class of their start, judged by a classifier that sees only their images.
+"""Paths that preserve the class of their start, evaluated with a classifier that sees only their images.
 
-Claim: on held-out Fashion-MNIST codes, `preserve=class` keeps A's class in at least 95 % of the frames while at least
-half of the way is gone that a journey without it goes in all other directions (`progress`). On faces, whose attributes
-are known exactly, each attribute has a judge of its own, and the share of frames in which it is another than A's is
-told with and without the attribute kept.
+Claim: on held-out Fashion-MNIST codes, `preserve=class` keeps the class of A in at least 95 % of the frames, while the
+path covers at least half of the distance to B in all other directions (`progress`). On faces, whose attributes are
+known exactly, each attribute has a classifier of its own, and the share of frames with another value than A's is
+measured with and without the attribute preserved.
 
-The class of A is what the judge sees in its reconstruction, where that is A's label: a judge that errs there says
-nothing of what was kept. Journeys that start and end in the same class are left out. The planner keeps the class by a
-probe on codes, which has learned from other images.
+The class of A is the classifier's answer on its reconstruction, and only starts where that is A's label are used: where
+the classifier errs at the start, it cannot say what was preserved. Pairs of the same class are left out. The planner
+preserves the class by a probe on codes, which is fitted to other images.
 
     latent-atlas train fashion-mnist --out runs/fashion-16
     latent-atlas train faces --out runs/faces
@@ -43,7 +43,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument(
-        "--epochs", type=int, default=3, help="of the judges of a collection without attributes"
+        "--epochs",
+        type=int,
+        default=3,
+        help="epochs of the classifiers of a collection without attributes",
     )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -78,54 +81,60 @@ def attributes(images: ImageSet) -> dict[str, Tensor]:
 def on_attribute(
     atlas: Atlas, images: ImageSet, labels: Tensor, given: argparse.Namespace
 ) -> dict[str, Any]:
-    """The same journeys, with the attribute kept and without."""
+    """Paths between the same codes, with the attribute preserved and without."""
     generator = torch.Generator().manual_seed(given.seed)
     learn, test = ~images.held_out, images.held_out
     epochs = given.epochs if len(images) > 10_000 else 30  # few images are seen more often
     held_out = (images.images[test], labels[test])
-    judge = train_classifier(
+    classifier = train_classifier(
         images.images[learn], labels[learn], held_out, epochs=epochs, generator=generator
     )
     probe = ClassProbe.fit(atlas.codes["train"].means, labels[learn], generator=generator)
     means = atlas.codes["held_out"].means
     start, end, classes = pairs(
-        means, labels[test], seen(judge, atlas, means), given.pairs, generator
+        means, labels[test], seen(classifier, atlas, means), given.pairs, generator
     )
     keep = [probe.keeping(classes)]
     rows: dict[str, dict[str, float]] = {}
     for planner in PLANNERS:
         how = {"planner": planner, "frames": given.frames, "generator": generator}
-        rows[planner] = judged(plan(atlas.map, start, end, **how), keep, judge, atlas, classes)
-        rows[f"{planner}, kept"] = judged(
-            preserve(atlas.map, start, end, keep, **how), keep, judge, atlas, classes
+        rows[planner] = numbers_of(
+            plan(atlas.map, start, end, **how), keep, classifier, atlas, classes
         )
-    about = {"judge": judge.name, "probe's accuracy": probe.accuracy, "journeys": len(start)}
+        rows[f"{planner}, kept"] = numbers_of(
+            preserve(atlas.map, start, end, keep, **how), keep, classifier, atlas, classes
+        )
+    about = {"judge": classifier.name, "probe's accuracy": probe.accuracy, "journeys": len(start)}
     return {**about, "rows": rows}
 
 
 def pairs(
-    means: Tensor, labels: Tensor, judged_as: Tensor, count: int, generator: torch.Generator
+    means: Tensor, labels: Tensor, predicted: Tensor, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Starts that the judge sees as what they are, ends of another class, and the classes of the starts."""
+    """Starts that are classified correctly, ends of another class, and the classes of the starts."""
     order = torch.randperm(len(means), generator=generator)
-    starts = order[(judged_as == labels)[order]]
+    starts = order[(predicted == labels)[order]]
     ends = order.roll(len(order) // 2)[: len(starts)]
     apart = labels[starts] != labels[ends]
     starts, ends = starts[apart][:count], ends[apart][:count]
     return means[starts], means[ends], labels[starts]
 
 
-def seen(judge: Classifier, atlas: Atlas, latents: Tensor) -> Tensor:
-    """The class that the judge sees in each decoded code, shape (n,)."""
-    return judge.classify((atlas.decode(latents) * 255).round().to(torch.uint8))
+def seen(classifier: Classifier, atlas: Atlas, latents: Tensor) -> Tensor:
+    """The predicted class of each decoded code, shape (n,)."""
+    return classifier.classify((atlas.decode(latents) * 255).round().to(torch.uint8))
 
 
-def judged(
-    path: LatentPath, keep: Sequence[Attribute], judge: Classifier, atlas: Atlas, classes: Tensor
+def numbers_of(
+    path: LatentPath,
+    keep: Sequence[Attribute],
+    classifier: Classifier,
+    atlas: Atlas,
+    classes: Tensor,
 ) -> dict[str, float]:
-    """Shares and means over journeys; frames are those after the first."""
+    """Shares and means over paths; frames are those after the first."""
     frames = path.points[1:]
-    same = seen(judge, atlas, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]) == classes
+    same = seen(classifier, atlas, frames.flatten(0, 1)).unflatten(0, frames.shape[:2]) == classes
     constraint = Constraint.around(path.points[0], keep, 0.1)
     measured = with_constraint_metrics(path.metrics, path.points, path.end, constraint).as_dict()
     names = ("progress", "broken", "off_manifold", "length_ratio", "distance_left")

@@ -1,7 +1,7 @@
-"""What D_x brings: Fashion-MNIST reconstructed with and without it, at equal networks, steps and data.
+"""Fashion-MNIST reconstructed with and without D_x, at equal networks, steps and data.
 
-Claim: at nearly the same mean squared error, the Fréchet distance of reconstructions to the test images, in the
-features of a classifier trained on the same set, falls by half or more.
+Claim: at nearly the same mean squared error, D_x halves the Fréchet distance of reconstructions to the test images or
+does better, in the features of a classifier trained on the same set.
 
     python benchmarks/reconstruction.py                      # about 20 minutes on 2 CPU cores
     python benchmarks/reconstruction.py --no-plain --weights 0.0015 0.002 --prior-shares 0.25
@@ -28,7 +28,7 @@ from latent_atlas.training.loop import train_model
 from record import record
 
 PLAIN = "no D_x"
-JUDGED = ("mse", "frechet of reconstructions", "frechet of prior samples")
+COMPARED = ("mse", "frechet of reconstructions", "frechet of prior samples")
 
 
 def main() -> None:
@@ -49,17 +49,20 @@ def main() -> None:
         help="shares of D_x's fakes that are decoded prior codes",
     )
     parser.add_argument(
-        "--no-plain", action="store_true", help=f"leave out the arm '{PLAIN}', measured before"
+        "--no-plain", action="store_true", help=f"leave out '{PLAIN}', measured by an earlier call"
     )
     parser.add_argument("--image-size", type=int, default=28, help="pixels; smaller is cheaper")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=3, help="of the judging classifier")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="epochs of the classifier of features"
+    )
     given = parser.parse_args()
 
     images = load_images(PRESETS["fashion-mnist"].data, given.image_size, 1)
-    judge = make_judge(images, given.epochs)
+    classifier = feature_classifier(images, given.epochs)
     threshold = frechet_distance(
-        judge.features(images.test.images).numpy(), judge.features(images.train.images).numpy()
+        classifier.features(images.test.images).numpy(),
+        classifier.features(images.train.images).numpy(),
     )
     shape = [
         f"train.steps={given.steps}",
@@ -69,16 +72,16 @@ def main() -> None:
     shape += [f"model.width={given.width}", f"model.discriminator_width={given.width}"]
     shape += [f"model.image_size={given.image_size}"]
     shape += [f"train.adversarial_start={given.steps // 8}"]
-    arms = {} if given.no_plain else {PLAIN: ["train.adversarial=none"]}
+    variants = {} if given.no_plain else {PLAIN: ["train.adversarial=none"]}
     for weight, share in itertools.product(given.weights, given.prior_shares):
         settings = [f"train.adversarial_weight={weight}", f"train.prior_share={share}"]
-        arms[f"D_x, weight {weight:g}, prior share {share:g}"] = settings
+        variants[f"D_x, weight {weight:g}, prior share {share:g}"] = settings
     rows = {}
-    for arm, settings in arms.items():
-        rows[arm] = measure(
-            images, with_settings(PRESETS["fashion-mnist"], shape + settings), judge
+    for variant, settings in variants.items():
+        rows[variant] = measure(
+            images, with_settings(PRESETS["fashion-mnist"], shape + settings), classifier
         )
-        print(arm, rows[arm], flush=True)
+        print(variant, rows[variant], flush=True)
     settings = {
         "steps": given.steps,
         "batch_size": given.batch_size,
@@ -89,10 +92,12 @@ def main() -> None:
     rows = earlier_rows(name, settings) | rows
     plain = rows.get(PLAIN)
     ratios = (
-        {arm: {n: row[n] / plain[n] for n in JUDGED} for arm, row in rows.items()} if plain else {}
+        {variant: {n: row[n] / plain[n] for n in COMPARED} for variant, row in rows.items()}
+        if plain
+        else {}
     )
     results = {
-        "judge": judge.name,
+        "judge": classifier.name,
         "train against test": threshold,
         "arms": rows,
         f"ratios to '{PLAIN}'": ratios,
@@ -101,17 +106,17 @@ def main() -> None:
 
 
 def earlier_rows(name: str, settings: dict[str, int]) -> dict[str, dict[str, float]]:
-    """Arms measured before under the same settings; arms can be measured one call at a time.
+    """Rows of earlier calls with the same settings; a call may measure some of them.
 
-    Their seconds then belong to different calls, and are not to be compared.
+    The seconds of different calls are not comparable.
     """
     path = Path(__file__).parent / "results" / f"{name}.json"
     before = json.loads(path.read_text()) if path.is_file() else {}
     return before["results"]["arms"] if before.get("settings") == settings else {}
 
 
-def make_judge(images: ImageSet, epochs: int) -> Classifier:
-    """The classifier whose features judge, trained on the training images."""
+def feature_classifier(images: ImageSet, epochs: int) -> Classifier:
+    """The classifier of the Fréchet distances, trained on the training images."""
     learning, test = images.train, images.test
     assert learning.labels is not None
     assert test.labels is not None
@@ -125,8 +130,8 @@ def make_judge(images: ImageSet, epochs: int) -> Classifier:
     )
 
 
-def measure(images: ImageSet, config: Config, judge: Classifier) -> dict[str, float]:
-    """Train one arm and judge its reconstructions of the test images, and its samples from the prior."""
+def measure(images: ImageSet, config: Config, classifier: Classifier) -> dict[str, float]:
+    """Train one variant, and evaluate its reconstructions of the test images and its prior samples."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))
@@ -140,9 +145,9 @@ def measure(images: ImageSet, config: Config, judge: Classifier) -> dict[str, fl
         rebuilt = torch.cat([model.reconstruct(part.to(device)).cpu() for part in test.split(500)])
         codes = torch.randn(len(test), model.dimension, generator=generator)
         drawn = torch.cat([model.decode(part.to(device)).cpu() for part in codes.split(500)])
-    real = judge.features(images.test.images).numpy()
+    real = classifier.features(images.test.images).numpy()
     distances = [
-        frechet_distance(judge.features(as_bytes(x)).numpy(), real) for x in (rebuilt, drawn)
+        frechet_distance(classifier.features(as_bytes(x)).numpy(), real) for x in (rebuilt, drawn)
     ]
     return {
         "mse": reconstruction_numbers(test, rebuilt)["mse"],
@@ -153,7 +158,7 @@ def measure(images: ImageSet, config: Config, judge: Classifier) -> dict[str, fl
 
 
 def as_bytes(images: torch.Tensor) -> torch.Tensor:
-    """Images in [0, 1] as a file would hold them."""
+    """Images in [0, 1] as bytes."""
     return (images * 255).round().to(torch.uint8)
 
 

@@ -1,10 +1,10 @@
-"""Samplers on worlds whose draws are known: can anyone tell theirs from exact ones, and is the normaliser right?
+"""Samplers on toy distributions that can be sampled exactly: two-sample tests, and the error of log Z.
 
-Claim: at 20,000 draws no test tells importance resampling, rejection, MALA, HMC or annealing from exact draws: a
-permutation test of the energy distance, Kolmogorov-Smirnov tests of every coordinate and one of log q; and the log Z of
-annealed importance sampling is within three of its standard errors of 0. The level is 1 % for each row, shared among
-its tests after Bonferroni. ULA is there to be told apart, being biased by its step; so are exact draws, to see how
-often the tests cry wolf. Where a sampler refuses, the row has its sentence.
+Claim: with 20,000 samples no test distinguishes importance resampling, rejection, MALA, HMC or the diffusion sampler
+from exact samples: a permutation test of the energy distance, and Kolmogorov-Smirnov tests of every coordinate and of
+log q. The log Z of annealed importance sampling is within three of its standard errors of 0. The level is 1 % for each
+row, divided among its tests (Bonferroni). ULA is a positive control, since its step makes it biased; exact samples are
+a negative control, which shows how often the tests fail by chance. If a sampler refuses, the row has its sentence.
 
     python benchmarks/samplers_exact.py                                          # about 15 minutes on one CPU core
     python benchmarks/samplers_exact.py --worlds moons --draws 2000 --seeds 1
@@ -81,24 +81,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--worlds", nargs="*", help="words of their names")
-    parser.add_argument("--samplers", nargs="*", help="words of their names")
+    parser.add_argument("--worlds", nargs="*", help="parts of their names")
+    parser.add_argument("--samplers", nargs="*", help="parts of their names")
     parser.add_argument("--draws", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    rows, normalisers = [], []
+    rows, constants = [], []
     for name, world in worlds().items():
         if given.worlds and not any(word in name for word in given.worlds):
             continue
         for seed in range(given.seeds):
             generator = torch.Generator().manual_seed(seed)
-            normalisers.append({"world": name, "seed": seed, **normaliser(world, generator)})
-            print(normalisers[-1], flush=True)
+            constants.append({"world": name, "seed": seed, **log_constant(world, generator)})
+            print(constants[-1], flush=True)
             for row, sampler in ((EXACT, None), *samplers(given.draws).items()):
                 if given.samplers and not any(word in row for word in given.samplers):
                     continue
-                told = judged(world, sampler, given.draws, generator)
-                rows.append({"world": name, "sampler": row, "seed": seed, **told})
+                found = p_values_of(world, sampler, given.draws, generator)
+                rows.append({"world": name, "sampler": row, "seed": seed, **found})
                 print(rows[-1], flush=True)
     settings = {
         "draws": given.draws,
@@ -106,10 +106,10 @@ def main() -> None:
         "level": LEVEL,
         "permutations": PERMUTATIONS,
     }
-    record("samplers_exact", {"rows": rows, "normalisers": normalisers}, **settings)
+    record("samplers_exact", {"rows": rows, "normalisers": constants}, **settings)
 
 
-def normaliser(world: SamplableDensity, generator: torch.Generator) -> dict[str, Any]:
+def log_constant(world: SamplableDensity, generator: torch.Generator) -> dict[str, Any]:
     """log Z of a density that is normalised, and how many standard errors from 0 it is."""
     start = time.perf_counter()
     found = log_normalising_constant(world, generator=generator)
@@ -125,18 +125,18 @@ def normaliser(world: SamplableDensity, generator: torch.Generator) -> dict[str,
     }
 
 
-def judged(
+def p_values_of(
     world: SamplableDensity,
     sampler: Sampler | None,
     n: int,
     generator: torch.Generator,
 ) -> dict[str, Any]:
-    """The p-values of one row; its verdict is whether the smallest, times the number of tests, is over the level."""
+    """The p-values of one row; it passes if the smallest, times the number of tests, is above the level."""
     real = world.sample(n, generator=generator)
     start, info = time.perf_counter(), {}
     if sampler:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # what they warn of is in the row
+            warnings.simplefilter("ignore", UserWarning)  # the row has the diagnostics
             try:
                 draws = draw(world, n, sampler, generator=generator)
             except UserError as refusal:
@@ -156,7 +156,7 @@ def judged(
 
 
 def energy_test(points: Latents, real: Latents, generator: torch.Generator) -> float:
-    """p-value of the energy distance 2 E|x - y| - E|x - x'| - E|y - y'|, by shuffling who is whose.
+    """p-value of the energy distance 2 E|x - y| - E|x - x'| - E|y - y'|, by permutation.
 
     References:
         Testing for Equal Distributions in High Dimension, Székely and Rizzo 2004.

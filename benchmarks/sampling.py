@@ -1,15 +1,15 @@
-"""Sampling judged by what did not draw: decoded draws of every sampler against held-out images.
+"""Images decoded from the samples of every sampler, compared with held-out images.
 
-Asked: are images decoded from draws of the map nearer to real images than those of the prior, of a Gaussian mixture or
-of a neural spline flow fitted to the same codes, and at d = 16 within 5 % of the bound, which is set by the decoder:
-real codes, decoded? Precision and recall are both told, so that sharp draws of a few kinds cannot pass for good ones.
+Question: are images decoded from samples of the map nearer to real images than those of the prior, of a Gaussian mixture
+or of a neural spline flow fitted to the same codes, and at d = 16 within 5 % of the bound that the decoder sets, decoded
+real codes? Precision and recall are both reported, so that sharp samples of a few kinds do not pass for good ones.
 
-Draws are compared with all held-out images: with the images themselves (`frechet`), and with their decoded codes
-(`frechet to decoded`, which leaves out what the decoder loses in any case; precision and recall are by these). The
-bound is real codes, decoded: those of other images, which D_z and the baselines have learned from, each image once.
-Every row has as many images, for a Fréchet distance is the larger the fewer there are; the features are a classifier's,
-trained here on the collection. Codes are drawn from q(z|x), never means. Faces, of which there are few and whose one
-label is whether they wear glasses, are seen by a network of ImageNet.
+Samples are compared with all held-out images: with the images themselves (`frechet`), and with their decoded codes
+(`frechet to decoded`, which leaves out the decoder's loss; precision and recall are by these). The bound is decoded
+codes of training images, which D_z and the baselines are fitted to, each image once. Every row has the same number of
+images, because a Fréchet distance is larger with fewer; features are those of a classifier trained here on the
+collection. Codes are sampled from q(z|x), never means. Faces are few and their one label says whether they wear glasses,
+so their features are those of a network trained on ImageNet.
 
     latent-atlas train fashion-mnist --out runs/fashion-16 --steps 1200 --batch-size 64 --set model.width=12
     python benchmarks/sampling.py runs/fashion-16 [RUN ...]             # about 25 minutes a run on one CPU core
@@ -47,7 +47,7 @@ from latent_atlas.sampling import (
 )
 from latent_atlas.shapes import Latents
 from record import record
-from travel import EYES, make_eyes
+from travel import EXTRACTORS, make_extractor
 
 ROWS: dict[str, Sampler] = {
     "prior": Prior(),
@@ -65,7 +65,9 @@ ROWS: dict[str, Sampler] = {
     "diffusion, levels and churn": Diffusion(moves=0, churn=1.0),
 }
 BOUND = "real codes"
-MANIFOLD = 5_000  # images of each side by which precision and recall are told: all distances between them are taken
+MANIFOLD = (
+    5_000  # images of each side for precision and recall, which need all distances between them
+)
 
 
 def main() -> None:
@@ -81,27 +83,29 @@ def main() -> None:
     parser.add_argument(
         "--features",
         default="classifier",
-        choices=EYES,
-        help="what sees images (default: %(default)s)",
+        choices=EXTRACTORS,
+        help="feature extractor (default: %(default)s)",
     )
-    parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
     parser.add_argument(
-        "--name", default="sampling", help="of the result, which replaces one of that name"
+        "--epochs", type=int, default=12, help="epochs of the classifier of features"
+    )
+    parser.add_argument(
+        "--name", default="sampling", help="name of the result; an earlier one is replaced"
     )
     given = parser.parse_args()
     results = {}
     for run in given.runs:
         atlas = Atlas.load(run, device="cpu")
-        eyes = make_eyes(atlas, given)
+        extractor = make_extractor(atlas, given)
         seen = {name: [] for name in (BOUND, *given.samplers)}
         for seed in range(given.seeds):
-            for name, numbers in one_seed(atlas, eyes.features, given, seed):
+            for name, numbers in one_seed(atlas, extractor.features, given, seed):
                 print(run, f"seed {seed}", name, numbers, flush=True)
                 seen[name].append(numbers)
         rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
         compare_with_bound(rows)
         results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {
-            "features": eyes.name,
+            "features": extractor.name,
             "rows": rows,
         }
         record(given.name, results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
@@ -119,22 +123,22 @@ def one_seed(
 
     images = load_images(atlas.config.data, atlas.image_shape[1], atlas.image_shape[0]).test.images
     decoded = seen(held_out.sample_each(generator=generator))
-    judge = {
+    reference = {
         "originals": features_of(images).numpy(),
         "decoded": decoded,
         "manifold": manifold_of(decoded[:MANIFOLD]),
     }
     others = torch.randperm(len(train), generator=generator)[torch.arange(given.draws) % len(train)]
     rows: list[tuple[str, dict[str, Any]]] = [
-        (BOUND, judged(seen(train[others].sample_each(generator=generator)), **judge))
+        (BOUND, numbers_of(seen(train[others].sample_each(generator=generator)), **reference))
     ]
     for name in given.samplers:
         sampler, unmatched = ROWS[name], name.startswith("diffusion,")
         start = time.perf_counter()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # what they warn of is in the row
+            warnings.simplefilter("ignore", UserWarning)  # the row has the diagnostics
             try:
-                # An atlas gives a sampler the real codes that it lacks; a map has none to give.
+                # An atlas gives real codes to a sampler that wants them; a map alone has none.
                 draws = (
                     draw(atlas.map, given.draws, sampler, generator=generator)
                     if unmatched
@@ -147,13 +151,17 @@ def one_seed(
         rows.append(
             (
                 name,
-                {**judged(seen(draws.points), **judge), "seconds": seconds, **draws.info.known()},
+                {
+                    **numbers_of(seen(draws.points), **reference),
+                    "seconds": seconds,
+                    **draws.info.known(),
+                },
             )
         )
     return rows
 
 
-def judged(
+def numbers_of(
     features: np.ndarray, originals: np.ndarray, decoded: np.ndarray, manifold: Manifold
 ) -> dict[str, float]:
     """Fréchet distances, the share of draws among decoded real codes, and of these among draws."""
@@ -166,7 +174,7 @@ def judged(
 
 
 def over_seeds(numbers: "list[dict[str, Any]]") -> dict[str, Any]:
-    """Mean of each number over seeds, and the standard deviation of those that judge; or what the sampler said."""
+    """Mean of each number over seeds, and the standard deviation of the comparisons; or the sampler's refusal."""
     if "refused" in numbers[0]:
         return numbers[0]
     row: dict[str, Any] = {

@@ -1,9 +1,9 @@
-"""How soon the explorer's server answers, and whether many clients at once lose a request.
+"""Response times of the explorer's server, and whether it loses requests of many clients at once.
 
-Claim: on 2 CPU cores a plane of 256 x 256 pixels of a map of 16-dimensional codes is answered in less than 0.6 s and a
-journey by the straight line and the geodesic in less than 0.5 s, medians over different planes and journeys; the server
-costs little beside the atlas itself, asked in this process. 50 clients at once for a minute, each asking again as soon
-as it is answered, lose no request: every one is answered, after a pause where the server says that it is full.
+Claim: on 2 CPU cores a plane of 256 x 256 pixels of a map of 16-dimensional codes is answered in less than 0.6 s, and
+a path by the straight line and the geodesic in less than 0.5 s, medians over different planes and paths; the server adds
+little to the time of the atlas itself, asked in this process. 50 clients at once for a minute, each asking again as soon
+as it has an answer, lose no request: every one is answered, after a pause where the server says that it is full.
 
     python benchmarks/serve.py runs/fashion                              # about 3 minutes
     python benchmarks/serve.py runs/fashion --repeats 2 --clients 4 --seconds 2

@@ -150,9 +150,9 @@ def anomalies() -> str:
     found, rows = read("anomalies"), {}
     for model, numbers in found["results"].items():
         for kind, told in numbers["odd"].items():
-            rows[f"{model}: {kind}"] = {judge: one["value"] for judge, one in told["auroc"].items()}
+            rows[f"{model}: {kind}"] = {score: one["value"] for score, one in told["auroc"].items()}
     rows["mean of all"] = {
-        judge: mean(row[judge] for row in rows.values()) for judge in named(rows)
+        score: mean(row[score] for row in rows.values()) for score in named(rows)
     }
     alarms = [100 * one["false alarms"] for one in found["results"].values()]
     about = (
@@ -216,12 +216,12 @@ def peers() -> str:
     """The best of ours and of pythae, row by row."""
     found, rows = read("peers"), {}
     for name, best in found["results"]["best"].items():
-        (our_arm, ours), (their_arm, theirs) = best["ours"], best["pythae"]
+        (our_model, ours), (their_model, theirs) = best["ours"], best["pythae"]
         rows[name] = {
             "ours": ours,
-            "our model": our_arm,
+            "our model": our_model,
             "pythae": theirs,
-            "its model": their_arm.removeprefix("pythae "),
+            "its model": their_model.removeprefix("pythae "),
         }
     about = (
         "The best of our models and of pythae 0.1.2's in each row: same networks, data, epochs and evaluation "

@@ -1,4 +1,4 @@
-"""What a contestant of `peers` is once trained, and ours."""
+"""A trained model as `peers` evaluates it, and how ours is trained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SAMPLERS = {"prior": "prior", "mixture of 10": "mixture", "map": "auto"}
 
 @dataclass(frozen=True)
 class Trained:
-    """A model to be judged.
+    """A model to be evaluated.
 
     Attributes:
         reconstruct: Images (n, c, h, w) in [0, 1] to what their mean codes decode to.

@@ -1,17 +1,17 @@
-"""Travel judged by what did not plan it: journeys between held-out images, and on worlds whose best journey is known.
+"""Paths between held-out images, evaluated with models that did not plan them, and paths on toy distributions.
 
-Claim: between random pairs of held-out Fashion-MNIST codes, frames of geodesics leave the population more rarely and
-more often lie among real images (precision) than those of a straight line or a great circle, arrive exactly and make
-no detour. By the Fréchet distance of all frames together a geodesic is behind: it keeps to where codes are dense, and
-there images are plainer (`contrast`: mean difference of neighbouring pixels, as a share of that of reconstructions).
+Claim: between random pairs of held-out Fashion-MNIST codes, frames of geodesics are off-manifold less often than those
+of a straight line or a great circle and are more often among real images (precision); geodesics arrive exactly and are
+hardly longer. By the Fréchet distance of all frames together a geodesic is worse: dense regions decode to images with
+less contrast (`contrast`: mean difference of neighbouring pixels, as a share of that of reconstructions).
 
 The held-out images are halved. One half gives the pairs, the reconstructions that frames are compared with, and the 5 %
-quantile of each judge: journeys go from mean to mean, so it is that of means. The other half gives the codes that the
-judges, a neural spline flow and a Gaussian mixture, learn from: they share no image with D_z's training, though D_z
-stopped and was calibrated by both halves. Features are those of a classifier trained here. Two rows are no journeys:
-real codes, the other half decoded; and those nearest to the line, where each frame of the straight line is replaced by
-the real code next to it. Such frames are real, all of them: their distance to the reconstructions is what being on the
-way between two others costs, and no planner that goes a short way can be expected to have less.
+quantile of each evaluation model; paths go from mean to mean, so it is the quantile of means. The evaluation models, a
+neural spline flow and a Gaussian mixture, are fitted to codes of the other half: they share no image with D_z's training,
+though D_z stopped by both halves and was calibrated on them. Features are those of a classifier trained here. Two rows
+are no paths: real codes, the other half decoded; and real codes nearest to the line, where each frame of the straight
+line is replaced by its nearest real code. Such frames are all real, so their distance to the reconstructions is the
+price of being between two others, and no planner of short paths can be expected to have less.
 
     latent-atlas train fashion-mnist --out runs/fashion-16 --steps 1200 --batch-size 64 --set model.width=12
     # with --set map.steps=2500 as well; and for d = 64 --set model.latent_dim=64
@@ -22,11 +22,13 @@ way between two others costs, and no planner that goes a short way can be expect
     # data.held_out=0.3
     python benchmarks/travel.py runs/faces-32 --features efficientnet --pairs 150 --name travel-faces
 
-The pull-back through the decoder takes up to three seconds a path there, and a string at a temperature as long: most of
-the hour. Journeys of an atlas are planned with the floor of held-out means, as `Atlas.travel` plans them.
 
-With --exact the density is known, plans, and judges: the least likely place of each journey against the best that any
-journey could do, in `EXACT_DIMENSIONS` dimensions. With --steps a learned map plans instead.
+On faces, the pull-back through the decoder takes up to three seconds a path, and so does the string method at a
+temperature: most of the hour. Paths of an atlas are planned with the density threshold of held-out means, as
+`Atlas.travel` plans them.
+
+With --exact the density is known, and it both plans and evaluates: the least likely point of each path is compared with
+the best possible, in `EXACT_DIMENSIONS` dimensions. With --steps a learned map plans instead.
 
     python benchmarks/travel.py --exact --pairs 100
     python benchmarks/travel.py --exact --pairs 100 --steps 2000
@@ -77,17 +79,20 @@ ROWS = {
     "string, temperature 1": StringMethod(temperature=1.0),
     "pullback": Pullback(),
 }
-EYES = ("classifier", "efficientnet")
+EXTRACTORS = ("classifier", "efficientnet")
 REAL, ON_THE_WAY = "real codes", "real codes nearest to the line"
-JUDGES: dict[str, Callable[..., Fitted]] = {"flow": fit_flow, "mixture": fit_gaussian_mixture}
-DRAWS = 100_000  # codes that each judge learns from, drawn from the posteriors of its half
+EVALUATION_MODELS: dict[str, Callable[..., Fitted]] = {
+    "flow": fit_flow,
+    "mixture": fit_gaussian_mixture,
+}
+DRAWS = 100_000  # codes that each evaluation model is fitted to, sampled from the posteriors of its half
 EXACT_DIMENSIONS = (2, 8, 32)
-SIDE = 400  # cells along each side of the grid on which the best journey is found
-LEVEL = 0.01  # nats between the levels of its flood
+SIDE = 400  # cells along each side of the grid on which the best path is found
+LEVEL = 0.01  # nats between the levels of the flood
 EXACT_ALPHA = (
-    0.01  # of the walks: above twice a variance, 0.045 in the narrowest world, they run away
+    0.01  # of the walks, which diverge above twice a variance (0.045 in the narrowest one)
 )
-BETWEEN = 16  # places looked at between neighbouring frames
+BETWEEN = 16  # points evaluated between neighbouring frames
 
 
 def main() -> None:
@@ -95,24 +100,33 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", nargs="*", type=Path)
-    parser.add_argument("--exact", action="store_true", help="worlds whose density is known")
+    parser.add_argument(
+        "--exact", action="store_true", help="toy distributions whose density is known"
+    )
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
     parser.add_argument("--pairs", type=int, default=500)
     parser.add_argument("--frames", type=int, default=17)
-    parser.add_argument("--seconds", type=float, default=300.0, help="for each judging density")
+    parser.add_argument(
+        "--seconds", type=float, default=300.0, help="fitting time of each evaluation model"
+    )
     parser.add_argument(
         "--features",
         default="classifier",
-        choices=EYES,
-        help="what sees images (default: %(default)s)",
+        choices=EXTRACTORS,
+        help="feature extractor (default: %(default)s)",
     )
-    parser.add_argument("--epochs", type=int, default=12, help="of the judging classifier")
     parser.add_argument(
-        "--steps", type=int, default=0, help="of D_z with --exact; 0 plans on the true density"
+        "--epochs", type=int, default=12, help="epochs of the classifier of features"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=0,
+        help="steps of D_z with --exact; 0 plans on the exact density",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--name", default="travel", help="of the result, which replaces one of that name"
+        "--name", default="travel", help="name of the result; an earlier one is replaced"
     )
     given = parser.parse_args()
     if not given.runs and not given.exact:
@@ -146,12 +160,12 @@ def on_codes(
         raise SystemExit(
             f"{len(held_out)} held-out codes give at most {len(mine) // 2} pairs, not {given.pairs}"
         )
-    fitted = fit_judges(theirs, given.seconds, generator)
-    judges = {name: EvaluationModel.on(density, mine.means) for name, density in fitted.items()}
-    eyes = make_eyes(atlas, given)
+    fitted = fit_evaluation_models(theirs, given.seconds, generator)
+    models = {name: EvaluationModel.on(density, mine.means) for name, density in fitted.items()}
+    extractor = make_extractor(atlas, given)
 
     def features(images: Tensor) -> np.ndarray:
-        return eyes.features((images * 255).round().to(torch.uint8)).numpy()
+        return extractor.features((images * 255).round().to(torch.uint8)).numpy()
 
     rebuilt = atlas.decode(mine.means)
     reconstructions = features(rebuilt)
@@ -168,7 +182,7 @@ def on_codes(
     }.items():
         table[row] = frame_numbers(features(atlas.decode(codes)), manifold)
     settings = {
-        "evaluation_models": judges,
+        "evaluation_models": models,
         "decode": atlas.decode,
         "features": features,
         "reconstructions": reconstructions,
@@ -184,11 +198,16 @@ def on_codes(
         name: {"log q": both_halves(density, mine, theirs, generator), **density.about}
         for name, density in fitted.items()
     }
-    return {"features": eyes.name, "codes of each half": len(mine), "judges": about, "rows": table}
+    return {
+        "features": extractor.name,
+        "codes of each half": len(mine),
+        "judges": about,
+        "rows": table,
+    }
 
 
 def contrast(images: Tensor) -> float:
-    """Mean difference of neighbouring pixels: how much there is to be seen in images (n, c, h, w)."""
+    """Mean difference of neighbouring pixels: the contrast of images (n, c, h, w)."""
     return sum(images.diff(dim=axis).abs().mean().item() for axis in (2, 3))
 
 
@@ -206,8 +225,10 @@ def decoder(run: Path) -> Callable[[Tensor], Tensor]:
     return model.eval().requires_grad_(False).decode
 
 
-def fit_judges(codes: Codes, seconds: float, generator: torch.Generator) -> dict[str, Fitted]:
-    """The densities that judge, each fitted to its half alone; a tenth of the images chooses when to stop."""
+def fit_evaluation_models(
+    codes: Codes, seconds: float, generator: torch.Generator
+) -> dict[str, Fitted]:
+    """The evaluation models, fitted to their half alone; a tenth of its images decides when to stop."""
     learn, check = codes.split(0.1, generator=generator)
     train, held_out = (
         learn.sample(DRAWS, generator=generator),
@@ -215,12 +236,12 @@ def fit_judges(codes: Codes, seconds: float, generator: torch.Generator) -> dict
     )
     return {
         name: fit(train, held_out, seconds=seconds, generator=generator)
-        for name, fit in JUDGES.items()
+        for name, fit in EVALUATION_MODELS.items()
     }
 
 
-def make_eyes(atlas: Atlas, given: argparse.Namespace) -> Extractor:
-    """What sees images: a classifier of the collection, or where its labels say little, a network of ImageNet."""
+def make_extractor(atlas: Atlas, given: argparse.Namespace) -> Extractor:
+    """A classifier of the collection, or a network trained on ImageNet where labels say little."""
     if given.features == "efficientnet":
         return efficientnet()
     return make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
@@ -228,7 +249,7 @@ def make_eyes(atlas: Atlas, given: argparse.Namespace) -> Extractor:
 
 @cache
 def make_classifier(data: DataConfig, image_shape: tuple[int, int, int], epochs: int) -> Classifier:
-    """The classifier whose features judge, trained on the training images: the same for every run of one collection."""
+    """The classifier of features, trained on the training images; one for all runs of a collection."""
     images = load_images(data, image_shape[1], image_shape[0])
     learning, test = images.train, images.test
     if learning.labels is None or test.labels is None:
@@ -249,7 +270,7 @@ def make_classifier(data: DataConfig, image_shape: tuple[int, int, int], epochs:
 def both_halves(
     density: Density, mine: Codes, theirs: Codes, generator: torch.Generator
 ) -> dict[str, float]:
-    """Mean log q of a judge in nats on the half it learned from and on the other: far apart, it has overfitted."""
+    """Mean log q in nats on the half that a model was fitted to and on the other; a gap is overfitting."""
     halves = {"its own half": theirs, "the pairs' half": mine}
     return {
         name: density.log_prob(half.sample(5_000, generator=generator)).mean().item()
@@ -258,7 +279,8 @@ def both_halves(
 
 
 def staged(dimension: int) -> dict[str, tuple[SamplableDensity, Plane]]:
-    """Worlds, each with a plane towards which its density nowhere falls: the best journey is in it but for its ends.
+    """Toy distributions, each with a plane towards which its density never falls: the best path lies in
+    the plane, except for its ends.
 
     Along the normals of the plane all Gaussians of a world have the same centre and, each, a single width.
     """
@@ -273,7 +295,7 @@ def staged(dimension: int) -> dict[str, tuple[SamplableDensity, Plane]]:
 
 
 def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -> dict[str, Any]:
-    """Each planner's least likely place against the best possible, by the true density."""
+    """Each planner's least likely point against the best possible, by the exact density."""
     generator = torch.Generator().manual_seed(given.seed)
     start, end = world.sample(2 * given.pairs, generator=generator).chunk(2)
     density: Density = world
@@ -292,7 +314,7 @@ def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -
     rows = {row: how.completed(density, known) for row, how in rows.items()}
     planned = plan_rows(density, start, end, rows, frames=given.frames, generator=generator)
     for row, path in planned.items():
-        # Whoever stops short has not shown a way: the rest is gone straight.
+        # A path that stops short is completed by a straight line to its end.
         arrived = torch.cat([path.points, path.end[None]])
         fine = resample(arrived, BETWEEN * given.frames + 1)
         with torch.no_grad():
@@ -311,9 +333,9 @@ def on_world(world: SamplableDensity, plane: Plane, given: argparse.Namespace) -
 
 @torch.no_grad()
 def best_possible(world: SamplableDensity, plane: Plane, start: Latents, end: Latents) -> Values:
-    """The log-density in nats under which any journey from `start` to `end` must fall, shape (n,).
+    """The largest minimum of the log-density, in nats, of any path from `start` to `end`, shape (n,).
 
-    min(log q(z_A), log q(z_B), the highest level over which their shadows on the plane hang together).
+    min(log q(z_A), log q(z_B), the highest level above which their projections to the plane are connected).
     """
     a, b = plane.project(start), plane.project(end)
     window = fit_window(torch.cat([a, b]), margin=0.1)
@@ -321,7 +343,7 @@ def best_possible(world: SamplableDensity, plane: Plane, start: Latents, end: La
     cell = (window.right - window.left) / (SIDE - 1)
     corner = torch.tensor([window.left, window.bottom])
     cells = [((places - corner) / cell).round().long().flip(1).T.numpy() for places in (a, b)]
-    # The best of the neighbouring cells: an end that is not on the grid must not be charged with the way to it.
+    # The best of the neighbouring cells, so that an end off the grid is not charged for the rounding.
     joined = flood(maximum_filter(log_probs.numpy(), size=3), *cells)
     return torch.minimum(
         torch.from_numpy(joined).to(start),

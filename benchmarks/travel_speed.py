@@ -1,4 +1,4 @@
-"""Paths per second: geodesics and walks on a learned map, and geodesics beside those of stochman on one density.
+"""Paths per second: geodesics and walks on a learned map, and geodesics compared with stochman on one density.
 
 Claim: on 2 CPU cores a single geodesic of 17 frames on a map of 16-dimensional codes takes less than a second, and many
 at once take much less each. In the plane, on the same density and with the same cost, geodesics are found faster than
@@ -31,7 +31,10 @@ from record import record
 
 FRAMES = 17
 DIMENSION, CODES = 16, 10_000
-STRENGTH, SHARE = 1.0, 0.2  # λ of the cost, and the share of the population under its floor τ
+STRENGTH, SHARE = (
+    1.0,
+    0.2,
+)  # λ of the cost, and the share of the distribution below its density threshold τ
 FINE = 257  # places along a path at which the cost is summed
 
 Planner = Callable[[Tensor, Tensor], Points]
@@ -94,13 +97,13 @@ def on_the_plane(given: argparse.Namespace) -> dict[str, dict[str, float]]:
         print("stochman is not importable, so ours is measured alone; see the head of this script")
     else:
         rows["stochman"] = partial(by_stochman, world, threshold)
-    judge = EvaluationModel.on(world, drawn)
+    model = EvaluationModel.on(world, drawn)
     table = {}
     for row, planner in rows.items():
         numbers = speeds(row, planner, world, given)
         points = planner(*ends(world, max(given.batches), given.seed))
         numbers["length in the metric"] = length(points, world, threshold).mean().item()
-        numbers["off_manifold"] = judge.off_manifold(points).mean().item()
+        numbers["off_manifold"] = model.off_manifold(points).mean().item()
         table[row] = numbers
     return table
 
@@ -124,7 +127,7 @@ def speeds(
 
 
 def ends(world: SamplableDensity, batch: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Where the journeys start and where they end, (batch, d) each."""
+    """Start and end of each path, (batch, d) each."""
     drawn = world.sample(2 * batch, generator=torch.Generator().manual_seed(seed + 1))
     return drawn[:batch], drawn[batch:]
 

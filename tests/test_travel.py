@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from latent_atlas.config.parse import with_values
+from latent_atlas.config.parse import split_setting, with_values
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
@@ -271,6 +271,24 @@ def test_a_setting_in_words_that_a_planner_does_not_have_gets_one_sentence(
 def test_settings_in_words_reach_the_planner() -> None:
     made = with_values(Geodesic(), {"strength": 3, "widths": "0.5,0"}, called="planner")
     assert made == Geodesic(strength=3.0, widths=(0.5, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "widths"),
+    [("0", (0.0,)), ("0.5", (0.5,)), ("0.5,0", (0.5, 0.0)), ("[1, 0]", (1.0, 0.0)), ("null", None)],
+)
+def test_a_setting_of_several_numbers_may_be_one(
+    text: str, widths: tuple[float, ...] | None
+) -> None:
+    name, value = split_setting(f"widths={text}")
+    assert with_values(Geodesic(), {name: value}, called="planner").widths == widths
+
+
+@pytest.mark.parametrize("text", ["wide", "", "true", "0.5,wide", "0.5;0"])
+def test_what_is_no_number_of_several_gets_one_sentence(text: str) -> None:
+    name, value = split_setting(f"widths={text}")
+    with pytest.raises(UserError, match=r"widths is .*; expected numbers separated by commas"):
+        with_values(Geodesic(), {name: value}, called="planner")
 
 
 @pytest.mark.parametrize("planner", PLANNERS)

@@ -69,12 +69,8 @@ class ConformalScorer:
         Raises:
             UserError: there are fewer than four images.
         """
-        if len(held_out) < FEWEST:
-            raise UserError(
-                "anomaly scores are calibrated on held-out real images, and there are "
-                f"{len(held_out)}; give at least {FEWEST}, for a false-alarm rate of 5 % at least "
-                f"{2 * fewest(FALSE_ALARM_RATE)}"
-            )
+        if too_few := _too_few(len(held_out)):
+            raise UserError(too_few)
         # Imported here because loading it takes seconds, which most commands need not spend.
         from sklearn.neighbors import NearestNeighbors
 
@@ -240,25 +236,47 @@ class AnomalyScorer:
         codes = self._coding.posterior(places)
         return gather(self._density, codes, self._coding.errors(places, codes.means))
 
+    @property
+    def unscored(self) -> str | None:
+        """Why `by_images` does not exist, in a sentence; None where it does."""
+        if not self._density.has_log_prob:
+            return (
+                "anomaly scores rank log-densities, and the boundary of this map has no "
+                "log-density for real codes; fit a map with boundary 'prior'"
+            )
+        if self._errors is None:
+            return (
+                "this atlas does not know the reconstruction errors of its held-out images, which "
+                "runs of older versions did not save; give held_out=, real images that it was not "
+                "trained on"
+            )
+        return _too_few(len(self._held_out))
+
     @cached_property
     def by_images(self) -> ConformalScorer:
         """The scorer of images, calibrated on the held-out images.
 
         Raises:
-            UserError: their reconstruction errors are not known.
+            UserError: there is none, for the reason in `unscored`.
         """
-        if self._errors is None:
-            raise UserError(
-                "this atlas does not know the reconstruction errors of its held-out images, which "
-                "runs of older versions did not save; give held_out=, real images that it was not "
-                "trained on"
-            )
+        if self.unscored:
+            raise UserError(self.unscored)
         return _calibrated(gather(self._density, self._held_out, self._errors))
 
     @cached_property
     def _by_codes(self) -> ConformalScorer:
         """The scorer of codes."""
         return _calibrated(gather(self._density, self._held_out.points()))
+
+
+def _too_few(held_out: int) -> str | None:
+    """Why so many held-out images cannot calibrate a scorer; None where they can."""
+    if held_out >= FEWEST:
+        return None
+    return (
+        f"anomaly scores are calibrated on held-out real images, and there are {held_out}; give at "
+        f"least {FEWEST}, for a false-alarm rate of 5 % at least {2 * fewest(FALSE_ALARM_RATE)}"
+    )
 
 
 def _calibrated(held_out: AnomalyStatistics) -> ConformalScorer:

@@ -11,7 +11,7 @@ from torch import Tensor
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, DensityRatioModel
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Values
+from latent_atlas.shapes import Values, batched
 
 __all__ = ["AnomalyStatistics", "Column", "gather"]
 
@@ -63,16 +63,15 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Anom
     """
     if len(codes) == 0:
         raise UserError("no images were given; give at least one image")
-    pieces = codes.means.split(PIECE)
     real = (
-        torch.cat([density.realness(z) for z in pieces])
+        batched(density.realness, codes.means, PIECE)
         if isinstance(density, DensityRatioModel)
         else None
     )
     spread = None if codes.log_variances is None else (codes.log_variances.mean(dim=1) / 2).exp()
     found = AnomalyStatistics(
         means=_array(codes.means),
-        log_prob=_array(torch.cat([density.log_prob(z) for z in pieces])),
+        log_prob=_array(batched(density.log_prob, codes.means, PIECE)),
         realness=None if real is None else _array(real),
         error=None if errors is None else _array(errors),
         width=None if spread is None else _array(spread),

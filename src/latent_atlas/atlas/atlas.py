@@ -461,6 +461,11 @@ class Atlas:
         )
 
     @property
+    def unscored(self) -> str | None:
+        """Why `anomaly` cannot score images by the run's own, in a sentence; None where it can."""
+        return self._anomaly.unscored
+
+    @property
     def scorer(self) -> ConformalScorer:
         """The calibrated scorer behind `anomaly`, for images; errors as for it."""
         return self._anomaly.by_images

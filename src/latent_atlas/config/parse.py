@@ -115,14 +115,20 @@ def _checked(place: str, value: object, hint: Any) -> Any:
             value in get_args(hint),
             f"{place} is {value!r}; choose {', '.join(map(str, get_args(hint)))}",
         )
-    if isinstance(value, str) and "," in value and hint is not str:
-        value = [read_value(part) for part in value.split(",")]  # of a tuple
     if isinstance(value, bool) and bool not in (hint, *get_args(hint)):
         raise UserError(f"{place} is {value!r}; expected {_named(hint)}")
+    holds_tuple = any(get_origin(part) is tuple for part in (hint, *get_args(hint)))
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return TypeAdapter(hint).validate_python(_parts(value) if holds_tuple else value)
     except ValidationError:
         raise UserError(f"{place} is {str(value)[:40]!r}; expected {_named(hint)}") from None
+
+
+def _parts(value: object) -> object:
+    """The parts of a value for a tuple: text is split at commas, one number is one part."""
+    if isinstance(value, str):
+        return [read_value(part) for part in value.split(",")]
+    return [value] if isinstance(value, (int, float)) else value
 
 
 def _named(hint: Any) -> str:
@@ -135,7 +141,7 @@ def _named(hint: Any) -> str:
         type(None): "null",
     }
     if get_origin(hint) is tuple:
-        return "numbers between commas"
+        return "numbers separated by commas"
     return " or ".join(
         words.get(part, str(part)) if part in words else _named(part)
         for part in get_args(hint) or (hint,)

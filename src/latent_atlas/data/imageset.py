@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import ByteImages, Images, Labels, Mask
+from latent_atlas.shapes import ByteImages, Images, Labels, Mask, to_float
 
 __all__ = ["ImageSet", "Reject"]
 
@@ -83,7 +83,7 @@ class ImageSet:
 
     def as_float(self, which: Tensor | None = None) -> Images:
         """Images in [0, 1]: those at the places (or under the mask) `which`, or all."""
-        return (self.images if which is None else self.images[which]).float() / 255
+        return to_float(self.images if which is None else self.images[which])
 
     def index_of(self, name: str) -> int:
         """The index of a held-out image.

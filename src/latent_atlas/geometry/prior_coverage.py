@@ -4,7 +4,7 @@ import torch
 
 from latent_atlas.codes.posterior import kl_standard_normal
 from latent_atlas.density.base import Density, StandardNormal
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Latents, batched
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
 
@@ -44,14 +44,9 @@ def prior_inside(
 
     Arguments:
         density: q.
-        floor: The log-density in nats under which a place is outside the population.
+        threshold: The log-density in nats below which a code is off-manifold.
         n: How many draws.
         generator: Source of all randomness, on the density's device.
     """
     z = StandardNormal(density.dimension).sample(n, generator=generator)
-    return (
-        torch.cat([density.log_prob(part) >= threshold for part in z.split(PIECE)])
-        .double()
-        .mean()
-        .item()
-    )
+    return (batched(density.log_prob, z, PIECE) >= threshold).double().mean().item()

@@ -18,7 +18,7 @@ from latent_atlas.geometry.distances import (
 from latent_atlas.geometry.jacobian import Spectrum, spectrum
 from latent_atlas.geometry.prior_coverage import active_units, kl_per_image, prior_inside
 from latent_atlas.geometry.smoothness import distances, largest_steps, path_lengths
-from latent_atlas.shapes import Latents, Located
+from latent_atlas.shapes import Latents, Located, batched
 
 __all__ = ["Band", "Geometry", "Number", "measure"]
 
@@ -159,7 +159,7 @@ def measure(
     perceive = features or (lambda images: images)
 
     def see(latents: Tensor) -> Tensor:
-        return torch.cat([perceive(decode(part)).flatten(1) for part in latents.split(PIECE)])
+        return batched(lambda part: perceive(decode(part)).flatten(1), latents, PIECE)
 
     return Geometry(
         **_dense(density, means, log_variances, threshold, PRIOR_DRAWS * samples, generator),

@@ -19,6 +19,7 @@ from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_codes, check_least
 from latent_atlas.sampling.target import Target
+from latent_atlas.shapes import batched
 
 __all__ = ["Flow", "Mixture", "Prior"]
 
@@ -153,7 +154,7 @@ class Flow(Fitted):
         network = self._trained((codes - mean) / scale.clamp_min(1e-6), generator)
         noise = torch.randn(n, target.dimension, generator=generator, device=generator.device)
         with torch.no_grad():
-            points = torch.cat([network().transform.inv(part) for part in noise.split(BATCH)])
+            points = batched(network().transform.inv, noise, BATCH)
         return Samples(mean + scale * points, SamplerInfo(sampler=self.name))
 
     def _trained(self, codes: Tensor, generator: torch.Generator) -> nn.Module:

@@ -16,7 +16,7 @@ from latent_atlas.sampling.importance import resampled
 from latent_atlas.sampling.mala_correction import corrected
 from latent_atlas.sampling.probability_flow import flow_down
 from latent_atlas.sampling.target import PIECE, Target, Whitened, round_coordinates
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["Diffusion"]
 
@@ -116,7 +116,7 @@ def _resampled(
 
 def _conditioned(target: Target, points: Latents, n: int) -> tuple[Values, tuple[str, ...]]:
     """Log-weights target / q of samples of q, and a warning where their effective size is small."""
-    log_weights = torch.cat([target.log_weight(part) for part in points.split(PIECE)])
+    log_weights = batched(target.log_weight, points, PIECE)
     log_weights = log_weights.nan_to_num(-math.inf, None, -math.inf)
     effective = effective_sample_size(log_weights)
     rare = (

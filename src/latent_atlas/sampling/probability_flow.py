@@ -20,7 +20,7 @@ import torch
 
 from latent_atlas.density.base import Density
 from latent_atlas.sampling.target import PIECE
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Latents, batched
 
 __all__ = ["angles_down", "flow_down"]
 
@@ -77,5 +77,5 @@ def _drift(density: Density, w: Latents, t: float) -> Latents:
     """-tan(t) (grad log q_t(w) + w); q_t is the density of cos(t) (z + tan(t) eps)."""
     cos = math.cos(t)
     noised = density.noised(math.tan(t))
-    score = torch.cat([noised.score(part / cos) for part in w.split(PIECE)]) / cos
+    score = batched(noised.score, w / cos, PIECE) / cos
     return -math.tan(t) * (score + w)

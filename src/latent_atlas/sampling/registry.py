@@ -50,7 +50,8 @@ def draw(
         density: q, a map or any other density.
         n: Number of samples, 1 or more.
         sampler: A sampler, or the name of one in `SAMPLERS` with its default settings; or "auto":
-            mala near a code, diffusion where the density has noise levels, else importance.
+            mala near a code, diffusion where the density has noise levels and a log-density, else
+            importance.
         temperature: T, above 0: below 1 samples concentrate at the modes, above 1 they spread.
         near: c, shape (d,): sample near this code.
         width: w, above 0: standard deviation of the Gaussian around c, in the units of the codes.
@@ -104,7 +105,8 @@ def sampler_for(
     if isinstance(sampler, Sampler):
         return sampler
     if sampler == "auto":
-        sampler = "mala" if near else "diffusion" if density.noise_levels else "importance"
+        flows = density.noise_levels and density.has_log_prob
+        sampler = "mala" if near else "diffusion" if flows else "importance"
     if sampler not in SAMPLERS:
         raise UserError(f"no sampler '{sampler}'; choose auto, {', '.join(SAMPLERS)}")
     return SAMPLERS[sampler]()

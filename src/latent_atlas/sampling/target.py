@@ -9,7 +9,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["LogWeight", "Target", "Whitened", "round_coordinates"]
 
@@ -98,12 +98,13 @@ class Target(Density):
 
     def log_ratio(self, latents: Latents) -> Values:
         """log target - log proposal in nats, shape (n,), up to a constant; -inf where it is NaN."""
-        parts = latents.split(PIECE)
+        return batched(self._log_ratio, latents, PIECE).nan_to_num(-math.inf, None, -math.inf)
+
+    def _log_ratio(self, latents: Latents) -> Values:
+        """The same, for as many codes as fit in memory, and with NaN."""
         if self.near is not None:
-            ratios = [self.log_prob(part) - self.near.log_prob(part) for part in parts]
-        else:
-            ratios = [self._ratio.logit(part) + self.log_weight(part) for part in parts]
-        return torch.cat(ratios).nan_to_num(-math.inf, None, -math.inf)
+            return self.log_prob(latents) - self.near.log_prob(latents)
+        return self._ratio.logit(latents) + self.log_weight(latents)
 
     def _conditions(self, latents: Latents) -> Values:
         """log N + log g in nats, shape (n,)."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import DensityRatioModel, StandardNormal
-from latent_atlas.shapes import Images, Latents, Values
+from latent_atlas.shapes import Images, Latents, Values, batched
 
 __all__ = ["DiscriminatorEnergy"]
 
@@ -38,7 +38,7 @@ class DiscriminatorEnergy(DensityRatioModel):
 
     def logit(self, latents: Latents) -> Values:
         """l_x(G(z))."""
-        return torch.cat([self.discriminator(self.decode(z)) for z in latents.split(PIECE)])
+        return batched(lambda z: self.discriminator(self.decode(z)), latents, PIECE)
 
     def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """z ~ p."""

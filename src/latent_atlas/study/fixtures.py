@@ -13,11 +13,12 @@ from torch import Tensor
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.run import Config
 from latent_atlas.data.imageset import ImageSet
-from latent_atlas.data.load import load_images, open_source
+from latent_atlas.data.load import load_images
+from latent_atlas.data.named import is_on_disk
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor, as_bytes
 from latent_atlas.evaluation.features.registry import extractor_for
-from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.shapes import ByteImages, Images, to_float
 from latent_atlas.study.results import StudyResults
 
 __all__ = [
@@ -36,7 +37,7 @@ OUTLIERS = 1_000  # outlier images of each kind at most
 
 CORRUPTIONS = ("noise", "blur", "quarter turn")
 NOISE = 0.2  # standard deviation, where white is 1
-OTHERS = ("fashion-mnist", "mnist", "faces")
+OTHERS = ("fashion-mnist", "mnist", "faces", "digits")
 SIMILAR = ({"digits", "mnist"},)
 """Image sets with the same content: the images of one are no outliers of the other."""
 
@@ -74,7 +75,7 @@ def corrupted(images: ByteImages, kind: str, *, generator: torch.Generator) -> B
         kind: One of `CORRUPTIONS`.
         generator: Source of the noise, on the CPU.
     """
-    floats = images.float() / 255
+    floats = to_float(images)
     if kind == "noise":
         spoilt = floats + NOISE * torch.randn(floats.shape, generator=generator)
     elif kind == "blur":
@@ -86,16 +87,9 @@ def corrupted(images: ByteImages, kind: str, *, generator: torch.Generator) -> B
 
 
 def other_source(source: str) -> str:
-    """The first available named set with other content than this source."""
+    """The first named set on this machine with other content than this source."""
     kin = {source}.union(*(names for names in SIMILAR if source in names))
-    for name in OTHERS:
-        try:
-            if name not in kin:
-                open_source(name).close()
-                return name
-        except UserError:
-            continue
-    return "digits"
+    return next(name for name in OTHERS if name not in kin and is_on_disk(name))
 
 
 def outlier_images(images: ImageSet, config: Config, other: str) -> dict[str, Tensor]:

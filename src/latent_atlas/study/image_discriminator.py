@@ -12,7 +12,7 @@ from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.weight_average import average_of, update_average
-from latent_atlas.shapes import ByteImages, Images, Values
+from latent_atlas.shapes import ByteImages, Images, Values, batched
 from latent_atlas.training import losses
 from latent_atlas.training.batches import as_float
 
@@ -44,7 +44,7 @@ class FittedDiscriminator:
     def logit(self, images: ByteImages) -> Values:
         """l_x(x), shape (n,), in batches, on the CPU."""
         device = next(self.network.parameters()).device
-        return torch.cat([self.network(as_float(part, device)).cpu() for part in images.split(512)])
+        return batched(lambda part: self.network(as_float(part, device)).cpu(), images, 512)
 
 
 def fit_image_discriminator(

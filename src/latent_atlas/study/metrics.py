@@ -3,20 +3,18 @@
 import math
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from latent_atlas.density.base import DensityRatioModel, StandardNormal
 from latent_atlas.density_ratio.calibration import measure
-from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.paths import plan_rows, travel_table
 from latent_atlas.sampling.importance import Importance
 from latent_atlas.sampling.registry import draw
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import Latents, Values, batched
 from latent_atlas.study.statistics import auroc
 from latent_atlas.study.trained_run import TrainedRun
 from latent_atlas.travel.planners.registry import planner_of
@@ -25,7 +23,6 @@ __all__ = [
     "calibration_metrics",
     "log_density_metrics",
     "map_metrics",
-    "or_none",
     "query_times",
     "ranking_metrics",
     "ranking_value",
@@ -44,8 +41,6 @@ COLUMNS = {
     "length_ratio": "length_ratio",
 }
 TIMED = 1_000  # codes
-
-Found = TypeVar("Found")
 
 
 def map_metrics(
@@ -157,7 +152,7 @@ def off_manifold_codes(trained: TrainedRun, n: int) -> Latents:
 def ranking_value(ratio: DensityRatioModel, latents: Latents) -> np.ndarray:
     """What ranks codes: the log-density, or the logit if the boundary has no density."""
     ask = ratio.log_prob if ratio.has_log_prob else ratio.logit
-    values = torch.cat([ask(part) for part in latents.split(4_096)])
+    values = batched(ask, latents, 4_096)
     return _array(values.nan_to_num(-math.inf, None, -math.inf))
 
 
@@ -169,11 +164,7 @@ def sampling_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str,
     generator = trained.generator("draws")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # collapsed weights are a number of the table
-        draws = or_none(
-            lambda: draw(ratio, n, Importance(proposals=proposals), generator=generator)
-        )
-    if draws is None:
-        return {"frechet": None, "effective_sample_size": 0.0}
+        draws = draw(ratio, n, Importance(proposals=proposals), generator=generator)
     distance = frechet_distance(trained.features(draws.points), trained.shared.reference)
     return {"frechet": distance, "effective_sample_size": draws.info.effective_sample_size}
 
@@ -217,14 +208,6 @@ def query_times(ratio: DensityRatioModel, latents: Latents) -> dict[str, float]:
         ask(z).sum().item()
         times[name] = 1_000 * (time.perf_counter() - began)
     return times
-
-
-def or_none(work: Callable[[], Found]) -> Found | None:
-    """The result of `work`; None if it is impossible, since some maps cannot sample or travel."""
-    try:
-        return work()
-    except UserError:
-        return None
 
 
 def _array(values: Values) -> np.ndarray:

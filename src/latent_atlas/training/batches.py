@@ -7,7 +7,7 @@ where in the data or in a random stream it was.
 import torch
 
 from latent_atlas.config.run import TrainConfig
-from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.shapes import ByteImages, Images, to_float
 from latent_atlas.training.step import Batch
 
 __all__ = ["Batches", "as_float", "seeded_generator"]
@@ -63,4 +63,4 @@ def seeded_generator(seed: int, *position: int, device: torch.device) -> torch.G
 
 def as_float(images: ByteImages, device: torch.device) -> Images:
     """Bytes 0 to 255 as numbers in [0, 1] on the device."""
-    return images.to(device, non_blocking=True).float() / 255
+    return to_float(images.to(device, non_blocking=True))

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Points, Trace, Values
+from latent_atlas.shapes import Points, Trace, Values, batched
 from latent_atlas.travel.polyline import arc_lengths, points_at
 
 __all__ = ["Reparametrised", "reparametrise", "reparametrise_legs"]
@@ -121,7 +121,7 @@ def _subdivided(points: Points, pieces: int) -> Trace:
 def _read(features: Callable[[Tensor], Tensor], trace: Trace) -> Float[Tensor, "steps n f"]:
     """Features of every point, shape (steps, n, f)."""
     rows = trace.flatten(0, 1)
-    seen = torch.cat([features(part) for part in rows.split(BATCH)])
+    seen = batched(features, rows, BATCH)
     if seen.ndim != 2 or len(seen) != len(rows):
         raise UserError(
             "features must map codes (m, d) to (m, f); "

@@ -250,5 +250,6 @@ export function inWords(row: Row): string {
     words.push(`ends ${Math.round(100 * left)} % short`);
   if (reached !== undefined && reached < 0.995)
     words.push(`${Math.round(100 * reached)} % of the change`);
-  return words.join(" · ");
+  const unbroken = words.map((part) => part.replaceAll(" ", "\u00a0"));
+  return unbroken.join(" · ");
 }

@@ -28,10 +28,9 @@ export class Overlay {
     this.grid.replaceChildren();
     for (const x of ticks(window.left, window.right, size.width / DEGREE)) {
       const [px] = camera.toPixels([x, 0]);
-      this.grid.append(
-        svg("line", { x1: px, x2: px, y1: 0, y2: size.height }),
-        svg("text", { x: px + 4, y: size.height - 6 }, words(x)),
-      );
+      this.grid.append(svg("line", { x1: px, x2: px, y1: 0, y2: size.height }));
+      if (px > size.width - 40) continue; // the number would be cut off at the edge
+      this.grid.append(svg("text", { x: px + 4, y: size.height - 6 }, words(x)));
     }
     for (const y of ticks(window.bottom, window.top, size.height / DEGREE)) {
       const [, py] = camera.toPixels([0, y]);

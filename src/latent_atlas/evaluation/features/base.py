@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.shapes import ByteImages, Images, to_float
 
 __all__ = ["BATCH", "Extractor", "Features", "as_bytes", "as_rgb", "resized"]
 
@@ -47,7 +47,7 @@ def as_rgb(images: Tensor) -> Tensor:
 
 def resized(images: Tensor, side: int) -> Tensor:
     """Images as float in [0, 1], brought to side x side pixels with antialiasing."""
-    pixels = images.float() / 255
+    pixels = to_float(images)
     if pixels.shape[-2:] == (side, side):
         return pixels
     return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)

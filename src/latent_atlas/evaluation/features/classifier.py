@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor, Features
 from latent_atlas.nn.init import initial_weights
-from latent_atlas.shapes import ByteImages, Labels
+from latent_atlas.shapes import ByteImages, Labels, batched, to_float
 
 __all__ = ["Classifier", "train_classifier"]
 
@@ -33,19 +33,16 @@ class Classifier(Extractor):
     @torch.no_grad()
     def features(self, images: ByteImages) -> Features:
         """The last hidden layer, shape (n, 128)."""
-        return torch.cat(
-            [self.network[:-1](_as_float(part, self._device)).cpu() for part in images.split(512)]
-        )
+        return self._of_each(self.network[:-1], images)
 
     @torch.no_grad()
     def classify(self, images: ByteImages) -> Labels:
         """The likeliest class of each image."""
-        return torch.cat(
-            [
-                self.network(_as_float(part, self._device)).argmax(1).cpu()
-                for part in images.split(512)
-            ]
-        )
+        return self._of_each(self.network, images).argmax(1)
+
+    def _of_each(self, layers: nn.Module, images: ByteImages) -> Tensor:
+        """The layers' output on the CPU, one row per image."""
+        return batched(lambda part: layers(_as_float(part, self._device)).cpu(), images, 512)
 
     @property
     def _device(self) -> torch.device:
@@ -112,4 +109,4 @@ def _network(channels: int, classes: int) -> nn.Sequential:
 
 
 def _as_float(images: ByteImages, device: torch.device) -> Tensor:
-    return (images.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+    return to_float(images.to(device)).contiguous(memory_format=torch.channels_last)

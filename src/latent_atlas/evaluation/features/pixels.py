@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from latent_atlas.evaluation.features.base import Extractor, Features
-from latent_atlas.shapes import ByteImages
+from latent_atlas.shapes import ByteImages, to_float
 
 __all__ = ["Pixels"]
 
@@ -25,4 +25,4 @@ class Pixels(Extractor):
             >>> Pixels(1).features(torch.full((1, 1, 4, 4), 51, dtype=torch.uint8))
             tensor([[0.2000]])
         """
-        return F.adaptive_avg_pool2d(images.cpu().float() / 255, self.cells).flatten(1)
+        return F.adaptive_avg_pool2d(to_float(images.cpu()), self.cells).flatten(1)

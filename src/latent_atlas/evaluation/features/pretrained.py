@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import BATCH, Extractor, Features, as_rgb, resized
-from latent_atlas.shapes import ByteImages
+from latent_atlas.shapes import ByteImages, batched
 
 __all__ = ["Pretrained", "efficientnet", "has_efficientnet", "inception"]
 
@@ -34,10 +34,11 @@ class Pretrained(Extractor):
     def features(self, images: ByteImages) -> Features:
         """Features of the images, shape (n, f); grey is repeated thrice, and alpha is dropped."""
         device = next(self.network.parameters()).device
-        parts = [
-            self._extract(as_rgb(part.to(device))).float().cpu() for part in images.split(BATCH)
-        ]
-        return torch.cat(parts)
+
+        def extract(part: ByteImages) -> Features:
+            return self._extract(as_rgb(part.to(device))).float().cpu()
+
+        return batched(extract, images, BATCH)
 
 
 def has_efficientnet() -> bool:

@@ -16,7 +16,7 @@ from latent_atlas.geometry.planes import Plane, chart
 from latent_atlas.nn.latent_discriminator import Ensemble
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
-from latent_atlas.shapes import ByteImages, Latents
+from latent_atlas.shapes import ByteImages, Latents, to_float
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["grown", "growth"]
@@ -78,7 +78,7 @@ def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMa
     tensors, about = read_tensors(run.file(STATE), prefix="average/encoder.")
     model = VAEGAN(config.model, config.map).eval()
     model.encoder.load_state_dict(weights_of(tensors, "average/encoder."))
-    parts = [model.encoder(some.float() / 255) for some in images.split(BATCH)]
+    parts = [model.encoder(to_float(some)) for some in images.split(BATCH)]
     codes = Codes(*(torch.cat(column) for column in zip(*parts, strict=True)))
     if config.train.mode == "separate":
         return int(about["step"]), codes.means, None

@@ -7,6 +7,7 @@ from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.report.plots.image_grid import comparison_sheet
 from latent_atlas.report.plots.style import png
 from latent_atlas.runs import Run, read_tensors
+from latent_atlas.shapes import to_float
 
 __all__ = ["STATE", "newest", "sketch", "weights_of"]
 
@@ -37,9 +38,7 @@ def sketch(run: Run) -> bytes:
         getattr(model, name).load_state_dict(weights_of(tensors, f"average/{name}."))
     rows: dict[str, Tensor] = {}
     if run.file("examples.safetensors").is_file():
-        originals = (
-            read_tensors(run.file("examples.safetensors"))[0]["images"][:SHOWN].float() / 255
-        )
+        originals = to_float(read_tensors(run.file("examples.safetensors"))[0]["images"][:SHOWN])
         rows = {"held out": originals, "decoded": model.reconstruct(originals)}
     draws = torch.randn(SHOWN, model.dimension, generator=torch.Generator().manual_seed(0))
     rows["from the prior"] = model.decode(draws)

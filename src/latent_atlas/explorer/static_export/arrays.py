@@ -8,8 +8,8 @@ from torch import Tensor
 from latent_atlas.anomaly.conformal import ConformalScorer
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.errors import UserError
 from latent_atlas.runs import write_tensors
+from latent_atlas.shapes import batched
 
 __all__ = ["kept", "save_codes", "save_scorer", "scorer_of"]
 
@@ -37,16 +37,14 @@ def save_codes(atlas: Atlas, part: str, path: Path) -> None:
     arrays = {"means": means.float(), "labels": labels.int()}
     if atlas.map.has_log_prob:
         for name, read in (("log_prob", atlas.map.log_prob), ("typicality", atlas.map.typicality)):
-            arrays[name] = torch.cat([read(some) for some in means.split(PIECE)]).float()
+            arrays[name] = batched(read, means, PIECE).float()
     write_tensors(path, arrays)
 
 
 def scorer_of(atlas: Atlas) -> ConformalScorer | str:
     """The anomaly scorer of the atlas; or, in a sentence, why a page cannot have it."""
-    try:
-        atlas.anomaly(torch.zeros(1, *atlas.image_shape))
-    except UserError as reason:
-        return str(reason)
+    if atlas.unscored:
+        return atlas.unscored
     numbers = sum(array.size for array in atlas.scorer.known().values())
     if numbers > MOST_NUMBERS:
         return f"an anomaly score ranks among {numbers:,} numbers, too many for a page to load"

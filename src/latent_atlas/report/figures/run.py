@@ -23,7 +23,7 @@ from latent_atlas.report.plots.geometry import Space, spaces_picture
 from latent_atlas.report.plots.image_grid import comparison_sheet, sheet
 from latent_atlas.report.plots.style import save
 from latent_atlas.runs import Run, read_tensors
-from latent_atlas.shapes import Images
+from latent_atlas.shapes import Images, to_float
 
 __all__ = ["draw_extremes", "draw_geometry", "draw_samples", "fill_gallery"]
 
@@ -52,7 +52,7 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     # Samples come first: a run without a decoder says so here.
     samples = atlas.sample(64, generator=generator)
     save(draw_samples(samples), folder.file("samples.png"))
-    examples = read_tensors(folder.file("examples.safetensors"))[0]["images"].float() / 255
+    examples = to_float(read_tensors(folder.file("examples.safetensors"))[0]["images"])
     rebuilt = atlas.decode(atlas.encode(examples)).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = example_triple(atlas, generator)

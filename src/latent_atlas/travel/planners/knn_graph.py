@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Points, Trace
+from latent_atlas.shapes import Latents, Points, Trace, batched
 from latent_atlas.travel.path import GraphInfo, PlannerInfo
 from latent_atlas.travel.planners.base import Codes, Resources
 from latent_atlas.travel.planners.geodesic import Geodesic, cost, threshold_of
@@ -295,8 +295,8 @@ def _weights(cost: Callable[[Tensor], Tensor], nodes: Latents, edges: Edges) -> 
     low, high = edges.min(dim=0).values, edges.max(dim=0).values
     numbers, position = (low * len(nodes) + high).unique(return_inverse=True)
     a, b = numbers // len(nodes), numbers % len(nodes)
-    at_nodes = torch.cat([cost(part) for part in nodes.split(BATCH)])
-    halfway = torch.cat([cost(part) for part in ((nodes[a] + nodes[b]) / 2).split(BATCH)])
+    at_nodes = batched(cost, nodes, BATCH)
+    halfway = batched(cost, (nodes[a] + nodes[b]) / 2, BATCH)
     weights = (nodes[b] - nodes[a]).norm(dim=1) * (at_nodes[a] + 4 * halfway + at_nodes[b]) / 6
     return weights[position]
 

@@ -14,7 +14,7 @@ export function mapPanel(app: App): HTMLElement {
   const contours = checkbox("Contours", (on) => store.change({ contours: on }));
   const relief = checkbox("Relief", (on) => store.change({ relief: on }));
   const arrows = checkbox("Score arrows", (on) => store.change({ arrows: on }));
-  const pictures = checkbox("Pictures, near", (on) => store.change({ pictures: on }));
+  const pictures = checkbox("Thumbnails", (on) => store.change({ pictures: on }));
   const points = select("Real codes", colourings(app), (value) =>
     store.change({ points: value as Colouring }),
   );

@@ -88,12 +88,11 @@ def _encoded(known: Known, content: bytes) -> Arrays:
     channels, side, _ = atlas.image_shape
     image = open_image(content, side, channels, atlas.config.data.fit).to(atlas.device)
     code = atlas.encode(image)
-    facts: dict[str, Any] = {"anomaly": None, "about": None, "warning": None, "off_manifold": None}
-    try:
+    facts: dict[str, Any] = {"anomaly": None, "about": None, "off_manifold": None}
+    facts["warning"] = atlas.unscored
+    if atlas.unscored is None:
         table = atlas.anomaly(image, names=("image",))
         facts |= {"anomaly": table.rows()[0], "about": table.about()}
-    except UserError as reason:
-        facts["warning"] = str(reason)
     shown = decoded(known, code)
     if "off_manifold" in shown:
         facts["off_manifold"] = bool(shown["off_manifold"][0])
