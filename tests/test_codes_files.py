@@ -178,6 +178,6 @@ def test_an_absent_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 def test_too_few_codes_to_hold_some_out_are_refused(generator: torch.Generator) -> None:
     means = torch.randn(29, 2, generator=generator)
     with pytest.raises(
-        UserError, match="29 different codes; 10 are held out to judge the map by and 20 needed"
+        UserError, match="29 different codes; 10 are held out to evaluate the map and 20 are"
     ):
         collect(means).split(0.1, generator=generator)

@@ -46,7 +46,7 @@ class Atlas:
 
     Attributes:
         model: E and G; None where a run was made of codes alone.
-        map: The density of the population.
+        map: The density of the data's codes, q.
         codes: Real codes by part, "train" and "held_out".
         errors: Mean squared error per pixel of the held-out images' reconstructions, or None.
         labels: Class numbers of the same images by part; empty where the collection has none.
@@ -288,7 +288,7 @@ class Atlas:
         threshold: float | None = None,
         generator: torch.Generator | None = None,
     ) -> LatentPath:
-        """Walk at random through the population around images or codes, and decode the frames.
+        """Walk at random among dense codes around images or codes, and decode the frames.
 
         Arguments:
             start: As for `travel`.

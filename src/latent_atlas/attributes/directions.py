@@ -120,7 +120,7 @@ def entanglement(attributes: Sequence[Attribute], latents: Latents) -> Entanglem
 
     Arguments:
         attributes: One or more.
-        latents: Codes of the population, shape (n, d), n of 2 or more.
+        latents: Real codes, shape (n, d), n of 2 or more.
     """
     names, spreads, slopes = [], [], []
     for attribute in attributes:

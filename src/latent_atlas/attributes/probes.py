@@ -27,7 +27,7 @@ HELD_OUT = 0.1
 MARGIN = math.log(99)  # log-odds of 99 %
 NOISES = (0.5, 1.0, 1.5, 2.0)  # of the codes a class is learned from, in their standard deviations
 RATE = 3e-3  # highest learning rate
-SURE = 0.2  # share of real codes that are as surely of their class as those of a journey have to be
+SURE = 0.2  # share of real codes that are as surely of their class as those of a path have to be
 WIDTH = 128
 
 Outputs = Float[Tensor, "n k"]
@@ -86,11 +86,9 @@ class ClassProbe(Attribute):
     """a_c(z) = log p(c|z) / (1 - p(c|z)): the log-odds of each class against all others.
 
     To keep it is to keep one class: a_c(z) >= margin for the class c of A, and no bound on the
-        others. A journey goes
-    as far as the probe allows, and so finds its errors; a probe that has learned from codes with
-    noise has fewer of them nearby, and what it calls a class an image classifier more often calls
-    so too. How much noise a class bears depends on the collection: as much as leaves a fifth of
-    real codes above the margin.
+    others. A path goes as far as the probe allows, and so finds its errors. A probe that is fitted
+    to noised codes has fewer of them nearby, and an image classifier agrees with it more often. The
+    noise of a class is as much as leaves a fifth of its real codes above the margin.
 
     References:
         Learning from codes with noise: Certified Adversarial Robustness via Randomized Smoothing,
@@ -103,7 +101,7 @@ class ClassProbe(Attribute):
         cross_entropy: Of held-out codes in nats.
         margin: Log-odds in nats that the class kept is to have: log 99, a probability of 99 %, or
             what a fifth of real codes reach where fewer are so sure.
-        labels: The class to keep on each journey, shape (n,); None for the likeliest class of each
+        labels: The class to keep on each path, shape (n,); None for the likeliest class of each
             z_A.
         name: What the attribute is called.
     """

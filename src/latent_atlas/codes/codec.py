@@ -74,7 +74,7 @@ class Codec:
         return len(shape) == 3 and (is_image or shape != self._shape)
 
     def perceived(self, pace: str, features: Function | None) -> Function | None:
-        """What the pace of a journey is by, of codes; None for distances in Z.
+        """Features of codes that set the pace of a path; None for distances in Z.
 
         Raises:
             UserError: there is no such pace, or features without one.

@@ -66,8 +66,8 @@ class CodeSet:
         count = max(int(share * len(self.codes)), HELD_OUT)
         if len(self.codes) - count < FEWEST:
             raise UserError(
-                f"there are {len(self.codes)} different codes; {count} are held out to judge the "
-                f"map by and {FEWEST} needed to learn it from, so give more"
+                f"there are {len(self.codes)} different codes; {count} are held out to "
+                f"evaluate the map and {FEWEST} are needed to fit it; give more codes"
             )
         order = torch.randperm(len(self.codes), generator=generator, device=generator.device).cpu()
         return self.select(order[count:]), self.select(order[:count])

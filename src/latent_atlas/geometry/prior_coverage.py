@@ -10,7 +10,7 @@ __all__ = ["active_units", "kl_per_image", "prior_inside"]
 
 # Variance of a coordinate's means over images from which it is active (Burda et al. 2016).
 ACTIVE = 0.01
-PIECE = 4_096  # codes judged at a time
+PIECE = 4_096  # codes evaluated at a time
 
 
 def kl_per_image(means: Latents, log_variances: Latents) -> float:

@@ -67,7 +67,7 @@ class Geometry:
     Attributes:
         kl_per_image: KL(q(z|x) || p) in nats; None where codes are points.
         active_units: Coordinates that vary with the image.
-        prior_inside: Share of prior draws inside the population.
+        prior_inside: Share of prior samples on the manifold.
         path_length: Perceptual path length, in squared units of the features.
         relative_path_length: The same over the squared distance of the ends.
         largest_step: Largest step in features between neighbouring codes, over the mean step of its
@@ -128,7 +128,7 @@ def measure(
     """Measure whether a latent space is dense, continuous and locally Euclidean.
 
     Arguments:
-        density: Of the population, to say where prior draws fall.
+        density: q, which says whether prior samples are on the manifold.
         decode: G, codes (n, d) to images (n, ...), differentiable.
         means: Real codes, shape (n, d), better of images that nothing has learned from.
         log_variances: log sigma² of q(z|x), of the same shape; None where codes are points.

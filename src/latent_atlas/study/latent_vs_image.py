@@ -92,15 +92,15 @@ def compare_energies(folder: Path, cell: Cell, trained: TrainedRun, log: Log) ->
         energy = DiscriminatorEnergy(
             trained.atlas.model.differentiable, network, trained.real.shape[1]
         )
-        normaliser, error = _normaliser(energy, trained)
-        about = {"log_normaliser": normaliser, "log_normaliser_error": error}
-        found[name] = about | _measured(energy, trained, normaliser)
+        log_constant, error = _log_constant(energy, trained)
+        about = {"log_normaliser": log_constant, "log_normaliser_error": error}
+        found[name] = about | _measured(energy, trained, log_constant)
     return found
 
 
-def _measured(ratio: DensityRatioModel, trained: TrainedRun, normaliser: float) -> dict[str, Any]:
+def _measured(ratio: DensityRatioModel, trained: TrainedRun, log_constant: float) -> dict[str, Any]:
     """The metrics of a map, and the time that its queries take."""
-    return query_times(ratio, trained.real) | map_metrics(ratio, trained, normaliser=normaliser)
+    return query_times(ratio, trained.real) | map_metrics(ratio, trained, log_constant=log_constant)
 
 
 def _tests(trained: TrainedRun) -> dict[str, tuple[Tensor, Tensor]]:
@@ -142,7 +142,7 @@ def _trained(folder: Path, cell: Cell, trained: TrainedRun) -> ImageDiscriminato
 
 
 @torch.no_grad()
-def _normaliser(energy: DensityRatioModel, trained: TrainedRun) -> tuple[float, float]:
+def _log_constant(energy: DensityRatioModel, trained: TrainedRun) -> tuple[float, float]:
     """log E_p[exp l] in nats and its standard error, from draws of the prior."""
     z = energy.sample_boundary(10 * len(trained.real), generator=trained.generator("normaliser"))
     return log_mean_exp(energy.logit(z))

@@ -44,18 +44,18 @@ TIMED = 1_000  # codes
 
 
 def map_metrics(
-    ratio: DensityRatioModel, trained: TrainedRun, *, normaliser: float
+    ratio: DensityRatioModel, trained: TrainedRun, *, log_constant: float
 ) -> dict[str, Any]:
     """All metrics of a map of the run's codes.
 
     Arguments:
         ratio: The map.
         trained: The run.
-        normaliser: log E_r[exp l] in nats, which is subtracted to normalise the density.
+        log_constant: log E_r[exp l] in nats, which is subtracted to normalise the density.
     """
     fake = ratio.sample_boundary(len(trained.real), generator=trained.generator("fakes"))
     return {
-        **log_density_metrics(ratio, trained, normaliser),
+        **log_density_metrics(ratio, trained, log_constant),
         **calibration_metrics(ratio, trained.real, fake),
         **ranking_metrics(ratio, trained),
         **sampling_metrics(ratio, trained),
@@ -64,7 +64,7 @@ def map_metrics(
 
 
 def log_density_metrics(
-    ratio: DensityRatioModel, trained: TrainedRun, normaliser: float
+    ratio: DensityRatioModel, trained: TrainedRun, log_constant: float
 ) -> dict[str, float | None]:
     """Mean log-density in nats of held-out samples of q(z|x), held-out means, and training samples.
 
@@ -79,14 +79,14 @@ def log_density_metrics(
     }
     if not ratio.has_log_prob:
         return dict.fromkeys([*places, "gap"])
-    found = {name: _mixed(ratio, z, normaliser) for name, z in places.items()}
+    found = {name: _mixed(ratio, z, log_constant) for name, z in places.items()}
     return {**found, "gap": found["log_prob_learned"] - found["log_prob"]}
 
 
 @torch.no_grad()
-def _mixed(ratio: DensityRatioModel, latents: Latents, normaliser: float) -> float:
+def _mixed(ratio: DensityRatioModel, latents: Latents, log_constant: float) -> float:
     """Mean log-density in nats of the map mixed with 1 % of the prior."""
-    inside = ratio.log_prob(latents).nan_to_num(-math.inf, None, -math.inf) - normaliser
+    inside = ratio.log_prob(latents).nan_to_num(-math.inf, None, -math.inf) - log_constant
     outside = StandardNormal(ratio.dimension).log_prob(latents)
     return torch.logaddexp(inside + math.log1p(-DEFENCE), outside + math.log(DEFENCE)).mean().item()
 

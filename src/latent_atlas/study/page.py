@@ -173,7 +173,7 @@ def _decay(decay: DecayProfile) -> Picture:
         Trends(boundary, "realness", {name: _trend(rows) for name, rows in series.items() if rows})
         for boundary, series in decay.curves.items()
     ]
-    across = "moved by, in radii of the population"
+    across = "moved by, in radii of the data distribution"
     drawn = png(trends_picture(panels, across, limits=(-0.03, 1.03), level=0.5))
     alt = (
         "Curves of realness against the distance that codes are moved, measured and predicted, for "

@@ -86,11 +86,11 @@ def _run(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, A
 def _own(own: LatentMap, trained: TrainedRun) -> dict[str, Any]:
     """Numbers of the run's own D_z, which the joint modes train beside the encoder."""
     fake = own.sample_boundary(len(trained.real), generator=trained.generator("fakes"))
-    normaliser = own.calibration.log_normalising_constant
+    log_constant = own.calibration.log_normalising_constant
     return (
-        log_density_metrics(own, trained, normaliser)
+        log_density_metrics(own, trained, log_constant)
         | calibration_metrics(own, trained.real, fake)
-        | {"log_normaliser": normaliser}
+        | {"log_normaliser": log_constant}
     )
 
 
@@ -113,6 +113,6 @@ def _map(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, A
     )
     return (
         about
-        | map_metrics(latent_map, trained, normaliser=calibration.log_normalising_constant)
+        | map_metrics(latent_map, trained, log_constant=calibration.log_normalising_constant)
         | {"decay": moving}
     )

@@ -102,11 +102,11 @@ def load_trained_run(folder: Path, cell: Cell, device: str) -> TrainedRun:
     design, shared = study.design(), load_shared_data(folder)
     atlas = Atlas.load(study.run(cell).path, device=str(pick_device(device)))
     generator = seeded_generator(atlas.config.train.seed, 6, device=atlas.device)
-    learn, judging = atlas.codes["train"].split(design.effort.evaluation_share, generator=generator)
+    learn, checked = atlas.codes["train"].split(design.effort.evaluation_share, generator=generator)
     held_out = atlas.codes["held_out"]
     count = min(design.effort.codes, 4 * len(held_out))
     real = held_out.sample(count, generator=generator)
-    mixture = fit_gaussian_mixture(judging.sample(DRAWN, generator=generator), generator=generator)
+    mixture = fit_gaussian_mixture(checked.sample(DRAWN, generator=generator), generator=generator)
     outliers = {kind: atlas.encode(images) for kind, images in shared.outliers.items()}
     known = torch.cat(
         [held_out.sample_each(generator=generator), learn.sample_each(generator=generator)]

@@ -47,9 +47,9 @@ def project(
 ) -> Projection:
     r"""Project codes to high density: ascend log q along the score until log q is the target.
 
-    The gradient far from the population is uninformative. So, if the density has noise levels, a
+    The gradient far from the data is uninformative. So, if the density has noise levels, a
     code z starts on log q_w at the width w under which z is most likely, which is about its
-    distance from the population over sqrt(d): a code close by ascends the sharp density to the
+    distance from the data over sqrt(d): a code close by ascends the sharp density to the
     region next to it, one far away moves to the nearest region at its scale. It goes on to the next
     finer width once that makes it more likely, or at the maximum of log q_w.
 

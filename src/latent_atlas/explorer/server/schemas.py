@@ -179,7 +179,7 @@ class Traverse(_FromOne):
 
 
 class RandomWalk(_FromOne):
-    """A random walk through the population around one code."""
+    """A random walk among dense codes around one code."""
 
     stride: int = Field(10, ge=1, le=40, description="Steps of the walk from frame to frame.")
     width: float = Field(

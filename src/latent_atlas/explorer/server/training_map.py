@@ -84,8 +84,10 @@ def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMa
         return int(about["step"]), codes.means, None
     tensors, _ = read_tensors(run.file(STATE), prefix="model/latent_discriminator.")
     model.latent_discriminator.load_state_dict(weights_of(tensors, "model/latent_discriminator."))
-    judged = codes.points() if config.map.z_real == "means" else codes
-    so_far = preview(Ensemble([model.latent_discriminator]), judged, PriorBoundary(model.dimension))
+    codes_of_map = codes.points() if config.map.z_real == "means" else codes
+    so_far = preview(
+        Ensemble([model.latent_discriminator]), codes_of_map, PriorBoundary(model.dimension)
+    )
     return int(about["step"]), codes.means, LatentMap(*so_far)
 
 

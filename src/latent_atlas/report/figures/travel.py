@@ -31,8 +31,8 @@ def describe(path: LatentPath) -> str:
             if numbers["moved"] > 0
             else "above the density threshold already"
         )
-    judged = len(path.points) - 2 or 2  # the inner frames, or both ends
-    words = [f"{round(numbers['off_manifold'] * judged)} of {judged} off-manifold"]
+    counted = len(path.points) - 2 or 2  # the inner frames, or both ends
+    words = [f"{round(numbers['off_manifold'] * counted)} of {counted} off-manifold"]
     if numbers["length_ratio"] < FAR:
         words.append(f"{numbers['length_ratio']:.2f} × straight")
     if numbers["distance_left"] > 5e-4:
