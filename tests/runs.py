@@ -14,8 +14,8 @@ from filelock import FileLock
 __all__ = ["digits_run", "made_once", "quick_gallery", "trained"]
 
 DIGITS = (
-    "data.limit=600 model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=80 train.batch_size=32 "
-    "train.adversarial_start=70 train.device=cpu map.steps=100 map.width=16 map.depth=1 map.check_every=50"
+    "data.limit=600 model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=120 train.batch_size=32 "
+    "train.adversarial_start=100 train.device=cpu map.steps=100 map.width=16 map.depth=1 map.check_every=50"
 )
 
 
