@@ -63,7 +63,6 @@ def make_app(
         demo: Whether the atlas is a synthetic one.
         limits: Bounds of one request.
     """
-    explorer = Explorer(atlas, run, device=device, demo=demo, limits=limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -79,13 +78,15 @@ def make_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.explorer = explorer
     api = APIRouter(prefix="/api", responses=refused(REFUSED))
     for subject in SUBJECTS:
         api.include_router(subject.routes)
     app.include_router(api)
     add_refusals(app)
     serve_page(app)
+    # Last: its thread and FastAPI's own code would change the same filters of warnings.
+    explorer = Explorer(atlas, run, device=device, demo=demo, limits=limits)
+    app.state.explorer = explorer
     app.add_middleware(Bodies, explorer=explorer)
     app.add_middleware(Guard, hosts=hosts_for(address), token=token)
     return app

@@ -22,6 +22,9 @@ GRACE = 8.0  # seconds that requests under way have once the server is told to s
 class ExplorerServer(uvicorn.Server):
     """A server of the explorer. On SIGTERM and Ctrl-C it takes no more connections, gives requests
     under way eight seconds, and returns.
+
+    Attributes:
+        explorer: What it serves.
     """
 
     def __init__(self, app: FastAPI) -> None:
@@ -36,13 +39,13 @@ class ExplorerServer(uvicorn.Server):
                 timeout_graceful_shutdown=round(GRACE) + 2,
             )
         )
-        self._explorer: Explorer = app.state.explorer
+        self.explorer: Explorer = app.state.explorer
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; a second Ctrl-C stops at once. The signal is not raised again afterwards."""
         del frame
         self.force_exit = self.should_exit and sig == signal.SIGINT
-        self._explorer.finish(0.0 if self.should_exit else GRACE)
+        self.explorer.finish(0.0 if self.should_exit else GRACE)
         self.should_exit = True
 
 
