@@ -1,7 +1,10 @@
 """A tiny atlas behind the explorer's server, and how its answers are read."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -12,14 +15,16 @@ from starlette.testclient import TestClient
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.cli.commands.serve import listen
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.explorer.server.app import make_app
+from latent_atlas.explorer.server.connections import ExplorerServer
 from latent_atlas.explorer.server.limits import Limits
 
-__all__ = ["ADDRESS", "arrays", "client_of", "facts", "tiny_atlas"]
+__all__ = ["ADDRESS", "arrays", "client_of", "facts", "served", "tiny_atlas"]
 
 ADDRESS = "http://127.0.0.1:8765"
 DIMENSION, SIDE = 3, 8
@@ -73,6 +78,20 @@ def client_of(
     """A client of a server for an atlas, to be used as a context."""
     app = make_app(atlas, limits=limits or Limits(), **options)
     return TestClient(app, base_url=ADDRESS, raise_server_exceptions=False)
+
+
+@contextmanager
+def served(limits: Limits | None = None) -> Iterator[tuple[int, ExplorerServer]]:
+    """A server of the tiny atlas on a free port, in a thread: the port, and the server."""
+    server = ExplorerServer(make_app(tiny_atlas(), limits=limits or Limits()))
+    with listen("127.0.0.1", 0) as listening:
+        thread = Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield listening.getsockname()[1], server
+        finally:
+            server.should_exit = True
+            thread.join(60)
 
 
 def arrays(answer: Response) -> dict[str, np.ndarray]:

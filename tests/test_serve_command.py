@@ -9,37 +9,20 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from command_line import latent_atlas
 from latent_atlas.cli.commands.serve import listen, url_of
-from latent_atlas.explorer.server.app import make_app
 from latent_atlas.explorer.server.state import Explorer
-from server_client import tiny_atlas
+from server_client import served, tiny_atlas
 from server_run import begun, finish
 
 WAIT = 60.0  # seconds, after which something is wrong
-
-
-@pytest.fixture
-def served() -> Iterator[tuple[int, Explorer]]:
-    """A server on a free port, with its explorer."""
-    app, listening = make_app(tiny_atlas()), listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield listening.getsockname()[1], app.state.explorer
-    server.should_exit = True
-    thread.join(WAIT)
-    listening.close()
 
 
 def test_a_run_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
@@ -84,8 +67,12 @@ def test_a_run_is_served_until_it_is_interrupted(tmp_path: Path) -> None:
         assert process.wait(WAIT) == 0
 
 
-def test_a_client_who_hangs_up_is_not_computed_for(served: tuple[int, Explorer]) -> None:
-    port, explorer = served
+def test_a_client_who_hangs_up_is_not_computed_for() -> None:
+    with served() as (port, server):
+        _hang_up(port, server.explorer)
+
+
+def _hang_up(port: int, explorer: Explorer) -> None:
     frames, stride, walks = 129, 40, 5
     body = json.dumps({"start": [0.0, 0.0, 0.0], "frames": frames, "stride": stride}).encode()
     head = f"POST /api/random-walk HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n"

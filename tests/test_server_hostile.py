@@ -31,19 +31,27 @@ def picture(width: int, height: int, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def bomb() -> bytes:
-    """A PNG of a few kilobytes that says it has a billion pixels."""
+def png(width: int, height: int, rows: bytes = b"") -> bytes:
+    """A PNG that says what size it has, whatever its rows are."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         )
 
-    header = struct.pack(">IIBBBBB", 40_000, 40_000, 8, 0, 0, 0, 0)
-    rows = zlib.compress(bytes(1_000_000), 9)
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(rows, 9)
     return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     )
+
+
+def tables_over_tables(entries: int = 2_000) -> bytes:
+    """A TIFF whose every entry refers to the whole file: a hundred megabytes for its 50 kB."""
+    size = 8 + 2 + 12 * entries + 30_000
+    rows = (struct.pack("<HHII", 40_000 + k, 1, size, 0) for k in range(entries))
+    file = b"II*\0" + struct.pack("<IH", 8, entries) + b"".join(rows)
+    return file.ljust(size, b"\0")
 
 
 BODIES: dict[str, tuple[str, Any]] = {
@@ -94,7 +102,21 @@ BODIES: dict[str, tuple[str, Any]] = {
     "nothing": ("encode", b""),
     "cut off": ("encode", picture(64, 64)[:60]),
     "not what it says": ("encode", b"\x89PNG\r\n\x1a\n" + b"\0" * 500),
-    "bomb": ("encode", bomb()),
+    "bomb": ("encode", png(40_000, 40_000, bytes(1_000_000))),
+    "many keys": ("travel", b"{" + b",".join(b'"%d":0' % k for k in range(9_000)) + b"}"),
+    "many keys of settings": (
+        "travel",
+        {"waypoints": [Z, Z], "options": {"walk": {str(k): 0 for k in range(1_001)}}},
+    ),
+    "many rows": ("decode", {"codes": [[0]] * 50_000}),
+    "many empty rows": ("decode", b'{"codes": [' + b"[]" * 50_000 + b"]}"),
+    "deep objects": ("travel", b'{"options":' * 5_000),
+    "as deep as may be": ("decode", b"[" * 2_000 + b"]" * 2_000),
+    "one pixel wide": ("encode", png(1, 50_000_000)),
+    "a chequered thread": ("encode", png(50_000_000, 1)),
+    "JPEG 2000": ("encode", picture(8, 8, "JPEG2000")),
+    "AVIF": ("encode", picture(8, 8, "AVIF")),
+    "tables over tables": ("encode", tables_over_tables()),
     "postscript": ("encode", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
 }
 
@@ -164,6 +186,22 @@ def test_pictures_of_usual_kinds_and_odd_shapes_are_taken(client: TestClient, ki
         assert client.post("/api/encode", content=picture(*shape, kind)).status_code == 200
 
 
+def test_the_formats_that_are_taken_are_said(client: TestClient) -> None:
+    answer = client.post("/api/encode", content=picture(8, 8, "JPEG2000"))
+    assert "BMP, GIF, JPEG, PNG, TIFF, WEBP" in answer.json()["detail"]
+
+
+def test_a_body_may_have_as_many_values_as_the_codes_of_a_request(client: TestClient) -> None:
+    for count, status in ((1_024, 200), (1_400, 413)):
+        answer = client.post("/api/decode", json={"codes": [Z] * count})
+        assert answer.status_code == status, answer.text
+
+
+def test_two_hosts_are_refused(client: TestClient) -> None:
+    hosts = [("host", "127.0.0.1"), ("host", "evil.example")]
+    assert client.get("/api/atlas", headers=hosts).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -171,6 +209,12 @@ def test_pictures_of_usual_kinds_and_odd_shapes_are_taken(client: TestClient, ki
         ({"host": "127.0.0.1.evil.example:8765"}, 421),
         ({"host": "[::1"}, 421),
         ({"host": ""}, 421),
+        ({"host": "evil.example@localhost"}, 421),
+        ({"host": "localhost:80:90"}, 421),
+        ({"host": "localhost:x"}, 421),
+        ({"host": "localhost/evil.example"}, 421),
+        ({"host": "localhost evil.example"}, 421),
+        ({"host": "localhost."}, 200),
         ({"host": "localhost:8765"}, 200),
         ({"host": "LOCALHOST:8765"}, 200),
         ({"host": "[::1]:8765"}, 200),

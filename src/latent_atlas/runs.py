@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from latent_atlas.config.run import Config
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, printable
 
 __all__ = ["Run", "json_safe", "read_tensors", "write_tensors"]
 
@@ -170,14 +170,17 @@ class Run:
 
 
 def json_safe(content: Any) -> Any:
-    """The same content with None for NaN and infinity, which JSON does not have.
+    """The same content with None for NaN and infinity, and escapes for halves of characters: JSON
+    has none of these.
 
     Examples:
         >>> json_safe({"residual": [1.0, float("nan")]})
         {'residual': [1.0, None]}
     """
+    if isinstance(content, str):
+        return printable(content)
     if isinstance(content, Mapping):
-        return {name: json_safe(value) for name, value in content.items()}
+        return {json_safe(name): json_safe(value) for name, value in content.items()}
     if isinstance(content, list | tuple):
         return [json_safe(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -3,6 +3,7 @@ import { finer, read } from "../src/data/grid";
 import type { Grid } from "../src/data/grid";
 import { inPixels } from "../src/map/arrows";
 import { around, Camera, fitted } from "../src/map/camera";
+import { matches } from "../src/map/legend";
 import { chooseThumbnails } from "../src/map/showing";
 import { THUMBNAIL } from "../src/map/thumbnails";
 import { niceStep, ticks } from "../src/ui/ticks";
@@ -18,6 +19,13 @@ function sampled(side: number, f: (x: number, y: number) => number): Grid {
   );
   return { values, side, window };
 }
+
+describe("search among classes", () => {
+  it("finds letters anywhere in a name, in upper or lower case", () => {
+    expect(matches(["Ankle boot", "Bag", "Sandal"], " an")).toEqual([true, false, true]);
+    expect(matches(["a", "b"], "")).toEqual([true, true]);
+  });
+});
 
 describe("camera", () => {
   const camera = new Camera(window, { width: 400, height: 400 });

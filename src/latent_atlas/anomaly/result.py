@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from latent_atlas.anomaly.statistics import Column
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, printable
 
 __all__ = ["AnomalyTable", "fewest"]
 
@@ -69,7 +69,7 @@ class AnomalyTable:
             for name, value in vars(self).items()
             if name not in SETTINGS and value is not None
         }
-        columns = {"name": columns.pop("names"), **columns}
+        columns = {"name": tuple(map(printable, columns.pop("names"))), **columns}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def about(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, printable
 from latent_atlas.geometry.neighbours import Neighbours, nearest_codes
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
@@ -74,8 +74,10 @@ class Atlas:
         self.map = map
         self.codes = codes
         self.labels = labels or {}
-        self.label_names = label_names
-        self.properties = AttributeSet(codes["train"].means, self.labels.get("train"), label_names)
+        self.label_names = tuple(printable(name) for name in label_names)
+        self.properties = AttributeSet(
+            codes["train"].means, self.labels.get("train"), self.label_names
+        )
         self.config = config
         self.errors = errors
         self._coding = Codec(model, map.shape, map.device)

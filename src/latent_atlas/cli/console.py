@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from latent_atlas.errors import printable
+
 __all__ = ["Console", "losses_in_words"]
 
 Advance = Callable[[str, int, int, str], None]
@@ -38,11 +40,11 @@ class Console:
 
     def say(self, sentence: str) -> None:
         """Print a remark."""
-        print(sentence, file=sys.stderr, flush=True)
+        print(printable(sentence), file=sys.stderr, flush=True)
 
     def result(self, numbers: Mapping[str, Any], text: str) -> None:
         """Print the result: `numbers` as JSON, or `text`."""
-        print(json.dumps(numbers, indent=2) if self.as_json else text, flush=True)
+        print(json.dumps(numbers, indent=2) if self.as_json else printable(text), flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[Advance]:

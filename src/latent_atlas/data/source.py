@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from latent_atlas.data.decode import Content
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, printable
 
 __all__ = ["Item", "Source", "label_by_folder", "refuse_bomb"]
 
@@ -31,6 +31,10 @@ class Item:
     label: int = -1
     held_out: bool | None = None
     place: int = 0
+
+    def __post_init__(self) -> None:
+        """Make the name printable: it is drawn, written and sent. `read` knows the file itself."""
+        object.__setattr__(self, "name", printable(self.name))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from latent_atlas.errors import printable
+
 __all__ = ["Picture", "render"]
 
 
@@ -32,13 +34,13 @@ class Picture(NamedTuple):
 
 
 def render(template: str, **values: Any) -> str:
-    """A page as text.
+    """A page as text that any name can be part of.
 
     Arguments:
         template: A file of `report/templates`.
         values: What it shows, by the names it uses; a name that is missing is an error.
     """
-    return _environment().get_template(template).render(values)
+    return printable(_environment().get_template(template).render(values))
 
 
 @cache

@@ -17,10 +17,12 @@ const NAMES: Record<View, readonly [string, string]> = {
 
 const WIDTH = 236; // pixels, as in the style sheet
 const APART = 36; // pixels from number to number
+const SEARCHED = 24; // classes, from which on the list has a search field
 const APART_ON_PHONES = 58; // the same where the bar is 150 pixels wide
 
 export class Legend {
   readonly element = h("figure", { className: "legend" });
+  private classes: { readonly theme: Theme; readonly key: HTMLElement } | null = null;
 
   constructor(private readonly app: App) {
     app.chart.plane.listen(() => this.draw());
@@ -62,9 +64,17 @@ export class Legend {
         );
     }
     if (points === "label" && app.about.classes.length)
-      parts.push(classKey(app.about.classes, app.theme.value));
+      parts.push(this.classKey());
     this.element.replaceChildren(...parts);
     this.element.hidden = !parts.length;
+  }
+
+  /** Made once for a theme, so that it keeps what was searched for. */
+  private classKey(): HTMLElement {
+    const theme = this.app.theme.value;
+    if (this.classes?.theme !== theme)
+      this.classes = { theme, key: classKey(this.app.about.classes, theme) };
+    return this.classes.key;
   }
 
   private bar(view: View): HTMLCanvasElement {
@@ -101,13 +111,30 @@ export class Legend {
   }
 }
 
-/** The colours of classes, as many as there is room for. */
+/** The colours of all classes, in a list that scrolls; many can be searched. */
 export function classKey(classes: readonly string[], theme: Theme): HTMLElement {
   const colours = categories(classes.length, theme);
-  const items = classes.slice(0, 24).map((name, k) => {
+  const items = classes.map((name, k) => {
     const dot = h("i");
     dot.style.background = css(colours[k]!);
-    return h("li", {}, dot, name);
+    return h("li", { title: name }, dot, name);
   });
-  return h("ul", { className: "classes" }, ...items);
+  const list = h("ul", { className: "classes", tabIndex: 0, aria: { label: "Classes" } }, ...items);
+  if (classes.length <= SEARCHED) return list;
+  const search = h("input", {
+    type: "search",
+    placeholder: `search ${classes.length} classes`,
+    aria: { label: "Search the classes" },
+  });
+  search.addEventListener("input", () => {
+    const found = matches(classes, search.value);
+    items.forEach((item, k) => (item.hidden = !found[k]));
+  });
+  return h("div", { className: "class-key" }, search, list);
+}
+
+/** Which classes have these letters in their name, in upper or lower case. */
+export function matches(classes: readonly string[], letters: string): boolean[] {
+  const wanted = letters.trim().toLowerCase();
+  return classes.map((name) => name.toLowerCase().includes(wanted));
 }

@@ -7,7 +7,6 @@ import sys
 import threading
 import webbrowser
 from argparse import ArgumentParser, Namespace
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def serve(given: Namespace, console: Console) -> None:
-    """Serve the explorer until Ctrl-C."""
+    """Serve the explorer until Ctrl-C or SIGTERM."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"serve needs {' and '.join(missing)}; pip install 'latent-atlas[serve]'")
@@ -71,7 +70,7 @@ def serve(given: Namespace, console: Console) -> None:
             f"--demo shows a synthetic atlas, but the run {given.folder} is named too; leave one "
             "of them out"
         )
-    import uvicorn
+    from latent_atlas.explorer.server.connections import ExplorerServer
 
     token = _token(given)
     with listen(given.host, given.port) as listening:
@@ -80,14 +79,7 @@ def serve(given: Namespace, console: Console) -> None:
         console.result({"url": url}, f"the explorer is at {url}\npress Ctrl-C to stop it")
         if sys.stdout.isatty() and given.browser and not given.json:
             threading.Timer(0.5, webbrowser.open, [url]).start()
-        settings = {
-            "log_level": "warning",
-            "access_log": False,
-            "server_header": False,
-            "timeout_graceful_shutdown": 2,
-        }
-        with suppress(KeyboardInterrupt):  # Ctrl-C ends the server
-            uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listening])
+        ExplorerServer(app).run(sockets=[listening])
 
 
 def _token(given: Namespace) -> str | None:

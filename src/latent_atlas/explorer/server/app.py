@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.explorer.server import metadata
+from latent_atlas.explorer.server.bodies import Bodies
 from latent_atlas.explorer.server.error_handlers import add_refusals, refused
 from latent_atlas.explorer.server.limits import LIMITS, Limits
 from latent_atlas.explorer.server.routes import (
@@ -32,10 +32,12 @@ REFUSED = {
     400: "The request asks for something impossible; the sentence says what.",
     401: "The token is missing or wrong.",
     403: "A page of another origin asked.",
+    408: "The body took too long to arrive.",
     409: "The run is still training.",
     413: "The body is too large.",
     422: "The request does not have the documented form.",
-    503: "Too many requests are waiting; the header Retry-After says when to come back.",
+    503: "Too many requests are waiting, and the header Retry-After says when to come back; or the "
+    "server is stopping.",
 }
 
 
@@ -61,7 +63,6 @@ def make_app(
         demo: Whether the atlas is a synthetic one.
         limits: Bounds of one request.
     """
-    explorer = Explorer(atlas, run, device=device, demo=demo, limits=limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,13 +78,15 @@ def make_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.explorer = explorer
     api = APIRouter(prefix="/api", responses=refused(REFUSED))
     for subject in SUBJECTS:
         api.include_router(subject.routes)
     app.include_router(api)
     add_refusals(app)
     serve_page(app)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=limits.bytes)
-    app.add_middleware(Guard, hosts=hosts_for(address), token=token, most=limits.bytes)
+    # Last: its thread and FastAPI's own code would change the same filters of warnings.
+    explorer = Explorer(atlas, run, device=device, demo=demo, limits=limits)
+    app.state.explorer = explorer
+    app.add_middleware(Bodies, explorer=explorer)
+    app.add_middleware(Guard, hosts=hosts_for(address), token=token)
     return app

@@ -7,17 +7,17 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from latent_atlas.errors import UserError
-from latent_atlas.explorer.server.security import TOO_LARGE
-from latent_atlas.explorer.server.worker import Busy, Gone, Unfinished
+from latent_atlas.explorer.server.security import STOPPING
+from latent_atlas.explorer.server.worker import Busy, Gone, Stopping, Unfinished
 
 __all__ = ["add_refusals", "refusal", "refused"]
 
 WORDS = {
     404: "there is nothing at this address",
     405: "this address takes other requests than that",
-    413: TOO_LARGE,
 }
 
 
@@ -54,8 +54,13 @@ def add_refusals(app: FastAPI) -> None:
             503, "too many requests are waiting; ask again in a second", **{"retry-after": "1"}
         )
 
+    @app.exception_handler(Stopping)
+    async def stopping(_: Request, __: Stopping) -> Response:
+        return refusal(503, STOPPING)
+
     @app.exception_handler(Gone)
-    async def gone(_: Request, __: Gone) -> Response:
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: Exception) -> Response:
         return Response(status_code=499)  # the client is gone
 
     @app.exception_handler(HTTPException)

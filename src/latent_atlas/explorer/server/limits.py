@@ -11,8 +11,21 @@ class Limits:
 
     bytes: int = 16 * 2**20
     """Of a request's body."""
+    held: int = 128 * 2**20
+    """Bytes of all bodies at one time; bodies of at most `small` bytes are taken beyond it."""
+    small: int = 2**16
+    values: int = 2**20
+    """Numbers and other values in one body; fewer where `codes` codes of the atlas have fewer."""
+    keys: int = 1_000
+    """Names of values in one body; as many other values are allowed beside those of codes."""
+    arrival: float = 30.0
+    """Seconds that a body may take to arrive."""
     pixels: int = 50_000_000
     """Of an image, before it is decoded."""
+    side: int = 20_000
+    """Pixels along either side of an image, before it is decoded."""
+    uploads: int = 8
+    """Images that wait to be decoded; the next is told to come back."""
     codes: int = 1_024
     """In a request that lists codes."""
     rows: int = 100_000

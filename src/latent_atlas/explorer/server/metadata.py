@@ -5,6 +5,7 @@ import importlib.util
 from fastapi import APIRouter
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.errors import printable
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.facts import AtlasFacts, Option, Planner, facts_of
 from latent_atlas.explorer.server.limits import EMBEDDED
@@ -30,7 +31,7 @@ async def atlas(asking: Asking) -> AtlasFacts:
 
 def _whole(known: Known, explorer: Explorer) -> AtlasFacts:
     held = known.atlas
-    name = _name(explorer) or held.config.data.source or "atlas"
+    name = _name(explorer) or printable(held.config.data.source) or "atlas"
     planners = [
         Planner(name=name, options=[Option(name=o, default=json_safe(d)) for o, d in given.items()])
         for name, given in offered().items()
@@ -60,4 +61,4 @@ def _lacks(held: Atlas) -> list[str]:
 def _name(explorer: Explorer) -> str:
     if explorer.demo:
         return "demo"
-    return "" if explorer.run is None else explorer.run.path.resolve().name
+    return "" if explorer.run is None else printable(explorer.run.path.resolve().name)

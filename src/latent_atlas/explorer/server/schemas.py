@@ -36,9 +36,10 @@ __all__ = [
 MOST = LIMITS.coordinate
 Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
 Code = Annotated[
-    list[Number], Field(min_length=1, max_length=65_536, description="A code: d numbers.")
+    list[Number],
+    Field(min_length=1, max_length=65_536, description="A code: d numbers.", fail_fast=True),
 ]
-Codes = Annotated[list[Code], Field(min_length=1, max_length=LIMITS.codes)]
+Codes = Annotated[list[Code], Field(min_length=1, max_length=LIMITS.codes, fail_fast=True)]
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=8)]
 Part = Annotated[
     Literal["train", "held_out"], Field(description="Which real codes: training or held-out.")

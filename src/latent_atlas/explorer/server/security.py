@@ -1,20 +1,22 @@
 """Access by host, origin and token, and the security headers of every answer."""
 
+import asyncio
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LOOPBACK", "TOO_LARGE", "Guard", "hosts_for"]
+__all__ = ["LOOPBACK", "STOPPING", "Guard", "hosts_for"]
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-TOO_LARGE = "the request is larger than this server takes, which /api/atlas says; send less"
 ANY_ADDRESS = frozenset({"0.0.0.0", "::", ""})
-DIGITS = 15  # of a length that is read at all
+STOPPING = "the server is stopping; start it again, and then ask again"
+HOST = re.compile(r"([\w.-]{1,253}|\[[\da-f:.]{2,45}\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 HEADERS = {
     "content-security-policy": (
@@ -43,14 +45,11 @@ def hosts_for(address: str) -> frozenset[str] | None:
 class Guard:
     """ASGI middleware in front of everything."""
 
-    def __init__(
-        self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None, most: int
-    ) -> None:
-        """Arguments: host names, None for any; the required token, if any; most bytes of a body."""
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None) -> None:
+        """Arguments: host names, None for any; the required token, if any."""
         self.app = app
         self.hosts = None if hosts is None else frozenset(hosts)
         self.token = token
-        self.most = most
         # Cookies know no ports: servers beside each other need different names.
         self.cookie = f"latent-atlas-{hashlib.sha256((token or '').encode()).hexdigest()[:8]}"
 
@@ -64,8 +63,12 @@ class Guard:
             return
         api = scope["path"].startswith("/api/")
 
+        began = False
+
         async def told(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
+                began = True
                 more = HEADERS | ({"cache-control": "no-store"} if api else {})
                 message["headers"] = [
                     *message["headers"],
@@ -76,19 +79,26 @@ class Guard:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        refusal = self._refusal(headers, api=api)
+        several = sum(name == b"host" for name, _ in scope["headers"]) > 1
+        refusal = (400, "the request names two hosts; name one") if several else None
+        refusal = refusal or self._refusal(headers, api=api)
         if refusal is not None:
             await _say(told, *refusal)
             return
         if self.token is not None and not self._holds_token(headers):
             await self._exchange(scope, told)
             return
-        await self.app(scope, receive, told)
+        try:
+            await self.app(scope, receive, told)
+        except asyncio.CancelledError:  # the server ends, and this took too long to finish
+            if not began:
+                await _say(told, 503, STOPPING)
 
     def _refusal(self, headers: dict[str, str], *, api: bool) -> tuple[int, str] | None:
         """Status and sentence for a request that comes from elsewhere."""
         host = headers.get("host", "")
-        if self.hosts is not None and _name(host) not in self.hosts:
+        name = _name(host)
+        if not name or (self.hosts is not None and name not in self.hosts):
             return (
                 421,
                 "this server does not answer to that name; open the address that it printed",
@@ -96,9 +106,6 @@ class Guard:
         foreign = api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if foreign or headers.get("origin", f"://{host}").partition("://")[2] != host:
             return 403, "a page from elsewhere asked for this, and only the explorer's own page may"
-        length = headers.get("content-length", "")
-        if length.isdecimal() and (len(length) > DIGITS or int(length) > self.most):
-            return 413, TOO_LARGE  # a body without a length is refused once it is too long
         return None
 
     def _holds_token(self, headers: dict[str, str]) -> bool:
@@ -146,11 +153,9 @@ class Guard:
 
 
 def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    """The name in a Host header, without its port; empty where the header is no host."""
+    found = HOST.fullmatch(host)
+    return found[1].strip("[]").rstrip(".").lower() if found else ""
 
 
 async def _say(send: Send, status: int, sentence: str) -> None:

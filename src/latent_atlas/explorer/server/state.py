@@ -28,6 +28,7 @@ class Explorer:
         demo: Whether the atlas is a synthetic one.
         limits: Bounds of a request.
         queue: Does all computing.
+        uploads: Decodes uploaded images, so that a large one delays nothing else.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Explorer:
         self.demo = demo
         self.limits = limits
         self.queue = WorkQueue(limits.waiting, limits.seconds)
+        self.uploads = WorkQueue(limits.uploads, limits.seconds)
         self._device = device
         self._known: Known | None = None
         self._once: dict[str, Future[Any]] = {}
@@ -48,6 +50,11 @@ class Explorer:
     def training(self) -> bool:
         """Whether there is no atlas yet."""
         return self._known is None and not self._finished()
+
+    @property
+    def dimension(self) -> int | None:
+        """Coordinates of a code; None before there is an atlas."""
+        return None if self._known is None else self._known.atlas.map.dimension
 
     def known(self) -> Known:
         """The atlas with cached values; it is loaded here once its run has finished.
@@ -79,9 +86,15 @@ class Explorer:
             threading.Thread(target=run, daemon=True).start()
         return self._once[name]
 
+    def finish(self, seconds: float) -> None:
+        """Allow the requests under way so many more seconds; a signal handler may call this."""
+        for queue in (self.queue, self.uploads):
+            queue.finish(seconds)
+
     def close(self) -> None:
         """Stop working."""
-        self.queue.close()
+        for queue in (self.queue, self.uploads):
+            queue.close()
 
     def _finished(self) -> bool:
         """Whether the run's last file is there."""

@@ -7,16 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 
 from latent_atlas.errors import UserError
 
-__all__ = ["Busy", "Gone", "Unfinished", "WorkQueue"]
+__all__ = ["Busy", "Gone", "Stopping", "Unfinished", "WorkQueue"]
 
 T = TypeVar("T")
+LOOK = 1.0  # seconds between looks at work that may have taken too long
 
 
 class Busy(Exception):
@@ -25,6 +27,10 @@ class Busy(Exception):
 
 class Gone(Exception):
     """The client has left before its answer."""
+
+
+class Stopping(Exception):
+    """The server ends, and what it still works on has had its time."""
 
 
 class Unfinished(UserError):
@@ -49,7 +55,8 @@ class _Job:
         if time.monotonic() > self.ends:
             raise UserError(
                 f"this took longer than {self.seconds:g} seconds and was stopped; ask for "
-                "fewer frames, waypoints or planners, or try again when the machine is less busy"
+                "fewer frames, waypoints or planners, or a smaller image, or try again when the "
+                "machine is less busy"
             )
 
 
@@ -67,6 +74,7 @@ class WorkQueue:
         self._seconds = seconds
         self._waiting = 0
         self._closed = False
+        self._ends = float("inf")
         self._thread = ThreadPoolExecutor(1, "atlas")
         self._current = threading.local()
 
@@ -87,26 +95,48 @@ class WorkQueue:
         if self._waiting >= self._most:
             raise Busy
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among those that may wait.
+
+        Raises:
+            Busy: there is none.
+        """
+        self.admit()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
     async def do(self, work: Callable[[], T], request: Request) -> T:
         """Do the work in its turn and return what it returns.
 
         Raises:
             Busy: too many wait.
             Gone: the client has left before it was done.
+            Stopping: the server has ended before it was done.
         """
-        self.admit()
+        with self.place():
+            return await self.work(work, request)
+
+    async def work(self, work: Callable[[], T], request: Request) -> T:
+        """Do the work of a request that has a place."""
         job = _Job(self._seconds)
-        self._waiting += 1
         future = self._thread.submit(self._run, job, work)
         answer = asyncio.wrap_future(future)
         left = asyncio.ensure_future(_left(request))
         try:
-            await asyncio.wait({answer, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise Gone
+            while not answer.done():
+                await asyncio.wait(
+                    {answer, left}, return_when=asyncio.FIRST_COMPLETED, timeout=LOOK
+                )
+                if left.done() and not answer.done():
+                    raise Gone
+                if not answer.done():
+                    self._check(job)  # work that does not check itself goes on, unheard
             return answer.result()
         finally:
-            self._waiting -= 1
             job.abandoned = True
             left.cancel()
             answer.cancel()  # drops what has not begun
@@ -118,7 +148,16 @@ class WorkQueue:
             raise Gone
         job = getattr(self._current, "job", None)
         if job is not None:
-            job.check()
+            self._check(job)
+
+    def finish(self, seconds: float) -> None:
+        """Allow what waits and what runs so many more seconds."""
+        self._ends = time.monotonic() + seconds
+
+    def _check(self, job: _Job) -> None:
+        if time.monotonic() > self._ends:
+            raise Stopping
+        job.check()
 
     def meanwhile(self, pieces: Iterator[None]) -> None:
         """Do background work piece by piece, each piece behind all requests that wait by then."""
@@ -139,16 +178,17 @@ class WorkQueue:
         self._current.job = job
         job.begin()
         try:
-            job.check()
+            self._check(job)
             return work()
         finally:
             self._current.job = None
 
 
 async def _left(request: Request) -> None:
-    """Wait until the client has left; its whole body has been read by now."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    """Wait until the client has left, or sends more than it may; its body has been read by now."""
+    with suppress(HTTPException):
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
 
 
 def _seen(answer: "asyncio.Future[T]") -> None:

@@ -24,9 +24,11 @@ from latent_atlas.report.plots.style import (
     WIDTH,
     LineStyle,
     blank,
+    fonts,
     label_axes,
     paste,
     place,
+    short,
     text_width,
     title_height,
     write,
@@ -37,6 +39,7 @@ __all__ = ["Strip", "strips_picture"]
 
 GAP = 14  # pixels between frames, in which two outlines fit side by side
 OUTLINE = 6  # pixels around an off-manifold frame
+NAME = 18  # characters of a path's name
 COLUMN = 330  # pixels at the left for names and notes
 PANEL = 460  # pixels of height for the curves
 CAPTION = 110  # pixels of height that a caption takes
@@ -112,11 +115,11 @@ def _tops(films: Sequence[np.ndarray], title: str | None) -> list[int]:
 
 def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle) -> None:
     """Name, line and note of a path, in the column at the left, centred on its film."""
-    lines = wrap(strip.note, 24)[:3]
+    name, lines = short(strip.name, NAME), wrap(strip.note, 24)[:3]
     top = middle - (38 + 28 * len(lines)) / 2
-    write(figure, MARGIN, top, strip.name, size=10, weight="bold")
+    write(figure, MARGIN, top, name, size=10, weight="bold")
     across, up = figure.bbox.width, figure.bbox.height
-    start = MARGIN + text_width(strip.name, 10, "bold") + 16
+    start = MARGIN + text_width(name, 10, "bold") + 16
     figure.add_artist(
         Line2D(
             [start / across, (start + 34) / across, (start + 68) / across],
@@ -177,7 +180,7 @@ def _curves(axes: Axes, strips: Sequence[Strip], threshold: float, frames: int) 
         fontsize=8,
         transform=axes.transAxes,
         va="bottom",
-        fontfamily="DejaVu Sans",
+        fontfamily=fonts(),
     )
 
 
@@ -188,7 +191,7 @@ def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
     if values[deepest] < low:
         depth = f"{values[deepest]:.0f}".replace("-", "−").replace("inf", "∞")
         axes.annotate(
-            f"{strip.name} falls to {depth}",
+            f"{short(strip.name)} falls to {depth}",
             (deepest, low),
             (0, 5),
             textcoords="offset points",
@@ -196,5 +199,5 @@ def _mark_below(axes: Axes, strip: Strip, low: float, style: LineStyle) -> None:
             fontsize=8,
             color=style.color,
             parse_math=False,
-            fontfamily="DejaVu Sans",
+            fontfamily=fonts(),
         )

@@ -14,6 +14,7 @@ from latent_atlas.report.plots.style import (
     WIDTH,
     blank,
     paste,
+    short,
     text_width,
     title_height,
     write,
@@ -62,11 +63,12 @@ def comparison_sheet(
         UserError: there are no rows, or their shapes differ.
     """
     images = _same_shape(rows)
+    names = [short(name) for name in rows]
     columns = min(len(images[0]), columns)
-    labels = MARGIN + max(text_width(name) for name in rows)
+    labels = MARGIN + max(map(text_width, names))
     room = (WIDTH - labels - BESIDE - MARGIN) / columns
-    tiles = dict(zip(rows, (_tiles(row, room) for row in images), strict=True))
-    count, height, width, _ = tiles[next(iter(rows))].shape
+    tiles = [_tiles(row, room) for row in images]
+    count, height, width, _ = tiles[0].shape
     band = len(tiles) * (height + GAP) + height // 3
     top = title_height(title)
     figure = blank(
@@ -75,7 +77,7 @@ def comparison_sheet(
     )
     write_title(figure, title)
     for first in range(0, count, columns):
-        for line, (name, row) in enumerate(tiles.items()):
+        for line, (name, row) in enumerate(zip(names, tiles, strict=True)):
             y = top + first // columns * band + line * (height + GAP)
             write(figure, labels, y + height / 2, name, ha="right", va="center")
             part = row[first : first + columns]

@@ -29,9 +29,11 @@ from latent_atlas.report.plots.style import (
     WIDTH,
     LineStyle,
     blank,
+    fonts,
     head,
     label_axes,
     place,
+    short,
     title_height,
     write_title,
 )
@@ -204,7 +206,7 @@ def _legend(axes: Axes) -> None:
         borderaxespad=0,
         handlelength=2.4,
         columnspacing=1.4,
-        prop={"family": "DejaVu Sans", "size": 8},
+        prop={"family": fonts(), "size": 8},
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
@@ -243,4 +245,4 @@ def _scale_trends(axes: Axes, panel: Trends, logarithmic: bool) -> None:
 
 def _handle(name: str, style: LineStyle) -> Line2D:
     look = {"color": style.color, "linestyle": style.dashes, "marker": style.marker}
-    return Line2D([], [], label=name, markersize=4, linewidth=1.3, **look)
+    return Line2D([], [], label=short(name), markersize=4, linewidth=1.3, **look)

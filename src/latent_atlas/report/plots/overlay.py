@@ -15,7 +15,16 @@ from matplotlib.lines import Line2D
 
 from latent_atlas.report.plots.heatmap import EDGE
 from latent_atlas.report.plots.image_grid import tile, width_for
-from latent_atlas.report.plots.style import INK, LINES, MARGIN, PAPER, LineStyle, paste
+from latent_atlas.report.plots.style import (
+    INK,
+    LINES,
+    MARGIN,
+    PAPER,
+    LineStyle,
+    fonts,
+    paste,
+    short,
+)
 
 __all__ = [
     "LEGEND",
@@ -43,6 +52,8 @@ DISTANCES = (
 )  # from an anchor to the middle of its thumbnail, in thumbnail sides
 DIRECTIONS = 32
 MOST_DOTS = 900
+MOST_NAMES = 20  # of classes on a panel; more would hide it
+LONGEST_NAME = 20  # characters of a class's name on a panel
 
 REAL: dict[str, Any] = {
     "marker": "o",
@@ -65,6 +76,27 @@ class Marks:
     label_names: tuple[str, ...]
     anchors: Mapping[str, Anchor]
     paths: Mapping[str, Float[np.ndarray, "_ 2"]]
+
+    def named(self) -> list[tuple[str, Float[np.ndarray, " 2"]]]:
+        """The largest classes here, each with the median of its codes."""
+        classes = self._classes()
+        largest = sorted(classes, key=lambda one: -len(one[1]))[:MOST_NAMES]
+        return [
+            (short(name, LONGEST_NAME), np.median(members, axis=0)) for name, members in largest
+        ]
+
+    def unnamed(self) -> int:
+        """How many more classes there are here."""
+        return max(0, len(self._classes()) - MOST_NAMES)
+
+    def _classes(self) -> list[tuple[str, Float[np.ndarray, "_ 2"]]]:
+        """The classes that have codes here, and these."""
+        if self.code_labels is None:
+            return []
+        members = (
+            (name, self.codes[self.code_labels == k]) for k, name in enumerate(self.label_names)
+        )
+        return [(name, codes) for name, codes in members if len(codes)]
 
     def one_in(self) -> int:
         """One in how many codes gets a dot: more dots would cover the field that they lie on."""
@@ -128,37 +160,32 @@ def draw_marks(axes: Axes, marks: Marks, dots: bool, names: bool) -> None:
                 "edgecolor": INK,
                 "linewidth": 1.0,
             },
-            fontfamily="DejaVu Sans",
+            fontfamily=fonts(),
             parse_math=False,
             clip_on=True,
         )
 
 
 def _name_classes(axes: Axes, marks: Marks) -> None:
-    if marks.code_labels is None:
-        return
-    for number, name in enumerate(marks.label_names):
-        members = marks.codes[marks.code_labels == number]
-        if len(members):
-            x, y = np.median(members, axis=0)
-            axes.text(
-                x,
-                y,
-                name,
-                ha="center",
-                va="center",
-                fontsize=9,
-                weight="bold",
-                color=INK,
-                zorder=5,
-                parse_math=False,
-                fontfamily="DejaVu Sans",
-                clip_on=True,
-                path_effects=[
-                    patheffects.Stroke(linewidth=2.6, foreground=PAPER),
-                    patheffects.Normal(),
-                ],
-            )
+    for name, (x, y) in marks.named():
+        axes.text(
+            x,
+            y,
+            name,
+            ha="center",
+            va="center",
+            fontsize=9,
+            weight="bold",
+            color=INK,
+            zorder=5,
+            parse_math=False,
+            fontfamily=fonts(),
+            clip_on=True,
+            path_effects=[
+                patheffects.Stroke(linewidth=2.6, foreground=PAPER),
+                patheffects.Normal(),
+            ],
+        )
 
 
 def thumbnail_places(axes: Axes, marks: Marks) -> list[Float[np.ndarray, " 2"]]:
@@ -244,13 +271,15 @@ def draw_legend(figure: Figure, marks: Marks, top: int, edge: bool) -> None:
         handles.append(Line2D([], [], label="density threshold", **EDGE))
     if len(marks.codes):
         share = f" (1 in {marks.one_in()})" if marks.one_in() > 1 else ""
-        handles.append(Line2D([], [], label=f"real codes{share}", **REAL))
+        more = f", the {MOST_NAMES} largest classes named, and {marks.unnamed()} more"
+        named = more if marks.unnamed() else ""
+        handles.append(Line2D([], [], label=f"real codes{share}{named}", **REAL))
     for name, _, style in marks.styled_paths():
         handles.append(
             Line2D(
                 [],
                 [],
-                label=name,
+                label=short(name),
                 color=style.color,
                 linestyle=style.dashes,
                 linewidth=1.7,
@@ -278,7 +307,7 @@ def draw_handles(figure: Figure, handles: Sequence[Line2D], top: int) -> None:
         borderaxespad=0,
         handlelength=3.2,
         columnspacing=2.0,
-        prop={"family": "DejaVu Sans", "size": 9},
+        prop={"family": fonts(), "size": 9},
     )
     for text in legend.get_texts():
         text.set_parse_math(False)

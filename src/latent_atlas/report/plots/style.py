@@ -5,11 +5,13 @@ Each artist is given its own size and colour. `rcParams` and pyplot stay untouch
 """
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -17,6 +19,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
+
+from latent_atlas.errors import printable
 
 __all__ = [
     "DPI",
@@ -32,6 +36,8 @@ __all__ = [
     "LineStyle",
     "beside",
     "blank",
+    "drawable",
+    "fonts",
     "head",
     "label_axes",
     "paste",
@@ -39,6 +45,7 @@ __all__ = [
     "png",
     "points",
     "save",
+    "short",
     "style_ticks",
     "text_width",
     "title_height",
@@ -49,6 +56,30 @@ __all__ = [
 DPI = 200
 WIDTH = 2000  # pixels of a full-width picture: twice what a README shows, so that type stays sharp
 MARGIN = 30  # pixels around everything
+
+FAMILIES = (
+    "DejaVu Sans",
+    "Noto Sans CJK KR",
+    "Noto Sans CJK JP",
+    "Noto Sans CJK SC",
+    "Noto Sans KR",
+    "Noto Sans JP",
+    "Noto Sans SC",
+    "Nanum Gothic",
+    "NanumGothic",
+    "Source Han Sans",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Apple SD Gothic Neo",
+    "Hiragino Sans",
+    "PingFang SC",
+    "Malgun Gothic",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+)
+"""Fonts of Linux, macOS and Windows; each character is drawn in the first that has it."""
+LONGEST = 32  # characters of a name in a picture
 
 INK = "#1d2329"
 SOFT = "#5b6570"
@@ -126,9 +157,9 @@ def write(
     return figure.text(
         left / across,
         1 - top / up,
-        text,
+        drawable(text),
         fontsize=size,
-        fontfamily="DejaVu Sans",
+        fontfamily=fonts(),
         parse_math=False,
         **settings,
     )
@@ -147,8 +178,50 @@ def write_title(figure: Figure, title: str | None) -> None:
 
 def text_width(text: str, size: Length = 9, weight: str = "normal") -> int:
     """Width in pixels of one line of text."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
-    return int(np.ceil(text_to_path.get_text_width_height_descent(text, font, False)[0] * DPI / 72))
+    font = FontProperties(family=fonts(), size=size, weight=weight)
+    width = text_to_path.get_text_width_height_descent(drawable(text), font, False)[0]
+    return int(np.ceil(width * DPI / 72))
+
+
+@cache
+def fonts() -> list[str]:
+    """The house's font, and those of this machine that have more characters."""
+    there = set(font_manager.get_font_names())
+    return [name for name in FAMILIES if name in there]
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """The characters that these fonts have."""
+    paths = [font_manager.findfont(FontProperties(family=name)) for name in fonts()]
+    return frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
+
+
+def drawable(text: str) -> str:
+    r"""The text with escapes for characters that no font here has, which would be drawn as boxes.
+
+    Examples:
+        >>> drawable("caf\udce9"), drawable("Ä\ue000")
+        ('caf\\xe9', 'Ä\\ue000')
+    """
+    known = _characters()
+    return "".join(
+        c if ord(c) in known or c.isspace() else c.encode("unicode_escape").decode("ascii")
+        for c in printable(text)
+    )
+
+
+def short(name: str, most: int = LONGEST) -> str:
+    """A name as it is drawn, with its middle left out where it is long.
+
+    Examples:
+        >>> short("a" * 20 + "b" * 20, 9)
+        'aaaa…bbbb'
+    """
+    name = drawable(" ".join(name.split()))
+    if len(name) <= most:
+        return name
+    return f"{name[: most // 2]}…{name[len(name) - (most - 1) // 2 :]}"
 
 
 def label_axes(axes: Axes, x_label: str = "", y_label: str = "") -> None:
@@ -157,7 +230,9 @@ def label_axes(axes: Axes, x_label: str = "", y_label: str = "") -> None:
     for spine in axes.spines.values():
         spine.set(color=RULE, linewidth=0.8)
     for axis, text in ((axes.xaxis, x_label), (axes.yaxis, y_label)):
-        axis.set_label_text(text, fontsize=9, color=INK, fontfamily="DejaVu Sans", parse_math=False)
+        axis.set_label_text(
+            drawable(text), fontsize=9, color=INK, fontfamily=fonts(), parse_math=False
+        )
         axis.labelpad = 4
 
 
@@ -169,7 +244,7 @@ def style_ticks(axes: Axes) -> None:
         labelsize=8,
         length=3,
         width=0.6,
-        labelfontfamily="DejaVu Sans",
+        labelfontfamily=fonts(),
     )
 
 
@@ -186,8 +261,9 @@ def head(axes: Axes, text: str, unit: str, beyond: Length | None = None) -> None
         "va": "baseline",
         "parse_math": False,
         "annotation_clip": False,
-        "fontfamily": "DejaVu Sans",
+        "fontfamily": fonts(),
     }
+    text, unit = drawable(text), drawable(unit)
     lift = points(18)
     if beyond is None:
         axes.annotate(unit, (0, 1), (0, lift), fontsize=8, color=SOFT, **settings)

@@ -7,7 +7,7 @@ import torch
 from fastapi import APIRouter
 from torch import Tensor
 
-from latent_atlas.data.decode import open_image
+from latent_atlas.data.decode import Square
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
@@ -15,6 +15,8 @@ from latent_atlas.explorer.server.planner_options import OFFERED_SAMPLERS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
+from latent_atlas.explorer.server.uploads import FORMATS, decode_upload
+from latent_atlas.shapes import Images
 
 __all__ = ["decoded", "routes"]
 
@@ -23,7 +25,7 @@ routes = APIRouter()
 IMAGE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "An image file of any usual format, recognised by its content.",
+        "description": f"An image file, recognised by its content: {', '.join(FORMATS)}.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
@@ -38,8 +40,14 @@ async def encode(asking: Asking) -> Arrays:
     about, how to read them; and off_manifold, whether the code is below the density threshold.
     """
     asking.explorer.queue.admit()  # before a body is taken in that would only wait
-    content = await asking.request.body()
-    return await asking.of(lambda known: _encoded(known, content))
+    uploads, limits = asking.explorer.uploads, asking.explorer.limits
+    with uploads.place():
+        content = await asking.request.body()
+        square = await asking.of(_square)
+        image = await uploads.work(
+            lambda: decode_upload(content, square, limits, uploads.check), asking.request
+        )
+    return await asking.of(lambda known: _encoded(known, image))
 
 
 @routes.post("/decode", responses=ARRAYS, response_class=Arrays)
@@ -83,10 +91,15 @@ def _with_typicality(known: Known, latents: Tensor) -> dict[str, Tensor]:
     return arrays
 
 
-def _encoded(known: Known, content: bytes) -> Arrays:
+def _square(known: Known) -> Square:
+    """What the model takes."""
+    channels, side, _ = known.atlas.image_shape
+    return Square(side, channels, known.atlas.config.data.fit)
+
+
+def _encoded(known: Known, uploaded: Images) -> Arrays:
     atlas = known.atlas
-    channels, side, _ = atlas.image_shape
-    image = open_image(content, side, channels, atlas.config.data.fit).to(atlas.device)
+    image = uploaded.to(atlas.device)
     code = atlas.encode(image)
     facts: dict[str, Any] = {"anomaly": None, "about": None, "off_manifold": None}
     facts["warning"] = atlas.unscored
