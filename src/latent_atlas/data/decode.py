@@ -290,7 +290,7 @@ def _reads_heif() -> bool:
 def _fewest_channels(
     pixels: UInt8[np.ndarray, "h w c"],
 ) -> UInt8[np.ndarray, "h w k"]:
-    """The same image without an alpha that is opaque everywhere, and without colours if all grey."""
+    """The same image without an alpha that is 255 everywhere, and in one channel if it is grey."""
     if pixels.shape[2] in (2, 4) and (pixels[..., -1] == 255).all():
         pixels = pixels[..., :-1]
     # A few pixels first: they tell most colour images without a look at all of them.

@@ -20,31 +20,9 @@ _PART = re.compile(
     r"(?P<train>train(ing)?)|(?P<held>val(id(ation)?)?|test(ing)?|hold[-_ ]?out|held[-_ ]?out)"
 )
 _PART_SUFFIX = re.compile(r"[-_ ]?(set|data|images?|imgs?|split|part)$")
-_NO_CLASS = frozenset(
-    [
-        "data",
-        "dataset",
-        "files",
-        "full",
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "jpeg",
-        "jpegs",
-        "jpg",
-        "jpgs",
-        "photos",
-        "photo",
-        "pics",
-        "pictures",
-        "picture",
-        "png",
-        "pngs",
-        "raw",
-        "samples",
-    ]
-)
+_PLAIN_FOLDERS = """data dataset files full images image imgs img jpeg jpegs jpg jpgs photos photo
+pics pictures picture png pngs raw samples"""
+_NO_CLASS = frozenset(_PLAIN_FOLDERS.split())
 _IGNORED = frozenset(["__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"])
 _THUMBNAILS = frozenset(["thumbs", "_thumbs", "thumbnails", "_thumbnails"])
 

@@ -23,21 +23,9 @@ from latent_atlas.data.layout import is_held_out_part
 
 __all__ = ["Table", "is_table", "read_tables"]
 
-_FILES = [
-    "file_name",
-    "filename",
-    "file",
-    "image_path",
-    "filepath",
-    "file_path",
-    "path",
-    "image",
-    "image_name",
-    "image_id",
-    "img",
-    "id",
-    "name",
-]
+_FILE_COLUMNS = """file_name filename file image_path filepath file_path path image image_name
+image_id img id name"""
+_FILES = _FILE_COLUMNS.split()
 _CLASSES = ["label", "labels", "class", "class_name", "classname", "category", "target", "y"]
 _PARTS = ["split", "subset", "partition", "part", "set"]
 _MOST_WORDS = 50  # a column of more different words is text, not categories

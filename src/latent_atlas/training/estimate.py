@@ -13,7 +13,7 @@ from latent_atlas.training.step import TrainStep
 
 __all__ = ["estimated_seconds"]
 
-TIMED_IMAGES = 16  # per step on a CPU, where the time grows with the batch
+TIMED_PIXELS = 2**13  # per step on a CPU, where the time grows with the batch
 
 
 def estimated_seconds(images: ByteImages, config: Config) -> float:
@@ -30,7 +30,8 @@ def estimated_seconds(images: ByteImages, config: Config) -> float:
     t = replace(config.train, compile=False)
     engine = Engine(t.device, t.precision, compile=False)
     full = min(t.batch_size, len(images))
-    size = min(full, TIMED_IMAGES) if engine.device.type == "cpu" else full
+    few = max(2, TIMED_PIXELS // config.model.image_size**2)
+    size = min(full, few) if engine.device.type == "cpu" else full
     train_step = TrainStep(replace(config, train=t), engine)
     batches = Batches(images, replace(t, batch_size=size), engine.device)
 
@@ -50,6 +51,5 @@ def estimated_seconds(images: ByteImages, config: Config) -> float:
         (plain, late * (1 - 1 / t.penalty_every)),
         (penalised, late / t.penalty_every),
     )
-    for step, _ in kinds:
-        timed(step)  # the first of a kind also prepares it
+    timed(1)  # the first step of all also prepares the device
     return sum(often * timed(step) for step, often in kinds) * full / size

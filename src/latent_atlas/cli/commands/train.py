@@ -180,8 +180,8 @@ def _show_plan(config: Config, console: Console) -> None:
     lines += [
         f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, and "
         f"{images.images.nbytes / 2**20:,.1f} MiB for the images",
-        f"{'time on this machine':22} about {_duration(seconds)} for {config.train.steps:,} steps of "
-        "the networks; the map follows",
+        f"{'time on this machine':22} about {_duration(seconds)} for {config.train.steps:,} "
+        "steps of the networks; the map follows",
     ]
     numbers = {
         "config": json.loads(config.to_json()),
