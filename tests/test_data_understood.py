@@ -2,6 +2,7 @@
 
 import io
 import json
+import runpy
 import struct
 import tarfile
 import zipfile
@@ -351,7 +352,7 @@ def test_arrays_in_folders_of_classes(tmp_path: Path) -> None:
     assert found.label_names == ("a", "b")
     assert torch.equal(found.images, torch.cat([EXPECTED[::2], EXPECTED[1::2]]))
     (tmp_path / "a" / "photo.png").write_bytes(picture(0))
-    with pytest.raises(UserError, match="leaves [01] distinct"):
+    with pytest.raises(UserError, match=r"leaves [01] distinct"):
         loaded(tmp_path)
 
 
@@ -516,6 +517,29 @@ def test_interlaced_pngs_are_whole_or_no_image() -> None:
     assert decode.decode(png(13, 11, passes, 1), Square(8, 3)).shape == (3, 8, 8)
     with pytest.raises(UndecodableError):
         decode.decode(png(13, 11, passes[:-45], 1), Square(8, 3))
+
+
+def test_bombs_are_refused_before_they_are_decoded() -> None:
+    with pytest.raises(UndecodableError, match="65,535 on a side"):
+        decode.decode(png(1, 40_000_000, b""), Square(8, 3))
+    content = bytearray(encoded(np.zeros((64, 64, 3), np.uint8), "JPEG2000"))
+    place = content.index(b"ihdr") + 4
+    content[place : place + 8] = struct.pack(">II", 6000, 6000)
+    codestream = content.index(b"\xff\x51") + 6
+    content[codestream : codestream + 8] = struct.pack(">II", 6000, 6000)
+    with pytest.raises(UndecodableError, match="6000 x 6000 pixels in"):
+        decode.decode(bytes(content), Square(8, 3))
+
+
+def test_mutated_files_never_crash() -> None:
+    """The small version of benchmarks/reliability/mutated_images.py."""
+    path = Path(__file__).parents[1] / "benchmarks" / "reliability" / "mutated_images.py"
+    mutated = runpy.run_path(str(path))
+    found = mutated["nothing"]()
+    mutated["run"](0, 300, 1, mutated["samples"](), found)
+    assert found["crashes"] == []
+    assert sum(found["outcomes"].values()) == found["cases"] == 300
+    assert min(found["outcomes"][word] for word in ("read", "rejected", "refused")) > 20
 
 
 def test_summaries_are_json(tmp_path: Path) -> None:

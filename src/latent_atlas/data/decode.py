@@ -4,7 +4,8 @@ One rule each, in this order:
 
 | input | result |
 |---|---|
-| more than 50 million pixels | refused before decoding |
+| more than 50 million pixels, or 65,535 on a side | refused before decoding |
+| JPEG 2000 of over 2,000 pixels per byte | refused before decoding: it takes seconds |
 | animated or of several pages | the first frame; pages of TIFF files are counted |
 | .npy, (h, w), (h, w, c) or (c, h, w) with c from 1 to 4 | its numbers |
 | EXIF orientation | applied |
@@ -67,6 +68,9 @@ __all__ = [
 
 MAX_PIXELS = 50_000_000
 """Images with more pixels are refused: decoded, they would fill the memory."""
+
+MAX_SIDE = 65_535
+"""Images with a longer side are refused: decoders take time per row, however short."""
 
 MAX_BYTES = 256 * 2**20
 """Larger files and archive members are refused without being read."""
@@ -185,7 +189,9 @@ def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], int]:
             return _one_array(np.load(io.BytesIO(content), allow_pickle=False)), 1
         image = Image.open(io.BytesIO(content), formats=_formats())
         width, height = image.size
-        if width * height <= MAX_PIXELS:
+        if image.format == "JPEG2000" and width * height > _JPEG2000_PIXELS * len(content):
+            raise UndecodableError(f"it has {width} x {height} pixels in {len(content):,} bytes")
+        if width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE:
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             image.draft(None, (DRAFT, DRAFT))
             image.load()
@@ -205,9 +211,12 @@ def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], int]:
     # may end a run.
     except Exception as error:
         raise UndecodableError(f"{type(error).__name__}: {_first_line(error)}") from None
-    raise UndecodableError(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")
+    raise UndecodableError(
+        f"it has {width} x {height} pixels, more than {MAX_PIXELS:,} or than {MAX_SIDE:,} on a side"
+    )
 
 
+_JPEG2000_PIXELS = 2_000  # per byte: more are a bomb that decodes for seconds
 _NUMPY = b"\x93NUMPY"
 
 

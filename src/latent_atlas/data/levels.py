@@ -36,8 +36,8 @@ class Scale:
         self, values: Shaped[np.ndarray, "height width bands"]
     ) -> UInt8[np.ndarray, "height width bands"]:
         """Bring numbers to 0..255, rounded; those beyond the scale are clamped."""
-        shares = (values.astype(np.float32) - self.black) / (self.white - self.black)
-        return np.rint(shares.clip(0, 1) * 255).astype(np.uint8)
+        within = np.clip(values, float(self.black), float(self.white)).astype(np.float32)
+        return np.rint((within - self.black) / (self.white - self.black) * 255).astype(np.uint8)
 
     def beyond(self, values: Shaped[np.ndarray, "height width bands"]) -> int:
         """How many values lie outside by more than rounding."""
