@@ -57,7 +57,7 @@ def test_integers_and_booleans(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [BYTES - 1.0, BYTES * 2.0, BYTES.astype(np.uint16) * 257, BYTES + 1j, BYTES * 0 - 1.0]
+    "array", [BYTES - 1.0, BYTES * 2.0, BYTES.astype(np.int64) * 300, BYTES + 1j, BYTES * 0 - 1.0]
 )
 def test_other_values_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     with pytest.raises(UserError, match="uint8"):
@@ -90,8 +90,8 @@ def test_npz_finds_the_images(tmp_path: Path, arrays: dict[str, np.ndarray], key
 
 
 def test_npz_without_images(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=np.arange(4), y=np.arange(5))
-    with pytest.raises(UserError, match=r"x \(4,\), y \(5,\).*`images`"):
+    np.savez(tmp_path / "a.npz", a=np.arange(4), b=np.arange(5))
+    with pytest.raises(UserError, match=r"a \(4,\), b \(5,\).*`images`"):
         loaded(tmp_path / "a.npz")
 
 

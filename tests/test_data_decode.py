@@ -83,9 +83,11 @@ def test_floats_in_either_range(value: float, expected: int) -> None:
     ]
 
 
-@pytest.mark.parametrize("value", [-0.5, 256.0, np.nan])
-def test_floats_out_of_range_are_refused(value: float) -> None:
-    with pytest.raises(UndecodableError, match="values go from"):
+@pytest.mark.parametrize(
+    ("value", "reason"), [(-0.5, "floats go from -0.5"), (256.0, "to 256"), (np.nan, "a NaN")]
+)
+def test_floats_out_of_range_are_refused(value: float, reason: str) -> None:
+    with pytest.raises(UndecodableError, match=reason):
         pixel(encoded(Image.fromarray(np.full((4, 4), value, np.float32)), "TIFF"), 1)
 
 

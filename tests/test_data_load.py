@@ -136,13 +136,13 @@ def test_impossible_settings(tmp_path: Path, settings: dict[str, float], name: s
 
 def test_too_few_and_few(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"1\d images to train on \(20 usable, 20 distinct.*at least 20"
+        UserError, match=r"1\d distinct images to train on \(20 usable, 20 distinct.*at least 20"
     ):
         loaded(array(tmp_path, ROWS[:20]))
-    with pytest.raises(UserError, match=r"\b0 images to train on \(50 usable, 1 distinct"):
+    with pytest.raises(UserError, match=r"\b0 distinct images to train on \(50 usable, 1 distinct"):
         loaded(array(tmp_path, np.repeat(ROWS[:1], 50, 0)), held_out=0.0)
     (note,) = loaded(array(tmp_path, ROWS[:100])).notes
-    assert "images to train on" in note
+    assert "distinct images to train on" in note
     assert loaded(array(tmp_path, ROWS)).notes == ()
 
 

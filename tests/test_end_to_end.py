@@ -190,13 +190,20 @@ def test_a_dry_run_tells_and_makes_nothing(
         "latent_discriminator",
     }
     assert told["training_bytes"] > 0
+    assert told["training_seconds"] > 0
+    assert told["images"]["images"] == 1797
+    assert told["images"]["train"] + told["images"]["held_out"] == 1797
+    assert sum(told["images"]["classes"].values()) == 1797
+    assert told["images"]["bytes"] == 1797 * 8 * 8
+    assert told["rejects"] == []
     assert not out.exists()
 
 
 def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_smaller_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Image.new("RGB", (120, 100), "red").save(tmp_path / "photo.png")
+    for i in range(30):
+        Image.new("RGB", (120, 100), (200, i, 0)).save(tmp_path / f"photo{i}.png")
     models = []
     for flags in ((), ("--quick",)):
         assert (

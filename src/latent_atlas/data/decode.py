@@ -4,12 +4,15 @@ One rule each, in this order:
 
 | input | result |
 |---|---|
-| more than 50 million pixels | refused before decoding |
-| animated or of several pages | the first frame |
+| more than 50 million pixels, or 65,535 on a side | refused before decoding |
+| JPEG 2000 of over 2,000 pixels per byte | refused before decoding: it takes seconds |
+| animated or of several pages | the first frame; pages of TIFF files are counted |
+| .npy, (h, w), (h, w, c) or (c, h, w) with c from 1 to 4 | its numbers |
 | EXIF orientation | applied |
 | 1 bit | 0 and 255 |
-| 16-bit grey, 32-bit integers | value / 257, rounded: 65535 is 255; refused outside 0..65535 |
-| 32-bit floats | times 255 if all lie in [0, 1], as they are if in [0, 255], else refused |
+| booleans | 0 and 255 |
+| deep integers, floats | by the scale of the whole collection: see `levels` |
+| a NaN or an infinity | refused |
 | palette | its colours; with a transparent entry, RGBA |
 | CMYK, YCbCr, HSV | RGB by Pillow's formulas, no colour profile |
 | a transparent colour in grey or RGB | becomes alpha |
@@ -24,8 +27,11 @@ One rule each, in this order:
 | already of the size | not resampled |
 """
 
+import importlib
+import importlib.util
 import io
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,10 +41,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from latent_atlas.data.levels import Levels, Tally, tally_of
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images
 
@@ -49,17 +56,21 @@ __all__ = [
     "Content",
     "Square",
     "UndecodableError",
+    "Whole",
     "check_size",
     "decode",
+    "decode_whole",
     "open_image",
-    "plain",
     "quiet",
     "read_file",
-    "unpack",
+    "squared",
 ]
 
 MAX_PIXELS = 50_000_000
 """Images with more pixels are refused: decoded, they would fill the memory."""
+
+MAX_SIDE = 65_535
+"""Images with a longer side are refused: decoders take time per row, however short."""
 
 MAX_BYTES = 256 * 2**20
 """Larger files and archive members are refused without being read."""
@@ -71,9 +82,11 @@ IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 """Suffixes of image files. Such a file is a reject if it cannot be decoded; all other files are
 ignored."""
 
-Content = bytes | UInt8[np.ndarray, "height width bands"] | Image.Image
-"""An encoded file; pixels with 1 (grey), 2 (and alpha), 3 (RGB) or 4 (RGBA) channels; or an image
-that Pillow has opened and not yet decoded."""
+Content = bytes | Shaped[np.ndarray, "height width bands"]
+"""An encoded file, or numbers with 1 (grey), 2 (and alpha), 3 (RGB) or 4 (RGBA) channels."""
+
+DRAFT = 1024
+"""JPEG files are decoded at a half, a quarter or an eighth while both sides keep as many pixels."""
 
 MAX_EXIF = 2**16
 """Longer EXIF data, in bytes, are not read: JPEG has no room for more, and Pillow copies them once
@@ -123,44 +136,195 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def unpack(content: Content, enough: int) -> Image.Image:
-    """Decode to an upright image, in the mode in which it is stored.
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """One upright image at its full size, before it becomes a square.
+
+    Attributes:
+        pixels: In 0..255, with the fewest channels that hold the image: those of a colour file
+            whose pixels are all grey are grey, and an alpha of 255 everywhere is left out.
+        pages: Pages of the file, of which this is the first.
+        tally: Of the numbers that a scale brought to 0..255; None for an image of 8 bits.
+    """
+
+    pixels: UInt8[np.ndarray, "height width bands"]
+    pages: int = 1
+    tally: Tally | None = None
+
+
+def decode_whole(
+    content: Content | Image.Image, levels: Levels | None = None, name: str = ""
+) -> Whole:
+    """Decode one image by the rules at the head of this module, up to its size.
 
     Arguments:
-        content: An encoded file, an array of pixels, or an opened image.
-        enough: JPEG files may be decoded at a half, a quarter or an eighth of their size, while
-            both sides keep this many pixels.
+        content: An encoded file, an array of numbers, or an opened image.
+        levels: The scales of the collection; None takes floats by those of this image alone, and
+            deep integers as 16-bit.
+        name: Of the image, for messages about the range of a collection.
 
     Raises:
-        UndecodableError: the content is empty, damaged, too large, or of an unknown format.
+        UndecodableError: the content is empty, damaged, too large, of an unknown format, or its
+            numbers fit no scale.
     """
-    if isinstance(content, np.ndarray):
-        mode = CHANNEL_MODES[content.shape[2]]
-        return Image.fromarray(np.ascontiguousarray(content.squeeze(2) if mode == "L" else content))
+    values, pages = (content, 1) if isinstance(content, np.ndarray) else _opened(content)
+    if values.dtype == np.bool_:
+        values = values * np.uint8(255)
+    if values.dtype == np.uint8:
+        return Whole(_fewest_channels(values), pages)
+    if values.dtype.kind not in "iuf":
+        raise UndecodableError(
+            f"its numbers are of type {values.dtype}; convert them to uint8 or floats"
+        )
+    floats = values.dtype.kind == "f"
+    if floats and not np.isfinite(values).all():
+        raise UndecodableError("it has a NaN or an infinity")
+    tally = tally_of(values, name)
+    scale = (levels or Levels.alone(tally)).scale(floats=floats)
+    if isinstance(scale, str):
+        raise UndecodableError(scale)
+    return Whole(_fewest_channels(scale.to_bytes(values)), pages, tally)
+
+
+def _opened(content: bytes | Image.Image) -> tuple[Shaped[np.ndarray, "h w c"], int]:
+    """The numbers of an upright image, and its number of pages."""
     if not content:
         raise UndecodableError("the file is empty")
     try:
-        image = (
-            Image.open(io.BytesIO(content), formats=_formats())
-            if isinstance(content, bytes)
-            else content
-        )
+        if isinstance(content, bytes) and content.startswith(_NUMPY):
+            return _one_array(np.load(io.BytesIO(content), allow_pickle=False)), 1
+        image = _open(content) if isinstance(content, bytes) else content
         width, height = image.size
-        if width * height <= MAX_PIXELS:
-            image.draft(None, (enough, enough))
+        if width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE:
+            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            image.draft(None, (DRAFT, DRAFT))
             image.load()
             _forget_long_exif(image)
+            if isinstance(content, bytes) and image.format == "PNG" and _lacks_rows(image, content):
+                raise UndecodableError("it has fewer rows than it says: it is cut or damaged")
             ImageOps.exif_transpose(image, in_place=True)
-            return image
+            deep = image.mode.startswith("I") or image.mode == "F"
+            values = np.asarray(image if deep else _plain(image))
+            return values if values.ndim == 3 else values[..., None], pages
+    except UndecodableError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UndecodableError(f"it has more than {MAX_PIXELS:,} pixels") from None
-    except Image.UnidentifiedImageError:
-        raise UndecodableError("its format is unknown") from None
     # On damaged files decoders raise almost anything, from SyntaxError to struct.error; none of it
     # may end a run.
     except Exception as error:
-        raise UndecodableError(f"{type(error).__name__}: {error}") from None
-    raise UndecodableError(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")
+        raise UndecodableError(f"{type(error).__name__}: {_first_line(error)}") from None
+    raise UndecodableError(
+        f"it has {width} x {height} pixels, more than {MAX_PIXELS:,} or than {MAX_SIDE:,} on a side"
+    )
+
+
+def _open(content: bytes) -> Image.Image:
+    """The image of a file, of which only the head has been read."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=_formats())
+    except Image.UnidentifiedImageError:
+        raise UndecodableError(_unknown_format(content)) from None
+    width, height = image.size
+    if image.format == "JPEG2000" and width * height > _JPEG2000_PIXELS * len(content):
+        raise UndecodableError(f"it has {width} x {height} pixels in {len(content):,} bytes")
+    return image
+
+
+_JPEG2000_PIXELS = 2_000  # per byte: more are a bomb that decodes for seconds
+_NUMPY = b"\x93NUMPY"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _one_array(array: np.ndarray) -> Shaped[np.ndarray, "h w c"]:
+    """The numbers of a .npy file that holds one image."""
+    if array.ndim == 2 and array.size:
+        array = array[..., None]
+    elif array.ndim == 3 and array.shape[2] > 4 >= array.shape[0]:
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or not array.size or array.shape[2] > 4:
+        raise UndecodableError(
+            f"its array has the shape {array.shape}, not (h, w), (h, w, c) or (c, h, w); give an "
+            "array of many images as SOURCE itself"
+        )
+    if array.shape[0] * array.shape[1] > MAX_PIXELS:
+        raise UndecodableError(f"it has more than {MAX_PIXELS:,} pixels")
+    return array
+
+
+def _lacks_rows(image: Image.Image, content: bytes) -> bool:
+    """Whether a PNG's compressed stream ends before its last row: Pillow leaves the rest black."""
+    last = image.crop((0, image.height - 1, image.width, image.height))
+    if last.getbbox(alpha_only=False) and not image.info.get("interlace"):
+        return False
+    depth, colour, interlaced = content[24], content[25], content[28]
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    grids = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    needed = 0
+    for left, top, right, down in grids:
+        columns, rows = -(-(image.width - left) // right), -(-(image.height - top) // down)
+        needed += rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
+    unpacked, place, stream = 0, 8, zlib.decompressobj()
+    while place + 8 <= len(content) and unpacked < needed:
+        length = int.from_bytes(content[place : place + 4], "big")
+        if content[place + 4 : place + 8] == b"IDAT":
+            given = content[place + 8 : place + 8 + length]
+            while given and unpacked < needed:
+                unpacked += len(stream.decompress(given, 2**20))
+                given = stream.unconsumed_tail
+        place += length + 12
+    return unpacked < needed
+
+
+# Of the seven passes of an interlaced PNG: first column and row, and the steps to the next.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+
+
+def _unknown_format(content: bytes) -> str:
+    """Why no decoder took a file: HEIC and AVIF need a library."""
+    brand = content[8:12] if content[4:8] == b"ftyp" else b""
+    if brand in (b"avif", b"avis"):
+        return "it is an AVIF image that this Pillow cannot read; pip install -U 'pillow>=11.3'"
+    if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"):
+        return (
+            "it is a damaged HEIC photo"
+            if _reads_heif()
+            else "it is a HEIC photo, as phones make them; pip install 'latent-atlas[heif]' reads "
+            "them"
+        )
+    return "its format is unknown"
+
+
+def _reads_heif() -> bool:
+    """Whether the extra `heif` is installed."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+def _fewest_channels(
+    pixels: UInt8[np.ndarray, "h w c"],
+) -> UInt8[np.ndarray, "h w k"]:
+    """The same image without an alpha that is 255 everywhere, and in one channel if it is grey."""
+    if pixels.shape[2] in (2, 4) and (pixels[..., -1] == 255).all():
+        pixels = pixels[..., :-1]
+    # A few pixels first: they tell most colour images without a look at all of them.
+    if pixels.shape[2] >= 3 and _is_grey(pixels[::16, ::16]) and _is_grey(pixels):
+        pixels = pixels[..., [0, 3]] if pixels.shape[2] == 4 else pixels[..., :1]
+    return np.ascontiguousarray(pixels)
+
+
+def _is_grey(pixels: UInt8[np.ndarray, "h w c"]) -> bool:
+    return bool((pixels[..., 1:3] == pixels[..., :1]).all())
 
 
 def _forget_long_exif(image: Image.Image) -> None:
@@ -174,7 +338,9 @@ def _forget_long_exif(image: Image.Image) -> None:
 def _formats() -> tuple[str, ...]:
     """Names of the formats to try; none of them starts another program, as EPS does."""
     Image.init()
-    wanted = "AVIF BMP GIF ICO JPEG JPEG2000 MPO PNG PPM TGA TIFF WEBP"
+    if _reads_heif():
+        importlib.import_module("pillow_heif").register_heif_opener()
+    wanted = "AVIF BMP GIF HEIF ICO JPEG JPEG2000 MPO PNG PPM TGA TIFF WEBP"
     return tuple(name for name in wanted.split() if name in Image.OPEN)
 
 
@@ -193,12 +359,15 @@ class Square:
     fit: Literal["crop", "pad"] = "crop"
 
 
-def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
+def decode(
+    content: Content | Image.Image, square: Square, levels: Levels | None = None
+) -> UInt8[Tensor, "c h w"]:
     """Decode one image and make it square, by the rules at the head of this module.
 
     Arguments:
-        content: An encoded file or an array of pixels.
+        content: An encoded file or an array of numbers.
         square: The size and channels wanted.
+        levels: As in `decode_whole`.
 
     Returns:
         Of shape (channels, size, size), in 0..255.
@@ -210,17 +379,20 @@ def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
         >>> decode(np.full((2, 2, 1), 7, np.uint8), Square(1, 3)).flatten().tolist()
         [7, 7, 7]
     """
-    if isinstance(content, np.ndarray) and content.shape == (
-        square.size,
-        square.size,
-        square.channels,
-    ):
-        return torch.from_numpy(content.copy()).permute(2, 0, 1)
-    image = _fitted(
-        _with_channels(plain(unpack(content, 2 * square.size)), square.channels), square
-    )
-    pixels = np.array(image).reshape(square.size, square.size, square.channels)
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+    return squared(decode_whole(content, levels).pixels, square)
+
+
+def squared(
+    pixels: UInt8[np.ndarray, "height width bands"], square: Square
+) -> UInt8[Tensor, "c h w"]:
+    """Bring an image to the square's size and channels."""
+    if pixels.shape != (square.size, square.size, square.channels):
+        mode = CHANNEL_MODES[pixels.shape[2]]
+        image = Image.fromarray(np.ascontiguousarray(pixels.squeeze(2) if mode == "L" else pixels))
+        pixels = np.asarray(_fitted(_with_channels(image, square.channels), square))
+    # A copy, which torch may write to.
+    pixels = pixels.reshape(square.size, square.size, square.channels).transpose(2, 0, 1).copy()
+    return torch.from_numpy(pixels)
 
 
 def open_image(
@@ -262,15 +434,9 @@ def open_image(
     return image[None].float() / 255
 
 
-def plain(image: Image.Image) -> Image.Image:
-    """Convert any mode to 8 bits of L, LA, RGB or RGBA, whichever holds the image.
-
-    Raises:
-        UndecodableError: the mode is unknown, or its numbers are out of range.
-    """
+def _plain(image: Image.Image) -> Image.Image:
+    """Convert any mode of 8 bits to L, LA, RGB or RGBA, whichever holds the image."""
     mode = image.mode
-    if mode.startswith("I") or mode == "F":
-        return Image.fromarray(_from_floats(image) if mode == "F" else _from_long_integers(image))
     transparent = "transparency" in image.info
     if mode in ("1", "L", "LA", "La"):
         return image.convert("LA" if transparent or mode in ("LA", "La") else "L")
@@ -279,24 +445,6 @@ def plain(image: Image.Image) -> Image.Image:
     if mode in ("P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"):
         return image.convert("RGBA" if transparent and mode in ("P", "RGB") else "RGB")
     raise UndecodableError(f"its colour mode {mode} is not supported")
-
-
-def _from_long_integers(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
-    # Pillow's own conversion to 8 bits clips: every value above 255 would become white.
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise UndecodableError(
-            f"its integers go from {values.min()} to {values.max()}, not 0 to 65535"
-        )
-    return ((values + 128) // 257).astype(np.uint8)
-
-
-def _from_floats(image: Image.Image) -> UInt8[np.ndarray, "h w"]:
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= 255):
-        raise UndecodableError(f"its values go from {low} to {high}, not 0 to 1 or 0 to 255")
-    return np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
 
 
 def _with_channels(image: Image.Image, channels: int) -> Image.Image:

@@ -1,16 +1,18 @@
 """Images in folders and in archives.
 
-Ignored are files without an image suffix, and hidden files (a name or folder that begins with a
-dot). Files with an image suffix that cannot be decoded are rejects. The first folder below the root
-is the label.
+Ignored are files without an image suffix, and those of `layout.is_ignored`. Files with an image
+suffix that cannot be decoded are rejects. Where there are no others, .npy files are images, one
+each. `layout` says what the folders mean, and `tables` what tables beside the images say.
 """
 
+import lzma
 import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -21,7 +23,9 @@ from latent_atlas.data.decode import (
     check_size,
     read_file,
 )
-from latent_atlas.data.source import Item, Source, label_by_folder, refuse_bomb
+from latent_atlas.data.layout import is_ignored
+from latent_atlas.data.source import Item, Source, arranged, refuse_bomb
+from latent_atlas.data.tables import is_table
 from latent_atlas.errors import UserError
 
 __all__ = ["folder_source", "tar_source", "zip_source"]
@@ -36,13 +40,40 @@ def folder_source(root: Path) -> Source:
     Returns:
         Items named by their path below `root`, sorted.
     """
-    return label_by_folder(
-        [
-            Item(path.relative_to(root).as_posix(), partial(read_file, path))
-            for path in _walk(root, set())
-            if _is_image(path.relative_to(root).as_posix())
-        ]
+    return _collected(
+        Item(path.relative_to(root).as_posix(), partial(read_file, path))
+        for path in _walk(root, set())
     )
+
+
+def _collected(files: Iterable[Item]) -> Source:
+    """The images among some files, with what tables beside them say."""
+    images: list[Item] = []
+    arrays: list[Item] = []
+    tables: dict[str, bytes] = {}
+    notes: list[str] = []
+    ignored = 0
+    for file in files:
+        suffix = PurePosixPath(file.name).suffix.lower()
+        if is_ignored(file.name):
+            # Hidden files are nobody's images; a folder of thumbnails may be meant.
+            ignored += suffix in IMAGE_SUFFIXES and "thumb" in file.name.lower()
+        elif suffix in IMAGE_SUFFIXES:
+            images.append(file)
+        elif suffix == ".npy":
+            arrays.append(file)
+        elif is_table(file.name):
+            try:
+                tables[file.name] = bytes(file.read())
+            # Readers of damaged archives raise almost anything; the images may be whole.
+            except Exception as error:
+                notes.append(f"{file.name} is not used: it cannot be read ({error})")
+    if ignored:
+        notes.append(f"{ignored:,} images in folders of thumbnails are left out")
+    if images and arrays:
+        notes.append(f"{len(arrays):,} .npy files beside the images are not read")
+    found = arranged(images or arrays, tables)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def _walk(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
@@ -78,18 +109,17 @@ def zip_source(path: Path) -> Source:
     with ExitStack() as opened:
         try:
             archive = opened.enter_context(zipfile.ZipFile(path))
-        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        # On damaged directories zipfile raises almost anything, from struct.error to OverflowError.
+        except Exception as error:
             raise _damaged(path, error) from None
         members = archive.infolist()
         refuse_bomb(path, path.stat().st_size, sum(member.file_size for member in members))
-        found = label_by_folder(
-            [
-                Item(_name(member.filename), partial(_read_zipped, archive, member))
-                for member in members
-                if not member.is_dir() and _is_image(_name(member.filename))
-            ]
+        found = _collected(
+            Item(_name(member.filename), partial(_read_zipped, archive, member))
+            for member in members
+            if not member.is_dir()
         )
-        return Source(found.items, found.label_names, close=opened.pop_all().close)
+        return replace(found, close=opened.pop_all().close)
 
 
 def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
@@ -109,19 +139,26 @@ def tar_source(path: Path) -> Source:
         UserError: the archive is damaged, or unpacks to far more than its own size.
     """
     with ExitStack() as opened:
-        archive = opened.enter_context(tarfile.open(path))
         try:
+            archive = opened.enter_context(tarfile.open(path))
             members = list(_tar_members(archive, path))
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        except (
+            tarfile.TarError,
+            OSError,
+            EOFError,
+            zlib.error,
+            lzma.LZMAError,
+            ValueError,
+            OverflowError,
+        ) as error:
+            if isinstance(error, UserError):
+                raise
             raise _damaged(path, error) from None
-        found = label_by_folder(
-            [
-                Item(_name(one.name), partial(_read_tarred, archive, one), place=one.offset)
-                for one in members
-                if _is_image(_name(one.name))
-            ]
+        found = _collected(
+            Item(_name(one.name), partial(_read_tarred, archive, one), place=one.offset)
+            for one in members
         )
-        return Source(found.items, found.label_names, in_turn=True, close=opened.pop_all().close)
+        return replace(found, in_turn=True, close=opened.pop_all().close)
 
 
 def _tar_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
@@ -155,14 +192,8 @@ def _read_at_most(read: Callable[[int], bytes]) -> bytes:
 
 
 def _name(member: str) -> str:
-    return PurePosixPath(member.lstrip("/")).as_posix()
-
-
-def _is_image(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(
-        part.startswith(".") for part in path.parts
-    )
+    """The path of an archive's member; some programs write backslashes."""
+    return PurePosixPath(member.replace("\\", "/").lstrip("/")).as_posix()
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

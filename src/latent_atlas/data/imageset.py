@@ -35,6 +35,7 @@ class ImageSet:
         held_out: True for images that no network trains on.
         rejects: The files that could not be decoded.
         notes: Sentences for the user, such as that the set is small.
+        summary: What was found, for people and programs; empty for a set that was not loaded.
         attributes: Known properties, one number per image each; None if the set has none.
         attribute_names: For attributes that count categories, the names of these.
         source: Where the images come from, as the user wrote it.
@@ -50,6 +51,7 @@ class ImageSet:
     attributes: Mapping[str, Tensor] | None = None
     attribute_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
+    summary: Mapping[str, object] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """How many images there are."""

@@ -5,6 +5,7 @@ import os
 import tarfile
 import zipfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ import torch
 
 from latent_atlas.config.data import DataConfig
 from latent_atlas.data.arrays import array_source
-from latent_atlas.data.decode import IMAGE_SUFFIXES, Square, UndecodableError, plain, quiet, unpack
+from latent_atlas.data.decode import (
+    IMAGE_SUFFIXES,
+    Square,
+    UndecodableError,
+    decode_whole,
+    quiet,
+)
 from latent_atlas.data.files import folder_source, tar_source, zip_source
+from latent_atlas.data.findings import refuse_few, remarks, summary_of
 from latent_atlas.data.huggingface import huggingface_source
 from latent_atlas.data.imageset import ImageSet, Reject
 from latent_atlas.data.named import NAMED_SETS
@@ -25,8 +33,6 @@ from latent_atlas.shapes import Mask
 
 __all__ = ["load_images", "open_source", "probe_source"]
 
-_FEWEST = 20  # fewer images to train on are refused
-_FEW = 200  # fewer images to train on are remarked on
 _PROBED = 64  # images that suggest the size and channels
 
 
@@ -64,20 +70,26 @@ def load_images(
         reading = read_all(items, square, source.in_turn, progress)
     _report(reading.rejects, len(items), data.max_rejects, rejects_file)
     kept = [source.items[chosen[i]] for i in reading.kept]
-    held_out = _held_out(kept, reading.digests, data.held_out)
+    digests = [look.digest for look in reading.looks]
+    held_out = _held_out(kept, digests, data.held_out)
     where = torch.tensor([chosen[i] for i in reading.kept])
-    return ImageSet(
+    found = ImageSet(
         images=reading.images,
         labels=torch.tensor([item.label for item in kept]) if source.label_names else None,
         label_names=source.label_names,
         names=_names(kept),
         held_out=held_out,
         rejects=reading.rejects,
-        notes=_notes(data, held_out, reading.digests),
         attributes=source.attributes
         and {name: values[where] for name, values in source.attributes.items()},
         attribute_names=source.attribute_names,
         source=data.source,
+    )
+    refuse_few(found, reading.looks)
+    return replace(
+        found,
+        notes=(*source.notes, *reading.notes, *remarks(found, reading.looks)),
+        summary=summary_of(found, reading.looks),
     )
 
 
@@ -86,7 +98,8 @@ def open_source(source: str) -> Source:
 
     Arguments:
         source: The name of a data set (write `./digits` for a folder of such a name),
-            `hf:owner/name`, or the path of a folder, a zip or tar archive, or a .npy or .npz file.
+            `hf:owner/name`, or the path of a folder, a zip or tar archive, or a .npy or .npz file;
+            `file.npz:key` is one array of such a file.
 
     Raises:
         UserError: the source is none of these, is damaged, or holds no image file.
@@ -96,6 +109,9 @@ def open_source(source: str) -> Source:
     if source.startswith("hf:"):
         return huggingface_source(source.removeprefix("hf:"))
     path = Path(source).expanduser()
+    archive, colon, key = source.rpartition(":")
+    if colon and archive.lower().endswith(".npz") and os.path.isfile(Path(archive).expanduser()):
+        return array_source(Path(archive).expanduser(), key)
     if not source or not os.path.exists(path):
         raise UserError(
             f"no images at '{source}': it is not a named data set ({', '.join(NAMED_SETS)}), and "
@@ -113,7 +129,7 @@ def open_source(source: str) -> Source:
 
 
 def probe_source(source: str) -> tuple[int, int]:
-    """Suggest an image size and a number of channels, from the first 64 images.
+    """Suggest an image size and a number of channels, from 64 images spread over the source.
 
     Arguments:
         source: As in `open_source`.
@@ -122,7 +138,7 @@ def probe_source(source: str) -> tuple[int, int]:
         The median of their shorter sides, clipped to 8..256 pixels; and 1 if all are grey, else 3.
 
     Raises:
-        UserError: there is no such source, or its first images cannot be decoded.
+        UserError: there is no such source, or none of these images can be decoded.
 
     Examples:
         >>> probe_source("digits")
@@ -132,18 +148,18 @@ def probe_source(source: str) -> tuple[int, int]:
     grey = True
     rejects: list[Reject] = []
     with quiet(), closing(open_source(source)) as opened:
-        for item in sorted(opened.items, key=lambda item: item.place)[: 4 * _PROBED]:
-            looked = _side_and_grey(item)
+        inorder = sorted(opened.items, key=lambda item: item.place)
+        spread = np.linspace(0, len(inorder) - 1, min(_PROBED, len(inorder))).astype(int)
+        for i in spread:
+            looked = _side_and_grey(inorder[i])
             if isinstance(looked, Reject):
                 rejects.append(looked)
                 continue
             sides.append(looked[0])
             grey = grey and looked[1]
-            if len(sides) == _PROBED:
-                break
     if not sides:
         raise UserError(
-            f"none of the first {len(rejects)} images of '{source}' can be decoded, for instance "
+            f"none of {len(rejects)} images of '{source}' can be decoded, for instance "
             f"{rejects[0].path}: {rejects[0].reason}; check the files"
         )
     return min(256, max(8, int(np.median(sides)))), 1 if grey else 3
@@ -154,13 +170,10 @@ def _side_and_grey(item: Item) -> tuple[int, bool] | Reject:
     if isinstance(content, Reject):
         return content
     try:
-        image = plain(unpack(content, 256))
+        height, width, channels = decode_whole(content).pixels.shape
     except UndecodableError as error:
         return Reject(item.name, str(error))
-    if image.mode in ("L", "LA"):
-        return min(image.size), True
-    colours = np.asarray(image)[..., :3]
-    return min(image.size), bool((colours == colours[..., :1]).all())
+    return min(width, height), channels <= 2
 
 
 def _open_path(path: Path) -> Source:
@@ -175,6 +188,13 @@ def _open_path(path: Path) -> Source:
             return tar_source(path)
     except OSError as error:
         raise UserError(f"cannot read '{path}' ({error.strerror}); make it readable") from None
+    except UserError:
+        raise
+    except Exception as error:  # on damaged archives these raise almost anything
+        raise UserError(
+            f"cannot read the archive '{path}' ({error}); it is damaged: create or download it "
+            "again"
+        ) from None
     raise UserError(
         f"'{path}' is not a folder, a .npy or .npz file, or a zip or tar archive, or it is damaged"
         "; give one of these (for a single image, its folder)"
@@ -192,6 +212,8 @@ def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | No
     elif file:
         file.unlink(missing_ok=True)
     if len(rejects) > allowed * n:
+        if len(rejects) == n and len({reject.reason for reject in rejects}) == 1:
+            raise UserError(f"none of {n:,} images can be read: {rejects[0].reason}")
         listed = f"; all are listed in {file}" if file else ""
         raise UserError(
             f"{len(rejects)} of {n} images cannot be decoded, more than the fraction {allowed:g} "
@@ -211,20 +233,3 @@ def _names(items: list[Item]) -> tuple[str, ...]:
     """Names of images; those of an official test part are numbered `test:0`, `test:1`, ..."""
     held = iter(range(len(items)))
     return tuple(f"test:{next(held)}" if item.held_out else item.name for item in items)
-
-
-def _notes(data: DataConfig, held_out: Mask, digests: list[bytes]) -> tuple[str, ...]:
-    """Remarks on a small set; a set that is too small to train on is refused."""
-    n = int((~held_out).sum())
-    if n < _FEWEST:
-        raise UserError(
-            f"'{data.source}' leaves {n} images to train on ({len(digests)} usable, "
-            f"{len(set(digests))} distinct, {len(digests) - n} held out), and at least "
-            f"{_FEWEST} are needed; give more images"
-        )
-    if n < _FEW:
-        return (
-            f"only {n} images to train on: the networks will memorise them; {_FEW} or more make a "
-            "better map",
-        )
-    return ()

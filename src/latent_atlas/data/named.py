@@ -148,7 +148,7 @@ def fashion_mnist(folder: Path | None = None) -> Source:
     )
 
 
-def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, float, np.ndarray]:
+def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = (
         idx(folder / f"{part}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")
     )
@@ -157,7 +157,7 @@ def _idx_pair(folder: Path, part: str) -> tuple[np.ndarray, float, np.ndarray]:
             f"the {part} files in {folder} have the shapes {images.shape} and {labels.shape}; "
             "download them again"
         )
-    return images[..., None], 1.0, labels.astype(np.int64)
+    return images[..., None], labels.astype(np.int64)
 
 
 def idx(path: Path) -> UInt8[np.ndarray, "..."]:

@@ -2,20 +2,21 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
-from latent_atlas.data.decode import Content, Square, UndecodableError, decode
+from latent_atlas.data.decode import Content, Square, UndecodableError, decode_whole, squared
 from latent_atlas.data.imageset import Reject
+from latent_atlas.data.levels import Levels, Tally
 from latent_atlas.data.source import Item
 from latent_atlas.data.split import digest
 from latent_atlas.shapes import ByteImages
 
-__all__ = ["Progress", "Reading", "digest_all", "read_all", "reject_or_content"]
+__all__ = ["Look", "Progress", "Reading", "digest_all", "read_all", "reject_or_content"]
 
 Progress = Callable[[int, int, int], None]
 """Called with the number of items done, of all, and of rejects."""
@@ -27,6 +28,26 @@ _CHUNK = 32
 _THREADS = min(8, os.cpu_count() or 1)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What one decoded item was like.
+
+    Arguments:
+        digest: Of its pixels at full size.
+        width, height: In pixels, upright.
+        channels: The fewest that hold it: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
+        pages: Pages of its file, of which one was read.
+        tally: Of numbers deeper than 8 bits; None for other images.
+    """
+
+    digest: bytes
+    width: int
+    height: int
+    channels: int
+    pages: int
+    tally: Tally | None
+
+
 @dataclass(frozen=True, eq=False)
 class Reading:
     """The result of reading a list of items.
@@ -34,20 +55,25 @@ class Reading:
     Arguments:
         images: The images that could be decoded, in the order of the items.
         kept: Their indices in the list of items.
-        digests: The digests of their contents.
+        looks: What they were like.
         rejects: The items that could not be read or decoded.
+        notes: How floats and deep integers were read.
     """
 
     images: ByteImages
     kept: list[int]
-    digests: list[bytes]
+    looks: list[Look]
     rejects: tuple[Reject, ...]
+    notes: tuple[str, ...]
 
 
 def read_all(
     items: tuple[Item, ...], square: Square, in_turn: bool, progress: Progress | None
 ) -> Reading:
     """Read, decode and hash all items.
+
+    Floats and deep integers are read by the usual scales at first. Only if all of them together
+    turn out to be of other scales, they are read a second time.
 
     Arguments:
         items: What to read.
@@ -56,25 +82,41 @@ def read_all(
         progress: Called after every few items and after the last.
     """
     images = torch.empty(len(items), square.channels, square.size, square.size, dtype=torch.uint8)
+    levels = Levels()
 
-    def work(i: int, content: Content) -> bytes:
-        images[i] = decode(content, square)
-        return digest(content)
+    def work(i: int, content: Content) -> Look:
+        whole = decode_whole(content, levels, items[i].name)
+        images[i] = squared(whole.pixels, square)
+        height, width, channels = whole.pixels.shape
+        return Look(digest(whole.pixels), width, height, channels, whole.pages, whole.tally)
 
-    outcomes: list[bytes | Reject] = [b""] * len(items)
+    outcomes: list[Look | Reject] = [_NOTHING] * len(items)
     rejected = 0
     for done, (i, outcome) in enumerate(_each(items, work, in_turn), start=1):
         outcomes[i] = outcome
         rejected += isinstance(outcome, Reject)
         if progress and (done % _CHUNK == 0 or done == len(items)):
             progress(done, len(items), rejected)
-    kept = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
+    tallies = {i: x.tally for i, x in enumerate(outcomes) if isinstance(x, Look) and x.tally}
+    first, levels = levels, Levels.of(list(tallies.values()))
+    again = {
+        i
+        for i, tally in tallies.items()
+        if first.scale(floats=tally.floats) != levels.scale(floats=tally.floats)
+    }
+    for i, outcome in _each(items, work, in_turn, again):
+        outcomes[i] = outcome
+    kept = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Look)]
     return Reading(
         images if len(kept) == len(items) else images[kept],
         kept,
-        [outcome for outcome in outcomes if isinstance(outcome, bytes)],
+        [outcome for outcome in outcomes if isinstance(outcome, Look)],
         tuple(outcome for outcome in outcomes if isinstance(outcome, Reject)),
+        levels.notes,
     )
+
+
+_NOTHING = Reject("", "")
 
 
 def digest_all(items: tuple[Item, ...], in_turn: bool) -> list[bytes]:
@@ -99,11 +141,17 @@ def reject_or_content(item: Item) -> Content | Reject:
 
 
 def _each(
-    items: tuple[Item, ...], work: Callable[[int, Content], bytes], in_turn: bool
-) -> Iterator[tuple[int, bytes | Reject]]:
-    """Apply `work` to the content of each item; yields (index, result) by ascending place."""
+    items: tuple[Item, ...],
+    work: Callable[[int, Content], Result],
+    in_turn: bool,
+    which: Collection[int] | None = None,
+) -> Iterator[tuple[int, Result | Reject]]:
+    """Apply `work` to the content of each item, or of those at the indices `which`.
 
-    def finish(i: int, content: Content | Reject) -> tuple[int, bytes | Reject]:
+    Yields (index, result) by ascending place.
+    """
+
+    def finish(i: int, content: Content | Reject) -> tuple[int, Result | Reject]:
         if isinstance(content, Reject):
             return i, content
         try:
@@ -111,13 +159,15 @@ def _each(
         except UndecodableError as error:
             return i, Reject(items[i].name, str(error))
 
-    def read_and_finish(chunk: list[int]) -> list[tuple[int, bytes | Reject]]:
+    def read_and_finish(chunk: list[int]) -> list[tuple[int, Result | Reject]]:
         return [finish(i, reject_or_content(items[i])) for i in chunk]
 
-    def finish_read(chunk: list[tuple[int, Content | Reject]]) -> list[tuple[int, bytes | Reject]]:
+    def finish_read(
+        chunk: list[tuple[int, Content | Reject]],
+    ) -> list[tuple[int, Result | Reject]]:
         return [finish(i, content) for i, content in chunk]
 
-    order = sorted(range(len(items)), key=lambda i: items[i].place)
+    order = sorted(range(len(items)) if which is None else which, key=lambda i: items[i].place)
     chunks = [order[start : start + _CHUNK] for start in range(0, len(order), _CHUNK)]
     if in_turn:
         read = ([(i, reject_or_content(items[i])) for i in chunk] for chunk in chunks)

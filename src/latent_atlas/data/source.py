@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from latent_atlas.data.decode import Content
+from latent_atlas.data.layout import understand
+from latent_atlas.data.tables import read_tables
 from latent_atlas.errors import UserError, printable
 
-__all__ = ["Item", "Source", "label_by_folder", "refuse_bomb"]
+__all__ = ["Item", "Source", "arranged", "refuse_bomb"]
 
 _BOMB_BYTES = 2**30
 _BOMB_RATIO = 200
@@ -46,6 +48,7 @@ class Source:
         label_names: Names of the classes; empty for a source without labels.
         attributes: Known properties by name, one number per item each.
         attribute_names: Names of the categories of an attribute whose numbers are categories.
+        notes: What was understood of the source, to tell the user.
         in_turn: Items must be read one at a time, by ascending place.
         close: Closes the open files.
     """
@@ -54,29 +57,42 @@ class Source:
     label_names: tuple[str, ...] = ()
     attributes: Mapping[str, Tensor] | None = None
     attribute_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     in_turn: bool = False
     close: Callable[[], object] = lambda: None
 
 
-def label_by_folder(items: list[Item]) -> Source:
-    """Sort by name, and label each item by the first folder in its name.
+def arranged(items: list[Item], tables: Mapping[str, bytes]) -> Source:
+    """Sort files by name, and take classes and parts from tables, else from their folders.
 
     Arguments:
         items: With slashes in their names; without labels.
+        tables: The contents of tables that lie beside them, by their names.
 
     Examples:
         >>> names = ("cats/2.png", "cats/1.png", "dogs/1.png", "odd.png")
         >>> found = [Item(name, bytes) for name in names]
-        >>> [(item.name, item.label) for item in label_by_folder(found).items]
+        >>> [(item.name, item.label) for item in arranged(found, {}).items]
         [('cats/1.png', 0), ('cats/2.png', 0), ('dogs/1.png', 1), ('odd.png', -1)]
     """
-    names = tuple(sorted({item.name.split("/")[0] for item in items if "/" in item.name}))
-    number = {name: i for i, name in enumerate(names)}
+    items = sorted(items, key=lambda item: item.name)
+    names = [item.name.replace("\\", "/") for item in items]
+    layout, table = understand(names), read_tables(tables, names)
+    classes = table.classes or layout.classes
+    held_out = table.held_out or layout.held_out or (None,) * len(items)
+    label_names = tuple(sorted({name for name in classes if name}))
+    number = {name: i for i, name in enumerate(label_names)}
     labelled = (
-        replace(item, label=number.get(item.name.split("/")[0], -1) if "/" in item.name else -1)
-        for item in sorted(items, key=lambda item: item.name)
+        replace(item, label=number.get(name, -1), held_out=held)
+        for item, name, held in zip(items, classes, held_out, strict=True)
     )
-    return Source(tuple(labelled), names)
+    return Source(
+        tuple(labelled),
+        label_names,
+        table.attributes or None,
+        table.attribute_names,
+        layout.notes + table.notes,
+    )
 
 
 def refuse_bomb(path: object, packed: int, unpacked: int) -> None:

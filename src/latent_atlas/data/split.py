@@ -1,7 +1,8 @@
 """Which images are held out, decided by their content.
 
-The same content is always on the same side of the split, whatever the names and the order of the
-files and the size of the images; so no network trains on a copy of a held-out image.
+The same picture, pixel by pixel, is always on the same side of the split, whatever the names, the
+order, the format and the metadata of the files and the size wanted; so no network trains on a copy
+of a held-out image. A picture that was compressed again with loss is another picture.
 """
 
 import hashlib
@@ -18,7 +19,10 @@ _HALF = 8  # bytes: the first half of a digest orders the images, the second hal
 
 
 def digest(content: Content) -> bytes:
-    """A hash of 16 bytes: of the bytes of a file, or of the shape and numbers of an array."""
+    """A hash of 16 bytes: of the bytes of a file, or of the shape and numbers of an array.
+
+    That of `Whole.pixels` is the same for the same picture in any file.
+    """
     whole = hashlib.blake2b(digest_size=2 * _HALF)
     if isinstance(content, np.ndarray):
         whole.update(repr(content.shape).encode())

@@ -13,6 +13,7 @@ from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
+    from latent_atlas.data.imageset import ImageSet
     from latent_atlas.runs import Run
 
 __all__ = ["add_arguments", "train", "train_and_report"]
@@ -23,6 +24,8 @@ FLAGS = {
     "train": ("mode", "steps", "batch_size", "seed", "precision", "compile", "device"),
 }
 """The flags that are settings, by section."""
+
+SHOWN = 10  # rejects that --dry-run names
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,7 +53,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the settings, the number of parameters and the memory needed; train nothing",
+        help="read the images and print what they are, the settings, the number of parameters, and "
+        "the memory and time needed; train nothing",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="training steps of the networks")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
@@ -160,25 +164,68 @@ def _chosen_config(given: Namespace) -> Config:
 
 def _show_plan(config: Config, console: Console) -> None:
     """Print what a run would be, without training it."""
+    from latent_atlas.data.findings import in_words
     from latent_atlas.nn.footprint import footprint
+    from latent_atlas.training.estimate import estimated_seconds
 
+    images = _load(config, None, console)
     size = footprint(config)
-    lines = [config.to_json().rstrip()]
+    seconds = estimated_seconds(images.train.images, config)
+    lines = [config.to_json().rstrip(), *in_words(images.summary), *images.notes]
+    lines += [f"rejected: {reject.path} ({reject.reason})" for reject in images.rejects[:SHOWN]]
     lines += [
         f"{name.replace('_', ' '):22} {count:>12,} parameters"
         for name, count in size.parameters.items()
     ]
-    lines.append(
-        f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, "
-        "besides the images"
-    )
-    numbers = {"parameters": size.parameters, "training_bytes": size.training_bytes}
-    console.result({"config": json.loads(config.to_json()), **numbers}, "\n".join(lines))
+    lines += [
+        f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, and "
+        f"{images.images.nbytes / 2**20:,.1f} MiB for the images",
+        f"{'time on this machine':22} about {_duration(seconds)} for {config.train.steps:,} "
+        "steps of the networks; the map follows",
+    ]
+    numbers = {
+        "config": json.loads(config.to_json()),
+        "images": images.summary,
+        "notes": images.notes,
+        "rejects": [{"path": reject.path, "reason": reject.reason} for reject in images.rejects],
+        "parameters": size.parameters,
+        "training_bytes": size.training_bytes,
+        "training_seconds": seconds,
+    }
+    console.result(numbers, "\n".join(lines))
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Examples:
+        >>> _duration(75), _duration(600), _duration(9000)
+        ('75 seconds', '10 minutes', '2.5 hours')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _load(config: Config, rejects_file: Path | None, console: Console) -> "ImageSet":
+    """Load the images, with progress."""
+    from latent_atlas.data.load import load_images
+
+    with console.progress() as advance:
+        return load_images(
+            config.data,
+            config.model.image_size,
+            config.model.channels,
+            progress=lambda done, total, bad: advance(
+                "images", done, total, f"{bad} unreadable" if bad else ""
+            ),
+            rejects_file=rejects_file,
+        )
 
 
 def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
-    """Load the images and train, with progress."""
-    from latent_atlas.data.load import load_images
+    """Load the images, say what they are, and train, with progress."""
+    from latent_atlas.data.findings import in_words
     from latent_atlas.device import pick_device
     from latent_atlas.training.loop import train as train_run
 
@@ -188,18 +235,10 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
             "on a CPU this can take hours or days; --quick trains a smaller model in minutes"
         )
     phases = {"model": "networks", "map": "map"}
+    images = _load(config, run.file("rejects.jsonl"), console)
+    for sentence in (*in_words(images.summary), *images.notes):
+        console.say(sentence)
     with console.progress() as advance:
-        images = load_images(
-            config.data,
-            config.model.image_size,
-            config.model.channels,
-            progress=lambda done, total, bad: advance(
-                "images", done, total, f"{bad} unreadable" if bad else ""
-            ),
-            rejects_file=run.file("rejects.jsonl"),
-        )
-        for note in images.notes:
-            console.say(note)
         if not resume:
             run.begin(config)
         latent_map = train_run(
