@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from latent_atlas.config import DataConfig
-from latent_atlas.data import ImageSet, decode, load_images, probe_source
+from latent_atlas.data import ImageSet, decode, load_images, probe_source, read_images
 from latent_atlas.data.decode import Square, UndecodableError
 from latent_atlas.data.layout import understand
 from latent_atlas.data.tables import read_tables
@@ -128,6 +128,13 @@ def test_depth_is_that_of_the_brightest_image(tmp_path: Path, bits: int) -> None
 def test_nearly_black_collections_are_remarked_on(tmp_path: Path) -> None:
     assert "16 of 255" in " ".join(loaded(saved(tmp_path, BYTES // 16 + 1)).notes)
     assert "of 255" not in " ".join(loaded(saved(tmp_path, BYTES)).notes)
+
+
+def test_images_to_look_at_have_the_scale_of_their_place(tmp_path: Path) -> None:
+    deep = np.rint(BYTES / 255 * 4095).astype(np.uint16)
+    found = read_images([str(saved(tmp_path, deep))], Square(8, 1))
+    assert (found.images.int() - EXPECTED.int()).abs().max() <= 1
+    assert "4095 as white" in found.notes[0]
 
 
 # Arrays.
