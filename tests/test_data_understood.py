@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from latent_atlas.config import DataConfig
-from latent_atlas.data import ImageSet, decode, load_images, probe_source
+from latent_atlas.data import ImageSet, decode, load_images, probe_source, read_images
 from latent_atlas.data.decode import Square, UndecodableError
 from latent_atlas.data.layout import understand
 from latent_atlas.data.tables import read_tables
@@ -130,6 +130,13 @@ def test_nearly_black_collections_are_remarked_on(tmp_path: Path) -> None:
     assert "of 255" not in " ".join(loaded(saved(tmp_path, BYTES)).notes)
 
 
+def test_images_to_look_at_have_the_scale_of_their_place(tmp_path: Path) -> None:
+    deep = np.rint(BYTES / 255 * 4095).astype(np.uint16)
+    found = read_images([str(saved(tmp_path, deep))], Square(8, 1))
+    assert (found.images.int() - EXPECTED.int()).abs().max() <= 1
+    assert "4095 as white" in found.notes[0]
+
+
 # Arrays.
 
 LABELS = np.arange(60) % 3
@@ -205,8 +212,8 @@ def layout(*names: str) -> list[tuple[str, bool | None]]:
         (("train/cat/1", "train/dog/2", "test/cat/3"), [("cat", 0), ("dog", 0), ("cat", 1)]),
         (("x/Train/a/1", "x/Val/b/2", "x/TEST/a/3"), [("a", 0), ("b", 1), ("a", 1)]),
         (
-            ("cats/training_set/training_set/a/1", "cats/test_set/test_set/b/2"),
-            [("a", 0), ("b", 1)],
+            ("p/training_set/training_set/a/1", "p/test_set/test_set/a/2", "p/test_set/b/3"),
+            [("a", 0), ("a", 1), ("b", 1)],
         ),
         (("a/train/1", "a/test/2", "b/train/3"), [("a", 0), ("a", 1), ("b", 0)]),
         (("train/1", "test/2"), [("", 0), ("", 1)]),
@@ -230,7 +237,16 @@ def test_what_folders_mean(names: tuple[str, ...], expected: list[tuple[Any, ...
 def test_images_outside_of_the_parts_are_said() -> None:
     found = understand(("train/1.png", "test/2.png", "extra/3.png"))
     assert found.held_out == (False, True, False)
-    assert "1 images lie in no part" in found.notes[0]
+    assert found.notes == (
+        "the folders train, test are the parts; held out: test",
+        "1 images lie in no part and are trained on",
+    )
+
+
+def test_parts_without_one_to_train_on_are_said() -> None:
+    found = understand(("val/a/1.png", "test/b/2.png", "test/b/3.png"))
+    assert found.held_out is None
+    assert "none to train on" in found.notes[0]
 
 
 def test_a_zip_made_elsewhere(tmp_path: Path) -> None:

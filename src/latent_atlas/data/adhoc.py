@@ -49,7 +49,14 @@ def read_images(
     images = torch.cat([reading.images for reading in readings])
     held_out = torch.ones(len(images), dtype=torch.bool)
     return ImageSet(
-        images, None, (), tuple(names), held_out, rejects=rejects, source=" ".join(places)
+        images,
+        None,
+        (),
+        tuple(names),
+        held_out,
+        rejects=rejects,
+        notes=tuple(note for reading in readings for note in reading.notes),
+        source=" ".join(places),
     )
 
 

@@ -71,8 +71,11 @@ def understand(names: Sequence[str]) -> Layout:
         names: Relative paths, with slashes.
 
     Examples:
-        >>> understand(("birds/train/owl/1.png", "birds/train/tit/1.png", "birds/test/owl/2.png"))
-        Layout(classes=('owl', 'tit', 'owl'), held_out=(False, False, True), notes=())
+        >>> found = understand(("x/train/owl/1.png", "x/train/tit/1.png", "x/test/owl/2.png"))
+        >>> found.classes, found.held_out
+        (('owl', 'tit', 'owl'), (False, False, True))
+        >>> found.notes
+        ('the folders train, test are the parts; held out: test',)
     """
     folders = _without_shared([PurePosixPath(name).parts[:-1] for name in names])
     notes: list[str] = []
@@ -81,11 +84,17 @@ def understand(names: Sequence[str]) -> Layout:
     if level is not None:
         parts = [is_held_out_part(path[level]) if len(path) > level else None for path in folders]
         held_out = tuple(part is True for part in parts)
-        outside = sum(part is None for part in parts)
-        if outside:
-            notes.append(f"{outside:,} images lie in no part of the split and are trained on")
+        words = dict.fromkeys(
+            path[level] for path, part in zip(folders, parts, strict=True) if part is not None
+        )
+        held = (word for word in words if is_held_out_part(word))
+        notes.append(f"the folders {', '.join(words)} are the parts; held out: {', '.join(held)}")
+        if outside := sum(part is None for part in parts):
+            notes.append(f"{outside:,} images lie in no part and are trained on")
+    elif only := _only_parts(folders):
+        notes.append(f"the folders are the parts {', '.join(only)} and none to train on: ignored")
     # A part that is named once more below (training_set/training_set) is no class either.
-    is_split = level is not None or _only_parts(folders)
+    is_split = bool(notes)
     folders = _without_shared(
         [
             tuple(
@@ -121,9 +130,10 @@ def _level_of_parts(folders: list[tuple[str, ...]]) -> int | None:
     return None
 
 
-def _only_parts(folders: list[tuple[str, ...]]) -> bool:
-    """Whether the first folders are held-out parts alone, such as `val` and `test`."""
-    return bool(folders) and all(path and is_held_out_part(path[0]) for path in folders)
+def _only_parts(folders: list[tuple[str, ...]]) -> list[str]:
+    """The first folders if all are held-out parts, such as `val` and `test`; else none."""
+    firsts = dict.fromkeys(path[0] if path else "" for path in folders)
+    return list(firsts) if all(is_held_out_part(first) for first in firsts) else []
 
 
 def _classes(folders: list[tuple[str, ...]]) -> tuple[str, ...]:

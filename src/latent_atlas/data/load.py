@@ -75,7 +75,9 @@ def load_images(
     where = torch.tensor([chosen[i] for i in reading.kept])
     found = ImageSet(
         images=reading.images,
-        labels=torch.tensor([item.label for item in kept]) if source.label_names else None,
+        labels=torch.tensor([item.label for item in kept], dtype=torch.long)
+        if source.label_names
+        else None,
         label_names=source.label_names,
         names=_names(kept),
         held_out=held_out,

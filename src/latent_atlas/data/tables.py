@@ -77,7 +77,9 @@ def read_tables(tables: Mapping[str, bytes], images: Sequence[str]) -> Table:
         column: [rows.get(i, {}).get(column, "") for i in range(len(images))] for column in columns
     }
     classes = next((tuple(values.pop(name)) for name in list(values) if name == "label"), None)
-    held_out = _parts(values)
+    column, held_out = _parts(values)
+    if column:
+        notes.append(f"the parts are those of the column {column}")
     attributes: dict[str, Tensor] = {}
     names: dict[str, tuple[str, ...]] = {}
     unused: list[str] = []
@@ -157,14 +159,14 @@ def _rows(place: str, text: str) -> list[dict[str, str]]:
     return [{c: v or "" for c, v in row.items() if isinstance(c, str)} for row in reader]
 
 
-def _parts(values: dict[str, list[str]]) -> tuple[bool, ...] | None:
+def _parts(values: dict[str, list[str]]) -> tuple[str, tuple[bool, ...] | None]:
     """Take the column of parts out, if its words are parts and one of them is to train on."""
     for column in [c for name in _PARTS for c in values if c.lower() == name]:
         parts = [is_held_out_part(cell) for cell in values[column]]
         if {True, False} <= set(parts):
             del values[column]
-            return tuple(part is True for part in parts)
-    return None
+            return column, tuple(part is True for part in parts)
+    return "", None
 
 
 def _attribute(cells: list[str]) -> tuple[Tensor | None, tuple[str, ...]]:
