@@ -13,12 +13,14 @@ import argparse
 import io
 import itertools
 import json
+import multiprocessing
 import signal
 import socket
 import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zlib
@@ -26,7 +28,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import httpx2
 from PIL import Image
@@ -34,6 +36,7 @@ from PIL import Image
 sys.path.append(str(Path(__file__).parents[1]))
 from record import record
 
+FORK = multiprocessing.get_context("fork")
 PATIENCE = 120.0  # seconds after which an answer is lost
 LARGE = 16 * 10**6  # bytes
 
@@ -54,48 +57,51 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8, help="that flood")
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args()
-    with served(given.run) as (address, server):
+    with served(given.run) as (address, server, complaints):
         quiet = Cheap(address).ask(5.0)
-        told: Counter[str] = Counter()
-        ends = threading.Event()
+        told, ends = FORK.Queue(), FORK.Event()
+        kinds = list(floods().items())
         clients = [
-            threading.Thread(target=flood, args=(address, number, told, ends))
+            FORK.Process(target=flood, args=(address, kinds[number:] + kinds[:number], told, ends))
             for number in range(given.clients)
         ]
         clients += [
-            threading.Thread(target=drip, args=(address, told, ends)),
-            threading.Thread(target=say_nothing, args=(address, told, ends)),
+            FORK.Process(target=one, args=(address, told, ends)) for one in (drip, say_nothing)
         ]
         for client in clients:
             client.start()
         flooded = Cheap(address).ask(given.seconds)
         ends.set()
+        answers = sum((told.get() for _ in clients), Counter[str]())
         for client in clients:
             client.join()
         memory = peak_memory(server.pid)
         after = Cheap(address).ask(2.0)
         results = {
             "seconds alone": quiet, "seconds in the flood": flooded, "seconds afterwards": after,
-            "answers to the flood": dict(sorted(told.items())), "peak memory, MiB": memory,
-            "end": stopped(server, address),
+            "answers to the flood": dict(sorted(answers.items())), "peak memory, MiB": memory,
+            "end": stopped(server, address, complaints),
         }  # fmt: skip
     record("floods", results, **vars(given))
 
 
 @contextmanager
-def served(run: str | None) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+def served(run: str | None) -> Iterator[tuple[str, "subprocess.Popen[str]", TextIO]]:
     """The server in a process of its own, and its address."""
     words = ["serve", run or "--demo", "--port", "0", "--no-browser", "--json", "--device", "cpu"]
-    with subprocess.Popen(
+    with tempfile.TemporaryFile("w+") as complaints, subprocess.Popen(
         [sys.executable, "-m", "latent_atlas", *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=complaints, text=True,
     ) as server:  # fmt: skip
         assert server.stdout is not None
         printed = "".join(itertools.takewhile(lambda line: line != "}\n", server.stdout))
         try:
-            yield json.loads(printed + "}")["url"].rstrip("/"), server
+            yield json.loads(printed + "}")["url"].rstrip("/"), server, complaints
         finally:
             server.kill()
+            print(f"exit code {server.wait()}", file=sys.stderr)
+            complaints.seek(0)
+            print(complaints.read()[-2000:], file=sys.stderr)
 
 
 class Cheap:
@@ -116,7 +122,10 @@ class Cheap:
                 ("GET", "/", None),
             ):
                 began = time.perf_counter()
-                statuses[self.client.request(method, path, json=body).status_code] += 1
+                try:
+                    statuses[self.client.request(method, path, json=body).status_code] += 1
+                except httpx2.HTTPError as error:
+                    statuses[type(error).__name__] += 1
                 taken.append(time.perf_counter() - began)
             time.sleep(0.05)
         return {
@@ -168,13 +177,11 @@ def image(kind: str) -> bytes:
     return file.getvalue()
 
 
-def flood(address: str, number: int, told: "Counter[str]", ends: threading.Event) -> None:
-    """Send every request in turn, from the given one on, and count the answers by status."""
-    kinds = list(floods().items())
+def flood(address: str, kinds: list[tuple[str, Flood]], answers: Any, ends: Any) -> None:
+    """Send every request in turn until the end, and count the answers by status."""
+    told: Counter[str] = Counter()
     with httpx2.Client(base_url=address, timeout=PATIENCE) as client:
-        for name, one in itertools.islice(itertools.cycle(kinds), number, None):
-            if ends.is_set():
-                return
+        for name, one in itertools.takewhile(lambda _: not ends.is_set(), itertools.cycle(kinds)):
             headers = {"content-type": "application/json"} | (
                 {"host": one.host} if one.host else {}
             )
@@ -183,10 +190,12 @@ def flood(address: str, number: int, told: "Counter[str]", ends: threading.Event
                 told[f"{name}: {answer.status_code}"] += 1
             except httpx2.HTTPError as error:
                 told[f"{name}: {type(error).__name__}"] += 1
+    answers.put(told)
 
 
-def drip(address: str, told: "Counter[str]", ends: threading.Event) -> None:
+def drip(address: str, answers: Any, ends: Any) -> None:
     """Send bodies of a byte a second, twenty at a time."""
+    told: Counter[str] = Counter()
     host, port = address.removeprefix("http://").split(":")
     head = f"POST /api/decode HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"
     slow: list[socket.socket] = []
@@ -206,10 +215,12 @@ def drip(address: str, told: "Counter[str]", ends: threading.Event) -> None:
             told[f"a byte a second: {status}"] += 1
             client.close()
             slow.remove(client)
+    answers.put(told)
 
 
-def say_nothing(address: str, told: "Counter[str]", ends: threading.Event) -> None:
-    """Open connections and send half a head, fifty a second; up to a thousand stay open."""
+def say_nothing(address: str, answers: Any, ends: Any) -> None:
+    """Open connections and send half a head, fifty a second; up to 500 stay open."""
+    told: Counter[str] = Counter()
     host, port = address.removeprefix("http://").split(":")
     silent: list[socket.socket] = []
     while not ends.wait(1.0):
@@ -218,9 +229,10 @@ def say_nothing(address: str, told: "Counter[str]", ends: threading.Event) -> No
             client.sendall(b"GET / HTTP/1.1\r\nhost: loc")
             silent.append(client)
             told["half a head: opened"] += 1
-        for client in silent[:-1_000]:
+        for client in silent[:-500]:
             client.close()
-        del silent[:-1_000]
+        del silent[:-500]
+    answers.put(told)
 
 
 def peak_memory(pid: int) -> float:
@@ -229,7 +241,7 @@ def peak_memory(pid: int) -> float:
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
-def stopped(server: "subprocess.Popen[str]", address: str) -> dict[str, Any]:
+def stopped(server: "subprocess.Popen[str]", address: str, complaints: TextIO) -> dict[str, Any]:
     """SIGTERM while an answer is under way: that answer, the exit code, and what was printed."""
     answers: list[int] = []
 
@@ -245,10 +257,10 @@ def stopped(server: "subprocess.Popen[str]", address: str) -> dict[str, Any]:
     began = time.perf_counter()
     code = server.wait(60)
     asking.join()
-    assert server.stderr is not None
+    complaints.seek(0)
     return {
         "answer under way": answers, "exit code": code, "seconds": time.perf_counter() - began,
-        "tracebacks": server.stderr.read().count("Traceback"),
+        "tracebacks": complaints.read().count("Traceback"),
     }  # fmt: skip
 
 

@@ -71,13 +71,8 @@ IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 """Suffixes of image files. Such a file is a reject if it cannot be decoded; all other files are
 ignored."""
 
-Content = bytes | UInt8[np.ndarray, "height width bands"] | Image.Image
-"""An encoded file; pixels with 1 (grey), 2 (and alpha), 3 (RGB) or 4 (RGBA) channels; or an image
-that Pillow has opened and not yet decoded."""
-
-MAX_EXIF = 2**16
-"""Longer EXIF data, in bytes, are not read: JPEG has no room for more, and Pillow copies them once
-per entry."""
+Content = bytes | UInt8[np.ndarray, "height width bands"]
+"""An encoded file, or pixels with 1 (grey), 2 (and alpha), 3 (RGB) or 4 (RGBA) channels."""
 
 CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's word for each number of channels."""
@@ -127,7 +122,7 @@ def unpack(content: Content, enough: int) -> Image.Image:
     """Decode to an upright image, in the mode in which it is stored.
 
     Arguments:
-        content: An encoded file, an array of pixels, or an opened image.
+        content: An encoded file or an array of pixels.
         enough: JPEG files may be decoded at a half, a quarter or an eighth of their size, while
             both sides keep this many pixels.
 
@@ -140,11 +135,7 @@ def unpack(content: Content, enough: int) -> Image.Image:
     if not content:
         raise UndecodableError("the file is empty")
     try:
-        image = (
-            Image.open(io.BytesIO(content), formats=_formats())
-            if isinstance(content, bytes)
-            else content
-        )
+        image = Image.open(io.BytesIO(content), formats=_formats())
         width, height = image.size
         if width * height <= MAX_PIXELS:
             image.draft(None, (enough, enough))
@@ -163,10 +154,13 @@ def unpack(content: Content, enough: int) -> Image.Image:
     raise UndecodableError(f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}")
 
 
+_MAX_EXIF = 2**16  # bytes, for more than which a JPEG has no room
+
+
 def _forget_long_exif(image: Image.Image) -> None:
-    """Drop EXIF data that would take gigabytes to read."""
+    """Drop EXIF data that Pillow would copy once per entry, which takes gigabytes."""
     for name, bytes_per_character in (("exif", 1), ("Raw profile type exif", 0.5)):
-        if len(image.info.get(name, "")) * bytes_per_character > MAX_EXIF:
+        if len(image.info.get(name, "")) * bytes_per_character > _MAX_EXIF:
             del image.info[name]
 
 
@@ -224,16 +218,12 @@ def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
 
 
 def open_image(
-    source: str | Path | bytes | Image.Image,
-    image_size: int,
-    channels: int,
-    fit: Literal["crop", "pad"] = "crop",
+    source: str | Path | bytes, image_size: int, channels: int, fit: Literal["crop", "pad"] = "crop"
 ) -> Images:
     """Read one image file.
 
     Arguments:
-        source: The file, of any format that Pillow reads among `IMAGE_SUFFIXES`; its content; or an
-            image that Pillow has opened.
+        source: The file, of any format that Pillow reads among `IMAGE_SUFFIXES`; or its content.
         image_size: Side wanted, in pixels.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
         fit: Crop the centre of an image that is not square, or pad its short side.
@@ -246,16 +236,14 @@ def open_image(
     """
     try:
         with quiet():
-            content = (
-                read_file(Path(source).expanduser()) if isinstance(source, str | Path) else source
-            )
+            content = source if isinstance(source, bytes) else read_file(Path(source).expanduser())
             image = decode(content, Square(image_size, channels, fit))
     except OSError as error:
         raise UserError(
             f"cannot read the image '{source}' ({error.strerror}); give the path of an image file"
         ) from None
     except UndecodableError as error:
-        name = f"'{source}'" if isinstance(source, str | Path) else "this"
+        name = "this" if isinstance(source, bytes) else f"'{source}'"
         raise UserError(
             f"{name} is not an image that can be used ({error}); give another file"
         ) from None
