@@ -156,10 +156,12 @@ def test_whoever_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_longest_silence_makes_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MOST", 3)
-    with served() as (port, _):
-        silent = [connect(port) for _ in range(6)]
+    with served() as (port, server):
         with asking(port) as client:
             assert client.get("/api/atlas").status_code == 200
+            silent = [connect(port) for _ in range(6)]
+            _until(lambda: len(server.server_state.connections) == 3)
+            assert client.get("/api/atlas").status_code == 200  # by the connection it has had
         assert everything_from(silent[0]) == b""
         for one in silent:
             one.close()

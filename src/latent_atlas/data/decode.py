@@ -88,10 +88,6 @@ Content = bytes | Shaped[np.ndarray, "height width bands"]
 DRAFT = 1024
 """JPEG files are decoded at a half, a quarter or an eighth while both sides keep as many pixels."""
 
-MAX_EXIF = 2**16
-"""Longer EXIF data, in bytes, are not read: JPEG has no room for more, and Pillow copies them once
-per entry."""
-
 CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's word for each number of channels."""
 
@@ -152,13 +148,11 @@ class Whole:
     tally: Tally | None = None
 
 
-def decode_whole(
-    content: Content | Image.Image, levels: Levels | None = None, name: str = ""
-) -> Whole:
+def decode_whole(content: Content, levels: Levels | None = None, name: str = "") -> Whole:
     """Decode one image by the rules at the head of this module, up to its size.
 
     Arguments:
-        content: An encoded file, an array of numbers, or an opened image.
+        content: An encoded file or an array of numbers.
         levels: The scales of the collection; None takes floats by those of this image alone, and
             deep integers as 16-bit.
         name: Of the image, for messages about the range of a collection.
@@ -167,7 +161,7 @@ def decode_whole(
         UndecodableError: the content is empty, damaged, too large, of an unknown format, or its
             numbers fit no scale.
     """
-    values, pages = (content, 1) if isinstance(content, np.ndarray) else _opened(content)
+    values, pages = _opened(content) if isinstance(content, bytes) else (content, 1)
     if values.dtype == np.bool_:
         values = values * np.uint8(255)
     if values.dtype == np.uint8:
@@ -186,21 +180,21 @@ def decode_whole(
     return Whole(_fewest_channels(scale.to_bytes(values)), pages, tally)
 
 
-def _opened(content: bytes | Image.Image) -> tuple[Shaped[np.ndarray, "h w c"], int]:
+def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], int]:
     """The numbers of an upright image, and its number of pages."""
     if not content:
         raise UndecodableError("the file is empty")
     try:
-        if isinstance(content, bytes) and content.startswith(_NUMPY):
+        if content.startswith(_NUMPY):
             return _one_array(np.load(io.BytesIO(content), allow_pickle=False)), 1
-        image = _open(content) if isinstance(content, bytes) else content
+        image = _open(content)
         width, height = image.size
         if width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE:
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             image.draft(None, (DRAFT, DRAFT))
             image.load()
             _forget_long_exif(image)
-            if isinstance(content, bytes) and image.format == "PNG" and _lacks_rows(image, content):
+            if image.format == "PNG" and _lacks_rows(image, content):
                 raise UndecodableError("it has fewer rows than it says: it is cut or damaged")
             ImageOps.exif_transpose(image, in_place=True)
             deep = image.mode.startswith("I") or image.mode == "F"
@@ -327,10 +321,13 @@ def _is_grey(pixels: UInt8[np.ndarray, "h w c"]) -> bool:
     return bool((pixels[..., 1:3] == pixels[..., :1]).all())
 
 
+_MAX_EXIF = 2**16  # bytes, for more than which a JPEG has no room
+
+
 def _forget_long_exif(image: Image.Image) -> None:
-    """Drop EXIF data that would take gigabytes to read."""
+    """Drop EXIF data that Pillow would copy once per entry, which takes gigabytes."""
     for name, bytes_per_character in (("exif", 1), ("Raw profile type exif", 0.5)):
-        if len(image.info.get(name, "")) * bytes_per_character > MAX_EXIF:
+        if len(image.info.get(name, "")) * bytes_per_character > _MAX_EXIF:
             del image.info[name]
 
 
@@ -360,7 +357,7 @@ class Square:
 
 
 def decode(
-    content: Content | Image.Image, square: Square, levels: Levels | None = None
+    content: Content, square: Square, levels: Levels | None = None
 ) -> UInt8[Tensor, "c h w"]:
     """Decode one image and make it square, by the rules at the head of this module.
 
@@ -396,16 +393,12 @@ def squared(
 
 
 def open_image(
-    source: str | Path | bytes | Image.Image,
-    image_size: int,
-    channels: int,
-    fit: Literal["crop", "pad"] = "crop",
+    source: str | Path | bytes, image_size: int, channels: int, fit: Literal["crop", "pad"] = "crop"
 ) -> Images:
     """Read one image file.
 
     Arguments:
-        source: The file, of any format that Pillow reads among `IMAGE_SUFFIXES`; its content; or an
-            image that Pillow has opened.
+        source: The file, of any format that Pillow reads among `IMAGE_SUFFIXES`; or its content.
         image_size: Side wanted, in pixels.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
         fit: Crop the centre of an image that is not square, or pad its short side.
@@ -418,16 +411,14 @@ def open_image(
     """
     try:
         with quiet():
-            content = (
-                read_file(Path(source).expanduser()) if isinstance(source, str | Path) else source
-            )
+            content = source if isinstance(source, bytes) else read_file(Path(source).expanduser())
             image = decode(content, Square(image_size, channels, fit))
     except OSError as error:
         raise UserError(
             f"cannot read the image '{source}' ({error.strerror}); give the path of an image file"
         ) from None
     except UndecodableError as error:
-        name = f"'{source}'" if isinstance(source, str | Path) else "this"
+        name = "this" if isinstance(source, bytes) else f"'{source}'"
         raise UserError(
             f"{name} is not an image that can be used ({error}); give another file"
         ) from None

@@ -73,7 +73,13 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._remember()
         if len(self.connections) > MOST:
-            min(self._idle(), key=lambda one: one.since).transport.abort()
+            # Those that have never asked go first: who has asked may be about to ask again.
+            min(self._idle(), key=lambda one: (one.cycle is not None, one.since)).transport.abort()
+
+    def on_response_complete(self) -> None:
+        """Note when the connection has become idle again."""
+        self.since = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop looking at it."""

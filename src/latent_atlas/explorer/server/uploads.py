@@ -36,14 +36,17 @@ def decode_upload(
     Raises:
         UserError: it is no image, of another format, too large, or damaged.
     """
-    return open_image(_opened(_Watched(content, check), limits), *vars(square).values())
+    _check_head(content, limits, check)
+    return open_image(content, *vars(square).values())
 
 
-def _opened(file: "_Watched", limits: Limits) -> Image.Image:
-    """The image, of which only the head has been read."""
+def _check_head(content: bytes, limits: Limits, check: Callable[[], None]) -> None:
+    """Refuse an image that is large, or of another format, before it is decoded."""
     try:
+        if content[4:8] == b"ftyp":  # AVIF or HEIC, whatever its first bytes are
+            raise Image.UnidentifiedImageError
         with quiet():
-            image = Image.open(file, formats=FORMATS)
+            image = Image.open(_Watched(content, check), formats=FORMATS)
     except (UserError, Gone):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -61,7 +64,6 @@ def _opened(file: "_Watched", limits: Limits) -> Image.Image:
             f"the image has {width} x {height} pixels; give one of at most {limits.pixels:,}, and "
             f"{limits.side:,} along each side"
         )
-    return image
 
 
 class _Watched(io.BytesIO):
