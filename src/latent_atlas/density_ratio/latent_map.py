@@ -23,7 +23,7 @@ from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.runs import read_tensors, write_tensors
-from latent_atlas.shapes import Latents, Located, Values, batched
+from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_floats, batched
 
 __all__ = ["LatentMap"]
 
@@ -324,17 +324,18 @@ class LatentMap(DensityRatioModel):
         return math.cos(self.angle) * w if self._shrinks else w
 
     def _rows(self, latents: Located) -> Latents:
-        """Codes as rows (n, d), on the map's device and in single precision.
+        """Codes as rows (n, d), on the map's device and in single precision."""
+        return latents.flatten(1).to(self.device, torch.float32)
 
-        Raises:
-            UserError: they have another shape than those of the map.
-        """
-        if tuple(latents.shape[1:]) not in (self.shape, (self.dimension,)):
+    def _door(self, latents: ArrayLike) -> Located:
+        """Codes as rows, or in the map's own shape; errors as for `log_prob`."""
+        codes = as_floats(latents)
+        if codes.ndim < 2 or tuple(codes.shape[1:]) not in (self.shape, (self.dimension,)):
             sides = ", ".join(map(str, self.shape))
             raise UserError(
-                f"codes of this map have shape (n, {sides}); these have {tuple(latents.shape)}"
+                f"codes of this map have shape (n, {sides}); these have {tuple(codes.shape)}"
             )
-        return latents.flatten(1).to(self.device, torch.float32)
+        return codes
 
 
 def _parts(
