@@ -14,7 +14,15 @@ from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, AttributeValues
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Labels, Latents, Scalar, Values
+from latent_atlas.shapes import (
+    ArrayLike,
+    Labels,
+    Latents,
+    Scalar,
+    as_floats,
+    as_labels,
+    as_rows,
+)
 
 __all__ = ["MARGIN", "ClassProbe", "Network", "ValueProbe"]
 
@@ -119,8 +127,8 @@ class ClassProbe(Attribute):
     @classmethod
     def fit(
         cls,
-        latents: Latents,
-        labels: Labels,
+        latents: ArrayLike,
+        labels: ArrayLike,
         names: Sequence[str] = (),
         *,
         noise: float | None = None,
@@ -131,7 +139,7 @@ class ClassProbe(Attribute):
 
         Arguments:
             latents: Codes, shape (n, d), on the generator's device.
-            labels: Class numbers from 0, shape (n,); codes with a negative one are left out.
+            labels: Class numbers from 0, shape (n,); codes with -1 are left out.
             names: Of the classes; by default their numbers.
             noise: Standard deviation of what is added to the codes it learns from, in units of
                 theirs, 0 or more; None is the most of 0.5, 1, 1.5 and 2 that leaves a fifth of
@@ -142,6 +150,8 @@ class ClassProbe(Attribute):
         Raises:
             UserError: there are too few labelled codes, or they are all of one class.
         """
+        latents = as_rows(latents).detach()
+        labels = as_labels(labels, len(latents), names).to(latents.device)
         known = labels >= 0
         latents, labels = latents[known].float(), labels[known].long()
         classes = int(labels.max()) + 1 if len(labels) else 0
@@ -232,8 +242,8 @@ class ValueProbe(Attribute):
     @classmethod
     def fit(
         cls,
-        latents: Latents,
-        labels: Values,
+        latents: ArrayLike,
+        labels: ArrayLike,
         name: str = "value",
         *,
         steps: int = 1500,
@@ -251,6 +261,13 @@ class ValueProbe(Attribute):
         Raises:
             UserError: there are too few labelled codes, or all have the same label.
         """
+        latents, labels = as_rows(latents).detach(), as_floats(labels).detach()
+        if labels.shape != latents.shape[:1]:
+            raise UserError(
+                f"there must be one label of '{name}' per code, ({len(latents)},); their shape is "
+                f"{tuple(labels.shape)}"
+            )
+        labels = labels.to(latents.device)
         known = labels.isfinite()
         latents, labels = latents[known].float(), labels[known].float()
         if len(labels) < FEWEST or labels.min() == labels.max():

@@ -15,7 +15,8 @@ FEWEST = 20
 RESOLUTION = 1e-5  # least width of a coordinate in single precision, as a share of its mean
 FLAT = 1e-10  # variance without extent, as a share of the largest, or of a correlation matrix
 LARGEST = 1e15  # coordinate, whose square and its sum over coordinates single precision holds
-FAR, FAR_OUT = 100.0, 10_000.0  # times the usual distance from the other codes: warned of, refused
+CROWD = 0.95  # share of codes that are as near to the middle as is usual
+FAR, FAR_OUT = 100.0, 10_000.0  # times that distance: warned of, refused
 ACTIVE = 0.01  # variance between images from which a coordinate is used, in posterior variances
 SHOWN = 4  # numbers that a sentence lists
 
@@ -102,8 +103,8 @@ def as_codes(
     """Codes that a map can be fitted to, and a warning for each repair and each limitation.
 
     Arguments:
-        means: Shape (n, d), or (n, ...) for latents of any shape, which are flattened; of a floating
-            type.
+        means: Shape (n, d), or (n, ...) for latents of any shape, which are flattened; of a
+            floating type.
         log_variances: None or of the same shape.
         at_least: Least number of codes.
 
@@ -161,9 +162,7 @@ def _flattened(means: ArrayLike, log_variances: ArrayLike | None) -> Codes:
                 "measured"
             )
     _check_resolution(means.flatten(1))
-    return Codes(
-        means.flatten(1).float(), None if spread is None else spread.flatten(1).float()
-    )
+    return Codes(means.flatten(1).float(), None if spread is None else spread.flatten(1).float())
 
 
 def _check_resolution(means: Tensor) -> None:
@@ -196,8 +195,8 @@ def _check_scale(means: Latents) -> None:
     largest, width = means.abs().max().item(), means.double().std(dim=0, correction=0).max().item()
     if largest > LARGEST or 0 < width < 1 / LARGEST:
         raise UserError(
-            f"codes go up to {largest:.2g} and have standard deviations up to {width:.2g}, of which "
-            "single precision has no squares; divide the codes by their standard deviation first"
+            f"codes go up to {largest:.2g} and have standard deviations up to {width:.2g}, whose "
+            "squares single precision does not hold; divide the codes by their standard deviation"
         )
 
 
@@ -210,7 +209,7 @@ def _outliers(codes: Codes) -> list[str]:
     middle = codes.means.median(dim=0).values
     # In double precision: single precision has no square of 1e30.
     distances = (codes.means.double() - middle).norm(dim=1)
-    usual = distances.median().item()
+    usual = distances.kthvalue(max(1, int(CROWD * len(distances)))).values.item()
     for limit in (FAR_OUT, FAR) if usual > 0 else ():
         bad = (distances > limit * usual).nonzero()[:, 0].tolist()
         sentence = (

@@ -103,8 +103,8 @@ class _Missing:
 class Density(ABC):
     """A density on the latent space, normalised or known up to a constant.
 
-    Methods of codes take any array-like of shape (n, d), of subclasses as well; a subclass is handed
-    tensors of floats.
+    Methods of codes take any array-like of shape (n, d), of subclasses as well; a subclass is
+    handed tensors of floats.
 
     Attributes:
         dimension: d, the number of coordinates of a code; every subclass sets it.

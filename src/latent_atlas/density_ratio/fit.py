@@ -82,7 +82,9 @@ def fit_density_ratio(
     if config.z_real == "means":
         train, test = train.points(), test.points()
     real = train.sample(max(len(train), 10_000), generator=generator)
-    boundary = _within_reach(fit_boundary(config, real, generator=generator), real, config, generator)
+    boundary = _within_reach(
+        fit_boundary(config, real, generator=generator), real, config, generator
+    )
     kl = estimate_kl(train, boundary, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
     outline = _outline(train, boundary, generator)
@@ -153,8 +155,8 @@ def _within_reach(
 ) -> Boundary:
     """The boundary; instead of the prior, a Gaussian if the codes are out of the prior's reach.
 
-    The log-ratio to the prior then is a difference of so many nats that rounding and training errors
-    hide the density of the codes; against a Gaussian with their moments it is the same at any scale.
+    The log-ratio to the prior is then so many nats that rounding and errors of training hide the
+    density of the codes; the one to a Gaussian with their moments is the same at any scale.
     """
     if not isinstance(boundary, PriorBoundary):
         return boundary

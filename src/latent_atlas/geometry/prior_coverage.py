@@ -4,7 +4,7 @@ import torch
 
 from latent_atlas.codes.posterior import kl_standard_normal
 from latent_atlas.density.base import Density, StandardNormal
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import ArrayLike, as_rows
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
 
@@ -13,17 +13,18 @@ ACTIVE = 0.01
 PIECE = 4_096  # codes judged at a time
 
 
-def kl_per_image(means: Latents, log_variances: Latents) -> float:
+def kl_per_image(means: ArrayLike, log_variances: ArrayLike) -> float:
     """Mean over images of KL(q(z|x) || p(z)) in nats, p = N(0, I): what a code says of its image.
 
     Examples:
         >>> kl_per_image(torch.ones(3, 4), torch.zeros(3, 4))
         2.0
     """
-    return kl_standard_normal(means, log_variances).mean().item()
+    rows = as_rows(means)
+    return kl_standard_normal(rows, as_rows(log_variances, rows.shape[1])).mean().item()
 
 
-def active_units(means: Latents) -> int:
+def active_units(means: ArrayLike) -> int:
     """How many coordinates have Var_x(mu_i(x)) > 0.01; the others do not change with the image.
 
     References:
@@ -33,7 +34,7 @@ def active_units(means: Latents) -> int:
         >>> active_units(torch.tensor([[1.0, 0.05], [-1.0, -0.05]]))
         1
     """
-    return int((means.var(dim=0, correction=0) > ACTIVE).sum())
+    return int((as_rows(means).var(dim=0, correction=0) > ACTIVE).sum())
 
 
 @torch.no_grad()
