@@ -106,7 +106,7 @@ class Autoencoder:
         Raises:
             UserError: these are no such codes, or an image of them has NaN pixels.
         """
-        images = self.differentiable(as_rows(latents, math.prod(self.latent_shape)))
+        images = self.differentiable(latents)
         bad = images.flatten(1).isnan().any(dim=1).nonzero()[:, 0].tolist()
         if bad:
             raise UserError(
@@ -115,9 +115,9 @@ class Autoencoder:
             )
         return images
 
-    def differentiable(self, latents: Latents) -> Images:
+    def differentiable(self, latents: ArrayLike) -> Images:
         """`decode` with a gradient; pixels outside [0, 1] are clamped and have none."""
-        codes = latents.unflatten(1, self.latent_shape)
+        codes = as_rows(latents, math.prod(self.latent_shape)).unflatten(1, self.latent_shape)
         images = batched(lambda part: _image(self._call(self._decode, part)), codes, self._batch)
         return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
 

@@ -47,6 +47,7 @@ OF_CODES = (
     "uncertainty",
     "typicality",
     "penalty",
+    "accepts",
 )
 DRAWS = 10_000  # from which the threshold of a density that can be sampled is measured
 
