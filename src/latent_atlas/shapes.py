@@ -178,9 +178,7 @@ def as_labels(values: ArrayLike, count: int, names: Iterable[str] = ()) -> Label
     bad = (labels < -1) | (labels >= (len(names) or torch.inf))
     if bad.any():
         row = int(bad.nonzero()[0])
-        known = (
-            f"0 to {len(names) - 1}, one for each of {len(names)} names" if names else "0 or more"
-        )
+        known = f"0 to {len(names) - 1}, by {len(names)} names" if names else "0 or more"
         _refuse(
             f"labels must be {known}, or -1; {int(bad.sum())} of {count} are others, the first, at "
             f"row {row}, is {int(labels[row])}: count classes from 0 and name each"

@@ -105,18 +105,18 @@ class Direction(Attribute):
         self.vector = vector / length
         self.name = name
 
-    def values(self, latents: Latents) -> AttributeValues:
-        """<z, u>, shape (n, 1).
-
-        Raises:
-            UserError: the codes have another dimension than the direction.
-        """
-        if latents.shape[1] != len(self.vector):
+    def _door(self, latents: ArrayLike) -> Latents:
+        """The codes as rows; a UserError if they have another dimension than the direction."""
+        rows = as_rows(latents)
+        if rows.shape[1] != len(self.vector):
             raise UserError(
-                f"{self.name} has {len(self.vector)} coordinates and the codes "
-                f"{latents.shape[1]}; take a direction "
-                "of the same latent space"
+                f"{self.name} has {len(self.vector)} coordinates and the codes {rows.shape[1]}; "
+                "take a direction of the same latent space"
             )
+        return rows
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """<z, u>, shape (n, 1)."""
         return latents @ self.vector.to(latents)[:, None]
 
     def slopes(self, latents: Latents) -> Slopes:

@@ -19,6 +19,7 @@ from latent_atlas.shapes import (
     Labels,
     Latents,
     Scalar,
+    as_array,
     as_floats,
     as_labels,
     as_rows,
@@ -190,6 +191,9 @@ class ClassProbe(Attribute):
         names = tuple(names) or tuple(str(c) for c in range(classes))
         return cls(network, names, accuracy, F.cross_entropy(logits, labels[test]).item(), margin)
 
+    def _door(self, latents: ArrayLike) -> Latents:
+        return as_rows(latents, len(self.network.mean))
+
     def values(self, latents: Latents) -> AttributeValues:
         """f_c(z) - log Σ_{o ≠ c} exp f_o(z), shape (n, classes)."""
         return _log_odds(self.network(latents))
@@ -199,8 +203,13 @@ class ClassProbe(Attribute):
         """The likeliest class of each code, shape (n,)."""
         return self.network(latents).argmax(dim=1)
 
-    def keeping(self, labels: Labels | None = None, *, margin: float | None = None) -> "ClassProbe":
+    def keeping(
+        self, labels: ArrayLike | None = None, *, margin: float | None = None
+    ) -> "ClassProbe":
         """The same probe, keeping the class of each path's label, or of z_A, with a margin."""
+        if labels is not None:
+            labels = torch.atleast_1d(as_array(labels))
+            labels = as_labels(labels, len(labels), self.names)
         return replace(self, labels=labels, margin=self.margin if margin is None else margin)
 
     @torch.no_grad()
@@ -287,6 +296,9 @@ class ValueProbe(Attribute):
             error = F.mse_loss(network(latents[test]), targets[test])
         explained = 1 - (error / targets[test].var(correction=0)).item()
         return cls(network, name, mean, scale, explained)
+
+    def _door(self, latents: ArrayLike) -> Latents:
+        return as_rows(latents, len(self.network.mean))
 
     def values(self, latents: Latents) -> AttributeValues:
         """m + s f(z), shape (n, 1), in the labels' unit."""

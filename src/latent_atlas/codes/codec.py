@@ -113,8 +113,8 @@ class Codec:
         if end is not None:
             stops = [self.codes(start), self.codes(end)]
         else:
-            places = start if isinstance(start, list | tuple) else as_array(start)
-            stops = [self.codes(place) for place in (places if len(places) else ())]
+            places = start if isinstance(start, list | tuple) else torch.atleast_1d(as_array(start))
+            stops = [self.codes(place) for place in places]
         if len(stops) < 2 or len({len(stop) for stop in stops}) > 1:
             counts = ", ".join(str(len(stop)) for stop in stops) or "none"
             listed = end is not None and isinstance(start, list | tuple)

@@ -47,7 +47,7 @@ class GaussianMixture(SamplableDensity):
         self.scales = as_floats(scales)
         k, self.dimension = self.means.shape
         fits = [(k,), (k, self.dimension), (k, self.dimension, self.dimension)]
-        if self.weights.shape != (k,) or self.scales.shape not in fits:
+        if k == 0 or self.weights.shape != (k,) or self.scales.shape not in fits:
             raise UserError(
                 f"a mixture of {k} Gaussians takes as many weights and scales; these have shape "
                 f"{tuple(self.weights.shape)} and {tuple(self.scales.shape)}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import SamplableDensity
+from latent_atlas.errors import UserError
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, as_rows, batched
 
 __all__ = ["KernelDensity"]
@@ -19,6 +20,8 @@ class KernelDensity(SamplableDensity):
     def __init__(self, centres: ArrayLike, scale: ArrayLike) -> None:
         """Arguments: centres c, shape (m, d); and s, positive, shape ()."""
         self.centres = centres = as_rows(centres)
+        if len(centres) == 0:
+            raise UserError("a kernel density has no centres; give one code or more")
         self.scale = scale = as_floats(scale)
         self.dimension = centres.shape[1]
         self._origin = centres.mean(dim=0)  # far from 0 the products below would cancel in float32

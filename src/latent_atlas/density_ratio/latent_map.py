@@ -124,6 +124,10 @@ class LatentMap(DensityRatioModel):
         """Share of held-out real codes with a lower log q than each given, in [0, 1], (n,)."""
         known = self._log_prob_held_out()
         log_prob = as_floats(log_prob).to(known)
+        if log_prob.ndim != 1:
+            raise UserError(
+                f"log-densities must have shape (n,); these have {tuple(log_prob.shape)}"
+            )
         return torch.searchsorted(known, log_prob.contiguous()) / len(known)
 
     def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float:

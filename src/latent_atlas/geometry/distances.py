@@ -72,7 +72,7 @@ def distances_by_radius(
             torch.randint(len(far_enough), (pairs,), generator=generator, device=codes.device)
         ]
         r = outer * (1 - 0.5 * torch.rand(pairs, generator=generator, device=codes.device))
-        place = start[rows].lerp(end[rows], (r / apart[rows])[:, None])
+        place = start[rows].lerp(end[rows], (r / apart[rows])[:, None].to(start))
         radii.append(outer.item())
         latent.append(r)
         seen.append(distances(see, start[rows], place))
@@ -103,6 +103,8 @@ def random_pairs(codes: Latents, n: int, *, generator: torch.Generator) -> tuple
     Raises:
         UserError: there are no two different codes.
     """
+    if not codes.isfinite().all():
+        raise UserError("distances need finite codes; leave out those with NaN or infinity")
     if len(codes) < 2 or not (codes != codes[0]).any():
         raise UserError(
             f"distances need two or more different codes; there are {len(codes)}, all the same"

@@ -142,6 +142,7 @@ def estimated_spectrum(
         steps: Of Lanczos; at most d are taken, and then all values are exact.
         generator: Draws the directions.
     """
+    latents = as_rows(latents).detach()
     n, d = latents.shape
     steps = min(steps, d)
     pull = torch.func.vjp(decode, latents)[1]

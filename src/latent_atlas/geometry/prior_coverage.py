@@ -4,6 +4,7 @@ import torch
 
 from latent_atlas.codes.posterior import kl_standard_normal
 from latent_atlas.density.base import Density, StandardNormal
+from latent_atlas.errors import UserError
 from latent_atlas.shapes import ArrayLike, as_rows
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
@@ -20,8 +21,13 @@ def kl_per_image(means: ArrayLike, log_variances: ArrayLike) -> float:
         >>> kl_per_image(torch.ones(3, 4), torch.zeros(3, 4))
         2.0
     """
-    rows = as_rows(means)
-    return kl_standard_normal(rows, as_rows(log_variances, rows.shape[1])).mean().item()
+    rows, spread = as_rows(means), as_rows(log_variances)
+    if rows.shape != spread.shape:
+        raise UserError(
+            f"log_variances must have the shape of means, {tuple(rows.shape)}; it has "
+            f"{tuple(spread.shape)}"
+        )
+    return kl_standard_normal(rows, spread).mean().item()
 
 
 def active_units(means: ArrayLike) -> int:

@@ -43,6 +43,7 @@ def path_lengths(
     """
     start, end = _pairs(start, end)
     t = (1 - STEP) * torch.rand(len(start), 1, generator=generator, device=start.device)
+    t = t.to(start)
     return (distances(see, start.lerp(end, t), start.lerp(end, t + STEP)) / STEP).square()
 
 
@@ -59,7 +60,7 @@ def largest_steps(see: See, start: ArrayLike, end: ArrayLike, steps: int) -> Val
         steps: How many, 1 or more.
     """
     start, end = _pairs(start, end)
-    share = torch.linspace(0, 1, steps + 1, device=start.device)[:, None, None]
+    share = torch.linspace(0, 1, steps + 1, device=start.device)[:, None, None].to(start)
     seen = (
         see(start.lerp(end, share).flatten(0, 1)).flatten(1).unflatten(0, (steps + 1, len(start)))
     )
@@ -70,7 +71,8 @@ def largest_steps(see: See, start: ArrayLike, end: ArrayLike, steps: int) -> Val
 
 def _pairs(start: ArrayLike, end: ArrayLike) -> tuple[Latents, Latents]:
     """Both as rows (n, d); a UserError if they are not as many codes of one dimension."""
-    one, other = as_rows(start).detach(), as_rows(end).detach()
+    one = as_rows(start).detach()
+    other = as_rows(end).detach().to(one)
     if one.shape != other.shape:
         raise UserError(
             f"start and end must have one shape (n, d); they have {tuple(one.shape)} and "

@@ -148,7 +148,7 @@ class Flow(Fitted):
                 "sampler 'flow' needs zuko; pip install latent-atlas[flow], or choose another "
                 "sampler"
             )
-        codes = self._codes(target.dimension, 2)
+        codes = self._codes(target.dimension, 2).float()
         scale, mean = torch.std_mean(codes, dim=0)
         network = self._trained((codes - mean) / scale.clamp_min(1e-6), generator)
         noise = torch.randn(n, target.dimension, generator=generator, device=generator.device)

@@ -52,8 +52,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "online (beside them) or adversarial (beside them, and the encoder trains to fool it)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out with its own settings; "
-        "--set may change the learning rates",
+        "--resume",
+        action="store_true",
+        help="continue the run in --out with its own settings; --set may change the learning rates",
     )
     parser.add_argument(
         "--dry-run",
