@@ -457,7 +457,7 @@ def array_likes(draw: st.DrawFn) -> Any:
 
 @pytest.mark.parametrize("name", CASES)
 @settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),
