@@ -207,10 +207,9 @@ class ClassProbe(Attribute):
         self, labels: ArrayLike | None = None, *, margin: float | None = None
     ) -> "ClassProbe":
         """The same probe, keeping the class of each path's label, or of z_A, with a margin."""
-        if labels is not None:
-            labels = torch.atleast_1d(as_array(labels))
-            labels = as_labels(labels, len(labels), self.names)
-        return replace(self, labels=labels, margin=self.margin if margin is None else margin)
+        kept = None if labels is None else torch.atleast_1d(as_array(labels))
+        kept = None if kept is None else as_labels(kept, len(kept), self.names)
+        return replace(self, labels=kept, margin=self.margin if margin is None else margin)
 
     @torch.no_grad()
     def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:

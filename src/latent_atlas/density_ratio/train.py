@@ -177,7 +177,7 @@ def train_discriminator(
     with torch.no_grad():
         start = loss_of(average, checks[1]).item()
     best = EarlyStopping(config.patience * config.check_every)
-    loss_of_best = held_out_loss = math.inf
+    step, loss_of_best, held_out_loss = 0, math.inf, math.inf
     for step in range(1, config.steps + 1):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
