@@ -69,11 +69,11 @@ def test_few_codes_are_said_to_be_few() -> None:
     [
         (normal(10, 2), None, "at least 20 different codes; there are 10"),
         (torch.ones(500, 2), None, "at least 20 different codes; there are 1"),
-        (normal(50), None, r"shape \(n, d\) or \(n, c, h, w\); these have \(50,\)"),
+        (normal(50), None, r"shape \(n, d\), or \(n, ...\) of any shape; these have \(50,\)"),
         (torch.zeros(50, 0), None, r"these have \(50, 0\)"),
         (torch.full((50, 2), math.nan), None, "50 of 50 codes are not finite, the first at row 0"),
         (torch.cat([normal(30, 2), torch.tensor([[0.0, math.inf]])]), None, "1 of 31 .* the first at row 30"),
-        (normal(50, 2), torch.full((50, 2), math.nan), "50 of 50 codes are not finite"),
+        (normal(50, 2), torch.full((50, 2), math.nan), "50 of 50 log_variances are not finite"),
         (normal(50, 2), torch.zeros(50, 3), r"log_variances must have the shape of means, \(50, 2\)"),
         (torch.arange(100).reshape(50, 2), None, "codes must be of a floating type; these are int64"),
         (normal(50, 2), torch.zeros(50, 2, dtype=torch.int32), "log_variances must be of a floating type"),

@@ -139,7 +139,10 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         (("train", "digits", "--out", "OUT", "--set", "map.boundary=moat"), "no boundary 'moat'"),
         (("train", "--out", "OUT"), "no SOURCE was given"),
         (("train", "--out", "RUN", "--resume", "--steps", "9"), "leave out --steps"),
-        (("train", "--out", "RUN", "--resume", "--set", "train.r1=1"), "leave out --set"),
+        (
+            ("train", "--out", "RUN", "--resume", "--set", "train.steps=1"),
+            "leave out --set train.steps=1",
+        ),
         (("travel", "nowhere", "test:0", "test:1"), "nowhere holds no run"),
         (("travel", "RUN", "test:1", "test:1"), "the same code"),
         (("travel", "RUN", "test:0", "test:999"), "choose test:0 to test:"),

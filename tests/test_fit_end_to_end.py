@@ -177,7 +177,7 @@ def test_a_run_of_codes_has_no_images(
     [
         (np.zeros((60, 4), np.int64), (), "codes must be of a floating type; these are int64"),
         (np.full((60, 4), np.nan), (), "60 of 60 codes are not finite, the first at row 0"),
-        (np.zeros((60, 4, 2)), (), "these have (60, 4, 2)"),
+        (np.zeros(60), (), "these have (60,)"),
         (np.zeros((60, 4)), (), "1 different codes; 10 are held out"),
         (
             np.random.default_rng(0).normal(size=(60, 99)),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -315,3 +316,30 @@ def test_the_trained_model_reconstructs_better_than_the_mean_image(
     error = (atlas.decode(atlas.encode(test)) - test).square().mean()
     spread = (blobs.train.as_float().mean(dim=0) - test).square().mean()
     assert error < 0.5 * spread
+
+
+def test_rates_that_diverge_are_named_and_resumed_with_others(
+    archive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("latent_atlas.cli.commands.train.write_page", lambda *_: None)
+    run = ("--out", str(tmp_path / "run"))
+    tiny = (
+        "model.image_size=8 model.channels=1 model.latent_dim=2 model.width=4 "
+        "model.discriminator_width=4 train.batch_size=16 train.steps=4 train.adversarial=none "
+        "map.width=4 map.depth=1 map.steps=2 map.check_every=2 train.device=cpu data.held_out=0.2"
+    )
+    settings = [word for one in tiny.split() for word in ("--set", one)]
+    diverging = ("--set", "train.learning_rate=1e300")
+    assert latent_atlas("train", str(archive), *run, *settings, *diverging) == 2
+    assert re.search(
+        r"the loss '\w+' is not finite at step [12]; .* --resume", capsys.readouterr().err
+    )
+    assert latent_atlas("train", *run, "--resume", "--set", "model.width=8") == 2
+    assert "except train.learning_rate, " in capsys.readouterr().err
+    assert latent_atlas("train", *run, "--resume", "--set", "train.learning_rate=1e-3") == 0
+    assert Run(tmp_path / "run").config().train.learning_rate == 1e-3
+    assert latent_atlas("train", *run, "--resume", "--set", "train.learning_rate=1e-4") == 2
+    assert "has finished, so --resume has nothing to train" in capsys.readouterr().err

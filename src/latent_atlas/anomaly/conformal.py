@@ -5,7 +5,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable, fewest
 from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
@@ -13,7 +12,7 @@ from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Values
+from latent_atlas.shapes import ArrayLike, Values
 
 __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer"]
 
@@ -215,10 +214,10 @@ class AnomalyScorer:
 
     def anomaly(
         self,
-        places: Tensor,
+        places: ArrayLike,
         *,
         false_alarm_rate: float = FALSE_ALARM_RATE,
-        held_out: Tensor | None = None,
+        held_out: ArrayLike | None = None,
         names: tuple[str, ...] = (),
     ) -> AnomalyTable:
         """Anomaly scores of images or of codes; arguments and errors as for `Atlas.anomaly`."""
@@ -229,7 +228,7 @@ class AnomalyScorer:
             scorer = self._by_codes if images.error is None else self.by_images
         return scorer.anomaly(images, false_alarm_rate=false_alarm_rate, names=names)
 
-    def _statistics(self, places: Tensor) -> AnomalyStatistics:
+    def _statistics(self, places: ArrayLike) -> AnomalyStatistics:
         """The statistics of images, or of codes."""
         if not self._coding.are_images(places):
             return gather(self._density, Codes(self._coding.rows(places)))

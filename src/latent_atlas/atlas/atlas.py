@@ -26,7 +26,7 @@ from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.registry import draw, sampler_for
-from latent_atlas.shapes import Images, Latents
+from latent_atlas.shapes import ArrayLike, Images, Latents
 from latent_atlas.travel.ascent import project
 from latent_atlas.travel.interpolate import interpolate
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, measure
@@ -43,6 +43,9 @@ FEW = 20  # held-out codes below which the geometry is measured on those that we
 
 class Atlas:
     """A model with the map of its latent space.
+
+    Images and codes are taken as tensors, NumPy arrays, lists, DataFrames or PIL images, of any
+    type and on any device.
 
     Attributes:
         model: E and G; None where a run was made of codes alone.
@@ -111,12 +114,12 @@ class Atlas:
         cls,
         autoencoder: object | None = None,
         *,
-        images: Tensor,
+        images: ArrayLike,
         encode: Function | None = None,
         decode: Function | None = None,
         pixel_range: tuple[float, float] = (0.0, 1.0),
         batch: int = 32,
-        labels: Tensor | None = None,
+        labels: ArrayLike | None = None,
         label_names: tuple[str, ...] = (),
         generator: torch.Generator,
         log: Callable[[dict[str, float]], None] | None = None,
@@ -159,7 +162,7 @@ class Atlas:
         )
         return cls(**vars(held))
 
-    def encode(self, images: Tensor) -> Latents:
+    def encode(self, images: ArrayLike) -> Latents:
         """Means of q(z|x), shape (n, d).
 
         Arguments:
@@ -170,7 +173,7 @@ class Atlas:
         """
         return self._coding.encode(images)
 
-    def decode(self, latents: Tensor) -> Images:
+    def decode(self, latents: ArrayLike) -> Images:
         """G(z), images (n, c, h, w) in [0, 1].
 
         Arguments:
@@ -183,8 +186,8 @@ class Atlas:
 
     def travel(
         self,
-        start: Tensor | Sequence[Tensor],
-        end: Tensor | None = None,
+        start: ArrayLike,
+        end: ArrayLike | None = None,
         planner: str | Planner = "geodesic",
         *,
         frames: int = 17,
@@ -245,11 +248,11 @@ class Atlas:
 
     def traverse(
         self,
-        start: Tensor,
-        attribute: Attribute | str | Tensor,
+        start: ArrayLike,
+        attribute: Attribute | str | ArrayLike,
         *,
-        by: float | None = None,
-        to: float | None = None,
+        by: float | ArrayLike | None = None,
+        to: float | ArrayLike | None = None,
         keep: Attribute | str | Sequence[Attribute | str] = (),
         within: float | Sequence[float] = 0.1,
         frames: int = 17,
@@ -281,7 +284,7 @@ class Atlas:
 
     def random_walk(
         self,
-        start: Tensor,
+        start: ArrayLike,
         *,
         frames: int = 17,
         stride: int = 10,
@@ -309,7 +312,7 @@ class Atlas:
         )
         return self._decoded(path)
 
-    def project(self, places: Tensor, share: float = OFF_MANIFOLD_SHARE) -> LatentPath:
+    def project(self, places: ArrayLike, share: float = OFF_MANIFOLD_SHARE) -> LatentPath:
         """Project off-manifold images or codes to a density threshold, and decode both.
 
         Arguments:
@@ -335,7 +338,7 @@ class Atlas:
         sampler: str | Sampler = "auto",
         *,
         temperature: float = 1.0,
-        near: Tensor | None = None,
+        near: ArrayLike | None = None,
         width: float | None = None,
         where: Conditions | None = None,
         generator: torch.Generator | None = None,
@@ -363,7 +366,7 @@ class Atlas:
         sampler: str | Sampler = "auto",
         *,
         temperature: float = 1.0,
-        near: Tensor | None = None,
+        near: ArrayLike | None = None,
         width: float | None = None,
         where: Conditions | None = None,
         generator: torch.Generator | None = None,
@@ -439,10 +442,10 @@ class Atlas:
 
     def anomaly(
         self,
-        images: Tensor,
+        images: ArrayLike,
         *,
         false_alarm_rate: float = FALSE_ALARM_RATE,
-        held_out: Tensor | None = None,
+        held_out: ArrayLike | None = None,
         names: tuple[str, ...] = (),
     ) -> AnomalyTable:
         """Anomaly scores of images: a table with a row for each, with p-values and the parts.
@@ -472,7 +475,7 @@ class Atlas:
         """The calibrated scorer behind `anomaly`, for images; errors as for it."""
         return self._anomaly.by_images
 
-    def neighbours(self, images: Tensor, k: int = 8, *, part: str = "train") -> Neighbours:
+    def neighbours(self, images: ArrayLike, k: int = 8, *, part: str = "train") -> Neighbours:
         """The real images nearest to images, by Euclidean distances between codes.
 
         Arguments:

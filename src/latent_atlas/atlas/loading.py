@@ -19,6 +19,7 @@ from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
+from latent_atlas.shapes import ArrayLike, as_images
 
 __all__ = ["AtlasParts"]
 
@@ -69,8 +70,8 @@ class AtlasParts:
     def gather(
         cls,
         autoencoder: object | None,
-        images: Tensor,
-        labels: Tensor | None,
+        images: ArrayLike,
+        labels: ArrayLike | None,
         label_names: tuple[str, ...],
         config: MapConfig,
         *,
@@ -79,6 +80,7 @@ class AtlasParts:
         **adapter: Any,
     ) -> "AtlasParts":
         """Codes of some images by an autoencoder, and a map of them; see `Atlas.wrap`."""
+        images = as_images(images)
         model = adapt(autoencoder, images, device=generator.device, **adapter)
         collection = collect(*model.posterior(images), labels, label_names)
         for note in collection.warnings:

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density, gradient
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows, converts
 
 __all__ = ["Attribute", "AttributeValues", "Direction", "Function", "LogDensity", "Slopes"]
+
+OF_CODES = ("values", "slopes", "bounds", "classify")  # methods whose first argument is codes
 
 AttributeValues = Float[Tensor, "n k"]
 Slopes = Float[Tensor, "n k d"]
@@ -21,11 +24,22 @@ Slopes = Float[Tensor, "n k d"]
 class Attribute(ABC):
     """A property of a code, of one number or of k.
 
+    Methods of codes take any array-like of shape (n, d), of subclasses as well.
+
     Attributes:
         name: What it is called beside its numbers.
     """
 
     name: str
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Have the methods that a subclass defines take array-likes."""
+        super().__init_subclass__(**keywords)
+        converts(OF_CODES, cls)
+
+    def _door(self, latents: ArrayLike) -> Latents:
+        """The codes as rows (n, d); a UserError if they are none."""
+        return as_rows(latents)
 
     @abstractmethod
     def values(self, latents: Latents) -> AttributeValues:
@@ -63,6 +77,9 @@ class Attribute(ABC):
         return values - tolerance, values + tolerance
 
 
+converts(OF_CODES, Attribute)  # its own defaults
+
+
 class Direction(Attribute):
     """a(z) = <z, u>: the coordinate along a direction.
 
@@ -71,12 +88,13 @@ class Direction(Attribute):
         tensor([[5.]])
     """
 
-    def __init__(self, vector: Tensor, name: str = "direction") -> None:
+    def __init__(self, vector: ArrayLike, name: str = "direction") -> None:
         """Arguments: vector, shape (d,), is brought to length 1.
 
         Raises:
             UserError: it is no vector, or has no direction.
         """
+        vector = as_floats(vector).detach()
         length = vector.norm()
         if vector.ndim != 1 or not (length.isfinite() and length > 0):
             raise UserError(
@@ -87,18 +105,18 @@ class Direction(Attribute):
         self.vector = vector / length
         self.name = name
 
-    def values(self, latents: Latents) -> AttributeValues:
-        """<z, u>, shape (n, 1).
-
-        Raises:
-            UserError: the codes have another dimension than the direction.
-        """
-        if latents.shape[1] != len(self.vector):
+    def _door(self, latents: ArrayLike) -> Latents:
+        """The codes as rows; a UserError if they have another dimension than the direction."""
+        rows = as_rows(latents)
+        if rows.shape[1] != len(self.vector):
             raise UserError(
-                f"{self.name} has {len(self.vector)} coordinates and the codes "
-                f"{latents.shape[1]}; take a direction "
-                "of the same latent space"
+                f"{self.name} has {len(self.vector)} coordinates and the codes {rows.shape[1]}; "
+                "take a direction of the same latent space"
             )
+        return rows
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """<z, u>, shape (n, 1)."""
         return latents @ self.vector.to(latents)[:, None]
 
     def slopes(self, latents: Latents) -> Slopes:

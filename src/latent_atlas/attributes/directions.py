@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, Slopes
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import ArrayLike, Latents, as_rows
 
 __all__ = ["Entanglement", "decoder_directions", "entanglement", "principal_components"]
 
@@ -20,7 +20,7 @@ Directions = tuple[Float[Tensor, "k d"], Float[Tensor, " k"]]
 LocalDirections = tuple[Slopes, Float[Tensor, "n k"]]
 
 
-def principal_components(latents: Latents, count: int = 5) -> Directions:
+def principal_components(latents: ArrayLike, count: int = 5) -> Directions:
     """The directions in which codes vary most.
 
     References:
@@ -37,6 +37,7 @@ def principal_components(latents: Latents, count: int = 5) -> Directions:
     Raises:
         UserError: more directions than dimensions were asked for.
     """
+    latents = as_rows(latents)
     _check_count(count, latents.shape[1])
     centred = latents - latents.mean(dim=0)
     _, lengths, vectors = torch.linalg.svd(centred, full_matrices=False)
@@ -45,7 +46,7 @@ def principal_components(latents: Latents, count: int = 5) -> Directions:
 
 def decoder_directions(
     decode: Callable[[Tensor], Tensor],
-    latents: Latents,
+    latents: ArrayLike,
     count: int = 5,
     *,
     iterations: int = 20,
@@ -75,6 +76,7 @@ def decoder_directions(
     Raises:
         UserError: more directions than dimensions were asked for.
     """
+    latents = as_rows(latents)
     n, d = latents.shape
     _check_count(count, d)
 
@@ -111,7 +113,7 @@ class Entanglement:
     changes: Float[Tensor, "k k"]
 
 
-def entanglement(attributes: Sequence[Attribute], latents: Latents) -> Entanglement:
+def entanglement(attributes: Sequence[Attribute], latents: ArrayLike) -> Entanglement:
     """Measure how entangled attributes are where `latents` are.
 
     References:
@@ -122,7 +124,7 @@ def entanglement(attributes: Sequence[Attribute], latents: Latents) -> Entanglem
         attributes: One or more.
         latents: Real codes, shape (n, d), n of 2 or more.
     """
-    names, spreads, slopes = [], [], []
+    latents, names, spreads, slopes = as_rows(latents), [], [], []
     for attribute in attributes:
         with torch.no_grad():
             spread = attribute.values(latents).std(dim=0)

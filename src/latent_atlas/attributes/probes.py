@@ -14,7 +14,16 @@ from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, AttributeValues
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Labels, Latents, Scalar, Values
+from latent_atlas.shapes import (
+    ArrayLike,
+    Labels,
+    Latents,
+    Scalar,
+    as_array,
+    as_floats,
+    as_labels,
+    as_rows,
+)
 
 __all__ = ["MARGIN", "ClassProbe", "Network", "ValueProbe"]
 
@@ -117,8 +126,8 @@ class ClassProbe(Attribute):
     @classmethod
     def fit(
         cls,
-        latents: Latents,
-        labels: Labels,
+        latents: ArrayLike,
+        labels: ArrayLike,
         names: Sequence[str] = (),
         *,
         noise: float | None = None,
@@ -129,7 +138,7 @@ class ClassProbe(Attribute):
 
         Arguments:
             latents: Codes, shape (n, d), on the generator's device.
-            labels: Class numbers from 0, shape (n,); codes with a negative one are left out.
+            labels: Class numbers from 0, shape (n,); codes with -1 are left out.
             names: Of the classes; by default their numbers.
             noise: Standard deviation of what is added to the codes it learns from, in units of
                 theirs, 0 or more; None is the most of 0.5, 1, 1.5 and 2 that leaves a fifth of
@@ -140,6 +149,8 @@ class ClassProbe(Attribute):
         Raises:
             UserError: there are too few labelled codes, or they are all of one class.
         """
+        latents = as_rows(latents).detach()
+        labels = as_labels(labels, len(latents), names).to(latents.device)
         known = labels >= 0
         latents, labels = latents[known].float(), labels[known].long()
         classes = int(labels.max()) + 1 if len(labels) else 0
@@ -178,6 +189,9 @@ class ClassProbe(Attribute):
         names = tuple(names) or tuple(str(c) for c in range(classes))
         return cls(network, names, accuracy, F.cross_entropy(logits, labels[test]).item(), margin)
 
+    def _door(self, latents: ArrayLike) -> Latents:
+        return as_rows(latents, len(self.network.mean))
+
     def values(self, latents: Latents) -> AttributeValues:
         """f_c(z) - log Σ_{o ≠ c} exp f_o(z), shape (n, classes)."""
         return _log_odds(self.network(latents))
@@ -187,9 +201,13 @@ class ClassProbe(Attribute):
         """The likeliest class of each code, shape (n,)."""
         return self.network(latents).argmax(dim=1)
 
-    def keeping(self, labels: Labels | None = None, *, margin: float | None = None) -> "ClassProbe":
+    def keeping(
+        self, labels: ArrayLike | None = None, *, margin: float | None = None
+    ) -> "ClassProbe":
         """The same probe, keeping the class of each path's label, or of z_A, with a margin."""
-        return replace(self, labels=labels, margin=self.margin if margin is None else margin)
+        kept = None if labels is None else torch.atleast_1d(as_array(labels))
+        kept = None if kept is None else as_labels(kept, len(kept), self.names)
+        return replace(self, labels=kept, margin=self.margin if margin is None else margin)
 
     @torch.no_grad()
     def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
@@ -230,8 +248,8 @@ class ValueProbe(Attribute):
     @classmethod
     def fit(
         cls,
-        latents: Latents,
-        labels: Values,
+        latents: ArrayLike,
+        labels: ArrayLike,
         name: str = "value",
         *,
         steps: int = 1500,
@@ -249,6 +267,13 @@ class ValueProbe(Attribute):
         Raises:
             UserError: there are too few labelled codes, or all have the same label.
         """
+        latents, labels = as_rows(latents).detach(), as_floats(labels).detach()
+        if labels.shape != latents.shape[:1]:
+            raise UserError(
+                f"there must be one label of '{name}' per code, ({len(latents)},); their shape is "
+                f"{tuple(labels.shape)}"
+            )
+        labels = labels.to(latents.device)
         known = labels.isfinite()
         latents, labels = latents[known].float(), labels[known].float()
         if len(labels) < FEWEST or labels.min() == labels.max():
@@ -268,6 +293,9 @@ class ValueProbe(Attribute):
             error = F.mse_loss(network(latents[test]), targets[test])
         explained = 1 - (error / targets[test].var(correction=0)).item()
         return cls(network, name, mean, scale, explained)
+
+    def _door(self, latents: ArrayLike) -> Latents:
+        return as_rows(latents, len(self.network.mean))
 
     def values(self, latents: Latents) -> AttributeValues:
         """m + s f(z), shape (n, 1), in the labels' unit."""

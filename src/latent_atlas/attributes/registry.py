@@ -10,7 +10,7 @@ from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Labels, Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_labels, as_rows
 
 __all__ = ["AttributeSet", "Conditions"]
 
@@ -38,12 +38,13 @@ class AttributeSet:
     """
 
     def __init__(
-        self, latents: Latents, labels: Labels | None = None, label_names: Sequence[str] = ()
+        self, latents: ArrayLike, labels: ArrayLike | None = None, label_names: Sequence[str] = ()
     ) -> None:
         """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the
         classes.
         """
-        self._latents = latents
+        self._latents = as_rows(latents).detach()
+        labels = None if labels is None else as_labels(labels, len(self._latents), label_names)
         self._labels = labels
         self._classes = () if labels is None else tuple(label_names)
         if labels is not None and not self._classes:

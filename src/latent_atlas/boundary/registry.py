@@ -7,7 +7,7 @@ from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.mixture import PARTS, MixtureBoundary
 from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import ArrayLike, Latents, as_floats
 
 __all__ = ["fit_boundary", "load_boundary"]
 
@@ -15,7 +15,7 @@ FEWEST = 10
 
 
 def fit_boundary(
-    settings: MapConfig | str, real: Tensor, *, generator: torch.Generator
+    settings: MapConfig | str, real: ArrayLike, *, generator: torch.Generator
 ) -> Boundary:
     """Fit a boundary to real codes.
 
@@ -76,8 +76,9 @@ def _kind(name: str) -> type[Boundary]:
     return kinds[name]
 
 
-def _checked(real: Tensor) -> Latents:
+def _checked(given: ArrayLike) -> Latents:
     """The codes as finite floats (n, d), or a UserError that says why they are not."""
+    real = as_floats(given)
     if real.ndim != 2 or real.shape[1] == 0:
         raise UserError(f"codes must have shape (n, d); these have {tuple(real.shape)}")
     if len(real) < FEWEST:

@@ -1,6 +1,6 @@
 """Images to codes and back, for one or many images or codes, flat or spatial."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -8,7 +8,17 @@ from torch import Tensor
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Images, Latents, Points, Values, to_float
+from latent_atlas.shapes import (
+    ArrayLike,
+    Images,
+    Latents,
+    Points,
+    Values,
+    as_array,
+    as_floats,
+    as_images,
+    to_float,
+)
 
 __all__ = ["Codec", "squared_errors"]
 
@@ -40,22 +50,23 @@ class Codec:
             )
         return self._model
 
-    def encode(self, images: Tensor) -> Latents:
+    def encode(self, images: ArrayLike) -> Latents:
         """Means of q(z|x), shape (n, d)."""
         return self.model.encode(images).to(self._device)
 
-    def posterior(self, images: Tensor) -> Codes:
+    def posterior(self, images: ArrayLike) -> Codes:
         """q(z|x) of images."""
         means, spread = self.model.posterior(images)
         return Codes(means.flatten(1), None if spread is None else spread.flatten(1)).to(
             self._device
         )
 
-    def errors(self, images: Tensor, latents: Latents) -> Values:
+    def errors(self, images: ArrayLike, latents: Latents) -> Values:
         """Mean squared error of G(z) per image, by `squared_errors`."""
-        return squared_errors(self.decode, images[None] if images.ndim == 3 else images, latents)
+        checked = as_images(images)
+        return squared_errors(self.decode, checked[None] if checked.ndim == 3 else checked, latents)
 
-    def decode(self, latents: Tensor) -> Images:
+    def decode(self, latents: ArrayLike) -> Images:
         """G(z), images (n, c, h, w) in [0, 1]."""
         return self.model.decode(self.rows(latents)).to(self._device)
 
@@ -63,15 +74,20 @@ class Codec:
         """`decode` with a gradient."""
         return self.model.differentiable(latents).to(self._device)
 
-    def codes(self, places: Tensor) -> Latents:
-        """Codes (n, d) of images or of codes."""
+    def codes(self, places: ArrayLike) -> Latents:
+        """Codes (n, d) of images or of codes; errors as for `encode` and `rows`."""
         return self.encode(places) if self.are_images(places) else self.rows(places)
 
-    def are_images(self, places: Tensor) -> bool:
+    def are_images(self, places: ArrayLike) -> bool:
         """Whether these are images, not codes; if both have the same shape, they are images."""
-        shape = tuple(places.shape[-3:])
-        is_image = self._model is not None and shape == self._model.image_shape
-        return len(shape) == 3 and (is_image or shape != self._shape)
+        shape = tuple(as_array(places).shape)
+        if self._model is not None and shape[-3:] == self._model.image_shape:
+            return len(shape) in (3, 4)
+        return len(shape) >= 3 and self._trailing(shape) != self._shape
+
+    def _trailing(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The part of a shape that is one code's, if these are codes in the map's own shape."""
+        return shape[-len(self._shape) :]
 
     def perceived(self, pace: str, features: Function | None) -> Function | None:
         """Features of codes that set the pace of a path; None for distances in Z.
@@ -88,40 +104,46 @@ class Codec:
         seen = features or (lambda images: images.flatten(1))
         return lambda latents: seen(self.decode(latents)).to(self._device)
 
-    def stops(self, start: Tensor | Sequence[Tensor], end: Tensor | None = None) -> Points:
+    def stops(self, start: ArrayLike, end: ArrayLike | None = None) -> Points:
         """Codes of two or more places, shape (stops, n, d): of both ends, or of what `start` holds.
 
         Raises:
             UserError: there are too few, or not as many codes at each.
         """
-        if end is None:
-            stops = [self.codes(place) for place in start]
-        elif isinstance(start, Tensor):
+        if end is not None:
             stops = [self.codes(start), self.codes(end)]
         else:
-            raise UserError(
-                f"{len(start)} stops were given and an end beside them; put the end among the stops"
-            )
+            places = start if isinstance(start, list | tuple) else torch.atleast_1d(as_array(start))
+            stops = [self.codes(place) for place in places]
         if len(stops) < 2 or len({len(stop) for stop in stops}) > 1:
-            counts = ", ".join(str(len(stop)) for stop in stops)
+            counts = ", ".join(str(len(stop)) for stop in stops) or "none"
+            listed = end is not None and isinstance(start, list | tuple)
+            hint = ": put the end among the stops to visit all of them" if listed else ""
             raise UserError(
-                f"a path needs two or more waypoints with equally many images or codes; there "
-                f"are {counts}"
+                "a path needs two or more waypoints with equally many images or codes; there are "
+                f"{counts}{hint}"
             )
         return torch.stack(stops)
 
-    def rows(self, latents: Tensor) -> Latents:
+    def rows(self, latents: ArrayLike) -> Latents:
         """Codes as rows (n, d), on the device of the atlas and in single precision.
 
         Raises:
-            UserError: they have another shape than the map's.
+            UserError: they have another shape than the map's, or are not finite.
         """
-        if tuple(latents.shape[-3:]) == self._shape:
-            latents = latents.flatten(-len(self._shape))
-        rows, dimension = torch.atleast_2d(latents), torch.Size(self._shape).numel()
+        codes = as_floats(latents).detach()
+        if self._trailing(tuple(codes.shape)) == self._shape:
+            codes = codes.flatten(-len(self._shape))
+        rows, dimension = torch.atleast_2d(codes), torch.Size(self._shape).numel()
         if rows.ndim != 2 or rows.shape[1] != dimension:
             have = rows.shape[1] if rows.ndim == 2 else f"shape {tuple(rows.shape)}"
             raise UserError(f"codes must have {dimension} coordinates; these have {have}")
+        bad = (~rows.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+        if bad:
+            raise UserError(
+                f"{len(bad)} of {len(rows)} codes are not finite, the first is number {bad[0]}; "
+                "encode it again from a readable image"
+            )
         return rows.to(self._device, torch.float32)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.errors import UserError
 from latent_atlas.runs import read_tensors
-from latent_atlas.shapes import Labels
+from latent_atlas.shapes import ArrayLike, Labels, as_array, as_labels
 
 __all__ = ["CodeSet", "collect", "read_collection"]
 
@@ -28,7 +28,7 @@ class CodeSet:
 
     Attributes:
         codes: As rows, (n, d).
-        shape: Of one code as it was given: (d,), or (c, h, w) for spatial latents.
+        shape: Of one code as it was given: (d,), or another such as (c, h, w) for spatial latents.
         rows: Row of each code in the arrays as they were given, shape (n,).
         labels: Class of each, an index into `label_names`, -1 where it has none; None without
             labels.
@@ -74,40 +74,37 @@ class CodeSet:
 
 
 def collect(
-    means: Tensor,
-    log_variances: Tensor | None = None,
-    labels: Labels | None = None,
+    means: ArrayLike,
+    log_variances: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
     label_names: tuple[str, ...] = (),
 ) -> CodeSet:
     """Check codes, and leave out those that repeat others, with their labels.
 
     Arguments:
-        means: Shape (n, d), or (n, c, h, w) for spatial latents; of a floating type.
+        means: Shape (n, d), or (n, ...) for latents of any shape; of a floating type.
         log_variances: None or of the same shape.
         labels, label_names: As in `CodeSet`.
 
     Raises:
-        UserError: these are not codes; the sentence says why.
+        UserError: these are not codes, or not their labels; the sentence says why.
     """
+    means = as_array(means).detach().cpu()
     if means.ndim > 0 and len(means) == 0:
         raise UserError(
             f"there are no codes, only an empty array of shape {tuple(means.shape)}; give at least "
             f"{HELD_OUT + FEWEST}"
         )
-    if labels is not None and labels.shape != means.shape[:1]:
-        raise UserError(
-            f"labels must have one number per code, {tuple(means.shape[:1])}; they have "
-            f"{tuple(labels.shape)}"
-        )
-    codes, notes = as_codes(
-        means.cpu(), None if log_variances is None else log_variances.cpu(), at_least=1
-    )
+    spread = None if log_variances is None else as_array(log_variances).cpu()
+    codes, notes = as_codes(means, spread, at_least=1)
+    if labels is not None:
+        labels = as_labels(labels, len(means), label_names).cpu()
     rows = torch.arange(len(means))
     if len(codes) < len(means):  # of codes that repeat, the first is there still
-        first = np.unique(means.cpu().flatten(1).float().numpy(), axis=0, return_index=True)[1]
+        first = np.unique(means.flatten(1).float().numpy(), axis=0, return_index=True)[1]
         rows = torch.from_numpy(np.sort(first))
-    labels = None if labels is None else labels.cpu()[rows]
-    return CodeSet(codes, tuple(means.shape[1:]), rows, labels, label_names, tuple(notes))
+    labels = None if labels is None else labels[rows]
+    return CodeSet(codes, tuple(means.shape[1:]), rows, labels, tuple(label_names), tuple(notes))
 
 
 def read_collection(path: Path) -> CodeSet:
@@ -132,9 +129,7 @@ def read_collection(path: Path) -> CodeSet:
     means = _chosen(arrays, path)
     spread = next((arrays[name] for name in LOG_VARIANCES if name in arrays), None)
     labels, names = _classes(arrays["labels"], path) if "labels" in arrays else (None, ())
-    return collect(
-        _as_tensor(means, path), None if spread is None else _as_tensor(spread, path), labels, names
-    )
+    return collect(_of_file(means, path), spread, labels, names)
 
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:
@@ -164,14 +159,11 @@ def _chosen(arrays: dict[str, np.ndarray] | dict[str, Tensor], path: Path) -> np
     raise UserError(f"'{path}' holds {seen}; name the array of codes `means`")
 
 
-def _as_tensor(array: np.ndarray | Tensor, path: Path) -> Tensor:
-    if isinstance(array, Tensor):
-        return array
-    if array.dtype.kind not in "fiubc":
+def _of_file(array: np.ndarray | Tensor, path: Path) -> np.ndarray | Tensor:
+    """The array, unless it holds something else than numbers."""
+    if not isinstance(array, Tensor) and array.dtype.kind not in "fiub":
         raise UserError(f"'{path}' holds values of type {array.dtype}; {SAVE}")
-    # torch knows neither foreign byte orders nor numbers of more than 64 bits.
-    wide = array.dtype.kind == "f" and array.dtype.itemsize > 8
-    return torch.from_numpy(array.astype(np.float64 if wide else array.dtype.newbyteorder("=")))
+    return array
 
 
 def _classes(labels: np.ndarray | Tensor, path: Path) -> tuple[Tensor, tuple[str, ...]]:

@@ -6,12 +6,19 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_array
 
 __all__ = ["Codes", "as_codes", "kl_standard_normal", "reparameterise"]
 
 FEW = 200  # codes below which a map is coarse
 FEWEST = 20
+RESOLUTION = 1e-5  # least width of a coordinate in single precision, as a share of its mean
+FLAT = 1e-10  # variance without extent, as a share of the largest, or of a correlation matrix
+LARGEST = 1e15  # coordinate, whose square and its sum over coordinates single precision holds
+CROWD = 0.95  # share of codes that are as near to the middle as is usual
+FAR, FAR_OUT = 100.0, 10_000.0  # times that distance: warned of, refused
+ACTIVE = 0.01  # variance between images from which a coordinate is used, in posterior variances
+SHOWN = 4  # numbers that a sentence lists
 
 
 def reparameterise(
@@ -91,26 +98,23 @@ class Codes:
 
 
 def as_codes(
-    means: Tensor, log_variances: Tensor | None = None, *, at_least: int = FEWEST
+    means: ArrayLike, log_variances: ArrayLike | None = None, *, at_least: int = FEWEST
 ) -> tuple[Codes, list[str]]:
     """Codes that a map can be fitted to, and a warning for each repair and each limitation.
 
     Arguments:
-        means: Shape (n, d), or (n, c, h, w) for spatial latents, which are flattened; of a floating
-            type.
+        means: Shape (n, d), or (n, ...) for latents of any shape, which are flattened; of a
+            floating type.
         log_variances: None or of the same shape.
         at_least: Least number of codes.
 
     Raises:
         UserError: no map can be fitted to such codes; the sentence says why.
     """
-    _check_arrays(means, log_variances)
-    codes = Codes(
-        means.flatten(1).float(),
-        None if log_variances is None else log_variances.flatten(1).float(),
-    )
+    codes = _flattened(means, log_variances)
     _check_finite(codes)
-    warnings = []
+    warnings = _outliers(codes)
+    _check_scale(codes.means)
     if log_variances is None:
         # Of a repeated code one copy could be trained on and one held out; and no density has its
         # spike.
@@ -124,59 +128,148 @@ def as_codes(
     if n < at_least:
         raise UserError(f"a map needs at least {at_least} different codes; there are {n}")
     if at_least >= FEWEST:  # codes to train on, not only to hold out
-        _check_spread(codes)
         if n < d:
             raise UserError(
                 f"{n} codes cannot show where a population of {d} dimensions is; give at least "
                 f"{d}, better {20 * d}, or reduce the dimension first"
             )
+        _check_spread(codes)
+        warnings += _collapse(codes)
         if n < FEW:
             warnings.append(f"there are only {n} codes, so the map is coarse; give {FEW} or more")
     return codes, warnings
 
 
-def _check_arrays(means: Tensor, log_variances: Tensor | None) -> None:
-    """Refuse arrays whose shapes or types are not those of codes."""
-    if means.ndim not in (2, 4) or 0 in means.shape:
+def _flattened(means: ArrayLike, log_variances: ArrayLike | None) -> Codes:
+    """Codes as rows, unless their shapes or types are not those of codes."""
+    means = as_array(means).detach()
+    spread = None if log_variances is None else as_array(log_variances).detach()
+    if means.ndim < 2 or 0 in means.shape:
         raise UserError(
-            f"codes must have shape (n, d) or (n, c, h, w); these have {tuple(means.shape)}"
+            f"codes must have shape (n, d), or (n, ...) of any shape; these have "
+            f"{tuple(means.shape)}"
         )
-    if log_variances is not None and log_variances.shape != means.shape:
+    if spread is not None and spread.shape != means.shape:
         raise UserError(
             f"log_variances must have the shape of means, {tuple(means.shape)}; it has "
-            f"{tuple(log_variances.shape)}"
+            f"{tuple(spread.shape)}"
         )
-    for name, array in (("codes", means), ("log_variances", log_variances)):
+    for name, array in (("codes", means), ("log_variances", spread)):
         if array is not None and not array.is_floating_point():
             kind = str(array.dtype).removeprefix("torch.")
             raise UserError(
                 f"{name} must be of a floating type; these are {kind}: convert them if they are "
                 "measured"
             )
+    _check_resolution(means.flatten(1))
+    return Codes(means.flatten(1).float(), None if spread is None else spread.flatten(1).float())
+
+
+def _check_resolution(means: Tensor) -> None:
+    """Refuse codes whose differences would be lost in single precision."""
+    if means.dtype != torch.float64 or not means.isfinite().all():
+        return
+    offset, width = means.mean(dim=0).abs(), means.std(dim=0, correction=0)
+    lost = ((width > 0) & (width < RESOLUTION * offset)).nonzero()[:, 0].tolist()
+    if lost:
+        raise UserError(
+            f"dimension {lost[0]} has mean {means[:, lost[0]].mean().item():g} and standard "
+            f"deviation {width[lost[0]].item():g}, which single precision cannot tell apart; "
+            "subtract the mean from the codes first"
+        )
 
 
 def _check_finite(codes: Codes) -> None:
     """Refuse NaN and infinity, and say where the first is."""
-    bad = ~codes.means.isfinite().all(dim=1)
-    if codes.log_variances is not None:
-        bad |= ~codes.log_variances.isfinite().all(dim=1)
-    if bad.any():
+    for name, array in (("codes", codes.means), ("log_variances", codes.log_variances)):
+        bad = () if array is None else (~array.isfinite().all(dim=1)).nonzero()[:, 0].tolist()
+        if bad:
+            raise UserError(
+                f"{len(bad)} of {len(codes)} {name} are not finite, the first at row {bad[0]}; "
+                "leave these codes out"
+            )
+
+
+def _check_scale(means: Latents) -> None:
+    """Refuse codes whose distances single precision cannot square."""
+    largest, width = means.abs().max().item(), means.double().std(dim=0, correction=0).max().item()
+    if largest > LARGEST or 0 < width < 1 / LARGEST:
         raise UserError(
-            f"{int(bad.sum())} of {len(codes)} codes are not finite, the first at row "
-            f"{int(bad.nonzero()[0])}; leave them out"
+            f"codes go up to {largest:.2g} and have standard deviations up to {width:.2g}, whose "
+            "squares single precision does not hold; divide the codes by their standard deviation"
         )
 
 
+def _outliers(codes: Codes) -> list[str]:
+    """A warning of codes so far from the others that they widen the map.
+
+    Raises:
+        UserError: codes are so far away that the extent of the others is lost beside theirs.
+    """
+    middle = codes.means.median(dim=0).values
+    # In double precision: single precision has no square of 1e30.
+    distances = (codes.means.double() - middle).norm(dim=1)
+    usual = distances.kthvalue(max(1, int(CROWD * len(distances)))).values.item()
+    for limit in (FAR_OUT, FAR) if usual > 0 else ():
+        bad = (distances > limit * usual).nonzero()[:, 0].tolist()
+        sentence = (
+            f"{len(bad)} of {len(codes)} codes are over {limit:,.0f} times as far from the others "
+            f"as usual, the first at row {(bad or [0])[0]}; leave them out"
+        )
+        if bad and limit == FAR_OUT:
+            raise UserError(sentence)
+        if bad:
+            return [sentence + ", or the map is coarse where the others are"]
+    return []
+
+
 def _check_spread(codes: Codes) -> None:
-    """Refuse constant coordinates: the data distribution has no density across them."""
-    variances = codes.moments()[1].diagonal()
-    flat = (variances <= 1e-10 * variances.max()).nonzero()[:, 0].tolist()
+    """Refuse codes without extent in some direction: there is no density across it."""
+    covariance = codes.moments()[1]
+    variances = covariance.diagonal()
+    flat = (variances <= FLAT * variances.max()).nonzero()[:, 0].tolist()
     if flat:
         raise UserError(
             f"{len(flat)} of {len(variances)} dimensions are constant, the first is number "
             f"{flat[0]}; leave them out, since a population has no density across a dimension in "
             "which it does not vary"
         )
+    correlation = covariance / torch.outer(variances.sqrt(), variances.sqrt())
+    values, vectors = torch.linalg.eigh(correlation)
+    lacking = int((values <= FLAT).sum())
+    if lacking:
+        involved = (vectors[:, 0].abs() > 0.1 * vectors[:, 0].abs().max()).nonzero()[:, 0].tolist()
+        raise UserError(
+            f"the dimensions of these codes determine each other, such as {_listed(involved)}: "
+            f"they span {len(values) - lacking} of {len(values)}, and have no density across the "
+            "rest; leave out the dimensions that others determine, or reduce them first, as "
+            "sklearn.decomposition.PCA does"
+        )
+
+
+def _listed(numbers: list[int]) -> str:
+    more = " and others" if len(numbers) > SHOWN else ""
+    return "numbers " + ", ".join(map(str, numbers[:SHOWN])) + more
+
+
+def _collapse(codes: Codes) -> list[str]:
+    """A warning if the posteriors hardly depend on the image in most coordinates.
+
+    References:
+        Importance Weighted Autoencoders, Burda et al. 2016, section 5.1, for the limit.
+    """
+    if codes.log_variances is None:
+        return []
+    between = codes.means.double().var(dim=0, correction=0)
+    within = codes.log_variances.double().exp().mean(dim=0)
+    used, d = int((between > ACTIVE * within).sum()), len(between)
+    if 2 * used >= d:
+        return []
+    return [
+        f"{used} of {d} coordinates are used: in the others the codes of all images are the same "
+        "but for noise (posterior collapse); lower train.kl_weight, or the weight of the KL term "
+        "wherever the encoder was trained"
+    ]
 
 
 def _first_of_each(rows: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Any autoencoder, wrapped as encode and decode between images and flat codes."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Images, Latents, batched, to_float
+from latent_atlas.shapes import ArrayLike, Images, Latents, as_images, as_rows, batched, to_float
 
 __all__ = ["Autoencoder", "Function", "adapt"]
 
@@ -25,7 +26,7 @@ class Autoencoder:
 
     Attributes:
         image_shape: (c, h, w) of an image.
-        latent_shape: (d,) of a code, or (c, h, w) of a spatial one, which is flattened for users
+        latent_shape: Of a code: (d,), or any other such as (c, h, w), which is flattened for users
             and restored for decode.
     """
 
@@ -63,27 +64,30 @@ class Autoencoder:
                 module.eval()
 
     @torch.no_grad()
-    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    def posterior(self, images: ArrayLike) -> tuple[Tensor, Tensor | None]:
         """Means and log-variances of q(z|x), shape (n, *latent_shape) each; the latter may be None.
 
         Arguments:
             images: Shape (n, c, h, w) or (c, h, w), in [0, 1], or bytes in 0..255.
 
         Raises:
-            UserError: the images do not have the shape `image_shape`, or what encode returns is
-                not known here.
+            UserError: the images do not have the shape `image_shape` or are not in [0, 1], or what
+                encode returns is not known here, or has log-variances for some images only.
         """
+        images = as_images(images)
         images = images[None] if images.ndim == 3 else images
         if images.ndim != 4 or tuple(images.shape[1:]) != self.image_shape:
             sides = ", ".join(map(str, self.image_shape))
             raise UserError(
                 f"images must have shape (n, {sides}); these have {tuple(images.shape)}"
             )
-        parts = [
-            _means_and_spread(self._call(self._encode, self._to_pixels(part)))
-            for part in images.split(self._batch)
-        ]
+        parts = [self._posterior(part) for part in images.split(self._batch)]
         spreads = [spread for _, spread in parts if spread is not None]
+        if len(spreads) not in (0, len(parts)):
+            raise UserError(
+                f"encode returned log-variances for {len(spreads)} of {len(parts)} batches; return "
+                "them for all images or for none"
+            )
         return torch.cat([means for means, _ in parts]), torch.cat(spreads) if spreads else None
 
     @property
@@ -91,20 +95,41 @@ class Autoencoder:
         """Whether encode is a module or a module's method, and not, say, an optimisation."""
         return _module_of(self._encode) is not None
 
-    def encode(self, images: Tensor) -> Latents:
+    def encode(self, images: ArrayLike) -> Latents:
         """Means of q(z|x), shape (n, d), of images as for `posterior`."""
         return self.posterior(images)[0].flatten(1)
 
     @torch.no_grad()
-    def decode(self, latents: Latents) -> Images:
-        """G(z), images (n, c, h, w) in [0, 1], for codes (n, d)."""
-        return self.differentiable(latents)
+    def decode(self, latents: ArrayLike) -> Images:
+        """G(z), images (n, c, h, w) in [0, 1], for codes (n, d).
 
-    def differentiable(self, latents: Latents) -> Images:
+        Raises:
+            UserError: these are no such codes, or an image of them has NaN pixels.
+        """
+        images = self.differentiable(latents)
+        bad = images.flatten(1).isnan().any(dim=1).nonzero()[:, 0].tolist()
+        if bad:
+            raise UserError(
+                f"decode made NaN pixels of {len(bad)} of {len(images)} codes, the first is number "
+                f"{bad[0]}; look for NaN in the codes and in the decoder's weights"
+            )
+        return images
+
+    def differentiable(self, latents: ArrayLike) -> Images:
         """`decode` with a gradient; pixels outside [0, 1] are clamped and have none."""
-        codes = latents.unflatten(1, self.latent_shape)
+        codes = as_rows(latents, math.prod(self.latent_shape)).unflatten(1, self.latent_shape)
         images = batched(lambda part: _image(self._call(self._decode, part)), codes, self._batch)
         return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
+
+    def _posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`posterior` of images that are encoded together."""
+        means, spread = _means_and_spread(self._call(self._encode, self._to_pixels(images)))
+        if means.ndim < 2 or len(means) != len(images):
+            raise UserError(
+                f"encode made codes of shape {tuple(means.shape)} of {len(images)} images; a map "
+                "needs (n, d), or (n, ...) of any shape"
+            )
+        return means, spread
 
     def _to_pixels(self, images: Tensor) -> Tensor:
         """Images in the pixel range of encode, from bytes or from [0, 1]."""
@@ -121,7 +146,7 @@ class Autoencoder:
 
 def adapt(
     autoencoder: object | None,
-    images: Tensor,
+    images: ArrayLike,
     *,
     encode: Function | None = None,
     decode: Function | None = None,
@@ -149,13 +174,14 @@ def adapt(
         )
     if batch < 1:
         raise UserError(f"batch is {batch}; choose 1 or more images at a time")
-    _check_images(images)
+    images = _checked(images)
     shape = tuple(images.shape[1:])
     how: dict[str, Any] = {"pixel_range": pixel_range, "batch": batch, "device": device}
     means, _ = Autoencoder(encode, decode, shape, (), **how).posterior(images[:1])
-    if means.ndim not in (2, 4):
+    if not means.isfinite().all():
         raise UserError(
-            f"encode made codes of shape {tuple(means.shape)}; a map needs (n, d) or (n, c, h, w)"
+            "encode made a code that is not finite of the first image; look for NaN in its weights "
+            "and at pixel_range"
         )
     adapted = Autoencoder(encode, decode, shape, tuple(means.shape[1:]), **how)
     came_back = tuple(adapted.decode(means.flatten(1)).shape[1:])
@@ -192,18 +218,15 @@ def _pair(
     return encode, decode
 
 
-def _check_images(images: Tensor) -> None:
-    """Refuse arrays that are not images in [0, 1] or in 0..255."""
-    if images.ndim != 4 or 0 in images.shape:
+def _checked(images: ArrayLike) -> Tensor:
+    """Images (n, c, h, w), n of 1 or more, by `as_images`."""
+    checked = as_images(images)
+    if checked.ndim != 4 or 0 in checked.shape:
         raise UserError(
-            f"images must have shape (n, c, h, w), n of 1 or more; these have {tuple(images.shape)}"
+            "images must have shape (n, c, h, w), n of 1 or more; these have "
+            f"{tuple(checked.shape)}"
         )
-    low, high = images.min().item(), images.max().item()
-    if images.dtype != torch.uint8 and (low < 0 or high > 1):
-        raise UserError(
-            f"images must be in [0, 1], or bytes; these go from {low:g} to {high:g}: bring them to "
-            "[0, 1], and say in pixel_range what the autoencoder takes"
-        )
+    return checked
 
 
 def _module_of(function: Function) -> nn.Module | None:

@@ -9,14 +9,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Located, Values
+from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_rows, converts
 
 __all__ = [
     "Density",
@@ -30,6 +30,25 @@ __all__ = [
     "noise_width",
 ]
 
+# Methods of densities and density ratios whose first argument is codes.
+OF_CODES = (
+    "log_prob",
+    "score",
+    "whiten",
+    "unwhiten",
+    "logit",
+    "energy",
+    "logit_and_log_prob",
+    "calibrated_logit",
+    "realness",
+    "confusion",
+    "realness_gradient",
+    "log_realness_gradient",
+    "uncertainty",
+    "typicality",
+    "penalty",
+    "accepts",
+)
 DRAWS = 10_000  # from which the threshold of a density that can be sampled is measured
 
 
@@ -85,6 +104,9 @@ class _Missing:
 class Density(ABC):
     """A density on the latent space, normalised or known up to a constant.
 
+    Methods of codes take any array-like of shape (n, d), of subclasses as well; a subclass is
+    handed tensors of floats.
+
     Attributes:
         dimension: d, the number of coordinates of a code; every subclass sets it.
         has_log_prob: Whether `log_prob` and `score` have values; False for a density ratio whose
@@ -96,9 +118,26 @@ class Density(ABC):
     has_log_prob: bool = True
     noise_levels: bool = False
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Have the methods that a subclass defines take array-likes."""
+        super().__init_subclass__(**keywords)
+        converts(OF_CODES, cls)
+
+    def _door(self, latents: ArrayLike) -> Located:
+        """The codes as a tensor.
+
+        Raises:
+            UserError: they are no numbers, or not of this density.
+        """
+        return as_rows(latents, self.dimension)
+
     @abstractmethod
     def log_prob(self, latents: Latents) -> Values:
-        """Log-density in nats of each code, shape (n,), differentiable in `latents`."""
+        """Log-density in nats of each code, shape (n,), differentiable in `latents`.
+
+        Raises:
+            UserError: the codes are no numbers, or have not the shape (n, d).
+        """
 
     def score(self, latents: Located) -> Located:
         """Gradient of `log_prob` at each code, shape (n, d), by autograd unless overridden."""
@@ -141,6 +180,9 @@ class Density(ABC):
     def unwhiten(self, latents: Latents) -> Latents:
         """The inverse of `whiten`, shape (n, d)."""
         return latents
+
+
+converts(OF_CODES, Density)  # its own defaults
 
 
 @dataclass(frozen=True)

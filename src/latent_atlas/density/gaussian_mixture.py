@@ -8,7 +8,8 @@ from torch import Tensor
 
 from latent_atlas.density.base import SamplableDensity, noise_width
 from latent_atlas.density.moments import cholesky, extent
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, as_rows
 
 __all__ = ["GaussianMixture", "fit_gaussian_mixture"]
 
@@ -32,7 +33,7 @@ class GaussianMixture(SamplableDensity):
 
     noise_levels = True
 
-    def __init__(self, weights: Tensor, means: Tensor, scales: Tensor) -> None:
+    def __init__(self, weights: ArrayLike, means: ArrayLike, scales: ArrayLike) -> None:
         """Build the mixture of k Gaussians.
 
         Arguments:
@@ -41,10 +42,16 @@ class GaussianMixture(SamplableDensity):
             scales: Standard deviations s, positive, shape (k,) or (k, d); or lower-triangular
                 factors L of full covariances, with positive diagonals, shape (k, d, d).
         """
-        self.weights = weights
-        self.means = means
-        self.scales = scales
-        self.dimension = means.shape[1]
+        self.weights = as_floats(weights)
+        self.means = as_rows(means)
+        self.scales = as_floats(scales)
+        k, self.dimension = self.means.shape
+        fits = [(k,), (k, self.dimension), (k, self.dimension, self.dimension)]
+        if k == 0 or self.weights.shape != (k,) or self.scales.shape not in fits:
+            raise UserError(
+                f"a mixture of {k} Gaussians takes as many weights and scales; these have shape "
+                f"{tuple(self.weights.shape)} and {tuple(self.scales.shape)}"
+            )
 
     @property
     def full(self) -> bool:
@@ -114,7 +121,7 @@ class GaussianMixture(SamplableDensity):
         return codes
 
 
-def fit_gaussian_mixture(real: Latents, *, generator: torch.Generator) -> GaussianMixture:
+def fit_gaussian_mixture(real: ArrayLike, *, generator: torch.Generator) -> GaussianMixture:
     """Fit 1, 2, 4 or 8 Gaussians of full covariance: more as long as the BIC falls.
 
     At most 20,000 random codes are used, and k components are only tried where there are 10 k d
@@ -129,6 +136,7 @@ def fit_gaussian_mixture(real: Latents, *, generator: torch.Generator) -> Gaussi
         real: Codes, shape (n, d), not all equal.
         generator: Chooses the codes and where the components start.
     """
+    real = as_rows(real).detach()
     order = torch.randperm(len(real), generator=generator, device=generator.device)
     codes = real[order[:MOST_CODES]]
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import SamplableDensity
-from latent_atlas.shapes import Latents, Values, batched
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, as_rows, batched
 
 __all__ = ["KernelDensity"]
 
@@ -16,10 +17,12 @@ _BATCH = 1_024  # codes whose products with all centres are held in memory at on
 class KernelDensity(SamplableDensity):
     r"""r(z) = 1/m Σ_i N(z; c_i, s² I): a normal kernel at each of m centres."""
 
-    def __init__(self, centres: Tensor, scale: Tensor) -> None:
+    def __init__(self, centres: ArrayLike, scale: ArrayLike) -> None:
         """Arguments: centres c, shape (m, d); and s, positive, shape ()."""
-        self.centres = centres
-        self.scale = scale
+        self.centres = centres = as_rows(centres)
+        if len(centres) == 0:
+            raise UserError("a kernel density has no centres; give one code or more")
+        self.scale = scale = as_floats(scale)
         self.dimension = centres.shape[1]
         self._origin = centres.mean(dim=0)  # far from 0 the products below would cancel in float32
         self._centred = (centres - self._origin) / scale

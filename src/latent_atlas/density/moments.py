@@ -22,7 +22,8 @@ def extent(real: Latents) -> tuple[Tensor, Tensor]:
     codes = real.cpu().double()
     mean, variances = codes.mean(dim=0), codes.var(dim=0, correction=0)
     least = torch.maximum(NARROWEST * variances.mean().sqrt(), RESOLUTION * mean.abs())
-    return mean, torch.maximum(variances.sqrt(), least)
+    scales = torch.maximum(variances.sqrt(), least)
+    return mean, torch.where(scales > 0, scales, 1.0)  # codes that are all at the origin
 
 
 def cholesky(real: Latents) -> tuple[Tensor, Tensor]:

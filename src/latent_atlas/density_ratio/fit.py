@@ -7,12 +7,13 @@ from typing import NamedTuple
 import torch
 
 from latent_atlas.boundary.base import Boundary
+from latent_atlas.boundary.gaussian import GaussianBoundary, PriorBoundary
 from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
-from latent_atlas.density_ratio.kl_estimate import estimate_kl
+from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
 from latent_atlas.density_ratio.noise_schedule import choose_levels
 from latent_atlas.density_ratio.normalising_constant import (
     LogConstant,
@@ -34,6 +35,9 @@ FAR, FAR_WEIGHT = 20.0, 10.0
 MANY = 16
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
 KEPT = 5_000  # held-out codes that typicality is measured by
+# Where the prior is out of reach: nats of KL(q || r) that the most levels bridge, variance of all
+# coordinates below the finest noise, and the least variance as a share of the largest.
+REACH, NARROW, LEAST_RATIO = 256.0, 1e-4, 1e-6
 PREVIEW_SAMPLES = 1_000  # the same of a map that is still being trained
 
 
@@ -78,7 +82,9 @@ def fit_density_ratio(
     if config.z_real == "means":
         train, test = train.points(), test.points()
     real = train.sample(max(len(train), 10_000), generator=generator)
-    boundary = fit_boundary(config, real, generator=generator)
+    boundary = _within_reach(
+        fit_boundary(config, real, generator=generator), real, config, generator
+    )
     kl = estimate_kl(train, boundary, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
     outline = _outline(train, boundary, generator)
@@ -142,6 +148,30 @@ def preview(network: Ensemble, test: Codes, boundary: Boundary, *, levels: int =
     fake = boundary.sample(PREVIEW_SAMPLES, generator=generator)
     logits = (batched_logits(network, boundary.whiten(some)) for some in (real, fake))
     return FittedRatio(network, boundary, real, replace(measure(*logits), levels=levels))
+
+
+def _within_reach(
+    boundary: Boundary, real: Latents, config: MapConfig, generator: torch.Generator
+) -> Boundary:
+    """The boundary; instead of the prior, a Gaussian if the codes are out of the prior's reach.
+
+    The log-ratio to the prior is then so many nats that rounding and errors of training hide the
+    density of the codes; the one to a Gaussian with their moments is the same at any scale.
+    """
+    if not isinstance(boundary, PriorBoundary):
+        return boundary
+    mean, covariance = Codes(real).moments()
+    variances = torch.linalg.eigvalsh(covariance)
+    kl, widest = kl_of_moments(mean, covariance), variances.max().item()
+    if kl <= REACH and widest >= NARROW and variances.min().item() >= LEAST_RATIO * widest:
+        return boundary
+    fitted = GaussianBoundary.fit(real, config, generator=generator)
+    fitted.warning = (
+        f"the codes are far from N(0, I): their mean has the length {mean.norm().item():.2g} and "
+        f"their standard deviations go up to {widest**0.5:.2g}; so the boundary is a Gaussian "
+        "fitted to them and not the prior, as boundary='gaussian' also says"
+    )
+    return fitted
 
 
 def _initial(dimension: int, config: MapConfig, generator: torch.Generator) -> LatentDiscriminator:

@@ -10,7 +10,7 @@ from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.shapes import Latents
 
-__all__ = ["estimate_kl"]
+__all__ = ["estimate_kl", "kl_of_moments"]
 
 NEIGHBOURS = 5
 SAMPLES = 2_000  # codes whose neighbours are looked up
@@ -32,7 +32,7 @@ def estimate_kl(codes: Codes, boundary: Boundary, *, generator: torch.Generator)
     fake = boundary.whiten(boundary.sample(SAMPLES, generator=generator))
     # Drawing with replacement repeats codes, whose distance 0 says nothing about the density.
     real = torch.unique(real, dim=0)
-    by_moments = _kl_of_moments(real) if boundary.affine else 0.0
+    by_moments = kl_of_moments(*Codes(real).moments()) if boundary.affine else 0.0
     return max(_kl_of_neighbours(real, fake), by_moments, 0.0)
 
 
@@ -49,8 +49,7 @@ def _kl_of_neighbours(real: Latents, fake: Float[Tensor, "m d"]) -> float:
     return real.shape[1] * per_dimension + math.log(len(fake) / (len(real) - 1))
 
 
-def _kl_of_moments(real: Latents) -> float:
-    """KL(N(m, S) || N(0, I)) = 1/2 (|m|² + tr S - d - log det S)."""
-    mean, covariance = Codes(real).moments()
+def kl_of_moments(mean: Tensor, covariance: Tensor) -> float:
+    """KL(N(m, S) || N(0, I)) = 1/2 (|m|² + tr S - d - log det S) in nats."""
     variances = torch.linalg.eigvalsh(covariance).clamp_min(1e-12)
     return 0.5 * (mean.square().sum() + (variances - 1 - variances.log()).sum()).item()

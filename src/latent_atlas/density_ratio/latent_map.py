@@ -23,7 +23,7 @@ from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.runs import read_tensors, write_tensors
-from latent_atlas.shapes import Latents, Located, Values, batched
+from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
 
 __all__ = ["LatentMap"]
 
@@ -37,8 +37,8 @@ class LatentMap(DensityRatioModel):
     Label convention: encoder codes are real (1), boundary codes are fake (0). Code for adversarial
     autoencoders often has it the other way round.
 
-    Every method takes codes of shape (n, d), or of the spatial shape (n, c, h, w) that the map was
-    fitted on, of any floating type on any device.
+    Every method takes codes of shape (n, d), or of the shape (n, ...) that the map was fitted on:
+    an array-like of any type, on any device.
 
     Attributes:
         boundary: r, where z_fake was drawn.
@@ -47,7 +47,7 @@ class LatentMap(DensityRatioModel):
             is 0 where real codes are.
         noise_levels: Whether it has several levels, so that `at` and `noised` give smoother maps.
         angle: The noise level t in radians at which the map is evaluated; 0 is without noise.
-        shape: Shape of a code: (d,), or (c, h, w) for spatial latents.
+        shape: Shape of a code: (d,), or another such as (c, h, w) for spatial latents.
         warnings: What was repaired in the codes, or should be known of them, in sentences.
     """
 
@@ -120,9 +120,14 @@ class LatentMap(DensityRatioModel):
         """Share of held-out real codes with a lower log q than each code, in [0, 1], shape (n,)."""
         return self.rank(self.log_prob(latents))
 
-    def rank(self, log_prob: Values) -> Values:
+    def rank(self, log_prob: ArrayLike) -> Values:
         """Share of held-out real codes with a lower log q than each given, in [0, 1], (n,)."""
         known = self._log_prob_held_out()
+        log_prob = as_floats(log_prob).to(known)
+        if log_prob.ndim != 1:
+            raise UserError(
+                f"log-densities must have shape (n,); these have {tuple(log_prob.shape)}"
+            )
         return torch.searchsorted(known, log_prob.contiguous()) / len(known)
 
     def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float:
@@ -177,8 +182,8 @@ class LatentMap(DensityRatioModel):
     @classmethod
     def fit(
         cls,
-        means: Tensor,
-        log_variances: Tensor | None = None,
+        means: ArrayLike,
+        log_variances: ArrayLike | None = None,
         boundary: str | None = None,
         *,
         levels: int | None = None,
@@ -193,7 +198,7 @@ class LatentMap(DensityRatioModel):
         """Fit the map of given codes.
 
         Arguments:
-            means: Codes, shape (n, d), or (n, c, h, w) for spatial latents; n is 20 or more, and d
+            means: Codes, shape (n, d), or (n, ...) for latents of any shape; n is 20 or more, and d
                 or more.
             log_variances: log sigma² of q(z|x), of the same shape; None where each image is one
                 point.
@@ -219,6 +224,9 @@ class LatentMap(DensityRatioModel):
             config or MapConfig(),
             **{name: value for name, value in given.items() if value is not None},
         )
+        means = as_array(means)
+        if config.z_real == "means":
+            log_variances = None
         codes, found = as_codes(means, log_variances)
         train, test = _parts(codes.to(generator.device), held_out, generator)
         shape = tuple(means.shape[1:])
@@ -324,17 +332,18 @@ class LatentMap(DensityRatioModel):
         return math.cos(self.angle) * w if self._shrinks else w
 
     def _rows(self, latents: Located) -> Latents:
-        """Codes as rows (n, d), on the map's device and in single precision.
+        """Codes as rows (n, d), on the map's device and in single precision."""
+        return latents.flatten(1).to(self.device, torch.float32)
 
-        Raises:
-            UserError: they have another shape than those of the map.
-        """
-        if tuple(latents.shape[1:]) not in (self.shape, (self.dimension,)):
+    def _door(self, latents: ArrayLike) -> Located:
+        """Codes as rows, or in the map's own shape; errors as for `log_prob`."""
+        codes = as_floats(latents)
+        if codes.ndim < 2 or tuple(codes.shape[1:]) not in (self.shape, (self.dimension,)):
             sides = ", ".join(map(str, self.shape))
             raise UserError(
-                f"codes of this map have shape (n, {sides}); these have {tuple(latents.shape)}"
+                f"codes of this map have shape (n, {sides}); these have {tuple(codes.shape)}"
             )
-        return latents.flatten(1).to(self.device, torch.float32)
+        return codes
 
 
 def _parts(

@@ -161,7 +161,7 @@ def train_discriminator(
         watch: Called before it with the averaged weights, which training goes on to change.
 
     Raises:
-        UserError: the loss was never finite.
+        UserError: the loss only rose.
     """
     _set_moments(network, real, boundary, levels, config, generator)
 
@@ -174,8 +174,10 @@ def train_discriminator(
     ]
     optimizer, schedule = _optimizer(network, config)
     average = average_of(network)
+    with torch.no_grad():
+        start = loss_of(average, checks[1]).item()
     best = EarlyStopping(config.patience * config.check_every)
-    loss_of_best = math.inf
+    step, loss_of_best, held_out_loss = 0, math.inf, math.inf
     for step in range(1, config.steps + 1):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
@@ -196,10 +198,10 @@ def train_discriminator(
             loss_of_best = loss
         if best.should_stop(step):
             break
-    if not math.isfinite(best.loss):
+    if not best.loss <= start + abs(start) + 1:
         raise UserError(
-            f"D_z diverged: its held-out loss was never finite in {config.steps} steps; lower "
-            "map.learning_rate"
+            f"D_z diverged: its held-out loss went from {start:.3g} to {held_out_loss:.3g} at step "
+            f"{step}; lower map.learning_rate, which is {config.learning_rate:g}"
         )
     best.restore(network)
     return Training(loss_of_best, best.loss, best.step)

@@ -131,7 +131,8 @@ def density(given: EvaluationSet) -> Section:
 
 def calibration(given: EvaluationSet) -> Section:
     """The calibration of the map, measured when it was fitted."""
-    measured = given.atlas.map.calibration.numbers()
+    found = given.atlas.map.calibration
+    measured, verdict = found.numbers(), found.verdict()
     errors = {name: measured.get(f"{name}_error") for name in measured}
     numbers = {
         name: Number(float(value), errors[name]) for name, value in measured.items()
@@ -140,7 +141,7 @@ def calibration(given: EvaluationSet) -> Section:
     return Section(
         "Is the map calibrated?",
         "A normalised density has a normalising constant of 1, and a calibrated logit a scale of 1 "
-        "and a shift of 0. " + _sentence(given.atlas.map.calibration.verdict()),
+        "and a shift of 0. " + " ".join(map(_sentence, (*given.atlas.map.warnings, verdict))),
         {"the map": numbers},
         f"{measured['samples']:.0f} real and as many fake codes, sampled when the map was fitted",
         given.seed,

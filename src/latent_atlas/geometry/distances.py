@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.smoothness import See, distances
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows
 
 __all__ = ["ByRadius", "correlations", "distances_by_radius", "neighbours", "random_pairs"]
 
@@ -40,7 +40,7 @@ class ByRadius:
 
 @torch.no_grad()
 def distances_by_radius(
-    see: See, codes: Latents, pairs: int, *, octaves: int = 6, generator: torch.Generator
+    see: See, codes: ArrayLike, pairs: int, *, octaves: int = 6, generator: torch.Generator
 ) -> ByRadius:
     """Latent and feature distances of places z and z + r u from far to near.
 
@@ -59,6 +59,7 @@ def distances_by_radius(
     Raises:
         UserError: there are no two different codes.
     """
+    codes = as_rows(codes).detach()
     start, end = random_pairs(codes, 4 * pairs, generator=generator)
     apart = (end - start).norm(dim=1)
     widest = apart.median()
@@ -70,14 +71,14 @@ def distances_by_radius(
             torch.randint(len(far_enough), (pairs,), generator=generator, device=codes.device)
         ]
         r = outer * (1 - 0.5 * torch.rand(pairs, generator=generator, device=codes.device))
-        place = start[rows].lerp(end[rows], (r / apart[rows])[:, None])
+        place = start[rows].lerp(end[rows], (r / apart[rows])[:, None].to(start))
         radii.append(outer.item())
         latent.append(r)
         seen.append(distances(see, start[rows], place))
     return ByRadius(tuple(radii), torch.stack(latent), torch.stack(seen))
 
 
-def correlations(one: Values, other: Values) -> tuple[float, float]:
+def correlations(one: ArrayLike, other: ArrayLike) -> tuple[float, float]:
     """Pearson's correlation of two quantities, and Spearman's; 0 where one is constant.
 
     Examples:
@@ -87,7 +88,12 @@ def correlations(one: Values, other: Values) -> tuple[float, float]:
     # Imported here because loading it takes a second.
     from scipy.stats import rankdata
 
-    a, b = one.double().cpu().numpy(), other.double().cpu().numpy()
+    a, b = (as_floats(values).detach().double().cpu().numpy() for values in (one, other))
+    if a.ndim != 1 or a.shape != b.shape:
+        raise UserError(
+            f"two quantities that are correlated must have shape (n,); these have {a.shape} and "
+            f"{b.shape}"
+        )
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0, 0.0
     return float(np.corrcoef(a, b)[0, 1]), float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
@@ -99,6 +105,8 @@ def random_pairs(codes: Latents, n: int, *, generator: torch.Generator) -> tuple
     Raises:
         UserError: there are no two different codes.
     """
+    if not codes.isfinite().all():
+        raise UserError("distances need finite codes; leave out those with NaN or infinity")
     if len(codes) < 2 or not (codes != codes[0]).any():
         raise UserError(
             f"distances need two or more different codes; there are {len(codes)}, all the same"

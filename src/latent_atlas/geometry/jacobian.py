@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows
 
 __all__ = ["Spectrum", "estimated_spectrum", "exact_spectrum", "spectrum"]
 
@@ -73,7 +73,7 @@ class Spectrum:
         return self.values.gather(1, places.clamp(max=self.values.shape[1] - 1))
 
 
-def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) -> Spectrum:
+def spectrum(decode: Decode, latents: ArrayLike, *, generator: torch.Generator) -> Spectrum:
     """Singular values of J_G: exact for small decoders, by Lanczos quadrature for large ones.
 
     Arguments:
@@ -87,7 +87,7 @@ def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) ->
     # A tensor made in inference mode cannot be differentiated at, so the clone is taken outside of
     # it. Of the ways to compute attention only the plain one has derivatives of every kind.
     with torch.inference_mode(False), sdpa_kernel(SDPBackend.MATH):
-        z = latents.detach().clone()
+        z = as_rows(latents).detach().clone()
         with torch.no_grad():
             size = decode(z[:1]).numel() * z.shape[1]
         found = (
@@ -106,8 +106,9 @@ def spectrum(decode: Decode, latents: Latents, *, generator: torch.Generator) ->
 
 
 @torch.no_grad()
-def exact_spectrum(decode: Decode, latents: Latents) -> Spectrum:
+def exact_spectrum(decode: Decode, latents: ArrayLike) -> Spectrum:
     """All d singular values of J_G at each code, from its columns J_G e_i, in double precision."""
+    latents = as_rows(latents).detach()
     d = latents.shape[1]
     units = torch.eye(d, device=latents.device, dtype=latents.dtype)
     squares = []
@@ -124,7 +125,7 @@ def exact_spectrum(decode: Decode, latents: Latents) -> Spectrum:
 
 @torch.no_grad()
 def estimated_spectrum(
-    decode: Decode, latents: Latents, steps: int = STEPS, *, generator: torch.Generator
+    decode: Decode, latents: ArrayLike, steps: int = STEPS, *, generator: torch.Generator
 ) -> Spectrum:
     """Singular values of J_G by random directions: stochastic Lanczos quadrature of J_Gᵀ J_G.
 
@@ -141,6 +142,7 @@ def estimated_spectrum(
         steps: Of Lanczos; at most d are taken, and then all values are exact.
         generator: Draws the directions.
     """
+    latents = as_rows(latents).detach()
     n, d = latents.shape
     steps = min(steps, d)
     pull = torch.func.vjp(decode, latents)[1]

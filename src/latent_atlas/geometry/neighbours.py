@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import ArrayLike, as_rows
 
 __all__ = ["Neighbours", "nearest_codes"]
 
@@ -28,7 +28,7 @@ class Neighbours:
 
 
 @torch.no_grad()
-def nearest_codes(latents: Latents, real: Float[Tensor, "m d"], k: int) -> Neighbours:
+def nearest_codes(latents: ArrayLike, real: ArrayLike, k: int) -> Neighbours:
     """The `k` real codes nearest to each code, or all if there are fewer.
 
     Arguments:
@@ -46,6 +46,8 @@ def nearest_codes(latents: Latents, real: Float[Tensor, "m d"], k: int) -> Neigh
     """
     if k < 1:
         raise UserError(f"{k} neighbours were asked for; choose 1 or more")
+    latents = as_rows(latents)
+    real = as_rows(real, latents.shape[1]).to(latents)
     distances = latents.new_empty(len(latents), 0)
     rows = torch.empty(len(latents), 0, dtype=torch.long, device=latents.device)
     for start, part in zip(range(0, len(real), PIECE), real.split(PIECE), strict=True):

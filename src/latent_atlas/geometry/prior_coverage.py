@@ -4,7 +4,8 @@ import torch
 
 from latent_atlas.codes.posterior import kl_standard_normal
 from latent_atlas.density.base import Density, StandardNormal
-from latent_atlas.shapes import Latents, batched
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import ArrayLike, as_rows, batched
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
 
@@ -13,17 +14,23 @@ ACTIVE = 0.01
 PIECE = 4_096  # codes evaluated at a time
 
 
-def kl_per_image(means: Latents, log_variances: Latents) -> float:
+def kl_per_image(means: ArrayLike, log_variances: ArrayLike) -> float:
     """Mean over images of KL(q(z|x) || p(z)) in nats, p = N(0, I): what a code says of its image.
 
     Examples:
         >>> kl_per_image(torch.ones(3, 4), torch.zeros(3, 4))
         2.0
     """
-    return kl_standard_normal(means, log_variances).mean().item()
+    rows, spread = as_rows(means), as_rows(log_variances)
+    if rows.shape != spread.shape:
+        raise UserError(
+            f"log_variances must have the shape of means, {tuple(rows.shape)}; it has "
+            f"{tuple(spread.shape)}"
+        )
+    return kl_standard_normal(rows, spread).mean().item()
 
 
-def active_units(means: Latents) -> int:
+def active_units(means: ArrayLike) -> int:
     """How many coordinates have Var_x(mu_i(x)) > 0.01; the others do not change with the image.
 
     References:
@@ -33,7 +40,7 @@ def active_units(means: Latents) -> int:
         >>> active_units(torch.tensor([[1.0, 0.05], [-1.0, -0.05]]))
         1
     """
-    return int((means.var(dim=0, correction=0) > ACTIVE).sum())
+    return int((as_rows(means).var(dim=0, correction=0) > ACTIVE).sum())
 
 
 @torch.no_grad()

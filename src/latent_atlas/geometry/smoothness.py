@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.errors import UserError
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows
 
 __all__ = ["See", "largest_steps", "path_lengths"]
 
@@ -22,7 +23,9 @@ def distances(see: See, one: Latents, other: Latents) -> Values:
 
 
 @torch.no_grad()
-def path_lengths(see: See, start: Latents, end: Latents, *, generator: torch.Generator) -> Values:
+def path_lengths(
+    see: See, start: ArrayLike, end: ArrayLike, *, generator: torch.Generator
+) -> Values:
     """|f(G(z_t)) - f(G(z_{t + h}))|² / h² at a random t of z_t = (1 - t) z_A + t z_B, shape (n,).
 
     The mean over t and over pairs is the perceptual path length. It is at least the mean of
@@ -38,12 +41,14 @@ def path_lengths(see: See, start: Latents, end: Latents, *, generator: torch.Gen
         start, end: z_A and z_B, shape (n, d).
         generator: Chooses t, on the codes' device.
     """
+    start, end = _pairs(start, end)
     t = (1 - STEP) * torch.rand(len(start), 1, generator=generator, device=start.device)
+    t = t.to(start)
     return (distances(see, start.lerp(end, t), start.lerp(end, t + STEP)) / STEP).square()
 
 
 @torch.no_grad()
-def largest_steps(see: See, start: Latents, end: Latents, steps: int) -> Values:
+def largest_steps(see: See, start: ArrayLike, end: ArrayLike, steps: int) -> Values:
     """The largest of `steps` equal steps from z_A to z_B, in features, over their mean, shape (n,).
 
     1 where features change evenly, `steps` where all their change is in one of the steps; 1 where
@@ -54,10 +59,23 @@ def largest_steps(see: See, start: Latents, end: Latents, steps: int) -> Values:
         start, end: z_A and z_B, shape (n, d).
         steps: How many, 1 or more.
     """
-    share = torch.linspace(0, 1, steps + 1, device=start.device)[:, None, None]
+    start, end = _pairs(start, end)
+    share = torch.linspace(0, 1, steps + 1, device=start.device)[:, None, None].to(start)
     seen = (
         see(start.lerp(end, share).flatten(0, 1)).flatten(1).unflatten(0, (steps + 1, len(start)))
     )
     lengths = seen.diff(dim=0).norm(dim=2)
     mean = lengths.mean(dim=0)
     return torch.where(mean > 0, lengths.amax(dim=0) / mean, 1.0)
+
+
+def _pairs(start: ArrayLike, end: ArrayLike) -> tuple[Latents, Latents]:
+    """Both as rows (n, d); a UserError if they are not as many codes of one dimension."""
+    one = as_rows(start).detach()
+    other = as_rows(end).detach().to(one)
+    if one.shape != other.shape:
+        raise UserError(
+            f"start and end must have one shape (n, d); they have {tuple(one.shape)} and "
+            f"{tuple(other.shape)}"
+        )
+    return one, other

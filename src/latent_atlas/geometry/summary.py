@@ -18,7 +18,7 @@ from latent_atlas.geometry.distances import (
 from latent_atlas.geometry.jacobian import Spectrum, spectrum
 from latent_atlas.geometry.prior_coverage import active_units, kl_per_image, prior_inside
 from latent_atlas.geometry.smoothness import distances, largest_steps, path_lengths
-from latent_atlas.shapes import Latents, Located, batched
+from latent_atlas.shapes import ArrayLike, Latents, Located, as_rows, batched
 
 __all__ = ["Band", "Geometry", "Number", "measure"]
 
@@ -116,8 +116,8 @@ class Geometry:
 def measure(
     density: Density,
     decode: Callable[[Tensor], Tensor],
-    means: Latents,
-    log_variances: Latents | None = None,
+    means: ArrayLike,
+    log_variances: ArrayLike | None = None,
     *,
     threshold: float,
     features: Callable[[Tensor], Tensor] | None = None,
@@ -156,6 +156,9 @@ def measure(
     """
     if samples < 8:
         raise UserError(f"samples is {samples}; choose 8 pairs of codes or more")
+    means = as_rows(means).detach()
+    if log_variances is not None:
+        log_variances = as_rows(log_variances, means.shape[1]).detach()
     perceive = features or (lambda images: images)
 
     def see(latents: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.target import Target
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import ArrayLike, Latents, as_floats
 
-__all__ = ["Sampler", "SamplerInfo", "Samples", "check_codes", "check_least"]
+__all__ = ["Sampler", "SamplerInfo", "Samples", "check_least", "checked_codes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +108,17 @@ def check_least(least: int, **settings: int | float | None) -> None:
             raise UserError(f"{name} is {value}; choose {least} or more")
 
 
-def check_codes(codes: Tensor, dimension: int, least: int = 1) -> None:
-    """Check that codes can be fitted or started from.
+def checked_codes(codes: ArrayLike, dimension: int, least: int = 1) -> Latents:
+    """Codes that can be fitted or started from, as rows (m, d).
 
     Raises:
         UserError: they are not finite, not of shape (m, dimension), or fewer than `least`.
     """
-    shape = tuple(codes.shape)
-    if len(shape) != 2 or shape[1] != dimension or shape[0] < least or not codes.isfinite().all():
+    rows = as_floats(codes).detach()
+    shape = tuple(rows.shape)
+    if len(shape) != 2 or shape[1] != dimension or shape[0] < least or not rows.isfinite().all():
         raise UserError(
             f"the sampler's codes have shape {shape}; give finite codes of shape (m, {dimension}) "
             f"with m of {least} or more"
         )
+    return rows

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from latent_atlas.density.base import Density
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
-from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_codes, check_least
+from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.target import Target
-from latent_atlas.shapes import batched
+from latent_atlas.shapes import ArrayLike, batched
 
 __all__ = ["Flow", "Mixture", "Prior"]
 
@@ -48,7 +48,7 @@ class Fitted(Sampler):
     """
 
     uses_density: ClassVar[bool] = False
-    codes: Tensor | None = field(default=None, compare=False, repr=False)
+    codes: ArrayLike | None = field(default=None, compare=False, repr=False)
 
     def wants_codes(self, density: Density) -> bool:
         """The baseline needs codes."""
@@ -65,8 +65,7 @@ class Fitted(Sampler):
                 f"sampler '{self.name}' is fitted to real codes, and none were given; pass "
                 f"{type(self).__name__}(codes=...)"
             )
-        check_codes(self.codes, dimension, least)
-        return self.codes
+        return checked_codes(self.codes, dimension, least)
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Flow(Fitted):
                 "sampler 'flow' needs zuko; pip install latent-atlas[flow], or choose another "
                 "sampler"
             )
-        codes = self._codes(target.dimension, 2)
+        codes = self._codes(target.dimension, 2).float()
         scale, mean = torch.std_mean(codes, dim=0)
         network = self._trained((codes - mean) / scale.clamp_min(1e-6), generator)
         noise = torch.randn(n, target.dimension, generator=generator, device=generator.device)

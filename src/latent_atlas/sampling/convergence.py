@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.errors import UserError
+from latent_atlas.shapes import ArrayLike, as_floats
 
 __all__ = ["bulk_ess", "split_r_hat"]
 
@@ -23,7 +24,7 @@ PerCoordinate = Float[Tensor, " d"]
 FEWEST = 4  # steps of each half of a chain
 
 
-def split_r_hat(trace: Chains) -> PerCoordinate:
+def split_r_hat(trace: ArrayLike) -> PerCoordinate:
     r"""R-hat of each coordinate, shape (d,); 1 if all halves of all chains have one distribution.
 
     With W the mean variance within halves of N steps and B / N the variance of their means,
@@ -45,7 +46,7 @@ def split_r_hat(trace: Chains) -> PerCoordinate:
     return (((n - 1) / n * within + between) / within).sqrt()
 
 
-def bulk_ess(trace: Chains) -> PerCoordinate:
+def bulk_ess(trace: ArrayLike) -> PerCoordinate:
     r"""Effective sample size of each coordinate, shape (d,), of all steps of all chains together.
 
         ESS = S / (1 + 2 Σ_t ρ_t),    ρ_t = 1 - (W - C_t) / var⁺,
@@ -77,12 +78,17 @@ def bulk_ess(trace: Chains) -> PerCoordinate:
     return size / time.clamp_min(1 / math.log10(size))
 
 
-def _halved(trace: Chains) -> Halves:
+def _halved(given: ArrayLike) -> Halves:
     """Each chain as two chains, so that a drift shows as a difference.
 
     Raises:
         UserError: there are too few steps.
     """
+    trace = as_floats(given).detach()
+    if trace.ndim != 3:
+        raise UserError(
+            f"chains must have shape (steps, chains, d); these have {tuple(trace.shape)}"
+        )
     half = len(trace) // 2
     if half < FEWEST:
         raise UserError(

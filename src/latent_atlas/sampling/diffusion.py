@@ -10,13 +10,13 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.ais import effective_sample_size
-from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_codes, check_least
+from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.entropy_balancing import enough, matching
 from latent_atlas.sampling.importance import resampled
 from latent_atlas.sampling.mala_correction import corrected
 from latent_atlas.sampling.probability_flow import flow_down
 from latent_atlas.sampling.target import PIECE, Target, Whitened, round_coordinates
-from latent_atlas.shapes import Latents, Values, batched
+from latent_atlas.shapes import ArrayLike, Latents, Values, batched
 
 __all__ = ["Diffusion"]
 
@@ -47,7 +47,7 @@ class Diffusion(Sampler):
     steps: int = 32
     churn: float = 0.0
     moves: int = 20
-    codes: Tensor | None = field(default=None, compare=False, repr=False)
+    codes: ArrayLike | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -100,8 +100,8 @@ class Diffusion(Sampler):
         """The codes to match, if the target is the density and n suffices."""
         if self.codes is None:
             return None
-        check_codes(self.codes, target.dimension)
-        return self.codes if target.is_density and enough(MATCHED * n, self.codes) else None
+        codes = checked_codes(self.codes, target.dimension)
+        return codes if target.is_density and enough(MATCHED * n, codes) else None
 
 
 def _resampled(

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
-from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_codes, check_least
+from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 from latent_atlas.sampling.diffusion import Diffusion
 from latent_atlas.sampling.importance import Importance, resampled
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, hmc, mala, tuned, ula
 from latent_atlas.sampling.target import Target, Whitened
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values
 
 __all__ = ["HMC", "MALA", "ULA", "MarkovChains"]
 
@@ -49,7 +49,7 @@ class MarkovChains(Sampler):
     chains: int | None = None
     warmup: int = 100
     thin: int | None = None
-    codes: Tensor | None = field(default=None, compare=False, repr=False)
+    codes: ArrayLike | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -106,9 +106,9 @@ class MarkovChains(Sampler):
     ) -> tuple[Latents, tuple[str, ...]]:
         """Where n chains start, shape (n, d), and the warnings of the sampler of these points."""
         if self.codes is not None:
-            check_codes(self.codes, target.dimension)
-            log_weights = target.log_weight(self.codes).nan_to_num(-torch.inf, None, -torch.inf)
-            return self.codes[resampled(log_weights, n, generator=generator)], ()
+            codes = checked_codes(self.codes, target.dimension)
+            log_weights = target.log_weight(codes).nan_to_num(-torch.inf, None, -torch.inf)
+            return codes[resampled(log_weights, n, generator=generator)], ()
         by_flow = target.density.noise_levels and target.near is None
         sampler: Sampler = Diffusion(moves=0) if by_flow else Importance()
         samples = sampler.draw(target, n, generator=generator)

@@ -3,7 +3,6 @@
 import warnings
 
 import torch
-from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
@@ -13,6 +12,7 @@ from latent_atlas.sampling.diffusion import Diffusion
 from latent_atlas.sampling.importance import Importance, Rejection
 from latent_atlas.sampling.mcmc import HMC, MALA, ULA
 from latent_atlas.sampling.target import LogWeight, Target
+from latent_atlas.shapes import ArrayLike
 
 __all__ = ["SAMPLERS", "draw", "sampler_for"]
 
@@ -30,7 +30,7 @@ def draw(
     sampler: str | Sampler = "auto",
     *,
     temperature: float = 1.0,
-    near: Tensor | None = None,
+    near: ArrayLike | None = None,
     width: float = 0.5,
     where: LogWeight | None = None,
     generator: torch.Generator,
@@ -69,6 +69,7 @@ def draw(
 
     Examples:
         >>> from latent_atlas.density.toys import two_clusters
+    from latent_atlas.shapes import ArrayLike
         >>> generator = torch.Generator().manual_seed(0)
         >>> code = torch.tensor([2.0, 0.0])
         >>> draw(two_clusters(2, 4.0), 100, near=code, generator=generator).points.shape

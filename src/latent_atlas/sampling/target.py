@@ -9,7 +9,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values, batched
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, batched
 
 __all__ = ["LogWeight", "Target", "Whitened", "round_coordinates"]
 
@@ -32,7 +32,7 @@ class Target(Density):
         self,
         density: Density,
         temperature: float = 1.0,
-        near: Tensor | None = None,
+        near: ArrayLike | None = None,
         width: float = 0.5,
         where: LogWeight | None = None,
     ) -> None:
@@ -51,6 +51,7 @@ class Target(Density):
         for name, value in (("temperature", temperature), ("width", width)):
             if not (value > 0 and math.isfinite(value)):
                 raise UserError(f"the {name} is {value}; choose a number above 0")
+        near = None if near is None else as_floats(near).detach()
         if near is not None and (near.shape != (density.dimension,) or not near.isfinite().all()):
             raise UserError(
                 f"near has shape {tuple(near.shape)}; give one code of shape "

@@ -18,8 +18,8 @@ Log = Callable[[dict[str, Any]], None]
 
 STATE = "state.safetensors"
 ADVICE = (
-    "the last good checkpoint, if there was one, is kept: lower train.learning_rate or raise "
-    "train.r1 and train.r2, and train into another --out"
+    "the last good checkpoint, if there was one, is kept: go on from it by --resume with a lower "
+    "rate, as in --set train.learning_rate=1e-4, or with higher train.r1 and train.r2"
 )
 
 

@@ -25,6 +25,9 @@ __all__ = ["Batch", "TrainStep", "frozen", "learning_rate_factor"]
 
 # G is kept near an isometry on lines through two codes, and past either of them by this share of
 # their distance (Lee et al. 2022).
+# Above it Adam itself would overflow; with this rate the next loss does, and its name and step are
+# told.
+MOST_RATE = 1e30
 BEYOND = 0.2
 
 
@@ -103,7 +106,7 @@ class TrainStep:
         """Update every network once, each from its own loss, and return the losses by name."""
         factor = learning_rate_factor(batch.step, self.config)
         for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = self.rates[name] * factor
+            optimizer.param_groups[0]["lr"] = min(self.rates[name] * factor, MOST_RATE)
         record: dict[str, Tensor] = {}
         if self.config.adversarial != "none" and batch.step > self.config.discriminator_start:
             record |= self.update("image_discriminator", *self.image_discriminator_loss(batch))

@@ -6,7 +6,7 @@ import torch
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Mask, Values
+from latent_atlas.shapes import ArrayLike, Latents, Mask, Values, as_floats, as_row_or_rows
 
 __all__ = ["Projection", "project"]
 
@@ -38,8 +38,8 @@ class Projection:
 @torch.no_grad()
 def project(
     density: Density,
-    latents: Latents,
-    target: float | Values,
+    latents: ArrayLike,
+    target: float | ArrayLike,
     *,
     widths: tuple[float, ...] = (2.0, 1.0, 0.5, 0.25, 0.125),
     steps: int = 200,
@@ -65,7 +65,7 @@ def project(
 
     Arguments:
         density: q.
-        latents: Codes, shape (n, d).
+        latents: Codes, shape (n, d) or (d,).
         target: log q in nats, one or one per code, shape (n,): the density threshold puts a code at
             the edge of the manifold, the median makes it typical.
         widths: Noise widths in units of the codes, from coarse to fine; unused if the density has
@@ -86,12 +86,19 @@ def project(
         >>> project(two_clusters(2, distance=4.0), lost, target=-2.0).points
         tensor([[2.6539, 0.0000]])
     """
+    latents = as_row_or_rows(latents)
     _check(density, latents, widths)
     widths = widths if density.noise_levels else ()
     levels = [density.noised(width) for width in widths] + [density]
     first = torch.stack([level.log_prob(latents) for level in levels]).argmax(dim=0)
     before = density.log_prob(latents)
-    goal = torch.as_tensor(target).to(before).expand_as(before)
+    goal = as_floats(target).detach().to(before)
+    if goal.shape not in ((), before.shape):
+        raise UserError(
+            f"the target must be one number or one for each of {len(before)} codes; its shape is "
+            f"{tuple(goal.shape)}"
+        )
+    goal = goal.expand_as(before)
     climbers = _Climbers(latents, latents, before < goal, torch.zeros_like(before))
     rules = _Rules(density, goal, steps, tolerance)
     for number, level in enumerate(levels):

@@ -10,7 +10,7 @@ from latent_atlas.attributes.base import Attribute, LogDensity
 from latent_atlas.attributes.constraint import Constraint, Retraction, nearest, retract, tangent
 from latent_atlas.attributes.penalised_density import STRENGTH, penalise
 from latent_atlas.density.base import Density
-from latent_atlas.shapes import Latents, Mask, Points, Values
+from latent_atlas.shapes import ArrayLike, Latents, Mask, Points, Values
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
 from latent_atlas.travel.plan import checked_ends, plan
@@ -22,8 +22,8 @@ __all__ = ["preserve", "with_constraint_metrics"]
 
 def preserve(
     density: Density,
-    start: Tensor,
-    end: Tensor,
+    start: ArrayLike,
+    end: ArrayLike,
     attributes: Sequence[Attribute],
     within: float | Sequence[float] = 0.1,
     *,

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
+from latent_atlas.shapes import ArrayLike, as_floats
 from latent_atlas.travel.constrained import preserve, with_constraint_metrics
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath
@@ -21,12 +21,10 @@ from latent_atlas.travel.waypoints import through_waypoints
 
 __all__ = ["interpolate", "with_equal_steps"]
 
-Waypoints = Float[Tensor, "k n d"]
-
 
 def interpolate(
     density: Density,
-    waypoints: Waypoints,
+    waypoints: ArrayLike,
     planner: str | Planner = "geodesic",
     *,
     frames: int = 17,
@@ -41,7 +39,7 @@ def interpolate(
 
     Arguments:
         density: The map, or any density.
-        waypoints: Codes, shape (k, n, d); k of 2 or more.
+        waypoints: Codes, shape (k, d) or (k, n, d); k of 2 or more.
         planner, frames, closed, threshold, generator: As for `plan` and `through_waypoints`.
         keep, within: Attributes of the first code to keep, and how far they may move, as for
             `preserve`.
@@ -52,6 +50,11 @@ def interpolate(
         UserError: as for `plan`, `through_waypoints` and `preserve`, or attributes are to be kept
             on a path through several waypoints.
     """
+    waypoints = as_floats(waypoints).detach()
+    if waypoints.ndim not in (2, 3):
+        raise UserError(
+            f"waypoints must have shape (k, d) or (k, n, d); these have {tuple(waypoints.shape)}"
+        )
     several = closed or len(waypoints) != 2
     if several and keep:
         raise UserError(
@@ -95,7 +98,7 @@ def interpolate(
     path = with_equal_steps(path, density, features, threshold=threshold, generator=generator)
     if not keep:
         return path
-    constraint = Constraint.around(waypoints[0], keep, within)
+    constraint = Constraint.around(torch.atleast_2d(waypoints[0]), keep, within)
     metrics = with_constraint_metrics(path.metrics, path.points, path.end, constraint)
     return replace(path, metrics=metrics)
 

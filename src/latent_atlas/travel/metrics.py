@@ -46,11 +46,13 @@ def measure(
         density: q.
         threshold: The log-density in nats below which a frame is off-manifold, one or one per path.
     """
-    direct = (end - points[0]).norm(dim=1).clamp_min(torch.finfo(points.dtype).tiny)
+    tiny = torch.finfo(points.dtype).tiny
+    direct = (end - points[0]).norm(dim=1).clamp_min(tiny)
+    farthest = (end - points).norm(dim=2).amax(dim=0).clamp_min(tiny)
     log_probs = frame_log_probs(density, points)
     inner = log_probs[1:-1] if len(points) > 2 else log_probs
     return PathMetrics(
-        distance_left=(end - points[-1]).norm(dim=1) / direct,
+        distance_left=(end - points[-1]).norm(dim=1) / farthest,
         length_ratio=arc_lengths(points)[-1] / direct,
         off_manifold=(inner < threshold).float().mean(dim=0),
         lowest_log_prob=log_probs.min(dim=0).values,

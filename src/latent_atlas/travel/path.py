@@ -17,7 +17,8 @@ class PathMetrics:
     """Metrics of n paths, shape (n,) each; those that do not apply are None.
 
     Attributes:
-        distance_left: |z_B - last frame| / |z_B - z_A|; 0 if the path arrives.
+        distance_left: |z_B - last frame| / max |z_B - frame|, in [0, 1]; 0 if the path arrives. The
+            farthest frame is z_A, unless the path first leaves z_B.
         length_ratio: Length of the path / |z_B - z_A|; 1 for the straight line. With waypoints it
             is relative to the straight lines between them.
         off_manifold: Share of the inner frames with log q below the threshold, in [0, 1].

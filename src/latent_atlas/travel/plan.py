@@ -1,11 +1,10 @@
 """From two codes to a path: `plan` checks its arguments, runs a planner, and measures the path."""
 
 import torch
-from torch import Tensor
 
 from latent_atlas.density.base import Density, gradient
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
 from latent_atlas.travel.planners.base import Planner
@@ -16,8 +15,8 @@ __all__ = ["checked_ends", "plan"]
 
 def plan(
     density: Density,
-    start: Tensor,
-    end: Tensor,
+    start: ArrayLike,
+    end: ArrayLike,
     planner: str | Planner = "geodesic",
     *,
     frames: int = 17,
@@ -63,7 +62,7 @@ def plan(
 
 
 def checked_ends(
-    start: Tensor, end: Tensor, frames: int, dimension: int
+    start: ArrayLike, end: ArrayLike, frames: int, dimension: int
 ) -> tuple[Latents, Latents]:
     """Both ends as (n, d).
 
@@ -72,6 +71,7 @@ def checked_ends(
     """
     if frames < 2:
         raise UserError(f"a path of {frames} frames has no two ends; choose frames of 2 or more")
+    start, end = as_floats(start).detach(), as_floats(end).detach()
     if start.shape != end.shape or start.ndim not in (1, 2):
         raise UserError(
             "start and end must both have shape (n, d) or (d,); "
@@ -83,10 +83,7 @@ def checked_ends(
             f"the density is of codes with {dimension} coordinates; "
             f"start and end have shape {tuple(start.shape)}"
         )
-    if not (start.is_floating_point() and end.is_floating_point()):
-        raise UserError(
-            f"codes must be floating-point numbers; these are {start.dtype} and {end.dtype}"
-        )
+    start, end = start.to(end.device), end.to(start.dtype)
     same = (start == end).all(dim=1).nonzero().flatten()
     if len(same):
         raise UserError(

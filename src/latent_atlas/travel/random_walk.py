@@ -8,7 +8,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.ascent import project
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
@@ -19,7 +19,7 @@ __all__ = ["random_walk"]
 @torch.no_grad()
 def random_walk(
     density: Density,
-    start: Tensor,
+    start: ArrayLike,
     *,
     frames: int = 17,
     stride: int = 10,
@@ -101,8 +101,9 @@ def _on_manifold(
     return torch.cat([places[:1], climb.points.unflatten(0, (frames - 1, n))]), share
 
 
-def _checked(density: Density, start: Tensor, frames: int, stride: int, tuning: int) -> Latents:
+def _checked(density: Density, given: ArrayLike, frames: int, stride: int, tuning: int) -> Latents:
     """The start as (n, d), if a walk can start there."""
+    start = as_floats(given).detach()
     if start.ndim not in (1, 2) or start.shape[-1] != density.dimension:
         raise UserError(
             f"start must have shape (n, {density.dimension}) or ({density.dimension},); "

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, Direction, LogDensity
 from latent_atlas.attributes.constraint import Constraint, retract, tangent
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
 
@@ -21,11 +20,11 @@ EXACT = 1e-2  # share of a step by which its value may differ from the wanted on
 
 def traverse(
     density: Density,
-    start: Tensor,
-    attribute: Attribute | Tensor,
+    start: ArrayLike,
+    attribute: Attribute | ArrayLike,
     *,
-    by: float | Values | None = None,
-    to: float | Values | None = None,
+    by: float | ArrayLike | None = None,
+    to: float | ArrayLike | None = None,
     keep: Sequence[Attribute] = (),
     within: float | Sequence[float] = 0.1,
     frames: int = 17,
@@ -76,7 +75,7 @@ def traverse(
         tensor([0.0000, 0.5000, 1.0000])
     """
     start = _rows(start, density.dimension)
-    followed = Direction(attribute) if isinstance(attribute, Tensor) else attribute
+    followed = attribute if isinstance(attribute, Attribute) else Direction(attribute)
     begun, change = _change(followed, start, by, to)
     if frames < 2 or steps < 1:
         raise UserError(
@@ -129,7 +128,7 @@ def _advanced(followed: Attribute, limits: Constraint, z: Latents, wanted: Value
 
 
 def _change(
-    followed: Attribute, start: Latents, by: float | Values | None, to: float | Values | None
+    followed: Attribute, start: Latents, by: float | ArrayLike | None, to: float | ArrayLike | None
 ) -> tuple[Values, Values]:
     """The attribute's value at each start, and the change wanted of it."""
     with torch.no_grad():
@@ -144,7 +143,13 @@ def _change(
             f"give either the change of '{followed.name}' (by) or the value to reach (to), not both"
         )
     begun = values[:, 0]
-    change = torch.as_tensor(by if to is None else to).to(begun).expand_as(begun)
+    change = as_floats(by if to is None else to).detach().to(begun)
+    if change.shape not in ((), begun.shape):
+        raise UserError(
+            f"the change of '{followed.name}' must be one number or one for each of {len(begun)} "
+            f"starts; its shape is {tuple(change.shape)}"
+        )
+    change = change.expand_as(begun)
     change = change if to is None else change - begun
     if not (change.isfinite() & (change != 0)).all():
         path = int((~change.isfinite() | (change == 0)).nonzero()[0])
@@ -155,16 +160,12 @@ def _change(
     return begun, change
 
 
-def _rows(start: Tensor, dimension: int) -> Latents:
+def _rows(given: ArrayLike, dimension: int) -> Latents:
     """Codes as (n, d)."""
-    rows = torch.atleast_2d(start)
-    if (
-        rows.ndim != 2
-        or rows.shape[1] != dimension
-        or not (rows.is_floating_point() and rows.isfinite().all())
-    ):
+    rows = torch.atleast_2d(as_floats(given).detach())
+    if rows.ndim != 2 or rows.shape[1] != dimension or not rows.isfinite().all():
         raise UserError(
             f"a path starts from finite codes (n, {dimension}) or ({dimension},); "
-            f"given were {start.dtype} of shape {tuple(start.shape)}"
+            f"given were {rows.dtype} of shape {tuple(rows.shape)}"
         )
     return rows

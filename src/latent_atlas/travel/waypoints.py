@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Points, Trace
+from latent_atlas.shapes import ArrayLike, Points, Trace, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
 from latent_atlas.travel.plan import plan
@@ -25,7 +25,7 @@ Numbers = Int[Tensor, "k n"]  # of the frames that are waypoints
 
 def through_waypoints(
     density: Density,
-    waypoints: Tensor,
+    waypoints: ArrayLike,
     planner: str | Planner = "geodesic",
     *,
     frames: int = 49,
@@ -142,8 +142,9 @@ def _frames_of_waypoints(reached: Float[Tensor, "k n"], frames: int) -> Numbers:
     return torch.minimum(late_enough, rank + frames - len(reached))  # room for those to come
 
 
-def _checked(waypoints: Tensor, frames: int, closed: bool) -> Waypoints:
+def _checked(given: ArrayLike, frames: int, closed: bool) -> Waypoints:
     """The waypoints in their order, shape (k, n, d), the first one again if closed."""
+    waypoints = as_floats(given).detach()
     if waypoints.ndim not in (2, 3):
         raise UserError(
             f"waypoints must have shape (k, d) or (k, n, d); these have {tuple(waypoints.shape)}"

@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from latent_atlas.runs import Run
 
 __all__ = ["add_arguments", "train", "train_and_report"]
+
+RESUMABLE = {
+    "train": ("learning_rate", "discriminator_learning_rate", "r1", "r2"),
+    "map": ("learning_rate", "weight_decay", "steps", "patience"),
+}
+"""The settings that --resume may change, by section: those that no saved state depends on."""
 
 FLAGS = {
     "data": ("fit", "max_rejects", "limit"),
@@ -48,7 +55,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "online (beside them) or adversarial (beside them, and the encoder trains to fool it)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out with its own settings"
+        "--resume",
+        action="store_true",
+        help="continue the run in --out with its own settings; --set may change the learning rates",
     )
     parser.add_argument(
         "--dry-run",
@@ -100,7 +109,7 @@ def train(given: Namespace, console: Console) -> None:
     out = Path(given.out)
     if given.resume:
         _refuse_settings(given)
-        train_and_report(None, out, console, resume=True)
+        train_and_report(None, out, console, resume=True, settings=given.settings)
         return
     if given.source is None:
         raise UserError(
@@ -114,7 +123,14 @@ def train(given: Namespace, console: Console) -> None:
         train_and_report(config, out, console, resume=False)
 
 
-def train_and_report(config: Config | None, out: Path, console: Console, *, resume: bool) -> None:
+def train_and_report(
+    config: Config | None,
+    out: Path,
+    console: Console,
+    *,
+    resume: bool,
+    settings: Sequence[str] = (),
+) -> None:
     """Train a run, or finish one, and write its report.
 
     Arguments:
@@ -122,12 +138,13 @@ def train_and_report(config: Config | None, out: Path, console: Console, *, resu
         out: The run folder.
         console: Where progress and the result are printed.
         resume: Continue the run in `out` instead of starting a new one.
+        settings: With `resume`, settings to change, as for `with_settings`.
     """
     from latent_atlas.runs import Run
 
     run = Run(out)
     if resume:
-        config = run.config()
+        config = _changed(run, settings)
     else:
         run.claim()
     assert config is not None
@@ -136,14 +153,38 @@ def train_and_report(config: Config | None, out: Path, console: Console, *, resu
     write_page(out, config.train.device, console)
 
 
+def _changed(run: "Run", settings: Sequence[str]) -> Config:
+    """The run's configuration with other rates, which the run then keeps.
+
+    Raises:
+        UserError: the run has finished.
+    """
+    config = run.config()
+    if not settings:
+        return config
+    if run.file("map.safetensors").is_file():
+        raise UserError(
+            f"{run.path} has finished, so --resume has nothing to train; leave out --set, or train "
+            "into another --out"
+        )
+    config = with_settings(config, list(settings))
+    run.begin(config)
+    return config
+
+
 def _refuse_settings(given: Namespace) -> None:
-    """A resumed run keeps its settings: refuse flags that would change them."""
+    """A resumed run keeps its settings but the rates: refuse flags that would change others."""
     flags = [flag for section in FLAGS.values() for flag in section]
     refused = [flag for flag in flags if getattr(given, flag) is not None]
-    refused += [flag for flag in ("preset", "quick", "settings", "dry_run") if getattr(given, flag)]
-    if refused:
-        name = "set" if refused[0] == "settings" else refused[0].replace("_", "-")
-        raise UserError(f"--resume takes every setting from the run; leave out --{name}")
+    refused += [flag for flag in ("preset", "quick", "dry_run") if getattr(given, flag)]
+    changeable = [f"{section}.{name}" for section, names in RESUMABLE.items() for name in names]
+    fixed = [s for s in given.settings if s.partition("=")[0].strip() not in changeable]
+    names = [f"--{flag.replace('_', '-')}" for flag in refused] + [f"--set {one}" for one in fixed]
+    if names:
+        raise UserError(
+            f"--resume takes its settings from the run, except {', '.join(changeable)}; leave out "
+            f"{names[0]}"
+        )
 
 
 def _chosen_config(given: Namespace) -> Config:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Latents, Points, Trace, batched
+from latent_atlas.shapes import ArrayLike, Latents, Points, Trace, as_rows, batched
 from latent_atlas.travel.path import GraphInfo, PlannerInfo
 from latent_atlas.travel.planners.base import Codes, Resources
 from latent_atlas.travel.planners.geodesic import Geodesic, cost, threshold_of
@@ -48,7 +48,7 @@ class Graph(Geodesic):
 
     name: ClassVar[str] = "graph"
 
-    codes: Codes | None = None
+    codes: ArrayLike | None = None
     neighbours: int = 10
     max_codes: int = 10_000
     refine: bool = True
@@ -60,6 +60,8 @@ class Graph(Geodesic):
             raise UserError(
                 f"codes joined to {self.neighbours} neighbours make no graph; choose 1 or more"
             )
+        if self.codes is not None:
+            object.__setattr__(self, "codes", as_rows(self.codes).detach())
         if self.max_codes < 2:
             raise UserError(
                 f"a graph of at most {self.max_codes} codes has no edges; choose max_codes of 2 "
