@@ -326,6 +326,14 @@ def test_probe_looks_all_over_the_source(tmp_path: Path) -> None:
     assert (found.summary["smallest"], found.summary["largest"]) == ([16, 16], [40, 40])
 
 
+def test_sizes_are_those_of_the_files(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    large = encoded(np.zeros((1200, 2400, 3), np.uint8), "JPEG", exif=turned)
+    files = {f"{i}.png": picture(i) for i in range(40)} | {"large.jpg": large}
+    assert loaded(filled(tmp_path, files)).summary["largest"] == [1200, 2400]
+
+
 # Formats.
 
 

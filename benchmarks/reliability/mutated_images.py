@@ -5,7 +5,7 @@ are cut, headers spliced with other bodies, and sizes replaced by enormous ones.
 the seed and its number. The result is written after every hundred cases, and a run that was stopped goes
 on from there.
 
-python benchmarks/reliability/mutated_images.py                  # 10,000 cases, about ten minutes
+python benchmarks/reliability/mutated_images.py                  # 10,000 cases, about one minute
 python benchmarks/reliability/mutated_images.py --count 500
 """
 

@@ -85,7 +85,7 @@ ignored."""
 Content = bytes | Shaped[np.ndarray, "height width bands"]
 """An encoded file, or numbers with 1 (grey), 2 (and alpha), 3 (RGB) or 4 (RGBA) channels."""
 
-DRAFT = 1024
+DRAFT = 512
 """JPEG files are decoded at a half, a quarter or an eighth while both sides keep as many pixels."""
 
 CHANNEL_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -138,12 +138,15 @@ class Whole:
 
     Attributes:
         pixels: In 0..255, with the fewest channels that hold the image: those of a colour file
-            whose pixels are all grey are grey, and an alpha of 255 everywhere is left out.
+            whose pixels are all grey are grey, and an alpha of 255 everywhere is left out. A large
+            JPEG is decoded at a fraction of its size.
+        size: Width and height of the whole image, upright.
         pages: Pages of the file, of which this is the first.
         tally: Of the numbers that a scale brought to 0..255; None for an image of 8 bits.
     """
 
     pixels: UInt8[np.ndarray, "height width bands"]
+    size: tuple[int, int]
     pages: int = 1
     tally: Tally | None = None
 
@@ -161,11 +164,14 @@ def decode_whole(content: Content, levels: Levels | None = None, name: str = "")
         UndecodableError: the content is empty, damaged, too large, of an unknown format, or its
             numbers fit no scale.
     """
-    values, pages = _opened(content) if isinstance(content, bytes) else (content, 1)
+    if isinstance(content, bytes):
+        values, size, pages = _opened(content)
+    else:
+        values, size, pages = content, (content.shape[1], content.shape[0]), 1
     if values.dtype == np.bool_:
         values = values * np.uint8(255)
     if values.dtype == np.uint8:
-        return Whole(_fewest_channels(values), pages)
+        return Whole(_fewest_channels(values), size, pages)
     if values.dtype.kind not in "iuf":
         raise UndecodableError(
             f"its numbers are of type {values.dtype}; convert them to uint8 or floats"
@@ -177,16 +183,17 @@ def decode_whole(content: Content, levels: Levels | None = None, name: str = "")
     scale = (levels or Levels.alone(tally)).scale(floats=floats)
     if isinstance(scale, str):
         raise UndecodableError(scale)
-    return Whole(_fewest_channels(scale.to_bytes(values)), pages, tally)
+    return Whole(_fewest_channels(scale.to_bytes(values)), size, pages, tally)
 
 
-def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], int]:
-    """The numbers of an upright image, and its number of pages."""
+def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], tuple[int, int], int]:
+    """The numbers of an upright image, its width and height, and its number of pages."""
     if not content:
         raise UndecodableError("the file is empty")
     try:
         if content.startswith(_NUMPY):
-            return _one_array(np.load(io.BytesIO(content), allow_pickle=False)), 1
+            array = _one_array(np.load(io.BytesIO(content), allow_pickle=False))
+            return array, (array.shape[1], array.shape[0]), 1
         image = _open(content)
         width, height = image.size
         if width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE:
@@ -196,10 +203,13 @@ def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], int]:
             _forget_long_exif(image)
             if image.format == "PNG" and _lacks_rows(image, content):
                 raise UndecodableError("it has fewer rows than it says: it is cut or damaged")
+            if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+                width, height = height, width
             ImageOps.exif_transpose(image, in_place=True)
             deep = image.mode.startswith("I") or image.mode == "F"
             values = np.asarray(image if deep else _plain(image))
-            return values if values.ndim == 3 else values[..., None], pages
+            values = values if values.ndim == 3 else values[..., None]
+            return values, (width, height), pages
     except UndecodableError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -226,6 +236,7 @@ def _open(content: bytes) -> Image.Image:
 
 
 _JPEG2000_PIXELS = 2_000  # per byte: more are a bomb that decodes for seconds
+_ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
 _NUMPY = b"\x93NUMPY"
 
 

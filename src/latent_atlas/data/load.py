@@ -172,10 +172,10 @@ def _side_and_grey(item: Item) -> tuple[int, bool] | Reject:
     if isinstance(content, Reject):
         return content
     try:
-        height, width, channels = decode_whole(content).pixels.shape
+        whole = decode_whole(content)
     except UndecodableError as error:
         return Reject(item.name, str(error))
-    return min(width, height), channels <= 2
+    return min(whole.size), whole.pixels.shape[2] <= 2
 
 
 def _open_path(path: Path) -> Source:

@@ -87,8 +87,8 @@ def read_all(
     def work(i: int, content: Content) -> Look:
         whole = decode_whole(content, levels, items[i].name)
         images[i] = squared(whole.pixels, square)
-        height, width, channels = whole.pixels.shape
-        return Look(digest(whole.pixels), width, height, channels, whole.pages, whole.tally)
+        channels = whole.pixels.shape[2]
+        return Look(digest(whole.pixels), *whole.size, channels, whole.pages, whole.tally)
 
     outcomes: list[Look | Reject] = [_NOTHING] * len(items)
     rejected = 0

@@ -76,7 +76,7 @@ def arranged(items: list[Item], tables: Mapping[str, bytes]) -> Source:
         [('cats/1.png', 0), ('cats/2.png', 0), ('dogs/1.png', 1), ('odd.png', -1)]
     """
     items = sorted(items, key=lambda item: item.name)
-    names = [item.name.replace("\\", "/") for item in items]
+    names = [item.name for item in items]
     layout, table = understand(names), read_tables(tables, names)
     classes = table.classes or layout.classes
     held_out = table.held_out or layout.held_out or (None,) * len(items)
