@@ -207,6 +207,15 @@ def test_what_takes_longer_than_the_end_may_wait_is_stopped_with_a_sentence(
     assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
+def test_a_second_ctrl_c_ends_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    with served() as (port, server), connect(port, head_of(port, 100) + b"["):
+        _until(lambda: len(server.server_state.tasks) == 1)
+        server.handle_exit(signal.SIGINT, None)
+        server.handle_exit(signal.SIGINT, None)
+        _until(lambda: server.lifespan.shutdown_event.is_set())
+    assert not any(one.exc_info or "Traceback" in one.getMessage() for one in caplog.records)
+
+
 def test_work_that_cannot_be_stopped_does_not_end_in_a_traceback(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

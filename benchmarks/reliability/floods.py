@@ -1,9 +1,10 @@
 """Whether the explorer's server answers a client while others flood it with requests that are costly to refuse.
 
-Claim: while 8 clients send nothing but bodies of 16 MB, a million rows, deep nesting, images of 1 x 50,000,000 pixels,
+Goal: while 8 clients send nothing but bodies of 16 MB, a million rows, deep nesting, images of 1 x 50,000,000 pixels,
 JPEG 2000, bodies that never end, Host headers of others and connections that say nothing, another client that asks for
 facts and for the image of a code is answered within a second each time; no answer is a 500; the memory stays bounded;
-and on SIGTERM the server ends with exit code 0 and without a traceback.
+and on SIGTERM the server ends with exit code 0 and without a traceback. The clients take as much of the processors as
+the server: on two cores that others use as well, single answers take longer than a second.
 
     python benchmarks/reliability/floods.py                          # a synthetic atlas, one minute
     python benchmarks/reliability/floods.py runs/fashion --seconds 300

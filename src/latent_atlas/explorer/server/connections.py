@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from types import FrameType
 from typing import Any, cast
 
@@ -47,6 +48,12 @@ class ExplorerServer(uvicorn.Server):
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.explorer.finish(0.0 if self.should_exit else GRACE)
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the application too after a second Ctrl-C, where uvicorn would not."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
 
 
 class Connection(H11Protocol):
