@@ -338,7 +338,7 @@ _MAX_EXIF = 2**16  # bytes, for more than which a JPEG has no room
 def _forget_long_exif(image: Image.Image) -> None:
     """Drop EXIF data that Pillow would copy once per entry, which takes gigabytes."""
     for name, bytes_per_character in (("exif", 1), ("Raw profile type exif", 0.5)):
-        if len(image.info.get(name, "")) * bytes_per_character > _MAX_EXIF:
+        if len(image.info.get(name) or "") * bytes_per_character > _MAX_EXIF:
             del image.info[name]
 
 
