@@ -32,6 +32,14 @@ def fit(
     Raises:
         UserError: no map can be fitted to these codes with these settings.
     """
+    with run.hold():
+        return _fit(collection, config, run, log)
+
+
+def _fit(
+    collection: CodeSet, config: Config, run: Run, log: Callable[[dict[str, Any]], None]
+) -> LatentMap:
+    """What `fit` does in the folder held for it."""
     generator = torch.Generator(pick_device(config.train.device)).manual_seed(config.train.seed)
     run.rewind_log(0)
 

@@ -5,7 +5,7 @@ import math
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from latent_atlas.cli.arguments import add_device, add_settings
+from latent_atlas.cli.arguments import add_device, add_settings, seed
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import BOUNDARIES
@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=int,
+        type=seed,
         metavar="N",
         help="random seed of the split, weights and batches (default: 0)",
     )
@@ -68,8 +68,8 @@ def fit(given: Namespace, console: Console) -> None:
     pick_device(config.train.device)  # an unknown device fails before the codes are read
     collection = read_collection(Path(given.codes))
     run = Run(Path(given.out))
-    run.claim()
-    with console.progress() as advance:
+    with run.hold(), console.progress() as advance:
+        run.claim()
         latent_map = fit_run(
             collection,
             config,

@@ -2,10 +2,11 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
+from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of, seed
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick
@@ -45,7 +46,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "online (beside them) or adversarial (beside them, and the encoder trains to fool it)",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="continue the run in --out with its own settings"
+        "--resume",
+        action="store_true",
+        help="continue the run in --out with its own settings; give SOURCE if the images moved",
     )
     parser.add_argument(
         "--dry-run",
@@ -72,7 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="use at most N images")
     parser.add_argument(
         "--seed",
-        type=int,
+        type=seed,
         metavar="N",
         help="random seed of the weights, batches and noise (default: 0)",
     )
@@ -96,7 +99,7 @@ def train(given: Namespace, console: Console) -> None:
     out = Path(given.out)
     if given.resume:
         _refuse_settings(given)
-        train_and_report(None, out, console, resume=True)
+        train_and_report(None, out, console, resume=True, source=given.source)
         return
     if given.source is None:
         raise UserError(
@@ -110,7 +113,14 @@ def train(given: Namespace, console: Console) -> None:
         train_and_report(config, out, console, resume=False)
 
 
-def train_and_report(config: Config | None, out: Path, console: Console, *, resume: bool) -> None:
+def train_and_report(
+    config: Config | None,
+    out: Path,
+    console: Console,
+    *,
+    resume: bool,
+    source: str | None = None,
+) -> None:
     """Train a run, or finish one, and write its report.
 
     Arguments:
@@ -118,18 +128,24 @@ def train_and_report(config: Config | None, out: Path, console: Console, *, resu
         out: The run folder.
         console: Where progress and the result are printed.
         resume: Continue the run in `out` instead of starting a new one.
+        source: Where the images of a run to be continued are now, if they were moved.
     """
     from latent_atlas.runs import Run
 
     run = Run(out)
     if resume:
-        config = run.config()
-    else:
-        run.claim()
-    assert config is not None
-    if not run.file("map.safetensors").is_file():
-        _train(config, run, console, resume=resume)
-    write_page(out, config.train.device, console)
+        run.config()  # a folder without a run is not made one
+    with run.hold():
+        if resume:
+            config = run.source(run.config())
+        else:
+            run.claim()
+        assert config is not None
+        if source is not None:
+            config = replace(config, data=replace(config.data, source=source))
+        if source is not None or not run.file("map.safetensors").is_file():
+            _train(config, run, console, resume=resume)
+        write_page(out, config.train.device, console)
 
 
 def _refuse_settings(given: Namespace) -> None:
@@ -181,6 +197,7 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     from latent_atlas.data.load import load_images
     from latent_atlas.device import pick_device
     from latent_atlas.training.loop import train as train_run
+    from latent_atlas.training.run_files import check_images
 
     device = pick_device(config.train.device)  # an unknown device fails before the images are read
     if not resume and device.type == "cpu" and config.train.steps > quick(config).train.steps:
@@ -200,8 +217,11 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
         )
         for note in images.notes:
             console.say(note)
-        if not resume:
-            run.begin(config)
+        if resume:
+            check_images(images, run)
+        run.begin(config)
+        if run.file("map.safetensors").is_file():
+            return
         latent_map = train_run(
             images,
             config,
