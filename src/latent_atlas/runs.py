@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, NotRequired
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -259,9 +259,7 @@ class Run:
             return
         self._acquire(lock)
         try:
-            for left_over in self.path.glob(
-                ".*.????????????.partial"
-            ):  # of a process that was killed
+            for left_over in self.path.glob(LEFT_OVER):
                 left_over.unlink(missing_ok=True)
             who = {"pid": os.getpid(), "host": socket.gethostname()}
             write_text(self.file(".holder.json"), json.dumps(who))
@@ -290,7 +288,7 @@ class Run:
         self.write_json("config.json", json.loads(config.to_json()))
 
     def config(self) -> Config:
-        """The run's configuration; a source that was moved with its run is looked for again.
+        """The run's configuration.
 
         Raises:
             UserError: the folder holds no run, or its config.json is damaged.
@@ -303,9 +301,11 @@ class Run:
         return Config.load(self.file("config.json"))
 
     def source(self, config: Config) -> Config:
-        """The configuration with its source as an absolute path if it is not found from here."""
+        """The configuration with a relative source made absolute if it is not found from here."""
+        given = Path(config.data.source)
         absolute = (self.read_json("manifest.json") or {}).get("path")
-        if absolute and not Path(config.data.source).exists() and Path(absolute).exists():
+        missing = not given.is_absolute() and not given.exists()
+        if absolute and missing and Path(absolute).exists():
             return replace(config, data=replace(config.data, source=absolute))
         return config
 
@@ -361,27 +361,29 @@ class Run:
                 f"{self.path} cannot be made a folder ({error.strerror}); choose another --out"
             ) from None
 
-    def _acquire(self, lock: FileLock) -> None:
+    def _acquire(self, lock: BaseFileLock) -> None:
         """Take the lock at once, or say who holds it."""
         until = time.monotonic() + PATIENCE
         while True:
             try:
                 lock.acquire(timeout=0)
-            except Timeout:
-                with suppress(OSError, ValueError, KeyError):
-                    who = json.loads(self.file(".holder.json").read_text())
-                    raise UserError(
-                        f"process {who['pid']} on {who['host']} is writing into {self.path}; wait "
-                        "until it ends, or choose another --out"
-                    ) from None
-                require(
-                    time.monotonic() < until,
-                    f"another process is writing into {self.path}; wait until it ends, or choose "
-                    "another --out",
-                )
-                time.sleep(0.02)
-            else:
                 return
+            except Timeout:
+                holder = self._holder()
+            require(
+                holder is None and time.monotonic() < until,
+                f"{holder or 'another process'} is writing into {self.path}; wait until it ends, "
+                "or choose another --out",
+            )
+            time.sleep(0.02)
+
+    def _holder(self) -> str | None:
+        """The process that holds the folder; None where it has not written its name yet."""
+        try:
+            who = json.loads(self.file(".holder.json").read_text())
+            return f"process {who['pid']} on {who['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
 def json_safe(content: Any) -> Any:
