@@ -147,6 +147,14 @@ def test_a_state_of_other_networks_is_refused(tmp_path: Path) -> None:
             restore(learner, history, run)
 
 
+def test_a_log_cut_short_is_noticed_once_the_run_is_finished(run: Run) -> None:
+    run.count_records()
+    assert len(run.records()) == 1
+    run.file("log.jsonl").write_bytes(run.file("log.jsonl").read_bytes()[:-9])
+    with pytest.raises(UserError, match="0 of 1 records"):
+        run.records()
+
+
 def test_doctor_tells_intact_from_unverified(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     save_file(read_tensors(run.file("codes.safetensors"))[0], run.file("codes.safetensors"))
     assert latent_atlas("doctor", str(run.path), "--json") == 0

@@ -59,7 +59,7 @@ PATIENCE = 2.0  # seconds that the holder of a lock has to write its name
 ADVICE = {
     "config.json": "restore it from a copy, or train into another --out",
     "manifest.json": "remove it, and `latent-atlas train --resume` writes it anew",
-    "log.jsonl": "remove the line, which only the training curves show",
+    "log.jsonl": "remove it, and the report does without training curves",
     "rejects.jsonl": "remove it; it only lists the files that could not be read",
     "metrics.json": "remove it, and `latent-atlas report` writes it anew",
     "state.safetensors": "a finished run does without it; another can only be trained again",
@@ -84,6 +84,7 @@ class Manifest(TypedDict, extra_items=Any):
     digest: NotRequired[str]
     source: NotRequired[str]
     path: NotRequired[str]
+    records: NotRequired[NonNegativeInt]
 
 
 class Record(TypedDict, extra_items=float | str | list[float] | None):
@@ -325,10 +326,20 @@ class Run:
             UserError: a line is damaged.
         """
         path = self.file(name)
-        found = read_objects(path, ADVICE[name]) if path.is_file() else []
+        if not path.is_file():
+            return []
+        found = read_objects(path, ADVICE[name])
         for record in found:
             _check_content(path, record)
+        if name == "log.jsonl":
+            written = (self.read_json("manifest.json") or {}).get("records", 0)
+            require(len(found) >= written, _damaged(path, f"{len(found)} of {written} records"))
         return found
+
+    def count_records(self) -> None:
+        """Keep the number of records in manifest.json, so that a log cut short is noticed."""
+        manifest = self.read_json("manifest.json") or {}
+        self.write_json("manifest.json", manifest | {"records": len(self.records())})
 
     def rewind_log(self, step: int) -> None:
         """Drop the records that will be written again: the model's after `step`, and the map's."""

@@ -61,6 +61,7 @@ def _fit(
     counts = {f"n_{name}": len(part.codes) for name, part in parts.items()}
     about = {"n": sum(counts.values()), **counts, "label_names": list(train.label_names)}
     run.write_json("manifest.json", about)
+    run.count_records()
     latent_map.save(run.file("map.safetensors"))
     run.begin(replace(config, model=replace(config.model, latent_dim=latent_map.dimension)))
     return latent_map

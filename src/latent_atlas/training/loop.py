@@ -80,6 +80,7 @@ def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -
         watch=lambda so_far: so_far.save(growing),
     )
     growing.unlink(missing_ok=True)
+    run.count_records()
     latent_map.save(run.file("map.safetensors"))
     return latent_map
 
