@@ -29,7 +29,7 @@ SMALL = (
     "train.device=cpu map.steps=40 map.width=8 map.depth=1 map.check_every=20"
 )
 FILES = ("model", "codes", "map", "state", "examples")
-EVERY = 10  # trials between two writings of the results
+EVERY = 5  # trials between two writings of the results
 
 
 def small_config(seed: int = 0) -> Config:
