@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     given = build_parser().parse_args(arguments)
     try:
+        os.getcwd()  # raises where the folder was deleted, which kills some libraries
         given.run_command(given, Console(as_json=given.json))
     except UserError as error:
         sys.exit(_complain(str(error), 2))
