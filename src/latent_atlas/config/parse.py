@@ -59,7 +59,7 @@ def with_values(start: T, values: Mapping[str, object], *, called: str, prefix: 
     for name in values:
         has = f"it has {', '.join(known)}" if known else "it has no settings"
         near = difflib.get_close_matches(name, known, 1)
-        has = f"did you mean '{near[0]}'? {has}" if near else has
+        has = f"{has}; did you mean '{near[0]}'?" if near else has
         require(name in known, f"{called} has no setting '{name}'; {has}")
     checked = {
         name: _checked(f"{prefix}{name}", value, hints[name]) for name, value in values.items()
