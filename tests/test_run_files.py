@@ -216,7 +216,7 @@ def test_errors_of_the_system_are_one_sentence(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["train", "sample", "travel", "anomalies", "evaluate", "fit"])
+@pytest.mark.parametrize("command", ["sample", "travel", "anomalies", "evaluate"])
 def test_seeds_are_refused_before_torch_sees_them(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

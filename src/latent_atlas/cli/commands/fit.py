@@ -5,7 +5,7 @@ import math
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from latent_atlas.cli.arguments import add_device, add_settings, seed
+from latent_atlas.cli.arguments import add_device, add_settings
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import BOUNDARIES
@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seed",
-        type=seed,
+        type=int,
         metavar="N",
         help="random seed of the split, weights and batches (default: 0)",
     )

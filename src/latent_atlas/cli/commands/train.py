@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of, seed
+from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick
@@ -75,7 +75,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="use at most N images")
     parser.add_argument(
         "--seed",
-        type=seed,
+        type=int,
         metavar="N",
         help="random seed of the weights, batches and noise (default: 0)",
     )
