@@ -227,6 +227,7 @@ def test_images_that_have_moved_can_be_named_and_changed_ones_are_noted(
     shutil.copytree(photos, moved)
     shutil.copytree(run, copy)
     config = json.loads((copy / "config.json").read_text())
+    del config["checksum"]
     config["data"]["source"] = str(tmp_path / "gone")
     (copy / "config.json").write_text(json.dumps(config))
     assert latent_atlas("evaluate", str(copy), "--extractor", "pixels", "--device", "cpu") == 2

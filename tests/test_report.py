@@ -220,5 +220,5 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "[1]"])
 def test_damaged_metrics_are_refused_in_one_sentence(bare: Path, content: str) -> None:
     (bare / "metrics.json").write_text(content)
-    with pytest.raises(UserError, match=r"metrics\.json is not .*latent-atlas report"):
+    with pytest.raises(UserError, match=r"metrics\.json is damaged: .*latent-atlas report"):
         write_report(bare)

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 
 from latent_atlas.anomaly.statistics import Column
 from latent_atlas.errors import UserError, printable
+from latent_atlas.files import replacing, write_text
 
 __all__ = ["AnomalyTable", "fewest"]
 
@@ -103,15 +104,16 @@ class AnomalyTable:
         rows = self.rows()
         suffix = path.suffix.lower()
         if suffix == ".csv":
-            with path.open("w", newline="", encoding="utf-8") as file:
+            with (
+                replacing(path) as partial,
+                partial.open("w", newline="", encoding="utf-8") as file,
+            ):
                 table = csv.DictWriter(file, list(rows[0]))
                 table.writeheader()
                 table.writerows(rows)
         elif suffix == ".json":
             finite = [{name: _finite(value) for name, value in row.items()} for row in rows]
-            path.write_text(
-                json.dumps({**self.about(), "rows": finite}, indent=2) + "\n", encoding="utf-8"
-            )
+            write_text(path, json.dumps({**self.about(), "rows": finite}, indent=2) + "\n")
         else:
             raise UserError(f"{path} is not a .csv or .json file; choose one of these endings")
         return path

@@ -17,6 +17,7 @@ from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.parse import with_values
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
@@ -152,7 +153,7 @@ class Atlas:
             images,
             labels,
             label_names,
-            MapConfig(**settings),
+            with_values(MapConfig(), settings, called="the map"),
             encode=encode,
             decode=decode,
             pixel_range=pixel_range,

@@ -16,13 +16,22 @@ from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.errors import UserError
+from latent_atlas.errors import require
 from latent_atlas.nn.vaegan import VAEGAN
-from latent_atlas.runs import Run, read_tensors
+from latent_atlas.runs import Layout, Run, check_layout, read_tensors, reading
 from latent_atlas.shapes import ArrayLike, as_images
 
-__all__ = ["AtlasParts"]
+__all__ = ["AtlasParts", "read_codes", "read_model"]
 
+CODES = {
+    "train.means": Layout(("n", "d")),
+    "train.log_variances": Layout(("n", "d"), required=False),
+    "train.labels": Layout(("n",), integer=True, required=False),
+    "held_out.means": Layout(("m", "d")),
+    "held_out.log_variances": Layout(("m", "d"), required=False),
+    "held_out.labels": Layout(("m",), integer=True, required=False),
+    "held_out.errors": Layout(("m",), required=False),
+}
 HELD_OUT = 0.1  # share of a wrapped autoencoder's codes that its map is not fitted to
 
 
@@ -47,13 +56,18 @@ class AtlasParts:
                 version.
         """
         folder = Run(run)
-        config = folder.config()
+        config = folder.source(folder.config())
+        manifest = folder.read_json("manifest.json") or {}
+        names = tuple(manifest.get("label_names", ()))
+        weights, kept = (folder.file(f"{name}.safetensors") for name in ("model", "codes"))
+        require(
+            weights.is_file() or "image_size" not in manifest,
+            f"{weights} is missing; `latent-atlas train --resume` finishes a run",
+        )
         # Weights made in inference mode could never be differentiated through.
         with torch.inference_mode(False):
-            model = (
-                _read_model(folder, device) if folder.file("model.safetensors").is_file() else None
-            )
-            tensors, _ = read_tensors(folder.file("codes.safetensors"), device=device)
+            model = read_model(folder, device) if weights.is_file() else None
+            tensors = read_codes(kept, len(names), device)
             latent_map = LatentMap.load(folder.file("map.safetensors"), device=device)
         parts = ("train", "held_out")
         codes = {
@@ -61,10 +75,15 @@ class AtlasParts:
             for part in parts
         }
         labels = {part: tensors[f"{part}.labels"] for part in parts if f"{part}.labels" in tensors}
-        names = (folder.read_json("manifest.json") or {}).get("label_names", ())
-        return cls(
-            model, latent_map, codes, config, labels, tuple(names), tensors.get("held_out.errors")
+        sizes = {codes["train"].means.shape[1], latent_map.dimension}
+        sizes |= set() if model is None else {config.model.latent_dim}
+        require(
+            len(sizes) == 1,
+            f"the files of {run} are not of one run: their codes have "
+            f"{' and '.join(map(str, sorted(sizes)))} coordinates; restore the ones that were "
+            "replaced",
         )
+        return cls(model, latent_map, codes, config, labels, names, tensors.get("held_out.errors"))
 
     @classmethod
     def gather(
@@ -114,17 +133,31 @@ class AtlasParts:
         )
 
 
-def _read_model(run: Run, device: torch.device) -> Autoencoder:
-    """E and G of a run."""
-    config = run.config()
+def read_codes(path: Path, classes: int, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The tensors of codes.safetensors.
+
+    Raises:
+        UserError: there is no such file, or it is damaged; labels belong to this many classes.
+    """
+    tensors, _ = read_tensors(path, device=device)
+    check_layout(path, tensors, CODES)
+    for name in ("train.labels", "held_out.labels"):
+        labels = tensors.get(name)
+        known = labels is None or not classes or not len(labels) or int(labels.max()) < classes
+        require(known, f"{path} has {name} of more classes than manifest.json names; restore both")
+    return tensors
+
+
+def read_model(run: Run, device: torch.device) -> Autoencoder:
+    """E and G of a run.
+
+    Raises:
+        UserError: its weights are missing, damaged, or do not fit the configuration.
+    """
+    config, path = run.config(), run.file("model.safetensors")
     model = VAEGAN(config.model, config.map)
-    try:
-        model.load_state_dict(read_tensors(run.file("model.safetensors"))[0])
-    except RuntimeError as error:
-        raise UserError(
-            f"{run.file('model.safetensors')} was written by another version of latent-atlas; "
-            "train the run again"
-        ) from error
+    with reading(path):
+        model.load_state_dict(read_tensors(path)[0])
     model.to(device).requires_grad_(False)
     # The memory format of training, which is the fastest one for convolutions.
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

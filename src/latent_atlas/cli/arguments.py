@@ -1,7 +1,8 @@
 """Arguments that several commands share, and what they stand for."""
 
+import io
 import math
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from latent_atlas.config.presets import PRESETS, preset_for_size
 from latent_atlas.config.run import Config
 from latent_atlas.errors import UserError
+from latent_atlas.files import write_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +27,7 @@ __all__ = [
     "file_to_write",
     "load_atlas",
     "preset_of",
+    "seed",
     "write_codes",
 ]
 
@@ -47,6 +50,13 @@ def add_device(parser: ArgumentParser) -> None:
         metavar="D",
         help="auto (default: a GPU if there is one), cpu, cuda, cuda:1 or mps",
     )
+
+
+def seed(text: str) -> int:
+    """The value of a flag for a random seed."""
+    if not text.isdecimal() or len(text) > 19 or int(text) >= 2**63:
+        raise ArgumentTypeError(f"'{text}' is no seed; choose a whole number from 0 to below 2^63")
+    return int(text)
 
 
 def add_settings(parser: ArgumentParser, help: str, metavar: str = "S.N=V") -> None:
@@ -107,8 +117,9 @@ def write_codes(codes: "Tensor", atlas: "Atlas", out: Path) -> None:
     """Write codes, shape (n, d), as a .npy array, each in the shape that the map was fitted to."""
     import numpy as np
 
-    with out.open("wb") as file:  # numpy would add .npy to a name in capitals
-        np.save(file, codes.unflatten(1, atlas.map.shape).cpu().numpy())
+    buffer = io.BytesIO()
+    np.save(buffer, codes.unflatten(1, atlas.map.shape).cpu().numpy())
+    write_bytes(out, buffer.getbuffer())
 
 
 def preset_of(source: str, name: str | None) -> Config:

@@ -1,6 +1,8 @@
 """The entry point: parse, call one function, and turn its errors into exit codes."""
 
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -11,6 +13,9 @@ from latent_atlas.errors import Interrupted, UserError
 
 __all__ = ["main"]
 
+NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+SMALLER = "choose a smaller --batch-size, --limit or --image-size, or close other programs"
+
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command `latent-atlas` and exit.
@@ -18,8 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Exit codes: 0 done, 1 the reader of the output closed it, 2 a mistake of the user, 130
     interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     given = build_parser().parse_args(arguments)
     try:
+        os.getcwd()  # raises where the folder was deleted, which kills some libraries
         given.run_command(given, Console(as_json=given.json))
     except UserError as error:
         sys.exit(_complain(str(error), 2))
@@ -27,13 +36,37 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(_complain(str(stop), 130))
     except KeyboardInterrupt:
         sys.exit(_complain("interrupted", 130))
-    except PermissionError as error:
-        sentence = f"no permission to read or write {error.filename}; choose another place"
-        sys.exit(_complain(sentence, 2))
-    except BrokenPipeError:  # a closed pipe: what Python still flushes at exit must not fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _drop_output()
         sys.exit(1)
+    except OSError as error:
+        _drop_output()
+        sys.exit(_complain(_of_system(error), 2))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not NO_MEMORY.search(str(error)):
+            raise
+        sys.exit(_complain(f"memory ran out; {SMALLER}", 2))
     sys.exit(0)
+
+
+def _of_system(error: OSError) -> str:
+    """An error of the operating system as a sentence with its reason."""
+    reason = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return "the working folder does not exist any more; change to one that does"
+    if isinstance(error, PermissionError):
+        return f"no permission to read or write {error.filename} ({reason}); choose another place"
+    if error.filename is None:
+        return f"the system refuses to read or write: {reason}"
+    return f"cannot read or write {error.filename} ({reason}); mend that or choose another place"
+
+
+def _drop_output() -> None:
+    """Let what Python still flushes at exit go nowhere: it must not fail again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -83,5 +83,7 @@ def build_parser() -> ArgumentParser:
     study.add_arguments(
         add("study", study.study, "compare training modes and boundaries on your own images")
     )
-    add("doctor", doctor.doctor, "print versions, devices, data sets and free disk")
+    doctor.add_arguments(
+        add("doctor", doctor.doctor, "verify a run; without one, print versions and devices")
+    )
     return parser

@@ -3,6 +3,7 @@
 The same functions serve configurations, planners and samplers.
 """
 
+import difflib
 import json
 import types
 from collections.abc import Mapping
@@ -57,6 +58,8 @@ def with_values(start: T, values: Mapping[str, object], *, called: str, prefix: 
     known, hints = settings_of(type(start)), get_type_hints(type(start))
     for name in values:
         has = f"it has {', '.join(known)}" if known else "it has no settings"
+        near = difflib.get_close_matches(name, known, 1)
+        has = f"{has}; did you mean '{near[0]}'?" if near else has
         require(name in known, f"{called} has no setting '{name}'; {has}")
     checked = {
         name: _checked(f"{prefix}{name}", value, hints[name]) for name, value in values.items()

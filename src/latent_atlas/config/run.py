@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import MapConfig
@@ -10,8 +11,11 @@ from latent_atlas.config.model import ModelConfig
 from latent_atlas.config.parse import split_setting, with_values
 from latent_atlas.config.training import TrainConfig
 from latent_atlas.errors import UserError, require
+from latent_atlas.files import parse_object, read_object
 
 __all__ = ["Config", "with_settings"]
+
+RESTORE = "restore config.json of the run"
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,19 @@ class Config:
             UserError: the text is no JSON object, has another format, or names a section or setting
                 that does not exist.
         """
+        return cls._of(parse_object(text, "the configuration", RESTORE))
+
+    @classmethod
+    def load(cls, path: Path) -> "Config":
+        """Read a config.json; errors as for `from_json`, and the sentence names the file."""
+        sections = read_object(path, RESTORE)
         try:
-            sections = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f"the configuration is not JSON ({error}); restore config.json of the run"
-            ) from None
-        require(
-            isinstance(sections, dict),
-            "the configuration is not a JSON object; restore config.json of the run",
-        )
+            return cls._of(sections)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+    @classmethod
+    def _of(cls, sections: dict[str, Any]) -> "Config":
         version = sections.pop("format", 1)
         for name, section in sections.items():
             require(
@@ -66,11 +73,6 @@ class Config:
             "upgrade latent-atlas",
         )
         return _with_sections(cls(), sections)
-
-    @classmethod
-    def load(cls, path: Path) -> "Config":
-        """Read a config.json; see `from_json`."""
-        return cls.from_json(path.read_text())
 
 
 def with_settings(config: Config, settings: list[str]) -> Config:

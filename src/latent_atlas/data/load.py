@@ -29,6 +29,7 @@ from latent_atlas.data.parallel_read import Progress, digest_all, read_all, reje
 from latent_atlas.data.source import Item, Source
 from latent_atlas.data.split import first_by_content, held_out_by_content
 from latent_atlas.errors import UserError
+from latent_atlas.files import signed, write_text
 from latent_atlas.shapes import Mask
 
 __all__ = ["load_images", "open_source", "probe_source"]
@@ -208,9 +209,10 @@ def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | No
     if file and rejects:
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = [
-            json.dumps({"path": reject.path, "reason": reject.reason}) + "\n" for reject in rejects
+            json.dumps(signed({"path": reject.path, "reason": reject.reason})) + "\n"
+            for reject in rejects
         ]
-        file.write_text("".join(lines), encoding="utf-8")
+        write_text(file, "".join(lines))
     elif file:
         file.unlink(missing_ok=True)
     if len(rejects) > allowed * n:

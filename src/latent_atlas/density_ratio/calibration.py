@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from latent_atlas.boundary.base import Boundary
@@ -103,11 +104,13 @@ class Calibration:
         """Rebuild from what `as_json` gave.
 
         Raises:
-            TypeError: there are other values than those.
+            TypeError, ValueError: there are other values than those.
         """
         bins = {name: tuple(part) for name, part in values["reliability"].items()}
         numbers = {name: value for name, value in values.items() if name != "reliability"}
-        return cls(reliability=Reliability(**bins), **numbers)
+        found = cls(reliability=Reliability(**bins), **numbers)
+        TypeAdapter(cls).validate_python(values)
+        return found
 
     def verdict(self) -> str:
         """One sentence: whether the map is calibrated, and if not, what to do."""

@@ -5,11 +5,12 @@ import json
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from latent_atlas.boundary.base import Boundary
@@ -22,13 +23,27 @@ from latent_atlas.density_ratio.calibration import Calibration
 from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
-from latent_atlas.runs import read_tensors, write_tensors
+from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
 
 __all__ = ["LatentMap"]
 
 BATCH = 4_096  # codes evaluated at a time
 FORMAT = 4  # of the file; raised whenever its tensors or facts change
+
+
+@dataclass(frozen=True)
+class About:
+    """The facts of a map's file."""
+
+    boundary: str
+    dimension: Annotated[int, Field(ge=1, le=2**24)]
+    shape: tuple[int, ...]
+    width: Annotated[int, Field(ge=1, le=2**14)]
+    depth: Annotated[int, Field(ge=0, le=256)]
+    ensemble_size: Annotated[int, Field(ge=1, le=256)]
+    warnings: tuple[str, ...]
+    calibration: dict[str, Any]
 
 
 class LatentMap(DensityRatioModel):
@@ -274,28 +289,49 @@ class LatentMap(DensityRatioModel):
         tensors, metadata = read_tensors(path, device=device)
         if "map" not in metadata:
             raise UserError(f"{path} is not a map; a run's map is its map.safetensors")
-        about = json.loads(metadata["map"])
-        if about.get("format") != FORMAT:
-            raise UserError(
-                f"{path} was written by another version of latent-atlas; train the run again"
-            )
+        with reading(path):
+            about = json.loads(metadata["map"])
+            if about.get("format") == FORMAT:
+                return cls._rebuilt(TypeAdapter(About).validate_python(about), tensors, device)
+        raise UserError(
+            f"{path} was written by another version of latent-atlas; train the run again"
+        )
+
+    @classmethod
+    def _rebuilt(
+        cls, about: About, tensors: dict[str, Tensor], device: torch.device | str
+    ) -> "LatentMap":
+        """The map of what `save` wrote.
+
+        Raises:
+            UserError, ValueError, RuntimeError: the parts do not fit together.
+        """
         parts: dict[str, dict[str, Tensor]] = {"network": {}, "boundary": {}}
         for place, value in tensors.items():
             part, _, name = place.partition(".")
             if part in parts:
                 parts[part][name] = value
-        size = {"width": about["width"], "depth": about["depth"]}
+        d, codes = about.dimension, tensors["held_out"]
+        if codes.ndim != 2 or codes.shape[1] != d or math.prod(about.shape) != d or not len(codes):
+            raise ValueError(f"held-out codes of shape {tuple(codes.shape)}, dimension {d}")
+        if len(tensors) != len(parts["network"]) + len(parts["boundary"]) + 1:
+            raise ValueError("a tensor belongs to none of its parts")
         network = Ensemble(
-            LatentDiscriminator(about["dimension"], **size) for _ in range(about["ensemble_size"])
+            LatentDiscriminator(d, width=about.width, depth=about.depth)
+            for _ in range(about.ensemble_size)
         )
         network.to(device).load_state_dict(parts["network"])
+        boundary = load_boundary(about.boundary, d, parts["boundary"])
+        like = {name: value.shape for name, value in boundary.tensors().items()}
+        if like != {name: value.shape for name, value in parts["boundary"].items()}:
+            raise ValueError(f"its boundary '{about.boundary}' has other tensors")
         return cls(
             network,
-            load_boundary(about["boundary"], about["dimension"], parts["boundary"]),
-            tensors["held_out"],
-            Calibration.from_json(about["calibration"]),
-            shape=tuple(about["shape"]),
-            warnings=tuple(about["warnings"]),
+            boundary,
+            codes,
+            Calibration.from_json(about.calibration),
+            shape=about.shape,
+            warnings=about.warnings,
         )
 
     def _changed(self, **attributes: Any) -> "LatentMap":

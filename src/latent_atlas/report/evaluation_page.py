@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latent_atlas.evaluation.result import Evaluation, Section
+from latent_atlas.files import write_text
 from latent_atlas.report.html import Picture, render
 from latent_atlas.report.plots.image_grid import comparison_sheet
 from latent_atlas.report.plots.style import png
@@ -35,7 +36,7 @@ def write_evaluation(evaluation: Evaluation, page: Path) -> Path:
     content = render(
         "evaluation.html", heading=evaluation.source, evaluation=evaluation, parts=parts
     )
-    page.write_text(content, encoding="utf-8")
+    write_text(page, content)
     return page
 
 

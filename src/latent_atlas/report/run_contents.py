@@ -1,13 +1,12 @@
 """The contents of a run folder that a report shows; what is missing stays empty."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from latent_atlas.config.run import Config
-from latent_atlas.errors import UserError
+from latent_atlas.runs import Run
 
 __all__ = ["RunContents"]
 
@@ -41,49 +40,16 @@ class RunContents:
         """Read a run folder.
 
         Raises:
-            UserError: it holds no config.json, or one of its JSON files is damaged.
+            UserError: it holds no config.json, or one of its files is damaged.
         """
-        config = path / "config.json"
-        if not config.is_file():
-            raise UserError(
-                f"{path} holds no run (no config.json); "
-                "`latent-atlas train SOURCE --out RUN` makes one"
-            )
+        run = Run(path)
         return cls(
             path=path,
-            config=Config.load(config),
-            made=datetime.fromtimestamp(config.stat().st_mtime).astimezone(),
-            records=_lines(path / "log.jsonl"),
-            metrics=_object(path / "metrics.json", "report"),
-            manifest=_object(path / "manifest.json", "train"),
-            rejects=_lines(path / "rejects.jsonl"),
+            config=run.config(),
+            made=datetime.fromtimestamp(run.file("config.json").stat().st_mtime).astimezone(),
+            records=run.records(),
+            metrics=run.read_json("metrics.json") or {},
+            manifest=run.read_json("manifest.json") or {},
+            rejects=run.records("rejects.jsonl"),
             pictures={file.name: file.read_bytes() for file in sorted(path.glob("*.png"))},
         )
-
-
-def _object(path: Path, command: str) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{path} is not JSON ({error}); `latent-atlas {command}` writes it anew"
-        ) from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a JSON object; `latent-atlas {command}` writes it anew")
-    return content
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file, without the half line that a killed run may leave."""
-    found = []
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                content = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(content, dict):
-                found.append(content)
-    return found

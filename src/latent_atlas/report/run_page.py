@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from latent_atlas.config.model import ModelConfig
+from latent_atlas.files import write_text
 from latent_atlas.report.captions import PICTURES, TERMS, TRAINING_CURVES
 from latent_atlas.report.html import Picture, render
 from latent_atlas.report.plots.lines import curves_picture
@@ -42,7 +43,7 @@ def write_report(run: Path) -> Path:
     """
     contents = RunContents.read(run)
     page = run / "report.html"
-    page.write_text(_page(contents), encoding="utf-8")
+    write_text(page, _page(contents))
     return page
 
 

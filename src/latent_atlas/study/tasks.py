@@ -50,11 +50,11 @@ def _train(folder: Path, cell: Cell, device: str, log: Log) -> None:
     run, config = study.run(cell), study.design().run_config(cell, device)
     if run.file("map.safetensors").is_file():
         return
-    resume = run.file("config.json").is_file()
-    if not resume:
-        run.claim()
-        run.begin(config)
-    train(shared.images, config, run, log=log, resume=resume)
+    with run.hold():
+        resume = run.file("config.json").is_file()
+        if not resume:
+            run.begin(config)
+        train(shared.images, config, run, log=log, resume=resume)
 
 
 def _run(folder: Path, cell: Cell, trained: TrainedRun, log: Log) -> dict[str, Any]:

@@ -32,6 +32,14 @@ def fit(
     Raises:
         UserError: no map can be fitted to these codes with these settings.
     """
+    with run.hold():
+        return _fit(collection, config, run, log)
+
+
+def _fit(
+    collection: CodeSet, config: Config, run: Run, log: Callable[[dict[str, Any]], None]
+) -> LatentMap:
+    """What `fit` does in the folder held for it."""
     generator = torch.Generator(pick_device(config.train.device)).manual_seed(config.train.seed)
     run.rewind_log(0)
 
@@ -53,6 +61,7 @@ def fit(
     counts = {f"n_{name}": len(part.codes) for name, part in parts.items()}
     about = {"n": sum(counts.values()), **counts, "label_names": list(train.label_names)}
     run.write_json("manifest.json", about)
+    run.count_records()
     latent_map.save(run.file("map.safetensors"))
     run.begin(replace(config, model=replace(config.model, latent_dim=latent_map.dimension)))
     return latent_map

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError
-from latent_atlas.runs import Run, read_tensors, write_tensors
+from latent_atlas.runs import Run, read_tensors, reading, write_tensors
 from latent_atlas.training.step import TrainStep
 
 __all__ = ["Checkpoint", "Diverged", "History", "Log", "restore"]
@@ -127,11 +127,25 @@ class Checkpoint:
 
 
 def restore(train_step: TrainStep, history: History, run: Run) -> int:
-    """Load the run's last checkpoint and return its step; 0 if there is none."""
+    """Load the run's last checkpoint and return its step; 0 if there is none.
+
+    Raises:
+        UserError: it is damaged, or of other networks.
+    """
     if not run.file(STATE).is_file():
         return 0
     # Read on the CPU: Adam's step counts stay there, the other tensors are copied to the device.
-    tensors, metadata = read_tensors(run.file(STATE))
-    train_step.restore(tensors)
-    history.restore(tensors, train_step.engine.device)
-    return int(metadata["step"])
+    path = run.file(STATE)
+    tensors, metadata = read_tensors(path)
+    with reading(path):
+        step = int(metadata["step"])
+        if not 0 < step <= history.steps:
+            raise ValueError(f"step {step} of {history.steps}")
+        train_step.restore(tensors)
+        history.restore(tensors, train_step.engine.device)
+        restored = train_step.tensors() | history.tensors()
+        if any(name not in restored for name in tensors):
+            raise ValueError("it has tensors that this run does not know")
+        if any(restored[name].shape != value.shape for name, value in tensors.items()):
+            raise ValueError("its tensors have other shapes than those of this run")
+    return step

@@ -29,6 +29,8 @@ def train(
 ) -> LatentMap:
     """Train the networks, encode all images, fit the map of their codes, and return the map.
 
+    No other process can write into the folder meanwhile.
+
     Arguments:
         images: The image set; its held-out part is not trained on.
         config: The whole configuration.
@@ -39,8 +41,14 @@ def train(
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
         Diverged: a loss became NaN or infinite; the last checkpoint is kept.
-        UserError: the images are not those the run began with.
+        UserError: the images are not those the run began with, or another process trains here.
     """
+    with run.hold():
+        return _train(images, config, run, log, resume)
+
+
+def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -> LatentMap:
+    """The three parts of `train`, in the folder held for them."""
 
     def record(entry: dict[str, Any]) -> None:
         run.log(entry)
@@ -72,6 +80,7 @@ def train(
         watch=lambda so_far: so_far.save(growing),
     )
     growing.unlink(missing_ok=True)
+    run.count_records()
     latent_map.save(run.file("map.safetensors"))
     return latent_map
 

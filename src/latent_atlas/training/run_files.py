@@ -1,6 +1,7 @@
 """What training leaves in the run folder beside the networks: example images, and all codes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
@@ -24,12 +25,15 @@ def check_images(images: ImageSet, run: Run) -> None:
     """
     manifest = images.manifest()
     before = run.read_json("manifest.json")
-    if before is not None and before["digest"] != manifest["digest"]:
+    if before is not None and before.get("digest") != manifest["digest"]:
         raise UserError(
-            f"the images are not those the run began with ({before['n']} then, {manifest['n']} "
-            "now); restore them or train into another --out"
+            f"the images are not those the run began with ({before.get('n')} then, "
+            f"{manifest['n']} now); give `train SOURCE --out RUN --resume` the place where those "
+            "are, or train into another --out"
         )
-    run.write_json("manifest.json", manifest)
+    source = Path(run.config().data.source)
+    where = {"path": str(source.absolute())} if source.exists() else {}
+    run.write_json("manifest.json", manifest | where)
 
 
 def write_examples(held_out: ImageSet, run: Run) -> None:

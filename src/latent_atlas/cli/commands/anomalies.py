@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_atlas.cli.arguments import add_device, add_run, file_to_write, load_atlas
+from latent_atlas.cli.arguments import add_device, add_run, file_to_write, load_atlas, seed
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
 
@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="draw N images and test whether they copy training images",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", default=0, help="random seed of --samples (default: 0)"
+        "--seed", type=seed, metavar="N", default=0, help="random seed of --samples (default: 0)"
     )
     parser.add_argument(
         "--out",

@@ -1,14 +1,18 @@
-"""The command `doctor`: versions, devices, data sets and free disk, for a bug report."""
+"""The command `doctor`: whether a run is intact; or versions and devices, for a bug report."""
 
 import importlib.metadata
 import importlib.util
 import platform
 import shutil
-from argparse import Namespace
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
 
 from latent_atlas.cli.console import Console
+from latent_atlas.errors import UserError
 
-__all__ = ["doctor"]
+__all__ = ["add_arguments", "doctor"]
 
 PACKAGES = (
     "latent-atlas",
@@ -20,8 +24,18 @@ PACKAGES = (
 )
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `doctor`."""
+    parser.add_argument(
+        "folder", metavar="RUN", nargs="?", help="run folder to verify (default: the machine)"
+    )
+
+
 def doctor(given: Namespace, console: Console) -> None:
-    """Print what a bug report should contain."""
+    """Verify a run, or print what a bug report should contain."""
+    if given.folder is not None:
+        _verify(Path(given.folder), console)
+        return
     import torch
 
     from latent_atlas.data.named import FASHION_MNIST_FOLDER
@@ -40,6 +54,61 @@ def doctor(given: Namespace, console: Console) -> None:
         "free disk": f"{shutil.disk_usage('.').free / 2**30:.0f} GiB",
     }
     console.result(facts, "\n".join(f"{name:18} {_words(fact)}" for name, fact in facts.items()))
+
+
+def _verify(folder: Path, console: Console) -> None:
+    """Print the state of each file of a run, and end with 1 if one is damaged."""
+    from latent_atlas.runs import is_signed
+
+    found: dict[str, str] = {}
+    for name, check in _checks(folder).items():
+        if (folder / name).is_file():
+            try:
+                check()
+                signed = is_signed(folder / name)
+                found[name] = "intact" if signed else "readable, but unverified: no checksum"
+            except UserError as error:
+                found[name] = str(error)
+    good = [state.startswith(("intact", "readable")) for state in found.values()]
+    missing = _missing(folder, found)
+    lines = [f"{name:20} {state}" for name, state in found.items()]
+    console.result({"files": found, "missing": missing}, "\n".join([*lines, *missing]))
+    if missing or not all(good):
+        sys.exit(1)
+
+
+def _checks(folder: Path) -> dict[str, Callable[[], object]]:
+    """How each file of a run is read, by name."""
+    import torch
+
+    from latent_atlas.atlas.loading import read_codes, read_model
+    from latent_atlas.density_ratio.latent_map import LatentMap
+    from latent_atlas.runs import Run, read_tensors
+
+    run = Run(folder)
+    run_file = run.file
+    return {
+        "config.json": run.config,
+        "manifest.json": lambda: run.read_json("manifest.json"),
+        "metrics.json": lambda: run.read_json("metrics.json"),
+        "log.jsonl": run.records,
+        "rejects.jsonl": lambda: run.records("rejects.jsonl"),
+        "examples.safetensors": lambda: read_tensors(run_file("examples.safetensors")),
+        "state.safetensors": lambda: read_tensors(run_file("state.safetensors")),
+        "model.safetensors": lambda: read_model(run, torch.device("cpu")),
+        "codes.safetensors": lambda: read_codes(run_file("codes.safetensors"), 0),
+        "map.safetensors": lambda: LatentMap.load(run_file("map.safetensors")),
+    }
+
+
+def _missing(folder: Path, found: dict[str, str]) -> list[str]:
+    """What a finished run has and this one has not, in sentences."""
+    needed = ["config.json", "manifest.json", "codes.safetensors", "map.safetensors"]
+    if "state.safetensors" in found:
+        needed.insert(2, "model.safetensors")
+    missing = [name for name in needed if name not in found]
+    advice = "`latent-atlas train --resume` finishes a run, `latent-atlas fit` makes one of codes"
+    return [f"{folder} has no {', '.join(missing)}; {advice}"] if missing else []
 
 
 def _devices() -> list[str]:

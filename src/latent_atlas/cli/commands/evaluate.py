@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import add_device, add_run, load_atlas
+from latent_atlas.cli.arguments import add_device, add_run, load_atlas, seed
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
+from latent_atlas.files import write_text
 
 if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
@@ -39,7 +40,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--source", metavar="SOURCE", help="where the run's images are now, if they were moved"
     )
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed, metavar="N", default=0, help="random seed (default: 0)"
+    )
     parser.add_argument(
         "--out", metavar="FOLDER", help="for evaluation.json and evaluation.html (default: RUN)"
     )
@@ -66,9 +69,7 @@ def evaluate(given: Namespace, console: Console) -> None:
         )
     evaluation = replace(evaluation, notes=(*notes, *evaluation.notes))
     file = out / "evaluation.json"
-    file.write_text(
-        json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_text(file, json.dumps(evaluation.as_json(), indent=2, ensure_ascii=False) + "\n")
     page = write_evaluation(evaluation, out / "evaluation.html")
     for note in notes:
         console.say(note)

@@ -68,8 +68,8 @@ def fit(given: Namespace, console: Console) -> None:
     pick_device(config.train.device)  # an unknown device fails before the codes are read
     collection = read_collection(Path(given.codes))
     run = Run(Path(given.out))
-    run.claim()
-    with console.progress() as advance:
+    with run.hold(), console.progress() as advance:
+        run.claim()
         latent_map = fit_run(
             collection,
             config,

@@ -13,6 +13,7 @@ from latent_atlas.cli.arguments import (
     code_at,
     file_to_write,
     load_atlas,
+    seed,
     write_codes,
 )
 from latent_atlas.cli.console import Console
@@ -73,7 +74,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[],
         help="condition: class=NAME, or a range such as component:0=1..2 or ..0; may be repeated",
     )
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="random seed (default: 0)")
+    parser.add_argument(
+        "--seed", type=seed, metavar="N", default=0, help="random seed (default: 0)"
+    )
     parser.add_argument(
         "--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)"
     )

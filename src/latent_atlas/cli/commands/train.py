@@ -3,6 +3,7 @@
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in --out with its own settings; --set may change the learning rates",
+        help="continue the run in --out with its own settings; give SOURCE if the images moved; "
+        "--set may change the learning rates",
     )
     parser.add_argument(
         "--dry-run",
@@ -109,7 +111,9 @@ def train(given: Namespace, console: Console) -> None:
     out = Path(given.out)
     if given.resume:
         _refuse_settings(given)
-        train_and_report(None, out, console, resume=True, settings=given.settings)
+        train_and_report(
+            None, out, console, resume=True, source=given.source, settings=given.settings
+        )
         return
     if given.source is None:
         raise UserError(
@@ -129,6 +133,7 @@ def train_and_report(
     console: Console,
     *,
     resume: bool,
+    source: str | None = None,
     settings: Sequence[str] = (),
 ) -> None:
     """Train a run, or finish one, and write its report.
@@ -138,23 +143,29 @@ def train_and_report(
         out: The run folder.
         console: Where progress and the result are printed.
         resume: Continue the run in `out` instead of starting a new one.
+        source: Where the images of a run to be continued are now, if they were moved.
         settings: With `resume`, settings to change, as for `with_settings`.
     """
     from latent_atlas.runs import Run
 
     run = Run(out)
     if resume:
-        config = _changed(run, settings)
-    else:
-        run.claim()
-    assert config is not None
-    if not run.file("map.safetensors").is_file():
-        _train(config, run, console, resume=resume)
-    write_page(out, config.train.device, console)
+        run.config()  # a folder without a run is not made one
+    with run.hold():
+        if resume:
+            config = run.source(_changed(run, settings))
+        else:
+            run.claim()
+        assert config is not None
+        if source is not None:
+            config = replace(config, data=replace(config.data, source=source))
+        if source is not None or not run.file("map.safetensors").is_file():
+            _train(config, run, console, resume=resume)
+        write_page(out, config.train.device, console)
 
 
 def _changed(run: "Run", settings: Sequence[str]) -> Config:
-    """The run's configuration with other rates, which the run then keeps.
+    """The run's configuration with other rates.
 
     Raises:
         UserError: the run has finished.
@@ -167,9 +178,7 @@ def _changed(run: "Run", settings: Sequence[str]) -> Config:
             f"{run.path} has finished, so --resume has nothing to train; leave out --set, or train "
             "into another --out"
         )
-    config = with_settings(config, list(settings))
-    run.begin(config)
-    return config
+    return with_settings(config, list(settings))
 
 
 def _refuse_settings(given: Namespace) -> None:
@@ -269,6 +278,7 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     from latent_atlas.data.findings import in_words
     from latent_atlas.device import pick_device
     from latent_atlas.training.loop import train as train_run
+    from latent_atlas.training.run_files import check_images
 
     device = pick_device(config.train.device)  # an unknown device fails before the images are read
     if not resume and device.type == "cpu" and config.train.steps > quick(config).train.steps:
@@ -279,9 +289,12 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     images = _load(config, run.file("rejects.jsonl"), console)
     for sentence in (*in_words(images.summary), *images.notes):
         console.say(sentence)
+    if resume:
+        check_images(images, run)
+    run.begin(config)
+    if run.file("map.safetensors").is_file():
+        return
     with console.progress() as advance:
-        if not resume:
-            run.begin(config)
         latent_map = train_run(
             images,
             config,

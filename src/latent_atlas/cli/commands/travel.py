@@ -1,5 +1,6 @@
 """The command `travel`: places in, paths out, as a picture, an animation, or numbers."""
 
+import io
 import json
 import math
 from argparse import ArgumentParser, Namespace
@@ -16,11 +17,13 @@ from latent_atlas.cli.arguments import (
     code_at,
     file_to_write,
     load_atlas,
+    seed,
     write_codes,
 )
 from latent_atlas.cli.console import Console
 from latent_atlas.config.parse import settings_of, split_setting, with_values
 from latent_atlas.errors import UserError
+from latent_atlas.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +93,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     _add_walk(parser)
     parser.add_argument(
         "--seed",
-        type=int,
+        type=seed,
         metavar="N",
         default=0,
         help="random seed of planners that sample (default: 0)",
@@ -416,9 +419,8 @@ def _write_all(out: FilePath, paths: "Paths", numbers: Mapping[str, Any], atlas:
         listed = {
             name: {key: some.tolist() for key, some in one.items()} for name, one in arrays.items()
         }
-        out.write_text(
-            json.dumps({name: {**numbers[name], **listed[name]} for name in listed}, indent=2)
-        )
+        written = {name: {**numbers[name], **listed[name]} for name in listed}
+        write_text(out, json.dumps(written, indent=2))
         return
     flat = {f"{name}.{key}": some for name, one in arrays.items() for key, some in one.items()}
     flat |= {
@@ -426,5 +428,6 @@ def _write_all(out: FilePath, paths: "Paths", numbers: Mapping[str, Any], atlas:
         for name, path in paths.items()
         if path.images is not None
     }
-    with out.open("wb") as file:  # numpy would add .npz to a name in capitals
-        np.savez(file, **flat)  # pyright: ignore[reportArgumentType] - none is called allow_pickle
+    buffer = io.BytesIO()
+    np.savez(buffer, **flat)  # pyright: ignore[reportArgumentType] - none is called allow_pickle
+    write_bytes(out, buffer.getbuffer())

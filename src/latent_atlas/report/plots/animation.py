@@ -10,6 +10,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from latent_atlas.errors import UserError
+from latent_atlas.files import replacing
 from latent_atlas.report.plots.image_grid import grid, require_images, tile
 from latent_atlas.report.plots.style import blank, text_width, write
 
@@ -168,9 +169,15 @@ def _write_gif(moving: Animation, path: Path) -> None:
         column.crop((0, top, width, top + height)) for top in range(0, frames * height, height)
     ]
     duration = 10 * round(100 / moving.fps)  # a GIF counts in hundredths of a second
-    pictures[0].save(
-        path, format="GIF", save_all=True, append_images=pictures[1:], duration=duration, loop=0
-    )
+    with replacing(path) as partial:
+        pictures[0].save(
+            partial,
+            format="GIF",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=duration,
+            loop=0,
+        )
 
 
 def _write_mp4(moving: Animation, path: Path) -> None:
@@ -190,7 +197,11 @@ def _write_mp4(moving: Animation, path: Path) -> None:
             f"MP4 needs the encoder {ENCODER}, which this PyAV was built without; pip install "
             "--force-reinstall --only-binary av av, or write a .gif"
         )
-    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    options = {"movflags": "+faststart"}
+    with (
+        replacing(path) as partial,
+        av.open(partial, "w", format="mp4", options=options) as container,
+    ):
         stream = container.add_stream(ENCODER, rate=Fraction(moving.fps).limit_denominator(1000))
         stream.height, stream.width = moving.pixels.shape[1:3]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": QUALITY}

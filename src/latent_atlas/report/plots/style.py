@@ -21,6 +21,7 @@ from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
 from latent_atlas.errors import printable
+from latent_atlas.files import write_bytes
 
 __all__ = [
     "DPI",
@@ -294,5 +295,5 @@ def save(figure: Figure, path: Path) -> Path:
     Returns:
         The path, for a result line.
     """
-    path.write_bytes(png(figure))
+    write_bytes(path, png(figure))
     return path

@@ -1,0 +1,229 @@
+"""Files of a run: locked, verified when read, replaced as a whole."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+
+from command_line import latent_atlas
+from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.config.parse import with_values
+from latent_atlas.config.training import TrainConfig
+from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.errors import UserError
+from latent_atlas.files import replacing, write_text
+from latent_atlas.runs import Run, read_tensors, write_tensors
+from server_run import begun, checkpointed, finish
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A finished run of codes."""
+    made = begun(tmp_path / "run")
+    made.log({"phase": "map", "step": 3, "loss": 0.5})
+    finish(made)
+    return made
+
+
+def test_the_second_process_is_told_who_writes(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    other = FileLock(tmp_path / ".lock")  # what another process holds
+    with other:
+        run.file(".holder.json").write_text('{"pid": 77, "host": "there"}')
+        with pytest.raises(UserError, match="process 77 on there is writing"), run.hold():
+            pass
+    with run.hold(), run.hold():  # the holder may hold it again; what the dead left is no obstacle
+        assert json.loads(run.file(".holder.json").read_text())["pid"] == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_had_begun_to_write_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".map.safetensors.0123456789ab.partial").touch()
+    (tmp_path / ".mine.partial").touch()
+    with Run(tmp_path).hold():
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == [".mine.partial"]
+
+
+@pytest.mark.parametrize("name", ["map.safetensors", "codes.safetensors", "config.json"])
+def test_any_flipped_bit_is_noticed(run: Run, name: str) -> None:
+    Atlas.load(run.path)
+    content = run.file(name).read_bytes()
+    for place in range(5, len(content), len(content) // 23):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        run.file(name).write_bytes(damaged)
+        if name == "config.json" and json_equal(damaged, content):
+            continue  # a blank became another one
+        with pytest.raises(UserError, match=name):
+            Atlas.load(run.path)
+
+
+def json_equal(one: bytes, other: bytes) -> bool:
+    try:
+        return json.loads(one) == json.loads(other)
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("train.means", torch.full((40, 2), torch.nan), "NaN"),
+        ("train.means", torch.zeros(40, 2, 1), "shape"),
+        ("train.means", torch.zeros(40, 2, dtype=torch.long), "int64"),
+        ("train.means", torch.zeros(40, 7), "held_out.means|coordinates"),
+        ("held_out.means", None, "no tensor 'held_out.means'"),
+        ("other", torch.zeros(3), "'other'"),
+        ("train.labels", torch.zeros(3, dtype=torch.long), "train.labels"),
+    ],
+)
+def test_codes_without_checksums_must_still_be_codes(
+    run: Run, name: str, change: torch.Tensor | None, said: str
+) -> None:
+    path = run.file("codes.safetensors")
+    tensors = read_tensors(path)[0] | ({} if change is None else {name: change})
+    if change is None:
+        del tensors[name]
+    save_file(tensors, path)
+    with pytest.raises(UserError, match=said):
+        Atlas.load(run.path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("width", "a"), ("width", 2**40), ("shape", [7]), ("warnings", 3), ("calibration", {"kl": 1})],
+)
+def test_maps_must_be_maps(run: Run, key: str, value: object) -> None:
+    path = run.file("map.safetensors")
+    tensors, metadata = read_tensors(path)
+    about = json.loads(metadata["map"]) | {key: value}
+    save_file(tensors, path, {"map": json.dumps(about)})
+    with pytest.raises(UserError, match=r"map\.safetensors is damaged"):
+        LatentMap.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", '{"train": {"steps": "many"}}'),
+        ("config.json", "[" * 100_000),
+        ("config.json", "\udcff"),
+        ("manifest.json", '{"label_names": 3}'),
+        ("manifest.json", '{"label_names": [1]}'),
+        ("log.jsonl", '{"step": 3}\n'),
+        ("log.jsonl", "3\n"),
+        ("log.jsonl", '{"phase": "map", "step": "x"}\n'),
+        ("rejects.jsonl", '{"path": 3}\n'),
+        ("metrics.json", '{"map": 3}'),
+    ],
+)
+def test_json_of_wrong_types_is_named(
+    run: Run, name: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.file(name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert latent_atlas("doctor", str(run.path)) == 1
+    said = capsys.readouterr().out
+    assert str(run.file(name)) in said
+    assert "damaged" in said or "steps" in said
+
+
+def test_a_state_of_other_networks_is_refused(tmp_path: Path) -> None:
+    from latent_atlas.training.history import History, restore
+
+    run = begun(tmp_path / "run")
+    learner = checkpointed(run, 3)
+    tensors, _ = read_tensors(run.file("state.safetensors"))
+    history = History(10, 4, lambda entry: None)
+    assert restore(learner, history, run) == 3
+    for changed, step in (({"model/x": torch.zeros(1)}, "3"), ({}, "11"), ({}, "x")):
+        write_tensors(run.file("state.safetensors"), tensors | changed, {"step": step})
+        with pytest.raises(UserError, match=r"state\.safetensors is damaged"):
+            restore(learner, history, run)
+
+
+def test_a_log_cut_short_is_noticed_once_the_run_is_finished(run: Run) -> None:
+    run.count_records()
+    assert len(run.records()) == 1
+    run.file("log.jsonl").write_bytes(run.file("log.jsonl").read_bytes()[:-9])
+    with pytest.raises(UserError, match="0 of 1 records"):
+        run.records()
+
+
+def test_doctor_tells_intact_from_unverified(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(read_tensors(run.file("codes.safetensors"))[0], run.file("codes.safetensors"))
+    assert latent_atlas("doctor", str(run.path), "--json") == 0
+    told = json.loads(capsys.readouterr().out)["files"]
+    assert told["map.safetensors"] == "intact"
+    assert "unverified" in told["codes.safetensors"]
+    run.file("map.safetensors").unlink()
+    assert latent_atlas("doctor", str(run.path)) == 1
+    assert "has no map.safetensors" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_written_keeps_what_was_there(tmp_path: Path) -> None:
+    kept = tmp_path / "a.txt"
+    kept.write_text("before")
+
+    def fill() -> None:
+        with replacing(kept) as partial:
+            partial.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space") as error:
+        fill()
+    assert error.value.filename == str(kept)
+    assert kept.read_text() == "before"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_text(tmp_path / "folder.png", "x")
+    link = tmp_path / "full"
+    link.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        write_text(link, "x")
+    assert link.is_char_device()
+    with pytest.raises(OSError, match="too long"):
+        write_text(tmp_path / ("n" * 300), "x")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "x"), "x (Too many open files)"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), "working folder"),
+        (MemoryError(), "memory ran out"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory ran out"),
+    ],
+)
+def test_errors_of_the_system_are_one_sentence(
+    error: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(folder: Path, console: object) -> None:
+        raise error
+
+    monkeypatch.setattr("latent_atlas.cli.commands.doctor._verify", fail)
+    assert latent_atlas("doctor", "x") == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["sample", "travel", "anomalies", "evaluate"])
+def test_seeds_are_refused_before_torch_sees_them(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert latent_atlas(command, "x", "--seed", str(2**70)) == 2
+    assert "is no seed" in capsys.readouterr().err
+
+
+def test_a_misspelt_setting_is_told_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'steps'"):
+        with_values(TrainConfig(), {"stpes": 3}, called="section 'train'")
