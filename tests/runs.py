@@ -47,7 +47,10 @@ def trained(folder: Path, settings: str) -> None:
 
 @contextmanager
 def quick_gallery() -> Iterator[None]:
-    """Pictures, metrics and evaluations of runs with walks of 40 steps, between a few pairs of codes."""
+    """Maps whose constant is annealed in few steps; pictures, metrics and evaluations with walks of 40 steps, between
+    a few pairs of codes.
+    """
+    from latent_atlas.density_ratio import normalising_constant
     from latent_atlas.evaluation import sections
     from latent_atlas.report import examples
     from latent_atlas.report.figures import run
@@ -62,6 +65,7 @@ def quick_gallery() -> Iterator[None]:
             monkeypatch.setattr(module, "COMPARED", rows)
         monkeypatch.setattr(examples, "Walk", partial(Walk, steps=40))
         monkeypatch.setattr(run, "PAIRS", 8)
+        monkeypatch.setattr(normalising_constant, "ANNEALING_STEPS", 8)
         yield
 
 

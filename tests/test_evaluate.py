@@ -280,14 +280,14 @@ def test_a_user_s_mistake_is_one_sentence(
     assert not (run / "evaluation.json").exists()
 
 
-def test_a_run_of_codes_alone_says_that_it_knows_no_images(
+def test_a_run_without_its_model_says_what_is_missing(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "codes"
     shutil.copytree(run, copy)
     (copy / "model.safetensors").unlink()
     assert latent_atlas("evaluate", str(copy), "--device", "cpu") == 2
-    assert "no decoder and no encoder" in capsys.readouterr().err
+    assert "model.safetensors is missing" in capsys.readouterr().err
 
 
 def test_images_of_another_shape_and_too_few_of_them_are_refused(run: Path) -> None:

@@ -69,7 +69,6 @@ def draw(
 
     Examples:
         >>> from latent_atlas.density.toys import two_clusters
-    from latent_atlas.shapes import ArrayLike
         >>> generator = torch.Generator().manual_seed(0)
         >>> code = torch.tensor([2.0, 0.0])
         >>> draw(two_clusters(2, 4.0), 100, near=code, generator=generator).points.shape
