@@ -237,11 +237,15 @@ def test_damaged_files_give_a_reason(content: bytes, reason: str) -> None:
 
 def test_open_image(tmp_path: Any) -> None:
     Image.new("RGB", (6, 4), (255, 0, 51)).save(tmp_path / "a.png")
-    image = open_image(tmp_path / "a.png", 4, 3, "crop")
+    image = open_image(tmp_path / "a.png", Square(4, 3))
     assert image.shape == (1, 3, 4, 4)
     assert image.dtype == torch.float32
     assert image[0, :, 0, 0].tolist() == pytest.approx([1.0, 0.0, 0.2])
-    assert open_image(str(tmp_path / "a.png"), 6, 3, "pad")[0, :, 0, 0].tolist() == [0, 0, 0]
+    assert open_image(str(tmp_path / "a.png"), Square(6, 3, "pad"))[0, :, 0, 0].tolist() == [
+        0,
+        0,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("name", ["missing.png", "folder", "words.png", "empty.png", "pipe.png"])
@@ -251,5 +255,5 @@ def test_open_image_explains_in_one_sentence(tmp_path: Any, name: str) -> None:
     (tmp_path / "words.png").write_text("words")
     (tmp_path / "empty.png").touch()
     with pytest.raises(UserError, match=name) as caught:
-        open_image(tmp_path / name, 4, 3, "crop")
+        open_image(tmp_path / name, Square(4, 3))
     assert "\n" not in str(caught.value)

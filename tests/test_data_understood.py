@@ -17,8 +17,9 @@ from PIL import Image
 
 from latent_atlas.config import DataConfig
 from latent_atlas.data import ImageSet, decode, load_images, probe_source, read_images
-from latent_atlas.data.decode import Square, UndecodableError
+from latent_atlas.data.decode import Square, UndecodableError, open_image
 from latent_atlas.data.layout import understand
+from latent_atlas.data.load import square_of, with_levels
 from latent_atlas.data.tables import read_tables
 from latent_atlas.errors import UserError
 
@@ -135,6 +136,31 @@ def test_images_to_look_at_have_the_scale_of_their_place(tmp_path: Path) -> None
     found = read_images([str(saved(tmp_path, deep))], Square(8, 1))
     assert (found.images.int() - EXPECTED.int()).abs().max() <= 1
     assert "4095 as white" in found.notes[0]
+
+
+def test_later_images_are_read_by_the_scale_of_the_run(tmp_path: Path) -> None:
+    """Alone, an image of 12 bits would be taken for one of 16, and a dark float of 0 to 255 for one of 0 to 1."""
+    for name, array in (
+        ("deep", np.rint(BYTES / 255 * 4095).astype(np.uint16)),
+        ("floats", BYTES.astype(np.float32)),
+    ):
+        found = loaded(saved(tmp_path, array))
+        square = square_of(with_levels(DataConfig(), found.levels), 8, 1)
+        dark = array[1] * array.dtype.type(0) + array.dtype.type(array.max() // 255)
+        np.save(tmp_path / f"{name}.npy", dark)
+        assert (
+            open_image((tmp_path / f"{name}.npy").read_bytes(), square) * 255
+        ).round().unique() == 1
+        np.save(tmp_path / "brighter.npy", dark * array.dtype.type(15) + array.max())
+        with pytest.raises(UserError, match="by which the other images are read"):
+            open_image((tmp_path / "brighter.npy").read_bytes(), square)
+
+
+def test_a_known_scale_is_kept_for_other_sets(tmp_path: Path) -> None:
+    bright = np.rint(BYTES / 255 * 4095).astype(np.uint16)
+    known = square_of(DataConfig(integer_white=4095), 8, 1)
+    found = read_images([str(saved(tmp_path, bright // 16))], known)
+    assert (found.images.int() - (EXPECTED // 16).int()).abs().max() <= 1
 
 
 # Arrays.

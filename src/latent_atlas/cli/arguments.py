@@ -80,6 +80,7 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
         UserError: there is no such image, or the atlas has no encoder.
     """
     from latent_atlas.data.decode import open_image
+    from latent_atlas.data.load import square_of
 
     if place.startswith("test:") and not Path(place).exists():
         means = atlas.codes["held_out"].means
@@ -91,7 +92,7 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
             )
         return means[int(number)]
     channels, side, _ = atlas.image_shape
-    return atlas.encode(open_image(place, side, channels, atlas.config.data.fit))[0]
+    return atlas.encode(open_image(place, square_of(atlas.config.data, side, channels)))[0]
 
 
 def file_to_write(given: Namespace, name: str, suffixes: tuple[str, ...] = (".png",)) -> Path:

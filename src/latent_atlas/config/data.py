@@ -24,6 +24,12 @@ class DataConfig:
     whether it is held out. A data set with an official test part keeps that part instead."""
     max_rejects: float = 0.05
     """Stop loading if more than this fraction of the files cannot be decoded, in [0, 1]."""
+    float_range: tuple[float, float] | None = None
+    """The numbers that are black and white in images of floats; null chooses [0, 1], [-1, 1] or
+    [0, 255] from all images, and the run keeps the choice."""
+    integer_white: int | None = None
+    """The number that is white in images of integers of more than 8 bits, 1 or more; null chooses
+    255, 1023, 4095, 16383 or 65535 from all images, and the run keeps the choice."""
     limit: int | None = None
     """Use at most this many images, chosen by their content; null uses all."""
 
@@ -36,6 +42,14 @@ class DataConfig:
         require(
             0 <= self.max_rejects <= 1,
             f"data.max_rejects is {self.max_rejects}; choose a fraction from 0 to 1",
+        )
+        require(
+            self.float_range is None or self.float_range[0] < self.float_range[1],
+            f"data.float_range is {self.float_range}; choose a black below the white",
+        )
+        require(
+            self.integer_white is None or self.integer_white >= 1,
+            f"data.integer_white is {self.integer_white}; choose 1 or more",
         )
         require(
             self.limit is None or self.limit >= 1,

@@ -55,7 +55,7 @@ def read_images(
         tuple(names),
         held_out,
         rejects=rejects,
-        notes=tuple(note for reading in readings for note in reading.notes),
+        notes=tuple(note for reading in readings for note in reading.levels.notes),
         source=" ".join(places),
     )
 

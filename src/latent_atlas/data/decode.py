@@ -32,9 +32,9 @@ import importlib.util
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -45,7 +45,7 @@ from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from latent_atlas.data.levels import Levels, Tally, tally_of
+from latent_atlas.data.levels import Levels, Scale, Tally, tally_of
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images
 
@@ -151,13 +151,18 @@ class Whole:
     tally: Tally | None = None
 
 
-def decode_whole(content: Content, levels: Levels | None = None, name: str = "") -> Whole:
+_ALONE = Levels()  # of images that belong to no collection
+
+
+def decode_whole(
+    content: Content, scale_of: Callable[[Tally], Scale | str] = _ALONE.scale, name: str = ""
+) -> Whole:
     """Decode one image by the rules at the head of this module, up to its size.
 
     Arguments:
         content: An encoded file or an array of numbers.
-        levels: The scales of the collection; None takes floats by those of this image alone, and
-            deep integers as 16-bit.
+        scale_of: The scale of floats and deep integers, or a sentence that refuses the image; by
+            default, floats are taken by those of this image alone, and deep integers as 16-bit.
         name: Of the image, for messages about the range of a collection.
 
     Raises:
@@ -176,11 +181,10 @@ def decode_whole(content: Content, levels: Levels | None = None, name: str = "")
         raise UndecodableError(
             f"its numbers are of type {values.dtype}; convert them to uint8 or floats"
         )
-    floats = values.dtype.kind == "f"
-    if floats and not np.isfinite(values).all():
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise UndecodableError("it has a NaN or an infinity")
     tally = tally_of(values, name)
-    scale = (levels or Levels.alone(tally)).scale(floats=floats)
+    scale = scale_of(tally)
     if isinstance(scale, str):
         raise UndecodableError(scale)
     return Whole(_fewest_channels(scale.to_bytes(values)), size, pages, tally)
@@ -360,22 +364,21 @@ class Square:
         size: Side in pixels.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
         fit: What happens to images that are not square.
+        levels: The scales of floats and deep integers, where they are known.
     """
 
     size: int
     channels: int
     fit: Literal["crop", "pad"] = "crop"
+    levels: Levels = field(default_factory=Levels)
 
 
-def decode(
-    content: Content, square: Square, levels: Levels | None = None
-) -> UInt8[Tensor, "c h w"]:
+def decode(content: Content, square: Square) -> UInt8[Tensor, "c h w"]:
     """Decode one image and make it square, by the rules at the head of this module.
 
     Arguments:
         content: An encoded file or an array of numbers.
-        square: The size and channels wanted.
-        levels: As in `decode_whole`.
+        square: What the image becomes.
 
     Returns:
         Of shape (channels, size, size), in 0..255.
@@ -387,7 +390,7 @@ def decode(
         >>> decode(np.full((2, 2, 1), 7, np.uint8), Square(1, 3)).flatten().tolist()
         [7, 7, 7]
     """
-    return squared(decode_whole(content, levels).pixels, square)
+    return squared(decode_whole(content, square.levels.scale).pixels, square)
 
 
 def squared(
@@ -403,19 +406,15 @@ def squared(
     return torch.from_numpy(pixels)
 
 
-def open_image(
-    source: str | Path | bytes, image_size: int, channels: int, fit: Literal["crop", "pad"] = "crop"
-) -> Images:
+def open_image(source: str | Path | bytes, square: Square) -> Images:
     """Read one image file.
 
     Arguments:
         source: The file, of any format that Pillow reads among `IMAGE_SUFFIXES`; or its content.
-        image_size: Side wanted, in pixels.
-        channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
-        fit: Crop the centre of an image that is not square, or pad its short side.
+        square: What the image becomes.
 
     Returns:
-        Of shape (1, channels, image_size, image_size), in [0, 1].
+        Of shape (1, channels, size, size), in [0, 1].
 
     Raises:
         UserError: there is no such file, or it cannot be decoded.
@@ -423,7 +422,7 @@ def open_image(
     try:
         with quiet():
             content = source if isinstance(source, bytes) else read_file(Path(source).expanduser())
-            image = decode(content, Square(image_size, channels, fit))
+            image = decode(content, square)
     except OSError as error:
         raise UserError(
             f"cannot read the image '{source}' ({error.strerror}); give the path of an image file"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from latent_atlas.data.levels import Levels
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import ByteImages, Images, Labels, Mask, to_float
 
@@ -39,6 +40,7 @@ class ImageSet:
         attributes: Known properties, one number per image each; None if the set has none.
         attribute_names: For attributes that count categories, the names of these.
         source: Where the images come from, as the user wrote it.
+        levels: The scales of floats and deep integers.
     """
 
     images: ByteImages
@@ -52,6 +54,7 @@ class ImageSet:
     attribute_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
     summary: Mapping[str, object] = field(default_factory=dict)
+    levels: Levels = field(default_factory=Levels)
 
     def __len__(self) -> int:
         """How many images there are."""

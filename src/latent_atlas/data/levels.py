@@ -19,7 +19,7 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-__all__ = ["Levels", "Scale", "Tally", "tally_of"]
+__all__ = ["Levels", "Scale", "Tally", "tally_of", "usual_scale"]
 
 FEW = 1e-3  # share of the values that may lie beyond the scale
 TOLERANCE = 1e-3  # rounding, as a share of the scale
@@ -117,6 +117,23 @@ class Tally:
             "one of these, or save them as uint8"
         )
 
+    def depth_of_files(self) -> "Scale | str":
+        """16 bits for integers that fit them, as in files of one image."""
+        fits = self.scale()
+        return fits if isinstance(fits, str) else DEPTHS[-1]
+
+    def count_beyond(self, scale: "Scale") -> int:
+        """How many values lie outside a scale; of integers only whether any does."""
+        if self.floats and scale in FLOAT_SCALES:
+            return self.beyond[FLOAT_SCALES.index(scale)]
+        rounding = TOLERANCE * (scale.white - scale.black)
+        return int(self.low < scale.black - rounding or self.high > scale.white + rounding)
+
+    def is_beyond(self, scale: "Scale") -> bool:
+        """Whether more values lie outside a scale than may be clamped."""
+        few = max(1, FEW * self.count) if self.floats and scale in FLOAT_SCALES else 0
+        return self.count_beyond(scale) > few
+
     def in_words(self) -> str:
         """The range, and the images where its ends were seen."""
         places = " and ".join(dict.fromkeys(name for name in self.names if name))
@@ -146,45 +163,55 @@ class Levels:
     """The scales of one collection.
 
     Attributes:
-        floats, integers: Of its float images, and of its images of deep integers; or a sentence
-            that says why they fit no scale.
+        floats, integers: Of its float images, and of its images of deep integers; a sentence that
+            says why they fit no scale; or None where there are none.
         notes: What to tell the user about them.
     """
 
-    floats: Scale | str = UNIT
-    integers: Scale | str = DEPTHS[-1]
+    floats: Scale | str | None = None
+    integers: Scale | str | None = None
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, tallies: list[Tally]) -> "Levels":
-        """The scales of a whole collection, from the tallies of its images."""
-        scales: dict[bool, Scale | str] = {True: UNIT, False: DEPTHS[-1]}
+    def of(cls, tallies: list[Tally], known: "Levels") -> "Levels":
+        """The scales of a whole collection, from the tallies of its images where none is known."""
+        scales = {True: known.floats, False: known.integers}
         notes: list[str] = []
         for floats in (True, False):
             kind = [tally for tally in tallies if tally.floats == floats]
             if kind:
                 whole = reduce(Tally.__add__, kind)
-                scales[floats] = whole.scale()
-                notes += _notes(whole, len(kind))
+                scales[floats] = scales[floats] or whole.scale()
+                notes += _notes(whole, scales[floats], len(kind))
         return cls(scales[True], scales[False], tuple(notes))
 
-    @classmethod
-    def alone(cls, tally: Tally) -> "Levels":
-        """The scales of one image by itself, whose deep integers are taken as 16-bit."""
-        own = cls.of([tally])
-        return own if isinstance(own.integers, str) else cls(own.floats)
+    def chosen(self, tally: Tally) -> Scale | str | None:
+        """What was chosen for images of a kind."""
+        return self.floats if tally.floats else self.integers
 
-    def scale(self, *, floats: bool) -> Scale | str:
-        """The scale of floats, or that of integers."""
-        return self.floats if floats else self.integers
+    def scale(self, tally: Tally) -> Scale | str:
+        """The scale of a later image, or a sentence if it is beyond that of the collection.
+
+        Where the collection has none, floats have a scale of their own, and deep integers 16 bits.
+        """
+        chosen = self.chosen(tally)
+        if not isinstance(chosen, Scale):
+            return chosen or (tally.scale() if tally.floats else tally.depth_of_files())
+        if tally.is_beyond(chosen):
+            return f"{tally.in_words()}, beyond {chosen}, by which the other images are read"
+        return chosen
 
 
-def _notes(whole: Tally, images: int) -> list[str]:
+def usual_scale(tally: Tally) -> Scale:
+    """The scale of most collections: [0, 1] for floats, 16 bits for deep integers."""
+    return UNIT if tally.floats else DEPTHS[-1]
+
+
+def _notes(whole: Tally, scale: Scale | str | None, images: int) -> list[str]:
     """How the numbers of a kind are read, and how many lie beyond their scale."""
-    scale = whole.scale()
-    if isinstance(scale, str):
+    if not isinstance(scale, Scale):
         return []
-    beyond = whole.beyond[FLOAT_SCALES.index(scale)] if whole.floats else 0
+    beyond = whole.count_beyond(scale)
     clamped = f"; {beyond:,} of {whole.count:,} values lie beyond and are clamped" if beyond else ""
     return [
         f"{images:,} images: {whole.in_words().removeprefix('its ')}; {scale.black:g} is read as "

@@ -24,6 +24,7 @@ from latent_atlas.data.files import folder_source, tar_source, zip_source
 from latent_atlas.data.findings import refuse_few, remarks, summary_of
 from latent_atlas.data.huggingface import huggingface_source
 from latent_atlas.data.imageset import ImageSet, Reject
+from latent_atlas.data.levels import Levels, Scale
 from latent_atlas.data.named import NAMED_SETS
 from latent_atlas.data.parallel_read import Progress, digest_all, read_all, reject_or_content
 from latent_atlas.data.source import Item, Source
@@ -32,7 +33,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.files import signed, write_text
 from latent_atlas.shapes import Mask
 
-__all__ = ["load_images", "open_source", "probe_source"]
+__all__ = ["load_images", "open_source", "probe_source", "square_of", "with_levels"]
 
 _PROBED = 64  # images that suggest the size and channels
 
@@ -67,7 +68,7 @@ def load_images(
         if data.limit is not None and data.limit < len(chosen):
             chosen = first_by_content(digest_all(source.items, source.in_turn), data.limit)
         items = tuple(source.items[i] for i in chosen)
-        square = Square(image_size, channels, data.fit)
+        square = square_of(data, image_size, channels)
         reading = read_all(items, square, source.in_turn, progress)
     _report(reading.rejects, len(items), data.max_rejects, rejects_file)
     kept = [source.items[chosen[i]] for i in reading.kept]
@@ -87,12 +88,30 @@ def load_images(
         and {name: values[where] for name, values in source.attributes.items()},
         attribute_names=source.attribute_names,
         source=data.source,
+        levels=reading.levels,
     )
     refuse_few(found, reading.looks)
     return replace(
         found,
-        notes=(*source.notes, *reading.notes, *remarks(found, reading.looks)),
+        notes=(*source.notes, *reading.levels.notes, *remarks(found, reading.looks)),
         summary=summary_of(found, reading.looks),
+    )
+
+
+def square_of(data: DataConfig, image_size: int, channels: int) -> Square:
+    """What the images of a run become."""
+    floats = None if data.float_range is None else Scale(*data.float_range)
+    integers = None if data.integer_white is None else Scale(0, data.integer_white)
+    return Square(image_size, channels, data.fit, Levels(floats, integers))
+
+
+def with_levels(data: DataConfig, levels: Levels) -> DataConfig:
+    """The settings with the scales that were found, so that later images are read alike."""
+    floats, integers = levels.floats, levels.integers
+    return replace(
+        data,
+        float_range=(floats.black, floats.white) if isinstance(floats, Scale) else None,
+        integer_white=int(integers.white) if isinstance(integers, Scale) else None,
     )
 
 

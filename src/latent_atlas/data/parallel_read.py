@@ -5,13 +5,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
 
 from latent_atlas.data.decode import Content, Square, UndecodableError, decode_whole, squared
 from latent_atlas.data.imageset import Reject
-from latent_atlas.data.levels import Levels, Tally
+from latent_atlas.data.levels import Levels, Scale, Tally, usual_scale
 from latent_atlas.data.source import Item
 from latent_atlas.data.split import digest
 from latent_atlas.shapes import ByteImages
@@ -57,14 +58,14 @@ class Reading:
         kept: Their indices in the list of items.
         looks: What they were like.
         rejects: The items that could not be read or decoded.
-        notes: How floats and deep integers were read.
+        levels: The scales of its floats and deep integers.
     """
 
     images: ByteImages
     kept: list[int]
     looks: list[Look]
     rejects: tuple[Reject, ...]
-    notes: tuple[str, ...]
+    levels: Levels
 
 
 def read_all(
@@ -72,8 +73,8 @@ def read_all(
 ) -> Reading:
     """Read, decode and hash all items.
 
-    Floats and deep integers are read by the usual scales at first. Only if all of them together
-    turn out to be of other scales, they are read a second time.
+    Where their scales are not known, floats and deep integers are read by the usual ones at first.
+    Only if all of them together turn out to be of other scales, they are read a second time.
 
     Arguments:
         items: What to read.
@@ -82,10 +83,10 @@ def read_all(
         progress: Called after every few items and after the last.
     """
     images = torch.empty(len(items), square.channels, square.size, square.size, dtype=torch.uint8)
-    levels = Levels()
+    scale_of: Callable[[Tally], Scale | str] = usual_scale
 
     def work(i: int, content: Content) -> Look:
-        whole = decode_whole(content, levels, items[i].name)
+        whole = decode_whole(content, scale_of, items[i].name)
         images[i] = squared(whole.pixels, square)
         channels = whole.pixels.shape[2]
         return Look(digest(whole.pixels), *whole.size, channels, whole.pages, whole.tally)
@@ -98,12 +99,9 @@ def read_all(
         if progress and (done % _CHUNK == 0 or done == len(items)):
             progress(done, len(items), rejected)
     tallies = {i: x.tally for i, x in enumerate(outcomes) if isinstance(x, Look) and x.tally}
-    first, levels = levels, Levels.of(list(tallies.values()))
-    again = {
-        i
-        for i, tally in tallies.items()
-        if first.scale(floats=tally.floats) != levels.scale(floats=tally.floats)
-    }
+    levels = Levels.of(list(tallies.values()), square.levels)
+    scale_of = partial(_scale, square.levels, levels)
+    again = {i for i, tally in tallies.items() if usual_scale(tally) != scale_of(tally)}
     for i, outcome in _each(items, work, in_turn, again):
         outcomes[i] = outcome
     kept = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, Look)]
@@ -112,11 +110,16 @@ def read_all(
         kept,
         [outcome for outcome in outcomes if isinstance(outcome, Look)],
         tuple(outcome for outcome in outcomes if isinstance(outcome, Reject)),
-        levels.notes,
+        levels,
     )
 
 
 _NOTHING = Reject("", "")
+
+
+def _scale(known: Levels, found: Levels, tally: Tally) -> Scale | str:
+    """The scale of an image: the known one, which may refuse it, or that of its collection."""
+    return known.scale(tally) if known.chosen(tally) else found.chosen(tally) or usual_scale(tally)
 
 
 def digest_all(items: tuple[Item, ...], in_turn: bool) -> list[bytes]:

@@ -171,17 +171,20 @@ def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteIma
 def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
     """Images from files, at the size and with the channels of the model."""
     from latent_atlas.data.adhoc import read_images
-    from latent_atlas.data.decode import Square
+    from latent_atlas.data.load import square_of
 
     channels, side, _ = atlas.image_shape
     with console.progress() as advance:
-        return read_images(
+        images = read_images(
             places,
-            Square(side, channels, atlas.config.data.fit),
+            square_of(atlas.config.data, side, channels),
             progress=lambda done, total, bad: advance(
                 "images", done, total, f"{bad} unreadable" if bad else ""
             ),
         )
+    for note in images.notes:
+        console.say(note)
+    return images
 
 
 def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageSet":

@@ -276,6 +276,7 @@ def _load(config: Config, rejects_file: Path | None, console: Console) -> "Image
 def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
     """Load the images, say what they are, and train, with progress."""
     from latent_atlas.data.findings import in_words
+    from latent_atlas.data.load import with_levels
     from latent_atlas.device import pick_device
     from latent_atlas.training.loop import train as train_run
     from latent_atlas.training.run_files import check_images
@@ -291,6 +292,7 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
         console.say(sentence)
     if resume:
         check_images(images, run)
+    config = replace(config, data=with_levels(config.data, images.levels))
     run.begin(config)
     if run.file("map.safetensors").is_file():
         return

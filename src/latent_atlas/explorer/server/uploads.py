@@ -37,7 +37,7 @@ def decode_upload(
         UserError: it is no image, of another format, too large, or damaged.
     """
     _check_head(content, limits, check)
-    return open_image(content, *vars(square).values())
+    return open_image(content, square)
 
 
 def _check_head(content: bytes, limits: Limits, check: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from torch import Tensor
 
 from latent_atlas.data.decode import Square
+from latent_atlas.data.load import square_of
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
@@ -94,7 +95,7 @@ def _with_typicality(known: Known, latents: Tensor) -> dict[str, Tensor]:
 def _square(known: Known) -> Square:
     """What the model takes."""
     channels, side, _ = known.atlas.image_shape
-    return Square(side, channels, known.atlas.config.data.fit)
+    return square_of(known.atlas.config.data, side, channels)
 
 
 def _encoded(known: Known, uploaded: Images) -> Arrays:
