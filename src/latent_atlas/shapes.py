@@ -1,4 +1,4 @@
-"""Array types, the door through which arrays of any kind come in, and `batched`.
+"""Array types, the conversion of arrays of any kind to tensors, and `batched`.
 
 `n` counts images or codes, `c h w` are an image's channels, height and width, and `d` is the
 dimension of the latent space. The axes are checked when the tests run; elsewhere the names only
@@ -187,7 +187,7 @@ def as_labels(values: ArrayLike, count: int, names: Iterable[str] = ()) -> Label
 
 
 def converts(methods: Iterable[str], kind: type) -> None:
-    """Have methods of a class take array-likes: their first argument passes through `_door`.
+    """Have methods of a class take array-likes, which its `_checked_codes` converts.
 
     A base class calls it for each subclass, so that no subclass can forget it.
     """
@@ -200,7 +200,7 @@ def converts(methods: Iterable[str], kind: type) -> None:
 def _converting(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, latents: ArrayLike, *args: Any, **kwargs: Any) -> Any:
-        return method(self, self._door(latents), *args, **kwargs)
+        return method(self, self._checked_codes(latents), *args, **kwargs)
 
     return call
 

@@ -37,7 +37,7 @@ class Attribute(ABC):
         super().__init_subclass__(**keywords)
         converts(OF_CODES, cls)
 
-    def _door(self, latents: ArrayLike) -> Latents:
+    def _checked_codes(self, latents: ArrayLike) -> Latents:
         """The codes as rows (n, d); a UserError if they are none."""
         return as_rows(latents)
 
@@ -105,7 +105,7 @@ class Direction(Attribute):
         self.vector = vector / length
         self.name = name
 
-    def _door(self, latents: ArrayLike) -> Latents:
+    def _checked_codes(self, latents: ArrayLike) -> Latents:
         """The codes as rows; a UserError if they have another dimension than the direction."""
         rows = as_rows(latents)
         if rows.shape[1] != len(self.vector):

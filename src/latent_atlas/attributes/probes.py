@@ -189,7 +189,7 @@ class ClassProbe(Attribute):
         names = tuple(names) or tuple(str(c) for c in range(classes))
         return cls(network, names, accuracy, F.cross_entropy(logits, labels[test]).item(), margin)
 
-    def _door(self, latents: ArrayLike) -> Latents:
+    def _checked_codes(self, latents: ArrayLike) -> Latents:
         return as_rows(latents, len(self.network.mean))
 
     def values(self, latents: Latents) -> AttributeValues:
@@ -294,7 +294,7 @@ class ValueProbe(Attribute):
         explained = 1 - (error / targets[test].var(correction=0)).item()
         return cls(network, name, mean, scale, explained)
 
-    def _door(self, latents: ArrayLike) -> Latents:
+    def _checked_codes(self, latents: ArrayLike) -> Latents:
         return as_rows(latents, len(self.network.mean))
 
     def values(self, latents: Latents) -> AttributeValues:

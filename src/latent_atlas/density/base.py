@@ -123,7 +123,7 @@ class Density(ABC):
         super().__init_subclass__(**keywords)
         converts(OF_CODES, cls)
 
-    def _door(self, latents: ArrayLike) -> Located:
+    def _checked_codes(self, latents: ArrayLike) -> Located:
         """The codes as a tensor.
 
         Raises:

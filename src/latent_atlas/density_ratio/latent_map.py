@@ -371,7 +371,7 @@ class LatentMap(DensityRatioModel):
         """Codes as rows (n, d), on the map's device and in single precision."""
         return latents.flatten(1).to(self.device, torch.float32)
 
-    def _door(self, latents: ArrayLike) -> Located:
+    def _checked_codes(self, latents: ArrayLike) -> Located:
         """Codes as rows, or in the map's own shape; errors as for `log_prob`."""
         codes = as_floats(latents)
         if codes.ndim < 2 or tuple(codes.shape[1:]) not in (self.shape, (self.dimension,)):
