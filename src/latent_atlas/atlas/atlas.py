@@ -328,7 +328,7 @@ class Atlas:
         found = project(self.map, before, threshold)
         points = torch.stack([before, found.points])
         metrics = measure(points, found.points, self.map, threshold)
-        info = PlannerInfo(found.converged, int(found.steps.max()))
+        info = PlannerInfo(found.converged, int(max(found.steps.tolist(), default=0)))
         return self._decoded(
             LatentPath(points, found.points, "project", info, replace(metrics, moved=found.moved))
         )

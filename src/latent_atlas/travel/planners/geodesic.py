@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold
 from latent_atlas.travel.path import PlannerInfo
@@ -164,7 +164,12 @@ class Geodesic(Planner):
 
 @torch.no_grad()
 def threshold_of(density: Density, codes: Tensor, share: float) -> float:
-    """The log-density in nats below which a share of codes (m, d) lies, of at most 2,000 or so."""
+    """The log-density in nats below which a share of codes (m, d) lies, of at most 2,000 or so.
+
+    Raises:
+        UserError: there are no codes.
+    """
+    require(len(codes) > 0, "a density threshold is a quantile of codes, and none were given")
     some = codes[:: max(len(codes) // MOST_MEANS, 1)]
     return torch.quantile(density.log_prob(some), share).item()
 
