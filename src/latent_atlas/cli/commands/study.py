@@ -36,46 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help="study folder to create; the same command again continues it",
     )
-    parser.add_argument(
-        "--budget",
-        metavar="B",
-        default="small",
-        help="size of each run: small (default; minutes on two cores) or full (needs a GPU)",
-    )
-    parser.add_argument(
-        "--preset",
-        metavar="P",
-        help="configuration of the runs, before the budget (default: as for train)",
-    )
-    parser.add_argument(
-        "--modes",
-        metavar="M,M",
-        help="training modes to compare, of separate, online, adversarial (default: all)",
-    )
-    parser.add_argument(
-        "--boundaries",
-        metavar="B,B",
-        help=f"boundaries to compare, of {', '.join(BOUNDARIES)} (default: "
-        "prior,box,radius,low-density,mixture)",
-    )
-    parser.add_argument(
-        "--z-real",
-        metavar="Z,Z",
-        help="real codes to compare, of samples (of q(z|x)) and means (default: both)",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        metavar="N",
-        default=3,
-        help="repetitions of each run; the tests need 3 or more (default: 3)",
-    )
-    parser.add_argument("--limit", type=int, metavar="N", help="use at most N images")
-    parser.add_argument(
-        "--extractor",
-        metavar="E",
-        help="feature extractor, as for evaluate (default: a classifier if there are classes)",
-    )
+    _add_compared(parser)
+    _add_runs(parser)
     parser.add_argument(
         "--workers",
         type=int,
@@ -88,6 +50,54 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_device(parser)
     add_settings(
         parser, "any other setting of the runs and maps, such as train.steps=800; repeatable"
+    )
+
+
+def _add_compared(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("what is compared")
+    group.add_argument(
+        "--modes",
+        metavar="M,M",
+        help="training modes to compare, of separate, online, adversarial (default: all)",
+    )
+    group.add_argument(
+        "--boundaries",
+        metavar="B,B",
+        help=f"boundaries to compare, of {', '.join(BOUNDARIES)} (default: "
+        "prior,box,radius,low-density,mixture)",
+    )
+    group.add_argument(
+        "--z-real",
+        metavar="Z,Z",
+        help="real codes to compare, of samples (of q(z|x)) and means (default: both)",
+    )
+
+
+def _add_runs(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("each run")
+    group.add_argument(
+        "--budget",
+        metavar="B",
+        default="small",
+        help="size of each run: small (default; minutes on two cores) or full (needs a GPU)",
+    )
+    group.add_argument(
+        "--preset",
+        metavar="P",
+        help="configuration of the runs, before the budget (default: as for train)",
+    )
+    group.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        default=3,
+        help="repetitions of each run; the tests need 3 or more (default: 3)",
+    )
+    group.add_argument("--limit", type=int, metavar="N", help="use at most N images")
+    group.add_argument(
+        "--extractor",
+        metavar="E",
+        help="feature extractor, as for evaluate (default: a classifier if there are classes)",
     )
 
 

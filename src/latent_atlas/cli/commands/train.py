@@ -50,12 +50,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--quick", action="store_true", help="train a smaller model, in minutes on two CPU cores"
     )
     parser.add_argument(
-        "--mode",
-        metavar="M",
-        help="when the latent discriminator D_z trains: separate (after the networks; default), "
-        "online (beside them) or adversarial (beside them, and the encoder trains to fool it)",
-    )
-    parser.add_argument(
         "--resume",
         action="store_true",
         help="continue the run in --out with its own settings; give SOURCE if the images moved; "
@@ -67,42 +61,58 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="read the images and print what they are, the settings, the number of parameters, and "
         "the memory and time needed; train nothing",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="training steps of the networks")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images per step")
-    parser.add_argument(
+    _add_images(parser)
+    _add_networks(parser)
+    add_device(parser)
+    add_settings(
+        parser, "any other setting that --dry-run prints, such as train.kl_weight=0.001; repeatable"
+    )
+
+
+def _add_images(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("images")
+    group.add_argument(
         "--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256 pixels"
     )
-    parser.add_argument(
+    group.add_argument(
         "--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha"
     )
-    parser.add_argument(
+    group.add_argument(
         "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
     )
-    parser.add_argument(
+    group.add_argument(
         "--max-rejects",
         type=float,
         metavar="F",
         help="abort if more than this fraction of files cannot be read (default: 0.05)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="use at most N images")
-    parser.add_argument(
+    group.add_argument("--limit", type=int, metavar="N", help="use at most N images")
+
+
+def _add_networks(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("networks")
+    group.add_argument(
+        "--mode",
+        metavar="M",
+        help="when the latent discriminator D_z trains: separate (after the networks; default), "
+        "online (beside them) or adversarial (beside them, and the encoder trains to fool it)",
+    )
+    group.add_argument("--steps", type=int, metavar="N", help="training steps of the networks")
+    group.add_argument("--batch-size", type=int, metavar="N", help="images per step")
+    group.add_argument(
         "--seed",
         type=int,
         metavar="N",
         help="random seed of the weights, batches and noise (default: 0)",
     )
-    parser.add_argument(
+    group.add_argument(
         "--precision", metavar="P", help="floating point of the networks: 32 (default) or bf16"
     )
-    parser.add_argument(
+    group.add_argument(
         "--compile",
         action="store_true",
         default=None,
         help="compile the networks with torch.compile",
-    )
-    add_device(parser)
-    add_settings(
-        parser, "any other setting that --dry-run prints, such as train.kl_weight=0.001; repeatable"
     )
 
 
