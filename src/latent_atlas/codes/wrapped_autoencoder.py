@@ -81,7 +81,7 @@ class Autoencoder:
             raise UserError(
                 f"images must have shape (n, {sides}); these have {tuple(images.shape)}"
             )
-        parts = [self._posterior(part) for part in images.split(self._batch)]
+        parts = [self.unchecked_posterior(part) for part in images.split(self._batch)]
         spreads = [spread for _, spread in parts if spread is not None]
         if len(spreads) not in (0, len(parts)):
             raise UserError(
@@ -121,8 +121,8 @@ class Autoencoder:
         images = batched(lambda part: _image(self._call(self._decode, part)), codes, self._batch)
         return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
 
-    def _posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`posterior` of images that are encoded together."""
+    def unchecked_posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`posterior` of one batch of floats in [0, 1]; it can be traced, as it looks at no pixel."""
         means, spread = _means_and_spread(self._call(self._encode, self._to_pixels(images)))
         if means.ndim < 2 or len(means) != len(images):
             raise UserError(

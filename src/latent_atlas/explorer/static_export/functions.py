@@ -78,7 +78,7 @@ def _posterior(model: Autoencoder) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """mu(x), and the geometric mean of sigma(x) if it has one."""
 
     def posterior(images: Images) -> tuple[Tensor, ...]:
-        means, log_variances = model.posterior(images)
+        means, log_variances = model.unchecked_posterior(images)
         if log_variances is None:
             return (means.flatten(1),)
         return means.flatten(1), (log_variances.flatten(1).mean(dim=1) / 2).exp()
