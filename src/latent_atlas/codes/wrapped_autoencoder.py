@@ -122,7 +122,7 @@ class Autoencoder:
         return ((images - self._low) / (self._high - self._low)).clamp(0, 1)
 
     def unchecked_posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """`posterior` of one batch of floats in [0, 1]; it can be traced, as it looks at no pixel."""
+        """`posterior` of one batch of floats in [0, 1]: traceable, as it looks at no pixel."""
         means, spread = _means_and_spread(self._call(self._encode, self._to_pixels(images)))
         if means.ndim < 2 or len(means) != len(images):
             raise UserError(
