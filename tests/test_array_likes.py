@@ -295,6 +295,7 @@ TYPED = {
     "select": "row numbers of the same set",
     "quantiles": "shares of the same spectrum",
     "bounds": "as values, which it asks",
+    "unchecked_posterior": "of images that posterior has checked, or that a tracer hands it",
 }
 ABSTRACT = ("Attribute", "Boundary", "Density", "DensityRatioModel", "SamplableDensity")
 

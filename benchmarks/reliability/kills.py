@@ -43,8 +43,10 @@ def killed(folder: Path, right: dict[str, str], seconds: float, chance: random.R
         kills += 1
     if process.exitcode:
         return "failed"
-    left_over = [file for file in folder.iterdir() if file.name.endswith(".partial")]
-    return "equal" if contents(folder) == right and not left_over else "different"
+    found = contents(folder)
+    unequal = sorted(name for name in found.keys() | right if found.get(name) != right.get(name))
+    left_over = sorted(file.name for file in folder.glob("*.partial"))
+    return f"other: {', '.join(unequal + left_over)}" if unequal or left_over else "equal"
 
 
 if __name__ == "__main__":
