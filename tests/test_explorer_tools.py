@@ -297,4 +297,5 @@ def test_a_map_grows_while_its_run_trains(visits: Visits, tmp_path: Path) -> Non
     assert page.evaluate(violations) == []
     finish(run)
     page.locator(".map").wait_for()
+    page.close()  # or its next request complains of the server that is gone
     watched.stop()
