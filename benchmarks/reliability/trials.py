@@ -67,10 +67,8 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def processes() -> BaseContext:
-    """Processes that start from one in which torch is imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trials"])
-    return context
+    """Processes that start with everything imported; torch has one thread here, so a fork is safe."""
+    return multiprocessing.get_context("fork")
 
 
 def quietly(work: Callable[[], None]) -> tuple[str, str, str]:
