@@ -89,6 +89,27 @@ def test_codes_without_a_density_are_refused(codes: Tensor, sentence: str) -> No
         fitted(codes)
 
 
+@pytest.mark.parametrize(
+    ("codes", "sentence"),
+    [
+        (torch.eye(40)[torch.arange(300) % 40], "they span 39 of 40"),
+        (normal(300, 3)[:, [0, 1, 2, 0]], "such as numbers 0, 3: they span 3 of 4"),
+        (normal(300, 1) * torch.tensor([1.0, 2.0, 3.0]), "they span 1 of 3, .* PCA"),
+        (normal(300, 3) * torch.tensor([1.0, 0.0, 1.0]), "the first is number 1; leave them out"),
+        (normal(60, 80), "50 codes cannot show where a population of 80 .* PCA"),
+    ],
+)
+def test_autoencoders_of_such_codes_are_refused(codes: Tensor, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        Atlas.wrap(
+            images=(codes / 32 + 0.5).reshape(len(codes), 1, 1, -1),
+            encode=lambda x: 32 * (x.flatten(1) - 0.5),
+            decode=lambda z: (z / 32 + 0.5).reshape(len(z), 1, 1, -1),
+            generator=torch.Generator().manual_seed(0),
+            **TINY,
+        )
+
+
 def test_means_on_a_line_are_refused_where_their_posteriors_are_not_used() -> None:
     line = normal(300, 1).expand(300, 2)
     with pytest.raises(UserError, match="they span 1 of 2"):
