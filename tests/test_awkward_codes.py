@@ -92,15 +92,15 @@ def test_codes_without_a_density_are_refused(codes: Tensor, sentence: str) -> No
 @pytest.mark.parametrize(
     ("codes", "sentence"),
     [
-        (torch.eye(40)[torch.arange(300) % 40], "they span 39 of 40"),
+        (torch.eye(40)[torch.arange(300) % 40], "30 codes cannot show .*PCA"),
         (normal(300, 3)[:, [0, 1, 2, 0]], "such as numbers 0, 3: they span 3 of 4"),
-        (normal(300, 1) * torch.tensor([1.0, 2.0, 3.0]), "they span 1 of 3, .* PCA"),
+        (normal(300, 1) * torch.tensor([1.0, 2.0, 3.0]), "they span 1 of 3, .*PCA"),
         (normal(300, 3) * torch.tensor([1.0, 0.0, 1.0]), "the first is number 1; leave them out"),
-        (normal(60, 80), "50 codes cannot show where a population of 80 .* PCA"),
+        (normal(60, 80), "50 codes cannot show where a population of 80 .*PCA"),
     ],
 )
 def test_autoencoders_of_such_codes_are_refused(codes: Tensor, sentence: str) -> None:
-    with pytest.raises(UserError, match=sentence):
+    with pytest.raises(UserError, match=sentence), warnings.catch_warnings(action="ignore"):
         Atlas.wrap(
             images=(codes / 32 + 0.5).reshape(len(codes), 1, 1, -1),
             encode=lambda x: 32 * (x.flatten(1) - 0.5),

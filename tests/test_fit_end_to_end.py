@@ -187,7 +187,7 @@ def test_a_run_of_codes_has_no_images(
         (
             np.eye(40)[np.arange(600) % 40],
             (),
-            "determine each other, such as numbers 0, 1, 2",
+            "30 codes cannot show where a population of 40 dimensions is",
         ),
         (
             np.random.default_rng(0).normal(size=(60, 3))[:, [0, 1, 2, 0]],
