@@ -222,6 +222,14 @@ def test_doctor_tells_intact_from_unverified(run: Run, capsys: pytest.CaptureFix
     assert "has no map.safetensors" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no permissions of this kind")
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    kept = tmp_path / "a.txt"
+    kept.touch(0o600)
+    write_text(kept, "after")
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("after", 0o600)
+
+
 def test_a_file_that_cannot_be_written_keeps_what_was_there(tmp_path: Path) -> None:
     kept = tmp_path / "a.txt"
     kept.write_text("before")

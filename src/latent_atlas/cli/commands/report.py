@@ -53,7 +53,7 @@ def write_page(run: Path, device: str, console: Console) -> None:
         f"on {images['images']:.0f} held-out images",
         f"map             normalising constant E_r[exp l] = "
         f"{density['normalising_constant']:.2f} (ideally 1), "
-        f"KL(q || prior) about {density['kl']:z.1f} nats",
+        f"KL(q || {density['boundary']}) about {density['kl']:z.1f} nats",
         f"geometry        {100 * space['prior_inside']:.0f} % of prior samples on the manifold, "
         f"correlation of distances in Z and in images {space['pearson']:.2f}, "
         f"condition number of the decoder {space['condition']:.1f}",
@@ -66,6 +66,8 @@ def write_page(run: Path, device: str, console: Console) -> None:
     ]
     lines.append(f"open {page}")
     console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))
+    for sentence in density["warnings"]:
+        console.say(f"warning: {sentence}")
 
 
 def _write_explorer(given: Namespace, console: Console) -> None:
