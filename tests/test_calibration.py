@@ -170,4 +170,6 @@ def changed(**changes: float) -> Calibration:
 def test_the_verdict_names_what_is_wrong(changes: dict[str, float], sentence: str) -> None:
     found = changed(**changes)
     assert sentence in found.verdict()
-    assert found.fault() == (None if "the map is calibrated" in found.verdict() else found.verdict())
+    assert found.fault() == (
+        None if "the map is calibrated" in found.verdict() else found.verdict()
+    )

@@ -573,7 +573,9 @@ def deep_colours(value: int) -> bytes:
     """A PNG of 4 x 4 pixels of 16 bits a channel in colour."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     rows = (b"\0" + struct.pack(">12H", *[value] * 12)) * 4
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
@@ -585,7 +587,9 @@ def test_lost_bits_of_deep_colours_are_told(tmp_path: Path) -> None:
         (tmp_path / f"{n}.png").write_bytes(deep_colours(1000 * n + n))
     notes = loaded(tmp_path).notes
     assert any("40 of 40 images have 16 bits a channel in colour" in note for note in notes)
-    assert not decode.decode_whole(encoded(np.zeros((4, 4), np.uint16), "PNG")).shortened  # grey keeps all
+    assert not decode.decode_whole(
+        encoded(np.zeros((4, 4), np.uint16), "PNG")
+    ).shortened  # grey keeps all
 
 
 def test_bombs_are_refused_before_they_are_decoded() -> None:

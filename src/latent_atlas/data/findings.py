@@ -72,8 +72,8 @@ def _on_channels(found: ImageSet, looks: list[Look]) -> Iterator[str]:
         )
     if shortened := sum(look.shortened for look in looks):
         yield (
-            f"{shortened:,} {many} have 16 bits a channel in colour, of which the upper 8 are read; "
-            ".npy files keep all"
+            f"{shortened:,} {many} have 16 bits a channel in colour, of which the upper 8 are "
+            "read; .npy files keep all"
         )
     if len(found) and (brightest := int(found.images.max())) < DARK:
         yield (

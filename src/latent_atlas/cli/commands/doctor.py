@@ -56,7 +56,9 @@ def doctor(given: Namespace, console: Console) -> None:
         **{f"extra {name}": there for name, there in _extras().items()},
         "free disk": f"{shutil.disk_usage('.').free / 2**30:.0f} GiB",
     }
-    console.result(facts, "\n".join(f"{name:18} {_words(name, fact)}" for name, fact in facts.items()))
+    console.result(
+        facts, "\n".join(f"{name:18} {_words(name, fact)}" for name, fact in facts.items())
+    )
 
 
 def _verify(folder: Path, console: Console) -> None:
