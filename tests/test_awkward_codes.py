@@ -56,6 +56,7 @@ def test_codes_far_from_the_prior_have_the_density_that_near_ones_have(
 
 def test_codes_near_the_prior_are_compared_with_it() -> None:
     assert fitted(2 * normal(300, 2) + 1).boundary.name == "prior"
+    assert fitted(6 * normal(300, 4)).boundary.name == "gaussian"  # 63 nats from it
 
 
 def test_a_collapsed_posterior_is_told_of() -> None:

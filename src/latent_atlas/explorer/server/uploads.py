@@ -6,6 +6,7 @@ import os
 import signal
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import cast
 
 import torch
 from PIL import Image
@@ -41,7 +42,8 @@ class Decoder:
         """The pipe to the process, which is started unless it runs; that takes some seconds."""
         if self._pipe is None or self._process is None or not self._process.is_alive():
             context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
+            pipes = cast("tuple[Connection, Connection]", context.Pipe())  # not so on Windows
+            self._pipe, theirs = pipes
             self._process = context.Process(target=_decode_all, args=(theirs,), daemon=True)
             self._process.start()
             theirs.close()
