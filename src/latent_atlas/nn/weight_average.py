@@ -30,5 +30,5 @@ def update_average(average: nn.Module, network: nn.Module, step: int, decay: flo
         decay: In [0, 1); 0 copies the weights.
     """
     beta = min(decay, step / (step + 10))
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - beta)
+    kept, new = [*average.parameters()], [*network.parameters()]
+    torch._foreach_lerp_(kept, new, 1 - beta)
