@@ -12,7 +12,7 @@ from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import Config, ModelConfig, TrainConfig
-from latent_atlas.device import Engine
+from latent_atlas.device import Engine, bf16_speedup
 from latent_atlas.training import losses
 from latent_atlas.training.step import Batch, TrainStep, learning_rate_factor
 
@@ -258,6 +258,22 @@ def test_spectral_norm_keeps_every_singular_value_at_most_about_one() -> None:
         assert 0.9 < torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() < 1.1
 
 
+def test_the_optimiser_follows_adam_s_formula_whatever_the_layout_of_its_weights() -> None:
+    made = learner()
+    for name, weights in made.weights.items():
+        copies = [w.detach().clone(memory_format=torch.contiguous_format) for w in weights]
+        plain = torch.optim.Adam(copies, lr=1e-3, betas=made.optimizers[name].defaults["betas"])
+        for seed in range(3):
+            for weight, copied in zip(weights, copies, strict=True):
+                slope = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
+                (weight * slope).sum().backward(inputs=[weight])
+                copied.grad = slope
+            made.update(name, 1e-3)
+            plain.step()
+        for weight, copied in zip(weights, copies, strict=True):
+            torch.testing.assert_close(weight, copied)
+
+
 def test_averages_follow_the_weights() -> None:
     made = learner(ema=0.9)
     for step in range(1, 4):
@@ -268,11 +284,40 @@ def test_averages_follow_the_weights() -> None:
     assert torch.equal(finished.encoder.head.weight, kept)
 
 
-def test_bfloat16_trains_with_float32_weights() -> None:
+def test_bfloat16_trains_with_float32_weights_and_losses() -> None:
     made = TrainStep(TINY, Engine("cpu", "bf16", compile=False))
+    found = made.forward(batch(1))
+    single = (found.means, found.log_variances, found.decoded, found.real_logits)
+    assert all(value is not None and value.dtype == torch.float32 for value in single)
     record = made.step(batch(1))
-    assert all(value.isfinite() for value in record.values())
+    assert {"r1", "r2"} <= record.keys()
+    assert all(value.isfinite() and value.dtype == torch.float32 for value in record.values())
     assert made.model.encoder.head.weight.dtype == torch.float32
+
+
+def test_penalties_in_bfloat16_are_those_in_float32_to_its_digits() -> None:
+    made = learner(precision="bf16", r1=0.5, r2=0.5)
+    network = made.model.image_discriminator
+    exact = losses.gradient_penalty(network, batch().images)
+    made.engine = Engine("cpu", "bf16", compile=False)
+    found = loss_of(made, "image_discriminator", batch())[1]["r1"]
+    torch.testing.assert_close(found, exact, rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize(("speedup", "chosen"), [(0.1, "32"), (1.2, "32"), (6.0, "bf16")])
+def test_auto_is_bfloat16_where_it_is_much_faster(
+    speedup: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latent_atlas.device.bf16_speedup", lambda device: speedup)
+    assert Engine("cpu", "auto", compile=False).precision == chosen
+    assert Engine("cpu", "32", compile=False).precision == "32"
+
+
+def test_the_speed_of_bfloat16_is_measured_without_a_trace() -> None:
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    assert bf16_speedup(torch.device("cpu")) > 0
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
 
 
 def test_learning_rate_is_held_and_then_falls_to_zero() -> None:

@@ -86,6 +86,17 @@ def assert_same_run(one: Run, other: Run) -> None:
     assert losses(one) == losses(other)
 
 
+def test_a_run_keeps_the_precision_that_it_began_with(
+    blobs: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TINY, train=replace(TINY.train, steps=7))
+    run = run_of(tmp_path / "run", config)
+    for speedup in (9.0, 0.1):  # it goes on on a machine that has no fast bfloat16
+        monkeypatch.setattr("latent_atlas.device.bf16_speedup", lambda device, s=speedup: s)
+        train(blobs, config, run, log=silent, resume=speedup < 1)
+        assert run.config().train.precision == "bf16"
+
+
 class Interruption(Exception):
     """Stands for whatever ends a process between two steps."""
 
@@ -98,10 +109,12 @@ VARIANTS = {
     },
     "adversarial, features": {"train": {"mode": "adversarial", "feature_matching": 0.1}},
     "isometry": {"train": {"isometry": 0.05}},
+    "bfloat16": {"train": {"precision": "bf16"}},
 }
-# Deaths while a file is written: the first checkpoint, the model, the codes. Only a checkpoint holds what is a
-# variant's own, and only where D_z learns afterwards there is more to do after the model than to write.
-DEATHS = [(name, 2) for name in VARIANTS] + [
+# Deaths while a file is written: the first checkpoint, the second, the model, the codes. Only a checkpoint holds
+# what is a variant's own, and only where D_z learns afterwards there is more to do after the model than to write.
+DEATHS = [(name, 3) for name in VARIANTS] + [
+    ("separate", 2),
     ("separate", 4),
     ("separate", 5),
     ("online, balanced, spectral", 4),
