@@ -25,6 +25,7 @@ from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run, read_tensors, write_tensors
+from latent_atlas.training.estimate import estimated_seconds, images_per_second
 from latent_atlas.training.history import Diverged
 from latent_atlas.training.loop import train
 
@@ -95,6 +96,12 @@ def test_a_run_keeps_the_precision_that_it_began_with(
         monkeypatch.setattr("latent_atlas.device.bf16_speedup", lambda device, s=speedup: s)
         train(blobs, config, run, log=silent, resume=speedup < 1)
         assert run.config().train.precision == "bf16"
+
+
+def test_time_is_estimated_before_it_is_spent(blobs: ImageSet) -> None:
+    assert images_per_second(TINY) > 0
+    assert estimated_seconds(blobs.train.images, TINY) > 0
+    assert estimated_seconds(blobs.train.images, TINY, done=TINY.train.steps) == 0
 
 
 class Interruption(Exception):
@@ -214,7 +221,10 @@ def test_a_command_stopped_between_two_records_says_so_and_resumes_exactly(
     broken = Run(tmp_path / "broken")
     assert latent_atlas("train", *words_for(archive, broken)) == 130
     # The checkpoint of step 10 is written in step 11, between the records of 7 and 14.
-    said = capsys.readouterr().err.strip().splitlines()[-1]
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert re.search(r"precision: (32|bf16); measured here", "\n".join(lines))
+    assert re.search(r"train for about \d+ seconds, until \w+ \d\d:\d\d", "\n".join(lines))
+    said = lines[-1]
     assert "stopped after step 11 of 30" in said
     assert said.endswith("--resume goes on from there")
     monkeypatch.undo()
