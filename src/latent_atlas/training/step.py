@@ -102,10 +102,9 @@ class TrainStep:
         self.config = t = config.train
         self.engine = engine
         self.model = m = VAEGAN(config.model, config.map, seed=t.seed)
-        self.average = average_of(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
-        self.average.to(engine.device)
         for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
             engine.prepare(network)
+        self.average = average_of(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
         self.weights = {
             "image_discriminator": [*m.image_discriminator.parameters()],
             "latent_discriminator": [*m.latent_discriminator.parameters()],
