@@ -1,13 +1,14 @@
 r"""Where the time of a training step goes, and how fast it is beside another version of the library.
 
-Images of 28 x 28 pixels in batches of 64, one core, D_x trained and its loss given to G; widths 12 and 32. The parts are
+Images of 28 x 28 pixels in batches of 64, one core, D_x trained and its loss given to G. The parts are
 timed alone, forward and backward, and a profile adds up the operations of whole steps. `share of the rate` is what a
 step multiplies and adds in a second over what a 3x3 convolution of the step's width does, forward and alone.
 
-With --beside SRC, another version's `src` folder, both versions train in processes of their own that take turns, so that
-other work on the machine meets both; the ratio is of core seconds, over whole periods of the penalties.
+With --beside SRC, another version's `src` folder, both versions train in processes of their own that take turns at every
+step, so that other work on the machine meets both; the ratio is of core seconds over whole periods of the penalties.
 
-python benchmarks/step_cost.py --beside ../before/src            # about five minutes on one core
+python benchmarks/step_cost.py --width 12 --beside ../before/src            # about two minutes on one core
+python benchmarks/step_cost.py --width 32 --beside ../before/src            # about five minutes
 """
 
 import argparse
@@ -41,8 +42,7 @@ advance(0)
 advance(4)
 for line in sys.stdin:
     start = time.process_time()
-    for step in range(int(line)):
-        advance(step)
+    advance(int(line))
     print(time.process_time() - start, flush=True)
 """
 KINDS = {
@@ -60,19 +60,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--widths", type=int, nargs="*", default=[12, 32])
+    parser.add_argument("--width", type=int, default=12)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--beside", type=Path, metavar="SRC", help="another version of the library")
     parser.add_argument("--turns", type=int, default=3, help="periods of 16 steps of each version")
     given = parser.parse_args()
     torch.set_num_threads(1)
     precision = Engine("cpu", given.precision, compile=False).precision
-    results = {}
-    for width in given.widths:
-        results[f"width {width}"] = parts(width, precision) | profile(width, precision)
-        if given.beside is not None:
-            results[f"width {width}"] |= paired(width, precision, given.beside, given.turns)
-    record("step_cost", results, batch=BATCH, precision=precision, turns=given.turns)
+    results = parts(given.width, precision) | profile(given.width, precision)
+    if given.beside is not None:
+        results |= paired(given.width, precision, given.beside, given.turns)
+    settings = {"batch": BATCH, "width": given.width, "precision": precision, "turns": given.turns}
+    record(f"step_cost-{given.width}", results, **settings)
 
 
 def configuration(width: int) -> Config:
@@ -91,7 +90,7 @@ def steps(width: int, precision: str) -> Callable[[int], Any]:
     )
 
 
-def seconds(compute: Callable[[], object], times: int = 4) -> float:
+def seconds(compute: Callable[[], object], times: int = 3) -> float:
     """Core seconds of one call, the median, after one that prepares."""
     found = []
     for _ in range(times + 1):
@@ -161,7 +160,7 @@ def profile(width: int, precision: str) -> dict[str, Any]:
         advance(1)
     operations = counter.get_total_flops()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    rate = convolution_rate(torch.device("cpu"), dtype, width)
+    rate = convolution_rate(torch.device("cpu"), dtype, width, BATCH)
     return {
         "images per core second, no penalties": BATCH / each,
         "share of time": shares,
@@ -187,18 +186,22 @@ def paired(width: int, precision: str, beside: Path, turns: int) -> dict[str, An
         for name, source in sources.items()
     }
     taken: dict[str, list[float]] = {name: [] for name in workers}
-    for _ in range(turns):
+    for step in range(turns * PERIOD):
         for name, worker in workers.items():
             assert worker.stdin is not None
             assert worker.stdout is not None
-            worker.stdin.write(f"{PERIOD}\n")
+            worker.stdin.write(f"{step}\n")
             worker.stdin.flush()
             taken[name].append(float(worker.stdout.readline()))
     for worker in workers.values():
         worker.communicate()
-    ratios = [b / a for a, b in zip(taken["this"], taken["beside"], strict=True)]
-    speeds = {name: PERIOD * BATCH / statistics.median(found) for name, found in taken.items()}
-    return {"images per core second": speeds, "times as fast": ratios}
+    total = {name: sum(found) for name, found in taken.items()}
+    median = {name: statistics.median(found) for name, found in taken.items()}
+    return {
+        "images per core second": {n: turns * PERIOD * BATCH / t for n, t in total.items()},
+        "times as fast": total["beside"] / total["this"],
+        "times as fast, the median step": median["beside"] / median["this"],
+    }
 
 
 if __name__ == "__main__":

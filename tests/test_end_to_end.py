@@ -254,8 +254,8 @@ def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -
 def test_doctor_measures_what_auto_decides_by(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def rate(device: torch.device, dtype: torch.dtype, channels: int = 0) -> float:
-        return channels + (6e9 if dtype == torch.bfloat16 else 1e9)
+    def rate(device: torch.device, dtype: torch.dtype, *size: int) -> float:
+        return len(size) + (6e9 if dtype == torch.bfloat16 else 1e9)
 
     monkeypatch.setattr("latent_atlas.device.convolution_rate", rate)
     monkeypatch.setattr("latent_atlas.device.matmul_rate", rate)

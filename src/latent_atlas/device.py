@@ -75,17 +75,20 @@ def bf16_speedup(device: torch.device) -> float:
     It is measured once in a process, in some 50 ms: what a chip multiplies fast shows in its time
     alone. 0 where the device has no bfloat16.
     """
+    images = 4 if device.type == "cpu" else 256  # a GPU is not filled by few
     try:
-        fast = convolution_rate(device, torch.bfloat16, 32)
+        fast = convolution_rate(device, torch.bfloat16, 32, images)
     except RuntimeError:
         return 0.0
-    return fast / convolution_rate(device, torch.float32, 32)
+    return fast / convolution_rate(device, torch.float32, 32, images)
 
 
 @torch.no_grad()
-def convolution_rate(device: torch.device, dtype: torch.dtype, channels: int) -> float:
-    """Multiplications and additions per second of a 3x3 convolution; on a CPU, of one core."""
-    n = 4 if device.type == "cpu" else 256  # a GPU is not filled by few images
+def convolution_rate(device: torch.device, dtype: torch.dtype, channels: int, n: int) -> float:
+    """Multiplications and additions per second of a 3x3 convolution of n images.
+
+    On a CPU it is the rate of one core.
+    """
     last = {"dtype": dtype, "device": device, "memory_format": torch.channels_last}
     images = torch.ones(n, channels, SIDE, SIDE).to(**last)
     weight = torch.ones(channels, channels, 3, 3).to(**last)
@@ -109,11 +112,13 @@ def _seconds(device: torch.device, compute: Callable[[], torch.Tensor]) -> float
     clock = time.thread_time if device.type == "cpu" else time.perf_counter
     threads, times = torch.get_num_threads(), []
     torch.set_num_threads(1)
-    for _ in range(4):
-        start = clock()
-        float(compute().flatten()[0])  # waits for the device
-        times.append(clock() - start)
-    torch.set_num_threads(threads)
+    try:
+        for _ in range(4):
+            start = clock()
+            float(compute().flatten()[0])  # waits for the device
+            times.append(clock() - start)
+    finally:
+        torch.set_num_threads(threads)
     return min(times[1:])
 
 

@@ -102,10 +102,11 @@ def _gigaflops(device: "torch.device", *, has_bf16: bool) -> dict[str, dict[str,
         if has_bf16
         else {"float32": torch.float32}
     )
+    images = 16 if device.type == "cpu" else 256
     rates = {"matrix product": {name: matmul_rate(device, t) / 1e9 for name, t in types.items()}}
     for channels in (12, 32, 64):
         rates[f"3x3 conv., {channels} channels"] = {
-            name: convolution_rate(device, t, channels) / 1e9 for name, t in types.items()
+            name: convolution_rate(device, t, channels, images) / 1e9 for name, t in types.items()
         }
     return rates
 
