@@ -2,7 +2,8 @@ r"""Where the time of a training step goes, and how fast it is beside another ve
 
 Images of 28 x 28 pixels in batches of 64, one core, D_x trained and its loss given to G. The parts are
 timed alone, forward and backward, and a profile adds up the operations of whole steps. `share of the rate` is what a
-step multiplies and adds in a second over what a 3x3 convolution of the step's width does, forward and alone.
+step multiplies and adds in a second over what a 3x3 convolution of the step's width does, forward and alone. It can exceed 1,
+since the coarser resolutions have up to four times the width and wider convolutions are faster.
 
 With --beside SRC, another version's `src` folder, both versions train in processes of their own that take turns at every
 step, so that other work on the machine meets both; the ratio is of core seconds over whole periods of the penalties.

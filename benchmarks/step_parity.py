@@ -1,6 +1,6 @@
 r"""Whether a change of the training step changes what is learned: this version and another on the digits, seed by seed.
 
-Claim: reconstruction, KL and the held-out log q of the map differ by no more than they do between seeds.
+Question: do reconstruction, KL and the held-out log q of the map differ by more than they do between seeds?
 
 python benchmarks/step_parity.py --beside ../before/src            # about ten minutes on one core
 """
