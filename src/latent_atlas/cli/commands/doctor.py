@@ -8,9 +8,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["add_arguments", "doctor"]
 
