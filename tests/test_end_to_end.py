@@ -14,6 +14,7 @@ from PIL import Image
 from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.config.presets import PRESETS
+from latent_atlas.device import bf16_speedup
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import COMPARED
 from latent_atlas.runs import read_tensors, write_tensors
@@ -252,6 +253,29 @@ def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -
     assert "cpu" in facts["devices"]
     assert facts["extra serve"] is True  # the tests need it
     assert "extra dev" not in facts
+
+
+def test_doctor_measures_what_auto_decides_by(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rate(device: torch.device, dtype: torch.dtype, *size: int) -> float:
+        return len(size) + (6e9 if dtype == torch.bfloat16 else 1e9)
+
+    monkeypatch.setattr("latent_atlas.device.convolution_rate", rate)
+    monkeypatch.setattr("latent_atlas.device.matmul_rate", rate)
+    monkeypatch.setattr(
+        "latent_atlas.training.estimate.images_per_second", lambda config: config.model.width
+    )
+    bf16_speedup.cache_clear()
+    try:
+        assert latent_atlas("doctor", "--speed", "--json") == 0
+    finally:
+        bf16_speedup.cache_clear()
+    told = json.loads(capsys.readouterr().out)
+    assert told["gigaflops"]["matrix product"] == {"float32": 1.0, "bf16": 6.0}
+    assert told["bf16_speedup"] == pytest.approx(6)
+    assert told["precision"] == "bf16"
+    assert told["images_per_second"]["width 12 (--quick)"] == 12
 
 
 @pytest.fixture(scope="module")

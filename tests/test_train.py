@@ -25,6 +25,7 @@ from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run, read_tensors, write_tensors
+from latent_atlas.training.estimate import estimated_seconds, images_per_second
 from latent_atlas.training.history import Diverged
 from latent_atlas.training.loop import train
 
@@ -86,6 +87,23 @@ def assert_same_run(one: Run, other: Run) -> None:
     assert losses(one) == losses(other)
 
 
+def test_a_run_keeps_the_precision_that_it_began_with(
+    blobs: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(TINY, train=replace(TINY.train, steps=7))
+    run = run_of(tmp_path / "run", config)
+    for speedup in (9.0, 0.1):  # it goes on on a machine that has no fast bfloat16
+        monkeypatch.setattr("latent_atlas.device.bf16_speedup", lambda device, s=speedup: s)
+        train(blobs, config, run, log=silent, resume=speedup < 1)
+        assert run.config().train.precision == "bf16"
+
+
+def test_time_is_estimated_before_it_is_spent(blobs: ImageSet) -> None:
+    assert images_per_second(TINY) > 0
+    assert estimated_seconds(blobs.train.images, TINY) > 0
+    assert estimated_seconds(blobs.train.images, TINY, done=TINY.train.steps) == 0
+
+
 class Interruption(Exception):
     """Stands for whatever ends a process between two steps."""
 
@@ -98,10 +116,12 @@ VARIANTS = {
     },
     "adversarial, features": {"train": {"mode": "adversarial", "feature_matching": 0.1}},
     "isometry": {"train": {"isometry": 0.05}},
+    "bfloat16": {"train": {"precision": "bf16"}},
 }
-# Deaths while a file is written: the first checkpoint, the model, the codes. Only a checkpoint holds what is a
-# variant's own, and only where D_z learns afterwards there is more to do after the model than to write.
-DEATHS = [(name, 2) for name in VARIANTS] + [
+# Deaths while a file is written: the first checkpoint, the second, the model, the codes. Only a checkpoint holds
+# what is a variant's own, and only where D_z learns afterwards there is more to do after the model than to write.
+DEATHS = [(name, 3) for name in VARIANTS] + [
+    ("separate", 2),
     ("separate", 4),
     ("separate", 5),
     ("online, balanced, spectral", 4),
@@ -201,7 +221,10 @@ def test_a_command_stopped_between_two_records_says_so_and_resumes_exactly(
     broken = Run(tmp_path / "broken")
     assert latent_atlas("train", *words_for(archive, broken)) == 130
     # The checkpoint of step 10 is written in step 11, between the records of 7 and 14.
-    said = capsys.readouterr().err.strip().splitlines()[-1]
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert re.search(r"precision: (32|bf16); measured here", "\n".join(lines))
+    assert re.search(r"train for about \d+ seconds, until \w+ \d\d:\d\d", "\n".join(lines))
+    said = lines[-1]
     assert "stopped after step 11 of 30" in said
     assert said.endswith("--resume goes on from there")
     monkeypatch.undo()

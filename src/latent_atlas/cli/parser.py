@@ -84,6 +84,10 @@ def build_parser() -> ArgumentParser:
         add("study", study.study, "compare training modes and boundaries on your own images")
     )
     doctor.add_arguments(
-        add("doctor", doctor.doctor, "verify a run; without one, print versions and devices")
+        add(
+            "doctor",
+            doctor.doctor,
+            "verify a run; without one, print versions and devices, or measure speed",
+        )
     )
     return parser

@@ -55,7 +55,7 @@ class TrainConfig:
     """Weight, 0 or more, of the gradient penalty of D_x at real images."""
     r2: float = 0.02
     """Weight, 0 or more, of the gradient penalty of D_x at generated images."""
-    penalty_every: int = 4
+    penalty_every: int = 16
     """Compute R1, R2 and isometry once in this many steps, with their weights multiplied by it
     (Karras et al. 2020)."""
     discriminator_start: int = 0
@@ -72,8 +72,9 @@ class TrainConfig:
     """Seed of the weights, the batches and the noise, in [0, 2^63)."""
     device: str = "auto"
     """auto (a GPU if there is one), cpu, cuda, cuda:1 or mps."""
-    precision: Literal["32", "bf16"] = "32"
-    """Floating point of the networks: 32 bits, or bfloat16 where it is safe."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """Floating point of the networks: 32 bits, or bfloat16 where it is safe; `auto` is bf16 where a
+    short measurement finds it much faster, and the run keeps the choice."""
     compile: bool = False
     """Compile the networks with torch.compile: slower to start, faster per step on a GPU."""
     checkpoint_every: int = 1_000

@@ -45,6 +45,10 @@ class ImageDiscriminator(nn.Module):
             maps.append(hidden)
         return maps
 
+    def logits(self, maps: list[Tensor]) -> Values:
+        """Logits, shape (n,), of images with these feature maps."""
+        return self.head(F.silu(maps[-1]).flatten(1)).squeeze(1)
+
     def forward(self, images: Images) -> Values:
         """Logits, shape (n,), of images (n, c, h, w) in [0, 1]."""
-        return self.head(F.silu(self.features(images)[-1]).flatten(1)).squeeze(1)
+        return self.logits(self.features(images))

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 __all__ = ["average_of", "update_average"]
 
@@ -30,5 +31,5 @@ def update_average(average: nn.Module, network: nn.Module, step: int, decay: flo
         decay: In [0, 1); 0 copies the weights.
     """
     beta = min(decay, step / (step + 10))
-    for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1 - beta)
+    move = get_ema_multi_avg_fn(beta)  # all weights in one call, which needs no count
+    move([*average.parameters()], [*network.parameters()], 0)

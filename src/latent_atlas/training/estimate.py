@@ -1,5 +1,6 @@
 """How long the networks will train, from a few steps of them."""
 
+import statistics
 import time
 from dataclasses import replace
 
@@ -11,45 +12,68 @@ from latent_atlas.shapes import ByteImages
 from latent_atlas.training.batches import Batches
 from latent_atlas.training.step import TrainStep
 
-__all__ = ["estimated_seconds"]
+__all__ = ["estimated_seconds", "images_per_second"]
 
 TIMED_PIXELS = 2**13  # per step on a CPU, where the time grows with the batch
 
 
-def estimated_seconds(images: ByteImages, config: Config) -> float:
-    """Time a few steps of each kind and add them up over the run; the weights are thrown away.
+class _Stopwatch:
+    """Times single steps of networks that are thrown away.
+
+    Attributes:
+        share: Of a whole batch, what one step is timed on.
+    """
+
+    def __init__(self, images: ByteImages, config: Config) -> None:
+        t = replace(config.train, compile=False)
+        self.engine = Engine(t.device, t.precision, compile=False)
+        full = min(t.batch_size, len(images))
+        few = max(2, TIMED_PIXELS // config.model.image_size**2)
+        self.size = min(full, few) if self.engine.device.type == "cpu" else full
+        self.share = self.size / full
+        self.train_step = TrainStep(replace(config, train=t), self.engine)
+        self.batches = Batches(images, replace(t, batch_size=self.size), self.engine.device)
+        self(1)  # the first step of all also prepares the device
+
+    def __call__(self, step: int) -> float:
+        start = time.perf_counter()
+        losses = self.train_step.step(self.batches(step))
+        float(sum(losses.values(), torch.zeros((), device=self.engine.device)))  # waits for it
+        return time.perf_counter() - start
+
+
+def estimated_seconds(images: ByteImages, config: Config, *, done: int = 0) -> float:
+    """Time ten steps, three of each kind, and add them up over the run.
 
     Arguments:
         images: The training images.
         config: The whole configuration.
+        done: Steps that the run has made already.
 
     Returns:
-        Estimated seconds for all steps of E, G and D_x on the configured device; the map is fitted
-        afterwards.
+        Estimated seconds for the other steps of E, G and D_x on the configured device; the map is
+        fitted afterwards.
     """
-    t = replace(config.train, compile=False)
-    engine = Engine(t.device, t.precision, compile=False)
-    full = min(t.batch_size, len(images))
-    few = max(2, TIMED_PIXELS // config.model.image_size**2)
-    size = min(full, few) if engine.device.type == "cpu" else full
-    train_step = TrainStep(replace(config, train=t), engine)
-    batches = Batches(images, replace(t, batch_size=size), engine.device)
-
-    def timed(step: int) -> float:
-        start = time.perf_counter()
-        losses = train_step.step(batches(step))
-        float(sum(losses.values(), torch.zeros((), device=engine.device)))  # waits for the device
-        return time.perf_counter() - start
-
+    t = config.train
+    timed = _Stopwatch(images, config)
     # Early steps lack the losses of D_x; of the others, one in `penalty_every` has penalties.
-    early = min(t.adversarial_start, t.steps)
-    late = t.steps - early
+    late = t.steps - max(done, min(t.adversarial_start, t.steps))
     penalised = max(1, t.steps // t.penalty_every * t.penalty_every)
     plain = max(1, t.steps - (t.steps % t.penalty_every == 0))
     kinds = (
-        (1, early),
+        (1, t.steps - done - late),
         (plain, late * (1 - 1 / t.penalty_every)),
         (penalised, late / t.penalty_every),
     )
-    timed(1)  # the first step of all also prepares the device
-    return sum(often * timed(step) for step, often in kinds) * full / size
+    return sum(
+        often * statistics.median(timed(step) for _ in range(3)) / timed.share
+        for step, often in kinds
+    )
+
+
+def images_per_second(config: Config) -> float:
+    """Images per second of a step with D_x and without penalties, on the configured device."""
+    m = config.model
+    shape = (config.train.batch_size, m.channels, m.image_size, m.image_size)
+    timed = _Stopwatch(torch.full(shape, 128, dtype=torch.uint8), config)
+    return timed.size / min(timed(config.train.adversarial_start + 1) for _ in range(2))

@@ -1,6 +1,7 @@
 """A run from images to a latent map, read from top to bottom."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.run import Config
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.device import Engine
+from latent_atlas.device import Engine, pick_device, pick_precision
 from latent_atlas.errors import Interrupted
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, write_tensors
@@ -56,6 +57,7 @@ def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -
 
     # The networks.
     check_images(images, run)
+    config = _with_precision(config, run)
     learning, held_out = images.train, images.test
     write_examples(held_out, run)
     model = train_model(learning.images, config, run, log=record, resume=resume)
@@ -83,6 +85,20 @@ def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -
     run.count_records()
     latent_map.save(run.file("map.safetensors"))
     return latent_map
+
+
+def _with_precision(config: Config, run: Run) -> Config:
+    """The configuration with a precision instead of "auto", which the run keeps from now on.
+
+    It is what the run began with, on whatever machine that was, or else chosen by measurement.
+    """
+    t = config.train
+    if t.precision != "auto":
+        return config
+    name = pick_precision(run.config().train.precision, pick_device(t.device))
+    settled = replace(config, train=replace(t, precision=name))
+    run.begin(settled)
+    return settled
 
 
 def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resume: bool) -> VAEGAN:

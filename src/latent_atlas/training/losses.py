@@ -97,7 +97,9 @@ def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Scalar:
     References:
         Autoencoding beyond pixels using a learned similarity metric, Larsen et al. 2016.
     """
-    return torch.stack([F.mse_loss(f, r.detach()) for f, r in zip(fake, real, strict=True)]).mean()
+    return torch.stack(
+        [F.mse_loss(f.float(), r.detach().float()) for f, r in zip(fake, real, strict=True)]
+    ).mean()
 
 
 def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: Latents) -> Scalar:

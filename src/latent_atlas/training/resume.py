@@ -21,3 +21,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         index, slot = name.split(".")
         state.setdefault(int(index), {})[slot] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+    # A fused optimiser walks through memory, so moments have to lie as their weights do.
+    for weight, slots in optimizer.state.items():
+        for slot, value in slots.items():
+            if value.shape == weight.shape:
+                slots[slot] = torch.empty_like(weight).copy_(value)

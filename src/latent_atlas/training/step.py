@@ -1,8 +1,6 @@
 """One training step: each network is updated from its own loss alone."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,28 +15,18 @@ from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.device import Engine
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.nn.weight_average import average_of, update_average
-from latent_atlas.shapes import Images, Latents
+from latent_atlas.shapes import Images, Latents, Values
 from latent_atlas.training import losses
 from latent_atlas.training.resume import optimizer_tensors, restore_optimizer
 
-__all__ = ["Batch", "TrainStep", "frozen", "learning_rate_factor"]
+__all__ = ["Batch", "Forward", "TrainStep", "learning_rate_factor"]
 
-# G is kept near an isometry on lines through two codes, and past either of them by this share of
-# their distance (Lee et al. 2022).
 # Above it Adam itself would overflow; with this rate the next loss does, and its name and step are
 # told.
 MOST_RATE = 1e30
+# G is kept near an isometry on lines through two codes, and past either of them by this share of
+# their distance (Lee et al. 2022).
 BEYOND = 0.2
-
-
-@contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a network without reaching its weights."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
@@ -64,13 +52,48 @@ class Batch:
     generator: torch.Generator
 
 
+@dataclass(frozen=True)
+class Forward:
+    """What the networks make of a batch: every loss of a step is computed from it, in float32.
+
+    Attributes:
+        means, log_variances: Of q(z|x), shape (n, d).
+        z: A draw from q(z|x), shape (n, d).
+        decoded: G(z), shape (n, c, h, w).
+        fake: What D_x has to tell from the images: decoded draws from the prior, then
+            reconstructions, each at the place of its original; shape (n, c, h, w).
+        prior: How many of the fakes come from the prior.
+        real_maps, fake_maps: Feature maps of D_x, if they are to be matched.
+        real_logits, fake_logits: D_x of the images and of the fakes, shape (n,); None before D_x
+            trains.
+    """
+
+    means: Latents
+    log_variances: Latents
+    z: Latents
+    decoded: Images
+    fake: Images
+    prior: int
+    real_maps: list[Tensor]
+    fake_maps: list[Tensor]
+    real_logits: Values | None
+    fake_logits: Values | None
+
+
 class TrainStep:
-    """The networks with their optimisers, and the three updates of a step.
+    """The networks with their optimisers, and one step of all.
+
+    With precision bf16, E, G and D_x multiply in bfloat16, which has 8 significant bits. Kept in
+    float32 are: weights, moments and averages, since small updates would be rounded away; exp of
+    the log-variances, pixels and losses, since they are small differences; the sum of a penalty,
+    of thousands of small squares; and D_z, whose values are densities in nats and whose gradient
+    is the score.
 
     Attributes:
         engine: Where and how precisely the networks compute.
         model: E, G, D_x and D_z.
         average: E and G with averaged weights, the ones used after training.
+        weights: The weights that each optimiser moves, by its name.
         balance: Running average of `losses.balanced_weight`.
     """
 
@@ -79,22 +102,23 @@ class TrainStep:
         self.config = t = config.train
         self.engine = engine
         self.model = m = VAEGAN(config.model, config.map, seed=t.seed)
-        self.average = average_of(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
-        self.average.to(engine.device)
         for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
             engine.prepare(network)
-        weights = {
-            "autoencoder": [*m.encoder.parameters(), *m.decoder.parameters()],
+        self.average = average_of(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
+        self.weights = {
             "image_discriminator": [*m.image_discriminator.parameters()],
             "latent_discriminator": [*m.latent_discriminator.parameters()],
+            "autoencoder": [*m.encoder.parameters(), *m.decoder.parameters()],
         }
-        self.rates = dict.fromkeys(weights, t.discriminator_learning_rate)
+        self.rates = dict.fromkeys(self.weights, t.discriminator_learning_rate)
         self.rates["autoencoder"] = t.learning_rate
         # D_x has less momentum, since the images it has to reject change with every step of G
         # (Radford et al. 2016).
-        momentum = {"autoencoder": 0.9, "image_discriminator": 0.5, "latent_discriminator": 0.9}
+        momentum = {"image_discriminator": 0.5, "latent_discriminator": 0.9, "autoencoder": 0.9}
         self.optimizers = {
-            name: torch.optim.Adam(weights[name], lr=rate, betas=(momentum[name], 0.99))
+            name: torch.optim.Adam(
+                self.weights[name], lr=rate, betas=(momentum[name], 0.99), fused=True
+            )
             for name, rate in self.rates.items()
         }
         self.z_real = config.map.z_real
@@ -103,124 +127,150 @@ class TrainStep:
         self.balance = torch.ones((), device=engine.device)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Update every network once, each from its own loss, and return the losses by name."""
-        factor = learning_rate_factor(batch.step, self.config)
-        for name, optimizer in self.optimizers.items():
-            optimizer.param_groups[0]["lr"] = min(self.rates[name] * factor, MOST_RATE)
-        record: dict[str, Tensor] = {}
-        if self.config.adversarial != "none" and batch.step > self.config.discriminator_start:
-            record |= self.update("image_discriminator", *self.image_discriminator_loss(batch))
+        """Update every network once, each from its own loss, and return the losses by name.
+
+        All gradients are taken at the same weights, so that one forward pass serves them all.
+        """
+        made = self.forward(batch)
+        found: dict[str, tuple[Tensor, dict[str, Tensor]]] = {}
+        if made.real_logits is not None:
+            found["image_discriminator"] = self.image_discriminator_loss(batch, made)
         if self.config.mode != "separate":
-            record |= self.update("latent_discriminator", *self.latent_discriminator_loss(batch))
-        record |= self.update("autoencoder", *self.autoencoder_loss(batch))
+            found["latent_discriminator"] = self.latent_discriminator_loss(batch, made)
+        found["autoencoder"] = self.autoencoder_loss(batch, made)
+        for name, (loss, _) in found.items():
+            self.differentiate(name, loss, last=name == "autoencoder")
+        factor = learning_rate_factor(batch.step, self.config)
+        for name in found:
+            self.update(name, min(self.rates[name] * factor, MOST_RATE))
         self.average_weights(batch.step)
-        return record
+        return {
+            term: value.detach() for _, terms in found.values() for term, value in terms.items()
+        }
 
-    def update(self, name: str, loss: Tensor, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take one step of one optimiser along the gradient of `loss`; return detached terms."""
+    def differentiate(self, name: str, loss: Tensor, *, last: bool = False) -> None:
+        """Take the gradient of a loss for the weights of its own networks and no others."""
+        loss.backward(inputs=self.weights[name], retain_graph=not last)
+
+    def update(self, name: str, rate: float) -> None:
+        """Take one step of one optimiser along the gradient."""
         optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)  # or these gradients would leak into the next loss
-        return {term: value.detach() for term, value in terms.items()}
+        optimizer.zero_grad(set_to_none=True)
 
-    def image_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of D_x and its terms: real images against reconstructions and decoded draws."""
-        t, m = self.config, self.model
-        prior = self.prior_codes(batch)
-        with torch.no_grad(), self.engine.autocast():
-            means, log_variances = m.encoder(batch.images[len(prior) :])
-            z = reparameterise(means, log_variances, generator=batch.generator)
-            fake = m.decoder(torch.cat([prior, z])).float()
+    def forward(self, batch: Batch) -> Forward:
+        """Encode, decode and judge a batch, with a graph."""
+        t, m, x = self.config, self.model, batch.images
+        real_maps, fake_maps, real_logits, fake_logits = [], [], None, None
         with self.engine.autocast():
-            real_logits = m.image_discriminator(batch.images)
-            fake_logits = m.image_discriminator(fake)
+            means, log_variances = (part.float() for part in m.encoder(x))
+            z = reparameterise(means, log_variances, generator=batch.generator)
+            prior = self.prior_codes(batch)
+            images = m.decoder(torch.cat([z, prior])).float()
+            decoded, fake = images[: len(x)], images
+            if len(prior):
+                fake = torch.cat([images[len(x) :], decoded[len(prior) :]])
+            if t.adversarial != "none" and batch.step > t.discriminator_start:
+                real_logits, real_maps = self.judge(x)
+                fake_logits, fake_maps = self.judge(fake)
+        return Forward(
+            means,
+            log_variances,
+            z,
+            decoded,
+            fake,
+            len(prior),
+            real_maps,
+            fake_maps,
+            real_logits,
+            fake_logits,
+        )
+
+    def judge(self, images: Images) -> tuple[Values, list[Tensor]]:
+        """D_x's logits in float32, and its feature maps if they are to be matched."""
+        network = self.model.image_discriminator
+        if self.config.feature_matching == 0:
+            return network(images).float(), []
+        maps = network.features(images)
+        return network.logits(maps).float(), maps
+
+    def image_discriminator_loss(
+        self, batch: Batch, made: Forward
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of D_x and its terms: real images against reconstructions and decoded draws."""
+        t = self.config
         assert t.adversarial != "none"
-        loss = losses.image_discriminator(real_logits.float(), fake_logits.float(), t.adversarial)
+        assert made.real_logits is not None
+        assert made.fake_logits is not None
+        loss = losses.image_discriminator(made.real_logits, made.fake_logits, t.adversarial)
         terms = {"image_discriminator": loss}
         penalised = (
-            (("r1", t.r1, batch.images), ("r2", t.r2, fake))
+            (("r1", t.r1, batch.images), ("r2", t.r2, made.fake.detach()))
             if batch.step % t.penalty_every == 0
             else ()
         )
         for name, weight, images in penalised:
             if weight > 0:
-                terms[name] = losses.gradient_penalty(m.image_discriminator, images)
+                with self.engine.autocast():
+                    terms[name] = losses.gradient_penalty(self.model.image_discriminator, images)
                 loss = loss + t.penalty_every * weight * terms[name]
         return loss, terms
 
-    def latent_discriminator_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def latent_discriminator_loss(
+        self, batch: Batch, made: Forward
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of D_z in the joint modes and its terms: detached codes against the boundary's."""
-        with torch.no_grad(), self.engine.autocast():
-            means, log_variances = self.model.encoder(batch.images)
-        z_real = means.float()
-        if self.z_real == "samples":
-            z_real = reparameterise(z_real, log_variances.float(), generator=batch.generator)
+        z_real = (made.z if self.z_real == "samples" else made.means).detach()
         z_fake = self.boundary.sample(len(z_real), generator=batch.generator)
         real, fake = self.model.latent_discriminator(torch.cat([z_real, z_fake])).chunk(2)
         loss = latent_discriminator(real, fake)
         return loss, {"latent_discriminator": loss}
 
-    def autoencoder_loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def autoencoder_loss(self, batch: Batch, made: Forward) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of E and G and its terms: reconstruction, KL, and those from D_x and D_z."""
         t, m = self.config, self.model
-        with self.engine.autocast():
-            means, log_variances = m.encoder(batch.images)
-            means, log_variances = means.float(), log_variances.float()
-            z = reparameterise(means, log_variances, generator=batch.generator)
-            decoded = m.decoder(z).float()
         terms = {
-            "reconstruction": losses.reconstruction(decoded, batch.images, t.reconstruction),
-            "kl": kl_standard_normal(means, log_variances).mean(),
+            "reconstruction": losses.reconstruction(made.decoded, batch.images, t.reconstruction),
+            "kl": kl_standard_normal(made.means, made.log_variances).mean(),
         }
         warmth = min(1.0, batch.step / max(1, t.kl_warmup))
         loss = terms["reconstruction"] + warmth * t.kl_weight * terms["kl"]
         if t.adversarial != "none" and batch.step > t.adversarial_start:
-            with frozen(m.image_discriminator):
-                added, added_terms = self.image_generator_loss(
-                    decoded, terms["reconstruction"], batch
-                )
+            added, added_terms = self.image_generator_loss(batch, made, terms["reconstruction"])
             loss, terms = loss + added, terms | added_terms
         if t.mode == "adversarial":
-            with frozen(m.latent_discriminator):
-                terms["latent_fooling"] = losses.latent_fooling(m.latent_discriminator(z))
+            terms["latent_fooling"] = losses.latent_fooling(m.latent_discriminator(made.z))
             loss = loss + t.fool_weight * terms["latent_fooling"]
         if t.isometry > 0 and batch.step % t.penalty_every == 0:
-            terms["isometry"] = self.isometry_loss(z, batch)
+            terms["isometry"] = self.isometry_loss(made.z, batch)
             # It is free of the scale of J, so it would dominate while G hardly depends on z: its
             # weight grows with that of the KL.
             loss = loss + warmth * t.penalty_every * t.isometry * terms["isometry"]
         return loss, terms
 
     def image_generator_loss(
-        self, decoded: Images, reconstruction: Tensor, batch: Batch
+        self, batch: Batch, made: Forward, reconstruction: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of G against D_x, weighted, and its terms, unweighted."""
-        t, m = self.config, self.model
+        t = self.config
         assert t.adversarial != "none"
-        prior = self.prior_codes(batch)
-        with self.engine.autocast():
-            from_prior = m.decoder(prior).float() if len(prior) else decoded[:0]
-            # Each reconstruction keeps its place, so that it is paired with its original.
-            fake = torch.cat([from_prior, decoded[len(prior) :]])
-            real_logits = m.image_discriminator(batch.images)
-            fake_logits = m.image_discriminator(fake)
-        adversarial = losses.image_generator(
-            real_logits.float(), fake_logits.float(), t.adversarial
-        )
+        assert made.real_logits is not None
+        assert made.fake_logits is not None
+        adversarial = losses.image_generator(made.real_logits, made.fake_logits, t.adversarial)
         terms = {"image_generator": adversarial}
-        weight = torch.tensor(t.adversarial_weight, device=decoded.device)
+        weight = torch.tensor(t.adversarial_weight, device=adversarial.device)
         if t.balance:
-            ratio = losses.balanced_weight(reconstruction, adversarial, m.decoder.last.weight)
+            last = self.model.decoder.last.weight
+            ratio = losses.balanced_weight(reconstruction, adversarial, last)
             self.balance.lerp_(ratio, 0.01 if batch.step > t.adversarial_start + 1 else 1.0)
             weight = weight * self.balance
         loss = weight * adversarial
         if t.feature_matching > 0:
-            fake_features, real_features = (
-                m.image_discriminator.features(x) for x in (decoded, batch.images)
-            )
-            terms["feature_matching"] = losses.feature_matching(fake_features, real_features)
+            # The reconstructions among the fakes, beside their originals.
+            pairs = zip(made.fake_maps, made.real_maps, strict=True)
+            fakes, reals = zip(*((f[made.prior :], r[made.prior :]) for f, r in pairs), strict=True)
+            terms["feature_matching"] = losses.feature_matching(fakes, reals)
             loss = loss + t.feature_matching * terms["feature_matching"]
         return loss, terms
 

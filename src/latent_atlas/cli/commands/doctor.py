@@ -1,4 +1,4 @@
-"""The command `doctor`: whether a run is intact; or versions and devices, for a bug report."""
+"""The command `doctor`: whether a run is intact; or versions, devices and speed of the machine."""
 
 import importlib.metadata
 import importlib.util
@@ -9,9 +9,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["add_arguments", "doctor"]
 
@@ -31,12 +35,20 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "folder", metavar="RUN", nargs="?", help="run folder to verify (default: the machine)"
     )
+    parser.add_argument(
+        "--speed",
+        action="store_true",
+        help="measure how fast this machine computes and trains, in some 20 seconds",
+    )
 
 
 def doctor(given: Namespace, console: Console) -> None:
     """Verify a run, or print what a bug report should contain."""
     if given.folder is not None:
         _verify(Path(given.folder), console)
+        return
+    if given.speed:
+        _measure(console)
         return
     import torch
 
@@ -59,6 +71,71 @@ def doctor(given: Namespace, console: Console) -> None:
     console.result(
         facts, "\n".join(f"{name:18} {_words(name, fact)}" for name, fact in facts.items())
     )
+
+
+def _measure(console: Console) -> None:
+    """Print the rates of this machine, the precision that `auto` chooses, and steps at that one."""
+    import torch
+
+    from latent_atlas.device import bf16_speedup, device_name, pick_device, pick_precision
+
+    device = pick_device("auto")
+    speedup = bf16_speedup(device)
+    numbers = {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "gigaflops": _gigaflops(device, has_bf16=speedup > 0),
+        "bf16_speedup": speedup,
+        "precision": pick_precision("auto", device),
+        "images_per_second": _training_speeds(),
+    }
+    lines = [f"{numbers['device']}, {numbers['threads']} thread(s)", ""]
+    lines += [f"{'GFLOP/s':24}{'float32':>10}{'bf16':>10}"]
+    for what, rates in numbers["gigaflops"].items():
+        lines.append(f"{what:24}{''.join(f'{rate:10,.0f}' for rate in rates.values())}")
+    lines += ["", f"--precision auto is {numbers['precision']}: a 3x3 convolution in bf16 is "]
+    lines[-1] += f"{speedup:.2g} x as fast as in float32"
+    lines += ["", "training at 28 px         images/s"]
+    lines += [f"{w:24}{rate:10,.0f}" for w, rate in numbers["images_per_second"].items()]
+    console.result(numbers, "\n".join(lines))
+
+
+def _gigaflops(device: "torch.device", *, has_bf16: bool) -> dict[str, dict[str, float]]:
+    """Rates of products and convolutions in 10⁹ operations per second, by type."""
+    import torch
+
+    from latent_atlas.device import convolution_rate, matmul_rate
+
+    types = (
+        {"float32": torch.float32, "bf16": torch.bfloat16}
+        if has_bf16
+        else {"float32": torch.float32}
+    )
+    images = 16 if device.type == "cpu" else 256
+    rates = {"matrix product": {name: matmul_rate(device, t) / 1e9 for name, t in types.items()}}
+    for channels in (12, 32, 64):
+        rates[f"3x3 conv., {channels} channels"] = {
+            name: convolution_rate(device, t, channels, images) / 1e9 for name, t in types.items()
+        }
+    return rates
+
+
+def _training_speeds() -> dict[str, float]:
+    """Images per second of a training step at the presets' widths."""
+    from latent_atlas.config.presets import PRESETS, quick
+    from latent_atlas.config.run import Config, with_settings
+    from latent_atlas.training.estimate import images_per_second
+
+    def at(config: Config) -> float:
+        return images_per_second(with_settings(config, ["train.batch_size=64"]))
+
+    start = PRESETS["fashion-mnist"]
+    wide = ["model.width=48", "model.discriminator_width=48"]
+    return {
+        "width 12 (--quick)": at(quick(start)),
+        "width 32 (fashion-mnist)": at(start),
+        "width 48 (32px, 64px)": at(with_settings(start, wide)),
+    }
 
 
 def _verify(folder: Path, console: Console) -> None:

@@ -4,6 +4,7 @@ import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from latent_atlas.errors import UserError
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.runs import Run
+    from latent_atlas.shapes import ByteImages
 
 __all__ = ["add_arguments", "train", "train_and_report"]
 
@@ -34,6 +36,7 @@ FLAGS = {
 """The flags that are settings, by section."""
 
 SHOWN = 10  # rejects that --dry-run names
+HOUR = 3600
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -106,7 +109,10 @@ def _add_networks(parser: ArgumentParser) -> None:
         help="random seed of the weights, batches and noise (default: 0)",
     )
     group.add_argument(
-        "--precision", metavar="P", help="floating point of the networks: 32 (default) or bf16"
+        "--precision",
+        metavar="P",
+        help="floating point of the networks: 32, bf16 or auto (default: bf16 where this machine "
+        "is much faster in it)",
     )
     group.add_argument(
         "--compile",
@@ -267,6 +273,28 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
+def _speedup_in_words(speedup: float) -> str:
+    """What `bf16_speedup` found."""
+    if speedup == 0:
+        return "this device has no bf16"
+    return f"measured here, bf16 is {speedup:.2g} x as fast as float32"
+
+
+def _say_end(images: "ByteImages", config: Config, run: "Run", console: Console) -> None:
+    """Say how long the networks will train, and when they end, from a measurement of some steps."""
+    from latent_atlas.training.estimate import estimated_seconds
+
+    done = max((r["step"] for r in run.records() if r["phase"] == "model"), default=0)
+    seconds = estimated_seconds(images, config, done=done)
+    end = datetime.now().astimezone() + timedelta(seconds=seconds)
+    console.say(
+        f"measured here, the networks train for about {_duration(seconds)}, until {end:%a %H:%M}; "
+        "the map follows"
+    )
+    if seconds > HOUR and quick(config) != config:
+        console.say("--quick trains a smaller model in minutes")
+
+
 def _load(config: Config, rejects_file: Path | None, console: Console) -> "ImageSet":
     """Load the images, with progress."""
     from latent_atlas.data.load import load_images
@@ -287,25 +315,26 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     """Load the images, say what they are, and train, with progress."""
     from latent_atlas.data.findings import in_words
     from latent_atlas.data.load import with_levels
-    from latent_atlas.device import pick_device
+    from latent_atlas.device import bf16_speedup, pick_device, pick_precision
     from latent_atlas.training.loop import train as train_run
     from latent_atlas.training.run_files import check_images
 
     device = pick_device(config.train.device)  # an unknown device fails before the images are read
-    if not resume and device.type == "cpu" and config.train.steps > quick(config).train.steps:
-        console.say(
-            "on a CPU this can take hours or days; --quick trains a smaller model in minutes"
-        )
     phases = {"model": "networks", "map": "map"}
     images = _load(config, run.file("rejects.jsonl"), console)
     for sentence in (*in_words(images.summary), *images.notes):
         console.say(sentence)
     if resume:
         check_images(images, run)
-    config = replace(config, data=with_levels(config.data, images.levels))
+    t = config.train
+    if t.precision == "auto":
+        t = replace(t, precision=pick_precision("auto", device))
+        console.say(f"precision: {t.precision}; {_speedup_in_words(bf16_speedup(device))}")
+    config = replace(config, data=with_levels(config.data, images.levels), train=t)
     run.begin(config)
     if run.file("map.safetensors").is_file():
         return
+    _say_end(images.train.images, config, run, console)
     with console.progress() as advance:
         train_run(
             images,
