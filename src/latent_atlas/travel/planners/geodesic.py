@@ -20,7 +20,7 @@ __all__ = ["Geodesic", "action", "cost"]
 
 WIDTHS = (0.6, 0.3, 0.0)  # measured on clusters 0.2 to 0.5 wide, in 2 and 16 dimensions
 COARSE_NODES = 9  # at coarser widths, whose paths have few bends
-LOOSER = 10  # times the tolerance at coarser widths, whose path only starts the next one
+LOOSER = 10  # times the tolerance for paths that only start the next ones
 MEANS_PER_DRAW = 0.5  # encoder means are likelier than draws around them: at d = 16, half as many
 # of them are below a threshold, so a share of draws is half that share of means
 MOST_MEANS = 2_000  # that a threshold is estimated from
@@ -65,7 +65,8 @@ class Geodesic(Planner):
 
     Off-manifold places are costly, so the path goes round them. At each noise width w the path is
     shortened on the density of z + w · eps, starting from the path of the width before: the
-    gradient of a sharp density is blind to what lies beyond an empty region.
+    gradient of a sharp density is blind to what lies beyond an empty region. Coarser paths have
+    9 points.
 
     References:
         Follow the Energy, Find the Path: Riemannian Metrics from Energy-Based Models, Béthune et
@@ -83,11 +84,12 @@ class Geodesic(Planner):
         widths: Noise widths from coarse to fine, in units of the codes. At the last one, a path
             that was never noised is shortened too, and the shorter of the two is kept. None is
             (0.6, 0.3, 0) for a density with noise levels, else (0,).
-        nodes: Minimal number of points that a path is planned with; 3 or more. More frames than
-            that are planned themselves.
-        iterations: Maximal number of steps at each width; 1 or more.
+        nodes: Minimal number of points that a path is planned with at the last width; 3 or more.
+            More frames than that are planned themselves.
+        iterations: Maximal number of steps at each width, and at the last one after the shorter of
+            two paths is chosen; 1 or more.
         tolerance: Residual at which a path has converged, without unit, as for `minimise`;
-            positive. Coarser widths use ten times this value.
+            positive. Coarser widths, and the choice between two paths, use ten times this value.
 
     Examples:
         >>> from latent_atlas.density.toys import arc
