@@ -111,9 +111,10 @@ def test_the_gradient_written_out_is_that_of_autograd(
     z, t = torch.randn(20, 3, generator=generator), torch.full((1,), angle)
     factor = torch.randn(3, 3, generator=generator)
     covariance = factor @ factor.T + 0.1 * torch.eye(3)
-    networks = Ensemble([shaken(0), shaken(1)])
-    for member in networks.members:
+    members = [shaken(0), shaken(1)]
+    for member in members:
         member.set_moments(z[0], covariance, spread, reference=reference)
+    networks = Ensemble(members)
     logits, slopes = networks.at(t)(z)
     torch.testing.assert_close(logits, networks(z, t), rtol=1e-4, atol=1e-4)
     expected = gradient(lambda latents: networks(latents, t), z)

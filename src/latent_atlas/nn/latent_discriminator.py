@@ -210,7 +210,9 @@ class _AtAngle:
         self.whitening = (network.basis * variances.rsqrt()) @ network.basis.T
         self.stem, self.head, self.norm = network.stem, network.head, network.norm
         level = network.level_of(angle)
-        self.blocks = [(block, *block.affine(level)) for block in network.blocks]
+        self.blocks = [
+            (one, *one.affine(level)) for one in network.blocks if isinstance(one, _LatentBlock)
+        ]
         self.omega = angle.new_tensor(network.FOURIER)[:, None]
         self.reference = network.reference
         k, theta = network.gamma(cos)
@@ -289,7 +291,7 @@ class Ensemble(nn.Module):
 
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """The mean logits (n,) of codes (n, d) at one noise angle (1,), and their gradients."""
-        members = [member.at(angle) for member in self.members]
+        members = [one.at(angle) for one in self.members if isinstance(one, LatentDiscriminator)]
 
         def mean(latents: Latents) -> tuple[Values, Latents]:
             logits, slopes = zip(*(member(latents) for member in members), strict=True)
