@@ -61,6 +61,9 @@ def test_score_is_the_gradient_of_log_prob(density: Density, generator: torch.Ge
         for a in torch.eye(3)
     ]
     torch.testing.assert_close(density.score(z), torch.stack(slopes, dim=1), rtol=0.01, atol=0.01)
+    both = density.log_prob_and_score(z)
+    torch.testing.assert_close(both, (density.log_prob(z), density.score(z)))
+    assert not any(part.requires_grad for part in both)
 
 
 @each_density

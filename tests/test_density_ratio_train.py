@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from latent_atlas.boundary import PriorBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
-from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.base import StandardNormal, gradient
 from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
 from latent_atlas.density_ratio.train import bridge, bridge_losses, train_discriminator
@@ -96,6 +97,28 @@ def test_an_ensemble_answers_with_its_mean(generator: torch.Generator) -> None:
     z = torch.randn(5, 3, generator=generator)
     torch.testing.assert_close(Ensemble(members)(z), sum(member(z) for member in members) / 3)
     assert Ensemble(members).logits(z).shape == (3, 5)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 1.5])
+@pytest.mark.parametrize("spread", [None, 2.5])
+@pytest.mark.parametrize("reference", ["gaussian", "none"])
+def test_the_gradient_written_out_is_that_of_autograd(
+    angle: float,
+    spread: float | None,
+    reference: Literal["gaussian", "none"],
+    generator: torch.Generator,
+) -> None:
+    z, t = torch.randn(20, 3, generator=generator), torch.full((1,), angle)
+    factor = torch.randn(3, 3, generator=generator)
+    covariance = factor @ factor.T + 0.1 * torch.eye(3)
+    members = [shaken(0), shaken(1)]
+    for member in members:
+        member.set_moments(z[0], covariance, spread, reference=reference)
+    networks = Ensemble(members)
+    logits, slopes = networks.at(t)(z)
+    torch.testing.assert_close(logits, networks(z, t), rtol=1e-4, atol=1e-4)
+    expected = gradient(lambda latents: networks(latents, t), z)
+    torch.testing.assert_close(slopes, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_one_level_is_the_plain_cross_entropy() -> None:

@@ -15,7 +15,7 @@ from matplotlib.quiver import Quiver
 from latent_atlas.boundary import PriorBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
-from latent_atlas.density.base import DensityRatioModel, StandardNormal
+from latent_atlas.density.base import DensityRatioModel, StandardNormal, value_and_gradient
 from latent_atlas.density.toys import arc
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
@@ -250,6 +250,10 @@ class Exact(LatentMap):
         scale = torch.sqrt(cos**2 * q.scales**2 + sin**2)
         noised = type(q)(q.weights, cos * q.means, scale)
         return noised.log_prob(latents) - StandardNormal(2).log_prob(latents)
+
+    def log_prob_and_score(self, latents: torch.Tensor) -> tuple[Values, torch.Tensor]:
+        """Those of the closed form."""
+        return value_and_gradient(self.log_prob, latents)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import torch
 
 from latent_atlas.attributes.constraint import Constraint
-from latent_atlas.density.base import Density, DensityRatioModel, gradient
+from latent_atlas.density.base import Density, DensityRatioModel, value_and_gradient
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Values
 
@@ -63,7 +63,13 @@ class PenalisedDensity(Density):
 
     def score(self, latents: Latents) -> Latents:
         """grad log q(z) less the gradient of the penalty, shape (n, d)."""
-        return self.density.score(latents) - gradient(self.penalty, latents)
+        return self.log_prob_and_score(latents)[1]
+
+    def log_prob_and_score(self, latents: Latents) -> tuple[Values, Latents]:
+        """log q_C(z) (n,) and its gradient (n, d)."""
+        log_prob, score = self.density.log_prob_and_score(latents)
+        penalty, slope = value_and_gradient(self.penalty, latents)
+        return log_prob - penalty, score - slope
 
     def noised(self, width: float) -> "PenalisedDensity":
         """The noised density with the same penalty."""

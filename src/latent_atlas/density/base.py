@@ -28,12 +28,14 @@ __all__ = [
     "entropy",
     "gradient",
     "noise_width",
+    "value_and_gradient",
 ]
 
 # Methods of densities and density ratios whose first argument is codes.
 OF_CODES = (
     "log_prob",
     "score",
+    "log_prob_and_score",
     "whiten",
     "unwhiten",
     "logit",
@@ -62,11 +64,19 @@ def gradient(function: Callable[[Tensor], Tensor], latents: Located) -> Located:
     Returns:
         The gradient of each value with respect to its row, shape (n, d), detached.
     """
+    return value_and_gradient(function, latents)[1]
+
+
+def value_and_gradient(
+    function: Callable[[Tensor], Tensor], latents: Located
+) -> tuple[Values, Located]:
+    """The values (n,) of a per-code function, detached, and its `gradient`, in one evaluation."""
     # A tensor made in inference mode cannot enter autograd, so the clone is made outside of it.
     with torch.inference_mode(False), torch.enable_grad():
         z = latents.detach().clone().requires_grad_()
-        (slope,) = torch.autograd.grad(function(z).sum(), z)
-    return slope
+        value = function(z)
+        (slope,) = torch.autograd.grad(value.sum(), z)
+    return value.detach(), slope
 
 
 def noise_width(width: float) -> float:
@@ -142,6 +152,12 @@ class Density(ABC):
     def score(self, latents: Located) -> Located:
         """Gradient of `log_prob` at each code, shape (n, d), by autograd unless overridden."""
         return gradient(self.log_prob, latents)
+
+    def log_prob_and_score(self, latents: Located) -> tuple[Values, Located]:
+        """`log_prob` (n,) and `score` (n, d), detached; one evaluation where one is enough."""
+        with torch.no_grad():
+            log_prob = self.log_prob(latents)
+        return log_prob, self.score(latents)
 
     def noised(self, width: float) -> "Density":
         """The density of z + width · eps, eps ~ N(0, I), in the coordinates of `whiten`.
@@ -326,7 +342,12 @@ class ExactRatio(DensityRatioModel):
 
     def logit(self, latents: Latents) -> Values:
         """l*(z) = log q(z) - log r(z)."""
-        return self.population.log_prob(latents) - self.boundary.log_prob(latents)
+        return self.logit_and_log_prob(latents)[0]
+
+    def logit_and_log_prob(self, latents: Latents) -> tuple[Values, Values]:
+        """l*(z) and log q(z), by one evaluation of q."""
+        log_prob = self.population.log_prob(latents)
+        return log_prob - self.boundary.log_prob(latents), log_prob
 
     def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """z ~ r."""
@@ -339,6 +360,10 @@ class ExactRatio(DensityRatioModel):
     def score(self, latents: Latents) -> Latents:
         """grad log q(z)."""
         return self.population.score(latents)
+
+    def log_prob_and_score(self, latents: Latents) -> tuple[Values, Latents]:
+        """log q(z) and its gradient."""
+        return self.population.log_prob_and_score(latents)
 
     def threshold(self, share: float, *, generator: torch.Generator | None = None) -> float | None:
         """That of q."""

@@ -1,5 +1,6 @@
 """From codes to a D_z that is trained against its boundary and calibrated."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -95,7 +96,8 @@ def fit_density_ratio(
 
     def look(average: LatentDiscriminator) -> None:
         if watch is not None:
-            watch(preview(Ensemble([*networks, average]), test, boundary, levels=levels))
+            so_far = copy.deepcopy(Ensemble([*networks, average]))
+            watch(preview(so_far, test, boundary, levels=levels))
 
     for _ in range(config.ensemble_size):
         network = _initial(boundary.dimension, config, generator)

@@ -18,7 +18,7 @@ from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.boundary.registry import load_boundary
 from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.base import DensityRatioModel, noise_width
+from latent_atlas.density.base import Density, DensityRatioModel, noise_width
 from latent_atlas.density_ratio.calibration import Calibration
 from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError
@@ -87,8 +87,10 @@ class LatentMap(DensityRatioModel):
         self.noise_levels = calibration.levels > 1
         self.angle = 0.0
         self._shrinks = False
+        self._r: Density = boundary  # at this level
         self._shift = 0.0
         self._codes = held_out
+        self._sloped: Callable[[Latents], tuple[Values, Latents]] | None = None
         self._ranked: dict[tuple[float, bool], Values] = {}  # their log q, ascending, by level
 
     @property
@@ -121,6 +123,19 @@ class LatentMap(DensityRatioModel):
         log_r = self._log_boundary(latents)
         logit = self.logit(latents)
         return logit, logit + log_r
+
+    def score(self, latents: Located) -> Located:
+        """grad log q(z), of the codes' shape; errors as for `log_prob`."""
+        return self.log_prob_and_score(latents)[1]
+
+    def log_prob_and_score(self, latents: Located) -> tuple[Values, Located]:
+        """log q(z) (n,) and its gradient, by one evaluation of D_z; errors as for `log_prob`."""
+        with torch.inference_mode(False), torch.enable_grad():
+            z = latents.detach().clone().requires_grad_()
+            log_r, w = self._log_boundary(z), self._white(z)
+            logit, slope = self._at_angle()(w.detach())
+            (score,) = torch.autograd.grad([log_r, w], z, [torch.ones_like(log_r), slope])
+        return logit - self._shift + log_r.detach(), score
 
     def calibrated(self, logit: Values) -> Values:
         """a l + b at t = 0, with a and b measured on held-out codes; l at any other level."""
@@ -167,7 +182,7 @@ class LatentMap(DensityRatioModel):
             raise UserError(
                 "this map has a single level, at angle 0; fit it with levels=None or more than 1"
             )
-        return self._changed(angle=float(angle), _shrinks=False)
+        return self._changed(angle=float(angle), _shrinks=False, _r=self.boundary)
 
     def noised(self, width: float) -> "LatentMap":
         """The map of q with noise of standard deviation `width` in the coordinates of `whiten`.
@@ -180,7 +195,9 @@ class LatentMap(DensityRatioModel):
         Raises:
             UserError: the map has a single level, or the width is negative.
         """
-        return self.at(math.atan(noise_width(width)))._changed(_shrinks=True)
+        level = self.at(math.atan(noise_width(width)))
+        # Noise that keeps z where it is widens r; noise that shrinks z leaves an affine r alone.
+        return level._changed(_shrinks=True, _r=self.boundary.noised(width))
 
     def whiten(self, latents: Located) -> Latents:
         """Codes in the coordinates in which the boundary is N(0, I), if it is affine; (n, d)."""
@@ -226,8 +243,7 @@ class LatentMap(DensityRatioModel):
             held_out: Share of the codes kept for early stopping and calibration, or such codes.
             generator: Source of all randomness; its device is where the map lives.
             log: Called with a record of the losses at each check.
-            watch: Called before it with the map so far, whose constant is not set yet; training
-                goes on to change it.
+            watch: Called before it with the map so far, whose constant is not set yet.
             warn: Whether each of the map's `warnings` is a UserWarning as well.
 
         Raises:
@@ -337,8 +353,15 @@ class LatentMap(DensityRatioModel):
     def _changed(self, **attributes: Any) -> "LatentMap":
         """A copy of the map with other attributes."""
         other = copy.copy(self)
-        vars(other).update(attributes)
+        vars(other).update(_sloped=None, **attributes)
         return other
+
+    def _at_angle(self) -> Callable[[Latents], tuple[Values, Latents]]:
+        """D_z at the map's angle, with its gradients."""
+        if self._sloped is None:
+            angle = torch.full((1,), self.angle, device=self.device)
+            self._sloped = self.network.at(angle)
+        return self._sloped
 
     @torch.no_grad()
     def _log_prob_held_out(self) -> Values:
@@ -358,9 +381,7 @@ class LatentMap(DensityRatioModel):
                 f"and score have no values ({self.boundary.warning}); realness, confusion and the "
                 "gradient of log D_z still work, and boundary 'prior' has all of them"
             )
-        # Noise that keeps z where it is widens r; noise that shrinks z leaves an affine r alone.
-        r = self.boundary.noised(math.tan(self.angle)) if self._shrinks else self.boundary
-        return r.log_prob(self._rows(latents))
+        return self._r.log_prob(self._rows(latents))
 
     def _white(self, latents: Located) -> Latents:
         """Codes in the coordinates of D_z, shrunk to the noise level where the map is `noised`."""

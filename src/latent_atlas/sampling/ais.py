@@ -138,4 +138,5 @@ class _Between(Density):
 
     def log_prob(self, latents: Latents) -> Values:
         """log r + b l, with log r = log q - l."""
-        return self.ratio.log_prob(latents) - (1 - self.b) * self.ratio.logit(latents)
+        logit, log_prob = self.ratio.logit_and_log_prob(latents)
+        return log_prob - (1 - self.b) * logit

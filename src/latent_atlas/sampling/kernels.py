@@ -36,7 +36,7 @@ class State:
     @classmethod
     def at(cls, density: Density, latents: Latents) -> "State":
         """The state at these positions."""
-        return cls(latents, density.log_prob(latents), density.score(latents))
+        return cls(latents, *density.log_prob_and_score(latents))
 
     def moved(self, accepted: Mask, proposal: "State") -> "State":
         """The proposal where it is accepted, else the state itself."""
@@ -133,11 +133,11 @@ def hmc(
     z, slope = state.latents, state.scores
     momentum = torch.randn(z.shape, generator=generator, device=generator.device).to(z)
     v = momentum + 0.5 * e * slope
-    for leap in range(1, leaps + 1):
+    for _ in range(leaps - 1):
         z = z + e * v
-        slope = density.score(z)
-        v = v + (e if leap < leaps else 0.5 * e) * slope
-    proposal = State(z, density.log_prob(z), slope)
+        v = v + e * density.score(z)
+    proposal = State.at(density, z + e * v)
+    v = v + 0.5 * e * proposal.scores
     kinetic = 0.5 * (momentum.square() - v.square()).sum(dim=1)
     probability = _probability(proposal.log_probs - state.log_probs + kinetic)
     return state.moved(_accepted(probability, generator), proposal), probability

@@ -88,6 +88,12 @@ class Target(Density):
         """The density's own score if the target is q, else by autograd."""
         return self.density.score(latents) if self.is_density else super().score(latents)
 
+    def log_prob_and_score(self, latents: Latents) -> tuple[Values, Latents]:
+        """The density's own if the target is q."""
+        if self.is_density:
+            return self.density.log_prob_and_score(latents)
+        return super().log_prob_and_score(latents)
+
     def propose(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw from a known distribution that covers the target, shape (n, d).
 
@@ -156,6 +162,11 @@ class Whitened(Density):
     def score(self, latents: Latents) -> Latents:
         """Lᵀ grad log q(m + L w)."""
         return self.density.score(self.back(latents)) @ self.factor
+
+    def log_prob_and_score(self, latents: Latents) -> tuple[Values, Latents]:
+        """log q(m + L w), and Lᵀ times the gradient of log q there."""
+        log_prob, score = self.density.log_prob_and_score(self.back(latents))
+        return log_prob, score @ self.factor
 
     def noised(self, width: float) -> "Whitened":
         """The noised density in the same coordinates; the width is in the units of the codes."""

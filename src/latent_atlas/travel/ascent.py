@@ -140,7 +140,7 @@ class _Rules:
     ) -> _Climbers:
         """Ascend this level with the codes that join, until the next finer one is more likely."""
         z, below, awake, taken = climbers.latents, climbers.below, climbers.awake, climbers.steps
-        height, slope = level.log_prob(z), level.score(z)
+        height, slope = level.log_prob_and_score(z)
         step, climbing = torch.full_like(height, first_step), awake & joins
         for _ in range(self.steps):
             climbing = climbing & (step * slope.norm(dim=1) > self.tolerance)

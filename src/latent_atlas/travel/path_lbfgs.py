@@ -19,6 +19,9 @@ Energy = Callable[[Tensor, Tensor], Tensor]
 The second argument, (k,), numbers the paths.
 """
 
+Move = tuple[Tensor, Tensor, Tensor]
+"""Differences of u and of the slope, (k, p), and 1 / their product (k,), or 0 to ignore them."""
+
 MEMORY = 8  # moves that a path remembers
 # Share of the decrease predicted by the slope that an accepted step keeps (Armijo).
 SUFFICIENT = 1e-4
@@ -142,9 +145,7 @@ class _Front:
     slope: Tensor  # its gradient, (k, p)
     direction: Tensor  # where they go next, (k, p)
     step: Tensor  # how far along it, (k,)
-    moves: Tensor  # differences of u, newest first, (k, MEMORY, p)
-    turns: Tensor  # differences of the slope, (k, MEMORY, p)
-    weights: Tensor  # 1 / move · turn, (k, MEMORY); 0 for what is not remembered
+    memory: tuple[Move, ...]  # of the last steps, newest first, MEMORY at most
     scale: Tensor  # the inverse Hessian is this multiple of I before what is remembered, (k,)
 
     @classmethod
@@ -153,7 +154,6 @@ class _Front:
         rows = torch.arange(len(u), device=u.device)
         value, slope = paths.evaluate(energy, u, rows)
         scale = paths.squares(u, rows) / (2 * value)  # exact where E is a multiple of |γ|²
-        memory = u.new_zeros(len(u), MEMORY, u.shape[1])
         first = -scale[:, None] * slope
         return cls(
             rows,
@@ -162,9 +162,7 @@ class _Front:
             slope,
             first,
             torch.ones_like(value),
-            memory,
-            memory,
-            memory[..., 0],
+            (),
             scale,
         )
 
@@ -172,7 +170,9 @@ class _Front:
         """Those paths alone."""
         if rows.all():
             return self
-        return _Front(*(getattr(self, part.name)[rows] for part in fields(self)))
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        memory = tuple(tuple(part[rows] for part in one) for one in parts.pop("memory"))
+        return _Front(memory=memory, **{name: part[rows] for name, part in parts.items()})
 
     def residuals(self, paths: _Bridges) -> Values:
         """|grad_u E| |γ| / 2E, (k,)."""
@@ -200,14 +200,14 @@ class _Front:
         bends = falls & (
             product > 1e-10 * turn.norm(dim=1) * move.norm(dim=1)
         )  # keeps the inverse Hessian positive
-        moves, turns = _remember(self.moves, move, falls), _remember(self.turns, turn, falls)
-        weights = _remember(self.weights, torch.where(bends, 1 / product, 0.0), falls)
+        # A step that was too long is remembered with the weight 0, which leaves it out.
+        kept = torch.where(bends[:, None], turn, 0.0)
+        newest = move, kept, torch.where(bends, 1 / product, 0.0)
+        memory = (newest, *self.memory)[:MEMORY]
         scale = torch.where(bends, product / _dot(turn, turn), self.scale)
         chosen = falls[:, None]
         slope = torch.where(chosen, slope, self.slope)
-        direction = torch.where(
-            chosen, _two_loops(slope, moves, turns, weights, scale), self.direction
-        )
+        direction = torch.where(chosen, _two_loops(slope, memory, scale), self.direction)
         return _Front(
             self.rows,
             torch.where(chosen, trial, self.u),
@@ -215,31 +215,21 @@ class _Front:
             slope,
             direction,
             torch.where(falls, 1.0, shorter),
-            moves,
-            turns,
-            weights,
+            memory,
             scale,
         )
 
 
-def _two_loops(
-    slope: Tensor, moves: Tensor, turns: Tensor, weights: Tensor, scale: Tensor
-) -> Tensor:
+def _two_loops(slope: Tensor, memory: tuple[Move, ...], scale: Tensor) -> Tensor:
     """-H grad E, with H the L-BFGS inverse Hessian (Nocedal and Wright, algorithm 7.4), (k, p)."""
     q, shares = slope, []
-    for i in range(MEMORY):
-        shares.append(weights[:, i] * _dot(moves[:, i], q))
-        q = q - shares[i][:, None] * turns[:, i]
+    for move, turn, weight in memory:
+        shares.append(weight * _dot(move, q))
+        q = torch.addcmul(q, shares[-1][:, None], turn, value=-1)
     q = scale[:, None] * q
-    for i in reversed(range(MEMORY)):
-        q = q + (shares[i] - weights[:, i] * _dot(turns[:, i], q))[:, None] * moves[:, i]
+    for (move, turn, weight), share in zip(reversed(memory), reversed(shares), strict=True):
+        q = torch.addcmul(q, (share - weight * _dot(turn, q))[:, None], move)
     return -q
-
-
-def _remember(memory: Tensor, newest: Tensor, rows: Tensor) -> Tensor:
-    """The memory (k, MEMORY, ...) with the newest (k, ...) in front, in these rows."""
-    shifted = torch.cat([newest[:, None], memory[:, :-1]], dim=1)
-    return torch.where(rows.reshape(-1, *[1] * (memory.ndim - 1)), shifted, memory)
 
 
 def _dot(a: Tensor, b: Tensor) -> Values:

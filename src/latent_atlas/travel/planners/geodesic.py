@@ -19,7 +19,8 @@ from latent_atlas.travel.polyline import resample
 __all__ = ["Geodesic", "action", "cost"]
 
 WIDTHS = (0.6, 0.3, 0.0)  # measured on clusters 0.2 to 0.5 wide, in 2 and 16 dimensions
-LOOSER = 10  # times the tolerance at coarser widths, whose path only starts the next one
+COARSE_NODES = 9  # at coarser widths, whose paths have few bends
+LOOSER = 10  # times the tolerance for paths that only start the next ones
 MEANS_PER_DRAW = 0.5  # encoder means are likelier than draws around them: at d = 16, half as many
 # of them are below a threshold, so a share of draws is half that share of means
 MOST_MEANS = 2_000  # that a threshold is estimated from
@@ -48,7 +49,11 @@ def action(points: Trace, density: Density, threshold: float | Values, strength:
         points: Paths, shape (F, n, d).
         density, threshold, strength: q, τ and λ of `cost`.
     """
-    log_probs = density.log_prob(points.flatten(0, 1)).unflatten(0, points.shape[:2])
+    rows = points.flatten(0, 1)
+    log_probs, scores = density.log_prob_and_score(rows)
+    if points.requires_grad:  # the same values, with the scores as their gradients
+        log_probs = log_probs + ((rows - rows.detach()) * scores).sum(dim=1)
+    log_probs = log_probs.unflatten(0, points.shape[:2])
     squares = cost(log_probs, threshold, strength).square()
     steps = points.diff(dim=0).square().sum(dim=2)
     return (len(points) - 1) * ((squares[1:] + squares[:-1]) / 2 * steps).sum(dim=0)
@@ -60,7 +65,8 @@ class Geodesic(Planner):
 
     Off-manifold places are costly, so the path goes round them. At each noise width w the path is
     shortened on the density of z + w · eps, starting from the path of the width before: the
-    gradient of a sharp density is blind to what lies beyond an empty region.
+    gradient of a sharp density is blind to what lies beyond an empty region. Coarser paths have
+    9 points.
 
     References:
         Follow the Energy, Find the Path: Riemannian Metrics from Energy-Based Models, Béthune et
@@ -78,11 +84,12 @@ class Geodesic(Planner):
         widths: Noise widths from coarse to fine, in units of the codes. At the last one, a path
             that was never noised is shortened too, and the shorter of the two is kept. None is
             (0.6, 0.3, 0) for a density with noise levels, else (0,).
-        nodes: Minimal number of points that a path is planned with; 3 or more. More frames than
-            that are planned themselves.
-        iterations: Maximal number of steps at each width; 1 or more.
+        nodes: Minimal number of points that a path is planned with at the last width; 3 or more.
+            More frames than that are planned themselves.
+        iterations: Maximal number of steps at each width, and at the last one after the shorter of
+            two paths is chosen; 1 or more.
         tolerance: Residual at which a path has converged, without unit, as for `minimise`;
-            positive. Coarser widths use ten times this value.
+            positive. Coarser widths, and the choice between two paths, use ten times this value.
 
     Examples:
         >>> from latent_atlas.density.toys import arc
@@ -140,16 +147,19 @@ class Geodesic(Planner):
             tau = self.threshold if width == 0 else None
             if tau is None:
                 tau = density_threshold(level, start, end, generator, self.share)
+            energy = _Energy(level, torch.as_tensor(tau).to(first).expand(n), self.strength)
+            nodes = max(frames, self.nodes) if last else COARSE_NODES
             # Noise can close a way that the sharp density leaves open: the first path runs beside.
             starts = [points, first] if last and points is not first else [points]
-            points, info = minimise(
-                _Energy(level, torch.as_tensor(tau).to(first).expand(n), self.strength),
-                torch.cat([resample(path, max(frames, self.nodes)) for path in starts], dim=1),
-                iterations=self.iterations,
-                tolerance=self.tolerance * (1 if last else LOOSER),
-            )
-            points, info = _shortest(points, info, n)
-            iterations += info.iterations
+            points = torch.cat([resample(path, nodes) for path in starts], dim=1)
+            # Both are only roughly shortened before the shorter one is chosen.
+            rounds = [LOOSER] * (not last or len(starts) > 1) + [1] * last
+            for looser in rounds:
+                points, info = minimise(
+                    energy, points, iterations=self.iterations, tolerance=looser * self.tolerance
+                )
+                points, info = _shortest(points, info, n)
+                iterations += info.iterations
         return resample(points, frames), replace(info, iterations=iterations)
 
     def completed(self, density: Density, resources: Resources) -> "Geodesic":
