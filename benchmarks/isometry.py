@@ -70,7 +70,8 @@ def main() -> None:
         name = f"isometry {weight:g}"
         runs = []
         for seed in given.seeds:
-            config = with_settings(base, [f"train.isometry={weight}", f"train.seed={seed}"])
+            settings = [f"train.isometry={weight}", "train.penalty_every=4", f"train.seed={seed}"]
+            config = with_settings(base, settings)
             numbers, space = measure(images, config, given.samples)
             runs.append(numbers)
             spaces.setdefault(name, space)

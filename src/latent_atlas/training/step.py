@@ -266,7 +266,7 @@ class TrainStep:
             self.balance.lerp_(ratio, 0.01 if batch.step > t.adversarial_start + 1 else 1.0)
             weight = weight * self.balance
         loss = weight * adversarial
-        if t.feature_matching > 0:
+        if t.feature_matching > 0 and made.prior < len(batch.images):
             # The reconstructions among the fakes, beside their originals.
             pairs = zip(made.fake_maps, made.real_maps, strict=True)
             fakes, reals = zip(*((f[made.prior :], r[made.prior :]) for f, r in pairs), strict=True)
