@@ -12,9 +12,9 @@ them, on straight lines and on turns round their mean.
 
 References:
     Density of States Estimation for Out-of-Distribution Detection, Morningstar et al. 2021, for
-    several statistics of a density; Detecting Out-of-Distribution Inputs Using Typicality, Nalisnick
-    et al. 2019; Algorithmic Learning in a Random World, Vovk et al. 2005, for p-values by held-out
-    codes.
+    several statistics of a density; Detecting Out-of-Distribution Inputs Using Typicality,
+    Nalisnick et al. 2019; Algorithmic Learning in a Random World, Vovk et al. 2005, for p-values by
+    held-out codes.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import require
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_floats, batched
 
-__all__ = ["Membership", "between"]
+__all__ = ["FEWEST", "Membership"]
 
 BATCH = 4_096
 EDGE = 0.1  # of a line or turn at either end, where a point is hardly between
@@ -50,7 +50,7 @@ class Membership:
         density: q.
         mean, factor: m and L of the real codes, whose covariance is L Lᵀ, (d,) and (d, d).
         centre, scale: Of the statistics, shape (k,).
-        bias, weights: a, and b with C row by row, shape (k + k (k + 1) / 2,).
+        bias, weights: a, shape (1,); b, then C row by row, shape (k + k (k + 1) / 2,).
         known: Log-odds of real codes by regressions that were not fitted to them, ascending.
         auroc: How well these tell real codes from points between them, in [0, 1]; 0.5 is by chance.
     """
@@ -86,7 +86,7 @@ class Membership:
         order = torch.randperm(len(codes), generator=generator, device=generator.device)
         real = codes[order[:MOST].to(codes.device)]
         mean, factor = (moment.to(real) for moment in cholesky(real))
-        fake = between(real, FAKES * len(real), mean, generator=generator)
+        fake = _between(real, FAKES * len(real), mean, generator=generator)
         empty = real.new_zeros(0)
         raw = cls(density, mean, factor, empty, empty, empty, empty, empty, auroc=0.5)
         seen = batched(raw.statistics, torch.cat([real, fake]), BATCH)
@@ -114,13 +114,13 @@ class Membership:
         found = batched(self.log_odds, as_floats(latents), BATCH).detach()
         return torch.searchsorted(self.known, found.contiguous()) / len(self.known)
 
-    def _products(self, statistics: Features) -> Features:
+    def _products(self, statistics: Features) -> Float[Tensor, "n p"]:
         """The standardised statistics, and all products of two of them."""
         s = (statistics - self.centre) / self.scale
         i, j = torch.triu_indices(s.shape[1], s.shape[1])
         return torch.cat([s, s[:, i] * s[:, j]], dim=1)
 
-    def _regressed(self, products: Features, real: int) -> "Membership":
+    def _regressed(self, products: Float[Tensor, "n p"], real: int) -> "Membership":
         """Fit the regression; the first `real` rows are of real codes."""
         from sklearn.linear_model import LogisticRegression  # loading it takes seconds
         from sklearn.metrics import roc_auc_score
@@ -128,18 +128,22 @@ class Membership:
 
         x, y = products.double().cpu().numpy(), np.arange(len(products)) < real
         regression = LogisticRegression(class_weight="balanced", max_iter=1_000)
-        unseen = cross_val_predict(regression, x, y, cv=FOLDS, method="decision_function")
+        unseen = np.asarray(
+            cross_val_predict(regression, x, y, cv=FOLDS, method="decision_function")
+        )
         regression.fit(x, y)
         return replace(
             self,
-            weights=torch.as_tensor(regression.coef_[0]).to(products),
-            bias=torch.as_tensor(regression.intercept_[0]).to(products),
+            weights=torch.as_tensor(np.ravel(regression.coef_)).to(products),
+            bias=torch.as_tensor(np.ravel(regression.intercept_)).to(products),
             known=torch.as_tensor(np.sort(unseen[:real])).to(products),
             auroc=float(roc_auc_score(y, unseen)),
         )
 
 
-def between(codes: Latents, n: int, mean: Tensor, *, generator: torch.Generator) -> Latents:
+def _between(
+    codes: Float[Tensor, "m d"], n: int, mean: Tensor, *, generator: torch.Generator
+) -> Latents:
     """`n` points between random pairs of codes: half on lines, half on turns round their mean.
 
     Arguments:
