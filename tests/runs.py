@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-__all__ = ["digits_run", "made_once", "quick_gallery", "trained"]
+__all__ = ["digits_run", "made_once", "quick_calibration", "quick_gallery", "trained"]
 
 DIGITS = (
     "data.limit=600 model.width=4 model.discriminator_width=4 model.latent_dim=3 train.steps=120 train.batch_size=32 "
@@ -46,11 +46,20 @@ def trained(folder: Path, settings: str) -> None:
 
 
 @contextmanager
+def quick_calibration() -> Iterator[None]:
+    """Maps that are calibrated with few samples, and whose constant is annealed in few steps."""
+    from latent_atlas.density_ratio import calibration, fit, normalising_constant
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(calibration, "SAMPLES", 2_000)
+        monkeypatch.setattr(fit, "OUTLINE_SAMPLES", 2_000)
+        monkeypatch.setattr(normalising_constant, "ANNEALING_STEPS", 8)
+        yield
+
+
+@contextmanager
 def quick_gallery() -> Iterator[None]:
-    """Maps whose constant is annealed in few steps; pictures, metrics and evaluations with walks of 40 steps, between
-    a few pairs of codes.
-    """
-    from latent_atlas.density_ratio import normalising_constant
+    """Pictures, metrics and evaluations with walks of 40 steps, between a few pairs of codes."""
     from latent_atlas.evaluation import sections
     from latent_atlas.report import examples
     from latent_atlas.report.figures import run
@@ -65,7 +74,6 @@ def quick_gallery() -> Iterator[None]:
             monkeypatch.setattr(module, "COMPARED", rows)
         monkeypatch.setattr(examples, "Walk", partial(Walk, steps=40))
         monkeypatch.setattr(run, "PAIRS", 8)
-        monkeypatch.setattr(normalising_constant, "ANNEALING_STEPS", 8)
         yield
 
 

@@ -15,6 +15,8 @@ from latent_atlas.density_ratio.calibration import Calibration, calibrate, kl_ov
 from latent_atlas.density_ratio.normalising_constant import log_mean_ratio, samples_for
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 
+pytestmark = pytest.mark.calibration
+
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
 EXACT = ExactRatio(WORLD, StandardNormal(2))
 

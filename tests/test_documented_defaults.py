@@ -96,14 +96,19 @@ def defaults_of(thing: Any) -> dict[str, Any]:
 
 def fallbacks(name: str) -> set[Any]:
     """What the code takes where a setting of this name is None: every value beside it in an `or` or an `if else`."""
-    found = set()
-    for module in modules():
-        for node in ast.walk(tree_of(module)):
-            if isinstance(node, ast.BoolOp | ast.IfExp) and re.search(
-                rf"\b{name}\b", ast.unparse(node)
-            ):
-                found |= {comparable(evaluated(part, module)) for part in ast.walk(node)}
-    return found - {None}
+    beside = (values for text, values in choices() if re.search(rf"\b{name}\b", text))
+    return set().union(*beside) - {None}
+
+
+@cache
+def choices() -> list[tuple[str, set[Any]]]:
+    """The text of every `or` and `if else` of the code, and the values in it."""
+    return [
+        (ast.unparse(node), {comparable(evaluated(part, module)) for part in ast.walk(node)})
+        for module in modules()
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, ast.BoolOp | ast.IfExp)
+    ]
 
 
 def evaluated(node: ast.AST, module: ModuleType) -> Any:
@@ -116,20 +121,23 @@ def evaluated(node: ast.AST, module: ModuleType) -> Any:
         return None
 
 
-CLAIMS = [
-    (f"{module.__name__}.{name}", claim["value"], default)
-    for module in modules()
-    for name, said, default in documented(module)
-    if (claim := CLAIM.search(" ".join(said.split())))
-]
+@cache
+def claims() -> list[tuple[str, str, Any]]:
+    """Parameters and fields, the number that is said to be the default of each, and its default."""
+    return [
+        (f"{module.__name__}.{name}", claim["value"], default)
+        for module in modules()
+        for name, said, default in documented(module)
+        if (claim := CLAIM.search(" ".join(said.split())))
+    ]
 
 
-@pytest.mark.parametrize(("name", "said", "default"), CLAIMS, ids=lambda value: str(value))
-def test_a_docstring_s_default_is_the_code_s(name: str, said: str, default: Any) -> None:
-    if default is not None:
-        assert comparable(default) == value_of(said)
-    else:
-        assert value_of(said) in fallbacks(name.rpartition(".")[2])
+def test_a_docstring_s_default_is_the_code_s() -> None:
+    for name, said, default in claims():
+        if default is not None:
+            assert comparable(default) == value_of(said), name
+        else:
+            assert value_of(said) in fallbacks(name.rpartition(".")[2]), name
 
 
 def options() -> Iterator[tuple[str, argparse.Action, str]]:
@@ -168,5 +176,5 @@ def test_a_default_in_help_is_the_code_s(action: argparse.Action, said: str) -> 
 
 
 def test_there_is_something_to_hold() -> None:
-    assert any("widths" in name for name, _, _ in CLAIMS)
+    assert any("widths" in name for name, _, _ in claims())
     assert len(list(options())) > 5

@@ -17,6 +17,7 @@ from latent_atlas.config.presets import PRESETS
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import COMPARED
 from latent_atlas.runs import read_tensors, write_tensors
+from latent_atlas.training import estimate
 from runs import quick_gallery
 
 PICTURES = ("reconstructions.png", "samples.png", "map.png", "travel.png", "geometry.png")
@@ -203,8 +204,9 @@ def test_a_dry_run_tells_and_makes_nothing(
 
 
 def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_smaller_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(estimate, "estimated_seconds", lambda *_: 1.0)  # no step at 64 pixels
     for i in range(30):
         Image.new("RGB", (120, 100), (200, i, 0)).save(tmp_path / f"photo{i}.png")
     models = []

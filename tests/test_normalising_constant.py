@@ -13,6 +13,8 @@ from latent_atlas.density_ratio.normalising_constant import (
     log_mean_ratio,
 )
 
+pytestmark = pytest.mark.calibration
+
 D, NATS = 12, 0.3
 WORLD = two_clusters(D, distance=4.0)
 

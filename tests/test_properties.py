@@ -34,7 +34,7 @@ def test_components_are_directions_by_falling_variance(codes: tuple[Tensor, Tens
 def test_a_class_by_its_name_is_its_own_log_odds(
     codes: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=200))
+    monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=100))
     properties = AttributeSet(*codes, ("left", "middle", "right"))
     probe, middle = properties["class"], properties["middle"]
     assert isinstance(probe, ClassProbe)

@@ -15,6 +15,8 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.sampling import MALA, Importance, Mixture
 
+pytestmark = pytest.mark.calibration
+
 FAST = ("--levels", "4", "--steps", "150", "--set", "map.width=32", "--set", "map.batch_size=128")
 
 

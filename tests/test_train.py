@@ -67,10 +67,10 @@ def run_of(path: Path, config: Config = TINY) -> Run:
     return run
 
 
-def losses(run: Run) -> list[dict[str, Any]]:
-    """The log without its speeds, which depend on the machine."""
+def losses(run: Run) -> list[list[tuple[str, Any]]]:
+    """The log as it is written, without its speeds, which depend on the machine."""
     return [
-        {k: v for k, v in record.items() if k != "images_per_second"} for record in run.records()
+        [(k, v) for k, v in record.items() if k != "images_per_second"] for record in run.records()
     ]
 
 

@@ -2,16 +2,18 @@
 
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from latent_atlas import Atlas
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
 from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL  # takes seconds to import
 
 CPU = torch.device("cpu")
 IMAGES = torch.rand(230, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -207,8 +209,10 @@ def test_images_of_another_shape_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def diffuser() -> AutoencoderKL:
+def diffuser() -> "AutoencoderKL":
     """The autoencoder of latent diffusion at its smallest: codes (n, 1, 4, 4) of images (n, 1, 8, 8)."""
+    from diffusers import AutoencoderKL
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return AutoencoderKL(
@@ -224,7 +228,7 @@ def diffuser() -> AutoencoderKL:
 
 
 @pytest.fixture(scope="module")
-def atlas(diffuser: AutoencoderKL) -> Atlas:
+def atlas(diffuser: "AutoencoderKL") -> Atlas:
     generator = torch.Generator().manual_seed(0)
     labels = (IMAGES.mean(dim=(1, 2, 3)) > 0.5).long()
     return Atlas.wrap(
@@ -240,7 +244,7 @@ def atlas(diffuser: AutoencoderKL) -> Atlas:
 
 
 def test_diffusers_own_encode_and_decode_lie_behind_the_verbs(
-    atlas: Atlas, diffuser: AutoencoderKL
+    atlas: Atlas, diffuser: "AutoencoderKL"
 ) -> None:
     with torch.no_grad():
         posterior = diffuser.encode(2 * IMAGES[:5] - 1).latent_dist

@@ -264,25 +264,14 @@ def _jacobian(decode: Any, means: Latents, n: int, generator: torch.Generator) -
     found: Spectrum = spectrum(decode, means[rows], generator=generator)
     count, kept = len(found.values), min(found.dimension, SHARES)
     shares = (torch.arange(kept) + 0.5) / kept
+    condition, spread = found.condition().median().item(), found.log_spread().mean().item()
+    even = "1: a step in any direction changes the image as much"
+    alike = "0: all directions change the image as much"
+    everywhere = "0: all directions do, at all codes; train.isometry lowers this"
     return {
-        "condition": Number(
-            found.condition().median().item(),
-            count,
-            "codes",
-            "1: a step in any direction changes the image as much",
-        ),
-        "log_spread": Number(
-            found.log_spread().mean().item(),
-            count,
-            "codes",
-            "0: all directions change the image as much",
-        ),
-        "distortion": Number(
-            found.distortion(),
-            count,
-            "codes",
-            "0: all directions do, at all codes; train.isometry lowers this",
-        ),
+        "condition": Number(condition, count, "codes", even),
+        "log_spread": Number(spread, count, "codes", alike),
+        "distortion": Number(found.distortion(), count, "codes", everywhere),
         "singular_values": _band(tuple(shares.tolist()), found.quantiles(shares)),
     }
 

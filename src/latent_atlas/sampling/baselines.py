@@ -158,14 +158,7 @@ class Flow(Fitted):
 
     def _trained(self, codes: Tensor, generator: torch.Generator) -> nn.Module:
         """The flow, trained on codes of mean 0 and variance 1."""
-        import zuko
-
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            widths = (self.hidden, self.hidden)
-            network = zuko.flows.NSF(codes.shape[1], transforms=4, hidden_features=widths)
-        network.to(codes.device)
+        network = self._untrained(codes.shape[1], generator).to(codes.device)
         with torch.inference_mode(False), torch.enable_grad():
             codes = codes.clone()
             optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
@@ -183,3 +176,13 @@ class Flow(Fitted):
                 optimizer.step()
                 schedule.step()
         return network.requires_grad_(False)
+
+    def _untrained(self, dimension: int, generator: torch.Generator) -> nn.Module:
+        """A neural spline flow with initial weights by the generator."""
+        import zuko
+
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            widths = (self.hidden, self.hidden)
+            return zuko.flows.NSF(dimension, transforms=4, hidden_features=widths)

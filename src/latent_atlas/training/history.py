@@ -74,7 +74,8 @@ class History:
         Raises:
             Diverged: one of the losses is not finite.
         """
-        means = {name: values.mean().item() for name, values in self.check().items()}
+        # In one order, since a resumed run gets to know the losses in another.
+        means = {name: values.mean().item() for name, values in sorted(self.check().items())}
         seconds = time.perf_counter() - self.clock
         speed = {"images_per_second": self.steps_timed * self.batch_size / seconds}
         self.log({"phase": "model", "step": step, "steps": self.steps, **means, **speed})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,38 +62,14 @@ def interpolate(
             f"attributes are kept between two codes, and {len(waypoints)} waypoints were given; "
             "choose two"
         )
+    asked: dict[str, Any] = {"planner": planner, "frames": frames}
+    asked |= {"threshold": threshold, "generator": generator}
     if several:
-        path = through_waypoints(
-            density,
-            waypoints,
-            planner,
-            frames=frames,
-            closed=closed,
-            threshold=threshold,
-            generator=generator,
-        )
+        path = through_waypoints(density, waypoints, closed=closed, **asked)
     elif keep:
-        path = preserve(
-            density,
-            waypoints[0],
-            waypoints[1],
-            keep,
-            within,
-            planner=planner,
-            frames=frames,
-            threshold=threshold,
-            generator=generator,
-        )
+        path = preserve(density, waypoints[0], waypoints[1], keep, within, **asked)
     else:
-        path = plan(
-            density,
-            waypoints[0],
-            waypoints[1],
-            planner,
-            frames=frames,
-            threshold=threshold,
-            generator=generator,
-        )
+        path = plan(density, waypoints[0], waypoints[1], **asked)
     if features is None:
         return path
     path = with_equal_steps(path, density, features, threshold=threshold, generator=generator)

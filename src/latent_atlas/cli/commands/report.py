@@ -1,7 +1,9 @@
 """The command `report`: the page of a run, or with `--interactive` the explorer as a folder."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from latent_atlas.cli.arguments import add_device, add_run
 from latent_atlas.cli.console import Console
@@ -46,9 +48,15 @@ def write_page(run: Path, device: str, console: Console) -> None:
 
     metrics = fill_gallery(run, device=device)
     page = write_report(run)
+    lines = [*_main_numbers(metrics), f"open {page}"]
+    console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))
+
+
+def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
+    """The lines that a terminal shows of a run's metrics."""
     images, density, paths = metrics["reconstruction"], metrics["map"], metrics["travel"]
     space = {name: number["value"] for name, number in metrics["geometry"].items()}
-    lines = [
+    return [
         f"reconstruction  mean squared error {images['mse']:.4f} ({images['psnr']:.1f} dB) "
         f"on {images['images']:.0f} held-out images",
         f"map             normalising constant E_r[exp l] = "
@@ -58,14 +66,12 @@ def write_page(run: Path, device: str, console: Console) -> None:
         f"correlation of distances in Z and in images {space['pearson']:.2f}, "
         f"condition number of the decoder {space['condition']:.1f}",
         "paths           off-manifold  length ratio  distance left",
+        *(
+            f"  {row:14}{100 * n['off_manifold']:11.1f} %{n['length_ratio']:14.2f}"
+            f"{100 * n['distance_left']:13.1f} %"
+            for row, n in paths.items()
+        ),
     ]
-    lines += [
-        f"  {row:14}{100 * n['off_manifold']:11.1f} %{n['length_ratio']:14.2f}"
-        f"{100 * n['distance_left']:13.1f} %"
-        for row, n in paths.items()
-    ]
-    lines.append(f"open {page}")
-    console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))
 
 
 def _write_explorer(given: Namespace, console: Console) -> None:

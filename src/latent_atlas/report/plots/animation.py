@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -181,22 +182,8 @@ def _write_gif(moving: Animation, path: Path) -> None:
 
 
 def _write_mp4(moving: Animation, path: Path) -> None:
-    """H.264 with subsampled colour, which every browser plays, and the index first for streaming.
-
-    Raises:
-        UserError: PyAV is missing, or was built without the encoder.
-    """
-    try:
-        import av  # an extra, and slow to import
-    except ImportError:
-        raise UserError(
-            "MP4 needs PyAV, which is missing; pip install latent-atlas[video], or write a .gif"
-        ) from None
-    if ENCODER not in av.codecs_available:
-        raise UserError(
-            f"MP4 needs the encoder {ENCODER}, which this PyAV was built without; pip install "
-            "--force-reinstall --only-binary av av, or write a .gif"
-        )
+    """H.264 with subsampled colour, which browsers play, and the index first for streaming."""
+    av = _pyav()
     options = {"movflags": "+faststart"}
     with (
         replacing(path) as partial,
@@ -211,3 +198,23 @@ def _write_mp4(moving: Animation, path: Path) -> None:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=BT709)))
         container.mux(stream.encode())
+
+
+def _pyav() -> ModuleType:
+    """PyAV, an extra that is slow to import.
+
+    Raises:
+        UserError: it is missing, or was built without the encoder.
+    """
+    try:
+        import av
+    except ImportError:
+        raise UserError(
+            "MP4 needs PyAV, which is missing; pip install latent-atlas[video], or write a .gif"
+        ) from None
+    if ENCODER not in av.codecs_available:
+        raise UserError(
+            f"MP4 needs the encoder {ENCODER}, which this PyAV was built without; pip install "
+            "--force-reinstall --only-binary av av, or write a .gif"
+        )
+    return av
