@@ -56,6 +56,7 @@ def test_codes_far_from_the_prior_have_the_density_that_near_ones_have(
 
 def test_codes_near_the_prior_are_compared_with_it() -> None:
     assert fitted(2 * normal(300, 2) + 1).boundary.name == "prior"
+    assert fitted(6 * normal(300, 4)).boundary.name == "gaussian"  # 63 nats from it
 
 
 def test_a_collapsed_posterior_is_told_of() -> None:
@@ -87,6 +88,27 @@ ROW = torch.arange(300) == 7
 def test_codes_without_a_density_are_refused(codes: Tensor, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         fitted(codes)
+
+
+@pytest.mark.parametrize(
+    ("codes", "sentence"),
+    [
+        (torch.eye(40)[torch.arange(300) % 40], "30 codes cannot show .*PCA"),
+        (normal(300, 3)[:, [0, 1, 2, 0]], "such as numbers 0, 3: they span 3 of 4"),
+        (normal(300, 1) * torch.tensor([1.0, 2.0, 3.0]), "they span 1 of 3, .*PCA"),
+        (normal(300, 3) * torch.tensor([1.0, 0.0, 1.0]), "the first is number 1; leave them out"),
+        (normal(60, 80), "50 codes cannot show where a population of 80 .*PCA"),
+    ],
+)
+def test_autoencoders_of_such_codes_are_refused(codes: Tensor, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence), warnings.catch_warnings(action="ignore"):
+        Atlas.wrap(
+            images=(codes / 32 + 0.5).reshape(len(codes), 1, 1, -1),
+            encode=lambda x: 32 * (x.flatten(1) - 0.5),
+            decode=lambda z: (z / 32 + 0.5).reshape(len(z), 1, 1, -1),
+            generator=torch.Generator().manual_seed(0),
+            **TINY,
+        )
 
 
 def test_means_on_a_line_are_refused_where_their_posteriors_are_not_used() -> None:

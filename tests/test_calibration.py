@@ -125,8 +125,8 @@ def test_numbers_survive_json(logits: tuple[Tensor, Tensor]) -> None:
         Calibration.from_json(measured.as_json() | {"count": 3})
 
 
-def verdict(**changes: float) -> str:
-    """The verdict on a good map, changed."""
+def changed(**changes: float) -> Calibration:
+    """The calibration of a good map, changed."""
     good = measure(torch.full((20_000,), 2.0), torch.full((20_000,), -1.0))
     good_numbers = {
         "normalising_constant": 1.0,
@@ -143,7 +143,7 @@ def verdict(**changes: float) -> str:
     }
     return replace(
         good, **{**good_numbers, "scale": 1.0, "shift": 0.0, "samples": 20_000, **changes}
-    ).verdict()
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,8 @@ def verdict(**changes: float) -> str:
     ],
 )
 def test_the_verdict_names_what_is_wrong(changes: dict[str, float], sentence: str) -> None:
-    assert sentence in verdict(**changes)
+    found = changed(**changes)
+    assert sentence in found.verdict()
+    assert found.fault() == (
+        None if "the map is calibrated" in found.verdict() else found.verdict()
+    )

@@ -569,6 +569,29 @@ def test_interlaced_pngs_are_whole_or_no_image() -> None:
         decode.decode(png(13, 11, passes[:-45], 1), Square(8, 3))
 
 
+def deep_colours(value: int) -> bytes:
+    """A PNG of 4 x 4 pixels of 16 bits a channel in colour."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    rows = (b"\0" + struct.pack(">12H", *[value] * 12)) * 4
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_lost_bits_of_deep_colours_are_told(tmp_path: Path) -> None:
+    for n in range(40):
+        (tmp_path / f"{n}.png").write_bytes(deep_colours(1000 * n + n))
+    notes = loaded(tmp_path).notes
+    assert any("40 of 40 images have 16 bits a channel in colour" in note for note in notes)
+    assert not decode.decode_whole(
+        encoded(np.zeros((4, 4), np.uint16), "PNG")
+    ).shortened  # grey keeps all
+
+
 def test_bombs_are_refused_before_they_are_decoded() -> None:
     with pytest.raises(UndecodableError, match="65,535 on a side"):
         decode.decode(png(1, 40_000_000, b""), Square(8, 3))

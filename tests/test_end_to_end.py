@@ -250,6 +250,8 @@ def test_doctor_names_versions_and_devices(capsys: pytest.CaptureFixture[str]) -
     facts = json.loads(capsys.readouterr().out)
     assert facts["torch"] == torch.__version__
     assert "cpu" in facts["devices"]
+    assert facts["extra serve"] is True  # the tests need it
+    assert "extra dev" not in facts
 
 
 @pytest.fixture(scope="module")

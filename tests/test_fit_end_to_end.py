@@ -184,6 +184,21 @@ def test_a_run_of_codes_has_no_images(
             (),
             "50 codes cannot show where a population of 99 dimensions is",
         ),
+        (
+            np.eye(40)[np.arange(600) % 40],
+            (),
+            "30 codes cannot show where a population of 40 dimensions is",
+        ),
+        (
+            np.random.default_rng(0).normal(size=(60, 3))[:, [0, 1, 2, 0]],
+            (),
+            "such as numbers 0, 3: they span 3 of 4",
+        ),
+        (
+            np.random.default_rng(0).normal(size=(60, 3)) * [1, 0, 1] + 2,
+            (),
+            "1 of 3 dimensions are constant, the first is number 1; leave them out",
+        ),
         (np.array(["a"] * 60), (), "holds values of type <U1"),
         (np.array([None] * 60), (), "pickled objects are never loaded"),
         (None, (), "there is no file of codes at"),

@@ -142,6 +142,16 @@ def test_pictures_come_whole_in_their_order_and_described(full: Path) -> None:
     assert "extra & more.png" in str(images[6]["alt"])
 
 
+def test_warnings_of_the_map_stand_before_its_pictures(full: Path) -> None:
+    metrics = json.loads((full / "metrics.json").read_text())
+    metrics["map"]["warnings"] = [f"do not trust {HOSTILE}"]
+    (full / "metrics.json").write_text(json.dumps(metrics))
+    page = write_report(full).read_text()
+    assert HOSTILE not in page
+    assert page.count("do not trust") == 1
+    assert page.index("<h2>Warnings</h2>") < page.index("do not trust") < page.index("<h2>Pictures")
+
+
 def test_numbers_have_words_and_units(full: Path) -> None:
     text = outline(full).text
     for words in (

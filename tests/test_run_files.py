@@ -1,8 +1,14 @@
 """Files of a run: locked, verified when read, replaced as a whole."""
 
 import errno
+import importlib
 import json
+import multiprocessing
 import os
+import random
+import shutil
+import warnings
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +19,7 @@ from safetensors.torch import save_file
 from command_line import latent_atlas
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.config.parse import with_values
+from latent_atlas.config.run import Config
 from latent_atlas.config.training import TrainConfig
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
@@ -40,6 +47,55 @@ def test_the_second_process_is_told_who_writes(tmp_path: Path) -> None:
     with run.hold(), run.hold():  # the holder may hold it again; what the dead left is no obstacle
         assert json.loads(run.file(".holder.json").read_text())["pid"] == os.getpid()
     assert not list(tmp_path.iterdir())
+
+
+def test_of_two_processes_one_wins_and_the_run_is_its_own(tmp_path: Path) -> None:
+    """The small version of benchmarks/reliability/two_processes.py, without training."""
+    context = multiprocessing.get_context("fork")
+    both, answers = context.Barrier(2), context.SimpleQueue()
+
+    def contend(seed: int) -> None:
+        run, sentence = Run(tmp_path / "run"), ""
+        both.wait(60)
+        try:
+            with run.hold():
+                run.claim()
+                run.begin(Config(train=TrainConfig(seed=seed)))
+                both.wait(60)  # until the other has been refused
+        except UserError as error:
+            sentence = str(error)
+            both.wait(60)
+        answers.put((sentence, seed, os.getpid()))
+
+    with warnings.catch_warnings(action="ignore"):  # of a fork beside threads: it uses none
+        processes = [context.Process(target=contend, args=(seed,)) for seed in (1, 2)]
+        for process in processes:
+            process.start()
+    (won, seed, pid), (sentence, *_) = sorted(answers.get() for _ in processes)
+    for process in processes:
+        process.join()
+    assert won == ""
+    assert f"process {pid} on " in sentence
+    assert Run(tmp_path / "run").config().train.seed == seed
+
+
+def test_damaged_runs_answer_in_one_sentence_or_as_before(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The small version of benchmarks/reliability/damaged_runs.py."""
+    benchmarks = Path(__file__).parents[1] / "benchmarks"
+    monkeypatch.syspath_prepend(benchmarks / "reliability")
+    damaged = importlib.import_module("damaged_runs")
+    right, outcomes = damaged.answers(digits_run, ["atlas"]), Counter[str]()
+    for number in range(12):
+        chance, folder = random.Random(number), tmp_path / f"{number}"
+        shutil.copytree(digits_run, folder)
+        file = chance.choice(sorted(path for path in folder.iterdir() if path.is_file()))
+        what = damaged.damage(file, chance)
+        outcome = damaged.verdict(damaged.answers(folder, ["atlas"]), right, unsigned=False)
+        assert outcome in ("sentence", "the same answers"), (what, outcome)
+        outcomes[outcome] += 1
+    assert outcomes["sentence"] > 3
 
 
 def test_what_a_killed_process_had_begun_to_write_is_removed(tmp_path: Path) -> None:
@@ -164,6 +220,14 @@ def test_doctor_tells_intact_from_unverified(run: Run, capsys: pytest.CaptureFix
     run.file("map.safetensors").unlink()
     assert latent_atlas("doctor", str(run.path)) == 1
     assert "has no map.safetensors" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no permissions of this kind")
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    kept = tmp_path / "a.txt"
+    kept.touch(0o600)
+    write_text(kept, "after")
+    assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("after", 0o600)
 
 
 def test_a_file_that_cannot_be_written_keeps_what_was_there(tmp_path: Path) -> None:

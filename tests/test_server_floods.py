@@ -2,8 +2,10 @@
 server that is told to stop finishes its answers.
 """
 
+import io
 import json
 import logging
+import os
 import signal
 import socket
 import threading
@@ -14,11 +16,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from PIL import Image
 
+from latent_atlas.data.decode import Square
+from latent_atlas.errors import UserError
 from latent_atlas.explorer.server import connections
 from latent_atlas.explorer.server.bodies import Bodies
 from latent_atlas.explorer.server.limits import Limits
-from latent_atlas.explorer.server.routes import images
+from latent_atlas.explorer.server.uploads import Decoder
 from server_client import served
 
 WAIT = 60.0  # seconds, after which something is wrong
@@ -60,14 +65,13 @@ def _received(client: socket.socket) -> bytes:
 
 def test_others_are_answered_while_an_image_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, free = threading.Event(), threading.Event()
-    usual = images.decode_upload
 
-    def slow(*given: Any) -> Any:
+    def slow(*_: Any) -> None:
         begun.set()
         assert free.wait(WAIT)
-        return usual(*given)
+        raise UserError("no image")
 
-    monkeypatch.setattr(images, "decode_upload", slow)
+    monkeypatch.setattr(Decoder, "decode", slow)
     with served() as (port, _), asking(port) as client, ThreadPoolExecutor(1) as other:
         uploaded = other.submit(httpx2.post, f"{client.base_url}/api/encode", content=b"x")
         assert begun.wait(WAIT)
@@ -78,9 +82,51 @@ def test_others_are_answered_while_an_image_is_decoded(monkeypatch: pytest.Monke
         assert uploaded.result(WAIT).status_code == 400
 
 
+def test_others_are_answered_while_something_slow_is_computed() -> None:
+    with served() as (port, server), asking(port) as client, ThreadPoolExecutor(1) as other:
+        free = threading.Event()
+        server.explorer.slow.meanwhile(None for _ in [0] if free.wait(WAIT))
+        planned = other.submit(
+            httpx2.post, f"{client.base_url}/api/plane", json={"resolution": 2}, timeout=WAIT
+        )
+        _until(lambda: server.explorer.slow.waiting == 1)
+        for path in ("atlas", "codes", "thumbnails?indices=0,1"):
+            assert client.get(f"/api/{path}").status_code == 200
+        assert client.post("/api/decode", json={"codes": [Z]}).status_code == 200
+        assert not planned.done()
+        free.set()
+        assert planned.result(WAIT).status_code == 200
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
+def test_a_decoder_that_hangs_or_crashes_is_replaced() -> None:
+    decoder, square, limits = Decoder(), Square(8, 1), Limits()
+    try:
+        assert decoder.decode(picture(), square, limits).shape == (1, 1, 8, 8)
+        hanging = decoder._process
+        assert hanging is not None
+        os.kill(hanging.pid or 0, signal.SIGSTOP)
+        with pytest.raises(UserError, match=r"longer than 0\.1 seconds"):
+            decoder.decode(picture(), square, replace(limits, seconds=0.1))
+        assert not hanging.is_alive()
+        decoder.start()
+        assert decoder._process is not hanging
+        threading.Timer(0.1, decoder.close).start()
+        with pytest.raises(UserError, match="crashed"):
+            decoder.decode(picture(), square, limits)
+    finally:
+        decoder.close()
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_more_images_than_may_wait_are_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, free = threading.Event(), threading.Event()
-    monkeypatch.setattr(images, "decode_upload", lambda *_: (begun.set(), free.wait(WAIT)))
+    monkeypatch.setattr(Decoder, "decode", lambda *_: (begun.set(), free.wait(WAIT)))
     limits = replace(Limits(), uploads=1)
     with served(limits) as (port, _), asking(port) as client, ThreadPoolExecutor(1) as other:
         other.submit(httpx2.post, f"{client.base_url}/api/encode", content=b"x")
@@ -92,7 +138,7 @@ def test_more_images_than_may_wait_are_told_to_come_back(monkeypatch: pytest.Mon
 
 def test_decoding_that_takes_too_long_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     free = threading.Event()
-    monkeypatch.setattr(images, "decode_upload", lambda *_: free.wait(WAIT))
+    monkeypatch.setattr(Decoder, "decode", lambda *_: free.wait(WAIT))
     with served(replace(Limits(), seconds=0.5)) as (port, _), asking(port) as client:
         answer = client.post("/api/encode", content=b"x")
         free.set()
@@ -172,7 +218,7 @@ def test_a_server_that_is_told_to_stop_finishes_its_answers(
 ) -> None:
     free = threading.Event()
     with served() as (port, server), ThreadPoolExecutor(3) as others, caplog.at_level("WARNING"):
-        server.explorer.queue.meanwhile(None for _ in [0] if free.wait(WAIT))
+        server.explorer.quick.meanwhile(None for _ in [0] if free.wait(WAIT))
         asked = [
             others.submit(
                 httpx2.post,
@@ -182,7 +228,7 @@ def test_a_server_that_is_told_to_stop_finishes_its_answers(
             )
             for _ in range(3)
         ]
-        _until(lambda: server.explorer.queue.waiting == 3)
+        _until(lambda: server.explorer.quick.waiting == 3)
         server.handle_exit(signal.SIGTERM, None)
         free.set()
         assert [one.result(WAIT).status_code for one in asked] == [200] * 3
@@ -200,7 +246,7 @@ def test_what_takes_longer_than_the_end_may_wait_is_stopped_with_a_sentence(
         asked = other.submit(
             httpx2.post, f"http://127.0.0.1:{port}/api/random-walk", json=body, timeout=WAIT
         )
-        _until(lambda: server.explorer.queue.waiting == 1)
+        _until(lambda: server.explorer.slow.waiting == 1)
         server.handle_exit(signal.SIGTERM, None)
         answer = asked.result(WAIT)
     assert (answer.status_code, "stopping" in answer.json()["detail"]) == (503, True)
@@ -222,7 +268,7 @@ def test_work_that_cannot_be_stopped_does_not_end_in_a_traceback(
     monkeypatch.setattr(connections, "GRACE", -1.0)  # seconds after which tasks are cancelled: 1
     free = threading.Event()
     begun = threading.Event()
-    monkeypatch.setattr(images, "decode_upload", lambda *_: (begun.set(), free.wait(WAIT)))
+    monkeypatch.setattr(Decoder, "decode", lambda *_: (begun.set(), free.wait(WAIT)))
     with served() as (port, server), ThreadPoolExecutor(1) as other:
         other.submit(httpx2.post, f"http://127.0.0.1:{port}/api/encode", content=b"x")
         assert begun.wait(WAIT)

@@ -166,7 +166,7 @@ def test_a_closed_queue_stops_what_runs() -> None:
 def test_a_full_server_says_when_to_come_back_and_then_serves() -> None:
     free = threading.Event()
     with client_of(tiny_atlas(), limits=replace(Limits(), waiting=1)) as client:
-        queue = client.app.state.explorer.queue  # pyright: ignore[reportAttributeAccessIssue]
+        queue = client.app.state.explorer.quick  # pyright: ignore[reportAttributeAccessIssue]
         with ThreadPoolExecutor(1) as other:
             blocked = threading.Event()
             queue._thread.submit(lambda: (blocked.set(), free.wait(WAIT)))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from latent_atlas.cli.entry import main
 from latent_atlas.config.density_ratio import MapConfig
@@ -433,6 +434,18 @@ def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> N
     assert "KeyboardInterrupt" not in said
     assert (study.path / "runs" / "separate-0" / "state.safetensors").is_file()
     assert gone(process.pid)
+
+
+def test_a_second_study_in_the_folder_is_told_who_writes(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".holder.json").write_text('{"pid": 77, "host": "there"}')
+    words = ["study", str(archive), "--out", str(tmp_path), "--workers", "1", "--device", "cpu"]
+    with FileLock(tmp_path / ".lock"), pytest.raises(SystemExit) as ended:  # of another process
+        main(words)
+    assert ended.value.code == 2
+    assert "process 77 on there is writing into" in capsys.readouterr().err
+    assert not (tmp_path / "study.json").exists()
 
 
 def test_the_command_plans_does_and_tells(

@@ -12,9 +12,8 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -70,15 +69,11 @@ def verdict(seen: dict[str, str], right: dict[str, str], unsigned: bool) -> str:
     return "sentence" if sentences else "the same answers"
 
 
-def answers(folder: Path) -> dict[str, str]:
+def answers(folder: Path, uses: Sequence[str] = ("atlas", "report", "resume")) -> dict[str, str]:
     """What the uses of a run answer, or the sentence that refuses them."""
-    uses: dict[str, Callable[[Path], Any]] = {
-        "atlas": use_atlas,
-        "report": report,
-        "resume": resume,
-    }
     found = {}
-    for name, use in uses.items():
+    for name in uses:
+        use = {"atlas": use_atlas, "report": report, "resume": resume}[name]
         answer: list[str] = []
         outcome, said, _ = quietly(lambda use=use, answer=answer: answer.append(use(folder)))
         if outcome == "traceback" and said.startswith("UserError"):

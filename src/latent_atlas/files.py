@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ EDITED = f"if you edited it yourself, remove its `{CHECKSUM}`"
 def replacing(path: Path) -> Iterator[Path]:
     """Replace a file once its new content is on disk; until then what was there stays.
 
-    A link is followed, and a device or a pipe is written to.
+    A link is followed, a device or a pipe is written to, and permissions stay as they were.
 
     Yields:
         The path to write to, in the same folder.
@@ -48,6 +49,8 @@ def replacing(path: Path) -> Iterator[Path]:
         if not special:
             with partial.open("r+b") as file:
                 os.fsync(file.fileno())
+            if target.exists():
+                shutil.copymode(target, partial)
             os.replace(partial, target)
     except OSError as error:
         if error.errno is None:

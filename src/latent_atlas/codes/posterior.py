@@ -131,7 +131,8 @@ def as_codes(
         if n < d:
             raise UserError(
                 f"{n} codes cannot show where a population of {d} dimensions is; give at least "
-                f"{d}, better {20 * d}, or reduce the dimension first"
+                f"{d}, better {20 * d}, or reduce the dimension first, as "
+                "sklearn.decomposition.PCA does"
             )
         _check_spread(codes)
         warnings += _collapse(codes)

@@ -10,6 +10,7 @@ One rule each, in this order:
 | .npy, (h, w), (h, w, c) or (c, h, w) with c from 1 to 4 | its numbers |
 | EXIF orientation | applied |
 | 1 bit | 0 and 255 |
+| 16 bits a channel in colour, or in grey with alpha | the upper 8, which is all that Pillow reads |
 | booleans | 0 and 255 |
 | deep integers, floats | by the scale of the whole collection: see `levels` |
 | a NaN or an infinity | refused |
@@ -42,7 +43,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from latent_atlas.data.levels import Levels, Scale, Tally, tally_of
@@ -142,12 +143,14 @@ class Whole:
             JPEG is decoded at a fraction of its size.
         size: Width and height of the whole image, upright.
         pages: Pages of the file, of which this is the first.
+        shortened: Whether the file has 16 bits a channel, of which Pillow reads the upper 8.
         tally: Of the numbers that a scale brought to 0..255; None for an image of 8 bits.
     """
 
     pixels: UInt8[np.ndarray, "height width bands"]
     size: tuple[int, int]
     pages: int = 1
+    shortened: bool = False
     tally: Tally | None = None
 
 
@@ -170,13 +173,13 @@ def decode_whole(
             numbers fit no scale.
     """
     if isinstance(content, bytes):
-        values, size, pages = _opened(content)
+        values, size, pages, shortened = _opened(content)
     else:
-        values, size, pages = content, (content.shape[1], content.shape[0]), 1
+        values, size, pages, shortened = content, (content.shape[1], content.shape[0]), 1, False
     if values.dtype == np.bool_:
         values = values * np.uint8(255)
     if values.dtype == np.uint8:
-        return Whole(_fewest_channels(values), size, pages)
+        return Whole(_fewest_channels(values), size, pages, shortened)
     if values.dtype.kind not in "iuf":
         raise UndecodableError(
             f"its numbers are of type {values.dtype}; convert them to uint8 or floats"
@@ -187,21 +190,24 @@ def decode_whole(
     scale = scale_of(tally)
     if isinstance(scale, str):
         raise UndecodableError(scale)
-    return Whole(_fewest_channels(scale.to_bytes(values)), size, pages, tally)
+    return Whole(_fewest_channels(scale.to_bytes(values)), size, pages, tally=tally)
 
 
-def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], tuple[int, int], int]:
-    """The numbers of an upright image, its width and height, and its number of pages."""
+def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], tuple[int, int], int, bool]:
+    """The numbers of an upright image, its width and height, its number of pages, and whether the
+    lower half of its bits was lost.
+    """
     if not content:
         raise UndecodableError("the file is empty")
     try:
         if content.startswith(_NUMPY):
             array = _one_array(np.load(io.BytesIO(content), allow_pickle=False))
-            return array, (array.shape[1], array.shape[0]), 1
+            return array, (array.shape[1], array.shape[0]), 1, False
         image = _open(content)
         width, height = image.size
         if width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE:
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            bits = _bits(image, content)
             image.draft(None, (DRAFT, DRAFT))
             image.load()
             _forget_long_exif(image)
@@ -213,7 +219,7 @@ def _opened(content: bytes) -> tuple[Shaped[np.ndarray, "h w c"], tuple[int, int
             deep = image.mode.startswith("I") or image.mode == "F"
             values = np.asarray(image if deep else _plain(image))
             values = values if values.ndim == 3 else values[..., None]
-            return values, (width, height), pages
+            return values, (width, height), pages, bits > 8 and not deep
     except UndecodableError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -242,6 +248,17 @@ def _open(content: bytes) -> Image.Image:
 _JPEG2000_PIXELS = 2_000  # per byte: more are a bomb that decodes for seconds
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on, width and height are exchanged
 _NUMPY = b"\x93NUMPY"
+
+
+def _bits(image: Image.Image, content: bytes) -> int:
+    """Bits of a channel of a PNG or TIFF; 8 for other formats."""
+    if image.format == "PNG":
+        return content[24]
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    return max(tags.get(_BITS_PER_SAMPLE, (8,)))
+
+
+_BITS_PER_SAMPLE = 258  # the TIFF tag
 
 
 def _first_line(error: Exception) -> str:

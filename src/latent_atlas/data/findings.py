@@ -70,6 +70,11 @@ def _on_channels(found: ImageSet, looks: list[Look]) -> Iterator[str]:
             f"{transparent:,} {many} have transparent pixels and are put on white; "
             f"--channels {channels + 1} keeps them"
         )
+    if shortened := sum(look.shortened for look in looks):
+        yield (
+            f"{shortened:,} {many} have 16 bits a channel in colour, of which the upper 8 are "
+            "read; .npy files keep all"
+        )
     if len(found) and (brightest := int(found.images.max())) < DARK:
         yield (
             f"the brightest value of all images is {brightest} of 255, so they are nearly black; "

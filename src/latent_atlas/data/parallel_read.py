@@ -38,6 +38,7 @@ class Look:
         width, height: In pixels, upright.
         channels: The fewest that hold it: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA.
         pages: Pages of its file, of which one was read.
+        shortened: Whether only the upper 8 of its 16 bits a channel were read.
         tally: Of numbers deeper than 8 bits; None for other images.
     """
 
@@ -46,6 +47,7 @@ class Look:
     height: int
     channels: int
     pages: int
+    shortened: bool
     tally: Tally | None
 
 
@@ -88,8 +90,14 @@ def read_all(
     def work(i: int, content: Content) -> Look:
         whole = decode_whole(content, scale_of, items[i].name)
         images[i] = squared(whole.pixels, square)
-        channels = whole.pixels.shape[2]
-        return Look(digest(whole.pixels), *whole.size, channels, whole.pages, whole.tally)
+        return Look(
+            digest(whole.pixels),
+            *whole.size,
+            channels=whole.pixels.shape[2],
+            pages=whole.pages,
+            shortened=whole.shortened,
+            tally=whole.tally,
+        )
 
     outcomes: list[Look | Reject] = [_NOTHING] * len(items)
     rejected = 0

@@ -114,8 +114,13 @@ class Calibration:
 
     def verdict(self) -> str:
         """One sentence: whether the map is calibrated, and if not, what to do."""
-        z = math.exp(min(self.log_normalising_constant, 700.0))
-        measured = f"KL(q || r) about {self.kl:z.1f} nats, E_r[exp l] = {z:.2f}"
+        several = self.levels > 1 and self.kl > FAR
+        more = f"; a single level would saturate, {self.levels} levels do not" if several else ""
+        return self.fault() or f"the map is calibrated: {self._measured()}{more}"
+
+    def fault(self) -> str | None:
+        """One sentence: why the map is not calibrated, and what to do; None if it is."""
+        measured = self._measured()
         if not all(map(math.isfinite, self.numbers().values())):
             return "the fit failed: its numbers are not finite; lower map.learning_rate"
         if self.levels == 1 and (self.kl > FAR or self.cross_entropy < SATURATED):
@@ -146,12 +151,11 @@ class Calibration:
                 f"the map is underfitted ({measured}, where the distances between codes show at "
                 f"least {self.kl_estimate:.1f}): give D_z more steps or width"
             )
-        if self.levels > 1 and self.kl > FAR:
-            return (
-                f"the map is calibrated: {measured}; a single level would saturate, "
-                f"{self.levels} levels do not"
-            )
-        return f"the map is calibrated: {measured}"
+        return None
+
+    def _measured(self) -> str:
+        z = math.exp(min(self.log_normalising_constant, 700.0))
+        return f"KL(q || r) about {self.kl:z.1f} nats, E_r[exp l] = {z:.2f}"
 
     def _levels_disagree(self) -> bool:
         """Whether the two estimates of KL(q || r) differ by over 10 %, and by over 1 nat."""

@@ -63,7 +63,7 @@ class Part:
 
 
 class Known:
-    """An atlas with cached values. Only the thread that computes uses it."""
+    """An atlas with cached values. Two threads use it: what both compute is the same."""
 
     def __init__(self, atlas: Atlas, check: Callable[[], None]) -> None:
         """Arguments: the atlas, and a check that long work without the map calls between steps."""

@@ -56,6 +56,7 @@ def _page(run: RunContents) -> str:
         size=_size(run.config.model),
         mode=run.config.train.mode,
         key_numbers=[*_counts(run), *_key_metrics(run), *_best_planner(run.metrics.get("travel"))],
+        warnings=_warnings(run.metrics.get("map")),
         pictures=_pictures(run),
         metrics=_metrics(run),
         curves=_training_curves(run),
@@ -116,6 +117,12 @@ def _best_planner(travel: Any) -> list[KeyNumber]:
     return [KeyNumber(words, shown(share, "share"))]
 
 
+def _warnings(map: Any) -> list[str]:
+    """Why the map should not be trusted, in sentences."""
+    found = map.get("warnings") if isinstance(map, dict) else None
+    return [shown(one) for one in found] if isinstance(found, list) else []
+
+
 def _pictures(run: RunContents) -> list[Picture]:
     """The expected pictures in their order, then all others under their names."""
     expected = [
@@ -136,6 +143,7 @@ def _metrics(run: RunContents) -> list[Table]:
     for name, part in run.metrics.items():
         if part != {}:
             numbers = part if isinstance(part, dict) else {name: part}
+            numbers = {key: value for key, value in numbers.items() if key != "warnings"}
             found += tables(name.replace("_", " "), numbers)
     return found
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ class StudyResults:
     """
 
     path: Path
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Keep other processes from writing into the folder: see `Run.hold`.
+
+        Raises:
+            UserError: another process holds it.
+        """
+        return self._run.hold()
 
     def begin(self, design: Design) -> None:
         """Create the study, or continue the one in the folder.

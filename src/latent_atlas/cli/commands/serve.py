@@ -79,7 +79,9 @@ def serve(given: Namespace, console: Console) -> None:
         console.result({"url": url}, f"the explorer is at {url}\npress Ctrl-C to stop it")
         if sys.stdout.isatty() and given.browser and not given.json:
             threading.Timer(0.5, webbrowser.open, [url]).start()
-        ExplorerServer(app).run(sockets=[listening])
+        server = ExplorerServer(app)
+        server.explorer.decoder.start()  # while nobody waits for it
+        server.run(sockets=[listening])
 
 
 def _token(given: Namespace) -> str | None:

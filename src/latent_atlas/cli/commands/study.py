@@ -2,6 +2,7 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,12 +105,26 @@ def _add_runs(parser: ArgumentParser) -> None:
 def study(given: Namespace, console: Console) -> None:
     """Run the cells of a study that are not done yet, and answer its questions."""
     from latent_atlas.study.results import StudyResults
-    from latent_atlas.study.run import conclude
-    from latent_atlas.study.scheduler import run_cells, worker_devices
+    from latent_atlas.study.scheduler import worker_devices
 
     devices = worker_devices(given.device or "auto", given.workers)
     design = _design(given)
     study_folder = StudyResults(Path(given.out))
+    with nullcontext() if given.dry_run else study_folder.hold():
+        _study(given, design, study_folder, devices, console)
+
+
+def _study(
+    given: Namespace,
+    design: "Design",
+    study_folder: "StudyResults",
+    devices: list[str],
+    console: Console,
+) -> None:
+    """Run and answer the study in a folder that this process holds."""
+    from latent_atlas.study.run import conclude
+    from latent_atlas.study.scheduler import run_cells
+
     if not given.dry_run:
         study_folder.begin(design)
     cells = design.cells()

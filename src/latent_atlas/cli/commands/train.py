@@ -307,7 +307,7 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
     if run.file("map.safetensors").is_file():
         return
     with console.progress() as advance:
-        latent_map = train_run(
+        train_run(
             images,
             config,
             run,
@@ -316,5 +316,3 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
             ),
             resume=resume,
         )
-    for note in latent_map.warnings:
-        console.say(note)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["EMBEDDED", "LIMITS", "Limits"]
+__all__ = ["EMBEDDED", "FEW", "LIMITS", "Limits"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Limits:
     side: int = 20_000
     """Pixels along either side of an image, before it is decoded."""
     uploads: int = 8
-    """Images that wait to be decoded; the next is told to come back."""
+    """Images that wait to be decoded; the next is refused."""
     codes: int = 1_024
     """In a request that lists codes."""
     rows: int = 100_000
@@ -46,9 +46,11 @@ class Limits:
     seconds: float = 30.0
     """Of computation for one request, after which it is stopped."""
     waiting: int = 64
-    """Requests in the queue; the next is told to come back."""
+    """Requests in either queue, of quick and of slow work; the next is refused."""
 
 
 LIMITS = Limits()
+FEW = 16
+"""Codes that are decoded, drawn or compared at once; more are slow work."""
 EMBEDDED = (50, 200_000)
 """The fewest and the most codes that can be laid out in the plane."""

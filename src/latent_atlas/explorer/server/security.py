@@ -65,7 +65,7 @@ class Guard:
 
         began = False
 
-        async def told(message: Message) -> None:
+        async def answer(message: Message) -> None:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
@@ -83,16 +83,16 @@ class Guard:
         refusal = (400, "the request names two hosts; name one") if several else None
         refusal = refusal or self._refusal(headers, api=api)
         if refusal is not None:
-            await _say(told, *refusal)
+            await _say(answer, *refusal)
             return
         if self.token is not None and not self._holds_token(headers):
-            await self._exchange(scope, told)
+            await self._exchange(scope, answer)
             return
         try:
-            await self.app(scope, receive, told)
+            await self.app(scope, receive, answer)
         except asyncio.CancelledError:  # the server ends, and this took too long to finish
             if not began:
-                await _say(told, 503, STOPPING)
+                await _say(answer, 503, STOPPING)
 
     def _refusal(self, headers: dict[str, str], *, api: bool) -> tuple[int, str] | None:
         """Status and sentence for a request that comes from elsewhere."""

@@ -1,4 +1,4 @@
-"""The state of the server: an atlas or a run in training, cached values, and the work queue."""
+"""The state of the server: an atlas or a run in training, cached values, and the work queues."""
 
 import threading
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server.interruptible import interruptible
 from latent_atlas.explorer.server.limits import Limits
+from latent_atlas.explorer.server.uploads import Decoder
 from latent_atlas.explorer.server.worker import Unfinished, WorkQueue
 from latent_atlas.runs import Run
 
@@ -27,8 +28,10 @@ class Explorer:
         run: The run folder, if there is one.
         demo: Whether the atlas is a synthetic one.
         limits: Bounds of a request.
-        queue: Does all computing.
-        uploads: Decodes uploaded images, so that a large one delays nothing else.
+        quick: Computes what takes milliseconds, and never waits for the rest.
+        slow: Computes what can take seconds: planes, paths, samples, codes of images, many codes.
+        uploads: Waits for the decoder, so that a large image delays nothing else.
+        decoder: Decodes uploaded images.
     """
 
     def __init__(
@@ -38,11 +41,14 @@ class Explorer:
         self.run = None if run is None else Run(run)
         self.demo = demo
         self.limits = limits
-        self.queue = WorkQueue(limits.waiting, limits.seconds)
+        self.quick = WorkQueue(limits.waiting, limits.seconds)
+        self.slow = WorkQueue(limits.waiting, limits.seconds)
         self.uploads = WorkQueue(limits.uploads, limits.seconds)
+        self.decoder = Decoder()
         self._device = device
         self._known: Known | None = None
         self._once: dict[str, Future[Any]] = {}
+        self._loading = threading.Lock()
         if atlas is not None:
             self._hold(atlas)
 
@@ -62,15 +68,17 @@ class Explorer:
         Raises:
             Unfinished: the run has no map yet.
         """
-        if self._known is None:
-            if not self._finished():
-                raise Unfinished(
-                    "this run is still training and has no map yet; watch its losses until it has"
-                )
-            assert self.run is not None
-            self._hold(Atlas.load(self.run.path, device=self._device))
-        assert self._known is not None
-        return self._known
+        with self._loading:
+            if self._known is None:
+                if not self._finished():
+                    raise Unfinished(
+                        "this run is still training and has no map yet; watch its losses until it "
+                        "has"
+                    )
+                assert self.run is not None
+                self._hold(Atlas.load(self.run.path, device=self._device))
+            assert self._known is not None
+            return self._known
 
     def once(self, name: str, work: Callable[[], Any]) -> "Future[Any]":
         """Work of minutes that is done once, in a thread that does not delay the server's end."""
@@ -88,13 +96,24 @@ class Explorer:
 
     def finish(self, seconds: float) -> None:
         """Allow the requests under way so many more seconds; a signal handler may call this."""
-        for queue in (self.queue, self.uploads):
+        for queue in self._queues():
             queue.finish(seconds)
 
     def close(self) -> None:
         """Stop working."""
-        for queue in (self.queue, self.uploads):
+        for queue in self._queues():
+            queue.close(wait=False)
+        self.decoder.close()
+        for queue in self._queues():
             queue.close()
+
+    def check(self) -> None:
+        """Work on the atlas calls this between steps: see `WorkQueue.check`."""
+        self.quick.check()
+        self.slow.check()
+
+    def _queues(self) -> tuple[WorkQueue, ...]:
+        return self.quick, self.slow, self.uploads
 
     def _finished(self) -> bool:
         """Whether the run's last file is there."""
@@ -102,8 +121,8 @@ class Explorer:
 
     def _hold(self, atlas: Atlas) -> None:
         """Take the atlas, and begin to compute what the first requests need."""
-        self._known = Known(interruptible(atlas, self.queue.check), self.queue.check)
-        self.queue.meanwhile(self._known.pieces())
+        self._known = Known(interruptible(atlas, self.check), self.check)
+        self.slow.meanwhile(self._known.pieces())
 
 
 class Asked:
@@ -114,13 +133,14 @@ class Asked:
         self.request = request
         self.explorer: Explorer = request.app.state.explorer
 
-    async def of(self, work: Callable[[Known], T]) -> T:
-        """The result of work on the atlas, in its turn."""
-        return await self.explorer.queue.do(lambda: work(self.explorer.known()), self.request)
+    async def of(self, work: Callable[[Known], T], *, slow: bool = False) -> T:
+        """The result of work on the atlas, in its turn; slow work waits in a queue of its own."""
+        queue = self.explorer.slow if slow else self.explorer.quick
+        return await queue.do(lambda: work(self.explorer.known()), self.request)
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Work that needs no atlas, in its turn."""
-        return await self.explorer.queue.do(work, self.request)
+        """Slow work that needs no atlas, in its turn."""
+        return await self.explorer.slow.do(work, self.request)
 
 
 Asking = Annotated[Asked, Depends(Asked)]

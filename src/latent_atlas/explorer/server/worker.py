@@ -63,9 +63,9 @@ class _Job:
 class WorkQueue:
     """Work for one thread, first come, first served.
 
-    A device computes one thing at a time, and threads that share it slow each other down. So one
-    thread does all work of the atlas, and the event loop stays free to refuse requests, to serve
-    files and to notice clients that leave.
+    A device computes one thing at a time, and threads that share it slow each other down. So few
+    threads work on the atlas, and the event loop stays free to refuse requests, to serve files and
+    to notice clients that leave.
     """
 
     def __init__(self, waiting: int, seconds: float) -> None:
@@ -169,10 +169,10 @@ class WorkQueue:
         with suppress(RuntimeError):  # of a queue that was closed
             self._thread.submit(one)
 
-    def close(self) -> None:
+    def close(self, *, wait: bool = True) -> None:
         """Drop what has not begun, and stop what has."""
         self._closed = True
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._thread.shutdown(wait=wait, cancel_futures=True)
 
     def _run(self, job: _Job, work: Callable[[], T]) -> T:
         self._current.job = job

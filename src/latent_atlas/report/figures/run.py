@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.evaluation.paths import COMPARED, travel_numbers
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
 from latent_atlas.geometry.summary import Geometry
@@ -67,12 +68,20 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     save(draw_geometry({"this run": space}), folder.file("geometry.png"))
     metrics = {
         "reconstruction": reconstruction_numbers(examples, rebuilt),
-        "map": atlas.map.calibration.numbers(),
+        "map": _map_numbers(atlas.map),
         "travel": _travel_numbers(atlas, generator),
         "geometry": {name: asdict(number) for name, number in space.numbers().items()},
     }
     folder.write_json("metrics.json", metrics)
     return metrics
+
+
+def _map_numbers(latent_map: LatentMap) -> dict[str, Any]:
+    """Its calibration, its boundary, and why it should not be trusted, if it should not."""
+    fault = latent_map.calibration.fault()
+    warnings = [*latent_map.warnings, *([] if fault is None else [fault])]
+    about = {"boundary": latent_map.boundary.name, "warnings": warnings}
+    return latent_map.calibration.numbers() | about
 
 
 def _travel_numbers(atlas: Atlas, generator: torch.Generator) -> dict[str, dict[str, float]]:

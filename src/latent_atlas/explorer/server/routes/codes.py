@@ -10,7 +10,7 @@ from PIL import Image
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
-from latent_atlas.explorer.server.limits import LIMITS
+from latent_atlas.explorer.server.limits import FEW, LIMITS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
@@ -73,7 +73,7 @@ async def thumbnails(
         Image.fromarray(grid(tile(images, size), columns, 0)).save(file, "PNG", compress_level=1)
         return Response(file.getvalue(), media_type="image/png")
 
-    return await asking.of(work)
+    return await asking.of(work, slow=indices.count(",") >= FEW)
 
 
 @routes.post("/neighbours", responses=ARRAYS, response_class=Arrays)
@@ -86,7 +86,7 @@ async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
         found = known.atlas.neighbours(z, body.k, part=body.part)
         return Arrays({"indices": found.rows, "distances": found.distances})
 
-    return await asking.of(work)
+    return await asking.of(work, slow=len(body.codes) > FEW)
 
 
 def _numbers(words: str, total: int) -> list[int]:

@@ -50,7 +50,7 @@ async def export(body: schemas.Export, asking: Asking) -> Response:
             content, media_type=KINDS[body.format], headers={"content-disposition": named}
         )
 
-    return await asking.of(work)
+    return await asking.of(work, slow=True)
 
 
 def _film(known: Known, points: Tensor, body: schemas.Export) -> bytes:

@@ -12,11 +12,12 @@ from latent_atlas.data.load import square_of
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
+from latent_atlas.explorer.server.limits import FEW
 from latent_atlas.explorer.server.planner_options import OFFERED_SAMPLERS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
-from latent_atlas.explorer.server.uploads import FORMATS, decode_upload
+from latent_atlas.explorer.server.uploads import FORMATS
 from latent_atlas.shapes import Images
 
 __all__ = ["decoded", "routes"]
@@ -40,15 +41,15 @@ async def encode(asking: Asking) -> Arrays:
     anomaly, the anomaly scores of the image, or null where there are none; warning, the reason;
     about, how to read them; and off_manifold, whether the code is below the density threshold.
     """
-    asking.explorer.queue.admit()  # before a body is taken in that would only wait
-    uploads, limits = asking.explorer.uploads, asking.explorer.limits
-    with uploads.place():
+    explorer = asking.explorer
+    explorer.slow.admit()  # before a body is taken in that would only wait
+    with explorer.uploads.place():
         content = await asking.request.body()
         square = await asking.of(_square)
-        image = await uploads.work(
-            lambda: decode_upload(content, square, limits, uploads.check), asking.request
+        image = await explorer.uploads.work(
+            lambda: explorer.decoder.decode(content, square, explorer.limits), asking.request
         )
-    return await asking.of(lambda known: _encoded(known, image))
+    return await asking.of(lambda known: _encoded(known, image), slow=True)
 
 
 @routes.post("/decode", responses=ARRAYS, response_class=Arrays)
@@ -59,7 +60,8 @@ async def decode(body: schemas.Decode, asking: Asking) -> Arrays:
     typicality (n), the share of held-out codes that are less likely.
     """
     return await asking.of(
-        lambda known: Arrays(_with_typicality(known, tensor(body.codes, known.atlas)))
+        lambda known: Arrays(_with_typicality(known, tensor(body.codes, known.atlas))),
+        slow=len(body.codes) > FEW,
     )
 
 
@@ -70,7 +72,7 @@ async def sample(body: schemas.Sample, asking: Asking) -> Arrays:
     Arrays points (n, d), images (n, h, w, c) in bytes, log_prob (n) and off_manifold (n). Facts:
     info, the sampler's diagnostics, and warnings.
     """
-    return await asking.of(lambda known: _sampled(known, body))
+    return await asking.of(lambda known: _sampled(known, body), slow=True)
 
 
 def decoded(known: Known, latents: Tensor) -> dict[str, Tensor]:

@@ -46,7 +46,7 @@ async def travel(body: schemas.Travel, asking: Asking) -> Arrays:
             arrays |= some
         return Arrays(arrays, facts)
 
-    return await asking.of(work)
+    return await asking.of(work, slow=True)
 
 
 @routes.post("/traverse", responses=ARRAYS, response_class=Arrays)
@@ -62,7 +62,7 @@ async def traverse(body: schemas.Traverse, asking: Asking) -> Arrays:
             **body.model_dump(include={"keep", "by", "to", "within", "frames", "steps"}),
         )
 
-    return await asking.of(lambda known: _one(known, "traverse", path))
+    return await asking.of(lambda known: _one(known, "traverse", path), slow=True)
 
 
 @routes.post("/random-walk", responses=ARRAYS, response_class=Arrays)
@@ -76,7 +76,7 @@ async def random_walk(body: schemas.RandomWalk, asking: Asking) -> Arrays:
             generator=torch.Generator(known.atlas.device).manual_seed(body.seed),
         )
 
-    return await asking.of(lambda known: _one(known, "random_walk", path))
+    return await asking.of(lambda known: _one(known, "random_walk", path), slow=True)
 
 
 @routes.post("/project", responses=ARRAYS, response_class=Arrays)
@@ -89,7 +89,8 @@ async def project(body: schemas.Project, asking: Asking) -> Arrays:
             known,
             "project",
             lambda known: known.atlas.project(tensor([body.start], known.atlas), body.share),
-        )
+        ),
+        slow=True,
     )
 
 
@@ -111,7 +112,7 @@ def _between(known: Known, body: schemas.Travel, waypoints: list[Tensor], name: 
 
 
 def _one(known: Known, name: str, plan: Callable[[Known], LatentPath]) -> Arrays:
-    return Arrays(*_told(known, name, lambda: plan(known)))
+    return Arrays(*_answer(known, name, lambda: plan(known)))
 
 
 def _attempted(
@@ -119,13 +120,13 @@ def _attempted(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The arrays and facts of a path, or the sentence that says why there is none."""
     try:
-        arrays, facts = _told(known, name, plan)
+        arrays, facts = _answer(known, name, plan)
     except UserError as refusal:
         return {}, {"error": str(refusal)}
     return arrays, facts[name]
 
 
-def _told(
+def _answer(
     known: Known, name: str, plan: Callable[[], LatentPath]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The arrays and facts of a path."""

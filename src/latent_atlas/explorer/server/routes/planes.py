@@ -32,7 +32,7 @@ async def plane(body: schemas.Plane, asking: Asking) -> Arrays:
     at the centres of equal cells, bottom row first; origin (d) and axes (2, d), orthonormal. Facts:
     window, and threshold, the log-density below which a code is off-manifold at this level.
     """
-    return await asking.of(lambda known: _plane(known, body))
+    return await asking.of(lambda known: _plane(known, body), slow=True)
 
 
 @routes.post("/points", responses=ARRAYS, response_class=Arrays)
