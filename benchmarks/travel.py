@@ -66,7 +66,7 @@ from latent_atlas.geometry.planes import Plane, fit_window, plane_through
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Latents, Values
-from latent_atlas.travel import Geodesic, Pullback, StringMethod, Walk
+from latent_atlas.travel import Flow, Geodesic, Pullback, StringMethod, Typical, Walk
 from latent_atlas.travel.planners.base import Resources
 from latent_atlas.travel.planners.baselines import linear
 from latent_atlas.travel.polyline import resample
@@ -75,6 +75,8 @@ from record import record
 ROWS = {
     **COMPARED,
     "geodesic, strength 3": Geodesic(strength=3.0),
+    "typical": Typical(),
+    "flow": Flow(),
     "string": StringMethod(),
     "string, temperature 1": StringMethod(temperature=1.0),
     "pullback": Pullback(),

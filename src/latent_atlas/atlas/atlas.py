@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -19,6 +20,7 @@ from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.parse import with_values
 from latent_atlas.config.run import Config
+from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError, printable
@@ -100,6 +102,15 @@ class Atlas:
             UserError: there is no model.
         """
         return self._coding.model.image_shape
+
+    @cached_property
+    def membership(self) -> Membership | None:
+        """Which codes look like held-out means; None for fewer than 40, or without log q."""
+        held_out = self.codes["held_out"].means
+        if len(held_out) < FEWEST or not self.map.has_log_prob:
+            return None
+        generator = torch.Generator(self.device).manual_seed(0)
+        return Membership.fit(self.map, held_out, generator=generator)
 
     @classmethod
     def load(cls, run: str | FilePath, *, device: str = "auto") -> "Atlas":
@@ -232,7 +243,7 @@ class Atlas:
             features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
         )
-        return self._decoded(path) if images else path
+        return self._finished(path, images)
 
     def planner(self, planner: str | Planner) -> Planner:
         """A planner, completed with what it lacks and the atlas has.
@@ -281,7 +292,7 @@ class Atlas:
             steps=steps,
             threshold=threshold,
         )
-        return self._decoded(path)
+        return self._finished(path)
 
     def random_walk(
         self,
@@ -311,7 +322,7 @@ class Atlas:
             threshold=threshold,
             generator=self._given(generator),
         )
-        return self._decoded(path)
+        return self._finished(path)
 
     def project(self, places: ArrayLike, share: float = OFF_MANIFOLD_SHARE) -> LatentPath:
         """Project off-manifold images or codes to a density threshold, and decode both.
@@ -329,7 +340,7 @@ class Atlas:
         points = torch.stack([before, found.points])
         metrics = measure(points, found.points, self.map, threshold)
         info = PlannerInfo(found.converged, int(max(found.steps.tolist(), default=0)))
-        return self._decoded(
+        return self._finished(
             LatentPath(points, found.points, "project", info, replace(metrics, moved=found.moved))
         )
 
@@ -511,9 +522,14 @@ class Atlas:
             )
         return generator
 
-    def _decoded(self, path: LatentPath) -> LatentPath:
-        """The path with its images, if there is a decoder."""
-        if self.model is None:
+    def _finished(self, path: LatentPath, images: bool = True) -> LatentPath:
+        """The path with the membership of its frames, and with its images if there is a decoder."""
+        frames = path.points[1:-1]
+        if self.membership is not None and len(frames):
+            p_values = self.membership.p_value(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+            outside = (p_values < OFF_MANIFOLD_SHARE).float().mean(dim=0)
+            path = replace(path, metrics=replace(path.metrics, non_members=outside))
+        if self.model is None or not images:
             return path
         return replace(
             path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2])

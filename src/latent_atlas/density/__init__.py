@@ -14,6 +14,7 @@ from latent_atlas.density.base import (
 )
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.density.kernel import KernelDensity
+from latent_atlas.density.membership import Membership
 
 __all__ = [
     "Density",
@@ -22,6 +23,7 @@ __all__ = [
     "ExactRatio",
     "GaussianMixture",
     "KernelDensity",
+    "Membership",
     "SamplableDensity",
     "StandardNormal",
     "fit_gaussian_mixture",

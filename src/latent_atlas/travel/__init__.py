@@ -15,10 +15,12 @@ from latent_atlas.travel.planners.auto import Auto
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.planners.baselines import Linear, Slerp
 from latent_atlas.travel.planners.decoder_geodesic import Pullback
+from latent_atlas.travel.planners.flow import Flow
 from latent_atlas.travel.planners.geodesic import Geodesic
 from latent_atlas.travel.planners.knn_graph import Graph
 from latent_atlas.travel.planners.registry import PLANNERS
 from latent_atlas.travel.planners.string_method import StringMethod
+from latent_atlas.travel.planners.typical import Typical
 from latent_atlas.travel.planners.walk import Walk
 from latent_atlas.travel.random_walk import random_walk
 from latent_atlas.travel.traversal import traverse
@@ -30,6 +32,7 @@ __all__ = [
     "Auto",
     "ClassProbe",
     "Direction",
+    "Flow",
     "Function",
     "Geodesic",
     "Graph",
@@ -43,6 +46,7 @@ __all__ = [
     "Pullback",
     "Slerp",
     "StringMethod",
+    "Typical",
     "ValueProbe",
     "Walk",
     "interpolate",

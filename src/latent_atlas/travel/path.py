@@ -22,6 +22,8 @@ class PathMetrics:
         length_ratio: Length of the path / |z_B - z_A|; 1 for the straight line. With waypoints it
             is relative to the straight lines between them.
         off_manifold: Share of the inner frames with log q below the threshold, in [0, 1].
+        non_members: Share of the inner frames that look less like real codes than 95 % of these
+            do, by `density.membership`, in [0, 1]; None where no real codes are known.
         lowest_log_prob: log q of the least likely frame, in nats.
         largest_jump: Largest distance between neighbouring frames, in units of the codes.
         drift: By attribute kept, the largest |a_i(z_k) - a_i(z_A)| over frames, in its own unit.
@@ -41,6 +43,7 @@ class PathMetrics:
     off_manifold: Values
     lowest_log_prob: Values
     largest_jump: Values
+    non_members: Values | None = None
     drift: Mapping[str, Values] = field(default_factory=dict)
     broken: Values | None = None
     progress: Values | None = None

@@ -116,8 +116,8 @@ def _add_path(parser: ArgumentParser) -> None:
         dest="planners",
         metavar="P,P",
         action="append",
-        help="one or more of linear, slerp, walk, geodesic (default), string, graph, pullback and "
-        "auto",
+        help="one or more of linear, slerp, walk, geodesic (default), typical, flow, string, "
+        "graph, pullback and auto",
     )
     parser.add_argument("--closed", action="store_true", help="return to the first image")
     parser.add_argument(

@@ -5,15 +5,18 @@ from latent_atlas.travel.planners.auto import Auto
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.planners.baselines import Linear, Slerp
 from latent_atlas.travel.planners.decoder_geodesic import Pullback
+from latent_atlas.travel.planners.flow import Flow
 from latent_atlas.travel.planners.geodesic import Geodesic
 from latent_atlas.travel.planners.knn_graph import Graph
 from latent_atlas.travel.planners.string_method import StringMethod
+from latent_atlas.travel.planners.typical import Typical
 from latent_atlas.travel.planners.walk import Walk
 
 __all__ = ["PLANNERS", "planner_of"]
 
 PLANNERS: dict[str, type[Planner]] = {
-    kind.name: kind for kind in (Linear, Slerp, Walk, Geodesic, StringMethod, Graph, Pullback, Auto)
+    kind.name: kind
+    for kind in (Linear, Slerp, Walk, Geodesic, Typical, Flow, StringMethod, Graph, Pullback, Auto)
 }
 
 

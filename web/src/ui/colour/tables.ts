@@ -122,6 +122,8 @@ const STROKES: Record<string, Stroke> = {
   slerp: { colour: "#cc79a7", dash: "7 5" },
   walk: { colour: "#e69f00", dash: "11 4 2 4" },
   geodesic: { colour: "#1fbf8f", dash: "" },
+  typical: { colour: "#e34a6f", dash: "" },
+  flow: { colour: "#4f7cff", dash: "11 4 2 4" },
   string: { colour: "#9a8cff", dash: "2 4" },
   graph: { colour: "#d9c94a", dash: "14 4" },
   pullback: { colour: "#e07b54", dash: "2 4" },

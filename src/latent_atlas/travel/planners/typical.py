@@ -1,0 +1,160 @@
+"""Typical paths: frames as far from the middle of the population as real codes are."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latent_atlas.density.base import Density
+from latent_atlas.errors import require
+from latent_atlas.sampling.target import round_coordinates
+from latent_atlas.shapes import Latents, Points, Trace, Values
+from latent_atlas.travel.metrics import density_threshold, frame_log_probs
+from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_lbfgs import minimise
+from latent_atlas.travel.planners.baselines import slerp
+from latent_atlas.travel.planners.geodesic import Geodesic
+from latent_atlas.travel.polyline import points_at, resample
+
+__all__ = ["Typical", "denoised", "paced", "turn"]
+
+BETWEEN = 8  # pieces of each step that are evaluated: between its frames a path may cross a gap
+LOWER = 0.5  # nats by which a path may be below the geodesic before the geodesic is taken
+ROUNDS = 30  # of bisection for the speed limit
+
+
+@dataclass(frozen=True)
+class Typical(Geodesic):
+    """A turn from z_A to z_B round the middle of the population, denoised and bent.
+
+    1. The turn keeps the distance from the mean, which a straight line does not: its middle lies
+       nearer to the mean than real codes do, where the decoder shows mixtures of images.
+    2. Each frame becomes E[code | code + w eps = frame], by the score of the density noised with w.
+    3. It is bent where log q is below the threshold τ, as little as needed:
+       min |x|² (1 + λ ∫ softplus(τ - log q)² ds) + ∫ |z' - x'|² ds.
+    4. The frames are spread over time so that no step is longer than `pace` times the mean.
+
+    Where the geodesic's least likely place is likelier than that of this path, the geodesic is
+    taken.
+
+    References:
+        Tweedie's formula for 2: An Empirical Bayes Approach to Statistics, Robbins 1956. White
+        2016 for turns, as `Slerp`.
+
+    Attributes:
+        bend: λ, strength of the bending, 0 or more; 0 leaves it out.
+        width: w, width of the noise in units of the codes, 0 or more; 0 leaves denoising out, as a
+            density without noise levels does.
+        pace: Length of the longest step in mean steps, above 1.
+        strength, share, threshold, widths, nodes, iterations, tolerance: As for `Geodesic`.
+    """
+
+    name: ClassVar[str] = "typical"
+
+    bend: float = 0.5
+    width: float = 0.4
+    pace: float = 1.1
+    nodes: int = 33
+
+    def __post_init__(self) -> None:
+        """Refuse settings without a path."""
+        super().__post_init__()
+        require(self.bend >= 0, f"bend is {self.bend}; choose 0 or more")
+        require(self.width >= 0, f"width is {self.width}; choose a width of noise of 0 or more")
+        require(self.pace > 1, f"pace is {self.pace}; choose more than 1, which is equal steps")
+
+    def plan(
+        self,
+        density: Density,
+        start: Latents,
+        end: Latents,
+        *,
+        frames: int,
+        generator: torch.Generator | None = None,
+        initial: Trace | None = None,
+    ) -> tuple[Points, PlannerInfo]:
+        """See `Planner.plan`; `info.chosen` names the planner of each path."""
+        tau = self.threshold
+        if tau is None:
+            tau = density_threshold(density, start, end, generator, self.share)
+        nodes = max(frames, self.nodes)
+        centre = round_coordinates(density, start.device).mean
+        points = turn(start, end, nodes, centre)
+        if self.width and density.noise_levels:
+            points = denoised(points, density.noised(self.width), self.width)
+        points, info = self._bent(density, paced(points, nodes, self.pace), tau)
+        points = paced(points, frames, self.pace)
+        straight, _ = super().plan(
+            density, start, end, frames=frames, generator=generator, initial=initial
+        )
+        lowest, least = (_lowest(density, path) for path in (points, straight))
+        falls = lowest < torch.minimum(least, torch.as_tensor(tau).to(least)) - LOWER
+        return torch.where(falls[:, None], straight, points), info
+
+    def _bent(
+        self, density: Density, anchor: Points, tau: float | Values
+    ) -> tuple[Points, PlannerInfo]:
+        """The path near `anchor` that is above the threshold where it can be."""
+        if not self.bend:
+            return anchor, PlannerInfo()
+        steps, tau = anchor.diff(dim=0), torch.as_tensor(tau).to(anchor).expand(anchor.shape[1])
+        size = len(steps) * steps.square().sum(dim=(0, 2))
+
+        def energy(points: Tensor, rows: Tensor) -> Tensor:
+            log_probs = density.log_prob(points[1:-1].flatten(0, 1)).unflatten(0, (-1, len(rows)))
+            outside = F.softplus(tau[rows] - log_probs).square().mean(dim=0)
+            moved = len(steps) * (points.diff(dim=0) - steps[:, rows]).square().sum(dim=(0, 2))
+            return size[rows] * (1 + self.bend * outside) + moved
+
+        return minimise(energy, anchor, iterations=self.iterations, tolerance=self.tolerance)
+
+
+def turn(start: Latents, end: Latents, frames: int, centre: Tensor) -> Points:
+    """Turn round a centre (d,), with |z - m|² going evenly from end to end, (frames, n, d)."""
+    a, b = start - centre, end - centre
+    turned = slerp(a, b, frames)
+    s = torch.linspace(0, 1, frames, device=a.device, dtype=a.dtype)[:, None]
+    squares = torch.lerp(a.square().sum(dim=1), b.square().sum(dim=1), s)
+    norms = turned.norm(dim=2).clamp_min(torch.finfo(a.dtype).tiny)
+    points = centre + turned * (squares.sqrt() / norms)[..., None]
+    points[0], points[-1] = start, end
+    return points
+
+
+@torch.no_grad()
+def denoised(points: Points, noised: Density, width: float) -> Points:
+    """E[code | code + w eps = z] = z + w² grad log q_w(z) of every frame; the ends stay.
+
+    What denoising takes from an end is added again, less and less up to the middle of the path.
+    """
+    moves = width**2 * noised.score(points.flatten(0, 1)).view_as(points)
+    s = torch.linspace(0, 1, len(points), device=points.device, dtype=points.dtype)[:, None, None]
+    kept = (1 - 2 * s).clamp_min(0) * moves[0] + (2 * s - 1).clamp_min(0) * moves[-1]
+    return torch.cat([points[:1], (points + moves - kept)[1:-1], points[-1:]])
+
+
+def paced(points: Trace, frames: int, pace: float) -> Points:
+    """Frames at equal times, where the path goes at v between given points, but no faster than c.
+
+    The time from point to point is max(v, c), with c such that these sum to `pace` times the
+    length: so no step is longer than `pace` mean ones.
+    """
+    v = points.diff(dim=0).norm(dim=2)
+    total = pace * v.sum(dim=0)
+    low, high = torch.zeros_like(total), total
+    for _ in range(ROUNDS):
+        middle = (low + high) / 2
+        over = v.maximum(middle).sum(dim=0) > total
+        low, high = torch.where(over, low, middle), torch.where(over, middle, high)
+    times = torch.cat([torch.zeros_like(v[:1]), v.maximum(low).cumsum(dim=0)])
+    wanted = torch.linspace(0, 1, frames, device=points.device, dtype=points.dtype)[:, None]
+    placed = points_at(points, times, wanted * times[-1])
+    placed[0], placed[-1] = points[0], points[-1]
+    return placed
+
+
+def _lowest(density: Density, points: Points) -> Values:
+    """log q of the least likely place between the ends, in nats, shape (n,)."""
+    return frame_log_probs(density, resample(points, BETWEEN * (len(points) - 1) + 1)).amin(dim=0)
