@@ -103,6 +103,9 @@ def made_once(kind: type) -> Any:
     for name in BOUNDARIES:
         fit = partial(fit_boundary, name, 6 * CODES, generator=seeded())
         known[_BOUNDARY_CLASSES[name]] = fit
+    known[density.Membership] = lambda: density.Membership.fit(
+        NORMAL, CODES.repeat(8, 1), generator=seeded()
+    )
     return known[kind]()
 
 
@@ -111,10 +114,15 @@ _BOUNDARY_CLASSES = {
     for name in boundary.__all__
     if inspect.isclass(kind := getattr(boundary, name)) and hasattr(kind, "name")
 }
+OF_MEMBERSHIP = {"statistics", "log_odds", "p_value"}
 OF_CODES = {*base.OF_CODES, *attributes.OF_CODES} - {"bounds"}
 
 # By name: the function of one array, and an array that is right for it.
 CASES: dict[str, tuple[Callable[[Any], Any], Tensor]] = {
+    "Membership.fit": (
+        lambda x: density.Membership.fit(NORMAL, x, generator=seeded()),
+        CODES,
+    ),
     "Atlas.anomaly": (lambda x: atlas().anomaly(x), IMAGES[:3]),
     "Atlas.anomaly held_out": (lambda x: atlas().anomaly(IMAGES[:3], held_out=x), IMAGES),
     "Atlas.decode": (lambda x: atlas().decode(x), PLACES),
@@ -344,7 +352,7 @@ PUBLIC = public()
 METHODS = [
     name
     for name in PUBLIC
-    if name.partition(".")[2] in OF_CODES and name.partition(".")[0] not in ABSTRACT
+    if name.partition(".")[2] in OF_CODES | OF_MEMBERSHIP and name.partition(".")[0] not in ABSTRACT
 ]
 CLASSES = {
     name: getattr(room, name)

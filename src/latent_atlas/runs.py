@@ -87,7 +87,7 @@ class Manifest(TypedDict, extra_items=Any):
     records: NotRequired[NonNegativeInt]
 
 
-class Record(TypedDict, extra_items=float | str | list[float] | None):
+class Record(TypedDict, extra_items=float):
     """A line of log.jsonl."""
 
     phase: Literal["model", "map"]

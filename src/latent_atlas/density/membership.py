@@ -27,7 +27,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import require
-from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_floats, batched
+from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows, batched
 
 __all__ = ["FEWEST", "Membership"]
 
@@ -78,7 +78,7 @@ class Membership:
         Raises:
             UserError: there are too few codes, or q has no log-density.
         """
-        codes = as_floats(codes).detach()
+        codes = as_rows(codes, density.dimension).detach()
         require(len(codes) >= FEWEST, f"membership needs {FEWEST} codes or more, not {len(codes)}")
         require(
             density.has_log_prob, "membership needs a log-density; fit a map with boundary='prior'"
@@ -94,8 +94,13 @@ class Membership:
         raw = replace(raw, centre=centre, scale=scale)
         return raw._regressed(raw._products(seen), len(real))
 
-    def statistics(self, latents: Located) -> Features:
-        """s(z) = (log q in nats, log q_w in nats if there are noise levels, |y|), shape (n, k)."""
+    def statistics(self, latents: ArrayLike) -> Features:
+        """s(z) = (log q in nats, log q_w in nats if there are noise levels, |y|), shape (n, k).
+
+        Raises:
+            UserError: these are no codes of the density, also of the methods that ask it.
+        """
+        latents = as_rows(latents, self.density.dimension).to(self.mean)
         y = torch.linalg.solve_triangular(self.factor, (latents - self.mean).T, upper=False)
         found = [self.density.log_prob(latents), y.norm(dim=0)]
         if self.density.noise_levels:
@@ -104,14 +109,14 @@ class Membership:
 
     def log_odds(self, latents: ArrayLike) -> Values:
         """Log-odds that a code is real and not between two, shape (n,), differentiable."""
-        return self._products(self.statistics(as_floats(latents))) @ self.weights + self.bias
+        return self._products(self.statistics(latents)) @ self.weights + self.bias
 
     def p_value(self, latents: ArrayLike) -> Values:
         """Share of real codes with lower log-odds than each code, in [0, 1], shape (n,).
 
         Of real codes 5 % have a p-value below 0.05.
         """
-        found = batched(self.log_odds, as_floats(latents), BATCH).detach()
+        found = batched(self.log_odds, as_rows(latents, self.density.dimension), BATCH).detach()
         return torch.searchsorted(self.known, found.contiguous()) / len(self.known)
 
     def _products(self, statistics: Features) -> Float[Tensor, "n p"]:
