@@ -41,6 +41,11 @@ def test_a_turn_goes_evenly_from_one_squared_distance_to_the_other(
     torch.testing.assert_close(squares.diff(dim=0), ((squares[-1] - squares[0]) / 8).expand(8, 5))
 
 
+def test_a_turn_between_opposite_codes_has_finite_frames() -> None:
+    a = torch.tensor([[1.0, 2.0, -1.0]])
+    assert plan(StandardNormal(3), a, -a, "typical", frames=5).points.isfinite().all()
+
+
 def test_denoising_gives_the_mean_of_the_codes_that_a_frame_may_come_from(
     generator: torch.Generator,
 ) -> None:

@@ -114,11 +114,10 @@ class Typical(Geodesic):
 def turn(start: Latents, end: Latents, frames: int, centre: Tensor) -> Points:
     """Turn round a centre (d,), with |z - m|² going evenly from end to end, (frames, n, d)."""
     a, b = start - centre, end - centre
-    turned = slerp(a, b, frames)
+    turned = slerp(a, b, frames)  # straight through the centre between opposite codes
     s = torch.linspace(0, 1, frames, device=a.device, dtype=a.dtype)[:, None]
     squares = torch.lerp(a.square().sum(dim=1), b.square().sum(dim=1), s)
-    norms = turned.norm(dim=2).clamp_min(torch.finfo(a.dtype).tiny)
-    points = centre + turned * (squares.sqrt() / norms)[..., None]
+    points = centre + F.normalize(turned, dim=2) * squares.sqrt()[..., None]
     points[0], points[-1] = start, end
     return points
 
