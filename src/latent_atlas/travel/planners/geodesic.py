@@ -111,7 +111,7 @@ class Geodesic(Planner):
 
     def __post_init__(self) -> None:
         """Refuse settings without a shortest path."""
-        if self.strength < 0:
+        if not self.strength >= 0:
             raise UserError(
                 f"strength is {self.strength}; choose 0 or more, so that low density is no shortcut"
             )
