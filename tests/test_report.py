@@ -205,7 +205,7 @@ def test_the_log_becomes_panels_whatever_the_arm_logs() -> None:
         {"phase": "map", "step": 50, "loss": 0.3, "held_out_loss": 0.4},
     ]
     records += [
-        {"phase": "model", "step": 150, "r1": float("nan")},
+        {"phase": "model", "step": 150, "r1": float("nan"), "r2": 2**70},
         {"phase": "model"},
         {"note": "no step"},
     ]

@@ -106,6 +106,5 @@ def _words(phase: str, key: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-    )
+    """Whether it can be drawn: finite, and no larger than NumPy's integers."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**63
