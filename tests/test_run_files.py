@@ -230,6 +230,14 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     assert (kept.read_text(), kept.stat().st_mode & 0o777) == ("after", 0o600)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no permissions of this kind")
+def test_tensors_are_as_readable_as_other_new_files(tmp_path: Path) -> None:
+    plain, tensors = tmp_path / "plain", tmp_path / "tensors.safetensors"
+    plain.touch()
+    write_tensors(tensors, {"a": torch.zeros(2)})
+    assert tensors.stat().st_mode == plain.stat().st_mode
+
+
 def test_a_file_that_cannot_be_written_keeps_what_was_there(tmp_path: Path) -> None:
     kept = tmp_path / "a.txt"
     kept.write_text("before")

@@ -118,8 +118,8 @@ def test_an_attribute_that_is_kept_cannot_be_changed() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"by": None}, "give either the change of"),
-        ({"to": 1.0}, "not both"),
+        ({"by": None}, "neither is given"),
+        ({"to": 1.0}, "both are given"),
         ({"by": 0.0}, "would change by 0"),
         ({"by": math.nan}, "finite change"),
         ({"attribute": Function(lambda z: z, "all")}, "'all' has 3"),

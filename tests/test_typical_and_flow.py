@@ -4,6 +4,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
+from latent_atlas.density import GaussianMixture
 from latent_atlas.density.base import Density, SamplableDensity, StandardNormal
 from latent_atlas.density.toys import ring, two_clusters, two_moons
 from latent_atlas.errors import UserError
@@ -83,6 +84,23 @@ def test_a_typical_path_is_nowhere_far_below_the_geodesic(
     assert tau is not None
     lost = geodesic.metrics.lowest_log_prob.clamp_max(tau) - typical.metrics.lowest_log_prob
     assert lost.max() < 0.6
+
+
+def test_bending_raises_the_least_likely_place() -> None:
+    """Turned round another centre than the ring's, a path leaves the ring. The geodesic is straight here."""
+    around = ring(2)
+    world = GaussianMixture(around.weights, around.means + 0.6, around.scales)
+    a, b = around.means[:1] + 0.6, around.means[len(around.means) // 3][None] + 0.6
+    lowest = [
+        plan(world, a, b, Typical(bend=bend, width=0.0, strength=0.0)).metrics.lowest_log_prob
+        for bend in (0.0, 5.0)
+    ]
+    assert lowest[1] > lowest[0] + 0.5
+
+
+def test_each_path_says_which_planner_it_is_from(generator: torch.Generator) -> None:
+    a, b = torch.randn(2, 3, 8, generator=generator)
+    assert plan(StandardNormal(8), a, b, "typical").info.chosen == ("typical",) * 3
 
 
 def test_a_typical_path_is_as_far_from_the_mean_as_real_codes_are(

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,8 @@ __all__ = [
 ]
 
 CHECKSUM = "checksum"
+UMASK = os.umask(0o077)  # the system tells it only when it is set
+os.umask(UMASK)
 EDITED = f"if you edited it yourself, remove its `{CHECKSUM}`"
 
 
@@ -31,7 +32,8 @@ EDITED = f"if you edited it yourself, remove its `{CHECKSUM}`"
 def replacing(path: Path) -> Iterator[Path]:
     """Replace a file once its new content is on disk; until then what was there stays.
 
-    A link is followed, a device or a pipe is written to, and permissions stay as they were.
+    A link is followed, a device or a pipe is written to, and permissions stay as they were. Those
+    of a new file are the usual ones, whichever library writes it.
 
     Yields:
         The path to write to, in the same folder.
@@ -49,8 +51,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if not special:
             with partial.open("r+b") as file:
                 os.fsync(file.fileno())
-            if target.exists():
-                shutil.copymode(target, partial)
+            partial.chmod(target.stat().st_mode if target.exists() else 0o666 & ~UMASK)
             os.replace(partial, target)
     except OSError as error:
         if error.errno is None:

@@ -14,7 +14,10 @@ from latent_atlas.errors import Interrupted, UserError
 __all__ = ["main"]
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
-SMALLER = "choose a smaller --batch-size, --limit or --image-size, or close other programs"
+SMALLER = (
+    "ask for fewer images, frames or samples, or for a smaller --batch-size or --image-size, or "
+    "close other programs"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -53,6 +53,18 @@ def quick(config: Config) -> Config:
     )
 
 
+def with_steps(config: Config, steps: int) -> Config:
+    """A run of so many steps; G meets D_x's loss after a third of them if it never would.
+
+    Examples:
+        >>> with_steps(PRESETS["digits"], 30).train.adversarial_start
+        10
+    """
+    train = config.train
+    start = train.adversarial_start if train.adversarial_start < steps else steps // 3
+    return replace(config, train=replace(train, steps=steps, adversarial_start=start))
+
+
 def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:
     """A configuration for colour photographs of one size."""
     return Config(

@@ -16,11 +16,11 @@ from latent_atlas.shapes import Angles, Latents, Values, batched
 __all__ = ["FINEST", "Ensemble", "LatentDiscriminator", "angle_of", "batched_logits", "place_of"]
 
 FINEST = 0.05  # sin t below which noise levels are spaced linearly, and logarithmically above
+SHORTEST = 0.01  # added to a squared length per coordinate, so that its logarithm stays finite
 EPS = 1e-5  # of layer normalisation
+
 silu_backward = torch.ops.aten.silu_backward
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward
-
-SHORTEST = 0.01  # added to a squared length per coordinate, so that its logarithm stays finite
 
 
 def place_of(angles: Tensor) -> Tensor:

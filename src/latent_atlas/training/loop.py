@@ -90,7 +90,7 @@ def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -
 def _with_precision(config: Config, run: Run) -> Config:
     """The configuration with a precision instead of "auto", which the run keeps from now on.
 
-    It is what the run began with, on whatever machine that was, or else chosen by measurement.
+    A run keeps the precision that it began with, also on another machine; a new one measures.
     """
     t = config.train
     if t.precision != "auto":

@@ -87,7 +87,7 @@ class PlannerInfo:
         residual: How far each path is from convergence, shape (n,), as its planner measures it.
         history: What the planner lowers, at the start and after each iteration at the last noise
             width, shape (k + 1, n).
-        chosen: Of `Auto`, the name of the planner that each path is from, n of them.
+        chosen: Of `Auto` and `Typical`, the name of the planner that each path is from, n of them.
         graph: Of `Graph` and `Auto`, the size of the graph.
         acceptance: Of a random walk, the mean acceptance probability, in [0, 1].
         step_size: Of a random walk, the mean standard deviation of a move per coordinate, in units

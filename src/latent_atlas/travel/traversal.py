@@ -140,7 +140,8 @@ def _change(
         )
     if (by is None) == (to is None):
         raise UserError(
-            f"give either the change of '{followed.name}' (by) or the value to reach (to), not both"
+            f"give one of the change of '{followed.name}' (by) and the value to reach (to); "
+            f"{'neither is' if by is None else 'both are'} given"
         )
     begun = values[:, 0]
     change = as_floats(by if to is None else to).detach().to(begun)

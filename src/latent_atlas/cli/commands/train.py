@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Console, losses_in_words
-from latent_atlas.config.presets import PRESETS, quick
+from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError
 
@@ -216,6 +216,7 @@ def _chosen_config(given: Namespace) -> Config:
     """The preset for the source, changed by the flags and then by the values of --set."""
     config = preset_of(given.source, given.preset)
     config = quick(config) if given.quick else config
+    config = config if given.steps is None else with_steps(config, given.steps)
     flags = {
         f"{section}.{flag}": getattr(given, flag)
         for section, names in FLAGS.items()

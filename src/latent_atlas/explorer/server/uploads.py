@@ -73,7 +73,7 @@ class Decoder:
         return pixels.view(1, square.channels, square.size, square.size)
 
     def close(self) -> None:
-        """Kill the process, whatever it does."""
+        """Kill the process, also in the middle of an image."""
         if self._process is not None:
             self._process.kill()
             self._process.join()

@@ -1,6 +1,6 @@
 """Typical paths: frames as far from the middle of the population as real codes are."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -91,7 +91,8 @@ class Typical(Geodesic):
         )
         lowest, least = (_lowest(density, path) for path in (points, straight))
         falls = lowest < torch.minimum(least, torch.as_tensor(tau).to(least)) - LOWER
-        return torch.where(falls[:, None], straight, points), info
+        chosen = tuple(Geodesic.name if fell else self.name for fell in falls.tolist())
+        return torch.where(falls[:, None], straight, points), replace(info, chosen=chosen)
 
     def _bent(
         self, density: Density, anchor: Points, tau: float | Values
