@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--speed",
         action="store_true",
-        help="measure how fast this machine computes and trains, in some 20 seconds",
+        help="measure how fast this machine computes and trains, in ten seconds or so",
     )
 
 
