@@ -137,7 +137,10 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
             ("train", "digits", "--out", "OUT", "--device", "abacus"),
             "device 'abacus' cannot be used",
         ),
-        (("train", "digits", "--out", "OUT", "--steps", "100"), "to below train.steps (100)"),
+        (
+            ("train", "digits", "--out", "OUT", "--set", "train.steps=100"),
+            "to below train.steps (100)",
+        ),
         (("train", "digits", "--out", "OUT", "--set", "map.boundary=moat"), "no boundary 'moat'"),
         (("train", "--out", "OUT"), "no SOURCE was given"),
         (("train", "--out", "RUN", "--resume", "--steps", "9"), "leave out --steps"),

@@ -344,7 +344,7 @@ class TestCommand:
             ("test:3 --random-walk --frames 0", "frames is 0"),
             ("test:3 --traverse wings --by 1", "no attribute 'wings'; choose class, 0, 1"),
             ("test:3 --traverse class --by 1", "'class' has 10: take one of them"),
-            ("test:3 --traverse component:0", "give either the change of"),
+            ("test:3 --traverse component:0", "neither is given"),
             ("test:3 test:4 --by 1", "--by and --to need an attribute to change"),
             ("test:3 test:4 --preserve wings", "no attribute 'wings'"),
             ("test:3 test:4 test:5 --preserve class", "3 waypoints were given; choose two"),
