@@ -110,7 +110,8 @@ class Atlas:
         if len(held_out) < FEWEST or not self.map.has_log_prob:
             return None
         generator = torch.Generator(self.device).manual_seed(0)
-        return Membership.fit(self.map, held_out, generator=generator)
+        cycle = None if self.model is None else lambda z: self.encode(self.decode(z))
+        return Membership.fit(self.map, held_out, cycle=cycle, generator=generator)
 
     @classmethod
     def load(cls, run: str | FilePath, *, device: str = "auto") -> "Atlas":
