@@ -49,7 +49,6 @@ def quick(config: Config) -> Config:
             kl_warmup=min(train.kl_warmup, steps // 3),
             adversarial_start=min(train.adversarial_start, steps // 3),
         ),
-        map=replace(config.map, steps=min(config.map.steps, 2_500)),
     )
 
 
@@ -87,7 +86,8 @@ PRESETS: dict[str, Config] = {
             ema=0.995,
             checkpoint_every=200,
         ),
-        map=MapConfig(width=64, steps=800, check_every=25),  # a width of 128 memorises so few codes
+        # A width of 128 memorises so few codes.
+        map=MapConfig(width=64, steps=800, batch_size=512, check_every=25),
     ),
     "fashion-mnist": Config(
         data=DataConfig(source="fashion-mnist"),

@@ -47,7 +47,7 @@ class ChannelNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(x - mean(x)) / std(x) · gain, in float32: of bfloat16, few channels take thrice as long."""
+        """(x - mean(x)) / std(x) · gain, in float32: bfloat16 takes thrice as long."""
         rows = features.permute(0, 2, 3, 1)  # a view, and contiguous, where channels run last
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         normal = F.layer_norm(rows, self.gain.shape, self.gain, eps=1e-6)
