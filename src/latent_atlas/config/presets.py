@@ -39,8 +39,8 @@ def quick(config: Config) -> Config:
             model,
             image_size=min(model.image_size, 32),
             latent_dim=min(model.latent_dim, 32),
-            width=min(model.width, 12),
-            discriminator_width=min(model.discriminator_width, 12),
+            width=min(model.width, 16),
+            discriminator_width=min(model.discriminator_width, 16),
         ),
         train=replace(
             train,

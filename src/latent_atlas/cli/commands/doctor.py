@@ -132,7 +132,7 @@ def _training_speeds() -> dict[str, float]:
     start = PRESETS["fashion-mnist"]
     wide = ["model.width=48", "model.discriminator_width=48"]
     return {
-        "width 12 (--quick)": at(quick(start)),
+        "width 16 (--quick)": at(quick(start)),
         "width 32 (fashion-mnist)": at(start),
         "width 48 (32px, 64px)": at(with_settings(start, wide)),
     }
