@@ -175,7 +175,7 @@ def test_a_run_of_codes_has_no_images(
 @pytest.mark.parametrize(
     ("codes", "words", "sentence"),
     [
-        (np.zeros((60, 4), np.int64), (), "codes must be of a floating type; these are int64"),
+        (np.zeros((60, 4), np.int64), (), "codes must be floats; these are int64"),
         (np.full((60, 4), np.nan), (), "60 of 60 codes are not finite, the first at row 0"),
         (np.zeros(60), (), "these have (60,)"),
         (np.zeros((60, 4)), (), "1 different codes; 10 are held out"),

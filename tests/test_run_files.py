@@ -222,6 +222,27 @@ def test_doctor_tells_intact_from_unverified(run: Run, capsys: pytest.CaptureFix
     assert "has no map.safetensors" in capsys.readouterr().out
 
 
+def test_doctor_says_what_should_be_known_of_the_map(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latent_map = LatentMap.load(run.file("map.safetensors"))
+    latent_map.warnings = ("D_z overfits",)
+    latent_map.save(run.file("map.safetensors"))
+    assert latent_atlas("doctor", str(run.path), "--json") == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert notes == ["D_z overfits", latent_map.calibration.verdict()]
+
+
+def test_doctor_says_who_trains_a_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    holder = run.file(".holder.json")
+    holder.write_text('{"pid": 77, "host": "there"}')
+    run.file("map.safetensors").write_bytes(b"half")
+    with FileLock(run.file(".lock")):  # what another process holds
+        assert latent_atlas("doctor", str(run.path)) == 0
+    assert "is being trained by process 77 on there" in capsys.readouterr().out
+    assert latent_atlas("doctor", str(run.path)) == 1  # that process has died
+
+
 @pytest.mark.skipif(os.name != "posix", reason="no permissions of this kind")
 def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
     kept = tmp_path / "a.txt"

@@ -271,6 +271,16 @@ class Run:
                 self.file(".lock").unlink(missing_ok=True)  # its holder may: see FileLock
             lock.release()
 
+    def writer(self) -> str | None:
+        """The process that holds the folder, in words; None if none does."""
+        if not self.file(".holder.json").is_file():
+            return None
+        try:
+            with FileLock(self.file(".lock").absolute()).acquire(timeout=0):
+                return None  # it was left behind by a process that has died
+        except Timeout:
+            return self._holder() or "another process"
+
     def claim(self) -> None:
         """Create the folder; `begin` then makes it a run.
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from latent_atlas.anomaly.statistics import Column
-from latent_atlas.errors import UserError, printable
+from latent_atlas.errors import UserError, checked, printable
 from latent_atlas.files import replacing, write_text
 
 __all__ = ["AnomalyTable", "fewest"]
@@ -95,6 +95,7 @@ class AnomalyTable:
             f"{self.calibrated_on} held-out images)"
         )
 
+    @checked
     def write(self, path: Path) -> Path:
         """Write the rows as .csv, or the rows and `about` as .json, with null for infinite numbers.
 

@@ -10,7 +10,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.model import ModelConfig
 from latent_atlas.config.parse import split_setting, with_values
 from latent_atlas.config.training import TrainConfig
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, checked, require
 from latent_atlas.files import parse_object, read_object
 
 __all__ = ["Config", "with_settings"]
@@ -18,6 +18,7 @@ __all__ = ["Config", "with_settings"]
 RESTORE = "restore config.json of the run"
 
 
+@checked
 @dataclass(frozen=True)
 class Config:
     """Every setting of a run; together with the images it determines the run."""

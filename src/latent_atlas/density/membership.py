@@ -26,7 +26,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows, batched
 
 __all__ = ["FEWEST", "Membership"]
@@ -66,6 +66,7 @@ class Membership:
     auroc: float
 
     @classmethod
+    @checked
     def fit(cls, density: Density, codes: ArrayLike, *, generator: torch.Generator) -> "Membership":
         """Learn the membership of codes of one kind, such as means of held-out images.
 

@@ -48,6 +48,7 @@ MOMENTS = 20_000  # samples from which the moments of the codes are measured, or
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
+OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WARM_UP = 100  # steps over which the learning rate grows
 
 
@@ -75,11 +76,27 @@ class Training:
     Attributes:
         loss, held_out_loss: Of the weights kept, in nats.
         step: The optimisation step they are of.
+        first, last: Held-out losses before the first step and at the last check, in nats.
     """
 
     loss: float
     held_out_loss: float
     step: int
+    first: float
+    last: float
+
+    def overfitted(self, check_every: int) -> str | None:
+        """One sentence if no check after the first was better, or none better than no training."""
+        rise = OVERFITTED * max(1.0, abs(self.first))
+        rose = self.step <= check_every and self.last > self.held_out_loss + rise
+        if not rose and self.held_out_loss <= self.first + rise:
+            return None
+        return (
+            f"D_z overfits: its held-out loss was {self.first:.3g} nats before training, "
+            f"{self.held_out_loss:.3g} at step {self.step}, whose weights are kept, and "
+            f"{self.last:.3g} at the end; give it more codes, a larger map.weight_decay or a "
+            "smaller map.width"
+        )
 
 
 def bridge(
@@ -204,7 +221,7 @@ def train_discriminator(
             f"{step}; lower map.learning_rate, which is {config.learning_rate:g}"
         )
     best.restore(network)
-    return Training(loss_of_best, best.loss, best.step)
+    return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
 
 
 def _optimizer(

@@ -10,6 +10,7 @@ from latent_atlas.attributes.base import Attribute, LogDensity
 from latent_atlas.attributes.constraint import Constraint, Retraction, nearest, retract, tangent
 from latent_atlas.attributes.penalised_density import STRENGTH, penalise
 from latent_atlas.density.base import Density
+from latent_atlas.errors import checked
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Points, Values
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
@@ -20,6 +21,7 @@ from latent_atlas.travel.planners.registry import planner_of
 __all__ = ["preserve", "with_constraint_metrics"]
 
 
+@checked
 def preserve(
     density: Density,
     start: ArrayLike,

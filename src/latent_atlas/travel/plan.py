@@ -3,7 +3,7 @@
 import torch
 
 from latent_atlas.density.base import Density, gradient
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
@@ -13,6 +13,7 @@ from latent_atlas.travel.planners.registry import planner_of
 __all__ = ["checked_ends", "plan"]
 
 
+@checked
 def plan(
     density: Density,
     start: ArrayLike,
