@@ -70,7 +70,7 @@ def test_few_codes_are_said_to_be_few() -> None:
         (normal(10, 2), None, "at least 20 different codes; there are 10"),
         (torch.ones(500, 2), None, "at least 20 different codes; there are 1"),
         (normal(50), None, r"shape \(n, d\), or \(n, ...\) of any shape; these have \(50,\)"),
-        (torch.zeros(50, 0), None, r"these have \(50, 0\)"),
+        (torch.zeros(50, 0), None, r"no codes in an array of shape \(50, 0\)"),
         (torch.full((50, 2), math.nan), None, "50 of 50 codes are not finite, the first at row 0"),
         (torch.cat([normal(30, 2), torch.tensor([[0.0, math.inf]])]), None, "1 of 31 .* the first at row 30"),
         (normal(50, 2), torch.full((50, 2), math.nan), "50 of 50 log_variances are not finite"),
