@@ -12,7 +12,7 @@ import torch
 from latent_atlas import LatentMap, config, density, sampling, travel
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError, checked, is_checked
-from test_array_likes import ABSTRACT, ROOMS, is_written
+from test_array_likes import ABSTRACT, ROOMS, atlas, is_written
 
 WORLD = two_clusters(2, 4.0)
 A, B = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 0.0])
@@ -113,6 +113,15 @@ def test_the_sentence_says_what_was_given_and_what_to_give(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         ask()
+
+
+def test_a_part_that_an_atlas_has_not_is_named() -> None:
+    with pytest.raises(UserError, match="no part 'test'; choose 'train' or 'held_out'"):
+        atlas().codes["test"]
+    with pytest.raises(UserError, match="its images have no labels"):
+        atlas().labels["train"]
+    assert set(atlas().codes) == {"train", "held_out"}
+    assert atlas().labels.get("train") is None
 
 
 def test_numbers_of_other_types_are_numbers() -> None:

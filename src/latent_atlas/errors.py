@@ -13,6 +13,7 @@ __all__ = [
     "UserError",
     "check_methods",
     "checked",
+    "counted",
     "is_checked",
     "printable",
     "require",
@@ -56,6 +57,16 @@ def printable(text: str) -> str:
 def _escaped(number: int) -> str:
     byte = number - 0xDC00 if 0xDC80 <= number <= 0xDCFF else number
     return f"\\x{byte:02x}" if byte < 0x100 else f"\\u{byte:04x}"
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """A number with its noun, which may have a verb.
+
+    Examples:
+        >>> counted(1, "image"), counted(1200, "image"), counted(2, "page is", "pages are")
+        ('1 image', '1,200 images', '2 pages are')
+    """
+    return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 class UserError(ValueError):

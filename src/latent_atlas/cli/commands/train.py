@@ -13,7 +13,7 @@ from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted
 
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
@@ -275,7 +275,7 @@ def _duration(seconds: float) -> str:
         ('75 seconds', '10 minutes', '2.5 hours')
     """
     if seconds < 120:
-        return f"{seconds:.0f} seconds"
+        return counted(round(seconds), "second")
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
