@@ -121,7 +121,7 @@ def checked(thing: F) -> F:
     if isinstance(thing, type):
         made: Any = thing
         made.__init__ = _checking(made.__init__, made.__name__)
-        return thing
+        return made
     called = thing.__qualname__.rpartition("<locals>.")[2]
     return _checking(thing, called.removesuffix(".__init__"))
 
