@@ -130,7 +130,7 @@ def _unconverged(planner: Planner, info: PlannerInfo) -> tuple[str, ...]:
         return ()
     paths = which_paths(int((~info.converged).sum()), len(info.converged))
     advice = "give more iterations, or a larger tolerance"
-    if planner.name == "string":  # which may never come to rest between far clusters
+    if planner.name == "string":  # which may never converge between far clusters
         advice += ", or use geodesic where clusters are far apart"
     return (
         f"{paths} had not converged after {info.iterations} iterations (residual "
