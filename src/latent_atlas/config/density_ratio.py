@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, checked, require
 
 __all__ = ["BOUNDARIES", "MapConfig", "mixture_parts"]
 
@@ -20,6 +20,7 @@ BOUNDARIES = (
 COUNTS = ("width", "depth", "steps", "batch_size", "check_every", "patience", "ensemble_size")
 
 
+@checked
 @dataclass(frozen=True)
 class MapConfig:
     """How the latent discriminator D_z trains, and against which boundary."""

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows, batched
 
 __all__ = ["FEWEST", "Membership"]
@@ -72,6 +72,7 @@ class Membership:
     auroc: float
 
     @classmethod
+    @checked
     def fit(
         cls,
         density: Density,
