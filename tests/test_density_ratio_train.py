@@ -14,7 +14,12 @@ from latent_atlas.config import MapConfig
 from latent_atlas.density.base import StandardNormal, gradient
 from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
-from latent_atlas.density_ratio.train import bridge, bridge_losses, train_discriminator
+from latent_atlas.density_ratio.train import (
+    bridge,
+    bridge_losses,
+    train_discriminator,
+    training_precision,
+)
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, angle_of
 
@@ -256,3 +261,36 @@ def test_levels_reach_what_a_single_classifier_cannot(generator: torch.Generator
         with torch.no_grad():
             found[levels] = network(codes.means).mean().item()
     assert abs(found[8] - exact) < abs(found[1] - exact) / 2
+
+
+def test_bfloat16_trains_the_same_map_and_leaves_float32_weights() -> None:
+    codes = Codes(WORLD.sample(2_000, generator=torch.Generator().manual_seed(4)))
+    logits = {}
+    for precision in ("32", "bf16"):
+        with initial_weights(0):
+            network = LatentDiscriminator(2, width=32, depth=1)
+        train_discriminator(
+            network,
+            codes,
+            codes,
+            PRIOR,
+            MapConfig(steps=150, batch_size=256, precision=precision),
+            levels=4,
+            score_weight=1.0,
+            generator=torch.Generator().manual_seed(5),
+        )
+        assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+        logits[precision] = network(codes.means).detach()
+    apart = (logits["32"] - logits["bf16"]).abs()
+    assert 0 < apart.mean() < 0.1 * logits["32"].std()
+
+
+def test_auto_is_bfloat16_where_a_cpu_multiplies_it_fast_and_the_network_is_wide(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("latent_atlas.device.bf16_speedup", lambda device: 3.0)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert training_precision(MapConfig(), cpu) == "bf16"
+    assert training_precision(MapConfig(width=16), cpu) == "32"
+    assert training_precision(MapConfig(), gpu) == "32"
+    assert training_precision(MapConfig(precision="bf16"), gpu) == "bf16"

@@ -56,11 +56,15 @@ class MapConfig:
     """Units of a hidden layer of D_z, 1 or more."""
     depth: int = 3
     """Residual blocks of D_z, 1 or more."""
-    steps: int = 1_000
+    steps: int = 2_000
     """Training steps at most, 1 or more; training stops earlier when the held-out loss has not
     fallen for `patience` checks."""
     batch_size: int = 1_024
     """Real codes per step, and as many fake ones, 1 or more."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """Of the matrix products of a training step: float32 or bfloat16; auto is bf16 on a CPU that is
+    measured to be fast at it, and 32 on a GPU, which so small a network does not fill. The map is
+    checked and evaluated in float32."""
     learning_rate: float = 8e-3
     """Learning rate of D_z, above 0."""
     weight_decay: float = 0.01

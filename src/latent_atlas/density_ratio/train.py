@@ -28,6 +28,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
 from latent_atlas.density_ratio.noise_schedule import NoisedCodes, noise_codes
+from latent_atlas.device import pick_precision
 from latent_atlas.errors import UserError
 from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
@@ -40,6 +41,7 @@ __all__ = [
     "bridge",
     "bridge_losses",
     "train_discriminator",
+    "training_precision",
 ]
 
 CHECKED = 4_096  # codes on each side of a check
@@ -49,6 +51,7 @@ MOMENTS = 20_000  # samples from which the moments of the codes are measured, or
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
+WIDE = 64  # units from which products take most of a step
 WARM_UP = 100  # steps over which the learning rate grows
 
 
@@ -184,6 +187,7 @@ def train_discriminator(
         UserError: the loss only rose.
     """
     _set_moments(network, real, boundary, levels, config, generator)
+    precision = training_precision(config, generator.device)
 
     def loss_of(model: nn.Module, ends: Bridge) -> Scalar:
         cross_entropy, score = bridge_losses(model, ends, levels, with_score=score_weight > 0)
@@ -202,7 +206,9 @@ def train_discriminator(
     for step in range(1, config.steps + 1):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
-        loss_of(network, ends).backward()
+        with torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = loss_of(network, ends)
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), CLIPPED)
         optimizer.step()
         schedule.step()
@@ -210,14 +216,14 @@ def train_discriminator(
         if step % config.check_every and step != config.steps:
             continue
         with torch.no_grad():
-            loss, held_out_loss = (loss_of(average, ends).item() for ends in checks)
+            train_loss, held_out_loss = (loss_of(average, ends).item() for ends in checks)
         if watch is not None:
             watch(average)
         if log is not None:
-            log({"step": step, "loss": loss, "held_out_loss": held_out_loss})
+            log({"step": step, "loss": train_loss, "held_out_loss": held_out_loss})
         lowest = min(lowest, held_out_loss)  # NaN is not lower
         if best.improves(step, held_out_loss, average):
-            loss_of_best = loss
+            loss_of_best = train_loss
         if best.should_stop(step):
             break
     if not lowest <= start + abs(start) + 1:
@@ -227,6 +233,14 @@ def train_discriminator(
         )
     best.restore(network)
     return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
+
+
+def training_precision(config: MapConfig, device: torch.device) -> str:
+    """ "32" or "bf16", whichever "auto" is for this network on this device."""
+    if config.precision != "auto":
+        return config.precision
+    wide = device.type == "cpu" and config.width >= WIDE
+    return pick_precision("auto", device) if wide else "32"
 
 
 def _optimizer(

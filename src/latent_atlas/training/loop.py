@@ -11,6 +11,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.run import Config
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.density_ratio.latent_map import LatentMap
+from latent_atlas.density_ratio.train import training_precision
 from latent_atlas.device import Engine, pick_device, pick_precision
 from latent_atlas.errors import Interrupted
 from latent_atlas.nn.vaegan import VAEGAN
@@ -88,16 +89,23 @@ def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -
 
 
 def _with_precision(config: Config, run: Run) -> Config:
-    """The configuration with a precision instead of "auto", which the run keeps from now on.
+    """The configuration with precisions instead of "auto", which the run keeps from now on.
 
-    A run keeps the precision that it began with, also on another machine; a new one measures.
+    A run keeps those that it began with, also on another machine; a new one measures.
     """
-    t = config.train
-    if t.precision != "auto":
-        return config
-    name = pick_precision(run.config().train.precision, pick_device(t.device))
-    settled = replace(config, train=replace(t, precision=name))
-    run.begin(settled)
+    kept, device = run.config(), pick_device(config.train.device)
+    networks, d_z = config.train.precision, config.map.precision
+    if networks == "auto":
+        networks = pick_precision(kept.train.precision, device)
+    if d_z == "auto":
+        d_z = training_precision(kept.map, device)
+    settled = replace(
+        config,
+        train=replace(config.train, precision=networks),
+        map=replace(config.map, precision=d_z),
+    )
+    if settled != config:
+        run.begin(settled)
     return settled
 
 
