@@ -104,8 +104,8 @@ def use_atlas(folder: Path) -> str:
 def report(folder: Path) -> str:
     """The page of a run, without where and when it was made, or its word on what it leaves out."""
     page = write_report(folder).read_text()
-    if left_out := re.search(r"[^<>]*it is left out", page):
-        return f"sentence: {left_out[0]}"
+    if "it is left out" in page:
+        return "sentence: a damaged line is named"
     return "\n".join(
         line for line in page.replace(str(folder), "RUN").splitlines() if "<time" not in line
     )
