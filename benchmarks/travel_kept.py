@@ -21,7 +21,7 @@ from latent_atlas.files import write_text
 from latent_atlas.shapes import Images
 from travel_ghosts import as_seen
 
-__all__ = ["FOLDER", "STRIPS", "Kept", "collected"]
+__all__ = ["FOLDER", "STRIPS", "Kept", "collected", "slug"]
 
 FOLDER = Path(__file__).parents[1] / ".cache" / "travel"
 STRIPS = 12  # pairs whose frames are kept
@@ -87,7 +87,12 @@ class Kept:
         write_text(place, json.dumps(content, indent=2) + "\n")
 
     def _place(self, row: str, ending: str = ".json") -> Path:
-        return FOLDER / self.run.name / (re.sub("[^a-z0-9]+", "-", row) + ending)
+        return FOLDER / self.run.name / (slug(row) + ending)
+
+
+def slug(name: str) -> str:
+    """A name of a row or collection as the name of a file."""
+    return re.sub("[^a-z0-9]+", "-", name)
 
 
 def collected(folders: list[Kept]) -> dict[str, Any]:
