@@ -304,10 +304,10 @@ def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: st
 
 
 def cell(row: Row, key: str, columns: dict[str, str]) -> str:
-    """A value, with its spread unless that has a column of its own."""
-    spread = f"{key}, spread"
-    value = shown(row.get(key))
-    return f"{value} ± {row[spread]:.2g}" if spread in row and spread not in columns else value
+    """A value, with its spread unless the table has columns of spreads."""
+    value, spread = shown(row.get(key)), row.get(f"{key}, spread")
+    apart = any(name.endswith(", spread") for name in columns)
+    return value if apart or spread is None else f"{value} ± {spread:.2g}"
 
 
 def shown(value: Any) -> str:
