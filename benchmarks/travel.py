@@ -33,7 +33,6 @@ the best possible. With --steps a learned map plans instead.
 
 import argparse
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ from record import record
 from travel_exact import DIMENSIONS, on_world, staged
 from travel_ghosts import as_seen
 from travel_judges import Judges, Numbers, near_numbers, path_numbers, real_numbers
-from travel_kept import STRIPS, Kept, collected
+from travel_kept import FOLDER, STRIPS, Kept, collected, slug
 
 ROWS = {
     **COMPARED,
@@ -95,7 +94,7 @@ def main() -> None:
         choices=EXTRACTORS,
         help="feature extractor; auto is a classifier where many images have labels",
     )
-    parser.add_argument("--epochs", type=int, default=3, help="of the classifier of features")
+    parser.add_argument("--epochs", type=int, default=12, help="of the classifier of features")
     parser.add_argument(
         "--steps",
         type=int,
@@ -164,10 +163,10 @@ class Table:
         self, atlas: Atlas, decode: Callable[[Tensor], Tensor], given: argparse.Namespace
     ) -> None:
         """Halve the held-out codes, choose the pairs and fit the judges; `decode` is differentiable."""
-        self.generator = torch.Generator().manual_seed(given.seed)
-        self.atlas, self.frames = atlas, given.frames
+        self.atlas, self.frames, self.seed = atlas, given.frames, given.seed
+        generator = torch.Generator().manual_seed(given.seed)
         held_out = atlas.codes["held_out"]
-        self.mine, self.theirs = held_out.split(0.5, generator=self.generator)
+        self.mine, self.theirs = held_out.split(0.5, generator=generator)
         self.known = Resources(atlas.codes["train"].means, held_out.means, decode)
         pairs = min(given.pairs, len(self.mine) // 2)
         self.pairs = self.mine.means[: 2 * pairs].chunk(2)  # the halves are in random order
@@ -177,8 +176,9 @@ class Table:
             make_extractor(atlas, given),
             self.mine,
             self.theirs,
-            given.seconds,
-            self.generator,
+            frames=pairs * (given.frames - 2),
+            seconds=given.seconds,
+            generator=generator,
         )
         self.straight = self.judges.seen(linear(*self.pairs, self.frames))
         self.near_straight = self.judges.seen(linear(*self.near_pairs, self.frames))
@@ -195,9 +195,10 @@ class Table:
         """The numbers of a planner, and the decoded frames of its first paths."""
         density = self.atlas.map
         rows = {row: ROWS[row].completed(density, self.known)}
-        how = {"frames": self.frames, "generator": self.generator}
+        generator = torch.Generator().manual_seed(self.seed)  # whatever was computed before
         path, near = (
-            plan_rows(density, *ends, rows, **how)[row] for ends in (self.pairs, self.near_pairs)
+            plan_rows(density, *ends, rows, frames=self.frames, generator=generator)[row]
+            for ends in (self.pairs, self.near_pairs)
         )
         seen, near_seen = self.judges.seen(path.points), self.judges.seen(near.points)
         first = path.points[:, :STRIPS]
@@ -244,22 +245,27 @@ def make_extractor(atlas: Atlas, given: argparse.Namespace) -> Extractor:
     return make_classifier(atlas.config.data, atlas.image_shape, given.epochs)
 
 
-@cache
-def make_classifier(data: DataConfig, image_shape: tuple[int, int, int], epochs: int) -> Classifier:
+def make_classifier(data: DataConfig, image_shape: tuple[int, ...], epochs: int) -> Classifier:
     """The classifier of features, trained on the training images; one for all runs of a collection."""
+    place = FOLDER / f"classifier-{slug(Path(data.source).name)}-{image_shape[1]}-{epochs}.pt"
+    if place.exists():
+        return torch.load(place, weights_only=False)
     images = load_images(data, image_shape[1], image_shape[0])
     learning, test = images.train, images.test
     if learning.labels is None or test.labels is None:
         raise SystemExit(
             f"'{data.source}' has no labels for a classifier to learn; choose --features efficientnet"
         )
-    return train_classifier(
+    classifier = train_classifier(
         as_seen(learning.as_float()),
         learning.labels,
         (as_seen(test.as_float()), test.labels),
         epochs=epochs,
         generator=torch.Generator().manual_seed(1),
     )
+    place.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(classifier, place)
+    return classifier
 
 
 def show(title: str, table: dict[str, dict[str, float]]) -> None:

@@ -21,8 +21,8 @@ __all__ = ["GhostJudge", "as_seen", "points_between"]
 EDGE = 0.1  # of a line or turn at either end, where an image is hardly between two
 STEPS = 600  # of training, about
 BATCH = 128  # images of a step, as `train_classifier` takes them
-FAKES = 3  # points of each kind for each real code, at least
-IMAGES = 20_000  # to train on, about
+FEWEST = 1_000  # points of each kind to train on
+MOST = 4_000  # real codes to train on
 
 Decode = Callable[[Latents], Images]
 
@@ -45,24 +45,31 @@ class GhostJudge:
     def fit(
         cls, decode: Decode, learn: Latents, calibrate: Latents, *, generator: torch.Generator
     ) -> "GhostJudge":
-        """Train on decoded codes, shape (n, d), and calibrate on those of other images, (m, d)."""
-        fakes = points_between(learn, _fakes(len(learn)), generator=generator)
+        """Train on decoded codes, shape (n, d), and calibrate on those of other images, (m, d).
+
+        Arguments:
+            decode: Codes to images in [0, 1].
+            learn: Real codes to train on; of more than 4,000 so many are used.
+            calibrate: Real codes of other images, which set the threshold, and are what the AUROC is of.
+            generator: Draws points between codes, and is the training's.
+        """
+        learn, some = learn[:MOST], calibrate[:MOST]
+        fakes = points_between(learn, max(len(learn), FEWEST), generator=generator)
         codes = torch.cat([learn, *fakes.values()])
         labels = (torch.arange(len(codes)) < len(learn)).long()
         images = as_seen(decode(codes))
         classifier = train_classifier(
             images,
             labels,
-            (images[::4], labels[::4]),  # its accuracy is not used
+            (images[::8], labels[::8]),  # its accuracy is not used
             epochs=max(1, STEPS * BATCH // len(codes)),
             generator=generator,
         )
         judge = cls(classifier, 0.0, {})
-        real = judge.log_odds(decode(calibrate))
-        auroc = {}
-        for kind, points in points_between(calibrate, len(calibrate), generator=generator).items():
-            odds = torch.cat([real, judge.log_odds(decode(points))])
-            auroc[kind] = float(roc_auc_score(torch.arange(len(odds)) < len(real), odds))
+        real, auroc = judge.log_odds(decode(calibrate)), {}
+        for kind, points in points_between(some, len(some), generator=generator).items():
+            odds = torch.cat([real[: len(some)], judge.log_odds(decode(points))])
+            auroc[kind] = float(roc_auc_score(torch.arange(len(odds)) < len(some), odds))
         return cls(classifier, real.quantile(OFF_MANIFOLD_SHARE).item(), auroc)
 
     @torch.no_grad()
@@ -102,8 +109,3 @@ def points_between(codes: Latents, n: int, *, generator: torch.Generator) -> dic
     turns = mean + radius * torch.nn.functional.normalize(torch.lerp(a, b, s), dim=1)
     prior = torch.randn(n, codes.shape[1], generator=generator)
     return {"lines": lines, "turns": turns, "prior": prior}
-
-
-def _fakes(real: int) -> int:
-    """Points of each kind for so many real codes."""
-    return max(real, min(FAKES * real, (IMAGES - real) // 3))

@@ -37,9 +37,9 @@ EVALUATION_MODELS: dict[str, Callable[..., Fitted]] = {
 }
 DRAWS = 100_000  # codes that each evaluation model is fitted to, sampled from the posteriors of its half
 CHECKS = 5_000  # of the same, which say when to stop, and how well a model fits
-LABELLED = 10_000  # training images, at most, that the classifier of kinds is fitted to
+LABELLED = 5_000  # training images, at most, that the classifier of kinds is fitted to
 COMPONENTS = 64  # principal components that are kept of more features, so that few images show their covariance
-DRAWN = 4  # sets of as many frames as there are real images, whose Fréchet distances are averaged
+DRAWN = 4  # sets of equally many frames, whose Fréchet distances are averaged
 
 Rows = Float[np.ndarray, "n f"]
 Numbers = dict[str, float]
@@ -84,6 +84,7 @@ class Judges:
         others: Finds the nearest reconstruction of the other half.
         nearby: Mean distance of reconstructions of the one half to the nearest of the other.
         contrast: Of the reconstructions.
+        count: Images of a set whose Fréchet distance is computed, since that depends on the number.
         ghost: Tells decoded real codes from decoded points between them.
         kind: Classifier of features, or None in a collection without labels.
         membership: The run's own.
@@ -97,6 +98,7 @@ class Judges:
     others: NearestNeighbors
     nearby: float
     contrast: float
+    count: int
     ghost: GhostJudge
     kind: LogisticRegression | None
     membership: Membership | None
@@ -109,10 +111,22 @@ class Judges:
         extractor: Extractor,
         mine: Codes,
         theirs: Codes,
+        *,
+        frames: int,
         seconds: float,
         generator: torch.Generator,
     ) -> "Judges":
-        """Fit all judges of a run; `mine` are the codes that paths connect, `theirs` are others."""
+        """Fit all judges of a run.
+
+        Arguments:
+            atlas: The run.
+            extractor: What features are of.
+            mine: The codes that paths connect.
+            theirs: Codes of other held-out images.
+            frames: How many of a planner there are.
+            seconds: Fitting time of each density.
+            generator: Of all fits.
+        """
         fitted = fit_densities(theirs, seconds, generator)
         ghost = GhostJudge.fit(atlas.decode, theirs.means, mine.means, generator=generator)
         some = torch.randperm(len(atlas.codes["train"]), generator=generator)[:LABELLED]
@@ -148,6 +162,7 @@ class Judges:
             others,
             float(others.kneighbors(reconstructions)[0].mean()),
             contrast(rebuilt),
+            min(frames, len(mine)),
             ghost,
             kind,
             atlas.membership,
@@ -172,9 +187,12 @@ class Judges:
         """Numbers of all inner frames together, by their features."""
         return {
             **frame_numbers(inner, self.real),
-            "frechet": frechet(inner, self.real.features),
-            "nearest real": float(self.others.kneighbors(inner)[0].mean()) / self.nearby,
+            "frechet": frechet(inner, self.real.features, self.count),
         }
+
+    def distance(self, inner: Rows) -> float:
+        """Mean distance to the nearest reconstruction of the other half; 1 for other real images."""
+        return float(self.others.kneighbors(inner)[0].mean()) / self.nearby
 
     def place(self, points: Tensor) -> Numbers:
         """Shares of the inner frames of paths (frames, n, d) that the densities and the run's membership reject."""
@@ -203,7 +221,9 @@ def path_numbers(path: LatentPath, seen: Seen, straight: Seen, judges: Judges) -
     """
     numbers = judges.place(path.points)
     numbers["ghosts"] = float(seen.ghosts[1:-1].mean())
-    numbers |= judges.look(seen.features[1:-1].reshape(-1, seen.features.shape[-1]))
+    inner = seen.features[1:-1].reshape(-1, seen.features.shape[-1])
+    numbers |= judges.look(inner)
+    numbers["nearest real"] = judges.distance(inner)
     if seen.kinds is not None:
         numbers["kinds"] = float(
             ((seen.kinds == seen.kinds[0]) | (seen.kinds == seen.kinds[-1]))[1:-1].mean()
@@ -231,14 +251,14 @@ def real_numbers(codes: Latents, placed: Latents, judges: Judges) -> Numbers:
 
     Arguments:
         codes: Those whose images are compared with the reconstructions.
-        placed: Those that densities and the image judge are asked about, which were fitted to neither of them.
+        placed: Those that are compared with the other half, and that its densities and image judge are asked about.
     """
-    seen = judges.seen(codes)
-    ghosts = seen.ghosts if placed is codes else judges.seen(placed).ghosts
+    seen, other = judges.seen(codes), judges.seen(placed)
     return {
         **judges.place(torch.stack([placed] * 3)),  # of three frames one is an inner frame
-        "ghosts": float(ghosts.mean()),
+        "ghosts": float(other.ghosts.mean()),
         **judges.look(seen.features[0]),
+        "nearest real": judges.distance(other.features[0]),
         "contrast": seen.contrast / judges.contrast,
     }
 
@@ -251,15 +271,12 @@ def spread_of(name: str, values: np.ndarray) -> Numbers:
     }
 
 
-def frechet(frames: Rows, real: Rows) -> float:
-    """Fréchet distance of as many frames as there are real images, since it depends on the number.
-
-    Of more frames, several sets are drawn and their distances averaged.
-    """
-    if len(frames) <= len(real):
+def frechet(frames: Rows, real: Rows, count: int) -> float:
+    """Fréchet distance of `count` frames to real images; of more, several sets are drawn and averaged."""
+    if len(frames) <= count:
         return frechet_distance(frames, real)
     rng = np.random.default_rng(0)
-    drawn = [rng.choice(len(frames), len(real), replace=False) for _ in range(DRAWN)]
+    drawn = [rng.choice(len(frames), count, replace=False) for _ in range(DRAWN)]
     return float(np.mean([frechet_distance(frames[rows], real) for rows in drawn]))
 
 
