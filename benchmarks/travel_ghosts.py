@@ -49,7 +49,7 @@ class GhostJudge:
 
         Arguments:
             decode: Codes to images in [0, 1].
-            learn: Real codes to train on; of more than 4,000 so many are used.
+            learn: Real codes to train on; of more than 4,000 the first so many are used.
             calibrate: Real codes of other images, which set the threshold, and are what the AUROC is of.
             generator: Draws points between codes, and is the training's.
         """

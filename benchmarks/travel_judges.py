@@ -37,7 +37,7 @@ EVALUATION_MODELS: dict[str, Callable[..., Fitted]] = {
 }
 DRAWS = 100_000  # codes that each evaluation model is fitted to, sampled from the posteriors of its half
 CHECKS = 5_000  # of the same, which say when to stop, and how well a model fits
-LABELLED = 5_000  # training images, at most, that the classifier of kinds is fitted to
+LABELLED = 4_000  # images, at most, that the classifier of kinds is fitted to and checked on
 COMPONENTS = 64  # principal components that are kept of more features, so that few images show their covariance
 DRAWN = 4  # sets of equally many frames, whose Fréchet distances are averaged
 
@@ -128,18 +128,18 @@ class Judges:
             generator: Of all fits.
         """
         fitted = fit_densities(theirs, seconds, generator)
-        ghost = GhostJudge.fit(atlas.decode, theirs.means, mine.means, generator=generator)
+        # Where held-out images are few, training images join them: their threshold is of `mine` all the same.
+        learn = torch.cat([theirs.means, atlas.codes["train"].means])
+        ghost = GhostJudge.fit(atlas.decode, learn, mine.means, generator=generator)
         some = torch.randperm(len(atlas.codes["train"]), generator=generator)[:LABELLED]
-        learned = features_of(extractor, atlas.decode(atlas.codes["train"].means[some]))
-        basis, centre = components(learned)
+        basis, centre = components(
+            features_of(extractor, atlas.decode(atlas.codes["train"].means[some]))
+        )
 
         def features(images: Images) -> Rows:
             return (features_of(extractor, images) - centre) @ basis
 
-        kind = None
-        if "train" in atlas.labels:
-            kind = LogisticRegression(max_iter=300)
-            kind.fit((learned - centre) @ basis, atlas.labels["train"][some].numpy())
+        kind, accuracy = kind_classifier(atlas, features, some)
         rebuilt = atlas.decode(mine.means)
         reconstructions = features(rebuilt)
         others = NearestNeighbors(n_neighbors=1).fit(features(atlas.decode(theirs.means)))
@@ -149,6 +149,7 @@ class Judges:
             else f"{basis.shape[1]} principal components of {extractor.name}",
             "codes of each half": len(mine),
             "AUROC of ghosts": ghost.auroc,
+            "accuracy of kinds": accuracy,
             "densities": {
                 name: {"log q": both_halves(density, mine, theirs, generator), **density.about}
                 for name, density in fitted.items()
@@ -283,6 +284,26 @@ def frechet(frames: Rows, real: Rows, count: int) -> float:
 def features_of(extractor: Extractor, images: Images) -> Rows:
     """Features of images in [0, 1], as seen on white."""
     return extractor.features(as_seen(images)).numpy()
+
+
+def kind_classifier(
+    atlas: Atlas, features: Callable[[Images], Rows], some: Tensor
+) -> tuple[LogisticRegression | None, float | None]:
+    """A classifier of the features of decoded images, if they have labels, and its accuracy on held-out ones.
+
+    Arguments:
+        atlas: The run.
+        features: Of images in [0, 1].
+        some: The training images that it is fitted to, by number.
+    """
+    if "train" not in atlas.labels:
+        return None, None
+    seen = {
+        part: features(atlas.decode(atlas.codes[part].means[rows]))
+        for part, rows in (("train", some), ("held_out", slice(LABELLED)))
+    }
+    kind = LogisticRegression(max_iter=300).fit(seen["train"], atlas.labels["train"][some].numpy())
+    return kind, float(kind.score(seen["held_out"], atlas.labels["held_out"][:LABELLED].numpy()))
 
 
 def components(features: Rows) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ from latent_atlas.runs import Run
 COLLECTIONS = {
     "fashion-16": ("fashion-mnist", "--steps=1000"),
     "fashion-64": ("fashion-mnist", "--steps=1000", "--set=model.latent_dim=64"),
-    "faces": ("faces", "--steps=800", "--set=data.held_out=0.3"),
-    "icons": (str(FOLDER), "--steps=800", "--set=data.held_out=0.3", "--channels=4"),
+    "faces": ("faces", "--steps=1000", "--set=data.held_out=0.3"),
+    "icons": (str(FOLDER), "--steps=1000", "--set=data.held_out=0.3", "--channels=4"),
 }
 COMMON = ("--quick", "--set=map.steps=1500", "--device=cpu")
 RUNS = Path("runs") / "travel"
