@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from baselines import Fitted, fit_flow, fit_gaussian_mixture
@@ -100,7 +102,7 @@ class Judges:
     contrast: float
     count: int
     ghost: GhostJudge
-    kind: LogisticRegression | None
+    kind: Pipeline | None
     membership: Membership | None
     about: dict[str, Any]
 
@@ -288,7 +290,7 @@ def features_of(extractor: Extractor, images: Images) -> Rows:
 
 def kind_classifier(
     atlas: Atlas, features: Callable[[Images], Rows], some: Tensor
-) -> tuple[LogisticRegression | None, float | None]:
+) -> tuple[Pipeline | None, float | None]:
     """A classifier of the features of decoded images, if they have labels, and its accuracy on held-out ones.
 
     Arguments:
@@ -302,7 +304,8 @@ def kind_classifier(
         part: features(atlas.decode(atlas.codes[part].means[rows]))
         for part, rows in (("train", some), ("held_out", slice(LABELLED)))
     }
-    kind = LogisticRegression(max_iter=300).fit(seen["train"], atlas.labels["train"][some].numpy())
+    kind = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    kind.fit(seen["train"], atlas.labels["train"][some].numpy())
     return kind, float(kind.score(seen["held_out"], atlas.labels["held_out"][:LABELLED].numpy()))
 
 

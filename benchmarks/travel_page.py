@@ -43,7 +43,7 @@ PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 REAL, ON_THE_WAY = "real codes", "real codes nearest to the line"
 PANEL, SPACE = 620, 190  # pixels of a frontier's side, and around it
 SHOWN = 9  # frames of a strip
-COLUMNS = 2  # of pairs on a picture of film strips
+COLUMNS = 2  # of panels, and of pairs on a picture of film strips
 NAMES = 190  # pixels for the planners' names
 GAP = 26  # pixels between pairs
 COLOURS = 128  # of a picture of film strips, which makes it a third as large
@@ -73,22 +73,22 @@ def main() -> None:
 
 def frontier(tables: dict[str, Table]) -> bytes:
     """One panel a collection, one point a planner; bars are standard deviations over runs."""
-    figure = blank(SPACE + len(tables) * (PANEL + SPACE), PANEL + 2 * SPACE)
-    write_title(figure, "Nearer to the data, or even steps: lower left is better")
+    down, across = math.ceil(len(tables) / COLUMNS), min(COLUMNS, len(tables))
+    figure = blank(SPACE + across * (PANEL + SPACE), 80 + down * (PANEL + SPACE))
+    write_title(figure, "Frontier: lower left is better")
     for index, (collection, table) in enumerate(tables.items()):
-        left = SPACE + index * (PANEL + SPACE)
-        axes = place(figure, left, SPACE, PANEL, PANEL)
-        draw_frontier(axes, table["rows"])
+        row, column = divmod(index, COLUMNS)
+        left, top = SPACE + column * (PANEL + SPACE), 130 + row * (PANEL + SPACE)
+        draw_frontier(place(figure, left, top, PANEL, PANEL), table["rows"])
         runs = f", {table['runs']} runs" if table["runs"] > 1 else ""
-        write(figure, left, SPACE - 50, f"{collection}{runs}", size=9, weight="bold")
+        write(figure, left, top - 40, f"{collection}{runs}", size=9, weight="bold")
     return png(figure)
 
 
 def draw_frontier(axes: Axes, rows: dict[str, dict[str, float]]) -> None:
     """The planners of one collection, and the distances of real codes as horizontal lines."""
-    across = "largest step, relative to the straight line's"
+    across = "largest step / straight line's"
     label_axes(axes, across, "Fréchet distance")
-    axes.set_xscale("log")
     axes.set_yscale("log")
     for row, numbers in rows.items():
         text = {"color": INK, "fontsize": 7.5, "fontfamily": fonts(), "parse_math": False}
@@ -115,11 +115,14 @@ def draw_frontier(axes: Axes, rows: dict[str, dict[str, float]]) -> None:
             color=style.color,
             elinewidth=1,
         )
-        axes.annotate(drawable(row), (x, y), xytext=(5, 4), textcoords="offset points", **text)
+        aside, end = (-6, "right") if x <= 1 else (6, "left")
+        axes.annotate(
+            drawable(row), (x, y), xytext=(aside, 3), textcoords="offset points", ha=end, **text
+        )
     axes.margins(0.25, 0.15)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(lambda value, _: f"{value:g}" if sparse(value) else "")
+    axes.tick_params(which="minor", labelsize=8, labelcolor=SOFT, labelfontfamily=fonts())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if sparse(value) else "")
 
 
 def sparse(value: float) -> bool:
