@@ -1,8 +1,8 @@
 """Paths between held-out images, evaluated with models that did not plan them, and paths on toy distributions.
 
-The held-out images are halved. One half gives the pairs, the reconstructions that frames are compared with, and every
-threshold; paths go from mean to mean, so thresholds are quantiles of means. The judges (`travel_judges.py`) are fitted to the
-other half: a neural spline flow and a Gaussian mixture of codes, and a classifier of images that tells decoded real codes
+The held-out images are halved. One half gives the pairs and every threshold; paths go from mean to mean, so thresholds are
+quantiles of means. The judges (`travel_judges.py`) are fitted to the other half, whose reconstructions frames are compared
+with: a neural spline flow and a Gaussian mixture of codes, and a classifier of images that tells decoded real codes
 from decoded points between them, whose share of frames is the column `ghosts`. They share no image with D_z's training, though
 D_z stopped by both halves and was calibrated on them, and the run's membership (`non_members`) is fitted to both. Features are
 those of a classifier trained here, or of EfficientNet where images are few or have no labels; transparent images are seen on
@@ -166,7 +166,7 @@ class Table:
         self.atlas, self.frames, self.seed = atlas, given.frames, given.seed
         generator = torch.Generator().manual_seed(given.seed)
         held_out = atlas.codes["held_out"]
-        self.mine, self.theirs = held_out.split(0.5, generator=generator)
+        self.mine, theirs = held_out.split(0.5, generator=generator)
         self.known = Resources(atlas.codes["train"].means, held_out.means, decode)
         pairs = min(given.pairs, len(self.mine) // 2)
         self.pairs = self.mine.means[: 2 * pairs].chunk(2)  # the halves are in random order
@@ -175,7 +175,7 @@ class Table:
             atlas,
             make_extractor(atlas, given),
             self.mine,
-            self.theirs,
+            theirs,
             frames=pairs * (given.frames - 2),
             seconds=given.seconds,
             generator=generator,
@@ -186,10 +186,9 @@ class Table:
     def real(self, row: str) -> Numbers:
         """The numbers of a row of real codes, which are no paths."""
         if row == REAL:
-            return real_numbers(self.theirs.means, self.mine.means, self.judges)
+            return real_numbers(self.mine.means, self.judges)
         inner = linear(*self.pairs, self.frames)[1:-1].flatten(0, 1)
-        codes = nearest(inner, self.atlas.codes["train"].means)
-        return real_numbers(codes, codes, self.judges)
+        return real_numbers(nearest(inner, self.atlas.codes["train"].means), self.judges)
 
     def planned(self, row: str) -> tuple[Numbers, Images]:
         """The numbers of a planner, and the decoded frames of its first paths."""

@@ -1,7 +1,8 @@
 """What evaluates the paths of one run: densities, features, an image judge and a classifier of kinds.
 
-None of it has planned a path. The held-out images are halved: one half gives the pairs, the reconstructions that frames are
-compared with, and all thresholds; densities, image judge and the nearest real images are of the other half.
+None of it has planned a path. The held-out images are halved: one half gives the pairs and all thresholds; densities, image
+judge and the reconstructions that frames are compared with are of the other half, or frames near their ends would be compared
+with these.
 """
 
 from collections.abc import Callable, Mapping
@@ -82,9 +83,9 @@ class Judges:
         densities: Evaluation models by name.
         decode: The run's decoder.
         features: Of images in [0, 1].
-        real: The manifold of the reconstructions of the half that gives the pairs.
-        others: Finds the nearest reconstruction of the other half.
-        nearby: Mean distance of reconstructions of the one half to the nearest of the other.
+        real: The manifold of the reconstructions of the other half.
+        nearest: Finds the nearest of them.
+        nearby: Mean distance of a reconstruction of the pairs' half to it.
         contrast: Of the reconstructions.
         count: Images of a set whose Fréchet distance is computed, since that depends on the number.
         ghost: Tells decoded real codes from decoded points between them.
@@ -97,7 +98,7 @@ class Judges:
     decode: Callable[[Latents], Images]
     features: Callable[[Images], Rows]
     real: Manifold
-    others: NearestNeighbors
+    nearest: NearestNeighbors
     nearby: float
     contrast: float
     count: int
@@ -142,9 +143,10 @@ class Judges:
             return (features_of(extractor, images) - centre) @ basis
 
         kind, accuracy = kind_classifier(atlas, features, some)
-        rebuilt = atlas.decode(mine.means)
-        reconstructions = features(rebuilt)
-        others = NearestNeighbors(n_neighbors=1).fit(features(atlas.decode(theirs.means)))
+        rebuilt = atlas.decode(theirs.means)
+        real = features(rebuilt)
+        nearest = NearestNeighbors(n_neighbors=1).fit(real)
+        others = features(atlas.decode(mine.means))
         about = {
             "features": extractor.name
             if basis.shape[0] == basis.shape[1]
@@ -161,9 +163,9 @@ class Judges:
             {name: EvaluationModel.on(density, mine.means) for name, density in fitted.items()},
             atlas.decode,
             features,
-            manifold_of(reconstructions),
-            others,
-            float(others.kneighbors(reconstructions)[0].mean()),
+            manifold_of(real),
+            nearest,
+            float(nearest.kneighbors(others)[0].mean()),
             contrast(rebuilt),
             min(frames, len(mine)),
             ghost,
@@ -186,16 +188,13 @@ class Judges:
             contrast(inner.flatten(0, 1)),
         )
 
-    def look(self, inner: Rows) -> Numbers:
-        """Numbers of all inner frames together, by their features."""
+    def look(self, frames: Rows) -> Numbers:
+        """Numbers of all frames together, by their features; "nearest real" is 1 for other real images."""
         return {
-            **frame_numbers(inner, self.real),
-            "frechet": frechet(inner, self.real.features, self.count),
+            **frame_numbers(frames, self.real),
+            "frechet": frechet(frames, self.real.features, self.count),
+            "nearest real": float(self.nearest.kneighbors(frames)[0].mean()) / self.nearby,
         }
-
-    def distance(self, inner: Rows) -> float:
-        """Mean distance to the nearest reconstruction of the other half; 1 for other real images."""
-        return float(self.others.kneighbors(inner)[0].mean()) / self.nearby
 
     def place(self, points: Tensor) -> Numbers:
         """Shares of the inner frames of paths (frames, n, d) that the densities and the run's membership reject."""
@@ -224,9 +223,7 @@ def path_numbers(path: LatentPath, seen: Seen, straight: Seen, judges: Judges) -
     """
     numbers = judges.place(path.points)
     numbers["ghosts"] = float(seen.ghosts[1:-1].mean())
-    inner = seen.features[1:-1].reshape(-1, seen.features.shape[-1])
-    numbers |= judges.look(inner)
-    numbers["nearest real"] = judges.distance(inner)
+    numbers |= judges.look(seen.features[1:-1].reshape(-1, seen.features.shape[-1]))
     if seen.kinds is not None:
         numbers["kinds"] = float(
             ((seen.kinds == seen.kinds[0]) | (seen.kinds == seen.kinds[-1]))[1:-1].mean()
@@ -249,19 +246,13 @@ def near_numbers(path: LatentPath, seen: Seen, straight: Seen) -> Numbers:
     }
 
 
-def real_numbers(codes: Latents, placed: Latents, judges: Judges) -> Numbers:
-    """The numbers of real codes that are no paths: what frames are compared with.
-
-    Arguments:
-        codes: Those whose images are compared with the reconstructions.
-        placed: Those that are compared with the other half, and that its densities and image judge are asked about.
-    """
-    seen, other = judges.seen(codes), judges.seen(placed)
+def real_numbers(codes: Latents, judges: Judges) -> Numbers:
+    """The numbers of real codes (n, d) that are no paths: what frames are compared with."""
+    seen = judges.seen(codes)
     return {
-        **judges.place(torch.stack([placed] * 3)),  # of three frames one is an inner frame
-        "ghosts": float(other.ghosts.mean()),
+        **judges.place(torch.stack([codes] * 3)),  # of three frames one is an inner frame
+        "ghosts": float(seen.ghosts.mean()),
         **judges.look(seen.features[0]),
-        "nearest real": judges.distance(other.features[0]),
         "contrast": seen.contrast / judges.contrast,
     }
 

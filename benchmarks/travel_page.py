@@ -10,6 +10,7 @@ of film strips for each collection. The pairs are the first twelve, of the first
 import argparse
 import html
 import io
+import itertools
 import json
 import math
 from pathlib import Path
@@ -87,48 +88,29 @@ def frontier(tables: dict[str, Table]) -> bytes:
 
 def draw_frontier(axes: Axes, rows: dict[str, dict[str, float]]) -> None:
     """The planners of one collection, and the distances of real codes as horizontal lines."""
-    across = "largest step / straight line's"
-    label_axes(axes, across, "Fréchet distance")
-    axes.set_yscale("log")
-    for row, numbers in rows.items():
-        text = {"color": INK, "fontsize": 7.5, "fontfamily": fonts(), "parse_math": False}
-        if "jump p50" not in numbers:
-            axes.axhline(numbers["frechet"], color=SOFT, linewidth=0.8, linestyle=":")
-            axes.annotate(
-                row.removeprefix("real codes "),
-                (0.99, numbers["frechet"]),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="bottom",
-                **{**text, "color": SOFT},
-            )
-            continue
-        x, y = numbers["jump p50"], numbers["frechet"]
-        style = LINES[list(rows).index(row) % len(LINES)]
+    label_axes(axes, "largest step / straight line's", "Fréchet distance")
+    text = {"fontsize": 7.5, "fontfamily": fonts(), "parse_math": False}
+    planners = {row: numbers for row, numbers in rows.items() if "jump p50" in numbers}
+    for row in rows.keys() - planners.keys():
+        y = rows[row]["frechet"]
+        axes.axhline(y, color=SOFT, linewidth=0.8, linestyle=":")
+        where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        axes.annotate(row.removeprefix("real codes "), (0.99, y), color=SOFT, **where, **text)
+    for style, (row, numbers) in zip(itertools.cycle(LINES), planners.items()):
         axes.errorbar(
-            x,
-            y,
+            numbers["jump p50"],
+            numbers["frechet"],
             xerr=numbers.get("jump p50, spread"),
             yerr=numbers.get("frechet, spread"),
             fmt=style.marker,
             markersize=5,
             color=style.color,
             elinewidth=1,
+            label=drawable(row),
         )
-        aside, end = (-6, "right") if x <= 1 else (6, "left")
-        axes.annotate(
-            drawable(row), (x, y), xytext=(aside, 3), textcoords="offset points", ha=end, **text
-        )
-    axes.margins(0.25, 0.15)
-    axes.tick_params(which="minor", labelsize=8, labelcolor=SOFT, labelfontfamily=fonts())
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter(lambda value, _: f"{value:g}" if sparse(value) else "")
-
-
-def sparse(value: float) -> bool:
-    """Whether a minor tick has a label: 0.2 and 0.5, 2 and 5, and so on."""
-    digit = value / 10 ** math.floor(math.log10(value))
-    return any(abs(digit - labelled) < 0.01 for labelled in (1.5, 2, 3, 5))
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.15)
+    axes.legend(frameon=False, labelcolor=INK, prop={"size": 7.5, "family": fonts()})
 
 
 def strips(collection: str, table: Table) -> bytes:
