@@ -284,10 +284,21 @@ def source(found: dict[str, Any]) -> str:
 def seen_by_features(title: str, found: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
     """A table for each run of each result, which says what its images were seen by."""
     return [
-        table(title, answered(numbers["rows"]), columns, caption=f"{name}; {numbers['features']}")
+        table(title, answered(numbers["rows"]), columns, caption=f"{name}; {seen_by(numbers)}")
         for one in found
         for name, numbers in one["results"].items()
     ]
+
+
+def seen_by(numbers: dict[str, Any]) -> str:
+    """The features, how many runs there are, and how well the judge of ghosts tells them."""
+    parts = [numbers["features"]]
+    if numbers.get("runs", 1) > 1:
+        parts.append(f"{numbers['runs']} runs")
+    if "AUROC of ghosts" in numbers:
+        told = (f"{kind} {value:.2f}" for kind, value in numbers["AUROC of ghosts"].items())
+        parts.append(f"AUROC of real codes against points between them: {', '.join(told)}")
+    return "; ".join(parts)
 
 
 def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: str = "") -> str:

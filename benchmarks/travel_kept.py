@@ -104,6 +104,10 @@ def collected(folders: list[Kept]) -> dict[str, Any]:
         tables[name] = {
             "features": about[0]["features"],
             "runs": len(runs),
+            "AUROC of ghosts": {
+                kind: mean(one["AUROC of ghosts"][kind] for one in about)
+                for kind in about[0]["AUROC of ghosts"]
+            },
             "judges": {kept.run.name: one for kept, one in zip(runs, about, strict=True)},
             "rows": {row: over_runs([kept.read(row) for kept in runs]) for row in runs[0].rows},
         }
