@@ -83,7 +83,7 @@ def main() -> None:
         "--exact", action="store_true", help="toy distributions whose density is known"
     )
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), metavar="ROW")
-    parser.add_argument("--pairs", type=int, default=200, help="or as many as a run has")
+    parser.add_argument("--pairs", type=int, default=500, help="or as many as a run has")
     parser.add_argument("--frames", type=int, default=17)
     parser.add_argument(
         "--seconds", type=float, default=30.0, help="fitting time of each density that evaluates"
