@@ -130,7 +130,6 @@ class Judges:
             seconds: Fitting time of each density.
             generator: Of all fits.
         """
-        fitted = fit_densities(theirs, seconds, generator)
         # Where held-out images are few, training images join them: their threshold is of `mine` all the same.
         learn = torch.cat([theirs.means, atlas.codes["train"].means])
         ghost = GhostJudge.fit(atlas.decode, learn, mine.means, generator=generator)
@@ -143,6 +142,8 @@ class Judges:
             return (features_of(extractor, images) - centre) @ basis
 
         kind, accuracy = kind_classifier(atlas, features, some)
+        # Last of all fits, since how much they draw depends on time.
+        fitted = fit_densities(theirs, seconds, generator)
         rebuilt = atlas.decode(theirs.means)
         real = features(rebuilt)
         nearest = NearestNeighbors(n_neighbors=1).fit(real)
