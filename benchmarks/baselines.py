@@ -366,15 +366,15 @@ def fit_flow(
 
 
 class _Budget:
-    """Seconds of wall clock, spent from now on."""
+    """Seconds of this thread on a processor, spent from now on: a busy machine fits the same models."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self.start = time.perf_counter()
+        self.start = time.thread_time()
 
     @property
     def spent(self) -> float:
-        return time.perf_counter() - self.start
+        return time.thread_time() - self.start
 
     @property
     def left(self) -> float:

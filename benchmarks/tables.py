@@ -51,13 +51,24 @@ def paths() -> str:
     columns = {
         "off_manifold flow": "off-manifold: flow",
         "off_manifold mixture": "mixture",
+        "non_members": "non-members",
+        "ghosts": "ghosts",
         "precision": "precision",
         "recall": "recall",
         "frechet": "Fréchet",
+        "nearest real": "nearest real",
+        "kinds": "kinds of the ends",
         "contrast": "contrast",
         "feature_jump": "largest jump",
+        "jump p50": "largest jump / straight",
+        "jump p95": "p95",
         "length_ratio": "length / straight",
+        "length p50": "length / straight, p50",
+        "length p95": "length / straight, p95",
         "distance_left": "distance left",
+        "near ghosts": "near pairs: ghosts",
+        "near jump": "near pairs: jump",
+        "near length": "near pairs: length",
         "seconds_per_path": "seconds per path",
     }
     found = every("travel", "travel-faces", "travel-slow")
@@ -65,7 +76,11 @@ def paths() -> str:
     about = (
         "Paths between random held-out images. Their frames are evaluated by a flow and a Gaussian mixture fitted to other "
         "codes, and by a classifier's features of the decoded frames beside reconstructions. Two rows are not paths: "
-        "other real codes, and for each frame of the straight line the real code nearest to it."
+        "other real codes, and for each frame of the straight line the real code nearest to it. Ghosts are frames whose images "
+        "look less real than 95 % of decoded real codes to a classifier trained on decoded real codes against decoded points "
+        "between them; nearest real is the distance of a frame's features to the nearest real image's, relative to that of real "
+        "images; kinds of the ends, the share of frames whose class is that of an end. Near pairs are an image and its fifth "
+        "neighbour. ± is the standard deviation over runs."
     )
     return section("Paths", about, parts, *found)
 
@@ -269,10 +284,21 @@ def source(found: dict[str, Any]) -> str:
 def seen_by_features(title: str, found: list[dict[str, Any]], columns: dict[str, str]) -> list[str]:
     """A table for each run of each result, which says what its images were seen by."""
     return [
-        table(title, answered(numbers["rows"]), columns, caption=f"{name}; {numbers['features']}")
+        table(title, answered(numbers["rows"]), columns, caption=f"{name}; {seen_by(numbers)}")
         for one in found
         for name, numbers in one["results"].items()
     ]
+
+
+def seen_by(numbers: dict[str, Any]) -> str:
+    """The features, how many runs there are, and how well the judge of ghosts tells them."""
+    parts = [numbers["features"]]
+    if numbers.get("runs", 1) > 1:
+        parts.append(f"{numbers['runs']} runs")
+    if "AUROC of ghosts" in numbers:
+        told = (f"{kind} {value:.2f}" for kind, value in numbers["AUROC of ghosts"].items())
+        parts.append(f"AUROC of real codes against points between them: {', '.join(told)}")
+    return "; ".join(parts)
 
 
 def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: str = "") -> str:
@@ -282,10 +308,17 @@ def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: st
     }
     lines = [f"| {title} | {' | '.join(present.values())} |", "|---" * (1 + len(present)) + "|"]
     lines += [
-        f"| {name} | {' | '.join(shown(row.get(key)) for key in present)} |"
+        f"| {name} | {' | '.join(cell(row, key, columns) for key in present)} |"
         for name, row in rows.items()
     ]
     return "\n".join(([f"{caption}:", ""] if caption else []) + lines)
+
+
+def cell(row: Row, key: str, columns: dict[str, str]) -> str:
+    """A value, with its spread unless the table has columns of spreads."""
+    value, spread = shown(row.get(key)), row.get(f"{key}, spread")
+    apart = any(name.endswith(", spread") for name in columns)
+    return value if apart or spread is None else f"{value} ± {spread:.2g}"
 
 
 def shown(value: Any) -> str:
