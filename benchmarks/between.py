@@ -1,0 +1,325 @@
+"""Does a decoder show fewer ghosts between codes if D_x also sees what it shows there?
+
+Models are trained that differ only in what D_x is given as fakes, and in three variants of this benchmark's own. Each is
+asked on held-out images: the error of reconstructions; the Fréchet distance, precision and recall of frames on turns
+round the mean and on lines between random pairs, against reconstructions (`frechet`) and originals (`to originals`);
+and how well a small classifier of images tells decoded codes from the middles of turns (AUROC), and how many middles it
+takes for less real than 95 % of decoded real codes (`ghost rate`). That classifier is fitted to each model's decoded
+training images and their middles, so it has seen no image that it is asked about.
+
+Rows: `none`, reconstructions alone; `prior S` and `between S`, the settings `train.prior_share` and
+`train.between_share`. `ordered` keeps all reconstructions and adds as many points between, which D_x learns to tell from
+reconstructions and not from images, with 30 times the weight for G; `ordered, E fixed` lets no gradient of these reach E.
+`critic` is adversarially constrained interpolation: D_x regresses how far a decoded point is from the nearer of its two
+codes, and G makes that 0 (Berthelot et al. 2018, with lambda and gamma as there).
+
+    python benchmarks/between.py fashion-mnist --image-size 14             # 2 minutes a run on a CPU core
+    python benchmarks/between.py digits --rows none between-1 --seeds 0 1 2
+    python benchmarks/between.py PATH/TO/IMAGES --image-size 32 --channels 3
+
+A row is written when its run has ended; a later call with the same settings goes on with those that are missing.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from latent_atlas.codes.codec import squared_errors
+from latent_atlas.config import Config
+from latent_atlas.config.presets import PRESETS, preset_for_size, quick
+from latent_atlas.data import ImageSet, load_images
+from latent_atlas.device import Engine
+from latent_atlas.evaluation.features import Classifier, Extractor, efficientnet, train_classifier
+from latent_atlas.evaluation.frechet_kernel import frechet_distance
+from latent_atlas.evaluation.paths import frame_numbers
+from latent_atlas.evaluation.precision_recall import Manifold, manifold_of
+from latent_atlas.nn.vaegan import VAEGAN
+from latent_atlas.shapes import ByteImages, Latents, Values, batched, to_float
+from latent_atlas.training.batches import Batches
+from latent_atlas.training.loop import encode_all
+from latent_atlas.training.step import Batch, Forward, TrainStep
+from latent_atlas.travel.planners.baselines import linear
+from latent_atlas.travel.planners.typical import turn
+from record import record
+
+FRAMES = 7  # of a path; the inner ones are measured
+ALARM = 0.05  # of decoded real codes that the classifier takes for points between
+HELD_OUT = 2_000  # images that are asked about, at most
+JUDGED = 4_000  # training images that the classifier of ghosts learns from, at most
+ORDERED = 30.0  # weight of the points between in the variant `ordered`, in adversarial weights
+LAMBDA, GAMMA = 0.5, 0.2  # of adversarially constrained interpolation
+
+
+class Ordered(TrainStep):
+    """D_x orders images above reconstructions, and these above decoded points between codes.
+
+    Attributes:
+        fixed: Whether E learns nothing from the points between.
+    """
+
+    fixed = False
+
+    def forward(self, batch: Batch) -> Forward:
+        """All reconstructions, behind as many decoded points between codes."""
+        made = super().forward(batch)
+        if made.fake_logits is None:
+            return made
+        with self.engine.autocast():
+            logits, _ = self.judge(made.decoded)
+        return replace(made, fake_logits=torch.cat([made.fake_logits, logits]))
+
+    def between_codes(self, means: Latents, batch: Batch) -> Tensor:
+        return super().between_codes(means.detach() if self.fixed else means, batch)
+
+    def image_discriminator_loss(
+        self, batch: Batch, made: Forward
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        between, rebuilt = self.halves(made)
+        loss, terms = super().image_discriminator_loss(batch, replace(made, fake_logits=rebuilt))
+        return loss + F.softplus(between - rebuilt).mean(), terms
+
+    def image_generator_loss(
+        self, batch: Batch, made: Forward, reconstruction: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        between, rebuilt = self.halves(made)
+        made = replace(made, fake_logits=rebuilt)
+        loss, terms = super().image_generator_loss(batch, made, reconstruction)
+        added = F.softplus(rebuilt.detach() - between).mean()
+        return loss + ORDERED * self.config.adversarial_weight * added, terms
+
+    def halves(self, made: Forward) -> tuple[Values, Values]:
+        """D_x of the points between and of the reconstructions."""
+        assert made.fake_logits is not None
+        between, rebuilt = made.fake_logits.chunk(2)
+        return between, rebuilt
+
+
+class OrderedFixed(Ordered):
+    """`Ordered`, whose points between codes leave E as it is."""
+
+    fixed = True
+
+
+class Critic(TrainStep):
+    """Adversarially constrained interpolation, on turns.
+
+    References:
+        Understanding and Improving Interpolation in Autoencoders via an Adversarial Regularizer,
+        Berthelot et al. 2018.
+    """
+
+    def between_codes(self, means: Latents, batch: Batch) -> Tensor:
+        """`super().between_codes`, keeping how far each is from the nearer end, in [0, 1/2]."""
+        state = batch.generator.get_state()
+        codes = super().between_codes(means, batch)
+        copy = torch.Generator(means.device)
+        copy.set_state(state)
+        torch.randperm(len(means), generator=copy, device=means.device)
+        s = torch.rand(len(codes), 1, generator=copy, device=means.device)[:, 0]
+        self.shares = torch.minimum(s, 1 - s)
+        return codes
+
+    def image_discriminator_loss(
+        self, batch: Batch, made: Forward
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        assert made.fake_logits is not None
+        mixed = made.decoded.detach().lerp(batch.images, GAMMA)
+        loss = (made.fake_logits - self.shares).square().mean()
+        with self.engine.autocast():
+            unmixed, _ = self.judge(mixed)
+        loss = loss + unmixed.square().mean()
+        return loss, {"image_discriminator": loss}
+
+    def image_generator_loss(
+        self, batch: Batch, made: Forward, reconstruction: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        assert made.fake_logits is not None
+        loss = made.fake_logits.square().mean()
+        return LAMBDA * loss, {"image_generator": loss}
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one model trains."""
+
+    step: type[TrainStep] = TrainStep
+    prior: float = 0.0
+    between: float = 0.0
+
+
+ROWS = {
+    "none": Row(),
+    "prior-0.5": Row(prior=0.5),
+    "between-0.25": Row(between=0.25),
+    "between-0.5": Row(between=0.5),
+    "between-1": Row(between=1.0),
+    "ordered": Row(Ordered, between=1.0),
+    "ordered-fixed": Row(OrderedFixed, between=1.0),
+    "critic": Row(Critic, between=1.0),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", help="fashion-mnist, digits, or a folder of images")
+    parser.add_argument("--image-size", type=int, help="pixels; smaller is cheaper")
+    parser.add_argument("--channels", type=int, choices=(1, 3))
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), metavar="ROW")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--steps", type=int, help="training steps (default: those of --quick)")
+    given = parser.parse_args()
+    config = configuration(given)
+    images = load_images(config.data, config.model.image_size, config.model.channels)
+    extractor, place = make_extractor(images), Path(__file__).parent / "results" / "between.json"
+    found = json.loads(place.read_text())["results"] if place.is_file() else {}
+    name = f"{images.source.rstrip('/').rpartition('/')[2]}, {config.model.image_size} px"
+    name += f", {config.train.steps} steps"
+    mine = found.setdefault(name, {"features": extractor.name, "rows": {}})["rows"]
+    for seed in given.seeds:
+        for row in given.rows:
+            if str(seed) in mine.setdefault(row, {}):
+                continue
+            model, seconds = trained(ROWS[row], config, images, seed)
+            numbers = measure(model, images, extractor, torch.Generator().manual_seed(seed))
+            mine[row][str(seed)] = {"seconds of a core": seconds, **numbers}
+            print(f"{name}, {row}, seed {seed}", flush=True)
+            record("between", found)
+
+
+def configuration(given: argparse.Namespace) -> Config:
+    """The preset of the source as --quick makes it, with the sizes asked for."""
+    size = given.image_size or 64
+    config = PRESETS.get(given.source) or PRESETS[preset_for_size(size)]
+    config = config if given.source == "digits" else quick(config)
+    model, train = config.model, config.train
+    model = replace(
+        model,
+        image_size=given.image_size or model.image_size,
+        channels=given.channels or model.channels,
+    )
+    train = replace(train, steps=given.steps or train.steps, device="cpu")
+    return replace(config, data=replace(config.data, source=given.source), model=model, train=train)
+
+
+def make_extractor(images: ImageSet) -> Extractor:
+    """A classifier of the collection; of colours, a network trained on ImageNet."""
+    if images.images.shape[1] > 1:
+        return efficientnet()
+    learn, test = images.train, images.test
+    if learn.labels is None or test.labels is None:
+        raise SystemExit(f"'{images.source}' has no labels for a classifier to learn")
+    epochs = 3 if len(learn) > 10_000 else 30
+    generator = torch.Generator().manual_seed(1)
+    return train_classifier(
+        learn.images,
+        learn.labels,
+        (test.images, test.labels),
+        epochs=epochs,
+        generator=generator,
+    )
+
+
+def trained(row: Row, config: Config, images: ImageSet, seed: int) -> tuple[VAEGAN, float]:
+    """The model with averaged weights, and the seconds of a CPU core that it took."""
+    t = replace(config.train, seed=seed, prior_share=row.prior, between_share=row.between)
+    engine = Engine(t.device, t.precision, compile=t.compile)
+    step = row.step(replace(config, train=t), engine)
+    batches = Batches(images.train.images, t, engine.device)
+    start = time.process_time()
+    for number in range(1, t.steps + 1):
+        step.step(batches(number))
+    return step.finished(), time.process_time() - start
+
+
+@torch.no_grad()
+def measure(
+    model: VAEGAN, images: ImageSet, extractor: Extractor, generator: torch.Generator
+) -> dict[str, Any]:
+    """The numbers of one model, of held-out images."""
+    asked = images.test.images[:HELD_OUT]
+    codes = encode_all(model, asked).means
+    order = torch.randperm(len(images.train), generator=generator)[:JUDGED]
+    learning = encode_all(model, images.train.images[order]).means
+    centre = learning.mean(dim=0)
+    rebuilt = decoded(model, codes)
+    seen = extractor.features(rebuilt).numpy()
+    originals = extractor.features(asked).numpy()
+    numbers: dict[str, Any] = {
+        "error": squared_errors(model.decode, asked, codes).mean().item(),
+        "frechet of reconstructions": frechet_distance(seen, originals),
+    }
+    start, end = shuffled(codes, generator).chunk(2)[0], shuffled(codes, generator).chunk(2)[0]
+    real = manifold_of(seen)
+    for name, path in {
+        "turn": turn(start, end, FRAMES, centre),
+        "line": linear(start, end, FRAMES),
+    }.items():
+        numbers[name] = frames_of(model, path[1:-1].flatten(0, 1), real, extractor, originals)
+    middle = turn(codes, shuffled(codes, generator), 3, centre)[1]
+    other = turn(learning, shuffled(learning, generator), 3, centre)[1]
+    with torch.enable_grad():
+        score = ghost_classifier(decoded(model, learning), decoded(model, other))
+    return numbers | ghosts(score(rebuilt), score(decoded(model, middle)))
+
+
+def frames_of(
+    model: VAEGAN, codes: Latents, real: Manifold, extractor: Extractor, originals: np.ndarray
+) -> dict[str, float]:
+    """Numbers of frames against reconstructions, and their distance to the originals."""
+    features = extractor.features(decoded(model, codes)).numpy()
+    return {
+        **frame_numbers(features, real),
+        "to originals": frechet_distance(features, originals),
+    }
+
+
+def shuffled(codes: Latents, generator: torch.Generator) -> Latents:
+    """The codes in a random order."""
+    return codes[torch.randperm(len(codes), generator=generator)]
+
+
+def decoded(model: VAEGAN, codes: Latents) -> ByteImages:
+    """What the model shows at codes (n, d)."""
+    return batched(lambda z: (model.decode(z) * 255).round().to(torch.uint8), codes, 512)
+
+
+def ghost_classifier(real: ByteImages, between: ByteImages) -> Callable[[ByteImages], Values]:
+    """The log-odds that an image is of a code and not between two, learned from these."""
+    images = torch.cat([between, real])
+    labels = (torch.arange(len(images)) >= len(between)).long()
+    epochs = max(3, round(25_000 / len(images)))
+    generator = torch.Generator().manual_seed(3)
+    known: Classifier = train_classifier(
+        images, labels, (images, labels), epochs=epochs, generator=generator
+    )
+
+    def score(images: ByteImages) -> Values:
+        logits = batched(lambda part: known.network(to_float(part)), images, 512)
+        return logits[:, 1] - logits[:, 0]
+
+    return score
+
+
+def ghosts(real: Values, between: Values) -> dict[str, float]:
+    """AUROC of real against between, and the share of `between` below the 5 % quantile of real."""
+    truth = torch.cat([torch.ones_like(real), torch.zeros_like(between)])
+    return {
+        "ghost AUROC": float(roc_auc_score(truth.numpy(), torch.cat([real, between]).numpy())),
+        "ghost rate": (between < real.quantile(ALARM)).double().mean().item(),
+    }
+
+
+if __name__ == "__main__":
+    main()
