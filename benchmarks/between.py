@@ -60,48 +60,63 @@ ORDERED = 30.0  # weight of the points between in the variant `ordered`, in adve
 LAMBDA, GAMMA = 0.5, 0.2  # of adversarially constrained interpolation
 
 
-class Ordered(TrainStep):
-    """D_x orders images above reconstructions, and these above decoded points between codes.
+class Between(TrainStep):
+    """The first of D_x's fakes, the share `prior_share`, are decoded points between codes.
 
     Attributes:
-        fixed: Whether E learns nothing from the points between.
+        fixed: Whether E learns nothing from them.
+        s: Where on its turn each of them is, from 0 at a code to 1 at another, shape (k,).
     """
 
     fixed = False
+    s: Values
+
+    def prior_codes(self, batch: Batch) -> Latents:
+        """Points on turns round the mean between random pairs of the batch's means, (k, d).
+
+        m + r(s) u(s), with u(s) the direction of (1 - s) (a - m) + s (b - m),
+        r(s)² = (1 - s) |a - m|² + s |b - m|², and s uniform in [0, 1].
+        """
+        means = self.model.encoder(batch.images)[0].float()
+        means = means.detach() if self.fixed else means
+        count = round(self.config.prior_share * len(means))
+        others = torch.randperm(len(means), generator=batch.generator)[:count]
+        s = torch.rand(count, 1, generator=batch.generator)
+        self.s = s[:, 0]
+        centre = means.detach().mean(dim=0)
+        a, b = means[:count] - centre, means[others] - centre
+        squares = torch.lerp(*(z.square().sum(dim=1, keepdim=True) for z in (a, b)), s)
+        return centre + squares.sqrt() * F.normalize(a.lerp(b, s), dim=1)
+
+
+class Ordered(Between):
+    """D_x orders images above reconstructions, and these above decoded points between codes."""
 
     def forward(self, batch: Batch) -> Forward:
-        """All reconstructions, behind as many decoded points between codes."""
+        """Judge as many decoded points between codes, and then all reconstructions."""
         made = super().forward(batch)
-        if made.fake_logits is None:
-            return made
+        assert made.fake_logits is not None
         with self.engine.autocast():
             logits, _ = self.judge(made.decoded)
         return replace(made, fake_logits=torch.cat([made.fake_logits, logits]))
 
-    def between_codes(self, means: Latents, batch: Batch) -> Tensor:
-        return super().between_codes(means.detach() if self.fixed else means, batch)
-
     def image_discriminator_loss(
         self, batch: Batch, made: Forward
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        between, rebuilt = self.halves(made)
+        """Also softplus(D(between) - D(rebuilt)), for D_x."""
+        between, rebuilt = halves(made)
         loss, terms = super().image_discriminator_loss(batch, replace(made, fake_logits=rebuilt))
         return loss + F.softplus(between - rebuilt).mean(), terms
 
     def image_generator_loss(
         self, batch: Batch, made: Forward, reconstruction: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        between, rebuilt = self.halves(made)
+        """Also softplus(D(rebuilt) - D(between)), without a gradient through D(rebuilt)."""
+        between, rebuilt = halves(made)
         made = replace(made, fake_logits=rebuilt)
         loss, terms = super().image_generator_loss(batch, made, reconstruction)
         added = F.softplus(rebuilt.detach() - between).mean()
         return loss + ORDERED * self.config.adversarial_weight * added, terms
-
-    def halves(self, made: Forward) -> tuple[Values, Values]:
-        """D_x of the points between and of the reconstructions."""
-        assert made.fake_logits is not None
-        between, rebuilt = made.fake_logits.chunk(2)
-        return between, rebuilt
 
 
 class OrderedFixed(Ordered):
@@ -110,7 +125,7 @@ class OrderedFixed(Ordered):
     fixed = True
 
 
-class Critic(TrainStep):
+class Critic(Between):
     """Adversarially constrained interpolation, on turns.
 
     References:
@@ -118,54 +133,50 @@ class Critic(TrainStep):
         Berthelot et al. 2018.
     """
 
-    def between_codes(self, means: Latents, batch: Batch) -> Tensor:
-        """`super().between_codes`, keeping how far each is from the nearer end, in [0, 1/2]."""
-        state = batch.generator.get_state()
-        codes = super().between_codes(means, batch)
-        copy = torch.Generator(means.device)
-        copy.set_state(state)
-        torch.randperm(len(means), generator=copy, device=means.device)
-        s = torch.rand(len(codes), 1, generator=copy, device=means.device)[:, 0]
-        self.shares = torch.minimum(s, 1 - s)
-        return codes
-
     def image_discriminator_loss(
         self, batch: Batch, made: Forward
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's error in the distance to the nearer code, and its answer for no mixture."""
         assert made.fake_logits is not None
-        mixed = made.decoded.detach().lerp(batch.images, GAMMA)
-        loss = (made.fake_logits - self.shares).square().mean()
+        loss = (made.fake_logits - torch.minimum(self.s, 1 - self.s)).square().mean()
         with self.engine.autocast():
-            unmixed, _ = self.judge(mixed)
+            unmixed, _ = self.judge(made.decoded.detach().lerp(batch.images, GAMMA))
         loss = loss + unmixed.square().mean()
         return loss, {"image_discriminator": loss}
 
     def image_generator_loss(
         self, batch: Batch, made: Forward, reconstruction: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The critic's answer, which is to be 0."""
         assert made.fake_logits is not None
         loss = made.fake_logits.square().mean()
         return LAMBDA * loss, {"image_generator": loss}
 
 
+def halves(made: Forward) -> tuple[Values, Values]:
+    """D_x of the points between and of the reconstructions, in `Ordered`."""
+    assert made.fake_logits is not None
+    between, rebuilt = made.fake_logits.chunk(2)
+    return between, rebuilt
+
+
 @dataclass(frozen=True)
 class Row:
-    """How one model trains."""
+    """How one model trains: the class of its step, and the share of the fakes it invents."""
 
     step: type[TrainStep] = TrainStep
-    prior: float = 0.0
-    between: float = 0.0
+    share: float = 0.0
 
 
 ROWS = {
     "none": Row(),
-    "prior-0.5": Row(prior=0.5),
-    "between-0.25": Row(between=0.25),
-    "between-0.5": Row(between=0.5),
-    "between-1": Row(between=1.0),
-    "ordered": Row(Ordered, between=1.0),
-    "ordered-fixed": Row(OrderedFixed, between=1.0),
-    "critic": Row(Critic, between=1.0),
+    "prior-0.5": Row(share=0.5),
+    "between-0.25": Row(Between, 0.25),
+    "between-0.5": Row(Between, 0.5),
+    "between-1": Row(Between, 1.0),
+    "ordered": Row(Ordered, 1.0),
+    "ordered-fixed": Row(OrderedFixed, 1.0),
+    "critic": Row(Critic, 1.0),
 }
 
 
@@ -233,7 +244,7 @@ def make_extractor(images: ImageSet) -> Extractor:
 
 def trained(row: Row, config: Config, images: ImageSet, seed: int) -> tuple[VAEGAN, float]:
     """The model with averaged weights, and the seconds of a CPU core that it took."""
-    t = replace(config.train, seed=seed, prior_share=row.prior, between_share=row.between)
+    t = replace(config.train, seed=seed, prior_share=row.share)
     engine = Engine(t.device, t.precision, compile=t.compile)
     step = row.step(replace(config, train=t), engine)
     batches = Batches(images.train.images, t, engine.device)
