@@ -30,13 +30,6 @@ def test_settings_that_belong_together_are_checked_together() -> None:
     assert (config.train.discriminator_start, config.train.adversarial_start) == (900, 1000)
 
 
-def test_shares_of_the_fakes_are_at_most_all_of_them() -> None:
-    config = with_settings(Config(), ["train.prior_share=0.25", "train.between_share=0.75"])
-    assert (config.train.prior_share, config.train.between_share) == (0.25, 0.75)
-    with pytest.raises(UserError, match=r"are 0.5 and 0.75; choose fractions whose sum is at most"):
-        with_settings(config, ["train.prior_share=0.5"])
-
-
 def test_words_numbers_and_null_are_understood() -> None:
     config = with_settings(
         Config(),
@@ -64,7 +57,6 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("train.steps=true", "train.steps is True; expected a whole number"),
         ("train.steps=0", "train.steps is 0; choose 1 or more"),
         ("train.adversarial=wgan", "choose relativistic, hinge, non-saturating, none"),
-        ("train.between_share=1.5", "train.between_share is 1.5; choose a fraction from 0 to 1"),
         ("train.discriminator_start=2000", "choose a step from train.discriminator_start"),
         ("model.image_size=512", "choose 8 to 256 pixels"),
         ("model.channels=5", "choose 1, 2, 3 or 4"),

@@ -87,8 +87,7 @@ def test_each_loss_leaves_no_gradient_in_the_networks_it_does_not_move(update: s
 
 
 def test_a_step_is_the_updates_of_each_loss_alone_at_the_same_weights() -> None:
-    changes = {"mode": "adversarial", "feature_matching": 0.1, "balance": True}
-    changes |= {"prior_share": 0.5, "between_share": 0.5}
+    changes = {"mode": "adversarial", "feature_matching": 0.1, "balance": True, "prior_share": 0.5}
     whole = learner(**changes)
     whole.step(batch())
     for name, networks in UPDATES.items():
@@ -104,21 +103,17 @@ def test_a_step_is_the_updates_of_each_loss_alone_at_the_same_weights() -> None:
                 torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("prior", "between"), [(0, 0), (2, 0), (6, 0), (0, 2), (1, 4), (0, 6)])
-def test_the_image_discriminator_s_gradient_is_that_of_its_own_loss(
-    prior: int, between: int
-) -> None:
-    made = learner(r1=0.5, r2=0.25, prior_share=prior / 6, between_share=between / 6)
+@pytest.mark.parametrize("invented", [0, 2, 6])
+def test_the_image_discriminator_s_gradient_is_that_of_its_own_loss(invented: int) -> None:
+    made = learner(r1=0.5, r2=0.25, prior_share=invented / 6)
     network, given = made.model.image_discriminator, batch()
     loss, _ = loss_of(made, "image_discriminator", given)
     actual = torch.autograd.grad(loss, list(network.parameters()))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        means, log_variances = made.model.encoder(given.images)
-        z = reparameterise(means, log_variances, generator=generator)
-        invented = [torch.randn(prior, 3, generator=generator)]
-        invented += [made.between_codes(means, replace(given, generator=generator))]
-        fake = made.model.decoder(torch.cat([*invented, z[prior + between :]]))
+        z = reparameterise(*made.model.encoder(given.images), generator=generator)
+        prior = torch.randn(invented, 3, generator=generator)
+        fake = made.model.decoder(torch.cat([prior, z[invented:]]))
     expected_loss = (
         losses.image_discriminator(network(given.images), network(fake), "relativistic")
         + 0.5 * losses.gradient_penalty(network, given.images)
@@ -129,12 +124,9 @@ def test_the_image_discriminator_s_gradient_is_that_of_its_own_loss(
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize(("prior", "between"), [(0, 0), (2, 0), (6, 0), (0, 2), (1, 4), (0, 6)])
-def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(
-    prior: int, between: int
-) -> None:
-    shares = {"prior_share": prior / 6, "between_share": between / 6}
-    made = learner(kl_weight=0.01, adversarial_weight=0.3, **shares)
+@pytest.mark.parametrize("invented", [0, 2, 6])
+def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(invented: int) -> None:
+    made = learner(kl_weight=0.01, adversarial_weight=0.3, prior_share=invented / 6)
     m, given = made.model, batch(step=5)
     loss, _ = loss_of(made, "autoencoder", given)
     parameters = [*m.encoder.parameters(), *m.decoder.parameters()]
@@ -143,9 +135,7 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(
     means, log_variances = m.encoder(given.images)
     z = reparameterise(means, log_variances, generator=generator)
     decoded = m.decoder(z)
-    invented = [torch.randn(prior, 3, generator=generator)]
-    invented += [made.between_codes(means, replace(given, generator=generator))]
-    fake = torch.cat([m.decoder(torch.cat(invented)), decoded[prior + between :]])
+    fake = torch.cat([m.decoder(torch.randn(invented, 3, generator=generator)), decoded[invented:]])
     expected_loss = (
         (decoded - given.images).square().mean()
         + 0.01 * kl_standard_normal(means, log_variances).mean()
@@ -157,47 +147,6 @@ def test_the_autoencoder_s_gradient_is_the_weighted_sum_of_its_terms(
     expected = torch.autograd.grad(expected_loss, parameters)
     for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b)
-
-
-def test_points_between_codes_are_on_turns_round_their_mean() -> None:
-    made = learner(between_share=1.0)
-    means = torch.randn(6, 3, generator=torch.Generator().manual_seed(7)) + 5
-    made.between_codes(means, given := batch())
-    points = made.between_codes(means, batch())
-    order = torch.randperm(6, generator=(again := torch.Generator().manual_seed(2)))
-    s = torch.rand(6, 1, generator=again)
-    assert torch.equal(given.generator.get_state(), again.get_state())
-    centre = means.mean(dim=0)
-    y, a, b = points - centre, means - centre, means[order] - centre
-    squares = (1 - s) * a.square().sum(1, keepdim=True) + s * b.square().sum(1, keepdim=True)
-    torch.testing.assert_close(y.square().sum(1, keepdim=True), squares)
-    torch.testing.assert_close(torch.linalg.det(torch.stack([y, a, b], dim=1)), torch.zeros(6))
-    forward = (y * ((1 - s) * a + s * b)).sum(dim=1)
-    assert (forward > 0).all()
-
-
-def test_points_between_codes_teach_the_encoder_and_one_code_alone_does_no_harm() -> None:
-    made = learner(between_share=1.0)
-    for images in (batch().images, batch().images[:1]):
-        means, _ = made.model.encoder(images)
-        points = made.between_codes(means, batch())
-        weights = [*made.model.encoder.parameters()]
-        found = torch.autograd.grad(points.square().sum(), weights, allow_unused=True)
-        steepest = max(slope.abs().max() for slope in found if slope is not None)
-        assert steepest > 1e-2 if len(images) > 1 else steepest < 1e-4
-
-
-def test_shares_that_are_both_rounded_up_make_no_more_fakes_than_images() -> None:
-    made = learner(prior_share=0.5, between_share=0.5)
-    images = torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    found = made.forward(Batch(images, 1, torch.Generator().manual_seed(2)))
-    assert found.invented == len(found.fake) == 7
-
-
-def test_nothing_is_invented_before_the_image_discriminator_trains() -> None:
-    made = learner(between_share=1.0, discriminator_start=2, adversarial_start=4)
-    assert made.forward(batch(2)).invented == 0
-    assert made.forward(batch(3)).invented == 6
 
 
 @pytest.mark.parametrize("kind", ["relativistic", "hinge", "non-saturating"])

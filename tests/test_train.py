@@ -39,8 +39,6 @@ TINY = Config(
         checkpoint_every=10,
         adversarial_start=5,
         kl_warmup=5,
-        prior_share=0.2,
-        between_share=0.4,
         device="cpu",
     ),
     map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64, levels=1),

@@ -44,9 +44,6 @@ class TrainConfig:
     prior_share: float = 0.0
     """Fraction, in [0, 1], of the fake images that D_x sees that are decoded from the prior; the
     others are reconstructions."""
-    between_share: float = 0.0
-    """Fraction, in [0, 1], of the fake images that D_x sees that are decoded from points between
-    two codes of a batch, on a turn round their mean."""
     balance: bool = False
     """Set the adversarial weight by gradient norms at the last layer of G (Esser et al. 2021)."""
     feature_matching: float = 0.0
@@ -106,13 +103,9 @@ class TrainConfig:
             require(value >= 0, f"train.{name} is {value}; choose 0 or more")
         require(0 <= self.seed < 2**63, f"train.seed is {self.seed}; choose 0 to below 2^63")
         require(0 <= self.ema < 1, f"train.ema is {self.ema}; choose 0 (none) to below 1")
-        for name in ("prior_share", "between_share"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, f"train.{name} is {value}; choose a fraction from 0 to 1")
         require(
-            self.prior_share + self.between_share <= 1,
-            f"train.prior_share and train.between_share are {self.prior_share} and "
-            f"{self.between_share}; choose fractions whose sum is at most 1",
+            0 <= self.prior_share <= 1,
+            f"train.prior_share is {self.prior_share}; choose a fraction from 0 to 1",
         )
         require(0 <= self.decay <= 1, f"train.decay is {self.decay}; choose a fraction from 0 to 1")
         require(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.boundary.gaussian import PriorBoundary
@@ -28,8 +27,6 @@ MOST_RATE = 1e30
 # G is kept near an isometry on lines through two codes, and past either of them by this share of
 # their distance (Lee et al. 2022).
 BEYOND = 0.2
-
-Invented = Float[Tensor, "k d"]  # codes of no image
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
@@ -63,10 +60,9 @@ class Forward:
         means, log_variances: Of q(z|x), shape (n, d).
         z: A draw from q(z|x), shape (n, d).
         decoded: G(z), shape (n, c, h, w).
-        fake: What D_x has to tell from the images: decoded draws from the prior, decoded points
-            between codes, then reconstructions, each at the place of its original; shape
-            (n, c, h, w).
-        invented: How many of the fakes are no reconstructions.
+        fake: What D_x has to tell from the images: decoded draws from the prior, then
+            reconstructions, each at the place of its original; shape (n, c, h, w).
+        prior: How many of the fakes come from the prior.
         real_maps, fake_maps: Feature maps of D_x, if they are to be matched.
         real_logits, fake_logits: D_x of the images and of the fakes, shape (n,); None before D_x
             trains.
@@ -77,7 +73,7 @@ class Forward:
     z: Latents
     decoded: Images
     fake: Images
-    invented: int
+    prior: int
     real_maps: list[Tensor]
     fake_maps: list[Tensor]
     real_logits: Values | None
@@ -167,16 +163,15 @@ class TrainStep:
         """Encode, decode and judge a batch, with a graph."""
         t, m, x = self.config, self.model, batch.images
         real_maps, fake_maps, real_logits, fake_logits = [], [], None, None
-        judged = t.adversarial != "none" and batch.step > t.discriminator_start
         with self.engine.autocast():
             means, log_variances = (part.float() for part in m.encoder(x))
             z = reparameterise(means, log_variances, generator=batch.generator)
-            invented = self.invented_codes(means, batch) if judged else z[:0]
-            images = m.decoder(torch.cat([z, invented])).float()
+            prior = self.prior_codes(batch)
+            images = m.decoder(torch.cat([z, prior])).float()
             decoded, fake = images[: len(x)], images
-            if len(invented):
-                fake = torch.cat([images[len(x) :], decoded[len(invented) :]])
-            if judged:
+            if len(prior):
+                fake = torch.cat([images[len(x) :], decoded[len(prior) :]])
+            if t.adversarial != "none" and batch.step > t.discriminator_start:
                 real_logits, real_maps = self.judge(x)
                 fake_logits, fake_maps = self.judge(fake)
         return Forward(
@@ -185,7 +180,7 @@ class TrainStep:
             z,
             decoded,
             fake,
-            len(invented),
+            len(prior),
             real_maps,
             fake_maps,
             real_logits,
@@ -203,7 +198,7 @@ class TrainStep:
     def image_discriminator_loss(
         self, batch: Batch, made: Forward
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of D_x and its terms: real images against decoded codes."""
+        """Loss of D_x and its terms: real images against reconstructions and decoded draws."""
         t = self.config
         assert t.adversarial != "none"
         assert made.real_logits is not None
@@ -271,11 +266,10 @@ class TrainStep:
             self.balance.lerp_(ratio, 0.01 if batch.step > t.adversarial_start + 1 else 1.0)
             weight = weight * self.balance
         loss = weight * adversarial
-        if t.feature_matching > 0 and made.invented < len(batch.images):
+        if t.feature_matching > 0 and made.prior < len(batch.images):
             # The reconstructions among the fakes, beside their originals.
             pairs = zip(made.fake_maps, made.real_maps, strict=True)
-            first = made.invented
-            fakes, reals = zip(*((f[first:], r[first:]) for f, r in pairs), strict=True)
+            fakes, reals = zip(*((f[made.prior :], r[made.prior :]) for f, r in pairs), strict=True)
             terms["feature_matching"] = losses.feature_matching(fakes, reals)
             loss = loss + t.feature_matching * terms["feature_matching"]
         return loss, terms
@@ -289,31 +283,6 @@ class TrainStep:
         ) - BEYOND
         directions = F.normalize(torch.randn(z.shape, generator=generator, device=z.device))
         return losses.isometry(self.model.decoder, z.lerp(others, share), directions)
-
-    def invented_codes(self, means: Latents, batch: Batch) -> Invented:
-        """The codes that D_x sees decoded besides those of the images, shape (k, d)."""
-        codes = torch.cat([self.prior_codes(batch), self.between_codes(means, batch)])
-        return codes[: len(means)]  # the two counts may be rounded to one more
-
-    def between_codes(self, means: Latents, batch: Batch) -> Invented:
-        """Points between pairs of means, where paths go: the share `between_share` of the fakes.
-
-        m + r(s) u(s), with m the batch's mean, u(s) the direction of (1 - s) (a - m) + s (b - m),
-        r(s)² = (1 - s) |a - m|² + s |b - m|² and s uniform in [0, 1]; shape (k, d). The gradient
-        reaches E, which can move codes apart where G cannot show what is between them.
-        """
-        count = round(self.config.between_share * len(means))
-        if count == 0:
-            return means[:0]
-        place = {"generator": batch.generator, "device": means.device}
-        others = torch.randperm(len(means), **place)[:count]
-        s = torch.rand(count, 1, **place)
-        centre = means.detach().mean(dim=0)
-        a, b = means[:count] - centre, means[others] - centre
-        squares = torch.lerp(*(z.square().sum(dim=1, keepdim=True) for z in (a, b)), s)
-        # At the mean itself the root has no slope.
-        radius = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
-        return centre + radius * F.normalize(a.lerp(b, s), dim=1)
 
     def prior_codes(self, batch: Batch) -> Latents:
         """z ~ p(z), shape (k, d), for the share `prior_share` of the fake images in a batch."""
