@@ -63,7 +63,10 @@ def of_half(
     atlas: Atlas, mine: Latents, theirs: Latents, pairs: int, generator: torch.Generator
 ) -> dict[str, float]:
     """Membership fitted to one half, asked about the other."""
-    membership = Membership.fit(atlas.map, mine, generator=generator)
+    membership = Membership.fit(
+        atlas.map, mine, cycle=lambda z: atlas.encode(atlas.decode(z)), generator=generator
+    )
+    by_code = Membership.fit(atlas.map, mine, generator=generator)
     other = theirs.roll(1, 0)
     places = {
         "line": (theirs + other) / 2,
@@ -73,6 +76,8 @@ def of_half(
     found = {"false alarms": share(real)}
     for place, codes in places.items():
         found[f"AUROC, middle of the {place}"] = auroc(real, membership.p_value(codes))
+        without = (by_code.p_value(z) for z in (theirs, codes))
+        found[f"AUROC without decoder, middle of the {place}"] = auroc(*without)
         by_density = (atlas.map.log_prob(z).detach() for z in (theirs, codes))
         found[f"AUROC of log q, middle of the {place}"] = auroc(*by_density)
     for planner in PLANNERS:

@@ -64,14 +64,20 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=12)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--beside", type=Path, metavar="SRC", help="another version of the library")
+    parser.add_argument("--beside-precision", default="32", help="what that version computes in")
     parser.add_argument("--turns", type=int, default=3, help="periods of 16 steps of each version")
     given = parser.parse_args()
     torch.set_num_threads(1)
     precision = Engine("cpu", given.precision, compile=False).precision
     results = parts(given.width, precision) | profile(given.width, precision)
     if given.beside is not None:
-        results |= paired(given.width, precision, given.beside, given.turns)
+        sources = {
+            "this": (Path(__file__).parent.parent / "src", precision),
+            "beside": (given.beside, given.beside_precision),
+        }
+        results |= paired(given.width, sources, given.turns)
     settings = {"batch": BATCH, "width": given.width, "precision": precision, "turns": given.turns}
+    settings |= {"beside_precision": given.beside_precision}
     record(f"step_cost-{given.width}", results, **settings)
 
 
@@ -172,10 +178,9 @@ def profile(width: int, precision: str) -> dict[str, Any]:
     }
 
 
-def paired(width: int, precision: str, beside: Path, turns: int) -> dict[str, Any]:
-    """Images per core second of this version and another, which take turns."""
+def paired(width: int, sources: dict[str, tuple[Path, str]], turns: int) -> dict[str, Any]:
+    """Images per core second of two versions with their precisions, which take turns."""
     here = Path(__file__).parent
-    sources = {"this": here.parent / "src", "beside": beside}
     workers = {
         name: subprocess.Popen(
             [sys.executable, "-c", WORKER, str(source.resolve()), str(here), str(width), precision],
@@ -184,7 +189,7 @@ def paired(width: int, precision: str, beside: Path, turns: int) -> dict[str, An
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-        for name, source in sources.items()
+        for name, (source, precision) in sources.items()
     }
     taken: dict[str, list[float]] = {name: [] for name in workers}
     for step in range(turns * PERIOD):

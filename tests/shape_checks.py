@@ -37,7 +37,9 @@ def _sampled(*, typechecker: Any) -> Callable[[Any], Any]:
 
     def decorate(fn: Any) -> Any:
         if inspect.isclass(fn):
-            if dataclasses.is_dataclass(fn) and "__init__" in vars(fn):
+            own = vars(fn).get("__init__")
+            # One that is `arguments.checked` converts what it is given first, and so cannot be checked around.
+            if dataclasses.is_dataclass(fn) and own and not hasattr(own, "__wrapped__"):
                 fn.__init__ = decorate(fn.__init__)
             return fn
         if not inspect.isfunction(fn):

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import warnings
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
 from latent_atlas.anomaly import AnomalyStatistics, ConformalScorer, gather
-from latent_atlas.anomaly.result import fewest
+from latent_atlas.anomaly.result import AnomalyTable, fewest
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
@@ -303,6 +304,39 @@ def test_samples_from_nearer_by_are_said_to_be_nearer_and_no_copies() -> None:
     found = memorisation(0.5 * sheets(300, 2), sheets(400, 0), sheets(300, 1))
     assert found.nearer > 0.6
     assert found.nearer_p < 1e-3
+
+
+def test_too_few_to_tell_copies_are_said_to_be_too_few() -> None:
+    train = sheets(50, 0)
+    copies = memorisation(train[:2], train, sheets(8, 1))
+    assert copies.share == 1
+    assert copies.verdict().startswith("too few samples or held-out images to tell")
+    assert memorisation(train[:20], train, sheets(8, 1)).copies
+
+
+@pytest.mark.parametrize(
+    ("outlier", "calibrated_on", "sentence"),
+    [
+        (True, 50, "the image is an outlier: .* 0.05, .* on 50 held-out images"),
+        (False, 50, "the image is no outlier"),
+        (False, 2, r"p-values of 2 held-out images are 0.33 or more \(as many again set the scale"),
+    ],
+)
+def test_the_verdict_on_one_image_or_by_few_is_in_words(
+    outlier: bool, calibrated_on: int, sentence: str
+) -> None:
+    one, nothing = np.array([1.0]), dict.fromkeys(("excess_error", "excess_width", "width"))
+    table = AnomalyTable(
+        names=("x",),
+        is_outlier=np.array([outlier]),
+        calibrated_on=calibrated_on,
+        false_alarm_rate=0.05,
+        **dict.fromkeys(("anomaly_score", "p_value", "rarity", "log_prob", "typicality"), one),
+        **nothing,
+        realness=None,
+        error=None,
+    )
+    assert re.search(sentence, table.sentence())
 
 
 def test_memorisation_of_identical_images_and_of_nothing() -> None:

@@ -187,7 +187,7 @@ def test_samples_are_compared_with_the_training_images(
     [
         ((), "no IMAGES were given"),
         (("nowhere",), "no images at 'nowhere'"),
-        (("FOLDER/broken.png",), "none of 1 images can be decoded, for instance"),
+        (("FOLDER/broken.png",), "none of 1 image can be decoded, for instance"),
         (
             ("FOLDER", "--false-alarm-rate", "5"),
             "the false-alarm rate is 5.0; choose a share between 0 and 1",

@@ -6,6 +6,7 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ _BOUNDARY_CLASSES = {
     for name in boundary.__all__
     if inspect.isclass(kind := getattr(boundary, name)) and hasattr(kind, "name")
 }
-OF_MEMBERSHIP = {"statistics", "log_odds", "p_value"}
+OF_MEMBERSHIP = {"statistics", "log_odds", "p_value", "parts"}
 OF_CODES = {*base.OF_CODES, *attributes.OF_CODES} - {"bounds"}
 
 # By name: the function of one array, and an array that is right for it.
@@ -523,6 +524,22 @@ def test_images_may_be_bytes_and_may_leave_their_range_by_rounding() -> None:
     picture = Image.fromarray(np.array([[0, 255]], np.uint8))
     assert atlas().encode(picture).tolist() == [[0.0, 1.0]]
     assert atlas().encode([picture, picture]).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("emb.npy", "'emb.npy' is text and no array; .* load it, as numpy.load does"),
+        (Path("emb.npy"), "'emb.npy' is text and no array"),
+        (pd.DataFrame({"a": [0.5], "who": ["x"]}), "1 of 2 columns .* no numbers, .*: who; leave"),
+        ([], r"there are no codes in an array of shape \(0,\)"),
+        ([1.0, 2.0], r"these have \(2,\): give one code per row, as codes.reshape\(-1, 1\)"),
+        (LABELS[:, None], r"codes must be floats; these are int64: .* labels, token numbers"),
+    ],
+)
+def test_what_is_no_array_of_codes_is_named(given: Any, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        fitted(given)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.Mon
             r"log_variances must have the shape of means",
         ),
         ({"means": CODES.astype(str)}, r"holds values of type <U32; save plain numbers"),
-        ({"means": CODES.astype(int)}, r"codes must be of a floating type; these are int64"),
+        ({"means": CODES.astype(int)}, r"codes must be floats; these are int64"),
         ({"means": np.float32(1)}, r"codes must have shape .* these have \(\)"),
         (
             {"means": CODES[:0]},

@@ -51,7 +51,10 @@ def test_words_numbers_and_null_are_understood() -> None:
     ("setting", "sentence"),
     [
         ("train.steps", "not of the form NAME=VALUE"),
-        ("trian.steps=3", "no section 'trian'"),
+        ("trian.steps=3", "no setting 'trian.steps'; did you mean train.steps or map.steps"),
+        ("trian.x=3", "no section 'trian'"),
+        ("width=4", "section.name=value; did you mean model.width or map.width"),
+        ("model.kl_weight=4", "no setting 'model.kl_weight'; did you mean train.kl_weight"),
         ("train.step=3", "section 'train' has no setting 'step'; it has mode, steps"),
         ("train.steps=many", "train.steps is 'many'; expected a whole number"),
         ("train.steps=true", "train.steps is True; expected a whole number"),

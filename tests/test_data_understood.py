@@ -265,7 +265,7 @@ def test_images_outside_of_the_parts_are_said() -> None:
     assert found.held_out == (False, True, False)
     assert found.notes == (
         "the folders train, test are the parts; held out: test",
-        "1 images lie in no part and are trained on",
+        "1 image lies in no part and is trained on",
     )
 
 
@@ -292,7 +292,7 @@ def test_a_zip_made_elsewhere(tmp_path: Path) -> None:
     assert found.label_names == ("cat", "dog")
     assert int(found.held_out.sum()) == 12
     assert found.rejects == ()
-    assert "60 images in folders of thumbnails are left out" in found.notes
+    assert "60 images in folders of thumbnails left out" in found.notes
     assert found.summary["classes"] == {"cat": 30, "dog": 30}
     assert (found.summary["train"], found.summary["held_out"]) == (48, 12)
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.config.presets import PRESETS
+from latent_atlas.cli.commands import train
+from latent_atlas.config.presets import PRESETS, quick
 from latent_atlas.device import bf16_speedup
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import COMPARED
@@ -135,7 +136,7 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
         ),
         (
             ("train", "digits", "--out", "OUT", "--device", "abacus"),
-            "device 'abacus' cannot be used",
+            "there is no device 'abacus' here",
         ),
         (
             ("train", "digits", "--out", "OUT", "--set", "train.steps=100"),
@@ -198,6 +199,7 @@ def test_a_dry_run_tells_and_makes_nothing(
         "latent_discriminator",
     }
     assert told["training_bytes"] > 0
+    assert told["free_bytes"] is None or told["free_bytes"] > 0
     assert told["training_seconds"] > 0
     assert told["images"]["images"] == 1797
     assert told["images"]["train"] + told["images"]["held_out"] == 1797
@@ -205,6 +207,22 @@ def test_a_dry_run_tells_and_makes_nothing(
     assert told["images"]["bytes"] == 1797 * 8 * 8
     assert told["rejects"] == []
     assert not out.exists()
+
+
+def test_a_long_or_large_training_is_told_what_is_smaller() -> None:
+    long = PRESETS["fashion-mnist"]
+    assert train._shorter(9e3, long) == ["--quick trains a smaller model in minutes"]
+    assert train._shorter(9e1, long) == train._shorter(9e3, quick(long)) == []
+    assert "8 MiB (cpu)" in train._memory_in_words(2**20, 2**23, "cpu")[0]
+    assert "more memory than is free" in train._memory_in_words(2**24, 2**23, "cpu")[1]
+
+
+@pytest.mark.parametrize("command", [("train", "nowhere", "--out", "x"), ("sample", "nowhere")])
+def test_a_device_is_refused_before_anything_is_read(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert latent_atlas(*command, "--device", "gpu") == 2
+    assert "there is no device 'gpu' here; choose auto, cpu" in capsys.readouterr().err
 
 
 def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_smaller_one(
@@ -232,7 +250,7 @@ def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_small
         64,
         PRESETS["64px"].model.latent_dim,
     )
-    assert (models[1]["image_size"], models[1]["width"]) == (32, 12)
+    assert (models[1]["image_size"], models[1]["width"]) == (32, 16)
 
 
 @pytest.mark.parametrize("command", ["train", "serve", "report"])
@@ -278,7 +296,7 @@ def test_doctor_measures_what_auto_decides_by(
     assert told["gigaflops"]["matrix product"] == {"float32": 1.0, "bf16": 6.0}
     assert told["bf16_speedup"] == pytest.approx(6)
     assert told["precision"] == "bf16"
-    assert told["images_per_second"]["width 12 (--quick)"] == 12
+    assert told["images_per_second"]["width 16 (--quick)"] == 16
 
 
 @pytest.fixture(scope="module")

@@ -149,12 +149,24 @@ def test_a_run_of_codes_is_travelled_sampled_and_drawn(
     assert Path(picture).stat().st_size > 0
 
 
+@pytest.mark.parametrize("out", [(), ("--out", "x.png"), ("--out", "x.txt")])
+@pytest.mark.parametrize("command", [("sample",), ("travel", "test:0", "test:1")])
+def test_a_run_of_codes_is_told_that_it_writes_codes(
+    fitted: Path,
+    command: tuple[str, ...],
+    out: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name, *places = command
+    assert latent_atlas(name, str(fitted), *places, *out) == 2
+    assert (
+        "without a decoder that could draw images; give --out FILE.npy" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        ("travel", "FITTED", "test:3", "test:17"),
-        ("travel", "FITTED", "test:3", "test:17", "--out", "OUT.png"),
-        ("sample", "FITTED"),
         ("map", "FITTED", "test:0", "test:1", "photo.png"),
         ("report", "FITTED"),
         ("train", "--out", "FITTED", "--resume"),
@@ -175,7 +187,7 @@ def test_a_run_of_codes_has_no_images(
 @pytest.mark.parametrize(
     ("codes", "words", "sentence"),
     [
-        (np.zeros((60, 4), np.int64), (), "codes must be of a floating type; these are int64"),
+        (np.zeros((60, 4), np.int64), (), "codes must be floats; these are int64"),
         (np.full((60, 4), np.nan), (), "60 of 60 codes are not finite, the first at row 0"),
         (np.zeros(60), (), "these have (60,)"),
         (np.zeros((60, 4)), (), "1 different codes; 10 are held out"),
@@ -207,7 +219,7 @@ def test_a_run_of_codes_has_no_images(
         (None, ("--steps", "0"), "map.steps is 0"),
         (None, ("--ensemble-size", "0"), "map.ensemble_size is 0"),
         (None, ("--seed", "-1"), "train.seed is -1"),
-        (None, ("--device", "abacus"), "device 'abacus' cannot be used"),
+        (None, ("--device", "abacus"), "there is no device 'abacus' here"),
         (None, ("--set", "map.pace=3"), "section 'map' has no setting 'pace'"),
         (
             None,

@@ -14,6 +14,7 @@ from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density.toys.clusters import two_clusters
 from latent_atlas.density.toys.radial import Shell
+from latent_atlas.density_ratio.train import Training
 from latent_atlas.errors import UserError
 from latent_atlas.runs import read_tensors, write_tensors
 
@@ -314,6 +315,39 @@ def test_spatial_latents_keep_their_shape(tmp_path: Path, generator: torch.Gener
         UserError, match=r"codes of this map have shape \(n, 2, 2, 1\); these have \(5, 3\)"
     ):
         learned.log_prob(torch.zeros(5, 3))
+
+
+def test_overfitting_from_the_start_is_warned_of_and_kept(tmp_path: Path) -> None:
+    codes = torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
+    config = replace(SMALL, width=64, steps=60, check_every=10, ema=0.9)
+    with (
+        pytest.warns(UserWarning, match=r"D_z overfits: .* before training, .* map\.width"),
+        pytest.warns(UserWarning, match="only 60 codes"),
+    ):
+        learned = LatentMap.fit(codes, config=config, generator=torch.Generator().manual_seed(3))
+    learned.save(tmp_path / "map.safetensors")
+    kept = LatentMap.load(tmp_path / "map.safetensors")
+    assert kept.warnings == learned.warnings
+    assert "before training, whose weights are kept" in kept.warnings[-1]
+    fresh = torch.randn(500, 12, generator=torch.Generator().manual_seed(1))
+    exact = StandardNormal(12).log_prob(fresh).mean()
+    assert abs(kept.log_prob(fresh).mean() - exact) < 3  # that of a Gaussian fitted to 60 codes
+
+
+@pytest.mark.parametrize(
+    ("first", "kept", "step", "last", "told"),
+    [
+        (8.0, 7.0, 500, 9.0, False),  # it learned, and was stopped where it no longer did
+        (8.0, 8.0, 0, 8.14, False),  # there was nothing to learn
+        (8.0, 8.0, 0, 9.5, True),
+        (8.0, 7.0, 100, 9.0, True),
+    ],
+)
+def test_overfitting_is_a_loss_that_only_rises(
+    first: float, kept: float, step: int, last: float, told: bool
+) -> None:
+    sentence = Training(0.0, kept, step, first, last).overfitted(check_every=100)
+    assert (sentence is not None) == told
 
 
 def test_what_was_repaired_is_warned_of_and_kept(generator: torch.Generator) -> None:

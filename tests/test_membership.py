@@ -68,6 +68,31 @@ def test_log_odds_follow_the_units_of_codes_and_have_a_gradient(membership: Memb
     assert z.grad.isfinite().all()
 
 
+def test_what_the_decoder_shows_tells_where_the_density_is_blind() -> None:
+    """Codes at the corners of a cube; between two corners, at their radius, it decodes to a third."""
+    corners = torch.randn(900, 6, generator=seeded(7)).sign()
+    codes = corners + 0.1 * torch.randn(900, 6, generator=seeded(8))
+    a, b = codes[600:750], codes[750:]
+    between = torch.nn.functional.normalize(a + b + 1e-3, dim=1) * a.norm(dim=1, keepdim=True)
+    blind, seeing = (
+        Membership.fit(StandardNormal(6), codes[:600], cycle=cycle, generator=seeded(9))
+        for cycle in (None, torch.sign)
+    )
+    assert auroc(seeing.log_odds(a), seeing.log_odds(between)) > 0.95
+    assert auroc(blind.log_odds(a), blind.log_odds(between)) < 0.8
+    part = seeing.parts(between)["change by decoding and encoding"]
+    assert part.mean() < 0.1 < seeing.parts(a)["change by decoding and encoding"].mean()
+
+
+def test_parts_are_two_sided(membership: Membership) -> None:
+    """The mean is likelier and nearer than any real code, so both parts call it unusual."""
+    parts = membership.parts(torch.zeros(1, 32))
+    assert list(parts) == list(membership.names)
+    assert torch.stack([*parts.values()]).max() < 0.01
+    real = membership.parts(torch.randn(2_000, 32, generator=seeded(10)))
+    assert real["distance from the mean"].mean().item() == pytest.approx(0.5, abs=0.05)
+
+
 def test_membership_needs_codes_and_a_density(generator: torch.Generator) -> None:
     class Ratio(StandardNormal):
         has_log_prob = False

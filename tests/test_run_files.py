@@ -9,6 +9,7 @@ import random
 import shutil
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,14 @@ from safetensors.torch import save_file
 
 from command_line import latent_atlas
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.config.data import DataConfig
 from latent_atlas.config.parse import with_values
 from latent_atlas.config.run import Config
 from latent_atlas.config.training import TrainConfig
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.files import replacing, write_text
+from latent_atlas.report.run_contents import RunContents
 from latent_atlas.runs import Run, read_tensors, write_tensors
 from server_run import begun, checkpointed, finish
 
@@ -220,6 +223,58 @@ def test_doctor_tells_intact_from_unverified(run: Run, capsys: pytest.CaptureFix
     run.file("map.safetensors").unlink()
     assert latent_atlas("doctor", str(run.path)) == 1
     assert "has no map.safetensors" in capsys.readouterr().out
+
+
+def test_doctor_says_what_should_be_known_of_the_map(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    latent_map = LatentMap.load(run.file("map.safetensors"))
+    latent_map.warnings = ("D_z overfits",)
+    latent_map.save(run.file("map.safetensors"))
+    assert latent_atlas("doctor", str(run.path), "--json") == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert notes == ["D_z overfits", latent_map.calibration.verdict()]
+
+
+def test_doctor_says_who_trains_a_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    holder = run.file(".holder.json")
+    holder.write_text('{"pid": 77, "host": "there"}')
+    run.file("map.safetensors").write_bytes(b"half")
+    with FileLock(run.file(".lock")):  # what another process holds
+        assert latent_atlas("doctor", str(run.path)) == 0
+    assert "is being trained by process 77 on there" in capsys.readouterr().out
+    assert latent_atlas("doctor", str(run.path)) == 1  # that process has died
+
+
+def test_a_bad_line_of_the_log_is_left_out_where_it_may_be(run: Run) -> None:
+    run.log({"phase": "map", "step": 4, "loss": 0.4})
+    run.file("log.jsonl").write_text(
+        run.file("log.jsonl").read_text().replace("}\n", '}\n{"phase": 3}\nx\n', 1)
+    )
+    damage: list[str] = []
+    assert [record["step"] for record in run.records(damage=damage)] == [3, 4]
+    assert [f"log.jsonl, line {i}, is damaged" in damage[i - 2] for i in (2, 3)] == [True, True]
+    assert damage[0].endswith("it is left out")
+    assert RunContents.read(run.path).damage == damage
+    with pytest.raises(UserError, match=r"log\.jsonl, line 2, is damaged .*remove it, and"):
+        run.records()
+
+
+def test_a_damaged_map_is_not_told_to_go_with_itself(run: Run) -> None:
+    run.file("map.safetensors").write_bytes(b"half")
+    with pytest.raises(UserError, match=r"remove it, and `latent-atlas train --resume` makes it"):
+        LatentMap.load(run.file("map.safetensors"))
+
+
+def test_images_that_were_moved_can_be_named_when_a_run_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = begun(tmp_path / "run")
+    run.begin(replace(run.config(), data=DataConfig(source=str(tmp_path / "moved.zip"))))
+    assert latent_atlas("train", "--resume", "--out", str(run.path)) == 2
+    said = capsys.readouterr().err
+    assert "moved.zip'; if they were moved or renamed, give their place" in said
+    assert f"latent-atlas train SOURCE --resume --out {run.path}" in said
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no permissions of this kind")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -168,7 +169,41 @@ def test_bad_addresses_reach_nothing(client: TestClient, address: str) -> None:
 
 def test_other_methods_are_refused(client: TestClient) -> None:
     for method in ("PUT", "DELETE", "PATCH"):
-        assert client.request(method, "/api/plane").status_code == 405
+        answer = client.request(method, "/api/plane")
+        assert answer.status_code == 405
+        assert answer.json()["detail"] == "this address takes POST and no other requests"
+        assert answer.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("address", ["/api/nothing", "/nothing"])
+def test_an_unknown_address_is_not_found_by_any_method(
+    client: TestClient, method: str, address: str
+) -> None:
+    answer = client.request(method, address)
+    assert (answer.status_code, answer.json()["detail"]) == (
+        404,
+        "there is nothing at this address",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "sentence"),
+    [
+        (b'{"codes": [[0, 0, 0]]}', "text/plain", "content-type: application/json; its .* text/plain"),
+        (b'{"codes": [[0, 0, 0]]}', "", "application/json; its content-type is none"),
+        (b'{"co', "application/json", "the request is no JSON: Unterminated string starting, at"),
+        (b'{"a": 1, "b": 2}', "application/json", "codes: Field required; also wrong: a, b$"),
+        (b'{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6}', "application/json", "wrong: a, b, c, d, e and 1 more$"),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_told_what_one_is(
+    client: TestClient, content: bytes, kind: str, sentence: str
+) -> None:
+    headers = {"content-type": kind} if kind else {}
+    answer = client.post("/api/decode", content=content, headers=headers)
+    assert answer.status_code == 422
+    assert re.search(sentence, answer.json()["detail"])
 
 
 def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(client: TestClient) -> None:

@@ -54,7 +54,9 @@ def test_a_string_that_needs_more_steps_says_so() -> None:
     path = plan(arc(), UNDER[0], end, StringMethod(iterations=2))
     assert path.info.converged.tolist() == [False]
     assert path.info.residual > StringMethod().tolerance
-    assert "had not converged after 2 iterations" in path.warnings[0]
+    assert path.warnings[0].startswith("the path had not converged after 2 iterations (residual")
+    assert "what is given is the last path found" in path.warnings[0]
+    assert path.warnings[0].endswith("or use geodesic where clusters are far apart")
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5])

@@ -379,7 +379,9 @@ def test_a_rehearsal_foretells_from_the_pace_of_steps(
     monkeypatch.setattr("latent_atlas.study.timing.run_cell", paced)
     train, maps = replace(design.config.train, steps=120), replace(design.config.map, steps=220)
     longer = replace(design, config=replace(design.config, train=train, map=maps))
-    seconds = rehearse(longer, "cpu")
+    kinds: list[str] = []
+    seconds = rehearse(longer, "cpu", kinds.append)
+    assert kinds == [*seconds]
     assert set(seconds) == {"run", "map", "sizes", "pullback"}
     beyond = 2 * (100 + 2 * 200) / 10  # of the run's networks, and of its two maps
     assert seconds["run"] == pytest.approx(5 + 6 * 2 + beyond)
@@ -457,7 +459,8 @@ def test_the_command_plans_does_and_tells(
     monkeypatch.setattr(scheduler, "run_cell", pretend)
     monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
     monkeypatch.setattr(
-        "latent_atlas.study.timing.rehearse", lambda design, device: {"run": 60.0, "map": 10.0}
+        "latent_atlas.study.timing.rehearse",
+        lambda design, device, tell: tell("run") or {"run": 60.0, "map": 10.0},
     )
     words = [
         "study",
@@ -481,6 +484,7 @@ def test_the_command_plans_does_and_tells(
     numbers, told = said("--dry-run", "--seeds", "2")
     assert len(numbers["cells"]) == 6 + 60 + 2 * 2 + 2
     assert "at most about 16 minutes in total" in told
+    assert "measuring runs" in told
     assert not (tmp_path / "s").exists()
     numbers, told = said(
         "--seeds", "1", "--modes", "separate,online", "--boundaries", "box", "--z-real", "means"

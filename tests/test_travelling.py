@@ -323,7 +323,7 @@ class TestCommand:
         Image.fromarray(oddest.to(torch.uint8).numpy()).save(odd)
         words = (str(run), odd, "test:3", "--frames", "3", "--out", str(tmp_path / "trip.png"))
         told, said = self.told(capsys, *words)
-        assert "linear, geodesic: the start of 1 of 1 paths is off-manifold" in said
+        assert "linear, geodesic: the start of the path is off-manifold" in said
         assert told["geodesic"]["warnings"]
         told, said = self.told(capsys, *words, "--project")
         assert f"{odd} was off-manifold and is moved by" in said

@@ -1,9 +1,11 @@
 """Devices, precision and compilation."""
 
 import platform
+import re
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,7 @@ __all__ = [
     "bf16_speedup",
     "convolution_rate",
     "device_name",
+    "free_memory",
     "matmul_rate",
     "pick_device",
     "pick_precision",
@@ -41,12 +44,32 @@ def pick_device(name: str) -> torch.device:
         if device.type not in ("cpu", "cuda", "mps"):
             raise RuntimeError("only cpu, cuda and mps are supported")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError):
         raise UserError(
-            f"device '{name}' cannot be used ({reason}); `latent-atlas doctor` lists what can"
+            f"there is no device '{name}' here; choose {', '.join(['auto', *_devices()])}"
         ) from None
     return device
+
+
+def _devices() -> list[str]:
+    """The names of the devices that this machine has."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    numbered = [f"cuda:{i}" for i in range(gpus)] if gpus > 1 else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *["cuda"][:gpus], *numbered, *mps]
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of memory that are free on a device; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory()
+    try:
+        available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
+    except OSError:
+        return None  # only Linux has this file
+    return None if available is None else 1024 * int(available[1])
 
 
 def device_name(device: torch.device) -> str:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,38 @@ def read_object(path: Path, advice: str) -> dict[str, Any]:
     return parse_object(_text(path, advice), path, advice)
 
 
-def read_objects(path: Path, advice: str) -> list[dict[str, Any]]:
+def read_objects(
+    path: Path,
+    advice: str,
+    check: Callable[[dict[str, Any]], None] = lambda content: None,
+    *,
+    damage: list[str] | None = None,
+) -> list[dict[str, Any]]:
     """Read a file of one JSON object a line, without the half line that a killed process leaves.
 
-    Arguments and errors as in `read_object`; the error names the line.
+    Arguments:
+        path: The file.
+        advice: What to do if a line is damaged, in the words of the error.
+        check: Raises a ValueError if an object is not what the file must hold.
+        damage: Is given the sentence of each damaged line, which is then left out; None raises it.
+
+    Raises:
+        UserError: a line is damaged; the sentence names it.
     """
-    lines = _text(path, advice).split("\n")[:-1]
-    return [parse_object(line, f"{path}, line {i},", advice) for i, line in enumerate(lines, 1)]
+    found = []
+    for i, line in enumerate(_text(path, advice).split("\n")[:-1], 1):
+        called = f"{path}, line {i},"
+        try:
+            content = parse_object(line, called, advice)
+            check(content)
+            found.append(content)
+        except ValueError as error:
+            known = isinstance(error, UserError)
+            sentence = str(error) if known else f"{called} is damaged ({error}); {advice}"
+            if damage is None:
+                raise UserError(sentence) from None
+            damage.append(sentence)
+    return found
 
 
 def _text(path: Path, advice: str) -> str:

@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NotRequired
 
@@ -66,10 +67,12 @@ ADVICE = {
     "examples.safetensors": "remove it and map.safetensors, and `latent-atlas train --resume` "
     "writes them anew",
     **dict.fromkeys(
-        ("model.safetensors", "codes.safetensors", "map.safetensors"),
+        ("model.safetensors", "codes.safetensors"),
         "remove it and map.safetensors, and `latent-atlas train --resume` makes them again from "
         "state.safetensors, or `latent-atlas fit` from a file of codes",
     ),
+    "map.safetensors": "remove it, and `latent-atlas train --resume` makes it again from "
+    "state.safetensors, or `latent-atlas fit` from a file of codes",
 }
 """What to do where a file of a run is damaged."""
 
@@ -271,6 +274,16 @@ class Run:
                 self.file(".lock").unlink(missing_ok=True)  # its holder may: see FileLock
             lock.release()
 
+    def writer(self) -> str | None:
+        """The process that holds the folder, in words; None if none does."""
+        if not self.file(".holder.json").is_file():
+            return None
+        try:
+            with FileLock(self.file(".lock").absolute()).acquire(timeout=0):
+                return None  # it was left behind by a process that has died
+        except Timeout:
+            return self._holder() or "another process"
+
     def claim(self) -> None:
         """Create the folder; `begin` then makes it a run.
 
@@ -319,8 +332,14 @@ class Run:
         with self.file("log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(signed(record)) + "\n")
 
-    def records(self, name: str = "log.jsonl") -> list[dict[str, Any]]:
+    def records(
+        self, name: str = "log.jsonl", *, damage: list[str] | None = None
+    ) -> list[dict[str, Any]]:
         """All records of log.jsonl or rejects.jsonl; a half-written last line is left out.
+
+        Arguments:
+            name: The file.
+            damage: As for `read_objects`: damaged lines are left out, and named there.
 
         Raises:
             UserError: a line is damaged.
@@ -328,10 +347,9 @@ class Run:
         path = self.file(name)
         if not path.is_file():
             return []
-        found = read_objects(path, ADVICE[name])
-        for record in found:
-            _check_content(path, record)
-        if name == "log.jsonl":
+        advice = ADVICE[name] if damage is None else "it is left out"
+        found = read_objects(path, advice, partial(_check_content, path), damage=damage)
+        if name == "log.jsonl" and not damage:
             written = (self.read_json("manifest.json") or {}).get("records", 0)
             require(len(found) >= written, _damaged(path, f"{len(found)} of {written} records"))
         return found
@@ -361,7 +379,10 @@ class Run:
         if not path.is_file():
             return None
         content = read_object(path, ADVICE.get(name, "remove it and resume the run"))
-        _check_content(path, content)
+        try:
+            _check_content(path, content)
+        except ValueError as error:
+            raise UserError(_damaged(path, str(error))) from None
         return content
 
     def _make(self) -> None:
@@ -415,15 +436,18 @@ def json_safe(content: Any) -> Any:
 
 
 def _check_content(path: Path, content: dict[str, Any]) -> None:
-    """Compare the content of a JSON file with its schema, if it has one."""
+    """Compare the content of a JSON file with its schema, if it has one.
+
+    Raises:
+        ValueError: it does not fit.
+    """
     if path.name not in SCHEMAS:
         return
     try:
         SCHEMAS[path.name].validate_python(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(_damaged(path, f"`{place}`: {first['msg']}")) from None
+        raise ValueError(f"`{'.'.join(map(str, first['loc']))}`: {first['msg']}") from None
 
 
 def _damaged(path: Path, reason: str) -> str:

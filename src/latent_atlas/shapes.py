@@ -7,6 +7,7 @@ inform the reader.
 
 import functools
 from collections.abc import Callable, Iterable
+from os import PathLike
 from typing import Any, NoReturn
 
 import numpy as np
@@ -254,6 +255,11 @@ def _stacked(values: list[Any] | tuple[Any, ...]) -> Tensor:
 
 def _of_numpy(values: ArrayLike) -> Tensor:
     """What NumPy makes an array of, in a type that torch knows."""
+    if isinstance(values, str | PathLike):
+        _refuse(
+            f"{str(values)[:80]!r} is text and no array; if it is the path of a file, load it, as "
+            "numpy.load does"
+        )
     try:
         array = np.asarray(values)
     except Exception as error:  # whatever the object's own conversion raises
@@ -264,6 +270,7 @@ def _of_numpy(values: ArrayLike) -> Tensor:
     if array.dtype.kind == "O" and all(_is_real(value) for value in array.flat):
         array = array.astype(np.float64)
     if array.dtype.kind not in "fiub":
+        _check_columns(values)
         _refuse(
             f"an array must hold real numbers; this {type(values).__name__} holds values of type "
             f"{array.dtype}: give numbers, without missing values"
@@ -273,6 +280,22 @@ def _of_numpy(values: ArrayLike) -> Tensor:
     unsigned = array.dtype.kind == "u" and array.dtype.itemsize > 1
     kind = np.float64 if wide else np.int64 if unsigned else array.dtype.newbyteorder("=")
     return torch.from_numpy(np.array(array, kind, order="C"))
+
+
+def _check_columns(frame: Any) -> None:
+    """Refuse a DataFrame with columns that are no numbers, or have gaps, by their names."""
+    if not (hasattr(frame, "columns") and hasattr(frame, "items")):
+        return
+    names = [
+        str(name) for name, column in frame.items() if not all(map(_is_real, np.asarray(column)))
+    ]
+    if names:
+        more = f" and {len(names) - SOME} more" if len(names) > SOME else ""
+        _refuse(
+            f"{len(names)} of {len(frame.columns)} columns of this DataFrame are no numbers, or "
+            f"have gaps: {', '.join(names[:SOME])}{more}; leave them out, as "
+            "frame.drop(columns=[...]) does"
+        )
 
 
 def _is_real(value: object) -> bool:

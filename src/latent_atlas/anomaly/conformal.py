@@ -11,7 +11,7 @@ from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Values
 
 __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer"]
@@ -91,6 +91,7 @@ class ConformalScorer:
         self._ranked = np.sort(self._length(self._deviations(held_out[order[half:]])))
         self.calibrated_on = len(self._ranked)
 
+    @checked
     def anomaly(
         self,
         images: AnomalyStatistics,
@@ -212,6 +213,7 @@ class AnomalyScorer:
         self._held_out = held_out
         self._errors = errors
 
+    @checked
     def anomaly(
         self,
         places: ArrayLike,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from latent_atlas.anomaly.statistics import Column
-from latent_atlas.errors import UserError, printable
+from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.files import replacing, write_text
 
 __all__ = ["AnomalyTable", "fewest"]
@@ -86,15 +86,19 @@ class AnomalyTable:
             least = math.ceil(1000 * smallest) / 1000
             return (
                 f"no image can be an outlier at a false-alarm rate of {share}: p-values of "
-                f"{self.calibrated_on} held-out images are {smallest:.2g} or more; "
+                f"{counted(self.calibrated_on, 'held-out image')} are {smallest:.2g} or more "
+                "(as many again set the scale of the scores); "
                 f"choose --false-alarm-rate {least:g} or more, or more held-out images"
             )
+        found = f"{self.is_outlier.sum()} of {len(self)} images are outliers: their"
+        if len(self) == 1:
+            found = f"the image is {'an' if self.is_outlier.any() else 'no'} outlier: an outlier's"
         return (
-            f"{self.is_outlier.sum()} of {len(self)} images are outliers: their p-value is at most "
-            f"{self.false_alarm_rate:g}, as for at most {share} of real images (calibrated on "
-            f"{self.calibrated_on} held-out images)"
+            f"{found} p-value is at most {self.false_alarm_rate:g}, as for at most {share} of real "
+            f"images (calibrated on {counted(self.calibrated_on, 'held-out image')})"
         )
 
+    @checked
     def write(self, path: Path) -> Path:
         """Write the rows as .csv, or the rows and `about` as .json, with null for infinite numbers.
 

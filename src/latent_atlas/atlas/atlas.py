@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from latent_atlas.config.run import Config
 from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
-from latent_atlas.errors import UserError, printable
+from latent_atlas.errors import UserError, checked, printable
 from latent_atlas.geometry.neighbours import Neighbours, nearest_codes
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
@@ -41,7 +41,16 @@ from latent_atlas.travel.traversal import traverse
 
 __all__ = ["Atlas"]
 
+T = TypeVar("T")
 FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
+
+
+class Parts(dict[str, T]):
+    """What an atlas has by part; a part that it has not is a user's mistake."""
+
+    def __missing__(self, part: str) -> NoReturn:
+        known = " or ".join(map(repr, self)) or "no parts, since its images have no labels"
+        raise UserError(f"there is no part {part!r}; choose {known}")
 
 
 class Atlas:
@@ -78,8 +87,8 @@ class Atlas:
         """
         self.model = model
         self.map = map
-        self.codes = codes
-        self.labels = labels or {}
+        self.codes = Parts(codes)
+        self.labels = Parts(labels or {})
         self.label_names = tuple(printable(name) for name in label_names)
         self.properties = AttributeSet(
             codes["train"].means, self.labels.get("train"), self.label_names
@@ -110,9 +119,11 @@ class Atlas:
         if len(held_out) < FEWEST or not self.map.has_log_prob:
             return None
         generator = torch.Generator(self.device).manual_seed(0)
-        return Membership.fit(self.map, held_out, generator=generator)
+        cycle = None if self.model is None else lambda z: self.encode(self.decode(z))
+        return Membership.fit(self.map, held_out, cycle=cycle, generator=generator)
 
     @classmethod
+    @checked
     def load(cls, run: str | FilePath, *, device: str = "auto") -> "Atlas":
         """Load a finished run folder; one that was made of codes alone has no model.
 
@@ -122,6 +133,7 @@ class Atlas:
         return cls(**vars(AtlasParts.read(FilePath(run), pick_device(device))))
 
     @classmethod
+    @checked
     def wrap(
         cls,
         autoencoder: object | None = None,
@@ -196,6 +208,7 @@ class Atlas:
         """
         return self._coding.decode(latents)
 
+    @checked
     def travel(
         self,
         start: ArrayLike,
@@ -245,6 +258,7 @@ class Atlas:
         )
         return self._finished(path, images)
 
+    @checked
     def planner(self, planner: str | Planner) -> Planner:
         """A planner, completed with what it lacks and the atlas has.
 
@@ -258,6 +272,7 @@ class Atlas:
         decode = None if self.model is None else self._coding.differentiable
         return planner_of(planner).completed(self.map, Resources(train, held_out, decode))
 
+    @checked
     def traverse(
         self,
         start: ArrayLike,
@@ -294,6 +309,7 @@ class Atlas:
         )
         return self._finished(path)
 
+    @checked
     def random_walk(
         self,
         start: ArrayLike,
@@ -324,6 +340,7 @@ class Atlas:
         )
         return self._finished(path)
 
+    @checked
     def project(self, places: ArrayLike, share: float = OFF_MANIFOLD_SHARE) -> LatentPath:
         """Project off-manifold images or codes to a density threshold, and decode both.
 
@@ -344,6 +361,7 @@ class Atlas:
             LatentPath(points, found.points, "project", info, replace(metrics, moved=found.moved))
         )
 
+    @checked
     def sample(
         self,
         n: int,
@@ -372,6 +390,7 @@ class Atlas:
         )
         return self.decode(samples.points)
 
+    @checked
     def sample_codes(
         self,
         n: int,
@@ -422,6 +441,7 @@ class Atlas:
             generator=generator,
         )
 
+    @checked
     def geometry(
         self,
         *,
@@ -452,6 +472,7 @@ class Atlas:
             generator=generator or torch.Generator(self.device).manual_seed(0),
         )
 
+    @checked
     def anomaly(
         self,
         images: ArrayLike,
@@ -487,6 +508,7 @@ class Atlas:
         """The calibrated scorer behind `anomaly`, for images; errors as for it."""
         return self._anomaly.by_images
 
+    @checked
     def neighbours(self, images: ArrayLike, k: int = 8, *, part: str = "train") -> Neighbours:
         """The real images nearest to images, by Euclidean distances between codes.
 

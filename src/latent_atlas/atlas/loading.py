@@ -103,7 +103,7 @@ class AtlasParts:
         model = adapt(autoencoder, images, device=generator.device, **adapter)
         collection = collect(*model.posterior(images), labels, label_names)
         for note in collection.warnings:
-            warnings.warn(note, stacklevel=3)  # points at the caller of `Atlas.wrap`
+            warnings.warn(note, stacklevel=4)  # points at the caller of `Atlas.wrap`
         train, held_out = collection.split(HELD_OUT, generator=generator)
         latent_map = LatentMap.fit(
             *train.arrays(),
@@ -114,7 +114,7 @@ class AtlasParts:
             warn=False,
         )
         for note in latent_map.warnings:
-            warnings.warn(note, stacklevel=3)
+            warnings.warn(note, stacklevel=4)
         parts, device = {"train": train, "held_out": held_out}, latent_map.device
         codes = {part: some.codes.to(device) for part, some in parts.items()}
         rebuilt = Codec(model, latent_map.shape, device)

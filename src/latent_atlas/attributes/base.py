@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density.base import Density, gradient
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows, converts
 
 __all__ = ["Attribute", "AttributeValues", "Direction", "Function", "LogDensity", "Slopes"]
@@ -88,6 +88,7 @@ class Direction(Attribute):
         tensor([[5.]])
     """
 
+    @checked
     def __init__(self, vector: ArrayLike, name: str = "direction") -> None:
         """Arguments: vector, shape (d,), is brought to length 1.
 
@@ -133,6 +134,7 @@ class Function(Attribute):
         (tensor([[5.]]), tensor([[[0.6000, 0.8000]]]))
     """
 
+    @checked
     def __init__(self, function: Callable[[Tensor], Tensor], name: str = "function") -> None:
         """Arguments: function maps codes (n, d) to (n,) or (n, k), row by row, differentiably."""
         self.function = function

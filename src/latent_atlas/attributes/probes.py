@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, AttributeValues
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import (
     ArrayLike,
     Labels,
@@ -124,6 +124,7 @@ class ClassProbe(Attribute):
     name: str = "class"
 
     @classmethod
+    @checked
     def fit(
         cls,
         latents: ArrayLike,
@@ -201,6 +202,7 @@ class ClassProbe(Attribute):
         """The likeliest class of each code, shape (n,)."""
         return self.network(latents).argmax(dim=1)
 
+    @checked
     def keeping(
         self, labels: ArrayLike | None = None, *, margin: float | None = None
     ) -> "ClassProbe":
@@ -246,6 +248,7 @@ class ValueProbe(Attribute):
     explained: float
 
     @classmethod
+    @checked
     def fit(
         cls,
         latents: ArrayLike,

@@ -6,7 +6,7 @@ from torch import Tensor
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.mixture import PARTS, MixtureBoundary
 from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, as_floats
 
 __all__ = ["fit_boundary", "load_boundary"]
@@ -14,6 +14,7 @@ __all__ = ["fit_boundary", "load_boundary"]
 FEWEST = 10
 
 
+@checked
 def fit_boundary(
     settings: MapConfig | str, real: ArrayLike, *, generator: torch.Generator
 ) -> Boundary:
@@ -42,6 +43,7 @@ def fit_boundary(
     )
 
 
+@checked
 def load_boundary(name: str, dimension: int, tensors: dict[str, Tensor]) -> Boundary:
     """Rebuild a fitted boundary from what `Boundary.tensors` gave, on their device.
 

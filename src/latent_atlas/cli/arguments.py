@@ -26,6 +26,7 @@ __all__ = [
     "code_at",
     "file_to_write",
     "load_atlas",
+    "picture_or_codes",
     "preset_of",
     "seed",
     "write_codes",
@@ -112,6 +113,28 @@ def file_to_write(given: Namespace, name: str, suffixes: tuple[str, ...] = (".pn
     if not out.parent.is_dir():
         raise UserError(f"the folder {out.parent} does not exist; make it or choose another --out")
     return out
+
+
+def picture_or_codes(
+    given: Namespace,
+    atlas: "Atlas",
+    name: str,
+    pictures: tuple[str, ...],
+    codes: tuple[str, ...],
+) -> Path:
+    """Where to write: as `file_to_write`, with suffixes of pictures, and others that need none.
+
+    Raises:
+        UserError: as for `file_to_write`, or a run without a decoder is to draw a picture.
+    """
+    out = Path(given.out or name)
+    if atlas.model is None and out.suffix.lower() not in codes:
+        seen = f"; --out is {given.out}" if given.out else ""
+        raise UserError(
+            f"{given.folder} is a run of codes, without a decoder that could draw images; give "
+            f"--out FILE.npy for the codes{seen}"
+        )
+    return file_to_write(given, name, pictures + codes)
 
 
 def write_codes(codes: "Tensor", atlas: "Atlas", out: Path) -> None:

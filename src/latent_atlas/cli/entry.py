@@ -4,6 +4,7 @@ import io
 import os
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = build_parser().parse_args(arguments)
     try:
         os.getcwd()  # raises where the folder was deleted, which kills some libraries
+        _check_device(given)
         given.run_command(given, Console(as_json=given.json))
     except UserError as error:
         sys.exit(_complain(str(error), 2))
@@ -50,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         sys.exit(_complain(f"memory ran out; {SMALLER}", 2))
     sys.exit(0)
+
+
+def _check_device(given: Namespace) -> None:
+    """Refuse a device that this machine lacks before anything is read."""
+    if getattr(given, "device", None) is not None:
+        from latent_atlas.device import pick_device
+
+        pick_device(given.device)
 
 
 def _of_system(error: OSError) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.codes.posterior import Codes, as_codes
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import ArrayLike, Labels, as_array, as_labels
 
@@ -57,6 +57,7 @@ class CodeSet:
             self.codes[rows], self.shape, self.rows[rows], labels, self.label_names, self.warnings
         )
 
+    @checked
     def split(self, share: float, *, generator: torch.Generator) -> tuple["CodeSet", "CodeSet"]:
         """Codes to train on, and a random share of them, at least ten, to hold out.
 
@@ -107,6 +108,7 @@ def collect(
     return CodeSet(codes, tuple(means.shape[1:]), rows, labels, tuple(label_names), tuple(notes))
 
 
+@checked
 def read_collection(path: Path) -> CodeSet:
     """Read codes from a file.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_array
 
 __all__ = ["Codes", "as_codes", "kl_standard_normal", "reparameterise"]
@@ -71,11 +71,13 @@ class Codes:
         """The means alone, as points without a posterior width."""
         return Codes(self.means)
 
+    @checked
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes from the aggregated posterior q(z), the mean of q(z|x), shape (n, d)."""
         some = self[torch.randint(len(self), (n,), generator=generator, device=generator.device)]
         return some.sample_each(generator=generator)
 
+    @checked
     def sample_each(self, *, generator: torch.Generator) -> Latents:
         """One sample of each posterior, shape (n, d)."""
         if self.log_variances is None:
@@ -90,6 +92,7 @@ class Codes:
             covariance = covariance + self.log_variances.double().exp().mean(dim=0).diag()
         return means.mean(dim=0), covariance
 
+    @checked
     def split(self, share: float, *, generator: torch.Generator) -> tuple["Codes", "Codes"]:
         """Codes to train on, and a random share of them, at least ten, to hold out."""
         order = torch.randperm(len(self), generator=generator, device=generator.device)
@@ -145,10 +148,16 @@ def _flattened(means: ArrayLike, log_variances: ArrayLike | None) -> Codes:
     """Codes as rows, unless their shapes or types are not those of codes."""
     means = as_array(means).detach()
     spread = None if log_variances is None else as_array(log_variances).detach()
-    if means.ndim < 2 or 0 in means.shape:
+    if 0 in means.shape:
+        raise UserError(
+            f"there are no codes in an array of shape {tuple(means.shape)}; give one code per row, "
+            f"{FEWEST} or more"
+        )
+    if means.ndim < 2:
         raise UserError(
             f"codes must have shape (n, d), or (n, ...) of any shape; these have "
-            f"{tuple(means.shape)}"
+            f"{tuple(means.shape)}: give one code per row, as codes.reshape(-1, 1) does where a "
+            "code is one number"
         )
     if spread is not None and spread.shape != means.shape:
         raise UserError(
@@ -159,8 +168,8 @@ def _flattened(means: ArrayLike, log_variances: ArrayLike | None) -> Codes:
         if array is not None and not array.is_floating_point():
             kind = str(array.dtype).removeprefix("torch.")
             raise UserError(
-                f"{name} must be of a floating type; these are {kind}: convert them if they are "
-                "measured"
+                f"{name} must be floats; these are {kind}: convert them if they are measured, as "
+                f"{name}.astype('float32') does; labels, token numbers and pixels are no codes"
             )
     _check_resolution(means.flatten(1))
     return Codes(means.flatten(1).float(), None if spread is None else spread.flatten(1).float())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Images, Latents, as_images, as_rows, batched, to_float
 
 __all__ = ["Autoencoder", "Function", "adapt"]
@@ -30,6 +30,7 @@ class Autoencoder:
             and restored for decode.
     """
 
+    @checked
     def __init__(
         self,
         encode: Function,

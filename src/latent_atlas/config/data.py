@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 
 __all__ = ["DataConfig"]
 
 
+@checked
 @dataclass(frozen=True)
 class DataConfig:
     """Where the images come from and how each becomes a square."""

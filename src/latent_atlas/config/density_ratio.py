@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, checked, require
 
 __all__ = ["BOUNDARIES", "MapConfig", "mixture_parts"]
 
@@ -20,6 +20,7 @@ BOUNDARIES = (
 COUNTS = ("width", "depth", "steps", "batch_size", "check_every", "patience", "ensemble_size")
 
 
+@checked
 @dataclass(frozen=True)
 class MapConfig:
     """How the latent discriminator D_z trains, and against which boundary."""
@@ -55,10 +56,10 @@ class MapConfig:
     """Units of a hidden layer of D_z, 1 or more."""
     depth: int = 3
     """Residual blocks of D_z, 1 or more."""
-    steps: int = 4_000
+    steps: int = 1_000
     """Training steps at most, 1 or more; training stops earlier when the held-out loss has not
     fallen for `patience` checks."""
-    batch_size: int = 512
+    batch_size: int = 1_024
     """Real codes per step, and as many fake ones, 1 or more."""
     learning_rate: float = 8e-3
     """Learning rate of D_z, above 0."""
@@ -66,7 +67,7 @@ class MapConfig:
     """Decoupled weight decay of D_z (AdamW), 0 or more."""
     ema: float = 0.998
     """Decay per step of the averaged weights of D_z, the ones that are evaluated and saved."""
-    check_every: int = 100
+    check_every: int = 50
     """Compute the held-out loss every this many steps, 1 or more."""
     patience: int = 10
     """Checks without a lower held-out loss after which training stops, 1 or more."""

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 
 __all__ = ["ModelConfig"]
 
 
+@checked
 @dataclass(frozen=True)
 class ModelConfig:
     """The sizes of the encoder E, the decoder G and the image discriminator D_x."""

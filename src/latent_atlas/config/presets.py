@@ -39,8 +39,8 @@ def quick(config: Config) -> Config:
             model,
             image_size=min(model.image_size, 32),
             latent_dim=min(model.latent_dim, 32),
-            width=min(model.width, 12),
-            discriminator_width=min(model.discriminator_width, 12),
+            width=min(model.width, 16),
+            discriminator_width=min(model.discriminator_width, 16),
         ),
         train=replace(
             train,
@@ -49,7 +49,6 @@ def quick(config: Config) -> Config:
             kl_warmup=min(train.kl_warmup, steps // 3),
             adversarial_start=min(train.adversarial_start, steps // 3),
         ),
-        map=replace(config.map, steps=min(config.map.steps, 2_500)),
     )
 
 
@@ -87,7 +86,8 @@ PRESETS: dict[str, Config] = {
             ema=0.995,
             checkpoint_every=200,
         ),
-        map=MapConfig(width=64, steps=800, check_every=25),  # a width of 128 memorises so few codes
+        # A width of 128 memorises so few codes.
+        map=MapConfig(width=64, steps=800, batch_size=512, check_every=25),
     ),
     "fashion-mnist": Config(
         data=DataConfig(source="fashion-mnist"),

@@ -1,5 +1,6 @@
 """Every setting of a run, and its JSON."""
 
+import difflib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.model import ModelConfig
-from latent_atlas.config.parse import split_setting, with_values
+from latent_atlas.config.parse import settings_of, split_setting, with_values
 from latent_atlas.config.training import TrainConfig
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, checked, require
 from latent_atlas.files import parse_object, read_object
 
 __all__ = ["Config", "with_settings"]
@@ -18,6 +19,7 @@ __all__ = ["Config", "with_settings"]
 RESTORE = "restore config.json of the run"
 
 
+@checked
 @dataclass(frozen=True)
 class Config:
     """Every setting of a run; together with the images it determines the run."""
@@ -93,9 +95,23 @@ def with_settings(config: Config, settings: list[str]) -> Config:
     for setting in settings:
         place, value = split_setting(setting)
         section, dot, name = place.partition(".")
-        require(bool(dot and name), f"setting '{setting}' is not of the form section.name=value")
+        near = _of_that_name(config, name or section)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        require(
+            bool(dot and name), f"setting '{setting}' is not of the form section.name=value{hint}"
+        )
+        elsewhere = near and not any(one.startswith(f"{section}.") for one in near)
+        require(not elsewhere, f"there is no setting '{place}'{hint}")
         values.setdefault(section, {})[name] = value
     return _with_sections(config, values)
+
+
+def _of_that_name(config: Config, name: str) -> list[str]:
+    """The settings of any section whose last part is this name, or nearly."""
+    sections = {one.name: settings_of(type(getattr(config, one.name))) for one in fields(config)}
+    names = {setting for settings in sections.values() for setting in settings}
+    near = difflib.get_close_matches(name, sorted(names), 1, cutoff=0.8)
+    return [f"{one}.{near[0]}" for one, has in sections.items() if near and near[0] in has]
 
 
 def _with_sections(config: Config, values: dict[str, dict[str, object]]) -> Config:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 
 __all__ = ["TrainConfig", "TrainingMode"]
 
 TrainingMode = Literal["separate", "online", "adversarial"]
 
 
+@checked
 @dataclass(frozen=True)
 class TrainConfig:
     """How E, G and D_x train; the terms of the loss are those of `training.losses`."""

@@ -12,7 +12,7 @@ from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import open_source
 from latent_atlas.data.parallel_read import Progress, Reading, read_all
 from latent_atlas.data.source import Item, Source
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted
 
 __all__ = ["read_images"]
 
@@ -45,7 +45,9 @@ def read_images(
     rejects = tuple(reject for reading in readings for reject in reading.rejects)
     if not names:
         first = f", for instance {rejects[0].path}: {rejects[0].reason}" if rejects else ""
-        raise UserError(f"none of {len(rejects)} images can be decoded{first}; give other images")
+        raise UserError(
+            f"none of {counted(len(rejects), 'image')} can be decoded{first}; give other images"
+        )
     images = torch.cat([reading.images for reading in readings])
     held_out = torch.ones(len(images), dtype=torch.bool)
     return ImageSet(

@@ -26,7 +26,7 @@ from latent_atlas.data.decode import (
 from latent_atlas.data.layout import is_ignored
 from latent_atlas.data.source import Item, Source, arranged, refuse_bomb
 from latent_atlas.data.tables import is_table
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted
 
 __all__ = ["folder_source", "tar_source", "zip_source"]
 
@@ -69,7 +69,7 @@ def _collected(files: Iterable[Item]) -> Source:
             except Exception as error:
                 notes.append(f"{file.name} is not used: it cannot be read ({error})")
     if ignored:
-        notes.append(f"{ignored:,} images in folders of thumbnails are left out")
+        notes.append(f"{counted(ignored, 'image')} in folders of thumbnails left out")
     if images and arrays:
         notes.append(f"{len(arrays):,} .npy files beside the images are not read")
     found = arranged(images or arrays, tables)

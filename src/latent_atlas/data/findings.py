@@ -7,7 +7,7 @@ import torch
 
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.parallel_read import Look
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted
 from latent_atlas.shapes import Mask
 
 __all__ = ["in_words", "refuse_few", "remarks", "summary_of"]
@@ -54,8 +54,8 @@ def _on_number(found: ImageSet, looks: list[Look]) -> Iterator[str]:
         yield f"{len(looks):,} images are {distinct:,} distinct pictures and copies of them"
     if both := len(learned & held_out):
         yield (
-            f"{both:,} pictures are in a held-out part of the source and are trained on as well: "
-            "what is measured on them is too good"
+            f"{counted(both, 'picture is', 'pictures are')} in a held-out part of the source and "
+            "trained on as well, so what is measured there is too good"
         )
 
 
@@ -91,8 +91,8 @@ def _on_sizes(found: ImageSet, looks: list[Look]) -> Iterator[str]:
     if paged:
         left_out = sum(look.pages - 1 for look in looks)
         yield (
-            f"{paged:,} {many} have several pages; the first is read, and {left_out:,} pages are "
-            "left out"
+            f"{paged:,} {many} have several pages; the first is read, and "
+            f"{counted(left_out, 'page is', 'pages are')} left out"
         )
 
 
@@ -137,8 +137,11 @@ def in_words(summary: Mapping[str, Any]) -> list[str]:
     if classes:
         listed = [f"{name} ({count:,})" for name, count in list(classes.items())[:MOST_CLASSES]]
         more = f" and {len(classes) - MOST_CLASSES:,} more" if len(classes) > MOST_CLASSES else ""
-        unlabelled = f"; {summary['unlabelled']:,} without" if summary["unlabelled"] else ""
-        lines.append(f"{len(classes):,} classes: {', '.join(listed)}{more}{unlabelled}")
+        without = summary["unlabelled"]
+        unlabelled = f"; {counted(without, 'image')} without a class" if without else ""
+        lines.append(
+            f"{counted(len(classes), 'class', 'classes')}: {', '.join(listed)}{more}{unlabelled}"
+        )
     else:
         lines.append("no classes")
     return lines

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from latent_atlas.errors import counted
+
 __all__ = ["Layout", "is_held_out_part", "is_ignored", "understand"]
 
 _PART = re.compile(
@@ -90,7 +92,8 @@ def understand(names: Sequence[str]) -> Layout:
         held = (word for word in words if is_held_out_part(word))
         notes.append(f"the folders {', '.join(words)} are the parts; held out: {', '.join(held)}")
         if outside := sum(part is None for part in parts):
-            notes.append(f"{outside:,} images lie in no part and are trained on")
+            words = ("image lies in no part and is", "images lie in no part and are")
+            notes.append(f"{counted(outside, *words)} trained on")
     elif only := _only_parts(folders):
         notes.append(f"the folders are the parts {', '.join(only)} and none to train on: ignored")
     # A part that is named once more below (training_set/training_set) is no class either.

@@ -19,6 +19,8 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from latent_atlas.errors import counted
+
 __all__ = ["Levels", "Scale", "Tally", "tally_of", "usual_scale"]
 
 FEW = 1e-3  # share of the values that may lie beyond the scale
@@ -213,7 +215,8 @@ def _notes(whole: Tally, scale: Scale | str | None, images: int) -> list[str]:
         return []
     beyond = whole.count_beyond(scale)
     clamped = f"; {beyond:,} of {whole.count:,} values lie beyond and are clamped" if beyond else ""
+    kind = whole.in_words().removeprefix("its ")
     return [
-        f"{images:,} images: {whole.in_words().removeprefix('its ')}; {scale.black:g} is read as "
-        f"black and {scale.white:g} as white{clamped}"
+        f"{counted(images, 'image')}: {kind}; {scale.black:g} is read as black and "
+        f"{scale.white:g} as white{clamped}"
     ]

@@ -33,7 +33,19 @@ from latent_atlas.errors import UserError
 from latent_atlas.files import signed, write_text
 from latent_atlas.shapes import Mask
 
-__all__ = ["load_images", "open_source", "probe_source", "square_of", "with_levels"]
+__all__ = [
+    "NoSourceError",
+    "load_images",
+    "open_source",
+    "probe_source",
+    "square_of",
+    "with_levels",
+]
+
+
+class NoSourceError(UserError):
+    """There is nothing where the images should be."""
+
 
 _PROBED = 64  # images that suggest the size and channels
 
@@ -135,7 +147,7 @@ def open_source(source: str) -> Source:
     if colon and archive.lower().endswith(".npz") and os.path.isfile(Path(archive).expanduser()):
         return array_source(Path(archive).expanduser(), key)
     if not source or not os.path.exists(path):
-        raise UserError(
+        raise NoSourceError(
             f"no images at '{source}': it is not a named data set ({', '.join(NAMED_SETS)}), and "
             f"there is no file or folder {path.absolute()}; give a folder, an archive, a .npy or "
             ".npz file, or hf:owner/name"

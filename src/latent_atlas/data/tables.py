@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.data.layout import is_held_out_part
+from latent_atlas.errors import counted
 
 __all__ = ["Table", "is_table", "read_tables"]
 
@@ -126,9 +127,11 @@ def _matched(
         matched[found] = {
             "label" if c == label else c: v for c, v in row.items() if c != key and c is not None
         }
-    words = f"{place}: {len(matched):,} images by the column {key}"
+    words = f"{place}: {counted(len(matched), 'image')} by the column {key}"
     words += f", classes from the column {label}" if label else ", no column of classes"
-    return matched, words + (f"; {lost:,} rows name no image" if lost else "")
+    return matched, words + (
+        f"; {counted(lost, 'row names', 'rows name')} no image" if lost else ""
+    )
 
 
 def _places(images: Sequence[str], folder: PurePosixPath) -> dict[str, int]:

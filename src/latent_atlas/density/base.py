@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, check_methods, checked
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_rows, converts
 
 __all__ = [
@@ -51,6 +51,8 @@ OF_CODES = (
     "penalty",
     "accepts",
 )
+# Methods of theirs whose arguments are numbers and generators.
+OF_NUMBERS = ("sample", "sample_boundary", "threshold", "noised", "kl_to_prior")
 DRAWS = 10_000  # from which the threshold of a density that can be sampled is measured
 
 
@@ -132,6 +134,7 @@ class Density(ABC):
         """Have the methods that a subclass defines take array-likes."""
         super().__init_subclass__(**keywords)
         converts(OF_CODES, cls)
+        check_methods(OF_NUMBERS, cls)
 
     def _checked_codes(self, latents: ArrayLike) -> Located:
         """The codes as a tensor.
@@ -199,6 +202,7 @@ class Density(ABC):
 
 
 converts(OF_CODES, Density)  # its own defaults
+check_methods(OF_NUMBERS, Density)
 
 
 @dataclass(frozen=True)
@@ -261,6 +265,7 @@ class StandardNormal(SamplableDensity):
         tensor([-1.8379])
     """
 
+    @checked
     def __init__(self, dimension: int) -> None:
         """Arguments: dimension, d, is 1 or more."""
         self.dimension = dimension
@@ -334,6 +339,7 @@ class DensityRatioModel(Density):
 class ExactRatio(DensityRatioModel):
     """The optimal discriminator between two known densities."""
 
+    @checked
     def __init__(self, population: Density, boundary: SamplableDensity) -> None:
         """Arguments: population is q, boundary is r; both normalised."""
         self.population = population

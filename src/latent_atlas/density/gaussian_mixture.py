@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import SamplableDensity, noise_width
 from latent_atlas.density.moments import cholesky, extent
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, as_rows
 
 __all__ = ["GaussianMixture", "fit_gaussian_mixture"]
@@ -121,6 +121,7 @@ class GaussianMixture(SamplableDensity):
         return codes
 
 
+@checked
 def fit_gaussian_mixture(real: ArrayLike, *, generator: torch.Generator) -> GaussianMixture:
     """Fit 1, 2, 4 or 8 Gaussians of full covariance: more as long as the BIC falls.
 

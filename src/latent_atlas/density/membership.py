@@ -4,11 +4,13 @@ A density alone cannot tell. In a dense latent space the middle between two code
 likely than either, and still be a place where no real code lies: real codes lie on a shell. So a
 small set of statistics s(z) is asked together,
 
-    log-odds(z) = a + <b, s> + <s, C s>,    s = (log q(z), log q_w(z), |y(z)|),
+    log-odds(z) = a + <b, s> + <s, C s>,
+    s = (log q(z), log q_w(z), |y(z)|, log |y(E(G(z))) - y(z)|),
 
 with q_w the density with noise of standard deviation w, and y the code whitened by the real codes'
-mean and covariance. a, b and C are a logistic regression between real codes and points between
-them, on straight lines and on turns round their mean.
+mean and covariance. The last one asks what the decoder G shows: an image that no code stands for is
+encoded by E as another one. a, b and C are a logistic regression between real codes and points
+between them, on straight lines and on turns round their mean.
 
 References:
     Density of States Estimation for Out-of-Distribution Detection, Morningstar et al. 2021, for
@@ -17,6 +19,7 @@ References:
     held-out codes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,16 +29,18 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows, batched
 
 __all__ = ["FEWEST", "Membership"]
 
 BATCH = 4_096
+DECODED = 600  # codes that it is fitted to, and points between them, where each is decoded
 EDGE = 0.1  # of a line or turn at either end, where a point is hardly between
 FAKES = 3  # points between codes for each code
 FEWEST = 40  # codes
 FOLDS = 4  # in which log-odds of real codes are computed by a regression on the others
+LEAST_MOVED = 1e-6  # standard deviations, so that the logarithm of a change is finite
 MOST = 5_000  # codes that it is fitted to
 WIDTH = 0.4  # of the noise; measured on digits (d = 8) and Fashion-MNIST (d = 16)
 
@@ -48,31 +53,41 @@ class Membership:
 
     Attributes:
         density: q.
+        cycle: E(G(z)) of codes (n, d), without gradients; None where there is no decoder.
         mean, factor: m and L of the real codes, whose covariance is L Lᵀ, (d,) and (d, d).
-        centre, scale: Of the statistics, shape (k,).
+        real: Statistics of the real codes, each column ascending, shape (m, k).
         bias, weights: a, shape (1,); b, then C row by row, shape (k + k (k + 1) / 2,).
         known: Log-odds of real codes by regressions that were not fitted to them, ascending.
         auroc: How well these tell real codes from points between them, in [0, 1]; 0.5 is by chance.
     """
 
     density: Density
+    cycle: Callable[[Latents], Latents] | None
     mean: Tensor
     factor: Tensor
-    centre: Tensor
-    scale: Tensor
+    real: Float[Tensor, "m k"]
     bias: Tensor
     weights: Tensor
     known: Values
     auroc: float
 
     @classmethod
-    def fit(cls, density: Density, codes: ArrayLike, *, generator: torch.Generator) -> "Membership":
+    @checked
+    def fit(
+        cls,
+        density: Density,
+        codes: ArrayLike,
+        *,
+        cycle: Callable[[Latents], Latents] | None = None,
+        generator: torch.Generator,
+    ) -> "Membership":
         """Learn the membership of codes of one kind, such as means of held-out images.
 
         Arguments:
             density: q, with a log-density; its noise level w is used if it has noise levels.
-            codes: Real codes that q was not fitted to, shape (m, d), m of 40 or more; of more than
-                5,000 so many are drawn.
+            codes: Real codes that q was not fitted to, shape (m, d), m of 40 or more. Of more than
+                5,000, or 600 if they are to be decoded, so many are drawn.
+            cycle: E(G(z)), what codes (n, d) become by decoding and encoding.
             generator: Draws the points between codes, and the folds.
 
         Raises:
@@ -84,31 +99,46 @@ class Membership:
             density.has_log_prob, "membership needs a log-density; fit a map with boundary='prior'"
         )
         order = torch.randperm(len(codes), generator=generator, device=generator.device)
-        real = codes[order[:MOST].to(codes.device)]
+        most, fakes = (MOST, FAKES) if cycle is None else (DECODED, 1)
+        real = codes[order[:most].to(codes.device)]
         mean, factor = (moment.to(real) for moment in cholesky(real))
-        fake = _between(real, FAKES * len(real), mean, generator=generator)
+        fake = _between(real, fakes * len(real), mean, generator=generator)
         empty = real.new_zeros(0)
-        raw = cls(density, mean, factor, empty, empty, empty, empty, empty, auroc=0.5)
-        seen = batched(raw.statistics, torch.cat([real, fake]), BATCH)
-        centre, scale = seen[: len(real)].mean(dim=0), seen[: len(real)].std(dim=0)
-        raw = replace(raw, centre=centre, scale=scale)
+        raw = cls(density, cycle, mean, factor, empty[:, None], empty, empty, empty, auroc=0.5)
+        seen = raw._seen(torch.cat([real, fake]))
+        raw = replace(raw, real=seen[: len(real)].sort(dim=0).values)
         return raw._regressed(raw._products(seen), len(real))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the statistics, in their order."""
+        names = ["log-density"]
+        if self.density.noise_levels:
+            names.append(f"log-density with noise {WIDTH:g}")
+        names.append("distance from the mean")
+        if self.cycle is not None:
+            names.append("change by decoding and encoding")
+        return tuple(names)
+
     def statistics(self, latents: ArrayLike) -> Features:
-        """s(z) = (log q in nats, log q_w in nats if there are noise levels, |y|), shape (n, k).
+        """s(z), in nats where they are log-densities, else in standard deviations, shape (n, k).
+
+        They have a gradient, but for the last one where there is a decoder.
 
         Raises:
             UserError: these are no codes of the density, also of the methods that ask it.
         """
         latents = as_rows(latents, self.density.dimension).to(self.mean)
-        y = torch.linalg.solve_triangular(self.factor, (latents - self.mean).T, upper=False)
-        found = [self.density.log_prob(latents), y.norm(dim=0)]
+        found = [self.density.log_prob(latents), self._white(latents - self.mean).norm(dim=1)]
         if self.density.noise_levels:
             found.insert(1, self.density.noised(WIDTH).log_prob(latents))
+        if self.cycle is not None:
+            moved = self._white(self.cycle(latents.detach()).to(latents) - latents).norm(dim=1)
+            found.append(moved.clamp_min(LEAST_MOVED).log())
         return torch.stack(found, dim=1)
 
     def log_odds(self, latents: ArrayLike) -> Values:
-        """Log-odds that a code is real and not between two, shape (n,), differentiable."""
+        """Log-odds that a code is real and not between two, shape (n,)."""
         return self._products(self.statistics(latents)) @ self.weights + self.bias
 
     def p_value(self, latents: ArrayLike) -> Values:
@@ -116,12 +146,32 @@ class Membership:
 
         Of real codes 5 % have a p-value below 0.05.
         """
-        found = batched(self.log_odds, as_rows(latents, self.density.dimension), BATCH).detach()
+        found = self._products(self._seen(latents)) @ self.weights + self.bias
         return torch.searchsorted(self.known, found.contiguous()) / len(self.known)
+
+    def parts(self, latents: ArrayLike) -> dict[str, Values]:
+        """By the name of each statistic, the share of real codes at least as far out, shape (n,).
+
+        It is two-sided, twice the share on the nearer side, in [0, 1]: both an unusually low and an
+        unusually high log-density give a small share.
+        """
+        real = self.real.T.contiguous()
+        rank = torch.searchsorted(real, self._seen(latents).T.contiguous()) / len(self.real)
+        return dict(zip(self.names, 2 * torch.minimum(rank, 1 - rank), strict=True))
+
+    @torch.no_grad()
+    def _seen(self, latents: ArrayLike) -> Features:
+        """The statistics, some codes at a time and without gradients."""
+        rows = as_rows(latents, self.density.dimension)
+        return batched(self.statistics, rows, BATCH if self.cycle is None else DECODED)
+
+    def _white(self, offsets: Latents) -> Latents:
+        """Differences of codes in standard deviations, without their correlations."""
+        return torch.linalg.solve_triangular(self.factor, offsets.T, upper=False).T
 
     def _products(self, statistics: Features) -> Float[Tensor, "n p"]:
         """The standardised statistics, and all products of two of them."""
-        s = (statistics - self.centre) / self.scale
+        s = (statistics - self.real.mean(dim=0)) / self.real.std(dim=0)
         i, j = torch.triu_indices(s.shape[1], s.shape[1])
         return torch.cat([s, s[:, i] * s[:, j]], dim=1)
 

@@ -52,12 +52,14 @@ class FittedRatio(NamedTuple):
         boundary: r.
         held_out: Real codes it was not trained on, shape (n, d), at most 5,000.
         calibration: How the logit compares with held-out codes.
+        warnings: What should be known of the boundary and of the training, in sentences.
     """
 
     network: Ensemble
     boundary: Boundary
     held_out: Latents
     calibration: Calibration
+    warnings: tuple[str, ...] = ()
 
 
 def fit_density_ratio(
@@ -128,7 +130,10 @@ def fit_density_ratio(
     )
     gap = trainings[0].held_out_loss - trainings[0].loss
     calibration = replace(calibration, kl_estimate=kl, generalisation_gap=gap)
-    return FittedRatio(ensemble, boundary, drawn[:KEPT], calibration)
+    overfitted = (training.overfitted(config.check_every) for training in trainings)
+    found = [boundary.warning, next(filter(None, overfitted), None)]
+    notes = tuple(sentence for sentence in found if sentence)
+    return FittedRatio(ensemble, boundary, drawn[:KEPT], calibration, notes)
 
 
 def calibrated_ratio(

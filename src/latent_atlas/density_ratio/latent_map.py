@@ -21,7 +21,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Density, DensityRatioModel, noise_width
 from latent_atlas.density_ratio.calibration import Calibration
 from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
@@ -167,6 +167,7 @@ class LatentMap(DensityRatioModel):
         """
         return torch.quantile(self._log_prob_held_out(), share).item()
 
+    @checked
     def at(self, angle: float) -> "LatentMap":
         """The map of q_t at the noise level t = `angle`, in [0, π/2).
 
@@ -212,6 +213,7 @@ class LatentMap(DensityRatioModel):
         return self._changed(_shift=self.calibration.log_normalising_constant)
 
     @classmethod
+    @checked
     def fit(
         cls,
         means: ArrayLike,
@@ -261,21 +263,24 @@ class LatentMap(DensityRatioModel):
         codes, found = as_codes(means, log_variances)
         train, test = _parts(codes.to(generator.device), held_out, generator)
         shape = tuple(means.shape[1:])
-        look = None if watch is None else lambda so_far: watch(cls(*so_far, shape=shape))
+        look = None if watch is None else lambda so_far: watch(cls(*so_far[:4], shape=shape))
         parts = fit_density_ratio(train, test, config, generator=generator, log=log, watch=look)
-        found += [parts.boundary.warning] if parts.boundary.warning else []
+        found += parts.warnings
         for warning in found if warn else []:
-            warnings.warn(warning, stacklevel=2)
-        return cls(*parts, shape=shape, warnings=tuple(found))
+            warnings.warn(warning, stacklevel=3)  # points at the caller: `fit` is checked
+        return cls(*parts[:4], shape=shape, warnings=tuple(found))
 
     @classmethod
+    @checked
     def from_network(
         cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator
     ) -> "LatentMap":
         """The map of a D_z that was trained against the prior, calibrated on held-out codes."""
         boundary = PriorBoundary(held_out.means.shape[1])
-        return cls(*calibrated_ratio(Ensemble([network]), held_out, boundary, generator=generator))
+        parts = calibrated_ratio(Ensemble([network]), held_out, boundary, generator=generator)
+        return cls(*parts[:4])
 
+    @checked
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
         member = self.network.members[0]
@@ -296,6 +301,7 @@ class LatentMap(DensityRatioModel):
         write_tensors(path, tensors | {"held_out": self._codes}, {"map": json.dumps(about)})
 
     @classmethod
+    @checked
     def load(cls, path: Path, *, device: torch.device | str = "cpu") -> "LatentMap":
         """Read what `save` wrote.
 

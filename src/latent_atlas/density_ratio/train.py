@@ -48,6 +48,7 @@ MOMENTS = 20_000  # samples from which the moments of the codes are measured, or
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
+OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WARM_UP = 100  # steps over which the learning rate grows
 
 
@@ -74,12 +75,29 @@ class Training:
 
     Attributes:
         loss, held_out_loss: Of the weights kept, in nats.
-        step: The optimisation step they are of.
+        step: The optimisation step they are of; 0 if no check was better than no training.
+        first, last: Held-out losses before the first step and at the last check, in nats.
     """
 
     loss: float
     held_out_loss: float
     step: int
+    first: float
+    last: float
+
+    def overfitted(self, check_every: int) -> str | None:
+        """One sentence if the held-out loss rose from the start, or from the first check."""
+        rise = OVERFITTED * max(1.0, abs(self.first))
+        if self.step > check_every or self.last <= self.held_out_loss + rise:
+            return None
+        kept = f"{self.held_out_loss:.3g} at step {self.step}, whose weights are kept, "
+        if self.step == 0:
+            kept = "whose weights are kept, "
+        return (
+            f"D_z overfits: its held-out loss was {self.first:.3g} nats before training, {kept}and "
+            f"{self.last:.3g} at the end; give it more codes, a larger map.weight_decay or a "
+            "smaller map.width"
+        )
 
 
 def bridge(
@@ -144,6 +162,8 @@ def train_discriminator(
 ) -> Training:
     """Train D_z in place until its held-out loss stops falling, and keep the best weights.
 
+    They are those before training, with the moments of the codes, if no check is better.
+
     The weights checked and kept are running averages over steps, which are smoother in z than those
     of any single step.
 
@@ -175,9 +195,10 @@ def train_discriminator(
     optimizer, schedule = _optimizer(network, config)
     average = average_of(network)
     with torch.no_grad():
-        start = loss_of(average, checks[1]).item()
+        loss_of_best, start = (loss_of(average, ends).item() for ends in checks)
     best = EarlyStopping(config.patience * config.check_every)
-    step, loss_of_best, held_out_loss = 0, math.inf, math.inf
+    best.improves(0, start, average)
+    step, held_out_loss, lowest = 0, math.inf, math.inf
     for step in range(1, config.steps + 1):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
@@ -194,17 +215,18 @@ def train_discriminator(
             watch(average)
         if log is not None:
             log({"step": step, "loss": loss, "held_out_loss": held_out_loss})
+        lowest = min(lowest, held_out_loss)  # NaN is not lower
         if best.improves(step, held_out_loss, average):
             loss_of_best = loss
         if best.should_stop(step):
             break
-    if not best.loss <= start + abs(start) + 1:
+    if not lowest <= start + abs(start) + 1:
         raise UserError(
             f"D_z diverged: its held-out loss went from {start:.3g} to {held_out_loss:.3g} at step "
             f"{step}; lower map.learning_rate, which is {config.learning_rate:g}"
         )
     best.restore(network)
-    return Training(loss_of_best, best.loss, best.step)
+    return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
 
 
 def _optimizer(

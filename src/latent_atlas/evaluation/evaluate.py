@@ -6,6 +6,7 @@ import torch
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.data.imageset import ImageSet
+from latent_atlas.errors import checked
 from latent_atlas.evaluation.evaluation_set import evaluation_set_of
 from latent_atlas.evaluation.features.registry import extractor_for
 from latent_atlas.evaluation.result import Evaluation
@@ -17,6 +18,7 @@ IMAGES = 500
 LEARNED = 5_000  # training images of the principal components
 
 
+@checked
 def evaluate(
     atlas: Atlas,
     images: ImageSet,

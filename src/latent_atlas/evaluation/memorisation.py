@@ -36,6 +36,7 @@ class Memorisation:
         nearer: P(a sample is nearer to the training images than a held-out image), in [0, 1]; 1/2
             for real images.
         nearer_p: Its Mann-Whitney p-value.
+        least_p: P-value of the number of copies if all samples were copies.
     """
 
     nearest: Float[np.ndarray, " n"]
@@ -47,6 +48,7 @@ class Memorisation:
     copies_p: float
     nearer: float
     nearer_p: float
+    least_p: float
 
     @property
     def copies(self) -> bool:
@@ -64,6 +66,12 @@ class Memorisation:
             f"image than the threshold, under which {100 * self.expected:.1f} ± "
             f"{100 * self.error:.1f} % of real images are"
         )
+        if self.least_p >= SIGNIFICANT:
+            return (
+                "too few samples or held-out images to tell whether samples copy training images: "
+                f"even if all were copies, p would be {self.least_p:.2g}, not below "
+                f"{SIGNIFICANT:g}; draw more with --samples, or hold out more images"
+            )
         if self.copies:
             return f"samples copy training images: {counted} (p = {self.copies_p:.1g})"
         aside = (
@@ -130,6 +138,7 @@ def memorisation(samples: Features, train: Features, held_out: Features) -> Memo
         copies_p=float(by_chance.sf(count - 1)),
         nearer=1 - float(wins.statistic) / (n * len(usual)),
         nearer_p=float(wins.pvalue),
+        least_p=float(by_chance.sf(n - 1)),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.geometry.smoothness import See, distances
 from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows
 
@@ -39,6 +39,7 @@ class ByRadius:
 
 
 @torch.no_grad()
+@checked
 def distances_by_radius(
     see: See, codes: ArrayLike, pairs: int, *, octaves: int = 6, generator: torch.Generator
 ) -> ByRadius:

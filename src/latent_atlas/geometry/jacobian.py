@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows
 
 __all__ = ["Spectrum", "estimated_spectrum", "exact_spectrum", "spectrum"]
@@ -73,6 +73,7 @@ class Spectrum:
         return self.values.gather(1, places.clamp(max=self.values.shape[1] - 1))
 
 
+@checked
 def spectrum(decode: Decode, latents: ArrayLike, *, generator: torch.Generator) -> Spectrum:
     """Singular values of J_G: exact for small decoders, by Lanczos quadrature for large ones.
 
@@ -106,6 +107,7 @@ def spectrum(decode: Decode, latents: ArrayLike, *, generator: torch.Generator) 
 
 
 @torch.no_grad()
+@checked
 def exact_spectrum(decode: Decode, latents: ArrayLike) -> Spectrum:
     """All d singular values of J_G at each code, from its columns J_G e_i, in double precision."""
     latents = as_rows(latents).detach()
@@ -124,6 +126,7 @@ def exact_spectrum(decode: Decode, latents: ArrayLike) -> Spectrum:
 
 
 @torch.no_grad()
+@checked
 def estimated_spectrum(
     decode: Decode, latents: ArrayLike, steps: int = STEPS, *, generator: torch.Generator
 ) -> Spectrum:

@@ -4,7 +4,7 @@ import torch
 
 from latent_atlas.codes.posterior import kl_standard_normal
 from latent_atlas.density.base import Density, StandardNormal
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, as_rows, batched
 
 __all__ = ["active_units", "kl_per_image", "prior_inside"]
@@ -44,6 +44,7 @@ def active_units(means: ArrayLike) -> int:
 
 
 @torch.no_grad()
+@checked
 def prior_inside(
     density: Density, threshold: float, n: int, *, generator: torch.Generator
 ) -> float:

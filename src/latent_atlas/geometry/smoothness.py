@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows
 
 __all__ = ["See", "largest_steps", "path_lengths"]
@@ -23,6 +23,7 @@ def distances(see: See, one: Latents, other: Latents) -> Values:
 
 
 @torch.no_grad()
+@checked
 def path_lengths(
     see: See, start: ArrayLike, end: ArrayLike, *, generator: torch.Generator
 ) -> Values:
@@ -48,6 +49,7 @@ def path_lengths(
 
 
 @torch.no_grad()
+@checked
 def largest_steps(see: See, start: ArrayLike, end: ArrayLike, steps: int) -> Values:
     """The largest of `steps` equal steps from z_A to z_B, in features, over their mean, shape (n,).
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.geometry.distances import (
     correlations,
     distances_by_radius,
@@ -113,6 +113,7 @@ class Geometry:
         return asdict(self)
 
 
+@checked
 def measure(
     density: Density,
     decode: Callable[[Tensor], Tensor],

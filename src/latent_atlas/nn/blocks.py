@@ -47,9 +47,11 @@ class ChannelNorm(nn.Module):
         self.gain = nn.Parameter(torch.ones(channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(x - mean(x)) / std(x) · gain."""
+        """(x - mean(x)) / std(x) · gain, in float32: bfloat16 takes thrice as long."""
         rows = features.permute(0, 2, 3, 1)  # a view, and contiguous, where channels run last
-        return F.layer_norm(rows, self.gain.shape, self.gain, eps=1e-6).permute(0, 3, 1, 2)
+        rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
+        normal = F.layer_norm(rows, self.gain.shape, self.gain, eps=1e-6)
+        return normal.to(features.dtype).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):

@@ -24,6 +24,7 @@ class RunContents:
         manifest: What the images are, from manifest.json; empty if there is none.
         rejects: The objects of rejects.jsonl, one per file that could not be read.
         pictures: File name to PNG bytes.
+        damage: Lines of log.jsonl and rejects.jsonl that were left out, each with the reason.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class RunContents:
     manifest: dict[str, Any]
     rejects: list[dict[str, Any]]
     pictures: dict[str, bytes]
+    damage: list[str]
 
     @classmethod
     def read(cls, path: Path) -> "RunContents":
@@ -43,13 +45,15 @@ class RunContents:
             UserError: it holds no config.json, or one of its files is damaged.
         """
         run = Run(path)
+        damage: list[str] = []
         return cls(
             path=path,
             config=run.config(),
             made=datetime.fromtimestamp(run.file("config.json").stat().st_mtime).astimezone(),
-            records=run.records(),
+            records=run.records(damage=damage),
             metrics=run.read_json("metrics.json") or {},
             manifest=run.read_json("manifest.json") or {},
-            rejects=run.records("rejects.jsonl"),
+            rejects=run.records("rejects.jsonl", damage=damage),
             pictures={file.name: file.read_bytes() for file in sorted(path.glob("*.png"))},
+            damage=damage,
         )

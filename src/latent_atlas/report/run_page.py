@@ -56,7 +56,7 @@ def _page(run: RunContents) -> str:
         size=_size(run.config.model),
         mode=run.config.train.mode,
         key_numbers=[*_counts(run), *_key_metrics(run), *_best_planner(run.metrics.get("travel"))],
-        warnings=_warnings(run.metrics.get("map")),
+        warnings=[*run.damage, *_warnings(run.metrics.get("map"))],
         pictures=_pictures(run),
         metrics=_metrics(run),
         curves=_training_curves(run),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.kernels import State, hmc
 from latent_atlas.shapes import Latents, Values
 
@@ -43,6 +43,7 @@ def effective_sample_size(log_weights: Values) -> float:
 
 
 @torch.no_grad()
+@checked
 def log_normalising_constant(
     density: Density, *, n: int = 1_000, steps: int = 100, generator: torch.Generator
 ) -> NormalisingConstant:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.gaussian_mixture import GaussianMixture
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.target import Target
 from latent_atlas.shapes import ArrayLike, batched
@@ -26,6 +26,7 @@ __all__ = ["Flow", "Mixture", "Prior"]
 RATE, BATCH = 1e-3, 512  # of the flow's optimiser
 
 
+@checked
 @dataclass(frozen=True)
 class Prior(Sampler):
     """The prior N(0, I), whatever the density is."""
@@ -39,6 +40,7 @@ class Prior(Sampler):
         return Samples(points, SamplerInfo(sampler=self.name))
 
 
+@checked
 @dataclass(frozen=True)
 class Fitted(Sampler):
     """A baseline that is fitted to real codes.
@@ -68,6 +70,7 @@ class Fitted(Sampler):
         return checked_codes(self.codes, dimension, least)
 
 
+@checked
 @dataclass(frozen=True)
 class Mixture(Fitted):
     """A Gaussian mixture with full covariances, fitted to real codes by expectation maximisation.
@@ -112,6 +115,7 @@ class Mixture(Fitted):
         return Samples(gaussians.sample(n, generator=generator), SamplerInfo(sampler=self.name))
 
 
+@checked
 @dataclass(frozen=True)
 class Flow(Fitted):
     """A neural spline flow, fitted to standardised real codes by maximum likelihood.

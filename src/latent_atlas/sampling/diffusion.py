@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.ais import effective_sample_size
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.entropy_balancing import enough, matching
@@ -24,6 +24,7 @@ CONDITIONED = 10  # samples of q for each sample of a target other than q, befor
 MATCHED = 2  # samples of q for each sample that is matched with codes, so that hardly any repeats
 
 
+@checked
 @dataclass(frozen=True)
 class Diffusion(Sampler):
     """Probability flow from N(0, I) through the noise levels, then MALA moves on the target.

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 
 from latent_atlas.density.base import gradient
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.ais import effective_sample_size
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least
 from latent_atlas.sampling.target import Target
@@ -22,6 +22,7 @@ MARGIN = 0.01  # nats added to the highest weight found
 OTHERS = "choose importance, diffusion, mala or hmc"
 
 
+@checked
 @dataclass(frozen=True)
 class Importance(Sampler):
     """Sampling-importance resampling: keep n of many proposals, by the weights target / proposal.
@@ -66,6 +67,7 @@ class Importance(Sampler):
         return Samples(points[kept], info, () if effective >= n else (collapsed,))
 
 
+@checked
 @dataclass(frozen=True)
 class Rejection(Sampler):
     """Rejection sampling: accept a proposal with probability w(z) / M, w = target / proposal ≤ M.

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
+from latent_atlas.errors import checked
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 from latent_atlas.sampling.diffusion import Diffusion
@@ -28,6 +29,7 @@ JITTER = 0.2  # relative variation of HMC's step, which keeps its orbits from cl
 THIN, THIN_NEAR = 5, 20  # default steps between kept states
 
 
+@checked
 @dataclass(frozen=True)
 class MarkovChains(Sampler):
     """Many chains in whitened coordinates, of which every `thin`-th state is kept.
@@ -132,6 +134,7 @@ class MarkovChains(Sampler):
         )
 
 
+@checked
 @dataclass(frozen=True)
 class ULA(MarkovChains):
     """Unadjusted Langevin algorithm: moves are never rejected, so samples are slightly too wide.
@@ -149,6 +152,7 @@ class ULA(MarkovChains):
         return ula(density, state, step, generator=generator)
 
 
+@checked
 @dataclass(frozen=True)
 class MALA(MarkovChains):
     """Metropolis-adjusted Langevin algorithm.
@@ -166,6 +170,7 @@ class MALA(MarkovChains):
         return mala(density, state, step, generator=generator)
 
 
+@checked
 @dataclass(frozen=True)
 class HMC(MarkovChains):
     """Hamiltonian Monte Carlo; the step length of each move is drawn anew within 20 % of its mean.

@@ -5,7 +5,7 @@ import warnings
 import torch
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.baselines import Flow, Mixture, Prior
 from latent_atlas.sampling.diffusion import Diffusion
@@ -24,6 +24,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
 
 
 @torch.no_grad()
+@checked
 def draw(
     density: Density,
     n: int,
@@ -85,10 +86,11 @@ def draw(
         )
     samples = chosen.draw(target, n, generator=generator)
     for warning in samples.warnings:
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(warning, stacklevel=3)  # points at the caller of `draw`, which is checked
     return samples
 
 
+@checked
 def sampler_for(
     density: Density, sampler: str | Sampler = "auto", *, near: bool = False
 ) -> Sampler:

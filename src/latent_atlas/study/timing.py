@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,18 @@ def estimate(seconds: dict[str, float], left: Sequence[Cell], workers: int) -> E
     )
 
 
-def rehearse(design: Design, device: str) -> dict[str, float]:
+def rehearse(
+    design: Design, device: str, tell: Callable[[str], None] = lambda kind: None
+) -> dict[str, float]:
     """Estimate the seconds of a cell of each kind on this machine, from one short cell of each.
 
     A cell takes a + b · steps: b is measured between the records of its log, and a is the rest. A
     map that decodes every code is queried with few codes, and the time per query is extrapolated.
+
+    Arguments:
+        design: The study.
+        device: Where the cells compute.
+        tell: Called with the kind of each cell before it is measured.
     """
     c = design.config
     train = replace(
@@ -78,7 +85,11 @@ def rehearse(design: Design, device: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as place:
         study = StudyResults(Path(place))
         study.begin(short)
-        return {cell.kind: _timed(study, cell, device, design) for cell in cells}
+        seconds = {}
+        for cell in cells:
+            tell(cell.kind)
+            seconds[cell.kind] = _timed(study, cell, device, design)
+        return seconds
 
 
 def _timed(study: StudyResults, cell: Cell, device: str, design: Design) -> float:

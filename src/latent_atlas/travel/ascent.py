@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Values, as_floats, as_row_or_rows
 
 __all__ = ["Projection", "project"]
@@ -36,6 +36,7 @@ class Projection:
 
 
 @torch.no_grad()
+@checked
 def project(
     density: Density,
     latents: ArrayLike,

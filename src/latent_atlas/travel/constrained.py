@@ -10,16 +10,18 @@ from latent_atlas.attributes.base import Attribute, LogDensity
 from latent_atlas.attributes.constraint import Constraint, Retraction, nearest, retract, tangent
 from latent_atlas.attributes.penalised_density import STRENGTH, penalise
 from latent_atlas.density.base import Density
+from latent_atlas.errors import checked
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Points, Values
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
-from latent_atlas.travel.plan import checked_ends, plan
+from latent_atlas.travel.plan import checked_ends, plan, which_paths
 from latent_atlas.travel.planners.base import Planner, Resources
 from latent_atlas.travel.planners.registry import planner_of
 
 __all__ = ["preserve", "with_constraint_metrics"]
 
 
+@checked
 def preserve(
     density: Density,
     start: ArrayLike,
@@ -175,7 +177,7 @@ def _end_warnings(last: Retraction) -> tuple[str, ...]:
     if not lost:
         return ()
     return (
-        f"for {lost} of {len(last.inside)} paths no end was found that is on the manifold and "
+        f"for {which_paths(lost, len(last.inside))} no end was found that is on the manifold and "
         "keeps the attributes, so the end only keeps them; keep them within more, or with a "
         "smaller margin",
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.constraint import Constraint
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, as_floats
 from latent_atlas.travel.constrained import preserve, with_constraint_metrics
 from latent_atlas.travel.metrics import density_threshold, measure
@@ -23,6 +23,7 @@ from latent_atlas.travel.waypoints import through_waypoints
 __all__ = ["interpolate", "with_equal_steps"]
 
 
+@checked
 def interpolate(
     density: Density,
     waypoints: ArrayLike,

@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import Int
 from torch import Tensor
 
+from latent_atlas.errors import checked
 from latent_atlas.shapes import Films, Images, Latents, Mask, Points, Values
 
 __all__ = ["GraphInfo", "LatentPath", "PathMetrics", "PlannerInfo"]
@@ -144,6 +145,7 @@ class LatentPath:
     images: Films | None = None
     waypoints: Int[Tensor, "k n"] | None = None
 
+    @checked
     def strip(self, path: int = 0) -> Images:
         """The decoded frames of one path, shape (frames, c, h, w).
 
@@ -154,6 +156,7 @@ class LatentPath:
             raise ValueError("this path has no images; Atlas.travel decodes its frames")
         return self.images[:, path]
 
+    @checked
     def numbers(self, path: int = 0) -> dict[str, Any]:
         """Metrics, planner's information and warnings of one path, as JSON values by name."""
         metrics = {name: values[path].item() for name, values in self.metrics.as_dict().items()}

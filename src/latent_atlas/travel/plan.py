@@ -3,16 +3,17 @@
 import torch
 
 from latent_atlas.density.base import Density, gradient
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.planners.registry import planner_of
 
-__all__ = ["checked_ends", "plan"]
+__all__ = ["checked_ends", "plan", "which_paths"]
 
 
+@checked
 def plan(
     density: Density,
     start: ArrayLike,
@@ -57,7 +58,7 @@ def plan(
     points, info = planner.plan(density, start, end, frames=frames, generator=generator)
     limit = density_threshold(density, start, end, generator) if threshold is None else threshold
     metrics = measure(points, end, density, limit)
-    warnings = (*_unconverged(info), *_off_manifold_ends(density, start, end, limit))
+    warnings = (*_unconverged(planner, info), *_off_manifold_ends(density, start, end, limit))
     return LatentPath(points, end, planner.name, info, metrics, warnings)
 
 
@@ -111,16 +112,29 @@ def _check_score(density: Density, start: Latents) -> None:
         ) from error
 
 
-def _unconverged(info: PlannerInfo) -> tuple[str, ...]:
+def which_paths(count: int, total: int) -> str:
+    """Some of the paths in words, which are "the path" where there is one.
+
+    Examples:
+        >>> which_paths(1, 1), which_paths(2, 3)
+        ('the path', '2 of 3 paths')
+    """
+    return "the path" if total == 1 else f"{count} of {total} paths"
+
+
+def _unconverged(planner: Planner, info: PlannerInfo) -> tuple[str, ...]:
     """A warning if paths that are minimised have not converged; a walk may stop anywhere."""
     if info.history is None or info.converged is None or info.residual is None:
         return ()
     if info.converged.all():
         return ()
+    paths = which_paths(int((~info.converged).sum()), len(info.converged))
+    advice = "give more iterations, or a larger tolerance"
+    if planner.name == "string":  # which may never converge between far clusters
+        advice += ", or use geodesic where clusters are far apart"
     return (
-        f"{int((~info.converged).sum())} of {len(info.converged)} paths had not converged after "
-        f"{info.iterations} iterations (residual {info.residual.max().item():.2g}); "
-        "give more iterations, or a larger tolerance",
+        f"{paths} had not converged after {info.iterations} iterations (residual "
+        f"{info.residual.max().item():.2g}), and what is given is the last path found; {advice}",
     )
 
 
@@ -133,9 +147,10 @@ def _off_manifold_ends(
     for name, codes in (("start", start), ("end", end)):
         depth = threshold - density.log_prob(codes)
         if (depth > 0).any():
+            paths = which_paths(int((depth > 0).sum()), len(codes))
+            worst = f" (path {int(depth.argmax())})" if len(codes) > 1 else ""
             warnings.append(
-                f"the {name} of {int((depth > 0).sum())} of {len(codes)} paths is off-manifold, up "
-                f"to {depth.max().item():.1f} nats below the threshold "
-                f"(path {int(depth.argmax())}); travel.project moves codes onto the manifold"
+                f"the {name} of {paths} is off-manifold, up to {depth.max().item():.1f} nats "
+                f"below the threshold{worst}; travel.project moves codes onto the manifold"
             )
     return tuple(warnings)

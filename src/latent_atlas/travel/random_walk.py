@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.ascent import project
@@ -17,6 +17,7 @@ __all__ = ["random_walk"]
 
 
 @torch.no_grad()
+@checked
 def random_walk(
     density: Density,
     start: ArrayLike,

@@ -8,7 +8,7 @@ import torch
 from latent_atlas.attributes.base import Attribute, Direction, LogDensity
 from latent_atlas.attributes.constraint import Constraint, retract, tangent
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
@@ -18,6 +18,7 @@ __all__ = ["traverse"]
 EXACT = 1e-2  # share of a step by which its value may differ from the wanted one
 
 
+@checked
 def traverse(
     density: Density,
     start: ArrayLike,

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Points, Trace, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
@@ -23,6 +23,7 @@ Waypoints = Float[Tensor, "k n d"]
 Numbers = Int[Tensor, "k n"]  # of the frames that are waypoints
 
 
+@checked
 def through_waypoints(
     density: Density,
     waypoints: ArrayLike,

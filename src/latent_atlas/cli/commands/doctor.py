@@ -27,6 +27,7 @@ PACKAGES = (
     "pillow",
     "matplotlib",
 )
+GOOD = ("intact", "readable")  # how the state of a file begins that is not damaged
 FOR_DEVELOPERS = ("benchmarks", "dev", "docs")
 
 
@@ -132,7 +133,7 @@ def _training_speeds() -> dict[str, float]:
     start = PRESETS["fashion-mnist"]
     wide = ["model.width=48", "model.discriminator_width=48"]
     return {
-        "width 12 (--quick)": at(quick(start)),
+        "width 16 (--quick)": at(quick(start)),
         "width 32 (fashion-mnist)": at(start),
         "width 48 (32px, 64px)": at(with_settings(start, wide)),
     }
@@ -140,8 +141,13 @@ def _training_speeds() -> dict[str, float]:
 
 def _verify(folder: Path, console: Console) -> None:
     """Print the state of each file of a run, and end with 1 if one is damaged."""
-    from latent_atlas.runs import is_signed
+    from latent_atlas.runs import Run, is_signed
 
+    writer = Run(folder).writer()
+    if writer is not None:
+        sentence = f"{folder} is being trained by {writer}; ask again when it has ended"
+        console.result({"writer": writer}, sentence)
+        return
     found: dict[str, str] = {}
     for name, check in _checks(folder).items():
         if (folder / name).is_file():
@@ -151,12 +157,22 @@ def _verify(folder: Path, console: Console) -> None:
                 found[name] = "intact" if signed else "readable, but unverified: no checksum"
             except UserError as error:
                 found[name] = str(error)
-    good = [state.startswith(("intact", "readable")) for state in found.values()]
+    good = [state.startswith(GOOD) for state in found.values()]
     missing = _missing(folder, found)
+    notes = _notes(folder) if found.get("map.safetensors", "").startswith(GOOD) else []
     lines = [f"{name:20} {state}" for name, state in found.items()]
-    console.result({"files": found, "missing": missing}, "\n".join([*lines, *missing]))
+    numbers = {"files": found, "missing": missing, "notes": notes}
+    console.result(numbers, "\n".join([*lines, *missing, *notes]))
     if missing or not all(good):
         sys.exit(1)
+
+
+def _notes(folder: Path) -> list[str]:
+    """What should be known of the run's map, in sentences."""
+    from latent_atlas.density_ratio.latent_map import LatentMap
+
+    latent_map = LatentMap.load(folder / "map.safetensors")
+    return [*latent_map.warnings, latent_map.calibration.verdict()]
 
 
 def _checks(folder: Path) -> dict[str, Callable[[], object]]:

@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="noise levels (default: as many as the distance from the boundary needs)",
     )
     parser.add_argument(
-        "--steps", type=int, metavar="N", help="at most this many training steps (default: 4000)"
+        "--steps", type=int, metavar="N", help="at most this many training steps (default: 1000)"
     )
     parser.add_argument(
         "--ensemble-size",

@@ -45,12 +45,15 @@ def write_page(run: Path, device: str, console: Console) -> None:
     """Draw the figures of a run, write its page, and print its main numbers."""
     from latent_atlas.report.figures.run import fill_gallery
     from latent_atlas.report.run_page import write_report
+    from latent_atlas.runs import Run
 
     metrics = fill_gallery(run, device=device)
     page = write_report(run)
     lines = [*_main_numbers(metrics), f"open {page}"]
     console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))
-    for sentence in metrics["map"]["warnings"]:
+    damage: list[str] = []
+    Run(run).records(damage=damage)
+    for sentence in (*damage, *metrics["map"]["warnings"]):
         console.say(f"warning: {sentence}")
 
 

@@ -11,8 +11,8 @@ from latent_atlas.cli.arguments import (
     add_run,
     add_settings,
     code_at,
-    file_to_write,
     load_atlas,
+    picture_or_codes,
     seed,
     write_codes,
 )
@@ -94,9 +94,7 @@ def sample(given: Namespace, console: Console) -> None:
     from latent_atlas.report.plots.style import save
 
     atlas = load_atlas(given)
-    out = file_to_write(given, "samples.png", (".png", ".npy"))
-    if out.suffix.lower() == ".png":
-        _ = atlas.image_shape  # raises before the samples are drawn if there is no decoder
+    out = picture_or_codes(given, atlas, "samples.png", (".png",), (".npy",))
     if given.width is not None and given.near is None:
         raise UserError("--width is the distance from --near, which is missing; add --near PLACE")
     with warnings.catch_warnings():

@@ -202,12 +202,17 @@ def _estimated(
         known.setdefault(cell.kind, []).append(numbers["seconds"])
     seconds = {kind: sum(times) / len(times) for kind, times in known.items()}
     if not {cell.kind for cell in left} <= set(known):
-        console.say("running a few steps of everything to estimate the time")
+        console.say("running a few steps of everything to estimate the time, in a minute or so")
         threads = torch.get_num_threads()
         torch.set_num_threads(threads if len(devices) == 1 else 1)  # as the processes will compute
-        seconds = rehearse(design, devices[0])
+        seconds = rehearse(design, devices[0], lambda kind: console.say(f"measuring {_kind(kind)}"))
         torch.set_num_threads(threads)
     return estimate(seconds, left, len(devices))
+
+
+def _kind(kind: str) -> str:
+    """A kind of cells in short."""
+    return WORDS[kind].partition(":")[0]
 
 
 def _plan(plan: "Estimate") -> str:

@@ -13,7 +13,7 @@ from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted
 
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
@@ -232,9 +232,11 @@ def _chosen_config(given: Namespace) -> Config:
 def _show_plan(config: Config, console: Console) -> None:
     """Print what a run would be, without training it."""
     from latent_atlas.data.findings import in_words
+    from latent_atlas.device import free_memory, pick_device
     from latent_atlas.nn.footprint import footprint
     from latent_atlas.training.estimate import estimated_seconds
 
+    device = pick_device(config.train.device)
     images = _load(config, None, console)
     size = footprint(config)
     seconds = estimated_seconds(images.train.images, config)
@@ -250,6 +252,8 @@ def _show_plan(config: Config, console: Console) -> None:
         f"{'time on this machine':22} about {_duration(seconds)} for {config.train.steps:,} "
         "steps of the networks; the map follows",
     ]
+    free = free_memory(device)
+    lines += _memory_in_words(size.training_bytes, free, device.type) + _shorter(seconds, config)
     numbers = {
         "config": json.loads(config.to_json()),
         "images": images.summary,
@@ -257,6 +261,7 @@ def _show_plan(config: Config, console: Console) -> None:
         "rejects": [{"path": reject.path, "reason": reject.reason} for reject in images.rejects],
         "parameters": size.parameters,
         "training_bytes": size.training_bytes,
+        "free_bytes": free,
         "training_seconds": seconds,
     }
     console.result(numbers, "\n".join(lines))
@@ -270,7 +275,7 @@ def _duration(seconds: float) -> str:
         ('75 seconds', '10 minutes', '2.5 hours')
     """
     if seconds < 120:
-        return f"{seconds:.0f} seconds"
+        return counted(round(seconds), "second")
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
@@ -292,8 +297,28 @@ def _say_end(images: "ByteImages", config: Config, run: "Run", console: Console)
         f"measured here, the networks train for about {_duration(seconds)}, until {end:%a %H:%M}; "
         "the map follows"
     )
-    if seconds > HOUR and quick(config) != config:
-        console.say("--quick trains a smaller model in minutes")
+    for sentence in _shorter(seconds, config):
+        console.say(sentence)
+
+
+def _shorter(seconds: float, config: Config) -> list[str]:
+    """How to train in less time, where training is long."""
+    if seconds <= HOUR or quick(config) == config:
+        return []
+    return ["--quick trains a smaller model in minutes"]
+
+
+def _memory_in_words(needed: int, free: int | None, device: str) -> list[str]:
+    """The memory that is free, and what to do where it is less than what training needs."""
+    if free is None:
+        return []
+    lines = [f"{'memory that is free':22} {free / 2**20:,.0f} MiB ({device})"]
+    if needed > free:
+        lines.append(
+            "training needs more memory than is free: choose a smaller --batch-size or "
+            "--image-size, or close other programs"
+        )
+    return lines
 
 
 def _load(config: Config, rejects_file: Path | None, console: Console) -> "ImageSet":
@@ -312,6 +337,23 @@ def _load(config: Config, rejects_file: Path | None, console: Console) -> "Image
         )
 
 
+def _load_again(config: Config, run: "Run", console: Console) -> "ImageSet":
+    """Load the images of a run that is resumed.
+
+    Raises:
+        UserError: they are no longer where they were; the sentence says how to name the new place.
+    """
+    from latent_atlas.data.load import NoSourceError
+
+    try:
+        return _load(config, run.file("rejects.jsonl"), console)
+    except NoSourceError:
+        raise UserError(
+            f"the images of {run.path} are no longer at '{config.data.source}'; if they were moved "
+            f"or renamed, give their place: latent-atlas train SOURCE --resume --out {run.path}"
+        ) from None
+
+
 def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
     """Load the images, say what they are, and train, with progress."""
     from latent_atlas.data.findings import in_words
@@ -322,7 +364,8 @@ def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> Non
 
     device = pick_device(config.train.device)  # an unknown device fails before the images are read
     phases = {"model": "networks", "map": "map"}
-    images = _load(config, run.file("rejects.jsonl"), console)
+    rejects = run.file("rejects.jsonl")
+    images = _load_again(config, run, console) if resume else _load(config, rejects, console)
     for sentence in (*in_words(images.summary), *images.notes):
         console.say(sentence)
     if resume:

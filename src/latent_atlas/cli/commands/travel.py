@@ -15,8 +15,8 @@ from latent_atlas.cli.arguments import (
     add_run,
     add_settings,
     code_at,
-    file_to_write,
     load_atlas,
+    picture_or_codes,
     seed,
     write_codes,
 )
@@ -203,9 +203,7 @@ def travel(given: Namespace, console: Console) -> None:
 
     _check(given)
     atlas = load_atlas(given)
-    out = file_to_write(given, "travel.png", STILL + MOVING + CODES)
-    if out.suffix.lower() not in CODES:
-        _ = atlas.image_shape  # a missing decoder is an error before the paths are planned
+    out = picture_or_codes(given, atlas, "travel.png", STILL + MOVING, CODES)
     usual = FRAMES_MOVING if out.suffix.lower() in MOVING else FRAMES
     frames = usual if given.frames is None else given.frames
     places = _places(given, atlas, console)

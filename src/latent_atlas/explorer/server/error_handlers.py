@@ -15,10 +15,7 @@ from latent_atlas.explorer.server.worker import Busy, Gone, Stopping, Unfinished
 
 __all__ = ["add_refusals", "refusal", "refused"]
 
-WORDS = {
-    404: "there is nothing at this address",
-    405: "this address takes other requests than that",
-}
+NAMED = 5  # wrong fields of a request that a sentence names
 
 
 def refused(why: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -45,8 +42,8 @@ def add_refusals(app: FastAPI) -> None:
         return refusal(409 if isinstance(error, Unfinished) else 400, str(error))
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return refusal(422, _sentence(error.errors()))
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        return refusal(422, _sentence(error.errors(), request.headers.get("content-type", "")))
 
     @app.exception_handler(Busy)
     async def busy(_: Request, __: Busy) -> Response:
@@ -64,12 +61,10 @@ def add_refusals(app: FastAPI) -> None:
         return Response(status_code=499)  # the client is gone
 
     @app.exception_handler(HTTPException)
-    async def elsewhere(_: Request, error: HTTPException) -> Response:
-        return refusal(
-            error.status_code,
-            WORDS.get(error.status_code, str(error.detail)),
-            **(error.headers or {}),
-        )
+    async def elsewhere(request: Request, error: HTTPException) -> Response:
+        if error.status_code in (404, 405):
+            return _of_address(app, request.url.path)
+        return refusal(error.status_code, str(error.detail), **(error.headers or {}))
 
     @app.exception_handler(Exception)
     async def broken(_: Request, __: Exception) -> Response:  # which the server prints
@@ -78,9 +73,38 @@ def add_refusals(app: FastAPI) -> None:
         )
 
 
-def _sentence(errors: Sequence[Any]) -> str:
-    """The first thing that is wrong with a request, and how many more there are."""
-    first = errors[0]
-    place = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-    return f"{place[:200]}: {first['msg'][:300]}{more}"
+def _of_address(app: FastAPI, path: str) -> Response:
+    """The answer at an address that there is not, or that takes other requests.
+
+    The page's files take any address, but GET alone, so its 405 may mean either.
+    """
+    others = {"/": ("get",), app.openapi_url: ("get",)}
+    methods = app.openapi()["paths"].get(path, others.get(path))
+    if methods is None:
+        return refusal(404, "there is nothing at this address")
+    allowed = ", ".join(sorted(methods)).upper()
+    return refusal(405, f"this address takes {allowed} and no other requests", allow=allowed)
+
+
+def _sentence(errors: Sequence[Any], content_type: str) -> str:
+    """What is wrong with a request: the first thing in words, the others by their places."""
+    first, *others = errors
+    kind = first["type"]
+    if kind == "json_invalid":
+        reason = str(first.get("ctx", {}).get("error", "it ends too early")).removesuffix(" at")
+        return f"the request is no JSON: {reason}, at character {first['loc'][-1]}"
+    if kind in ("model_attributes_type", "missing") and len(first["loc"]) == 1:
+        seen = content_type.partition(";")[0][:80] or "none"
+        return (
+            "the request must be a JSON object, sent with the header content-type: "
+            f"application/json; its content-type is {seen}"
+        )
+    named = list(dict.fromkeys(map(_place, others)))
+    more = f"; also wrong: {', '.join(named[:NAMED])}" if named else ""
+    left = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    return f"{_place(first)}: {first['msg'][:300]}{more}{left}"
+
+
+def _place(error: Any) -> str:
+    """The field of a request that an error is about."""
+    return ".".join(str(part) for part in error["loc"][1:])[:200] or "the request"

@@ -88,7 +88,7 @@ def _at_checkpoint(run: Run, images: ByteImages) -> tuple[int, Latents, LatentMa
     so_far = preview(
         Ensemble([model.latent_discriminator]), codes_of_map, PriorBoundary(model.dimension)
     )
-    return int(about["step"]), codes.means, LatentMap(*so_far)
+    return int(about["step"]), codes.means, LatentMap(*so_far[:4])
 
 
 def _plane(codes: Latents, images: ByteImages) -> Plane:

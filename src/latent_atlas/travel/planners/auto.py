@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
+from latent_atlas.errors import checked
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold
 from latent_atlas.travel.path import PlannerInfo
@@ -22,6 +23,7 @@ BETWEEN = 8  # pieces that each step is evaluated in: between its nodes a path m
 AS_GOOD = 0.01  # share by which an action may exceed the least for a simpler path to be preferred
 
 
+@checked
 @dataclass(frozen=True)
 class Auto(Graph):
     """For each path the best of `Linear`, `Geodesic` and, if there are codes, `Graph`.

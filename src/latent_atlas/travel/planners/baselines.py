@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
+from latent_atlas.errors import checked
 from latent_atlas.shapes import Latents, Points
 from latent_atlas.travel.path import PlannerInfo
 from latent_atlas.travel.planners.base import Planner
@@ -46,6 +47,7 @@ def slerp(start: Latents, end: Latents, frames: int) -> Points:
     return points
 
 
+@checked
 @dataclass(frozen=True)
 class Linear(Planner):
     """The straight line z(s) = (1 - s) z_A + s z_B. It has no settings."""
@@ -66,6 +68,7 @@ class Linear(Planner):
         return linear(start, end, frames), PlannerInfo()
 
 
+@checked
 @dataclass(frozen=True)
 class Slerp(Planner):
     """Spherical interpolation: the great circle, with a linear radius. It has no settings."""

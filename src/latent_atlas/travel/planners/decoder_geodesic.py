@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.path import PlannerInfo
 from latent_atlas.travel.path_lbfgs import check_descent, minimise
@@ -32,6 +32,7 @@ def image_action(points: Trace, decode: Decode) -> Values:
     return (len(points) - 1) * changes.square().sum(dim=(0, 2))
 
 
+@checked
 @dataclass(frozen=True)
 class Pullback(Planner):
     """A geodesic of the decoder: the path whose images change least, |dx| = |J_G(z) dz|.

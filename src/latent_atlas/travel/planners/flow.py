@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.probability_flow import angles_down, heun_step
 from latent_atlas.sampling.target import Whitened, round_coordinates
 from latent_atlas.shapes import Latents, Points
@@ -20,6 +20,7 @@ from latent_atlas.travel.planners.baselines import slerp
 __all__ = ["Flow", "turn_of_normals"]
 
 
+@checked
 @dataclass(frozen=True)
 class Flow(Planner):
     """Both ends are carried along the probability flow to N(0, I), turned there, and carried back.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, checked, require
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold
 from latent_atlas.travel.path import PlannerInfo
@@ -59,6 +59,7 @@ def action(points: Trace, density: Density, threshold: float | Values, strength:
     return (len(points) - 1) * ((squares[1:] + squares[:-1]) / 2 * steps).sum(dim=0)
 
 
+@checked
 @dataclass(frozen=True)
 class Geodesic(Planner):
     """The shortest path in the metric c(z) |dz|, with c = 1 + λ softplus(τ - log q(z)).

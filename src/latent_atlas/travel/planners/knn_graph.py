@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Points, Trace, as_rows, batched
 from latent_atlas.travel.path import GraphInfo, PlannerInfo
 from latent_atlas.travel.planners.base import Codes, Resources
@@ -31,6 +31,7 @@ BATCH = 65_536  # codes whose cost is computed at a time
 Edges = Int[Tensor, "2 _"]  # numbers of the codes that each edge leaves and enters
 
 
+@checked
 @dataclass(frozen=True)
 class Graph(Geodesic):
     """The shortest route over real codes by the cost of `Geodesic`, shortened to a geodesic.

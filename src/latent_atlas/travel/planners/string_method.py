@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.path import PlannerInfo
 from latent_atlas.travel.planners.base import Planner, check_widths
@@ -21,6 +21,7 @@ FORGETTING = 0.95
 TOWARDS_MEAN = 0.1  # share of the way to the mean of its cell that a node moves at each step
 
 
+@checked
 @dataclass(frozen=True)
 class StringMethod(Planner):
     """A string of nodes that moves until it lies along a ridge of the density, or along its mean.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 from latent_atlas.sampling.target import round_coordinates
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold, frame_log_probs
@@ -25,6 +25,7 @@ LOWER = 0.5  # nats by which a path may be below the geodesic before the geodesi
 ROUNDS = 30  # of bisection for the speed limit
 
 
+@checked
 @dataclass(frozen=True)
 class Typical(Geodesic):
     """A turn from z_A to z_B round the middle of the population, denoised and bent.

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Latents, Points
 from latent_atlas.travel.path import PlannerInfo
 from latent_atlas.travel.planners.base import Planner
@@ -39,6 +39,7 @@ def rule2(
     return z + alpha * ratio.log_realness_gradient(z) + gamma * (end - z)
 
 
+@checked
 @dataclass(frozen=True)
 class Walk(Planner):
     """A walk by one of the two rules, on the density's D(z).

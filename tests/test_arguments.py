@@ -1,0 +1,137 @@
+"""Arguments that are no arrays: every public function refuses what they cannot be, in one sentence."""
+
+import importlib
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from latent_atlas import LatentMap, config, density, sampling, travel
+from latent_atlas.density.toys import two_clusters
+from latent_atlas.errors import UserError, checked, is_checked
+from test_array_likes import ABSTRACT, ROOMS, atlas, is_written
+
+WORLD = two_clusters(2, 4.0)
+A, B = torch.tensor([-2.0, 0.0]), torch.tensor([2.0, 0.0])
+
+# What the library itself calls or makes, and why.
+INTERNAL = {
+    "plan": "of planners: called by travel.plan",
+    "completed": "of planners: called by Atlas.planner",
+    "edge_cost": "of graphs: called by their plan",
+    "step": "of walks: called by their plan",
+    "draw": "of samplers: called by sampling.draw",
+    "kernel": "of Markov chains: called by their draw",
+    "wants_codes": "of samplers: called by sampling.draw",
+    "fit": "of boundaries: called by fit_boundary",
+    "load": "of boundaries: called by load_boundary",
+    "bounds": "of attributes: called by Constraint.around",
+    "of": "of a record: called by LatentPath.numbers",
+}
+RECORDS = {  # which the library makes
+    "Atlas", "LatentMap", "ClassProbe", "ValueProbe", "GraphInfo", "LatentPath", "PlannerInfo",
+    "Calibration", "Geometry", "Number", "Spectrum", "CodeSet", "Divergence", "Membership",
+    "NormalisingConstant", "SamplerInfo", "Samples", "LowDensityBoundary", "PriorBoundary",
+}  # fmt: skip
+OUR_OWN = {"Atlas", "LatentMap", "Membership", "ClassProbe", "ValueProbe"}
+
+
+def of_users(kind: str, method: str) -> bool:
+    if kind in ABSTRACT or kind in ("Planner", "Sampler"):
+        return False
+    if method == "__init__":
+        return kind not in RECORDS
+    return method not in INTERNAL or (kind in OUR_OWN and method in ("fit", "load"))
+
+
+def public() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every function that users call, and every class that they make, by its name."""
+    for room in map(importlib.import_module, ROOMS):
+        for name in room.__all__:
+            thing = getattr(room, name)
+            if inspect.isfunction(thing):
+                yield name, thing
+            elif inspect.isclass(thing):
+                for member, method in inspect.getmembers(thing, is_written):
+                    shown = member == "__init__" or not member.startswith("_")
+                    if shown and of_users(name, member):
+                        yield f"{name}.{member}", method
+    for name in ("Config", "DataConfig", "MapConfig", "ModelConfig", "TrainConfig"):
+        yield name, getattr(config, name).__init__
+
+
+def arguments() -> dict[str, tuple[Callable[..., Any], str]]:
+    found = {}
+    for name, function in public():
+        if function.__module__.startswith("latent_atlas"):
+            hints = typing.get_type_hints(function)
+            for parameter in inspect.signature(function).parameters:
+                hint = hints.get(parameter)
+                if is_checked(hint) and object not in (hint, *typing.get_args(hint)):
+                    found[f"{name} {parameter}"] = (function, parameter)
+    return found
+
+
+CASES = arguments()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_public_function_takes_what_its_argument_cannot_be(case: str) -> None:
+    function, parameter = CASES[case]
+    itself = [object()] if "self" in inspect.signature(function).parameters else []
+    with pytest.raises(UserError, match=rf": {parameter} is of type object; give \S") as refused:
+        function(*itself, **{parameter: object()})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("ask", "sentence"),
+    [
+        (lambda: travel.plan(WORLD, A, B, generator=0), "plan: generator is 0; give a Generator such as torch.Generator"),
+        (lambda: travel.plan(WORLD, A, B, frames=2.5), "plan: frames is 2.5; give a whole number"),
+        (lambda: travel.plan("x", A, B), "density is 'x'; give a Density such as a LatentMap"),
+        (
+            lambda: travel.plan(WORLD, A, B, travel.Geodesic),
+            r"planner is the class Geodesic; give an object of it, such as Geodesic\(\)$",
+        ),
+        (lambda: LatentMap.fit(A, steps="10", generator=torch.Generator()), "LatentMap.fit: steps"),
+        (lambda: sampling.draw(WORLD, 1, sampling.MALA), r"such as MALA\(\)$"),
+        (lambda: sampling.MALA(chains="x"), "MALA: chains is 'x'; give a whole number"),
+        (lambda: WORLD.sample(True, generator=torch.Generator()), "sample: n is True"),
+        (lambda: density.StandardNormal(float("inf")), "StandardNormal: dimension is inf"),
+        (
+            lambda: travel.preserve(WORLD, A, B, [travel.Direction]),
+            "attributes is of type list; give a list of which each is an Attribute such as",
+        ),
+    ],
+)  # fmt: skip
+def test_the_sentence_says_what_was_given_and_what_to_give(
+    ask: Callable[[], Any], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        ask()
+
+
+def test_a_part_that_an_atlas_has_not_is_named() -> None:
+    with pytest.raises(UserError, match="no part 'test'; choose 'train' or 'held_out'"):
+        atlas().codes["test"]
+    with pytest.raises(UserError, match="its images have no labels"):
+        atlas().labels["train"]
+    assert set(atlas().codes) == {"train", "held_out"}
+    assert atlas().labels.get("train") is None
+
+
+def test_numbers_of_other_types_are_numbers() -> None:
+    @checked
+    def twice(n: int, by: float | None = None) -> tuple[int, float | None]:
+        return 2 * n, by
+
+    assert twice(torch.tensor(3), 2) == (6, 2.0)
+    assert isinstance(twice(3.0)[0], int)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'n'"):
+        twice()  # pyright: ignore
+    with pytest.raises(TypeError, match="unexpected keyword argument 'm'"):
+        twice(1, m=2)  # pyright: ignore
