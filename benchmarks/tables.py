@@ -224,7 +224,7 @@ def between() -> str:
         "Models that differ in the fakes of D_x, asked on held-out images about frames on turns round the mean and on lines "
         "between random pairs, beside reconstructions. The ghost AUROC and rate are those of a classifier that tells "
         "decoded codes from the middles of turns. No row halves them, or the Fréchet distance, at an error within 3 % of "
-        "that of `none`: `benchmarks/between.py` says what the rows are."
+        "that of `none`; `benchmarks/between.py` says what the rows are. Compare rows with equally many seeds."
     )
     return section("Between codes", about, parts, found)
 
