@@ -92,7 +92,7 @@ class Between(TrainStep):
         self.s = s[:, 0]
         centre = means.detach().mean(dim=0)
         a, b = means[:count] - centre, means[others] - centre
-        squares = torch.lerp(*(z.square().sum(dim=1, keepdim=True) for z in (a, b)), s)
+        squares = torch.lerp(a.square().sum(1, True), b.square().sum(1, True), s)
         return centre + squares.sqrt() * F.normalize(a.lerp(b, s), dim=1)
 
 
