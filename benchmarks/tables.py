@@ -40,6 +40,7 @@ def page() -> str:
         worlds,
         ratios,
         networks,
+        between,
         peers,
         speed,
     )
@@ -225,6 +226,37 @@ def networks() -> str:
     rows = found["results"]["arms"]
     about = f"Equal networks, steps and data; {found['results']['judge']}."
     return section("Reconstruction", about, [table("model", rows, named(rows))], found)
+
+
+def between() -> str:
+    """What D_x is given as fakes, and what the decoder then shows between codes."""
+    found = read("between")
+    parts = []
+    for name, one in found["results"].items():
+        rows = {row: of_seeds(list(runs.values())) for row, runs in one["rows"].items() if runs}
+        parts.append(table("fakes", rows, named(rows), caption=f"{name}; {one['features']}"))
+    about = (
+        "Models that differ in the fakes of D_x, asked on held-out images about frames on turns round the mean and on lines "
+        "between random pairs, beside reconstructions. The ghost AUROC and rate are those of a classifier that tells "
+        "decoded codes from the middles of turns. No row halves them, or the Fréchet distance, at an error within 3 % of "
+        "that of `none`; `benchmarks/between.py` says what the rows are. Compare rows with equally many seeds."
+    )
+    return section("Between codes", about, parts, found)
+
+
+def of_seeds(runs: list[Row]) -> Row:
+    """Means over the runs of several seeds, with how many there are."""
+    means = {
+        "error": [run["error"] for run in runs],
+        "Fréchet, turn": [run["turn"]["frechet"] for run in runs],
+        "Fréchet, line": [run["line"]["frechet"] for run in runs],
+        "precision, turn": [run["turn"]["precision"] for run in runs],
+        "recall, turn": [run["turn"]["recall"] for run in runs],
+        "to originals, turn": [run["turn"]["to originals"] for run in runs],
+        "ghost AUROC": [run["ghost AUROC"] for run in runs],
+        "ghost rate": [run["ghost rate"] for run in runs],
+    }
+    return {"seeds": len(runs), **{name: mean(values) for name, values in means.items()}}
 
 
 def peers() -> str:

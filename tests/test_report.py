@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import latent_atlas
 from latent_atlas.config import Config, DataConfig
 from latent_atlas.errors import UserError
 from latent_atlas.report import write_report
@@ -150,6 +151,18 @@ def test_warnings_of_the_map_stand_before_its_pictures(full: Path) -> None:
     assert HOSTILE not in page
     assert page.count("do not trust") == 1
     assert page.index("<h2>Warnings</h2>") < page.index("do not trust") < page.index("<h2>Pictures")
+
+
+def test_a_command_ends_with_the_warnings_of_the_map(
+    full: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = json.loads((full / "metrics.json").read_text())
+    metrics["map"]["warnings"] = ["the levels disagree: do not trust the log-density"]
+    monkeypatch.setattr("latent_atlas.cli.commands.report._main_numbers", lambda _: [])
+    monkeypatch.setattr("latent_atlas.report.figures.run.fill_gallery", lambda *_, **__: metrics)
+    assert latent_atlas("report", str(full)) == 0
+    said = capsys.readouterr().err
+    assert said.endswith("warning: the levels disagree: do not trust the log-density\n")
 
 
 def test_numbers_have_words_and_units(full: Path) -> None:
