@@ -236,7 +236,7 @@ def train_discriminator(
 
 
 def training_precision(config: MapConfig, device: torch.device) -> str:
-    """ "32" or "bf16", whichever "auto" is for this network on this device."""
+    """The precision of the configuration; "auto" as `MapConfig.precision` says."""
     if config.precision != "auto":
         return config.precision
     wide = device.type == "cpu" and config.width >= WIDE
