@@ -20,8 +20,9 @@ from latent_atlas.travel.polyline import points_at, resample
 
 __all__ = ["Typical", "denoised", "paced", "turn"]
 
+AGAIN = (4, 16)  # times λ, for paths that stay below the threshold
 BETWEEN = 8  # pieces of each step that are evaluated: between its frames a path may cross a gap
-LOWER = 0.5  # nats by which a path may be below the geodesic before the geodesic is taken
+LOWER = 0.1  # nats by which a path may be below the geodesic and the threshold
 ROUNDS = 30  # of bisection for the speed limit
 
 
@@ -32,20 +33,24 @@ class Typical(Geodesic):
 
     1. The turn keeps the distance from the mean, which a straight line does not: its middle lies
        nearer to the mean than real codes do, where the decoder shows mixtures of images.
-    2. Each frame becomes E[code | code + w eps = frame], by the score of the density noised with w.
+    2. Each frame is moved towards E[code | code + w eps = frame], by the score of the density
+       noised with w: all of the way between codes as far apart as independent ones are, and by the
+       share of the squared distance between nearer codes.
     3. It is bent where log q is below the threshold τ, as little as needed:
-       min |x|² (1 + λ ∫ softplus(τ - log q)² ds) + ∫ |z' - x'|² ds.
+       min |x|² (1 + λ ∫ softplus(τ - log q)² ds) + ∫ |z' - x'|² ds. A path that stays below is
+       bent again with a larger λ.
     4. The frames are spread over time so that no step is longer than `pace` times the mean.
 
-    Where the geodesic's least likely place is likelier than that of this path, the geodesic is
-    taken.
+    Where the geodesic's least likely place is likelier than that of this path all the same, the
+    geodesic is taken.
 
     References:
         Tweedie's formula for 2: An Empirical Bayes Approach to Statistics, Robbins 1956. White
         2016 for turns, as `Slerp`.
 
     Attributes:
-        bend: λ, strength of the bending, 0 or more; 0 leaves it out.
+        bend: λ, strength of the bending, 0 or more; 0 leaves it out. Paths that stay below the
+            threshold are bent with 4 λ and 16 λ.
         width: w, width of the noise in units of the codes, 0 or more; 0 leaves denoising out, as a
             density without noise levels does.
         pace: Length of the longest step in mean steps, above 1.
@@ -56,7 +61,7 @@ class Typical(Geodesic):
 
     bend: float = 0.5
     width: float = 0.4
-    pace: float = 1.1
+    pace: float = 1.25
     nodes: int = 33
 
     def __post_init__(self) -> None:
@@ -80,35 +85,49 @@ class Typical(Geodesic):
         tau = self.threshold
         if tau is None:
             tau = density_threshold(density, start, end, generator, self.share)
+        tau = torch.as_tensor(tau).to(start).expand(len(start))
         nodes = max(frames, self.nodes)
-        centre = round_coordinates(density, start.device).mean
-        points = turn(start, end, nodes, centre)
+        round_ = round_coordinates(density, start.device)
+        points = turn(start, end, nodes, round_.mean)
         if self.width and density.noise_levels:
-            points = denoised(points, density.noised(self.width), self.width)
-        points, info = self._bent(density, paced(points, nodes, self.pace), tau)
-        points = paced(points, frames, self.pace)
+            apart = (end - start).square().sum(dim=1) / (2 * round_.factor.square().sum())
+            cleaned = denoised(points, density.noised(self.width), self.width)
+            points = points.lerp(cleaned, apart.clamp_max(1)[:, None])
         straight, _ = super().plan(
             density, start, end, frames=frames, generator=generator, initial=initial
         )
-        lowest, least = (_lowest(density, path) for path in (points, straight))
-        falls = lowest < torch.minimum(least, torch.as_tensor(tau).to(least)) - LOWER
+        floor = torch.minimum(_lowest(density, straight), tau) - LOWER
+        points, info = self._above(density, paced(points, nodes, self.pace), tau, floor)
+        points = paced(points, frames, self.pace)
+        falls = _lowest(density, points) < floor
         chosen = tuple(Geodesic.name if fell else self.name for fell in falls.tolist())
         return torch.where(falls[:, None], straight, points), replace(info, chosen=chosen)
 
-    def _bent(
-        self, density: Density, anchor: Points, tau: float | Values
+    def _above(
+        self, density: Density, anchor: Points, tau: Values, floor: Values
     ) -> tuple[Points, PlannerInfo]:
-        """The path near `anchor` that is above the threshold where it can be."""
+        """The path near `anchor` that is bent as little as it must to stay above `floor`."""
         if not self.bend:
             return anchor, PlannerInfo()
-        steps, tau = anchor.diff(dim=0), torch.as_tensor(tau).to(anchor).expand(anchor.shape[1])
+        points, info = self._bent(density, anchor, tau, self.bend)
+        for times in AGAIN:
+            low = _lowest(density, points) < floor
+            if low.any():
+                points[:, low], _ = self._bent(density, anchor[:, low], tau[low], times * self.bend)
+        return points, info
+
+    def _bent(
+        self, density: Density, anchor: Points, tau: Values, strength: float
+    ) -> tuple[Points, PlannerInfo]:
+        """The path near `anchor` that is above the threshold where it can be."""
+        steps = anchor.diff(dim=0)
         size = len(steps) * steps.square().sum(dim=(0, 2))
 
         def energy(points: Tensor, rows: Tensor) -> Tensor:
             log_probs = density.log_prob(points[1:-1].flatten(0, 1)).unflatten(0, (-1, len(rows)))
             outside = F.softplus(tau[rows] - log_probs).square().mean(dim=0)
             moved = len(steps) * (points.diff(dim=0) - steps[:, rows]).square().sum(dim=(0, 2))
-            return size[rows] * (1 + self.bend * outside) + moved
+            return size[rows] * (1 + strength * outside) + moved
 
         return minimise(energy, anchor, iterations=self.iterations, tolerance=self.tolerance)
 
