@@ -29,15 +29,14 @@ export function membershipOf(arrays: Arrays): Membership | null {
 export const unlike = (pValues: ArrayLike<number> | null): number[] =>
   Array.from(pValues ?? []).flatMap((p, k) => (p < UNLIKE ? [k] : []));
 
-/** 2 %, or less than 1 % where it is not zero. */
 export const percent = (share: number): string =>
-  share > 0 && share < 0.005 ? "less than 1 %" : `${Math.round(100 * share)} %`;
+  share < 0.005 ? "< 1 %" : `${Math.round(100 * share)} %`;
 
 /** Whether a place looks like real codes, in a few words. */
 export function membershipInWords(pValue: number): string {
   const p = pValue < 0.005 ? "p < 0.01" : `p = ${pValue.toFixed(2)}`;
   if (pValue >= UNLIKE)
     return `${p}, looks like real codes: ${percent(pValue)} of them look less so`;
-  const few = pValue < 0.005 ? percent(pValue) : `only ${percent(pValue)}`;
+  const few = pValue < 0.005 ? "less than 1 %" : `only ${percent(pValue)}`;
   return `${p}, unlike real codes: ${few} of them look less so`;
 }
