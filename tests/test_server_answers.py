@@ -1,6 +1,5 @@
 """What the explorer's server answers is what the atlas itself says."""
 
-import copy
 import importlib.util
 import io
 import json
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
 from latent_atlas.travel import Walk
@@ -191,9 +191,9 @@ def test_a_place_is_compared_with_real_codes(client: TestClient) -> None:
 
 
 def test_nothing_is_said_of_membership_among_few_codes() -> None:
-    atlas = copy.copy(tiny_atlas())
-    atlas.codes = atlas.codes | {"held_out": Codes(atlas.codes["held_out"].means[:20])}
-    atlas.labels = {}
+    tiny = tiny_atlas()
+    few = {"train": tiny.codes["train"], "held_out": Codes(tiny.codes["held_out"].means[:20])}
+    atlas = Atlas(tiny.model, tiny.map, few, tiny.config)
     with client_of(atlas) as client:
         answer = client.post("/api/membership", json={"codes": [LEFT]})
         assert (arrays(answer), facts(answer)) == ({}, {"names": []})
