@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from latent_atlas.density.base import StandardNormal
+from latent_atlas.density.membership import Membership
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation import (
@@ -17,6 +18,7 @@ from latent_atlas.evaluation import (
     manifold_of,
     plan_rows,
     reconstruction_numbers,
+    travel_numbers,
     travel_table,
 )
 from latent_atlas.evaluation.features import train_classifier
@@ -147,6 +149,19 @@ def test_every_row_is_planned_between_the_same_codes_and_says_how_long_it_took()
         assert path.points.shape == (5, 2, 2)
         assert torch.equal(path.points[0], start)
         assert path.info.seconds > 0
+
+
+def test_turns_look_like_real_codes_and_straight_lines_do_not(generator: torch.Generator) -> None:
+    world = StandardNormal(32)
+    codes = torch.randn(400, 32, generator=generator)
+    membership = Membership.fit(world, codes, generator=generator)
+    rows = {row: COMPARED[row] for row in ("linear", "slerp")}
+    found, bare = (
+        travel_numbers(world, codes, 40, rows=rows, generator=generator, membership=known)
+        for known in (membership, None)
+    )
+    assert found["slerp"]["non_members"] < 0.15 < 0.4 < found["linear"]["non_members"]
+    assert "non_members" not in bare["linear"]
 
 
 class TestTable:

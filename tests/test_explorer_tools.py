@@ -31,6 +31,7 @@ ONE, OTHER, NOWHERE = (
     [1.7, 0.0, 0.0, 0.0, 0.0, 0.0],
     [5.0, 5.0, 0.0, 0.0, 0.0, 0.0],
 )
+MEMBERSHIP_PARTS = ["log-density", "log-density with noise 0.4", "distance from the mean"]
 THROUGH = {"kind": "through", "codes": [ONE, OTHER, [0.0, 1.7, 0.0, 0.0, 0.0, 0.0]]}
 VIEWS = {
     "first": {},
@@ -104,6 +105,8 @@ def test_every_view_is_drawn(visits: Visits, scheme: str) -> None:
 def test_from_a_place(visits: Visits) -> None:
     page = visits.until_idle(hashed(visits.url, {"waypoints": [NOWHERE], "plane": THROUGH}))
     expect(page.locator(".portrait dd.off-manifold")).to_have_count(1)
+    expect(page.locator(".membership p.unlike")).to_contain_text("unlike real codes")
+    expect(page.locator(".membership dt")).to_have_text(MEMBERSHIP_PARTS)
 
     before, start = log_density(page), waypoints(page)[0]
     page.locator(".map").focus()

@@ -6,18 +6,24 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas.config import Config, DataConfig
+from latent_atlas.density.base import StandardNormal
 from latent_atlas.errors import UserError
 from latent_atlas.report import write_report
+from latent_atlas.report.figures.travel import describe
 from latent_atlas.report.training_curves import progress
+from latent_atlas.travel.plan import plan
+from latent_atlas.travel.planners.baselines import Linear
 
 HOSTILE = "<script>alert('&\"')</script>"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -245,3 +251,19 @@ def test_damaged_metrics_are_refused_in_one_sentence(bare: Path, content: str) -
     (bare / "metrics.json").write_text(content)
     with pytest.raises(UserError, match=r"metrics\.json is damaged: .*latent-atlas report"):
         write_report(bare)
+
+
+@pytest.mark.parametrize(
+    ("non_members", "words"),
+    [
+        (None, "0 of 3 off-manifold, 1.00 × straight"),
+        (2 / 3, "0 of 3 off-manifold, 2 unlike real codes, 1.00 × straight"),
+    ],
+)
+def test_a_path_in_words_counts_frames_unlike_real_codes(
+    non_members: float | None, words: str
+) -> None:
+    start, end, generator = torch.zeros(1, 2), torch.ones(1, 2), torch.Generator().manual_seed(0)
+    path = plan(StandardNormal(2), start, end, Linear(), frames=5, generator=generator)
+    known = None if non_members is None else torch.tensor([non_members])
+    assert describe(replace(path, metrics=replace(path.metrics, non_members=known))) == words

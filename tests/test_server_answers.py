@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
+from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
 from latent_atlas.travel import Walk
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
@@ -176,6 +178,30 @@ def test_decoded_places_are_the_atlases(client: TestClient) -> None:
     close(given["typicality"], atlas.map.typicality(torch.tensor([LEFT, far])))
 
 
+def test_a_place_is_compared_with_real_codes(client: TestClient) -> None:
+    found = tiny_atlas().membership
+    codes = [LEFT, [0.0, 0.0, 0.0], [1e4, -1e4, 0.0]]
+    answer = client.post("/api/membership", json={"codes": codes})
+    given = arrays(answer)
+    assert found is not None
+    close(given["p_value"], found.p_value(codes))
+    assert given["p_value"][0] > 0.05 > given["p_value"][1:].max()
+    for name, part in zip(facts(answer)["names"], given["parts"].T, strict=True):
+        close(part, found.parts(codes)[name])
+
+
+def test_nothing_is_said_of_membership_among_few_codes() -> None:
+    tiny = tiny_atlas()
+    few = {"train": tiny.codes["train"], "held_out": Codes(tiny.codes["held_out"].means[:20])}
+    atlas = Atlas(tiny.model, tiny.map, few, tiny.config)
+    with client_of(atlas) as client:
+        answer = client.post("/api/membership", json={"codes": [LEFT]})
+        assert (arrays(answer), facts(answer)) == ({}, {"names": []})
+        path = client.post("/api/travel", json={"waypoints": [LEFT, RIGHT], "planners": ["linear"]})
+        assert "linear/points" in arrays(path)
+        assert "linear/p_value" not in arrays(path)
+
+
 def test_an_image_is_encoded_decoded_and_scored(client: TestClient) -> None:
     atlas = tiny_atlas()
     shown = bytes_of(atlas.decode(torch.tensor([RIGHT])))[0, ..., 0]
@@ -214,6 +240,8 @@ def test_paths_are_those_of_the_atlas(client: TestClient) -> None:
         path = atlas.travel([torch.tensor(LEFT), torch.tensor(RIGHT)], None, planner, frames=9)
         close(given[f"{planner}/points"], path.points[:, 0])
         assert (given[f"{planner}/images"] == bytes_of(path.strip())).all()
+        assert path.p_values is not None
+        close(given[f"{planner}/p_value"], path.p_values[:, 0])
         close(given[f"{planner}/log_prob"], atlas.map.log_prob(path.points[:, 0]).detach())
         assert told[planner]["metrics"]["lowest_log_prob"] == pytest.approx(
             path.metrics.lowest_log_prob[0].item(), rel=1e-4

@@ -109,6 +109,7 @@ BODIES: dict[str, tuple[str, Any]] = {
         "travel",
         {"waypoints": [Z, Z], "options": {"walk": {str(k): 0 for k in range(1_001)}}},
     ),
+    "other places": ("membership", {"codes": [[*Z, 0.0]]}),
     "many rows": ("decode", {"codes": [[0]] * 50_000}),
     "many empty rows": ("decode", b'{"codes": [' + b"[]" * 50_000 + b"]}"),
     "deep objects": ("travel", b'{"options":' * 5_000),

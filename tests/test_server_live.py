@@ -40,7 +40,8 @@ def test_an_atlas_appears_when_its_run_has_finished(tmp_path: Path) -> None:
         assert arrays(client.post("/api/plane", json={"resolution": 4}))["log_prob"].shape == (4, 4)
         body = {"waypoints": [[-1.0, 0, 0], [1.0, 0, 0]], "planners": ["linear", "pullback"]}
         given = client.post("/api/travel", json=body)  # codes alone have no images
-        assert set(arrays(given)) == {"linear/points", "linear/log_prob", "linear/off_manifold"}
+        values = ("points", "log_prob", "off_manifold", "p_value")
+        assert set(arrays(given)) == {f"linear/{name}" for name in values}
         for address in ("thumbnails?indices=0", "encode"):
             answer = (
                 client.get(f"/api/{address}")

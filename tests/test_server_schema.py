@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 
 import pytest
+import requests  # noqa: F401 - schemathesis would import it while the server changes warnings' filters
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable

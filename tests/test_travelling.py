@@ -201,7 +201,8 @@ class TestCommand:
             capsys, *words, "--set", "strength=3", "--set", "widths=0.5,0", "--out", str(out)
         )
         assert list(told) == ["linear", "geodesic", "auto", "walk"]
-        assert {"off_manifold", "converged", "iterations", "residual"} <= told["geodesic"].keys()
+        known = {"off_manifold", "non_members", "converged", "iterations", "residual"}
+        assert known <= told["geodesic"].keys()
         assert told["auto"]["chosen"] in ("linear", "geodesic", "graph")
         with Image.open(out) as picture:
             assert picture.size[1] > picture.size[0] * 0.5

@@ -114,12 +114,16 @@ class Atlas:
 
     @cached_property
     def membership(self) -> Membership | None:
-        """Which codes look like held-out means; None for fewer than 40, or without log q."""
+        """Which codes look like held-out means; None for fewer than 40, or without log q.
+
+        It asks what the decoder shows if there is an encoder, and not, say, an optimisation.
+        """
         held_out = self.codes["held_out"].means
         if len(held_out) < FEWEST or not self.map.has_log_prob:
             return None
         generator = torch.Generator(self.device).manual_seed(0)
-        cycle = None if self.model is None else lambda z: self.encode(self.decode(z))
+        encodes = self.model is not None and self.model.has_encoder
+        cycle = (lambda z: self.encode(self.decode(z))) if encodes else None
         return Membership.fit(self.map, held_out, cycle=cycle, generator=generator)
 
     @classmethod
@@ -546,11 +550,13 @@ class Atlas:
 
     def _finished(self, path: LatentPath, images: bool = True) -> LatentPath:
         """The path with the membership of its frames, and with its images if there is a decoder."""
-        frames = path.points[1:-1]
-        if self.membership is not None and len(frames):
-            p_values = self.membership.p_value(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-            outside = (p_values < OFF_MANIFOLD_SHARE).float().mean(dim=0)
-            path = replace(path, metrics=replace(path.metrics, non_members=outside))
+        if self.membership is not None:
+            shape = path.points.shape[:2]
+            p_values = self.membership.p_value(path.points.flatten(0, 1)).unflatten(0, shape)
+            path = replace(path, p_values=p_values)
+            if len(inner := p_values[1:-1]):
+                outside = (inner < OFF_MANIFOLD_SHARE).float().mean(dim=0)
+                path = replace(path, metrics=replace(path.metrics, non_members=outside))
         if self.model is None or not images:
             return path
         return replace(

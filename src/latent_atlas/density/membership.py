@@ -147,6 +147,7 @@ class Membership:
         Of real codes 5 % have a p-value below 0.05.
         """
         found = self._products(self._seen(latents)) @ self.weights + self.bias
+        found = found.nan_to_num(nan=-torch.inf)  # so far away that its statistics overflow
         return torch.searchsorted(self.known, found.contiguous()) / len(self.known)
 
     def parts(self, latents: ArrayLike) -> dict[str, Values]:

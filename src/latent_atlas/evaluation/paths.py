@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density.base import Density
+from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.precision_recall import Manifold, manifold_of
@@ -50,6 +51,7 @@ COMPARED: Rows = {
 }
 """The planners that are compared."""
 
+JUDGED = 32  # paths whose frames membership is asked of, as it decodes and encodes each
 MEASURED = (
     "distance_left",
     "length_ratio",
@@ -206,7 +208,13 @@ def frame_numbers(frames: Float[np.ndarray, "m f"], real: Manifold) -> dict[str,
 
 
 def travel_numbers(
-    density: Density, codes: Latents, pairs: int, *, rows: Rows, generator: torch.Generator
+    density: Density,
+    codes: Latents,
+    pairs: int,
+    *,
+    rows: Rows,
+    generator: torch.Generator,
+    membership: Membership | None = None,
 ) -> dict[str, dict[str, float]]:
     """Metrics of paths between random pairs of codes, by the density itself.
 
@@ -216,18 +224,25 @@ def travel_numbers(
         pairs: Number of pairs, the same for every planner; equal ones are left out.
         rows: Planners by the name of the row.
         generator: Draws the pairs, and is the planners'.
+        membership: Says which frames look like real codes; it may decode them.
 
     Returns:
-        By row, the mean over paths of each metric that every path has.
+        By row, the mean over paths of each metric that every path has, and where there is a
+        membership that of `non_members` over the first 32 paths.
     """
     picks = torch.randint(len(codes), (2, pairs), generator=generator, device=generator.device)
     start, end = codes[picks[0]], codes[picks[1]]
     apart = (start - end).norm(dim=1) > 0
     paths = plan_rows(density, start[apart], end[apart], rows, generator=generator)
-    return {
+    numbers = {
         row: {name: getattr(path.metrics, name).mean().item() for name in MEASURED}
         for row, path in paths.items()
     }
+    if membership is not None:
+        for row, path in paths.items():
+            p_values = membership.p_value(path.points[1:-1, :JUDGED].flatten(0, 1))
+            numbers[row]["non_members"] = (p_values < OFF_MANIFOLD_SHARE).float().mean().item()
+    return numbers
 
 
 def _inner(frames: Frames) -> Frames:

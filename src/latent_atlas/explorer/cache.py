@@ -134,6 +134,8 @@ class Known:
             for piece in part.unknown():
                 part.evaluate(piece)
                 yield
+        _ = self.atlas.membership  # seconds, where there is a decoder
+        yield
 
     @property
     def components(self) -> Tensor:

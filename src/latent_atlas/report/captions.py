@@ -87,7 +87,9 @@ PICTURES = {
         "Paths between two images, frame by frame. By default the pair is one whose straight line "
         "crosses a region of low density; the table below averages over random pairs. Outlined "
         "frames are off-manifold: their log-density is below the 5 % quantile of held-out real "
-        "codes. The walk follows rule 2, z′ = z + α ∇ log D_z(z) + γ (z_B − z), on a schedule "
+        "codes. Frames unlike real codes look less like these than 95 % of them do, by their "
+        "density, their distance from the mean and what decoding and encoding changes. The walk "
+        "follows rule 2, z′ = z + α ∇ log D_z(z) + γ (z_B − z), on a schedule "
         "that ends at B; without it, the walk stops where its two terms cancel. The geodesic is "
         "the shortest path where low density is costly. Look for strips without outlines, and for "
         "curves above the dashed line.",

@@ -44,7 +44,7 @@ _MEANINGS = {
     ),
     "threshold": Meaning("density threshold", "nats", "5 % quantile of held-out real codes"),
     "off_manifold": Meaning("frames off-manifold", "share", "real codes: 5 %"),
-    "non_members": Meaning("frames unlike real codes", "share", "real codes: 5 %"),
+    "non_members": Meaning("frames unlike real codes", "share", "real codes: 5 % by construction"),
     "distance_left": Meaning("distance left to the goal", "share", "0 % for an exact arrival"),
     "length_ratio": Meaning("length of the path over the straight line", "", "1 is straight"),
     "largest_jump": Meaning("longest step between two frames", "latent units"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from latent_atlas.errors import checked
@@ -134,6 +134,8 @@ class LatentPath:
         warnings: What to know before the paths are relied on, one sentence each.
         images: The decoded frames, shape (frames, n, c, h, w); None until an atlas decodes them.
         waypoints: Numbers of the frames that are waypoints, shape (k, n); None if there are none.
+        p_values: Share of real codes that look less like real ones than each frame does, by
+            `density.membership`, in [0, 1], shape (frames, n); None where none are known.
     """
 
     points: Points
@@ -144,6 +146,7 @@ class LatentPath:
     warnings: tuple[str, ...] = ()
     images: Films | None = None
     waypoints: Int[Tensor, "k n"] | None = None
+    p_values: Float[Tensor, "frames n"] | None = None
 
     @checked
     def strip(self, path: int = 0) -> Images:

@@ -63,7 +63,8 @@ export interface About {
   readonly lacks?: readonly Ability[];
 }
 
-export type Ability = "photos" | "keep" | "pace" | "traverse" | "embedding" | Format;
+export type Ability =
+  "photos" | "keep" | "pace" | "traverse" | "membership" | "embedding" | Format;
 
 export const offers = (about: About, ability: Ability): boolean => !about.lacks?.includes(ability);
 
@@ -128,6 +129,8 @@ export interface Backend {
   ): Promise<ImageBitmap>;
   encode(photo: Blob, signal?: AbortSignal): Promise<Arrays>;
   decode(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays>;
+  /** How much codes look like real ones. */
+  membership(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays>;
   compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays>;
   neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays>;
   export(

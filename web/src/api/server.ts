@@ -77,6 +77,10 @@ export class ServerBackend implements Backend {
     return this.arrays("decode", { codes }, signal);
   }
 
+  membership(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays> {
+    return this.arrays("membership", { codes }, signal);
+  }
+
   compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays> {
     return this.arrays(verb.replace("_", "-"), settings, signal);
   }

@@ -10,6 +10,7 @@ import type { Arrays } from "../api/wire";
 import { Following, Memory, Signal } from "../state/latest";
 import type { State } from "../state/state";
 import type { Store } from "../state/store";
+import { unlike } from "./membership";
 import { imagesOf } from "./pictures";
 import type { Bytes, Pictures } from "./pictures";
 
@@ -20,6 +21,8 @@ export interface Result {
   readonly images: readonly Bytes[];
   readonly logProb: Float32Array | null;
   readonly offManifold: ArrayLike<number>;
+  /** By frame, the share of real codes that look less real; null where it is not known. */
+  readonly pValues: ArrayLike<number> | null;
   readonly metrics: Readonly<Record<string, number>>;
   readonly warnings: readonly string[];
 }
@@ -218,6 +221,7 @@ function understood(arrays: Arrays, name: string): Result | string {
     images: imagesOf(arrays, `${prefix}images`),
     logProb,
     offManifold: arrays.tensors.get(`${prefix}off_manifold`)?.data ?? new Uint8Array(points.length),
+    pValues: arrays.tensors.get(`${prefix}p_value`)?.data ?? null,
     metrics: numbersOf(about["metrics"]),
     warnings: Array.isArray(about["warnings"]) ? about["warnings"].map(String) : [],
   };
@@ -236,14 +240,18 @@ function numbersOf(value: unknown): Record<string, number> {
 export const SHORT = 0.005;
 
 /**
- * A path in a few words: how many frames are off-manifold, how long it is, how far from B it ends.
+ * A path in a few words: how many frames are off-manifold or unlike real codes, how long it is, how
+ * far from B it ends.
  */
 export function inWords(row: Row): string {
   const { result } = row;
   if (!result) return "";
   const { length_ratio: ratio, distance_left: left, reached } = result.metrics;
   const off = Array.from(result.offManifold).filter(Boolean).length;
-  const words = [off ? `${off} of ${result.points.length} off-manifold` : "none off-manifold"];
+  const others = unlike(result.pValues).length;
+  const words = off ? [`${off} of ${result.points.length} off-manifold`] : [];
+  if (others) words.push(`${others} unlike real codes`);
+  if (!words.length) words.push("none off-manifold");
   if (row.verb === "travel" && ratio !== undefined && ratio < 1e3)
     words.push(`${ratio.toFixed(2)} × straight`);
   if (left !== undefined && left >= SHORT && row.verb === "travel")

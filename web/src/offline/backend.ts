@@ -84,6 +84,10 @@ export class OfflineBackend implements Backend {
     return this.ask("decode", [codes], signal);
   }
 
+  membership(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays> {
+    return this.ask("membership", [codes], signal);
+  }
+
   compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays> {
     return this.ask("compute", [verb, settings], signal);
   }

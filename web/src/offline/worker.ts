@@ -67,6 +67,7 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
     case "progress":
     case "growth":
     case "embedding":
+    case "membership":
       throw new Refusal("this needs the server; open the run with latent-atlas serve", 404);
   }
 }

@@ -1,22 +1,31 @@
 /**
  * Log-density by frame, one curve for each path, over the density threshold below which a code is
- * off-manifold.
+ * off-manifold; frames unlike real codes are crossed.
  */
 
 import type { App } from "../data/app";
+import { unlike } from "../data/membership";
 import type { Row } from "../data/paths";
 import { number } from "../data/words";
 import { stroke } from "./colour/tables";
-import { svg } from "./dom";
+import { h, svg } from "./dom";
 import { shareOf, strideOf } from "./strips";
 import { ticks } from "./ticks";
 
 const HEIGHT = 96;
 const PAD = 8;
+const CROSS = 8; // pixels across
 const ROOM = 13; // for the number of a line
 
 export class Curves {
   readonly element = svg("svg", { class: "curves", role: "img", height: HEIGHT }) as SVGSVGElement;
+  /** What a cross means. */
+  readonly key = h("p", {
+    className: "unlike",
+    textContent: "× unlike real codes",
+    title: "Only 5 % of real codes look less like real ones than the crossed frames do.",
+    hidden: true,
+  });
   private readonly needle = svg("line", { class: "needle", y1: 0, y2: HEIGHT });
   private width = 0;
   private frames = 0;
@@ -46,6 +55,7 @@ export class Curves {
       !rows.length &&
         !(this.app.about.has_log_prob && all.value.some((row) => row.waiting || row.pending)),
     );
+    this.key.hidden = !rows.some((row) => unlike(row.result!.pValues).length);
     if (!rows.length || !this.width) return;
     this.frames = Math.max(...rows.map((row) => row.result!.points.length));
     const threshold = this.app.chart.plane.value?.threshold ?? this.app.about.threshold;
@@ -117,6 +127,11 @@ export class Curves {
           svg("circle", { class: "off", cx: this.x(k, count), cy: y(value), r: 3 }),
         );
     });
+    for (const k of unlike(row.result!.pValues)) {
+      const corner = `${this.x(k, count) - CROSS / 2},${y(logProb![k]!) - CROSS / 2}`;
+      const d = `M${corner}l${CROSS},${CROSS}m0,${-CROSS}l${-CROSS},${CROSS}`;
+      this.element.append(svg("path", { class: "unlike", d }));
+    }
   }
 
   private x(k: number, frames: number): number {
@@ -138,10 +153,11 @@ export class Curves {
   }
 
   private words(rows: readonly Row[], threshold: number | null): string {
-    const each = rows.map(
-      (row) =>
-        `${row.title} from ${number(Math.min(...row.result!.logProb!))} to ${number(Math.max(...row.result!.logProb!))}`,
-    );
+    const each = rows.map((row) => {
+      const [low, high] = [Math.min(...row.result!.logProb!), Math.max(...row.result!.logProb!)];
+      const others = unlike(row.result!.pValues).length;
+      return `${row.title} from ${number(low)} to ${number(high)}${others ? `, ${others} frames unlike real codes` : ""}`;
+    });
     return `Log-density along each path in nats: ${each.join("; ")}${threshold === null ? "" : `; the density threshold is ${number(threshold)}`}`;
   }
 }

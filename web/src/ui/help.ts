@@ -49,7 +49,7 @@ export function makeHelp(): HTMLDialogElement {
     h(
       "p",
       {},
-      "Click to set A, click again for B, and again for more waypoints; or drop photos. The path of each planner is drawn on the map and as a strip of frames below it. Frames outlined in orange are off-manifold: no data support what the model decodes there.",
+      "Click to set A, click again for B, and again for more waypoints; or drop photos. The path of each planner is drawn on the map and as a strip of frames below it. Frames outlined in orange are off-manifold: no data support what the model decodes there. Frames crossed in the curves are unlike real codes: by log-density, distance from the mean and what decoding and encoding changes, only 5 % of real codes look less real.",
     ),
     h(
       "p",

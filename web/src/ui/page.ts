@@ -39,7 +39,7 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
     h(
       "div",
       { className: "plot" },
-      h("div", {}, h("p", {}, "log-density, nats"), player.exporting),
+      h("div", {}, h("p", {}, "log-density, nats"), curves.key, player.exporting),
       curves.element as unknown as HTMLElement,
     ),
   );

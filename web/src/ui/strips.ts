@@ -1,6 +1,7 @@
 /** Paths as strips of frames, one below the other: off-manifold frames are outlined. */
 
 import type { App } from "../data/app";
+import { UNLIKE } from "../data/membership";
 import { developed, inWords } from "../data/paths";
 import type { Result, Row } from "../data/paths";
 import { number } from "../data/words";
@@ -120,7 +121,8 @@ export class Strips {
 
   private frame(row: Row, result: Result, k: number): HTMLElement {
     const off = !!result.offManifold[k];
-    const says = `${row.title}, frame ${k + 1} of ${result.points.length}${result.logProb ? `, log-density ${number(result.logProb[k]!)}` : ""}${off ? ", off-manifold" : ""}`;
+    const other = (result.pValues?.[k] ?? 1) < UNLIKE;
+    const says = `${row.title}, frame ${k + 1} of ${result.points.length}${result.logProb ? `, log-density ${number(result.logProb[k]!)}` : ""}${off ? ", off-manifold" : ""}${other ? ", unlike real codes" : ""}`;
     const image = result.images[k];
     const item = button("", () => this.see(row, k, true), {
       className: off ? "frame off" : "frame",

@@ -70,13 +70,19 @@ def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
         f"geometry        {100 * space['prior_inside']:.0f} % of prior samples on the manifold, "
         f"correlation of distances in Z and in images {space['pearson']:.2f}, "
         f"condition number of the decoder {space['condition']:.1f}",
-        "paths           off-manifold  length ratio  distance left",
+        "paths           off-manifold  unlike real codes  length ratio  distance left",
         *(
-            f"  {row:14}{100 * n['off_manifold']:11.1f} %{n['length_ratio']:14.2f}"
-            f"{100 * n['distance_left']:13.1f} %"
+            f"  {row:14}{100 * n['off_manifold']:11.1f} %{_share(n.get('non_members')):>19}"
+            f"{n['length_ratio']:14.2f}{100 * n['distance_left']:13.1f} %"
             for row, n in paths.items()
         ),
+        "  of real codes   5.0 %              5.0 %  by construction",
     ]
+
+
+def _share(value: float | None) -> str:
+    """In per cent, if it is known."""
+    return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def _write_explorer(given: Namespace, console: Console) -> None:

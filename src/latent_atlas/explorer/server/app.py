@@ -84,6 +84,7 @@ def make_app(
     app.include_router(api)
     add_refusals(app)
     serve_page(app)
+    app.openapi()  # builds the routes, which the first request would do otherwise
     # Last: its thread and FastAPI's own code would change the same filters of warnings.
     explorer = Explorer(atlas, run, device=device, demo=demo, limits=limits)
     app.state.explorer = explorer

@@ -19,6 +19,7 @@ __all__ = [
     "Codes",
     "Decode",
     "Export",
+    "Membership",
     "Neighbours",
     "Option",
     "Part",
@@ -138,6 +139,12 @@ class Points(_Asked):
 
 class Decode(_Asked):
     """Codes to decode."""
+
+    codes: Codes
+
+
+class Membership(_Asked):
+    """Codes to compare with real ones."""
 
     codes: Codes
 

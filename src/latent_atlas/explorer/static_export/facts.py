@@ -68,7 +68,8 @@ def _lacks(known: Known, networks: tuple[str, ...]) -> list[str]:
     photos = [] if "encode" in networks else ["photos"]
     pictures = [] if known.atlas.model is not None else ["png", "gif"]
     traverse = [] if known.has_log_prob else ["traverse"]
-    return ["keep", "pace", "embedding", "mp4", "npz", *traverse, *photos, *pictures]
+    lacks = ["keep", "pace", "membership", "embedding", "mp4", "npz"]
+    return [*lacks, *traverse, *photos, *pictures]
 
 
 def _planner(name: str, atlas: Atlas) -> dict[str, Any]:

@@ -90,7 +90,9 @@ def _travel_numbers(atlas: Atlas, generator: torch.Generator) -> dict[str, dict[
     if len(means) == 1:
         means = torch.cat([means, atlas.codes["train"].means])
     rows = {row: atlas.planner(planner) for row, planner in COMPARED.items()}
-    return travel_numbers(atlas.map, means, PAIRS, rows=rows, generator=generator)
+    return travel_numbers(
+        atlas.map, means, PAIRS, rows=rows, generator=generator, membership=atlas.membership
+    )
 
 
 def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:

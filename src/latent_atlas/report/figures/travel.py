@@ -33,6 +33,8 @@ def describe(path: LatentPath) -> str:
         )
     counted = len(path.points) - 2 or 2  # the inner frames, or both ends
     words = [f"{round(numbers['off_manifold'] * counted)} of {counted} off-manifold"]
+    if others := round(numbers.get("non_members", 0) * counted):
+        words.append(f"{others} unlike real codes")
     if numbers["length_ratio"] < FAR:
         words.append(f"{numbers['length_ratio']:.2f} × straight")
     if numbers["distance_left"] > 5e-4:

@@ -8,6 +8,8 @@ import { keyOf, offers } from "../../api/backend";
 import type { Attribute } from "../../api/backend";
 import { floats, rows } from "../../api/wire";
 import type { App } from "../../data/app";
+import { membershipInWords, membershipOf, percent, UNLIKE } from "../../data/membership";
+import type { Membership } from "../../data/membership";
 import type { Bytes, Decoded } from "../../data/pictures";
 import { putWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
@@ -21,6 +23,7 @@ const NEIGHBOURS = 8;
 
 export function selectionPanel(app: App): HTMLElement {
   const view = h("div", { className: "portrait" });
+  const belongs = h("div", { className: "membership" });
   const near = h("div", { className: "neighbours" });
   const projection = new Projection(app);
   const tools = h(
@@ -38,8 +41,9 @@ export function selectionPanel(app: App): HTMLElement {
   );
   const settled = new Settled(160);
   const show = (selection: Selection | null) => {
-    for (const part of [view, near, tools]) part.hidden = !selection;
+    for (const part of [view, belongs, near, tools]) part.hidden = !selection;
     empty.hidden = !!selection;
+    belongs.classList.add("stale");
     if (!selection) return settled.cancel();
     const known = app.pictures.known(selection.code);
     if (known) portrait(app, view, selection, known);
@@ -47,12 +51,15 @@ export function selectionPanel(app: App): HTMLElement {
       const [found] = (await attempt(app, () => app.pictures.at([selection.code], signal))) ?? [];
       if (!found || signal.aborted) return;
       if (!known) portrait(app, view, selection, found);
-      await neighbours(app, near, selection, signal);
+      await Promise.all([
+        membership(app, belongs, selection, signal),
+        neighbours(app, near, selection, signal),
+      ]);
     });
   };
   app.selection.listen(show);
   show(null);
-  return section("Selected code", true, empty, view, tools, near);
+  return section("Selected code", true, empty, view, belongs, tools, near);
 }
 
 function portrait(app: App, view: HTMLElement, { code, title }: Selection, known: Decoded): void {
@@ -77,6 +84,40 @@ function portrait(app: App, view: HTMLElement, { code, title }: Selection, known
   }
   if (photo) for (const [term, words] of anomaly(photo.anomaly)) add(term, words);
   view.replaceChildren(pictures, facts);
+}
+
+/** Whether the code looks like real ones, and beneath it the parts as bars. */
+async function membership(
+  app: App,
+  belongs: HTMLElement,
+  { code }: Selection,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!offers(app.about, "membership")) return;
+  const answer = await attempt(app, () => app.backend.membership([code], signal));
+  if (signal.aborted) return;
+  const found = answer && membershipOf(answer);
+  belongs.replaceChildren(...(found ? [verdict(found), bars(found)] : []));
+  belongs.classList.remove("stale");
+}
+
+function verdict({ pValue }: Membership): HTMLElement {
+  const className = pValue < UNLIKE ? "unlike" : "";
+  const title = "Of real codes themselves, 5 % have p below 0.05.";
+  return h("p", { className, title }, h("b", {}, "belongs"), ` ${membershipInWords(pValue)}`);
+}
+
+function bars({ parts }: Membership): HTMLElement {
+  const title = "Share of real codes at least as far out, on either side.";
+  const rows = parts.flatMap(([name, share]) => {
+    const bar = h("i", { className: share < UNLIKE ? "unlike" : "" });
+    bar.style.width = `${100 * share}%`;
+    return [
+      h("dt", {}, name),
+      h("dd", {}, h("span", { className: "bar" }, bar), h("span", {}, percent(share))),
+    ];
+  });
+  return h("dl", { title }, ...rows);
 }
 
 /** The anomaly scores of a photo in words. */

@@ -1,4 +1,4 @@
-"""Images to codes and back: encode a photo, decode codes, sample."""
+"""Images to codes and back: encode a photo, decode codes, say whether they look real, sample."""
 
 import warnings
 from typing import Any
@@ -65,6 +65,17 @@ async def decode(body: schemas.Decode, asking: Asking) -> Arrays:
     )
 
 
+@routes.post("/membership", responses=ARRAYS, response_class=Arrays)
+async def membership(body: schemas.Membership, asking: Asking) -> Arrays:
+    """How much codes look like real ones.
+
+    Arrays p_value (n), the share of held-out real codes that look less real, below 0.05 for 5 % of
+    these; and parts (n, k), for each statistic the share of real codes at least as far out. Facts:
+    names of the statistics. There are none where real codes are few or the map is no density.
+    """
+    return await asking.of(lambda known: _compared(known, body), slow=True)
+
+
 @routes.post("/sample", responses=ARRAYS, response_class=Arrays)
 async def sample(body: schemas.Sample, asking: Asking) -> Arrays:
     """Samples from the map.
@@ -92,6 +103,14 @@ def _with_typicality(known: Known, latents: Tensor) -> dict[str, Tensor]:
     if "log_prob" in arrays:
         arrays["typicality"] = known.atlas.map.rank(arrays["log_prob"])
     return arrays
+
+
+def _compared(known: Known, body: schemas.Membership) -> Arrays:
+    latents, found = tensor(body.codes, known.atlas), known.atlas.membership
+    if found is None:
+        return Arrays({}, {"names": []})
+    parts = torch.stack([*found.parts(latents).values()], dim=1)
+    return Arrays({"p_value": found.p_value(latents), "parts": parts}, {"names": found.names})
 
 
 def _square(known: Known) -> Square:

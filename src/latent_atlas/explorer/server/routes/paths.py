@@ -30,7 +30,8 @@ async def travel(body: schemas.Travel, asking: Asking) -> Arrays:
     """A path through the waypoints by each planner.
 
     For each planner P arrays P/points (f, d), P/images (f, h, w, c) in bytes unless they are not
-    wanted, P/log_prob (f) in nats and P/off_manifold (f), 1 or 0. Facts by planner: metrics,
+    wanted, P/log_prob (f) in nats, P/off_manifold (f), 1 or 0, and P/p_value (f), the share of real
+    codes that look less real, where it is known. Facts by planner: metrics,
     converged (null where the planner does not iterate), seconds and warnings; or error, a sentence,
     where this planner finds no path.
     """
@@ -136,6 +137,8 @@ def _answer(
     arrays = {f"{name}/points": path.points[:, 0]}
     if path.images is not None:
         arrays[f"{name}/images"] = pixels(path.strip())
+    if path.p_values is not None:
+        arrays[f"{name}/p_value"] = path.p_values[:, 0]
     if known.has_log_prob:
         with torch.no_grad():
             log_prob = known.atlas.map.log_prob(path.points[:, 0])
