@@ -3,6 +3,7 @@ r"""Whether a change of the training step changes what is learned: this version 
 Question: do reconstruction, KL and the held-out log q of the map differ by more than they do between seeds?
 
 python benchmarks/step_parity.py --beside ../before/src            # about ten minutes on one core
+python benchmarks/step_parity.py --beside src --precision bf16 --name precision_parity    # bf16 and float32
 """
 
 import argparse
@@ -38,14 +39,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--beside", type=Path, required=True, metavar="SRC")
+    parser.add_argument("--precision", default="32", choices=("32", "bf16"), help="of this version")
+    parser.add_argument("--name", default="step_parity", help="name of the result")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     given = parser.parse_args()
-    sources = {"this": Path(__file__).parent.parent / "src", "beside": given.beside}
-    rows = {
-        name: [in_own_process(source, seed) for seed in given.seeds]
-        for name, source in sources.items()
+    versions = {
+        "this": (Path(__file__).parent.parent / "src", given.precision),
+        "beside": (given.beside, "32"),
     }
-    record("step_parity", {"rows": rows, "summary": summary(rows)}, seeds=given.seeds)
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in versions}
+    for seed in given.seeds:
+        for name, (source, precision) in versions.items():
+            rows[name].append(in_own_process(source, precision, seed))
+    settings = {"precision": given.precision, "seeds": given.seeds}
+    record(given.name, {"rows": rows, "summary": summary(rows)}, **settings)
 
 
 def summary(rows: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, list[float]]]:
@@ -59,27 +66,31 @@ def summary(rows: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, list
     }
 
 
-def in_own_process(source: Path, seed: int) -> dict[str, float]:
+def in_own_process(source: Path, precision: str, seed: int) -> dict[str, float]:
     """What `trained` measures with the library in a folder."""
-    command = [sys.executable, "-c", f"import step_parity; step_parity.trained({seed})"]
+    call = f"import step_parity; step_parity.trained({precision!r}, {seed})"
+    command = [sys.executable, "-c", call]
     paths = f"{source.resolve()}{os.pathsep}{Path(__file__).parent}"
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def trained(seed: int) -> None:
+def trained(precision: str, seed: int) -> None:
     """Train on the digits and print, for held-out images: error, KL, log q; and D_x's last losses."""
     import torch
 
-    from latent_atlas.config import with_settings
+    from latent_atlas.config import MapConfig, with_settings
     from latent_atlas.config.presets import PRESETS
     from latent_atlas.data import load_images
     from latent_atlas.runs import Run, read_tensors
     from latent_atlas.training.loop import train
 
     torch.set_num_threads(1)
-    config = with_settings(PRESETS["digits"], [*SETTINGS.split(), f"train.seed={seed}"])
+    settings = [*SETTINGS.split(), f"train.seed={seed}", f"train.precision={precision}"]
+    if hasattr(MapConfig, "precision"):  # which versions before had not
+        settings.append(f"map.precision={precision}")
+    config = with_settings(PRESETS["digits"], settings)
     images = load_images(config.data, config.model.image_size, config.model.channels)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder))

@@ -112,8 +112,17 @@ class Typical(Geodesic):
         points, info = self._bent(density, anchor, tau, self.bend)
         for times in AGAIN:
             low = _lowest(density, points) < floor
-            if low.any():
-                points[:, low], _ = self._bent(density, anchor[:, low], tau[low], times * self.bend)
+            if not low.any():
+                break
+            strength = times * self.bend
+            points[:, low], again = self._bent(density, anchor[:, low], tau[low], strength)
+            for mine, theirs in (
+                (info.converged, again.converged),
+                (info.residual, again.residual),
+            ):
+                assert mine is not None
+                assert theirs is not None
+                mine[low] = theirs
         return points, info
 
     def _bent(
