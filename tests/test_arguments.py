@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -135,3 +136,14 @@ def test_numbers_of_other_types_are_numbers() -> None:
         twice()  # pyright: ignore
     with pytest.raises(TypeError, match="unexpected keyword argument 'm'"):
         twice(1, m=2)  # pyright: ignore
+
+
+def test_numpy_s_and_torch_s_booleans_are_true_or_false_and_nan_is_no_number() -> None:
+    @checked
+    def told(closed: bool, share: float = 0.5) -> tuple[bool, float]:
+        return closed, share
+
+    assert told(np.bool_(True))[0] is True
+    assert told(torch.tensor(False))[0] is False
+    with pytest.raises(UserError, match="share is nan; give a number"):
+        told(True, float("nan"))

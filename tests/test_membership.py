@@ -1,5 +1,7 @@
 """Membership tells real codes from points between them, where a density alone cannot."""
 
+from typing import Any
+
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -102,3 +104,37 @@ def test_membership_needs_codes_and_a_density(generator: torch.Generator) -> Non
         Membership.fit(StandardNormal(2), codes[:3], generator=generator)
     with pytest.raises(UserError, match="membership needs a log-density"):
         Membership.fit(Ratio(2), codes, generator=generator)
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 8, 32])
+def test_places_beyond_all_real_codes_are_no_members(dimension: int) -> None:
+    """The regression has only seen places between codes, and says nothing of those far away."""
+    codes = torch.randn(600, dimension, generator=seeded(11))
+    found = Membership.fit(StandardNormal(dimension), codes, generator=seeded(12))
+    for times in (6.0, 30.0, 1e3, 1e30):
+        assert found.p_value(times * codes[:50].sign()).max() == 0
+    assert found.p_value(codes).mean() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("cycle", "sentence"),
+    [
+        (lambda z: z[:1], "cycle made 1 code of"),
+        (lambda z: z[:, :1], "codes must have shape"),
+        (lambda z: None, "array"),
+    ],
+)
+def test_a_cycle_that_makes_no_codes_is_refused(cycle: Any, sentence: str) -> None:
+    codes = torch.randn(60, 3, generator=seeded(13))
+    with pytest.raises(UserError, match=sentence):
+        Membership.fit(StandardNormal(3), codes, cycle=cycle, generator=seeded())
+
+
+def test_a_cycle_that_changes_nothing_or_is_of_numpy_is_taken() -> None:
+    codes = torch.randn(60, 3, generator=seeded(14))
+    for cycle in (lambda z: z, lambda z: z.numpy() + 0.1):
+        found = Membership.fit(StandardNormal(3), codes, cycle=cycle, generator=seeded())
+        assert found.p_value(codes).isfinite().all()
+    codes[7, 1] = torch.nan
+    with pytest.raises(UserError, match="1 code is not finite"):
+        Membership.fit(StandardNormal(3), codes, generator=seeded())

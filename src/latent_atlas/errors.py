@@ -186,6 +186,8 @@ def _fitted(value: Any, hint: Any) -> Any:
         return _fitted_to_one(value, get_args(hint))
     if hint in (int, float):
         return _number(value, hint)
+    if hint is bool and str(getattr(value, "dtype", "")).endswith("bool"):
+        return bool(value)
     if hint is Path and isinstance(value, str):
         return Path(value)
     if origin is Sequence:
@@ -216,7 +218,7 @@ def _number(value: Any, kind: type) -> int | float:
         number = float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise _Unfit from None
-    _need(kind is float or number.is_integer())
+    _need(number == number and (kind is float or number.is_integer()))  # NaN is no number
     return number if kind is float else int(value)
 
 

@@ -140,7 +140,9 @@ def as_codes(
         _check_spread(codes)
         warnings += _collapse(codes)
         if n < FEW:
-            warnings.append(f"there are only {n} codes, so the map is coarse; give {FEW} or more")
+            warnings.append(
+                f"only {n} codes to learn from, so the map is coarse; {FEW} or more are better"
+            )
     return codes, warnings
 
 

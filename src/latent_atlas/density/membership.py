@@ -29,8 +29,8 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
-from latent_atlas.errors import checked, require
-from latent_atlas.shapes import ArrayLike, Latents, Values, as_rows, batched
+from latent_atlas.errors import checked, counted, require
+from latent_atlas.shapes import ArrayLike, Latents, Mask, Values, as_rows, batched
 
 __all__ = ["FEWEST", "Membership"]
 
@@ -98,6 +98,8 @@ class Membership:
         require(
             density.has_log_prob, "membership needs a log-density; fit a map with boundary='prior'"
         )
+        bad = int((~codes.isfinite().all(dim=1)).sum())
+        require(not bad, f"{counted(bad, 'code is', 'codes are')} not finite; leave them out")
         order = torch.randperm(len(codes), generator=generator, device=generator.device)
         most, fakes = (MOST, FAKES) if cycle is None else (DECODED, 1)
         real = codes[order[:most].to(codes.device)]
@@ -133,7 +135,13 @@ class Membership:
         if self.density.noise_levels:
             found.insert(1, self.density.noised(WIDTH).log_prob(latents))
         if self.cycle is not None:
-            moved = self._white(self.cycle(latents.detach()).to(latents) - latents).norm(dim=1)
+            again = as_rows(self.cycle(latents.detach()), self.density.dimension).to(latents)
+            require(
+                again.shape == latents.shape,
+                f"cycle made {counted(len(again), 'code')} of {len(latents)}; give a function that "
+                "decodes and encodes each of them",
+            )
+            moved = self._white(again - latents).norm(dim=1)
             found.append(moved.clamp_min(LEAST_MOVED).log())
         return torch.stack(found, dim=1)
 
@@ -144,11 +152,20 @@ class Membership:
     def p_value(self, latents: ArrayLike) -> Values:
         """Share of real codes with lower log-odds than each code, in [0, 1], shape (n,).
 
-        Of real codes 5 % have a p-value below 0.05.
+        Of real codes 5 % have a p-value below 0.05. Outside of all real codes, where the regression
+        has seen nothing, it is 0: less likely than any, farther from the mean, or more changed by
+        decoding and encoding.
         """
-        found = self._products(self._seen(latents)) @ self.weights + self.bias
-        found = found.nan_to_num(nan=-torch.inf)  # so far away that its statistics overflow
+        seen = self._seen(latents)
+        found = self._products(seen) @ self.weights + self.bias
+        found = found.masked_fill(self._outside(seen), -torch.inf)
         return torch.searchsorted(self.known, found.contiguous()) / len(self.known)
+
+    def _outside(self, statistics: Features) -> Mask:
+        """Whether a code is beyond all real ones in any statistic, or so far that it overflows."""
+        likely = torch.tensor([name.startswith("log-density") for name in self.names])
+        above, below = statistics <= self.real[-1], statistics >= self.real[0]
+        return ~torch.where(likely.to(above.device), below, above).all(dim=1)
 
     def parts(self, latents: ArrayLike) -> dict[str, Values]:
         """By the name of each statistic, the share of real codes at least as far out, shape (n,).
@@ -172,7 +189,8 @@ class Membership:
 
     def _products(self, statistics: Features) -> Float[Tensor, "n p"]:
         """The standardised statistics, and all products of two of them."""
-        s = (statistics - self.real.mean(dim=0)) / self.real.std(dim=0)
+        spread = self.real.std(dim=0)
+        s = (statistics - self.real.mean(dim=0)) / torch.where(spread > 0, spread, 1)
         i, j = torch.triu_indices(s.shape[1], s.shape[1])
         return torch.cat([s, s[:, i] * s[:, j]], dim=1)
 

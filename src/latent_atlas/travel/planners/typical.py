@@ -67,9 +67,10 @@ class Typical(Geodesic):
     def __post_init__(self) -> None:
         """Refuse settings without a path."""
         super().__post_init__()
-        require(self.bend >= 0, f"bend is {self.bend}; choose 0 or more")
-        require(self.width >= 0, f"width is {self.width}; choose a width of noise of 0 or more")
-        require(self.pace > 1, f"pace is {self.pace}; choose more than 1, which is equal steps")
+        most = float("inf")
+        require(0 <= self.bend < most, f"bend is {self.bend}; choose 0 or more, and finite")
+        require(0 <= self.width < most, f"width is {self.width}; choose a width of 0 or more")
+        require(1 < self.pace < most, f"pace is {self.pace}; choose more than 1: equal steps are 1")
 
     def plan(
         self,
