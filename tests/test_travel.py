@@ -216,6 +216,7 @@ def test_metrics_report_the_distance_left() -> None:
             {"planner": Graph(codes=torch.zeros(9, 3))},
             "paths between codes of 2 coordinates need a graph of such codes",
         ),
+        ({"threshold": float("nan")}, "the threshold is nan; give a log-density"),
         (
             {"planner": Auto(codes=CODES / 0)},
             "coordinates that are not finite; leave those codes out",

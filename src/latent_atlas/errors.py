@@ -218,7 +218,7 @@ def _number(value: Any, kind: type) -> int | float:
         number = float(value)
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise _Unfit from None
-    _need(number == number and (kind is float or number.is_integer()))  # NaN is no number
+    _need(kind is float or number.is_integer())
     return number if kind is float else int(value)
 
 

@@ -1,5 +1,7 @@
 """From two codes to a path: `plan` checks its arguments, runs a planner, and measures the path."""
 
+import math
+
 import torch
 
 from latent_atlas.density.base import Density, gradient
@@ -56,6 +58,8 @@ def plan(
     if planner.follows_score:
         _check_score(density, start)
     points, info = planner.plan(density, start, end, frames=frames, generator=generator)
+    if threshold is not None and math.isnan(threshold):
+        raise UserError("the threshold is nan; give a log-density in nats, or None")
     limit = density_threshold(density, start, end, generator) if threshold is None else threshold
     metrics = measure(points, end, density, limit)
     warnings = (*_unconverged(planner, info), *_off_manifold_ends(density, start, end, limit))
