@@ -35,6 +35,7 @@ from latent_atlas.shapes import ArrayLike, Latents, Mask, Values, as_rows, batch
 __all__ = ["FEWEST", "Membership"]
 
 BATCH = 4_096
+BEYOND = 0.5  # of the way from the middle real code to the last one, in a statistic
 DECODED = 600  # codes that it is fitted to, and points between them, where each is decoded
 EDGE = 0.1  # of a line or turn at either end, where a point is hardly between
 FAKES = 3  # points between codes for each code
@@ -101,10 +102,11 @@ class Membership:
         bad = int((~codes.isfinite().all(dim=1)).sum())
         require(not bad, f"{counted(bad, 'code is', 'codes are')} not finite; leave them out")
         order = torch.randperm(len(codes), generator=generator, device=generator.device)
-        most, fakes = (MOST, FAKES) if cycle is None else (DECODED, 1)
+        most = MOST if cycle is None else DECODED
         real = codes[order[:most].to(codes.device)]
         mean, factor = (moment.to(real) for moment in cholesky(real))
-        fake = _between(real, fakes * len(real), mean, generator=generator)
+        between = FAKES * len(real) if cycle is None else min(FAKES * len(real), DECODED)
+        fake = _between(real, between, mean, generator=generator)
         empty = real.new_zeros(0)
         raw = cls(density, cycle, mean, factor, empty[:, None], empty, empty, empty, auroc=0.5)
         seen = raw._seen(torch.cat([real, fake]))
@@ -152,9 +154,9 @@ class Membership:
     def p_value(self, latents: ArrayLike) -> Values:
         """Share of real codes with lower log-odds than each code, in [0, 1], shape (n,).
 
-        Of real codes 5 % have a p-value below 0.05. Outside of all real codes, where the regression
-        has seen nothing, it is 0: less likely than any, farther from the mean, or more changed by
-        decoding and encoding.
+        Of real codes 5 % have a p-value below 0.05. Far beyond all real codes, where the regression
+        has seen nothing, it is 0: much less likely than any, farther from the mean, or more changed
+        by decoding and encoding.
         """
         seen = self._seen(latents)
         found = self._products(seen) @ self.weights + self.bias
@@ -162,10 +164,12 @@ class Membership:
         return torch.searchsorted(self.known, found.contiguous()) / len(self.known)
 
     def _outside(self, statistics: Features) -> Mask:
-        """Whether a code is beyond all real ones in any statistic, or so far that it overflows."""
+        """Whether a code is far beyond all real ones in any statistic, or overflows."""
         likely = torch.tensor([name.startswith("log-density") for name in self.names])
-        above, below = statistics <= self.real[-1], statistics >= self.real[0]
-        return ~torch.where(likely.to(above.device), below, above).all(dim=1)
+        middle = self.real.median(dim=0).values
+        least, most = (middle + (1 + BEYOND) * (self.real[i] - middle) for i in (0, -1))
+        within = torch.where(likely.to(least.device), statistics >= least, statistics <= most)
+        return ~within.all(dim=1)
 
     def parts(self, latents: ArrayLike) -> dict[str, Values]:
         """By the name of each statistic, the share of real codes at least as far out, shape (n,).
