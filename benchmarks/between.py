@@ -57,6 +57,7 @@ from latent_atlas.training.loop import encode_all
 from latent_atlas.training.step import Batch, Forward, TrainStep
 from latent_atlas.travel.planners.baselines import linear
 from latent_atlas.travel.planners.typical import turn
+from reconstruction import feature_classifier
 from record import record
 
 FRAMES = 7  # of a path; the inner ones are measured
@@ -246,15 +247,7 @@ def make_extractor(images: ImageSet) -> Extractor:
     learn, test = images.train, images.test
     if learn.labels is None or test.labels is None:
         raise SystemExit(f"'{images.source}' has no labels for a classifier to learn")
-    epochs = 3 if len(learn) > 10_000 else 30
-    generator = torch.Generator().manual_seed(1)
-    return train_classifier(
-        learn.images,
-        learn.labels,
-        (test.images, test.labels),
-        epochs=epochs,
-        generator=generator,
-    )
+    return feature_classifier(images, epochs=3 if len(learn) > 10_000 else 30)
 
 
 def trained(row: Row, config: Config, images: ImageSet, seed: int) -> tuple[VAEGAN, float]:

@@ -17,6 +17,7 @@ __all__ = [
     "is_checked",
     "printable",
     "require",
+    "wrap_methods",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -127,14 +128,19 @@ def checked(thing: F) -> F:
 
 
 def check_methods(names: Iterable[str], kind: type) -> None:
-    """Have those of these methods that a class defines be `checked`.
+    """Have those of these methods that a class defines be `checked`."""
+    wrap_methods(checked, names, kind)
+
+
+def wrap_methods(wrap: Callable[[Any], Any], names: Iterable[str], kind: type) -> None:
+    """Wrap those of these methods that a class defines.
 
     A base class calls it for each subclass, so that no subclass can forget it.
     """
     for name in set(names) & vars(kind).keys():
         method = vars(kind)[name]
         if not getattr(method, "__isabstractmethod__", False):
-            setattr(kind, name, checked(method))
+            setattr(kind, name, wrap(method))
 
 
 def is_checked(hint: Any) -> bool:

@@ -188,14 +188,10 @@ def as_labels(values: ArrayLike, count: int, names: Iterable[str] = ()) -> Label
 
 
 def converts(methods: Iterable[str], kind: type) -> None:
-    """Have methods of a class take array-likes, which its `_checked_codes` converts.
+    """Have methods of a class take array-likes, which its `_checked_codes` converts."""
+    from latent_atlas.errors import wrap_methods  # as in `_refuse`
 
-    A base class calls it for each subclass, so that no subclass can forget it.
-    """
-    for name in set(methods) & vars(kind).keys():
-        method = vars(kind)[name]
-        if not getattr(method, "__isabstractmethod__", False):
-            setattr(kind, name, _converting(method))
+    wrap_methods(_converting, methods, kind)
 
 
 def _converting(method: Callable[..., Any]) -> Callable[..., Any]:
