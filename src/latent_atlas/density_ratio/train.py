@@ -93,13 +93,11 @@ class Training:
         rise = OVERFITTED * max(1.0, abs(self.first))
         if self.step > check_every or self.last <= self.held_out_loss + rise:
             return None
-        kept = f"{self.held_out_loss:.3g} at step {self.step}, whose weights are kept, "
-        if self.step == 0:
-            kept = "whose weights are kept, "
+        when, least = f"at step {self.step}" if self.step else "before training", self.held_out_loss
         return (
-            f"D_z overfits: its held-out loss was {self.first:.3g} nats before training, {kept}and "
-            f"{self.last:.3g} at the end; give it more codes, a larger map.weight_decay or a "
-            "smaller map.width"
+            f"D_z overfits: its held-out loss was lowest {when}, {least:.3g} nats, and "
+            f"rose to {self.last:.3g}; the map keeps the weights of then; give it more codes, a "
+            "larger map.weight_decay or a smaller map.width"
         )
 
 
