@@ -93,7 +93,8 @@ class Training:
         rise = OVERFITTED * max(1.0, abs(self.first))
         if self.step > check_every or self.last <= self.held_out_loss + rise:
             return None
-        when, least = f"at step {self.step}" if self.step else "before training", self.held_out_loss
+        when = f"at step {self.step}" if self.step else "before training"
+        least = self.held_out_loss
         return (
             f"D_z overfits: its held-out loss was lowest {when}, {least:.3g} nats, and "
             f"rose to {self.last:.3g}; the map keeps the weights of then; give it more codes, a "
