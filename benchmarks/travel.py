@@ -47,7 +47,7 @@ from latent_atlas.evaluation.features import Classifier, Extractor, efficientnet
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import Images, Latents
-from latent_atlas.travel import Flow, Geodesic, Pullback, StringMethod, Typical
+from latent_atlas.travel import Geodesic, Pullback, StringMethod
 from latent_atlas.travel.planners.base import Resources
 from latent_atlas.travel.planners.baselines import linear
 from record import record
@@ -59,8 +59,6 @@ from travel_kept import FOLDER, STRIPS, Kept, collected, slug
 ROWS = {
     **COMPARED,
     "geodesic, strength 3": Geodesic(strength=3.0),
-    "typical": Typical(),
-    "flow": Flow(),
     "string": StringMethod(),
     "string, temperature 1": StringMethod(temperature=1.0),
     "pullback": Pullback(),

@@ -306,7 +306,15 @@ TYPED = {
     "bounds": "as values, which it asks",
     "unchecked_posterior": "of images that posterior has checked, or that a tracer hands it",
 }
-ABSTRACT = ("Attribute", "Boundary", "Density", "DensityRatioModel", "SamplableDensity")
+# Without a log-density: by design, or as one whose log_prob always refuses.
+ABSTRACT = (
+    "Attribute",
+    "Boundary",
+    "Density",
+    "DensityRatioModel",
+    "SamplableDensity",
+    "BetweenBoundary",
+)
 
 
 def is_written(member: object) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.boundary import (
+    BetweenBoundary,
     Boundary,
     BoxBoundary,
     GaussianBoundary,
@@ -26,6 +27,7 @@ from latent_atlas.errors import UserError
 
 WORLD = two_clusters(2, distance=3.0)
 PARTS = "prior 1, box 2, low-density 1, gaussian-mixture 2"
+DENSITIES = [name for name in BOUNDARIES if name != "between"]  # which has no log-density
 AFFINE = ("prior", "gaussian-diagonal", "gaussian")
 STEP = 0.08
 AXIS = torch.arange(-8, 8, STEP) + STEP / 2
@@ -54,7 +56,7 @@ def all_fitted(codes: Tensor) -> dict[str, Boundary]:
     return {name: fitted(name, codes) for name in BOUNDARIES}
 
 
-@pytest.fixture(params=BOUNDARIES)
+@pytest.fixture(params=DENSITIES)
 def boundary(request: pytest.FixtureRequest, all_fitted: dict[str, Boundary]) -> Boundary:
     return all_fitted[request.param]
 
@@ -62,7 +64,11 @@ def boundary(request: pytest.FixtureRequest, all_fitted: dict[str, Boundary]) ->
 @pytest.fixture(scope="module")
 def masses(all_fitted: dict[str, Boundary]) -> dict[str, Tensor]:
     """Each boundary's probability of every cell of the grid."""
-    return {name: made.log_prob(GRID).exp() * STEP**2 for name, made in all_fitted.items()}
+    return {
+        name: made.log_prob(GRID).exp() * STEP**2
+        for name, made in all_fitted.items()
+        if made.has_log_prob
+    }
 
 
 def test_a_density_integrates_to_one(boundary: Boundary, masses: dict[str, Tensor]) -> None:
@@ -369,7 +375,7 @@ def test_the_mixture_has_no_log_density_where_a_part_has_none(generator: torch.G
     assert mixture.sample(5, generator=generator).shape == (5, 2)
 
 
-@pytest.mark.parametrize("name", BOUNDARIES)
+@pytest.mark.parametrize("name", DENSITIES)
 @pytest.mark.parametrize(("count", "dimension"), [(10, 1), (12, 24)])
 def test_few_codes_in_many_dimensions_are_enough(name: str, count: int, dimension: int) -> None:
     codes = torch.randn(count, dimension, generator=seeded(2))
@@ -379,7 +385,7 @@ def test_few_codes_in_many_dimensions_are_enough(name: str, count: int, dimensio
     assert boundary.log_prob(draws).isfinite().all()
 
 
-@pytest.mark.parametrize("name", BOUNDARIES)
+@pytest.mark.parametrize("name", DENSITIES)
 def test_constant_and_dependent_coordinates_are_no_obstacle(
     name: str, generator: torch.Generator
 ) -> None:
@@ -397,7 +403,7 @@ def test_constant_and_dependent_coordinates_are_no_obstacle(
         assert (draws[:, 2] - 1_000).abs().max() < 5
 
 
-@pytest.mark.parametrize("name", [name for name in BOUNDARIES if name != "prior"])
+@pytest.mark.parametrize("name", sorted({*DENSITIES} - {"prior"}))
 def test_a_boundary_follows_codes_that_live_elsewhere(name: str, codes: Tensor) -> None:
     """r of shifted and stretched codes is r shifted and stretched."""
     parts = "box 1, gaussian-mixture 1"  # without the prior, which stays where it is
@@ -412,7 +418,7 @@ def test_a_boundary_follows_codes_that_live_elsewhere(name: str, codes: Tensor) 
     assert agrees.float().mean() > 0.98  # a draw on an edge may fall on the other side
 
 
-@pytest.mark.parametrize("name", BOUNDARIES)
+@pytest.mark.parametrize("name", DENSITIES)
 @pytest.mark.parametrize(
     ("codes", "sentence"),
     [
@@ -457,3 +463,42 @@ def test_unknown_names_and_foreign_tensors_are_refused(all_fitted: dict[str, Bou
             load_boundary(name, 2, {})
     with pytest.raises(UserError, match="boundary 'gaussian' has 2 dimensions, not 3"):
         load_boundary("gaussian", 3, all_fitted["gaussian"].tensors())
+
+
+def test_fakes_between_lie_on_the_line_and_on_the_turn_of_two_codes(
+    generator: torch.Generator,
+) -> None:
+    """Of the codes at (0, 0), (4, 0) and (2, 6), whose mean is (2, 2)."""
+    codes = torch.tensor([[0.0, 0.0], [4.0, 0.0], [2.0, 6.0]])
+    draws = BetweenBoundary(codes).sample(30_000, generator=generator)
+    low = draws[:, 1].abs() < 1e-5  # on the line between the first two
+    assert low.float().mean().item() == pytest.approx(1 / 6, abs=0.01)
+    assert draws[low, 0].mean().item() == pytest.approx(2, abs=0.05)
+    # On their turn all places are as far from the mean as both of them: sqrt(8) away.
+    apart = (draws - codes.mean(dim=0)).norm(dim=1)
+    turned = ((apart - 8**0.5).abs() < 1e-5) & ~low
+    assert turned.float().mean().item() == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_a_pair_is_never_a_code_and_itself(generator: torch.Generator) -> None:
+    codes = torch.tensor([[-1.0, 0.0], [1.0, 0.5], [0.0, 3.0]])
+    draws = BetweenBoundary(codes).sample(1_000, generator=generator)
+    assert (torch.cdist(draws, codes).amin(dim=1) > 1e-5).float().mean() > 0.99
+
+
+def test_between_has_no_log_density(codes: Tensor, all_fitted: dict[str, Boundary]) -> None:
+    with pytest.raises(UserError, match="boundary 'between' has no log-density: it is an integral"):
+        all_fitted["between"].log_prob(codes)
+    again = load_boundary("between", 2, all_fitted["between"].tensors())
+    assert torch.equal(
+        again.sample(50, generator=seeded()), all_fitted["between"].sample(50, generator=seeded())
+    )
+    for name, value in fitted("between", codes).tensors().items():
+        assert torch.equal(value, all_fitted["between"].tensors()[name])
+    mixed = fit_boundary(
+        MapConfig(boundary="mixture", parts="prior 1, between 1"), codes, generator=seeded()
+    )
+    assert not mixed.has_log_prob
+    assert mixed.covers
+    with pytest.raises(UserError, match="'mixture' has no log-density: log r is unknown because"):
+        mixed.log_prob(codes)

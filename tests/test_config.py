@@ -75,7 +75,7 @@ def test_words_numbers_and_null_are_understood() -> None:
         ("map.quantile=1", "map.quantile is 1.0; choose a fraction between 0 and 1, or null"),
         (
             "map.parts=prior 1, moat 1",
-            "map.parts has no boundary 'moat' to mix; choose from prior, box, radius, low-density, gaussian",
+            "map.parts has no boundary 'moat' to mix; choose from prior, box, radius, low-density, between, gaussian",
         ),
         ("map.parts=prior 1, mixture 1", "no boundary 'mixture' to mix"),
         ("map.parts=", "no boundary '' to mix"),

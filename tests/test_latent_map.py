@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latent_atlas import LatentMap
+from latent_atlas.boundary import BetweenBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import ExactRatio, StandardNormal
@@ -275,6 +276,23 @@ def test_a_boundary_that_shuns_the_population_has_realness_only(tmp_path: Path) 
     assert torch.equal(
         LatentMap.load(tmp_path / "map.safetensors").realness(z), learned.realness(z)
     )
+
+
+def test_d_z_learns_the_ratio_to_points_between_codes(generator: torch.Generator) -> None:
+    """Of normal codes: by rotation the ratio depends on |z| alone, so two histograms give it."""
+    with pytest.warns(UserWarning, match="integral over all pairs"):
+        learned = fit(torch.randn(6_000, 4, generator=generator), boundary="between")
+    many = BetweenBoundary(torch.randn(10_000, 4, generator=generator))
+    fake = many.sample(400_000, generator=generator).norm(dim=1)
+    real = torch.randn(400_000, 4, generator=generator).norm(dim=1)
+    edges = torch.linspace(0.6, 3.4, 29)
+    exact = (torch.histogram(real, edges).hist / torch.histogram(fake, edges).hist).log()
+    middles = (edges[1:] + edges[:-1]) / 2
+    places = torch.randn(50, 4, generator=generator)
+    places = middles[:, None, None] * torch.nn.functional.normalize(places, dim=1)
+    found = torch.stack([learned.logit(z).mean() for z in places])
+    assert (found - exact).abs().mean() < 0.1
+    assert exact.max() - exact.min() > 0.8
 
 
 def test_levels_need_a_boundary_that_noise_leaves_alone() -> None:

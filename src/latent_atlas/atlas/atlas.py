@@ -217,7 +217,7 @@ class Atlas:
         self,
         start: ArrayLike,
         end: ArrayLike | None = None,
-        planner: str | Planner = "geodesic",
+        planner: str | Planner = "typical",
         *,
         frames: int = 17,
         closed: bool = False,

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.boundary.base import Boundary
+from latent_atlas.boundary.between import BetweenBoundary
 from latent_atlas.boundary.box import BoxBoundary
 from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, PriorBoundary
 from latent_atlas.boundary.gaussian_mixture import GaussianMixtureBoundary
@@ -22,6 +23,7 @@ PARTS: dict[str, type[Boundary]] = {
         BoxBoundary,
         KernelBoundary,
         LowDensityBoundary,
+        BetweenBoundary,
         DiagonalBoundary,
         GaussianBoundary,
         GaussianMixtureBoundary,

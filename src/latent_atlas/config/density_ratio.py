@@ -12,6 +12,7 @@ BOUNDARIES = (
     "box",
     "radius",
     "low-density",
+    "between",
     "mixture",
     "gaussian-diagonal",
     "gaussian",

@@ -46,6 +46,8 @@ COMPARED: Rows = {
     "walk, rule 2": Walk(rule=2),
     "walk, arriving": Walk(rule=2, arrive=True),
     "geodesic": Geodesic(),
+    "typical": Typical(),
+    "flow": Flow(),
     "graph": Graph(),
     "auto": Auto(),
 }

@@ -20,7 +20,7 @@ from latent_atlas.shapes import Images, to_float
 __all__ = ["SECTIONS"]
 
 SAMPLERS = {"the map": "auto", "Gaussian mixture": "mixture", "prior": "prior"}
-PLANNERS = ("linear", "slerp", "walk, arriving", "geodesic")
+PLANNERS = ("linear", "slerp", "walk, arriving", "geodesic", "typical")
 TOLD = (
     "off_manifold mixture",
     "off_manifold",

@@ -90,9 +90,9 @@ PICTURES = {
         "codes. Frames unlike real codes look less like these than 95 % of them do, by their "
         "density, their distance from the mean and what decoding and encoding changes. The walk "
         "follows rule 2, z′ = z + α ∇ log D_z(z) + γ (z_B − z), on a schedule "
-        "that ends at B; without it, the walk stops where its two terms cancel. The geodesic is "
-        "the shortest path where low density is costly. Look for strips without outlines, and for "
-        "curves above the dashed line.",
+        "that ends at B; without it, the walk stops where its two terms cancel. The typical path "
+        "keeps as far from the middle of the codes as real codes are. Look for strips without "
+        "outlines, and for curves above the dashed line.",
         "latent-atlas travel RUN A B",
     ),
 }

@@ -27,7 +27,7 @@ __all__ = ["interpolate", "with_equal_steps"]
 def interpolate(
     density: Density,
     waypoints: ArrayLike,
-    planner: str | Planner = "geodesic",
+    planner: str | Planner = "typical",
     *,
     frames: int = 17,
     closed: bool = False,

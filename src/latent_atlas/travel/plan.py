@@ -20,7 +20,7 @@ def plan(
     density: Density,
     start: ArrayLike,
     end: ArrayLike,
-    planner: str | Planner = "geodesic",
+    planner: str | Planner = "typical",
     *,
     frames: int = 17,
     threshold: float | None = None,

@@ -27,7 +27,7 @@ Numbers = Int[Tensor, "k n"]  # of the frames that are waypoints
 def through_waypoints(
     density: Density,
     waypoints: ArrayLike,
-    planner: str | Planner = "geodesic",
+    planner: str | Planner = "typical",
     *,
     frames: int = 49,
     closed: bool = False,

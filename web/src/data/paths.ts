@@ -156,7 +156,7 @@ export class Paths {
 export const developed = (result: Result, about: Pick<About, "image">): boolean =>
   !about.image || result.images.length === result.points.length;
 
-const QUICK = ["linear", "slerp", "geodesic"];
+const QUICK = ["linear", "slerp", "geodesic", "typical"];
 
 /** How late in turn a row is planned. */
 const patience = (row: Wanted): number =>

@@ -127,7 +127,7 @@ def _draw(run: Path, device: str, console: Console) -> Path | None:
     atlas = Atlas.load(run, device=device)
     try:
         a, b, c = example_triple(atlas, torch.Generator(atlas.device).manual_seed(0))
-        paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
+        paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "typical")}
         return save(draw_map(atlas, (a, b, c), paths), run / "map.png")
     except UserError as error:
         console.say(f"the map is not drawn: {error}")

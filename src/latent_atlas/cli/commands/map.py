@@ -86,7 +86,7 @@ def map(given: Namespace, console: Console) -> None:
     if given.levels:
         out = save(draw_levels(atlas.map, (a, b, c)), file_to_write(given, "levels.png"))
     else:
-        paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "geodesic")}
+        paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "typical")}
         out = save(draw_map(atlas, (a, b, c), paths), file_to_write(given, "map.png"))
     calibration = atlas.map.calibration
     console.result(

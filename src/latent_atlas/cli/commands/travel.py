@@ -116,7 +116,7 @@ def _add_path(parser: ArgumentParser) -> None:
         dest="planners",
         metavar="P,P",
         action="append",
-        help="one or more of linear, slerp, walk, geodesic (default), typical, flow, string, "
+        help="one or more of typical (default), geodesic, walk, linear, slerp, flow, string, "
         "graph, pullback and auto",
     )
     parser.add_argument("--closed", action="store_true", help="return to the first image")
@@ -342,7 +342,7 @@ def _planners(given: Namespace) -> "tuple[dict[str, Planner], PreserveSettings]"
     from latent_atlas.travel.planners.registry import planner_of
 
     flags = {name: value for name in WALK_FLAGS if (value := getattr(given, name)) is not None}
-    words = given.planners or (["walk"] if flags else ["geodesic"])
+    words = given.planners or (["walk"] if flags else ["typical"])
     names = dict.fromkeys(name.strip() for word in words for name in word.split(","))
     planners = {name: planner_of(name) for name in names}
     if flags and "walk" not in planners:

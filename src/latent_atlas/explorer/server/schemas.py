@@ -153,7 +153,7 @@ class Travel(_Asked):
     """Waypoints to connect by one or several planners."""
 
     waypoints: Annotated[list[Code], Field(min_length=2, max_length=LIMITS.waypoints)]
-    planners: Names = Field(["geodesic"], min_length=1)
+    planners: Names = Field(["typical"], min_length=1)
     frames: Frames = 17
     closed: bool = Field(False, description="Whether to return to the first waypoint.")
     preserve: Names = Field([], description="Attributes of the first waypoint to keep.")

@@ -29,7 +29,7 @@ from latent_atlas.shapes import Images, to_float
 __all__ = ["draw_extremes", "draw_geometry", "draw_samples", "fill_gallery"]
 
 PAIRS = 256  # of held-out codes, that the travel metrics are averaged over
-SHOWN = ("linear", "walk, arriving", "geodesic")  # of the planners compared, those that are drawn
+SHOWN = ("linear", "walk, arriving", "typical")  # of the planners compared, those that are drawn
 EXTREMES = 16  # images shown at either end of the anomaly scores
 
 

@@ -97,8 +97,10 @@ class Typical(Geodesic):
         straight, _ = super().plan(
             density, start, end, frames=frames, generator=generator, initial=initial
         )
-        floor = torch.minimum(_lowest(density, straight), tau) - LOWER
-        points, info = self._above(density, paced(points, nodes, self.pace), tau, floor)
+        floor = _lowest(density, straight) - LOWER
+        points, info = self._above(
+            density, paced(points, nodes, self.pace), tau.maximum(floor), floor
+        )
         points = paced(points, frames, self.pace)
         falls = _lowest(density, points) < floor
         chosen = tuple(Geodesic.name if fell else self.name for fell in falls.tolist())
