@@ -42,7 +42,7 @@ ROWS = {
     ],
     "density": ["the map", "Gaussian mixture", "prior"],
     "calibration": ["the map"],
-    "travel": ["linear", "slerp", "walk, arriving", "geodesic"],
+    "travel": ["linear", "slerp", "walk, arriving", "geodesic", "typical"],
     "geometry": ["the model"],
     "copies": ["the map"],
 }

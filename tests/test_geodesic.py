@@ -140,7 +140,7 @@ def test_a_floor_under_every_place_makes_the_void_free() -> None:
 
 def test_ends_are_exact_and_frames_equally_far_apart(generator: torch.Generator) -> None:
     start, end = arc().sample(12, generator=generator).chunk(2)
-    path = plan(arc(), start, end, frames=9, generator=generator)
+    path = plan(arc(), start, end, "geodesic", frames=9, generator=generator)
     assert torch.equal(path.points[0], start)
     assert torch.equal(path.points[-1], end)
     steps = path.points.diff(dim=0).norm(dim=2)

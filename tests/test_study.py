@@ -105,7 +105,7 @@ def test_the_grid_has_every_cell_once() -> None:
     kinds = [cell.kind for cell in cells]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "run": 6,
-        "map": 60,
+        "map": 72,
         "sizes": 4,
         "pullback": 2,
     }
@@ -228,7 +228,7 @@ def test_a_failing_cell_is_reported_and_does_not_end_the_rest(
     assert told.keys() == set(cells)
     failures = study.failures(cells)
     assert failures == {cell: sentence for cell, sentence in told.items() if sentence}
-    assert len(failures) == 1 + 10 + 1  # a run, its maps, and a map of another run
+    assert len(failures) == 1 + 12 + 1  # a run, its maps, and a map of another run
     assert failures[Cell("run", 0, "online")] == "the <images> ran out; give more"
     assert failures[Cell("map", 0, "online", "box", "means")].startswith(
         "its run run-online-0 failed: the <images> ran"
@@ -482,8 +482,8 @@ def test_the_command_plans_does_and_tells(
         return json.loads(out), err
 
     numbers, told = said("--dry-run", "--seeds", "2")
-    assert len(numbers["cells"]) == 6 + 60 + 2 * 2 + 2
-    assert "at most about 16 minutes in total" in told
+    assert len(numbers["cells"]) == 6 + 72 + 2 * 2 + 2
+    assert "at most about 18 minutes in total" in told
     assert "measuring runs" in told
     assert not (tmp_path / "s").exists()
     numbers, told = said(

@@ -42,9 +42,9 @@ def places(atlas: Atlas) -> Tensor:
 
 
 class TestAtlas:
-    def test_the_default_is_a_geodesic_that_arrives(self, atlas: Atlas, places: Tensor) -> None:
+    def test_the_default_is_a_typical_path_that_arrives(self, atlas: Atlas, places: Tensor) -> None:
         path = atlas.travel(places[0], places[1], frames=5)
-        assert path.planner == "geodesic"
+        assert path.planner == "typical"
         assert torch.equal(path.points[-1], places[1:2])
         torch.testing.assert_close(path.strip()[0], atlas.decode(places[0])[0])
 
@@ -207,10 +207,10 @@ class TestCommand:
         with Image.open(out) as picture:
             assert picture.size[1] > picture.size[0] * 0.5
 
-    def test_the_default_is_a_geodesic_and_the_walk_s_flags_choose_it(
+    def test_the_default_is_typical_and_the_walk_s_flags_choose_it(
         self, run: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert list(self.told(capsys, str(run), "test:3", "test:5")[0]) == ["linear", "geodesic"]
+        assert list(self.told(capsys, str(run), "test:3", "test:5")[0]) == ["linear", "typical"]
         assert list(self.told(capsys, str(run), "test:3", "test:5", "--arrive")[0]) == [
             "linear",
             "walk",
@@ -233,7 +233,7 @@ class TestCommand:
             str(out),
         )
         told, _ = self.told(capsys, *words)
-        assert told["geodesic"]["converged"] in (True, False)
+        assert told["typical"]["converged"] in (True, False)
         with Image.open(out) as picture:
             assert (picture.n_frames, picture.size) == (13, (256, 256))
 
@@ -260,15 +260,15 @@ class TestCommand:
         words = ("travel", str(run), "test:3", "test:5", "--frames", "5", "--out")
         assert latent_atlas(*words, str(tmp_path / "trip.npz")) == 0
         arrays = np.load(tmp_path / "trip.npz")
-        assert arrays["geodesic.points"].shape == (5, 3)
+        assert arrays["typical.points"].shape == (5, 3)
         assert arrays["linear.images"].shape == (5, 1, 8, 8)
         assert latent_atlas(*words, str(tmp_path / "trip.json")) == 0
-        told = json.loads((tmp_path / "trip.json").read_text())["geodesic"]
-        np.testing.assert_allclose(told["points"], arrays["geodesic.points"], rtol=1e-5)
-        np.testing.assert_allclose(told["log_prob"], arrays["geodesic.log_prob"], rtol=1e-5)
+        told = json.loads((tmp_path / "trip.json").read_text())["typical"]
+        np.testing.assert_allclose(told["points"], arrays["typical.points"], rtol=1e-5)
+        np.testing.assert_allclose(told["log_prob"], arrays["typical.log_prob"], rtol=1e-5)
         assert told["distance_left"] == 0
         assert latent_atlas(*words, str(tmp_path / "trip.npy")) == 0
-        np.testing.assert_array_equal(np.load(tmp_path / "trip.npy"), arrays["geodesic.points"])
+        np.testing.assert_array_equal(np.load(tmp_path / "trip.npy"), arrays["typical.points"])
 
     def test_a_class_is_kept_and_the_probe_s_worth_said(
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -284,7 +284,7 @@ class TestCommand:
         )
         told, said = self.told(capsys, *words)
         assert "read by a probe that is right on" in said
-        assert {"drift class", "broken", "progress"} <= told["geodesic"].keys()
+        assert {"drift class", "broken", "progress"} <= told["typical"].keys()
         assert "broken" not in told["linear"]
 
     def test_one_place_is_explored_repaired_or_left_along_an_attribute(
@@ -324,11 +324,11 @@ class TestCommand:
         Image.fromarray(oddest.to(torch.uint8).numpy()).save(odd)
         words = (str(run), odd, "test:3", "--frames", "3", "--out", str(tmp_path / "trip.png"))
         told, said = self.told(capsys, *words)
-        assert "linear, geodesic: the start of the path is off-manifold" in said
-        assert told["geodesic"]["warnings"]
+        assert "linear, typical: the start of the path is off-manifold" in said
+        assert told["typical"]["warnings"]
         told, said = self.told(capsys, *words, "--project")
         assert f"{odd} was off-manifold and is moved by" in said
-        assert "warnings" not in told["geodesic"]
+        assert "warnings" not in told["typical"]
 
     @pytest.mark.parametrize(
         ("words", "sentence"),
@@ -359,7 +359,7 @@ class TestCommand:
             ),
             (
                 "test:3 test:4 --set speed=1",
-                "planner 'geodesic' has no setting 'speed'; it has strength",
+                "planner 'typical' has no setting 'speed'; it has strength",
             ),
             (
                 "test:3 test:4 --set nodes=few",

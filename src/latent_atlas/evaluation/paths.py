@@ -22,8 +22,10 @@ from latent_atlas.travel.plan import plan
 from latent_atlas.travel.planners.auto import Auto
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.planners.baselines import Linear, Slerp
+from latent_atlas.travel.planners.flow import Flow
 from latent_atlas.travel.planners.geodesic import Geodesic
 from latent_atlas.travel.planners.knn_graph import Graph
+from latent_atlas.travel.planners.typical import Typical
 from latent_atlas.travel.planners.walk import Walk
 
 __all__ = [

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 MODES = ("separate", "online", "adversarial")
-STUDIED = ("prior", "box", "radius", "low-density", "mixture")
+STUDIED = ("prior", "box", "radius", "low-density", "between", "mixture")
 Z_REAL = ("samples", "means")
 
 Kind = Literal["run", "map", "sizes", "pullback"]

@@ -29,7 +29,7 @@ def preserve(
     attributes: Sequence[Attribute],
     within: float | Sequence[float] = 0.1,
     *,
-    planner: str | Planner = "geodesic",
+    planner: str | Planner = "typical",
     frames: int = 17,
     threshold: float | None = None,
     penalty: float = STRENGTH,

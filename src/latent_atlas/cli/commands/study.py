@@ -65,7 +65,7 @@ def _add_compared(parser: ArgumentParser) -> None:
         "--boundaries",
         metavar="B,B",
         help=f"boundaries to compare, of {', '.join(BOUNDARIES)} (default: "
-        "prior,box,radius,low-density,mixture)",
+        "prior,box,radius,low-density,between,mixture)",
     )
     group.add_argument(
         "--z-real",

@@ -57,6 +57,8 @@ class Walk(Planner):
         steps: K, the maximal number of steps; 1 or more.
         tolerance: Without `arrive`, the walk ends when no code moves further than this in a step,
             in units of the codes.
+        ratio: Another density ratio whose D(z) to follow, such as a map of the same codes fitted
+            with boundary "between"; None is the density's own. Metrics stay those of the density.
     """
 
     name: ClassVar[str] = "walk"
@@ -68,6 +70,7 @@ class Walk(Planner):
     arrive: bool = False
     steps: int = 400
     tolerance: float = 1e-4
+    ratio: DensityRatioModel | None = None
 
     def __post_init__(self) -> None:
         """Refuse walks that are impossible."""
@@ -101,7 +104,7 @@ class Walk(Planner):
         Raises:
             UserError: the walk diverged.
         """
-        ratio = density
+        ratio = density if self.ratio is None else self.ratio
         if not isinstance(ratio, DensityRatioModel):
             ratio = ExactRatio(density, StandardNormal(density.dimension))
         points, moves = [start], torch.zeros_like(start[:, 0])
