@@ -63,7 +63,7 @@ ROWS = {
     "string, temperature 1": StringMethod(temperature=1.0),
     "pullback": Pullback(),
 }
-USUAL = ("linear", "slerp", "geodesic", "typical", "flow")
+USUAL = ("linear", "slerp", "walk, rule 2", "geodesic", "typical", "flow")
 EXTRACTORS = ("auto", "classifier", "efficientnet")
 REAL, ON_THE_WAY = "real codes", "real codes nearest to the line"
 NEAR = 5  # the neighbour of an image that is its near one
