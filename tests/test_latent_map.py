@@ -285,14 +285,14 @@ def test_d_z_learns_the_ratio_to_points_between_codes(generator: torch.Generator
     many = BetweenBoundary(torch.randn(10_000, 4, generator=generator))
     fake = many.sample(400_000, generator=generator).norm(dim=1)
     real = torch.randn(400_000, 4, generator=generator).norm(dim=1)
-    edges = torch.linspace(0.6, 3.4, 29)
+    edges = torch.linspace(0.8, 2.8, 21)
     exact = (torch.histogram(real, edges).hist / torch.histogram(fake, edges).hist).log()
     middles = (edges[1:] + edges[:-1]) / 2
     places = torch.randn(50, 4, generator=generator)
     places = middles[:, None, None] * torch.nn.functional.normalize(places, dim=1)
     found = torch.stack([learned.logit(z).mean() for z in places])
     assert (found - exact).abs().mean() < 0.1
-    assert exact.max() - exact.min() > 0.8
+    assert exact.max() - exact.min() > 0.7
 
 
 def test_levels_need_a_boundary_that_noise_leaves_alone() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Density
+from latent_atlas.density.base import Density, StandardNormal
+from latent_atlas.density.membership import Membership
 from latent_atlas.density.toys import GaussianMixture, arc, ring, two_clusters
 from latent_atlas.travel import Auto, Geodesic, Graph, Linear, Planner, plan
 from latent_atlas.travel.planners.base import Resources
@@ -85,6 +86,25 @@ def test_auto_is_as_good_as_the_best_of_its_candidates(generator: torch.Generato
     assert len(best.info.chosen) == 12
     for number, name in enumerate(best.info.chosen):
         torch.testing.assert_close(best.points[:, number], others[name].points[:, number])
+
+
+def test_auto_prefers_frames_that_look_like_real_codes(generator: torch.Generator) -> None:
+    """In 40 dimensions the middle between two normal codes is likelier than either, and no code."""
+    normal = StandardNormal(40)
+    known = normal.sample(500, generator=generator)
+    membership = Membership.fit(normal, known, generator=generator)
+    start, far = known[:20].chunk(2)
+    near = torch.lerp(start, far, 0.1)
+    how = Auto(membership=membership)
+    path = plan(normal, start.repeat(2, 1), torch.cat([far, near]), how)
+    assert path.info.chosen is not None
+    assert path.info.chosen[:10].count("typical") >= 8
+    assert path.info.chosen[10:] == ("linear",) * 10
+    inner = path.points[1:-1, :10].flatten(0, 1)
+    straight = plan(normal, start, far, "linear").points[1:-1].flatten(0, 1)
+    members, fewer = ((membership.p_value(z) >= 0.05).sum() for z in (inner, straight))
+    assert members > fewer
+    assert plan(normal, start[0], far[0], Auto()).info.chosen == ("linear",)
 
 
 def test_auto_goes_straight_where_nothing_is_gained_by_not_doing_so() -> None:

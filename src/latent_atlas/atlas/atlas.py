@@ -267,14 +267,15 @@ class Atlas:
         """A planner, completed with what it lacks and the atlas has.
 
         A geodesic's threshold is of held-out means, a graph is of the codes that the map was fitted
-        to, and a pullback is of the decoder.
+        to, a pullback is of the decoder, and `auto` chooses by `membership`.
 
         Raises:
             UserError: there is no planner of that name.
         """
         train, held_out = (self.codes[part].means for part in ("train", "held_out"))
         decode = None if self.model is None else self._coding.differentiable
-        return planner_of(planner).completed(self.map, Resources(train, held_out, decode))
+        known = Resources(train, held_out, decode, lambda: self.membership)
+        return planner_of(planner).completed(self.map, known)
 
     @checked
     def traverse(

@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density.base import Density
+from latent_atlas.density.between import points_between
 from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import checked, counted, require
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Values, as_rows, batched
@@ -37,7 +38,6 @@ __all__ = ["FEWEST", "Membership"]
 BATCH = 4_096
 BEYOND = 0.5  # of the way from the middle real code to the last one, in a statistic
 DECODED = 600  # codes that it is fitted to, and points between them, where each is decoded
-EDGE = 0.1  # of a line or turn at either end, where a point is hardly between
 FAKES = 3  # points between codes for each code
 FEWEST = 40  # codes
 FOLDS = 4  # in which log-odds of real codes are computed by a regression on the others
@@ -106,7 +106,7 @@ class Membership:
         real = codes[order[:most].to(codes.device)]
         mean, factor = (moment.to(real) for moment in cholesky(real))
         between = FAKES * len(real) if cycle is None else min(FAKES * len(real), DECODED)
-        fake = _between(real, between, mean, generator=generator)
+        fake = points_between(real, between, mean, generator=generator)
         empty = real.new_zeros(0)
         raw = cls(density, cycle, mean, factor, empty[:, None], empty, empty, empty, auroc=0.5)
         seen = raw._seen(torch.cat([real, fake]))
@@ -217,27 +217,3 @@ class Membership:
             known=torch.as_tensor(np.sort(unseen[:real])).to(products),
             auroc=float(roc_auc_score(y, unseen)),
         )
-
-
-def _between(
-    codes: Float[Tensor, "m d"], n: int, mean: Tensor, *, generator: torch.Generator
-) -> Latents:
-    """`n` points between random pairs of codes: half on lines, half on turns round their mean.
-
-    Arguments:
-        codes: Real codes, shape (m, d).
-        n: How many points.
-        mean: Of the codes, shape (d,).
-        generator: Draws pairs and places.
-    """
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=generator, device=generator.device).to(codes)
-
-    a, b = (codes[(draw(n) * len(codes)).long()] - mean for _ in range(2))
-    s = EDGE + (1 - 2 * EDGE) * draw(n, 1)
-    line = torch.lerp(a, b, s)
-    radius = torch.lerp(a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True), s)
-    turned = radius * torch.nn.functional.normalize(line, dim=1)
-    on_line = torch.arange(n, device=codes.device)[:, None] < n // 2
-    return mean + torch.where(on_line, line, turned)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density.base import Density
+from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Points
 from latent_atlas.travel.path import PlannerInfo
@@ -29,11 +30,14 @@ class Resources:
         held_out: Codes of the kind that paths connect, which it was not fitted to, shape (k, d):
             the geodesic's threshold is a quantile of their log-density.
         decode: The decoder, codes (n, d) to images, differentiable.
+        membership: Gives what tells real codes from points between them, or None where there are
+            too few to tell by. It is asked only where it is needed, since fitting takes seconds.
     """
 
     codes: Codes | None = None
     held_out: Float[Tensor, "k _"] | None = None
     decode: Decode | None = None
+    membership: Callable[[], Membership | None] | None = None
 
 
 class Planner(ABC):
