@@ -48,6 +48,19 @@ class TestAtlas:
         assert torch.equal(path.points[-1], places[1:2])
         torch.testing.assert_close(path.strip()[0], atlas.decode(places[0])[0])
 
+    def test_a_cut_path_shows_frames_like_real_codes_alone(
+        self, atlas: Atlas, places: Tensor
+    ) -> None:
+        whole, short = (
+            atlas.travel(places[0], 4 * places[1], "linear", cut=cut) for cut in (False, True)
+        )
+        assert whole.p_values is not None
+        assert short.p_values is not None
+        assert (whole.p_values[1:-1] < 0.05).any()
+        inner = (short.points != short.points[0]) & (short.points != short.points[-1])
+        assert (short.p_values[inner.any(dim=2)] >= 0.05).all()
+        assert short.metrics.largest_jump > whole.metrics.largest_jump
+
     def test_it_plans_with_the_floor_of_held_out_means(self, atlas: Atlas, places: Tensor) -> None:
         planner = Geodesic(strength=20.0)
         mine = atlas.travel(places[0], places[1], planner, frames=17, images=False)

@@ -21,6 +21,7 @@ __all__ = [
     "ArrayLike",
     "ByteImages",
     "Films",
+    "FrameMask",
     "Images",
     "Labels",
     "Latents",
@@ -49,6 +50,7 @@ or of numbers: what `as_array` makes a tensor of.
 Images = Float[Tensor, "n c h w"]  # in [0, 1]
 ByteImages = UInt8[Tensor, "n c h w"]  # in 0..255, as stored and as sent to a device
 Labels = Int[Tensor, " n"]  # class numbers; -1 where an image has none
+FrameMask = Bool[Tensor, "frames n"]  # True for the frames of paths that are meant
 Mask = Bool[Tensor, " n"]  # True for the images or codes that are meant
 Latents = Float[Tensor, "n d"]
 Located = Float[Tensor, "n ..."]  # codes as rows (n, d), or in an autoencoder's own shape

@@ -31,6 +31,7 @@ from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.registry import draw, sampler_for
 from latent_atlas.shapes import ArrayLike, Images, Latents
 from latent_atlas.travel.ascent import project
+from latent_atlas.travel.cut import cut as cut_at
 from latent_atlas.travel.interpolate import interpolate
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, measure
 from latent_atlas.travel.path import LatentPath, PlannerInfo
@@ -225,6 +226,7 @@ class Atlas:
         within: float | Sequence[float] = 0.1,
         pace: str = "latent",
         features: Function | None = None,
+        cut: bool = False,
         images: bool = True,
         generator: torch.Generator | None = None,
     ) -> LatentPath:
@@ -242,12 +244,14 @@ class Atlas:
             pace: "latent", frames at equal distances in Z, or "perceived", at equal distances in
                 features.
             features: Of images, (n, c, h, w) to (n, f), for the pace; None is their pixels.
+            cut: Whether to jump where nothing lies between: frames unlike real codes become the
+                nearest one of their path that is like them.
             images: Whether to decode the frames.
             generator: Of planners that draw; None always draws the same.
 
         Raises:
-            UserError: as for `travel.plan`, `travel.through_waypoints` and `travel.preserve`, or
-                there is no model for a perceived pace.
+            UserError: as for `travel.plan`, `travel.through_waypoints` and `travel.preserve`,
+                there is no model for a perceived pace, or no `membership` to cut by.
         """
         path = interpolate(
             self.map,
@@ -260,7 +264,16 @@ class Atlas:
             features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
         )
-        return self._finished(path, images)
+        if not cut:
+            return self._finished(path, images)
+        p_values = self._finished(path, images=False).p_values
+        if p_values is None:
+            raise UserError(
+                f"cutting needs a map with a log-density and {FEWEST} held-out codes, to tell what "
+                f"is unlike them; there are {len(self.codes['held_out'].means)}"
+            )
+        real = p_values >= OFF_MANIFOLD_SHARE
+        return self._finished(cut_at(path, self.map, real, generator=generator), images)
 
     @checked
     def planner(self, planner: str | Planner) -> Planner:

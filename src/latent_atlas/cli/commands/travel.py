@@ -121,6 +121,12 @@ def _add_path(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--closed", action="store_true", help="return to the first image")
     parser.add_argument(
+        "--cut",
+        action="store_true",
+        help="jump where nothing lies between: frames unlike real codes become the nearest frame "
+        "of their path that is like them",
+    )
+    parser.add_argument(
         "--preserve",
         metavar="A",
         action="append",
@@ -260,7 +266,7 @@ def _check(given: Namespace) -> None:
         raise UserError("--by and --to need an attribute to change; name it with --traverse")
     one_only = [
         flag
-        for flag in ("planners", "closed", "pace")
+        for flag in ("planners", "closed", "cut", "pace")
         if getattr(given, flag) and len(given.places) == 1
     ]
     if one_only:
@@ -327,6 +333,7 @@ def _between(
             preserve=preserve,
             within=kept.within,
             pace=given.pace or "latent",
+            cut=given.cut,
             generator=_generator(given, atlas),
         )
 
