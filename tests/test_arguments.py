@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from latent_atlas import LatentMap, config, density, sampling, travel
+from latent_atlas.density import Density
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError, checked, is_checked
 from test_array_likes import ABSTRACT, ROOMS, atlas, is_written
@@ -35,7 +37,7 @@ INTERNAL = {
 RECORDS = {  # which the library makes
     "Atlas", "LatentMap", "ClassProbe", "ValueProbe", "GraphInfo", "LatentPath", "PlannerInfo",
     "Calibration", "Geometry", "Number", "Spectrum", "CodeSet", "Divergence", "Membership",
-    "NormalisingConstant", "SamplerInfo", "Samples", "LowDensityBoundary", "PriorBoundary",
+    "NormalisingConstant", "PathMetrics", "SamplerInfo", "Samples", "LowDensityBoundary", "PriorBoundary",
 }  # fmt: skip
 OUR_OWN = {"Atlas", "LatentMap", "Membership", "ClassProbe", "ValueProbe"}
 
@@ -88,6 +90,24 @@ def test_no_public_function_takes_what_its_argument_cannot_be(case: str) -> None
     assert "\n" not in str(refused.value)
 
 
+class Column(Density):
+    """Gives its values as a column."""
+
+    dimension = 2
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        return -latents.square().sum(dim=1, keepdim=True)
+
+
+class InNumpy(Density):
+    """Gives its values as an array of NumPy."""
+
+    dimension = 2
+
+    def log_prob(self, latents: Tensor) -> Tensor:
+        return -latents.detach().square().sum(dim=1).numpy()  # pyright: ignore
+
+
 @pytest.mark.parametrize(
     ("ask", "sentence"),
     [
@@ -107,6 +127,15 @@ def test_no_public_function_takes_what_its_argument_cannot_be(case: str) -> None
             lambda: travel.preserve(WORLD, A, B, [travel.Direction]),
             "attributes is of type list; give a list of which each is an Attribute such as",
         ),
+        (
+            lambda: travel.plan(WORLD, A, B, frame=3),
+            "plan has no argument 'frame'; did you mean frames?",
+        ),
+        (lambda: travel.Geodesic(widths=0.1), "widths are 0.1; choose one or more in a tuple"),
+        (lambda: travel.plan(Column(), A, B), r"gives a Tensor of shape \(1, 1\) for one code"),
+        (lambda: travel.plan(InNumpy(), A, B, "linear"), "gives a ndarray for one code; have it"),
+        (lambda: atlas().project(A, 2.0), "the share is 2.0; choose a share of the codes"),
+        (lambda: atlas().sample_codes(2, where="class"), "where is 'class'; give values by name"),
     ],
 )  # fmt: skip
 def test_the_sentence_says_what_was_given_and_what_to_give(
@@ -134,8 +163,22 @@ def test_numbers_of_other_types_are_numbers() -> None:
     assert isinstance(twice(3.0)[0], int)
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'n'"):
         twice()  # pyright: ignore
-    with pytest.raises(TypeError, match="unexpected keyword argument 'm'"):
+    with pytest.raises(UserError, match="has no argument 'm'; did you mean one of n, by"):
         twice(1, m=2)  # pyright: ignore
+    assert str(loaded(device=torch.device("cpu"))) == "cpu"
+
+
+@checked
+def loaded(device: str) -> str:
+    return device
+
+
+def test_a_planner_of_one_s_own_is_called_by_its_class() -> None:
+    class Straight(travel.Planner):
+        def plan(self, density: Any, start: Tensor, end: Tensor, **how: Any) -> Any:
+            return travel.Linear().plan(density, start, end, **how)
+
+    assert travel.plan(WORLD, A, B, Straight(), frames=3).planner == "straight"
 
 
 def test_numpy_s_and_torch_s_booleans_are_true_or_false() -> None:

@@ -1,10 +1,11 @@
 """The exceptions that the command line reports as one sentence, and checks that raise them."""
 
+import difflib
 import functools
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -149,7 +150,7 @@ def is_checked(hint: Any) -> bool:
     if origin in (Union, types.UnionType, Sequence):
         return all(map(is_checked, get_args(hint)))
     if origin is not None:
-        return origin in (Literal, Callable)
+        return origin in (Literal, Callable, Mapping)
     known = isinstance(hint, type) and hint.__module__.startswith(("latent_atlas", "builtins"))
     return known or hint is Path or getattr(hint, "__name__", "") == "Generator"
 
@@ -168,12 +169,21 @@ def _checking(function: Any, called: str) -> Any:
         try:
             bound = signature.bind_partial(*args, **kwargs)
         except TypeError:
+            _know(kwargs, signature, called)
             return function(*args, **kwargs)  # Python says which argument there is not
         for name in bound.arguments.keys() & hints().keys():
             bound.arguments[name] = _argument(name, called, bound.arguments[name], hints()[name])
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _know(given: dict[str, Any], signature: inspect.Signature, called: str) -> None:
+    """Refuse a keyword that there is not, and name the nearest one."""
+    known = [name for name in signature.parameters if name != "self"]
+    for name in given.keys() - known:
+        near = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]
+        raise UserError(f"{called} has no argument '{name}'; did you mean {near[0]}?")
 
 
 def _argument(name: str, called: str, value: Any, hint: Any) -> Any:
@@ -196,12 +206,16 @@ def _fitted(value: Any, hint: Any) -> Any:
         return bool(value)
     if hint is Path and isinstance(value, str):
         return Path(value)
+    if hint is str and type(value).__name__ == "device":  # torch's, which is not imported here
+        return str(value)
     if origin is Sequence:
         _need(not isinstance(value, str) and hasattr(value, "__len__"))
         for part in value:
             _fitted(part, get_args(hint)[0])
     elif origin is Literal:
         _need(value in get_args(hint))
+    elif origin is Mapping:
+        _need(isinstance(value, Mapping))
     else:
         _need(callable(value) if origin is Callable else isinstance(value, hint))
     return value
@@ -260,6 +274,8 @@ def _word(hint: Any) -> str:
         return f"a list of which each is {_advice(None, part)}"
     if origin is Callable:
         return "a function"
+    if origin is Mapping:
+        return "values by name, such as {'class': 'Bag'}"
     article = "an" if hint.__name__[0] in "AEIOU" else "a"
     example = EXAMPLES.get(hint.__name__)
     return WORDS.get(hint) or " ".join(filter(None, (article, hint.__name__, example)))

@@ -102,7 +102,7 @@ class AttributeSet:
     ) -> Callable[[Latents], Values]:
         """`log_weight` of a single condition."""
         if name == CLASS and self._classes:
-            if condition not in self._classes:
+            if str(condition) not in self._classes:
                 raise UserError(f"no class '{condition}'; choose {', '.join(self._classes)}")
             number = self._classes.index(str(condition))
             if self._odds is None:

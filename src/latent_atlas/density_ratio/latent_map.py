@@ -21,7 +21,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Density, DensityRatioModel, noise_width
 from latent_atlas.density_ratio.calibration import Calibration
 from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
-from latent_atlas.errors import UserError, checked
+from latent_atlas.errors import UserError, checked, require
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
@@ -164,7 +164,11 @@ class LatentMap(DensityRatioModel):
         """The log-density in nats under which this share of held-out real codes lies.
 
         It is a logit where `has_log_prob` is False. The generator is not used.
+
+        Raises:
+            UserError: the share is not in [0, 1].
         """
+        require(0 <= share <= 1, f"the share is {share}; choose a share of the codes from 0 to 1")
         return torch.quantile(self._log_prob_held_out(), share).item()
 
     @checked

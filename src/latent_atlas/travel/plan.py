@@ -55,8 +55,7 @@ def plan(
     """
     start, end = checked_ends(start, end, frames, density.dimension)
     planner = planner_of(planner)
-    if planner.follows_score:
-        _check_score(density, start)
+    _check_density(density, start, planner.follows_score)
     points, info = planner.plan(density, start, end, frames=frames, generator=generator)
     if threshold is not None and math.isnan(threshold):
         raise UserError("the threshold is nan; give a log-density in nats, or None")
@@ -103,8 +102,18 @@ def checked_ends(
     return start, end
 
 
-def _check_score(density: Density, start: Latents) -> None:
-    """Refuse a density whose log_prob cannot be differentiated."""
+def _check_density(density: Density, start: Latents, follows_score: bool) -> None:
+    """Refuse a density whose log_prob is no tensor (n,), or cannot be differentiated."""
+    with torch.no_grad():
+        one: object = density.log_prob(start[:1])
+    if not isinstance(one, torch.Tensor) or one.shape != (1,):
+        shape = f" of shape {tuple(one.shape)}" if isinstance(one, torch.Tensor) else ""
+        raise UserError(
+            f"log_prob of this {type(density).__name__} gives a {type(one).__name__}{shape} for "
+            "one code; have it give a tensor of shape (n,), one number for each code"
+        )
+    if not follows_score:
+        return
     try:
         gradient(density.log_prob, start[:1])
     except RuntimeError as error:

@@ -1,9 +1,9 @@
 """What a planner is: an object whose fields are its settings, with one method that finds paths."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -44,12 +44,18 @@ class Planner(ABC):
     """A way to find paths; subclasses are frozen dataclasses, whose fields are its settings.
 
     Attributes:
-        name: Its name in `PLANNERS`.
+        name: Its name in `PLANNERS`; of one's own, that of the class unless it is set.
         follows_score: Whether it needs the gradient of log q.
     """
 
     name: ClassVar[str]
     follows_score: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Name a planner that does not say its name after its class."""
+        super().__init_subclass__(**keywords)
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__.lower()
 
     @abstractmethod
     def plan(
@@ -78,11 +84,14 @@ class Planner(ABC):
         return self
 
 
-def check_widths(widths: tuple[float, ...] | None) -> None:
+def check_widths(widths: object) -> None:
     """Refuse noise widths that do not go from coarse to fine.
 
     Raises:
         UserError: there are none, or they increase.
     """
-    if widths is not None and (not widths or list(widths) != sorted(widths, reverse=True)):
-        raise UserError(f"widths are {widths}; choose one or more, from coarse to fine")
+    if widths is None:
+        return
+    several = isinstance(widths, Sequence)
+    if not (several and widths and list(widths) == sorted(widths, reverse=True)):
+        raise UserError(f"widths are {widths}; choose one or more in a tuple, from coarse to fine")
