@@ -43,6 +43,7 @@ from latent_atlas.travel.traversal import traverse
 __all__ = ["Atlas"]
 
 T = TypeVar("T")
+HARDLY = 0.65  # AUROC of membership below which it says little
 FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
 
 
@@ -571,6 +572,12 @@ class Atlas:
             if len(inner := p_values[1:-1]):
                 outside = (inner < OFF_MANIFOLD_SHARE).float().mean(dim=0)
                 path = replace(path, metrics=replace(path.metrics, non_members=outside))
+            if (auroc := self.membership.auroc) < HARDLY:
+                hardly = (
+                    "real codes can hardly be told from points between them here (AUROC "
+                    f"{auroc:.2f}), so non_members says little"
+                )
+                path = replace(path, warnings=(*path.warnings, hardly))
         if self.model is None or not images:
             return path
         return replace(
