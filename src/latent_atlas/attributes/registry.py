@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.directions import principal_components
-from latent_atlas.attributes.probes import ClassProbe
+from latent_atlas.attributes.probes import NOISE, ClassProbe
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import ArrayLike, Latents, Values, as_labels, as_rows
+from latent_atlas.shapes import ArrayLike, Images, Latents, Values, as_labels, as_rows
 
 __all__ = ["AttributeSet", "Conditions"]
 
@@ -38,12 +38,18 @@ class AttributeSet:
     """
 
     def __init__(
-        self, latents: ArrayLike, labels: ArrayLike | None = None, label_names: Sequence[str] = ()
+        self,
+        latents: ArrayLike,
+        labels: ArrayLike | None = None,
+        label_names: Sequence[str] = (),
+        *,
+        decode: Callable[[Latents], Images] | None = None,
     ) -> None:
         """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the
-        classes.
+        classes; decode as for `ClassProbe`.
         """
         self._latents = as_rows(latents).detach()
+        self._decode = decode
         labels = None if labels is None else as_labels(labels, len(self._latents), label_names)
         self._labels = labels
         self._classes = () if labels is None else tuple(label_names)
@@ -106,7 +112,7 @@ class AttributeSet:
                 raise UserError(f"no class '{condition}'; choose {', '.join(self._classes)}")
             number = self._classes.index(str(condition))
             if self._odds is None:
-                self._odds = self._probe(noise=0.0)  # more, and p(c|z) is that of noised codes
+                self._odds = self._probe(None, noise=0.0)  # else p(c|z) is of other codes
             odds = self._odds
             return lambda latents: F.logsigmoid(odds.values(latents)[:, number])
         attribute = self[name]
@@ -128,16 +134,23 @@ class AttributeSet:
             number = int(name.removeprefix(COMPONENT))
             return Direction(principal_components(self._latents, number + 1)[0][number], name)
         if name == CLASS:
-            return self._probe()
+            return self._probe(self._decode)
         probe, number = self[CLASS], self._classes.index(name)
-        return Function(lambda z: probe.values(z)[:, number], name)
+        one = Function(lambda z: probe.values(z)[:, number], name)
+        one.warnings = probe.warnings
+        return one
 
-    def _probe(self, noise: float | None = None) -> ClassProbe:
-        """The classes learned from the codes, by default with as much noise as leaves them told
-        apart.
-        """
+    def _probe(
+        self, decode: Callable[[Latents], Images] | None, noise: float = NOISE
+    ) -> ClassProbe:
+        """The classes learned from the codes, or from their decoded images."""
         assert self._labels is not None
         generator = torch.Generator(self._latents.device).manual_seed(0)
         return ClassProbe.fit(
-            self._latents, self._labels, self._classes, noise=noise, generator=generator
+            self._latents,
+            self._labels,
+            self._classes,
+            decode=decode,
+            noise=noise,
+            generator=generator,
         )
