@@ -29,7 +29,6 @@ from torch import Tensor
 
 from latent_atlas import Atlas
 from latent_atlas.attributes.constraint import Constraint
-from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation.features import Classifier, train_classifier
 from latent_atlas.travel import Attribute, LatentPath, plan, preserve
@@ -65,7 +64,7 @@ def main() -> None:
         for name, labels in attributes(images).items():
             if given.attributes and name not in given.attributes:
                 continue
-            table[name] = on_attribute(atlas, images, labels, given)
+            table[name] = on_attribute(atlas, images, name, labels, given)
             print(run.name, name, table[name], flush=True)
     record(
         "preserve",
@@ -87,12 +86,12 @@ def attributes(images: ImageSet) -> dict[str, Tensor]:
 
 
 def on_attribute(
-    atlas: Atlas, images: ImageSet, labels: Tensor, given: argparse.Namespace
+    atlas: Atlas, images: ImageSet, name: str, labels: Tensor, given: argparse.Namespace
 ) -> dict[str, Any]:
     """Paths between the same codes, with the attribute preserved and without."""
     generator = torch.Generator().manual_seed(given.seed)
     learn, test = ~images.held_out, images.held_out
-    epochs = given.epochs if len(images) > 10_000 else 30  # few images are seen more often
+    epochs = given.epochs if len(images) > 10_000 else 20  # few images are seen more often
     held_out = (images.images[test], labels[test])
     classifier, second = (
         train_classifier(
@@ -101,12 +100,7 @@ def on_attribute(
         for _ in range(2)
     )
     began = time.process_time()
-    probe = ClassProbe.fit(
-        atlas.codes["train"].means,
-        labels[learn],
-        decode=atlas._coding.differentiable,
-        generator=generator,
-    )
+    probe = atlas.properties.learn(labels[learn], images.attribute_names.get(name, ()), name)
     learned = time.process_time() - began
     means = atlas.codes["held_out"].means
     predicted = seen(classifier, atlas, means)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from latent_atlas import Atlas, LatentMap, boundary, density, geometry, sampling, travel
 from latent_atlas.attributes import base as attributes
+from latent_atlas.attributes.registry import AttributeSet
 from latent_atlas.boundary import fit_boundary
 from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.density import base
@@ -205,9 +206,9 @@ CASES: dict[str, tuple[Callable[[Any], Any], Tensor]] = {
         lambda x: travel.ClassProbe.fit(CODES, x, steps=2, noise=0.0, generator=seeded()),
         LABELS,
     ),
-    "ClassProbe.keeping": (
-        lambda x: probe().keeping(x).bounds(PLACES, 0.1),
-        LABELS[:4],
+    "AttributeSet.learn": (
+        lambda x: AttributeSet(CODES).learn(x).values(PLACES),
+        LABELS,
     ),
     "ValueProbe.fit": (
         lambda x: travel.ValueProbe.fit(x, CODES[:, 0], steps=2, generator=seeded()),

@@ -6,14 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from latent_atlas.density.base import Density, gradient
 from latent_atlas.errors import UserError, checked
-from latent_atlas.shapes import ArrayLike, Latents, Mask, as_floats, as_rows, converts
+from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows, converts
 
-__all__ = ["Attribute", "AttributeValues", "Direction", "Function", "LogDensity", "Slopes"]
+__all__ = [
+    "Attribute",
+    "AttributeValues",
+    "Bounded",
+    "Direction",
+    "Function",
+    "LogDensity",
+    "Slopes",
+]
 
 OF_CODES = (
     "values",
@@ -25,6 +33,7 @@ OF_CODES = (
 
 AttributeValues = Float[Tensor, "n k"]
 Slopes = Float[Tensor, "n k d"]
+Bounded = Bool[Tensor, "n columns"]
 
 
 class Attribute(ABC):
@@ -67,7 +76,7 @@ class Attribute(ABC):
             latents, torch.arange(k, device=latents.device).repeat(len(latents), 1)
         )
 
-    def bounded_slopes(self, latents: Latents, bounded: Mask) -> Slopes:
+    def bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
         """`slopes` of the values that are bounded, a mask (n, k); the others may be 0.
 
         A mask of more than k columns is of values of other attributes too, from column k on.
@@ -85,7 +94,7 @@ class Attribute(ABC):
                     f"operations, outside "
                     "of no_grad and detach"
                 )
-            return values.gather(1, columns.reshape(-1, 1))[:, 0]
+            return values.gather(1, columns.reshape(-1, 1).clone())[:, 0]
 
         # Each code is repeated m times, so that one backward pass serves all of its values.
         m = columns.shape[1]

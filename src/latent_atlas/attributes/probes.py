@@ -12,14 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.attributes.base import Attribute, AttributeValues, Slopes
+from latent_atlas.attributes.base import Attribute, AttributeValues, Bounded, Slopes
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import (
     ArrayLike,
     Images,
     Labels,
     Latents,
-    Mask,
     Scalar,
     as_floats,
     as_labels,
@@ -42,6 +41,7 @@ NOISE = 1.0  # of the codes a class is learned from, in their standard deviation
 RATE = 3e-3  # highest learning rate
 READABLE = 0.5  # share of the way from guessing to certainty that a probe is to be right
 SIDE = 32  # pixels of the images that are read
+SURE = math.log(19)  # log-odds that are never too much to ask of a code that has them
 STEPS, STEPS_OF_IMAGES = 1500, 400
 WIDTH = 128
 
@@ -119,8 +119,9 @@ class ClassProbe(Attribute):
     have fewer such errors nearby.
 
     To keep it is to keep what is read of A: the log-odds of each class that A has with 5 % or more
-    fall by at most the tolerance, or to what is typical of real codes of that class. Where A is
-    surely of one class it stays so; where it is between two, such as two shades, it stays there.
+    fall by at most the tolerance, or to what is typical of real codes of that class (but not
+    below log 19). Where A is surely of one class it stays so; where it is between two, such as two
+    shades, it stays there.
 
     References:
         Learning from codes with noise: Certified Adversarial Robustness via Randomized Smoothing,
@@ -220,7 +221,7 @@ class ClassProbe(Attribute):
         """f_c(z) - log Σ_{o ≠ c} exp f_o(z), shape (n, classes)."""
         return _log_odds(self._logits(latents))
 
-    def bounded_slopes(self, latents: Latents, bounded: Mask) -> Slopes:
+    def bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
         """The slopes of classes with bounds, of which there are few, and 0 for the others."""
         bounded = bounded[:, : len(self.network.biases[-1])]
         count = max(int(bounded.sum(dim=1).max()), 1)
@@ -236,9 +237,13 @@ class ClassProbe(Attribute):
 
     @torch.no_grad()
     def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
-        """a_c(z) >= min(a_c(z_A) - tolerance, typical_c) of classes that A has, (n, classes)."""
+        """a_c(z) >= min(a_c(z_A) - tolerance, max(typical_c, log 19)) of classes that A has.
+
+        Each has shape (n, classes).
+        """
         logits = self._logits(start)
-        lower = torch.minimum(_log_odds(logits) - tolerance, self.typical.to(logits))
+        enough = self.typical.to(logits).clamp_min(SURE)
+        lower = torch.minimum(_log_odds(logits) - tolerance, enough)
         lower = torch.where(logits.softmax(dim=1) >= LIKELY, lower, -math.inf)
         return lower, torch.full_like(lower, math.inf)
 

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 
 from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.directions import principal_components
-from latent_atlas.attributes.probes import NOISE, ClassProbe
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import ArrayLike, Images, Latents, Values, as_labels, as_rows
 
@@ -85,6 +86,27 @@ class AttributeSet:
         several = [which] if isinstance(which, Attribute | str) else which
         return tuple(self[one] if isinstance(one, str) else one for one in several)
 
+    def learn(self, labels: ArrayLike, names: Sequence[str] = (), name: str = CLASS) -> ClassProbe:
+        """Learn an attribute of other labels of the same images, always in the same way.
+
+        It is read from decoded images where there is a decoder with a gradient, else from codes.
+
+        Arguments:
+            labels: Class numbers from 0, shape (n,), -1 where unknown.
+            names: Of the classes.
+            name: What the attribute is called.
+
+        Raises:
+            UserError: as for `ClassProbe.fit`.
+        """
+        probe = ClassProbe.fit(
+            self._latents, labels, names, decode=self._decode, generator=self._generator()
+        )
+        return replace(probe, name=name)
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator(self._latents.device).manual_seed(0)
+
     def log_weight(self, conditions: Conditions) -> Callable[[Latents], Values]:
         """How well codes (n, d) meet the conditions, in nats, shape (n,).
 
@@ -112,7 +134,15 @@ class AttributeSet:
                 raise UserError(f"no class '{condition}'; choose {', '.join(self._classes)}")
             number = self._classes.index(str(condition))
             if self._odds is None:
-                self._odds = self._probe(None, noise=0.0)  # else p(c|z) is of other codes
+                assert self._labels is not None
+                # Noise would make p(c|z) that of other codes.
+                self._odds = ClassProbe.fit(
+                    self._latents,
+                    self._labels,
+                    self._classes,
+                    noise=0.0,
+                    generator=self._generator(),
+                )
             odds = self._odds
             return lambda latents: F.logsigmoid(odds.values(latents)[:, number])
         attribute = self[name]
@@ -134,23 +164,9 @@ class AttributeSet:
             number = int(name.removeprefix(COMPONENT))
             return Direction(principal_components(self._latents, number + 1)[0][number], name)
         if name == CLASS:
-            return self._probe(self._decode)
+            assert self._labels is not None
+            return self.learn(self._labels, self._classes)
         probe, number = self[CLASS], self._classes.index(name)
         one = Function(lambda z: probe.values(z)[:, number], name)
         one.warnings = probe.warnings
         return one
-
-    def _probe(
-        self, decode: Callable[[Latents], Images] | None, noise: float = NOISE
-    ) -> ClassProbe:
-        """The classes learned from the codes, or from their decoded images."""
-        assert self._labels is not None
-        generator = torch.Generator(self._latents.device).manual_seed(0)
-        return ClassProbe.fit(
-            self._latents,
-            self._labels,
-            self._classes,
-            decode=decode,
-            noise=noise,
-            generator=generator,
-        )

@@ -37,7 +37,7 @@ def preserve(
 ) -> LatentPath:
     r"""Plan paths towards `end` that keep attributes of `start`.
 
-    With C = {z : |a_i(z) - a_i(z_A)| <= w_i}, or a_i(z) >= min(a_i(z_A) - w_i, typical_i)
+    With C = {z : |a_i(z) - a_i(z_A)| <= w_i}, or a_i(z) >= min(a_i(z_A) - w_i, enough_i)
     for the log-odds of classes (`Constraint.around`, `ClassProbe`):
 
     1. z_B' is the code nearest to z_B that is in C and on the manifold; z_A' is z_A, or if need be
