@@ -118,7 +118,6 @@ def on_attribute(
         "probe's accuracy": probe.accuracy,
         "seconds to learn the probe": learned,
         "seconds a path": each,
-        "warnings": list(probe.warnings),
         "paths": len(start),
         "rows": {
             PLANNER: numbers_of(free, [probe], classifier, atlas, classes),

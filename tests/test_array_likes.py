@@ -22,7 +22,6 @@ from torch import Tensor
 
 from latent_atlas import Atlas, LatentMap, boundary, density, geometry, sampling, travel
 from latent_atlas.attributes import base as attributes
-from latent_atlas.attributes.registry import AttributeSet
 from latent_atlas.boundary import fit_boundary
 from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.density import base
@@ -204,10 +203,6 @@ CASES: dict[str, tuple[Callable[[Any], Any], Tensor]] = {
     ),
     "ClassProbe.fit labels": (
         lambda x: travel.ClassProbe.fit(CODES, x, steps=2, noise=0.0, generator=seeded()),
-        LABELS,
-    ),
-    "AttributeSet.learn": (
-        lambda x: AttributeSet(CODES).learn(x).values(PLACES),
         LABELS,
     ),
     "ValueProbe.fit": (

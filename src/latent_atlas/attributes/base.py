@@ -76,7 +76,7 @@ class Attribute(ABC):
             latents, torch.arange(k, device=latents.device).repeat(len(latents), 1)
         )
 
-    def bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
+    def _bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
         """`slopes` of the values that are bounded, a mask (n, k); the others may be 0.
 
         A mask of more than k columns is of values of other attributes too, from column k on.

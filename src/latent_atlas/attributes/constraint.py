@@ -118,7 +118,7 @@ class Constraint:
         bounded = self.bounded.expand(len(latents), -1)
         parts, column = [], 0
         for attribute in self.attributes:
-            parts.append(attribute.bounded_slopes(latents, bounded[:, column:]))
+            parts.append(attribute._bounded_slopes(latents, bounded[:, column:]))
             column += parts[-1].shape[1]
         return torch.cat(parts, dim=1) * bounded[..., None]
 

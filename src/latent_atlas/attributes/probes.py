@@ -137,6 +137,7 @@ class ClassProbe(Attribute):
             (classes,); infinite where there are fewer than 5.
         decode: G, codes (n, d) to images (n, c, h, w) with a gradient; None reads the codes.
         name: What the attribute is called.
+        warnings: A sentence if the classes can hardly be read, and so hardly be kept.
     """
 
     network: Network
@@ -147,6 +148,7 @@ class ClassProbe(Attribute):
     typical: Float[Tensor, " classes"]
     decode: Decoder | None = None
     name: str = "class"
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     @checked
@@ -155,6 +157,7 @@ class ClassProbe(Attribute):
         latents: ArrayLike,
         labels: ArrayLike,
         names: Sequence[str] = (),
+        name: str = "class",
         *,
         decode: Decoder | None = None,
         noise: float = NOISE,
@@ -168,6 +171,7 @@ class ClassProbe(Attribute):
                 are drawn if they are to be decoded.
             labels: Class numbers from 0, shape (n,); codes with -1 are left out.
             names: Of the classes; by default their numbers.
+            name: What the attribute is called.
             decode: G, codes (n, d) to images (n, c, h, w), each depending on its own code; it is
                 left out if it has no gradient.
             noise: Standard deviation of what is added to the codes it learns from, in units of
@@ -206,9 +210,17 @@ class ClassProbe(Attribute):
             logits, unseen = network(inputs[test]), network(inputs[torch.cat([stop, test])])
         right = (logits.argmax(dim=1) == labels[test]).float().mean().item()
         commonest = labels[test].bincount().max().item() / len(test)
-        names = tuple(names) or tuple(str(c) for c in range(classes))
-        loss = F.cross_entropy(logits, labels[test]).item()
-        return cls(network, names, right, commonest, loss, _typical(unseen), decode)
+        return cls(
+            network,
+            tuple(names) or tuple(str(c) for c in range(classes)),
+            right,
+            commonest,
+            F.cross_entropy(logits, labels[test]).item(),
+            _typical(unseen),
+            decode,
+            name,
+            _doubts(name, right, commonest, "codes" if decode is None else "images, decoded,"),
+        )
 
     def _checked_codes(self, latents: ArrayLike) -> Latents:
         return as_rows(latents, len(self.network.mean) if self.decode is None else None)
@@ -221,7 +233,7 @@ class ClassProbe(Attribute):
         """f_c(z) - log Σ_{o ≠ c} exp f_o(z), shape (n, classes)."""
         return _log_odds(self._logits(latents))
 
-    def bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
+    def _bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
         """The slopes of classes with bounds, of which there are few, and 0 for the others."""
         bounded = bounded[:, : len(self.network.biases[-1])]
         count = max(int(bounded.sum(dim=1).max()), 1)
@@ -246,18 +258,6 @@ class ClassProbe(Attribute):
         lower = torch.minimum(_log_odds(logits) - tolerance, enough)
         lower = torch.where(logits.softmax(dim=1) >= LIKELY, lower, -math.inf)
         return lower, torch.full_like(lower, math.inf)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence if the classes can hardly be read, and so hardly be kept."""
-        if self.accuracy - self.commonest >= READABLE * (1 - self.commonest):
-            return ()
-        what = "codes" if self.decode is None else "images, decoded,"
-        return (
-            f"'{self.name}' can hardly be kept: a probe reads it right of "
-            f"{100 * self.accuracy:.0f} % of held-out {what}, where the commonest value is "
-            f"{100 * self.commonest:.0f} %, so frames may lose it unseen",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,11 +352,24 @@ def _typical(logits: Tensor) -> Tensor:
     return torch.stack(medians)
 
 
+def _doubts(name: str, right: float, commonest: float, read: str) -> tuple[str, ...]:
+    """A sentence if classes can hardly be read, and so hardly be kept."""
+    if right - commonest >= READABLE * (1 - commonest):
+        return ()
+    return (
+        f"'{name}' can hardly be kept: a probe reads it right of {100 * right:.0f} % of held-out "
+        f"{read} where the commonest value is {100 * commonest:.0f} %, so frames may lose it "
+        "unseen",
+    )
+
+
 def _seen(decode: Decoder, latents: Latents) -> Images:
     """The decoded images, of at most 32 pixels a side."""
     images = decode(latents)
-    sides = [min(side, SIDE) for side in images.shape[2:]]
-    return images if sides == [*images.shape[2:]] else F.adaptive_avg_pool2d(images, sides)
+    height, width = (min(side, SIDE) for side in images.shape[2:])
+    if images.shape[2:] == (height, width):
+        return images
+    return F.adaptive_avg_pool2d(images, (height, width))
 
 
 def _has_gradient(decode: Decoder, latents: Latents) -> bool:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -99,10 +98,9 @@ class AttributeSet:
         Raises:
             UserError: as for `ClassProbe.fit`.
         """
-        probe = ClassProbe.fit(
-            self._latents, labels, names, decode=self._decode, generator=self._generator()
+        return ClassProbe.fit(
+            self._latents, labels, names, name, decode=self._decode, generator=self._generator()
         )
-        return replace(probe, name=name)
 
     def _generator(self) -> torch.Generator:
         return torch.Generator(self._latents.device).manual_seed(0)
