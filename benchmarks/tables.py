@@ -109,6 +109,7 @@ def preserved() -> str:
         "progress": "progress in the rest",
         "paths with half of the way": "half of the way",
         "off_manifold": "off-manifold",
+        "outside": "off-manifold",  # in older results
         "length_ratio": "length / straight",
     }
     about_readers = {
@@ -118,12 +119,14 @@ def preserved() -> str:
         "probe's accuracy": "probe's accuracy",
         "seconds a path": "seconds a path",
     }
-    parts, found, readers = [], every("preserve", "preserve-faces"), {}
+    parts, found = [], every("preserve", "preserve-faces")
+    readers: dict[str, Row] = {}
     for one in found:
         for data, attributes in one["results"].items():
             for attribute, numbers in attributes.items():
                 readers[f"{data}: {attribute}"] = numbers
-                caption = f"{data}: {attribute}, {numbers['paths']} paths; {numbers['judge']}"
+                paths = numbers.get("paths") or numbers["journeys"]  # in older results
+                caption = f"{data}: {attribute}, {paths} paths; {numbers['judge']}"
                 parts.append(table("planner", numbers["rows"], columns, caption=caption))
     parts.insert(0, table("attribute", readers, about_readers))
     about = (

@@ -227,7 +227,8 @@ def classes() -> ClassProbe:
     """Four classes, one in each quadrant of the plane."""
     generator = torch.Generator().manual_seed(0)
     z = 2 * torch.randn(2_000, 2, generator=generator)
-    return ClassProbe.fit(z, (z[:, 0] > 0) + 2 * (z[:, 1] > 0), steps=300, generator=generator)
+    labels = (z[:, 0] > 0) + 2 * (z[:, 1] > 0)
+    return ClassProbe.fit(z, labels, noise=0.1, steps=300, generator=generator)
 
 
 def test_a_class_is_kept_and_the_rest_moves(classes: ClassProbe) -> None:

@@ -52,7 +52,7 @@ def test_other_labels_of_the_same_codes_make_an_attribute(codes: tuple[Tensor, T
     learned = AttributeSet(*codes).learn(other.tolist(), ("low", "high"), "height")
     assert learned.name == "height"
     assert learned.names == ("low", "high")
-    assert (learned.classify(codes[0]) == other).float().mean() > 0.9
+    assert (learned.classify(codes[0]) == other).float().mean() > 0.85
 
 
 def test_a_class_is_read_from_decoded_images(
