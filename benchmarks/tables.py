@@ -107,16 +107,32 @@ def preserved() -> str:
         "frames of A's class": "frames of A's class",
         "last frames of A's class": "last frames",
         "progress": "progress in the rest",
-        "outside": "off-manifold",
+        "paths with half of the way": "half of the way",
+        "off_manifold": "off-manifold",
+        "outside": "off-manifold",  # in older results
         "length_ratio": "length / straight",
     }
+    about_readers = {
+        "reconstructions read as labelled": "reconstructions read as labelled",
+        "commonest value": "commonest value",
+        "two classifiers agree": "two classifiers agree",
+        "probe's accuracy": "probe's accuracy",
+        "seconds a path": "seconds a path",
+    }
     parts, found = [], every("preserve", "preserve-faces")
+    readers: dict[str, Row] = {}
     for one in found:
         for data, attributes in one["results"].items():
             for attribute, numbers in attributes.items():
-                caption = f"{data}: {attribute}, {numbers['journeys']} paths; {numbers['judge']}"
+                readers[f"{data}: {attribute}"] = numbers
+                paths = numbers.get("paths") or numbers["journeys"]  # in older results
+                caption = f"{data}: {attribute}, {paths} paths; {numbers['judge']}"
                 parts.append(table("planner", numbers["rows"], columns, caption=caption))
-    about = "Paths with and without `preserve`, evaluated by an image classifier that neither map nor probe was trained with."
+    parts.insert(0, table("attribute", readers, about_readers))
+    about = (
+        "Paths with and without `preserve`, evaluated by an image classifier that neither map nor probe was trained with. "
+        "What the decoder shows of an attribute, and how often a second such classifier agrees on reconstructions, bound it."
+    )
     return section("Preserved attributes", about, parts, *found)
 
 

@@ -205,10 +205,6 @@ CASES: dict[str, tuple[Callable[[Any], Any], Tensor]] = {
         lambda x: travel.ClassProbe.fit(CODES, x, steps=2, noise=0.0, generator=seeded()),
         LABELS,
     ),
-    "ClassProbe.keeping": (
-        lambda x: probe().keeping(x).bounds(PLACES, 0.1),
-        LABELS[:4],
-    ),
     "ValueProbe.fit": (
         lambda x: travel.ValueProbe.fit(x, CODES[:, 0], steps=2, generator=seeded()),
         CODES,

@@ -151,40 +151,91 @@ def test_codes_without_a_label_are_left_out(generator: torch.Generator) -> None:
     assert ClassProbe.fit(*lost, steps=5, generator=generator).values(z).isfinite().all()
 
 
-def test_what_is_surely_a_class_is_well_inside_it_where_classes_are_far_apart(
-    generator: torch.Generator,
-) -> None:
-    # 8 apart, where each is 1 wide: a little noise makes nearly every place on the way surely one or the other.
-    labels = torch.arange(2_000) % 2
-    z = torch.randn(2_000, 16, generator=generator) + (2 * labels - 1)[:, None]
-    little, fitting = (
-        ClassProbe.fit(z, labels, noise=noise, steps=400, generator=seeded())
-        for noise in (0.5, None)
-    )
-    halfway, centre = torch.full((1, 16), 0.5), torch.ones(1, 16)
-    assert little.values(halfway)[0, 1] > little.margin
-    assert fitting.values(halfway)[0, 1] < fitting.margin < fitting.values(centre)[0, 1]
-
-
-def test_where_few_codes_are_sure_of_their_class_a_fifth_reaches_its_margin(
-    generator: torch.Generator,
-) -> None:
-    z = torch.randn(3_000, 2, generator=generator)
-    labels = torch.bernoulli(torch.sigmoid(z[:, 0]), generator=generator).long()
-    probe = ClassProbe.fit(z, labels, steps=200, generator=generator)
-    own = probe.values(z).gather(1, labels[:, None])
-    assert 0 < probe.margin < math.log(99)
-    assert (own >= probe.margin).float().mean().item() == pytest.approx(0.2, abs=0.06)
-
-
-def test_a_class_is_kept_by_a_bound_on_its_own_log_odds(probe: ClassProbe) -> None:
-    start = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    lower, upper = probe.keeping(margin=2.0).bounds(start, 0.1)
-    assert lower.tolist() == [[2, -math.inf], [-math.inf, 2]]
+def test_what_a_class_has_is_kept_or_what_is_typical_of_it(probe: ClassProbe) -> None:
+    start = torch.tensor([[-4.0, 0.0, 0.0], [4.0, 0.0, 0.0], [0.02, 0.0, 0.0]])
+    values, (lower, upper) = probe.values(start), probe.bounds(start, 0.1)
     assert upper.isinf().all()
-    assert probe.keeping(torch.tensor([1, 1])).bounds(start, 0.1)[0][0].tolist() == pytest.approx(
-        [-math.inf, probe.margin]
+    enough = probe.typical.clamp_min(math.log(19))
+    assert (values[:2].diagonal() > enough + 0.1).all()  # surer than most real codes
+    assert lower[:2].diagonal().tolist() == enough.tolist()
+    assert lower[0, 1] == lower[1, 0] == -math.inf  # nothing is asked of a class that A has not
+    torch.testing.assert_close(lower[2], values[2] - 0.1)  # between two classes, it stays there
+
+
+def test_typical_log_odds_are_the_median_of_codes_of_the_class(
+    probe: ClassProbe, generator: torch.Generator
+) -> None:
+    values = probe.values(labelled(20_000, generator)[0])
+    for number, typical in enumerate(probe.typical):
+        own = values[values[:, number] > 0, number]
+        assert (own >= typical).float().mean().item() == pytest.approx(0.5, abs=0.08)
+
+
+def test_slopes_of_classes_without_a_bound_may_be_left_out(probe: ClassProbe) -> None:
+    z = torch.randn(5, 3, generator=seeded())
+    bounded = torch.tensor([[True, False], [False, True], [True, True], [False, False], [True] * 2])
+    found, every = probe._bounded_slopes(z, bounded), probe.slopes(z)
+    torch.testing.assert_close(found[bounded], every[bounded])
+    others = torch.cat([bounded, torch.ones(5, 3, dtype=torch.bool)], dim=1)  # of other attributes
+    torch.testing.assert_close(probe._bounded_slopes(z, others), found)
+
+
+def shown(z: Tensor) -> Tensor:
+    """Images whose left half is as bright as the first coordinate: the others are not shown."""
+    left = torch.cat([torch.ones(1, 8, 4), torch.zeros(1, 8, 4)], dim=2)
+    return (z[:, :1, None, None] * left / 4 + 0.5).clamp(0, 1)
+
+
+def test_a_probe_of_images_is_not_fooled_by_what_they_do_not_show(
+    generator: torch.Generator,
+) -> None:
+    # The second coordinate tells the classes too, and the decoder does not show it.
+    labels = torch.arange(600) % 2
+    z = 0.5 * torch.randn(600, 2, generator=generator) + (2 * labels - 1)[:, None]
+    of_codes = ClassProbe.fit(z, labels, noise=0.0, steps=200, generator=seeded())
+    of_images = ClassProbe.fit(z, labels, decode=shown, steps=200, generator=seeded())
+    assert of_images.accuracy > 0.9
+    moved = torch.tensor([[-0.5, 3.0]])  # looks like the first class
+    assert of_codes.classify(moved).item() == 1
+    assert of_images.classify(moved).item() == 0
+    assert of_images.slopes(moved)[..., 1].abs().max() == 0
+    assert (of_images.slopes(moved)[..., 0].abs() > 0.1).all()
+
+
+def test_large_images_are_read_as_small_ones(generator: torch.Generator) -> None:
+    z, labels = labelled(100, generator)
+    sides = []
+
+    def decode(latents: Tensor) -> Tensor:
+        sides.append(96)
+        return latents[:, :, None, None].sigmoid().expand(-1, -1, 96, 40)
+
+    probe = ClassProbe.fit(z, labels, decode=decode, steps=3, generator=generator)
+    assert sides
+    assert probe.values(z).shape == (100, 2)
+    assert len(probe.network.mean) == 3
+
+
+def test_a_decoder_without_a_gradient_is_left_out(generator: torch.Generator) -> None:
+    z, labels = labelled(100, generator)
+    probe = ClassProbe.fit(
+        z, labels, decode=lambda codes: shown(codes.detach()), steps=3, generator=generator
     )
+    assert probe.decode is None
+    assert probe.slopes(z[:1]).isfinite().all()
+
+
+def test_a_class_that_can_hardly_be_read_is_said_with_figures(
+    probe: ClassProbe, generator: torch.Generator
+) -> None:
+    assert probe.warnings == ()
+    z, labels = labelled(400, generator)
+    blind = ClassProbe.fit(
+        z, labels, decode=lambda codes: shown(0 * codes), steps=20, generator=generator
+    )
+    (sentence,) = blind.warnings
+    assert f"{100 * blind.accuracy:.0f} % of held-out images, decoded," in sentence
+    assert f"commonest value is {100 * blind.commonest:.0f} %" in sentence
 
 
 def test_principal_components_are_the_axes_of_a_gaussian(generator: torch.Generator) -> None:
@@ -276,11 +327,6 @@ def test_bad_input_gets_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         act(generator)
-
-
-def test_a_label_for_each_start_is_asked_for(probe: ClassProbe) -> None:
-    with pytest.raises(UserError, match="there are 1 for 2"):
-        probe.keeping(torch.tensor([0])).bounds(torch.zeros(2, 3), 0.1)
 
 
 def test_log_density_keeps_a_journey_as_likely_as_its_start() -> None:

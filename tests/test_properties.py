@@ -47,6 +47,30 @@ def test_a_class_by_its_name_is_its_own_log_odds(
     assert AttributeSet(*codes).names[3:] == ("class", "0", "1", "2")
 
 
+def test_other_labels_of_the_same_codes_make_an_attribute(codes: tuple[Tensor, Tensor]) -> None:
+    other = (codes[0][:, 1] > 0).long()
+    learned = AttributeSet(*codes).learn(other.tolist(), ("low", "high"), "height")
+    assert learned.name == "height"
+    assert learned.names == ("low", "high")
+    assert (learned.classify(codes[0]) == other).float().mean() > 0.85
+
+
+def test_a_class_is_read_from_decoded_images(
+    codes: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=5))
+
+    def decode(z: Tensor) -> Tensor:
+        return z[:, :1, None, None].sigmoid().expand(-1, -1, 8, 8)
+
+    properties = AttributeSet(*codes, ("left", "middle", "right"), decode=decode)
+    kept = properties["class"]
+    assert isinstance(kept, ClassProbe)
+    assert kept.decode is decode
+    assert kept.slopes(codes[0][:2])[..., 1:].abs().max() == 0  # those are not shown
+    assert properties["middle"].warnings == kept.warnings != ()  # after so few steps
+
+
 def test_attributes_are_chosen_by_name_or_as_themselves(codes: tuple[Tensor, Tensor]) -> None:
     properties, radius = AttributeSet(codes[0]), Function(lambda z: z.norm(dim=1), "radius")
     assert properties.chosen(()) == ()

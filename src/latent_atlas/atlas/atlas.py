@@ -92,12 +92,15 @@ class Atlas:
         self.codes = Parts(codes)
         self.labels = Parts(labels or {})
         self.label_names = tuple(printable(name) for name in label_names)
-        self.properties = AttributeSet(
-            codes["train"].means, self.labels.get("train"), self.label_names
-        )
         self.config = config
         self.errors = errors
         self._coding = Codec(model, map.shape, map.device)
+        self.properties = AttributeSet(
+            codes["train"].means,
+            self.labels.get("train"),
+            self.label_names,
+            decode=None if model is None else self._coding.differentiable,
+        )
         self._anomaly = AnomalyScorer(map, self._coding, codes["held_out"], errors)
 
     @property

@@ -6,19 +6,34 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from latent_atlas.density.base import Density, gradient
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows, converts
 
-__all__ = ["Attribute", "AttributeValues", "Direction", "Function", "LogDensity", "Slopes"]
+__all__ = [
+    "Attribute",
+    "AttributeValues",
+    "Bounded",
+    "Direction",
+    "Function",
+    "LogDensity",
+    "Slopes",
+]
 
-OF_CODES = ("values", "slopes", "bounds", "classify")  # methods whose first argument is codes
+OF_CODES = (
+    "values",
+    "slopes",
+    "bounded_slopes",
+    "bounds",
+    "classify",
+)  # methods whose first argument is codes
 
 AttributeValues = Float[Tensor, "n k"]
 Slopes = Float[Tensor, "n k d"]
+Bounded = Bool[Tensor, "n columns"]
 
 
 class Attribute(ABC):
@@ -28,9 +43,11 @@ class Attribute(ABC):
 
     Attributes:
         name: What it is called beside its numbers.
+        warnings: What to know before it is kept or followed, one sentence each.
     """
 
     name: str
+    warnings: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Have the methods that a subclass defines take array-likes."""
@@ -55,6 +72,19 @@ class Attribute(ABC):
         """
         with torch.no_grad():
             k = self.values(latents[:1]).shape[1]
+        return self._slopes_of(
+            latents, torch.arange(k, device=latents.device).repeat(len(latents), 1)
+        )
+
+    def _bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
+        """`slopes` of the values that are bounded, a mask (n, k); the others may be 0.
+
+        A mask of more than k columns is of values of other attributes too, from column k on.
+        """
+        return self.slopes(latents)
+
+    def _slopes_of(self, latents: Latents, columns: Int[Tensor, "n m"]) -> Slopes:
+        """The gradients of m of each code's values, by their numbers, shape (n, m, d)."""
 
         def chosen(z: Tensor) -> Tensor:
             values = self.values(z)
@@ -64,11 +94,11 @@ class Attribute(ABC):
                     f"operations, outside "
                     "of no_grad and detach"
                 )
-            column = torch.arange(k, device=z.device).repeat(len(latents))
-            return values.gather(1, column[:, None])[:, 0]
+            return values.gather(1, columns.reshape(-1, 1).clone())[:, 0]
 
-        # Each code is repeated k times, so that one backward pass serves all of its values.
-        return gradient(chosen, latents.repeat_interleave(k, dim=0)).unflatten(0, (-1, k))
+        # Each code is repeated m times, so that one backward pass serves all of its values.
+        m = columns.shape[1]
+        return gradient(chosen, latents.repeat_interleave(m, dim=0)).unflatten(0, (-1, m))
 
     @torch.no_grad()
     def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:

@@ -15,6 +15,7 @@ __all__ = ["Constraint", "Retraction", "nearest", "retract", "tangent"]
 
 INSET = 1e-3  # how far inside its bound a value is brought back to, in units of `Constraint.unit`
 LEAST = 1e-6  # damping of a retraction: its steps are this much shorter than Newton's
+LEAST_SHARE = 1 / 16  # of a step that has come no nearer, from which on none is tried
 PASSES = 3  # rounds in which values join those that a step keeps in their bounds
 STALLED = 1e8  # damping at which it is given up
 # Longest step of a retraction in units of the codes: a linear model is invalid further away.
@@ -113,8 +114,13 @@ class Constraint:
         return torch.cat([attribute.values(latents) for attribute in self.attributes], dim=1)
 
     def slopes(self, latents: Latents) -> Slopes:
-        """J, the gradients of all values, shape (n, k, d)."""
-        return torch.cat([attribute.slopes(latents) for attribute in self.attributes], dim=1)
+        """J, the gradients of all values that have bounds, 0 for others, shape (n, k, d)."""
+        bounded = self.bounded.expand(len(latents), -1)
+        parts, column = [], 0
+        for attribute in self.attributes:
+            parts.append(attribute._bounded_slopes(latents, bounded[:, column:]))
+            column += parts[-1].shape[1]
+        return torch.cat(parts, dim=1) * bounded[..., None]
 
     def violation(self, values: AttributeValues) -> AttributeValues:
         """How far values a(z) are above the upper bound, or (negative) below the lower, (n, k)."""
@@ -229,6 +235,8 @@ def nearest(
         found = Retraction(places, found.inside | constraint.contains(otherwise))
     points, share = found.points.clone(), torch.ones_like(latents[:, :1])
     for _ in range(rounds):
+        if (share < LEAST_SHARE).all():
+            break
         slopes, way = constraint.slopes(points), latents - points
         there = constraint.values(points) + (slopes @ way[..., None])[..., 0]
         move = way + _projection(constraint, slopes, there, torch.full_like(share[:, 0], LEAST))

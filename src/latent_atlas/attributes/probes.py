@@ -12,44 +12,53 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.attributes.base import Attribute, AttributeValues
+from latent_atlas.attributes.base import Attribute, AttributeValues, Bounded, Slopes
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import (
     ArrayLike,
+    Images,
     Labels,
     Latents,
     Scalar,
-    as_array,
     as_floats,
     as_labels,
     as_rows,
+    batched,
 )
 
-__all__ = ["MARGIN", "ClassProbe", "Network", "ValueProbe"]
+__all__ = ["ClassProbe", "Network", "ValueProbe"]
 
-AGAIN = 3  # times fewer steps for a network that goes on learning at another noise
-BATCH = 256
+BATCH, IMAGES = 256, 128  # codes, or decoded images, of a step
+CHANNELS = (32, 64, 128)
 CHECKED_EVERY = 100  # steps
+DECODED = 5_000  # codes that are decoded to learn from
 FEWEST = 20  # labelled codes
 # Share of the codes that decide when to stop, and as many again that the accuracy is measured on.
 HELD_OUT = 0.1
-MARGIN = math.log(99)  # log-odds of 99 %
-NOISES = (0.5, 1.0, 1.5, 2.0)  # of the codes a class is learned from, in their standard deviations
+LIKELY = 0.05  # probability from which on a class is kept
+MEMBERS = 5  # codes of a class from which on it is known what is typical of it
+NOISE = 0.5  # of the codes a class is learned from, in their standard deviations
 RATE = 3e-3  # highest learning rate
-SURE = 0.2  # share of real codes that are as surely of their class as those of a path have to be
+READABLE = 0.5  # share of the way from guessing to certainty that a probe is to be right
+SIDE = 32  # pixels of the images that are read
+SURE = math.log(19)  # log-odds that are never too much to ask of a code that has them
+STEPS, STEPS_OF_IMAGES = 1500, 400
 WIDTH = 128
 
 Outputs = Float[Tensor, "n k"]
 Loss = Callable[[Tensor, Tensor], Scalar]
+Decoder = Callable[[Latents], Images]
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
     """f(z) = W_3 s(W_2 s(W_1 (z - m) / c + b_1) + b_2) + b_3 with s(h) = h sigmoid(h).
 
+    Of images, the W_i before the last are convolutions of stride 2, and their mean goes into it.
+
     Attributes:
-        mean, scale: m and c, shape (d,).
-        weights, biases: W_i (out, in) and b_i (out,).
+        mean, scale: m and c, shape (d,), or (channels, 1, 1).
+        weights, biases: W_i (out, in) or (out, in, 3, 3), and b_i (out,).
     """
 
     mean: Tensor
@@ -58,28 +67,38 @@ class Network:
     biases: tuple[Tensor, ...]
 
     @classmethod
-    def initial(cls, latents: Latents, outputs: int, *, generator: torch.Generator) -> "Network":
-        """W_i ~ N(0, 1 / in) and b_i = 0, for inputs such as `latents`."""
-        sizes = (latents.shape[1], WIDTH, WIDTH, outputs)
+    def initial(cls, inputs: Tensor, outputs: int, *, generator: torch.Generator) -> "Network":
+        """W_i ~ N(0, 1 / in), of convolutions N(0, 2 / in), and b_i = 0, for such inputs."""
+        images = inputs.ndim == 4
+        sizes = (inputs.shape[1], *(CHANNELS if images else (WIDTH, WIDTH)))
+        kernel = (3, 3) if images else ()
+        shapes = [(after, before, *kernel) for before, after in itertools.pairwise(sizes)]
+        shapes.append((outputs, sizes[-1]))
         draws = [
-            torch.randn(after, before, generator=generator, device=generator.device)
-            / math.sqrt(before)
-            for before, after in itertools.pairwise(sizes)
+            torch.randn(shape, generator=generator, device=generator.device)
+            * math.sqrt((2 if len(shape) == 4 else 1) / math.prod(shape[1:]))
+            for shape in shapes
         ]
-        spread = latents.std(dim=0)
+        over = (0, 2, 3) if images else 0
+        spread = inputs.std(dim=over, keepdim=images).flatten(0, 1 if images else 0)
         spread = torch.where(spread > 0, spread, 1.0)  # a constant coordinate says nothing
         return cls(
-            latents.mean(dim=0),
+            inputs.mean(dim=over, keepdim=images).flatten(0, 1 if images else 0),
             spread,
             tuple(draws),
-            tuple(torch.zeros_like(w[:, 0]) for w in draws),
+            tuple(torch.zeros(len(w), device=w.device) for w in draws),
         )
 
-    def __call__(self, latents: Latents) -> Outputs:
-        """f(z), shape (n, k), with the precision and on the device of `latents`."""
-        hidden = (latents - self.mean.to(latents)) / self.scale.to(latents)
+    def __call__(self, inputs: Tensor) -> Outputs:
+        """f(z), shape (n, k), with the precision and on the device of the inputs."""
+        hidden = (inputs - self.mean.to(inputs)) / self.scale.to(inputs)
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = F.linear(F.silu(hidden) if i else hidden, weight.to(latents), bias.to(latents))
+            hidden = F.silu(hidden) if i else hidden
+            if weight.ndim == 4:
+                hidden = F.conv2d(hidden, weight.to(inputs), bias.to(inputs), stride=2, padding=1)
+            else:
+                hidden = hidden.flatten(2).mean(dim=2) if hidden.ndim == 4 else hidden
+                hidden = F.linear(hidden, weight.to(inputs), bias.to(inputs))
         return hidden
 
     def frozen(self) -> "Network":
@@ -94,34 +113,42 @@ class Network:
 class ClassProbe(Attribute):
     """a_c(z) = log p(c|z) / (1 - p(c|z)): the log-odds of each class against all others.
 
-    To keep it is to keep one class: a_c(z) >= margin for the class c of A, and no bound on the
-    others. A path goes as far as the probe allows, and so finds its errors. A probe that is fitted
-    to noised codes has fewer of them nearby, and an image classifier agrees with it more often. The
-    noise of a class is as much as leaves a fifth of its real codes above the margin.
+    A path goes as far as the probe allows, and so finds its errors: directions that tell the
+    classes of real codes apart, and that the decoder does not show. With `decode` the probe
+    therefore reads the decoded image, p(c|G(z)). Without one it is fitted to noised codes, which
+    have fewer such errors nearby.
+
+    To keep it is to keep what is read of A: the log-odds of each class that A has with 5 % or more
+    fall by at most the tolerance, or to what is typical of real codes of that class (but not
+    below log 19). Where A is surely of one class it stays so; where it is between two, such as two
+    shades, it stays there.
 
     References:
         Learning from codes with noise: Certified Adversarial Robustness via Randomized Smoothing,
             Cohen et al. 2019.
 
     Attributes:
-        network: Logits of the classes, f(z).
+        network: Logits of the classes, f(z) or f(G(z)).
         names: Of the classes.
         accuracy: Share of held-out codes classified right, in [0, 1].
+        commonest: Share of the commonest class among them, in [0, 1].
         cross_entropy: Of held-out codes in nats.
-        margin: Log-odds in nats that the class kept is to have: log 99, a probability of 99 %, or
-            what a fifth of real codes reach where fewer are so sure.
-        labels: The class to keep on each path, shape (n,); None for the likeliest class of each
-            z_A.
+        typical: Median log-odds of each class over held-out codes that are read as of it, shape
+            (classes,); infinite where there are fewer than 5.
+        decode: G, codes (n, d) to images (n, c, h, w) with a gradient; None reads the codes.
         name: What the attribute is called.
+        warnings: A sentence if the classes can hardly be read, and so hardly be kept.
     """
 
     network: Network
     names: tuple[str, ...]
     accuracy: float
+    commonest: float
     cross_entropy: float
-    margin: float = MARGIN
-    labels: Labels | None = None
+    typical: Float[Tensor, " classes"]
+    decode: Decoder | None = None
     name: str = "class"
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     @checked
@@ -130,21 +157,26 @@ class ClassProbe(Attribute):
         latents: ArrayLike,
         labels: ArrayLike,
         names: Sequence[str] = (),
+        name: str = "class",
         *,
-        noise: float | None = None,
-        steps: int = 1500,
+        decode: Decoder | None = None,
+        noise: float = NOISE,
+        steps: int | None = None,
         generator: torch.Generator,
     ) -> "ClassProbe":
         """Learn the classes of codes.
 
         Arguments:
-            latents: Codes, shape (n, d), on the generator's device.
+            latents: Codes, shape (n, d), on the generator's device. Of more than 5,000, so many
+                are drawn if they are to be decoded.
             labels: Class numbers from 0, shape (n,); codes with -1 are left out.
             names: Of the classes; by default their numbers.
+            name: What the attribute is called.
+            decode: G, codes (n, d) to images (n, c, h, w), each depending on its own code; it is
+                left out if it has no gradient.
             noise: Standard deviation of what is added to the codes it learns from, in units of
-                theirs, 0 or more; None is the most of 0.5, 1, 1.5 and 2 that leaves a fifth of
-                those kept for stopping above log 99.
-            steps: Of optimisation, on batches of 256.
+                theirs, 0 or more; decoded images have none.
+            steps: Of optimisation; None is 1,500 on batches of 256 codes, or 400 of 128 images.
             generator: Source of all randomness.
 
         Raises:
@@ -161,71 +193,70 @@ class ClassProbe(Attribute):
                 f"classes; there are "
                 f"{len(labels)} of {len(labels.unique())}"
             )
-        train, stop, test = _parts(len(latents), generator)
-        network, learned = Network.initial(latents[train], classes, generator=generator), None
-        data = _Data(latents, labels, train, stop, F.cross_entropy)
-        for level in NOISES if noise is None else (noise,):
-            network = _learn(
-                network,
-                data,
-                steps if learned is None else max(steps // AGAIN, 1),
-                generator,
-                noise=level,
-            )
+        decode = decode if decode is None or _has_gradient(decode, latents) else None
+        inputs = latents
+        if decode is not None:
+            order = torch.randperm(len(labels), generator=generator, device=generator.device)
+            latents, labels = latents[order[:DECODED]], labels[order[:DECODED]]
             with torch.no_grad():
-                surest = (
-                    _log_odds(network(latents[stop]))
-                    .gather(1, labels[stop, None])
-                    .quantile(1 - SURE)
-                    .item()
-                )
-            if learned is not None and surest < MARGIN:
-                break
-            learned = network, min(surest, MARGIN)
-        assert learned is not None  # the first always is
-        network, margin = learned
+                inputs = batched(lambda z: _seen(decode, z), latents, BATCH)
+            noise = 0.0
+        train, stop, test = _parts(len(inputs), generator)
+        network = Network.initial(inputs[train], classes, generator=generator)
+        data = _Data(inputs, labels, train, stop, F.cross_entropy)
+        steps = steps or (STEPS if decode is None else STEPS_OF_IMAGES)
+        network = _learn(network, data, steps, generator, noise=noise)
         with torch.no_grad():
-            logits = network(latents[test])
-        accuracy = (logits.argmax(dim=1) == labels[test]).float().mean().item()
-        names = tuple(names) or tuple(str(c) for c in range(classes))
-        return cls(network, names, accuracy, F.cross_entropy(logits, labels[test]).item(), margin)
+            logits, unseen = network(inputs[test]), network(inputs[torch.cat([stop, test])])
+        right = (logits.argmax(dim=1) == labels[test]).float().mean().item()
+        commonest = labels[test].bincount().max().item() / len(test)
+        return cls(
+            network,
+            tuple(names) or tuple(str(c) for c in range(classes)),
+            right,
+            commonest,
+            F.cross_entropy(logits, labels[test]).item(),
+            _typical(unseen),
+            decode,
+            name,
+            _doubts(name, right, commonest, "codes" if decode is None else "images, decoded,"),
+        )
 
     def _checked_codes(self, latents: ArrayLike) -> Latents:
-        return as_rows(latents, len(self.network.mean))
+        return as_rows(latents, len(self.network.mean) if self.decode is None else None)
+
+    def _logits(self, latents: Latents) -> Outputs:
+        """f(z), or f(G(z)), shape (n, classes)."""
+        return self.network(latents if self.decode is None else _seen(self.decode, latents))
 
     def values(self, latents: Latents) -> AttributeValues:
         """f_c(z) - log Σ_{o ≠ c} exp f_o(z), shape (n, classes)."""
-        return _log_odds(self.network(latents))
+        return _log_odds(self._logits(latents))
+
+    def _bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
+        """The slopes of classes with bounds, of which there are few, and 0 for the others."""
+        bounded = bounded[:, : len(self.network.biases[-1])]
+        count = max(int(bounded.sum(dim=1).max()), 1)
+        columns = bounded.float().topk(count, dim=1).indices
+        slopes = latents.new_zeros(*bounded.shape, latents.shape[1])
+        at = columns[..., None].expand(-1, -1, latents.shape[1])
+        return slopes.scatter(1, at, self._slopes_of(latents, columns))
 
     @torch.no_grad()
     def classify(self, latents: Latents) -> Labels:
         """The likeliest class of each code, shape (n,)."""
-        return self.network(latents).argmax(dim=1)
-
-    @checked
-    def keeping(
-        self, labels: ArrayLike | None = None, *, margin: float | None = None
-    ) -> "ClassProbe":
-        """The same probe, keeping the class of each path's label, or of z_A, with a margin."""
-        kept = None if labels is None else torch.atleast_1d(as_array(labels))
-        kept = None if kept is None else as_labels(kept, len(kept), self.names)
-        return replace(self, labels=kept, margin=self.margin if margin is None else margin)
+        return self._logits(latents).argmax(dim=1)
 
     @torch.no_grad()
     def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
-        """a_c(z) >= margin for one class each, whatever the tolerance; each (n, classes).
+        """a_c(z) >= min(a_c(z_A) - tolerance, max(typical_c, log 19)) of classes that A has.
 
-        Raises:
-            UserError: there is not one label for each start.
+        Each has shape (n, classes).
         """
-        kept = self.classify(start) if self.labels is None else self.labels.to(start.device)
-        if kept.shape != start.shape[:1]:
-            raise UserError(
-                f"keeping classes takes a label for each start; there are {len(kept)} for "
-                f"{len(start)}"
-            )
-        lower = torch.full_like(self.values(start), -math.inf)
-        lower.scatter_(1, kept[:, None], self.margin)
+        logits = self._logits(start)
+        enough = self.typical.to(logits).clamp_min(SURE)
+        lower = torch.minimum(_log_odds(logits) - tolerance, enough)
+        lower = torch.where(logits.softmax(dim=1) >= LIKELY, lower, -math.inf)
         return lower, torch.full_like(lower, math.inf)
 
 
@@ -255,7 +286,7 @@ class ValueProbe(Attribute):
         labels: ArrayLike,
         name: str = "value",
         *,
-        steps: int = 1500,
+        steps: int = STEPS,
         generator: torch.Generator,
     ) -> "ValueProbe":
         """Learn a number from codes.
@@ -311,6 +342,42 @@ def _log_odds(logits: Tensor) -> Tensor:
     return logits - logits[:, None].masked_fill(itself, -math.inf).logsumexp(dim=2)
 
 
+def _typical(logits: Tensor) -> Tensor:
+    """Median log-odds of each class over rows that are read as of it, shape (classes,)."""
+    odds, read = _log_odds(logits), logits.argmax(dim=1)
+    medians = [
+        own.median() if len(own := odds[read == c, c]) >= MEMBERS else odds.new_tensor(math.inf)
+        for c in range(odds.shape[1])
+    ]
+    return torch.stack(medians)
+
+
+def _doubts(name: str, right: float, commonest: float, read: str) -> tuple[str, ...]:
+    """A sentence if classes can hardly be read, and so hardly be kept."""
+    if right - commonest >= READABLE * (1 - commonest):
+        return ()
+    return (
+        f"'{name}' can hardly be kept: a probe reads it right of {100 * right:.0f} % of held-out "
+        f"{read} where the commonest value is {100 * commonest:.0f} %, so frames may lose it "
+        "unseen",
+    )
+
+
+def _seen(decode: Decoder, latents: Latents) -> Images:
+    """The decoded images, of at most 32 pixels a side."""
+    images = decode(latents)
+    height, width = (min(side, SIDE) for side in images.shape[2:])
+    if images.shape[2:] == (height, width):
+        return images
+    return F.adaptive_avg_pool2d(images, (height, width))
+
+
+def _has_gradient(decode: Decoder, latents: Latents) -> bool:
+    """Whether images depend on codes differentiably; a user's own function may not."""
+    with torch.inference_mode(False), torch.enable_grad():
+        return decode(latents[:1].clone().requires_grad_()).requires_grad
+
+
 def _parts(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Numbers of codes: to learn from, to decide when to stop, and to measure the accuracy on."""
     order = torch.randperm(n, generator=generator, device=generator.device)
@@ -322,7 +389,7 @@ def _parts(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
 class _Data:
     """What is learned: targets of codes, those to learn from and to stop by, and the loss."""
 
-    latents: Latents
+    inputs: Tensor
     targets: Tensor
     train: Tensor
     stop: Tensor
@@ -334,19 +401,20 @@ def _learn(
 ) -> Network:
     """The network, learning on, where its loss on the codes to stop by was least."""
     best, lowest = None, math.inf
+    size = IMAGES if data.inputs.ndim == 4 else BATCH
     # A tensor made in inference mode cannot enter autograd, so everything is made outside of it.
     with torch.inference_mode(False), torch.enable_grad():
-        latents, targets = data.latents.clone(), data.targets.clone()
+        known, targets = data.inputs.clone(), data.targets.clone()
         network = network.frozen()
         parameters = [p.requires_grad_() for p in (*network.weights, *network.biases)]
         optimizer = torch.optim.AdamW(parameters, lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
         for step in range(1, steps + 1):
             rows = torch.randint(
-                len(data.train), (BATCH,), generator=generator, device=generator.device
+                len(data.train), (size,), generator=generator, device=generator.device
             )
             some = data.train[rows]
-            inputs = latents[some]
+            inputs = known[some]
             inputs = inputs + noise * network.scale * torch.randn(
                 inputs.shape, generator=generator, device=generator.device
             )
@@ -355,7 +423,7 @@ def _learn(
             optimizer.step()
             schedule.step()
             if step % CHECKED_EVERY == 0 or step == steps:
-                on_stop = data.loss(network(latents[data.stop]), targets[data.stop]).item()
+                on_stop = data.loss(network(known[data.stop]), targets[data.stop]).item()
                 if best is None or on_stop < lowest:
                     lowest, best = on_stop, network.frozen()
     assert best is not None  # the last step is always checked

@@ -10,7 +10,7 @@ from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import ArrayLike, Latents, Values, as_labels, as_rows
+from latent_atlas.shapes import ArrayLike, Images, Latents, Values, as_labels, as_rows
 
 __all__ = ["AttributeSet", "Conditions"]
 
@@ -38,12 +38,18 @@ class AttributeSet:
     """
 
     def __init__(
-        self, latents: ArrayLike, labels: ArrayLike | None = None, label_names: Sequence[str] = ()
+        self,
+        latents: ArrayLike,
+        labels: ArrayLike | None = None,
+        label_names: Sequence[str] = (),
+        *,
+        decode: Callable[[Latents], Images] | None = None,
     ) -> None:
         """Arguments: codes (n, d), their class numbers (n,) or None, and the names of the
-        classes.
+        classes; decode as for `ClassProbe`.
         """
         self._latents = as_rows(latents).detach()
+        self._decode = decode
         labels = None if labels is None else as_labels(labels, len(self._latents), label_names)
         self._labels = labels
         self._classes = () if labels is None else tuple(label_names)
@@ -79,6 +85,26 @@ class AttributeSet:
         several = [which] if isinstance(which, Attribute | str) else which
         return tuple(self[one] if isinstance(one, str) else one for one in several)
 
+    def learn(self, labels: ArrayLike, names: Sequence[str] = (), name: str = CLASS) -> ClassProbe:
+        """Learn an attribute of other labels of the same images, always in the same way.
+
+        It is read from decoded images where there is a decoder with a gradient, else from codes.
+
+        Arguments:
+            labels: Class numbers from 0, shape (n,), -1 where unknown.
+            names: Of the classes.
+            name: What the attribute is called.
+
+        Raises:
+            UserError: as for `ClassProbe.fit`.
+        """
+        return ClassProbe.fit(
+            self._latents, labels, names, name, decode=self._decode, generator=self._generator()
+        )
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator(self._latents.device).manual_seed(0)
+
     def log_weight(self, conditions: Conditions) -> Callable[[Latents], Values]:
         """How well codes (n, d) meet the conditions, in nats, shape (n,).
 
@@ -106,7 +132,15 @@ class AttributeSet:
                 raise UserError(f"no class '{condition}'; choose {', '.join(self._classes)}")
             number = self._classes.index(str(condition))
             if self._odds is None:
-                self._odds = self._probe(noise=0.0)  # more, and p(c|z) is that of noised codes
+                assert self._labels is not None
+                # Noise would make p(c|z) that of other codes.
+                self._odds = ClassProbe.fit(
+                    self._latents,
+                    self._labels,
+                    self._classes,
+                    noise=0.0,
+                    generator=self._generator(),
+                )
             odds = self._odds
             return lambda latents: F.logsigmoid(odds.values(latents)[:, number])
         attribute = self[name]
@@ -128,16 +162,9 @@ class AttributeSet:
             number = int(name.removeprefix(COMPONENT))
             return Direction(principal_components(self._latents, number + 1)[0][number], name)
         if name == CLASS:
-            return self._probe()
+            assert self._labels is not None
+            return self.learn(self._labels, self._classes)
         probe, number = self[CLASS], self._classes.index(name)
-        return Function(lambda z: probe.values(z)[:, number], name)
-
-    def _probe(self, noise: float | None = None) -> ClassProbe:
-        """The classes learned from the codes, by default with as much noise as leaves them told
-        apart.
-        """
-        assert self._labels is not None
-        generator = torch.Generator(self._latents.device).manual_seed(0)
-        return ClassProbe.fit(
-            self._latents, self._labels, self._classes, noise=noise, generator=generator
-        )
+        one = Function(lambda z: probe.values(z)[:, number], name)
+        one.warnings = probe.warnings
+        return one

@@ -37,8 +37,8 @@ def preserve(
 ) -> LatentPath:
     r"""Plan paths towards `end` that keep attributes of `start`.
 
-    With C = {z : |a_i(z) - a_i(z_A)| <= w_i}, or a_i(z) >= margin for a class
-    (`Constraint.around`):
+    With C = {z : |a_i(z) - a_i(z_A)| <= w_i}, or a_i(z) >= min(a_i(z_A) - w_i, enough_i)
+    for the log-odds of classes (`Constraint.around`, `ClassProbe`):
 
     1. z_B' is the code nearest to z_B that is in C and on the manifold; z_A' is z_A, or if need be
     a
@@ -53,8 +53,8 @@ def preserve(
         density: The map, or any density.
         start, end: z_A and z_B, shape (n, d) or (d,).
         attributes: What to keep, one or more.
-        within: w_i in each attribute's own unit, positive; one for all or one for each. A class has
-            its margin instead.
+        within: w_i in each attribute's own unit, positive; one for all or one for each. That of a
+            class is in nats.
         planner, frames, generator: As for `plan`.
         threshold: Log-density in nats from which a code is on the manifold, as for `plan`.
         penalty: λ in nats, how steeply the penalised density decreases outside C.
@@ -84,7 +84,8 @@ def preserve(
     first = retract(constraint, start).points
     last = _arrival(constraint, density, limit, first, end)
 
-    parts, planned, warnings = [], first.repeat(frames, 1, 1), _end_warnings(last)
+    parts, planned = [], first.repeat(frames, 1, 1)
+    warnings = (*(text for one in attributes for text in one.warnings), *_end_warnings(last))
     for rows in _alike(constraint, (first != last.points).any(dim=1)):
         part = plan(
             penalise(density, constraint[rows[:1]], penalty),
@@ -128,7 +129,7 @@ def with_constraint_metrics(
         constraint: C, with a row of bounds for each path.
     """
     frames = len(points)
-    slopes = constraint.slopes(points[0]) * constraint.bounded[..., None]
+    slopes = constraint.slopes(points[0])
     gone, wanted = (tangent(slopes, place - points[0]).norm(dim=1) for place in (points[-1], end))
     inside = constraint.repeat(frames - 1).contains(points[1:].flatten(0, 1))
     broken = (~inside.unflatten(0, (frames - 1, -1))).float().mean(dim=0)
@@ -143,6 +144,8 @@ def _arrival(
     """z_B', `inside` if it is on the manifold and in C, searched for from z_B or else from z_A'."""
     both = constraint.also(Constraint.above(LogDensity(density), threshold))
     found = nearest(both, end, otherwise=retract(both, first).points)
+    if found.inside.all():
+        return found
     alone = nearest(constraint, end, otherwise=first)
     return Retraction(torch.where(found.inside[:, None], found.points, alone.points), found.inside)
 

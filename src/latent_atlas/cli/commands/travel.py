@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -234,12 +233,10 @@ def _remarks(given: Namespace, atlas: "Atlas", paths: "Paths") -> list[str]:
     remarks = []
     probe = atlas.properties["class"] if "class" in given.preserve else None
     if isinstance(probe, ClassProbe):
-        labels = atlas.labels["train"]
-        guessed = labels.bincount().max().item() / len(labels)
+        read = "codes" if probe.decode is None else "images, decoded"
         remarks.append(
             f"the class is read by a probe that is right on {100 * probe.accuracy:.0f} % of "
-            f"held-out codes, where the commonest class is {100 * guessed:.0f} %, and kept at "
-            f"{100 / (1 + math.exp(-probe.margin)):.0f} % or more"
+            f"held-out {read}, where the commonest class is {100 * probe.commonest:.0f} %"
         )
     for warning in dict.fromkeys(warning for path in paths.values() for warning in path.warnings):
         names = [name for name, path in paths.items() if warning in path.warnings]

@@ -19,7 +19,7 @@ from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 __all__ = ["routes"]
 
 routes = APIRouter()
-MEASURED = 2_000  # codes over which the slope of an attribute is averaged
+MEASURED = 200  # codes over which the slope of an attribute, of decoded images, is averaged
 LEAST = 1e-3  # sine of the angle between two directions that span a plane
 
 
