@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.between import points_between
+from latent_atlas.density.membership import points_between
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents
 
@@ -19,7 +19,7 @@ CODES = 10_000  # that are kept to draw pairs from
 class BetweenBoundary(Boundary):
     """z_fake lies between two random real codes, on their line or on their turn round the mean.
 
-    See `density.between.points_between`. Its density is an integral over all pairs, without a
+    See `density.membership.points_between`. Its density is an integral over all pairs, without a
     closed form: this D_z gives realness and confusion, and no log q.
     """
 

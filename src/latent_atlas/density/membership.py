@@ -24,21 +24,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.density.between import points_between
 from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import checked, counted, require
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Values, as_rows, batched
 
-__all__ = ["FEWEST", "Membership"]
+__all__ = ["FEWEST", "Membership", "points_between"]
 
 BATCH = 4_096
 BEYOND = 0.5  # of the way from the middle real code to the last one, in a statistic
 DECODED = 600  # codes that it is fitted to, and points between them, where each is decoded
 FAKES = 3  # points between codes for each code
+EDGE = 0.1  # of a line or turn at either end, where a point is hardly between
 FEWEST = 40  # codes
 FOLDS = 4  # in which log-odds of real codes are computed by a regression on the others
 LEAST_MOVED = 1e-6  # standard deviations, so that the logarithm of a change is finite
@@ -217,3 +218,31 @@ class Membership:
             known=torch.as_tensor(np.sort(unseen[:real])).to(products),
             auroc=float(roc_auc_score(y, unseen)),
         )
+
+
+def points_between(
+    codes: Float[Tensor, "m d"], n: int, mean: Tensor, *, generator: torch.Generator
+) -> Latents:
+    """`n` points between random pairs of codes: half on lines, half on turns round their mean.
+
+    At a share s of the way, uniform in [0.1, 0.9], the point on the line is (1 - s) a + s b. That
+    on the turn lies in its direction from the mean m, at a distance of (1 - s) |a - m| + s |b - m|.
+    The middle of a line is nearer to m than real codes are; on a turn only the direction tells.
+
+    Arguments:
+        codes: Real codes, shape (m, d).
+        n: How many points.
+        mean: m, shape (d,).
+        generator: Draws pairs and places.
+    """
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=generator.device).to(codes)
+
+    a, b = (codes[(draw(n) * len(codes)).long()] - mean for _ in range(2))
+    s = EDGE + (1 - 2 * EDGE) * draw(n, 1)
+    line = torch.lerp(a, b, s)
+    radius = torch.lerp(a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True), s)
+    turned = radius * F.normalize(line, dim=1)
+    on_line = torch.arange(n, device=codes.device)[:, None] < n // 2
+    return mean + torch.where(on_line, line, turned)
