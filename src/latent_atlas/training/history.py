@@ -36,11 +36,10 @@ class History:
     Those of several processes are averaged then, so that all of them see a loss that is not finite.
     """
 
-    def __init__(
-        self, steps: int, batch_size: int, log: Log, processes: Processes = ALONE
-    ) -> None:
+    def __init__(self, steps: int, batch_size: int, log: Log, processes: Processes = ALONE) -> None:
         """Arguments: steps of the whole run; images in a batch; called with each record; the
-        processes that train."""
+        processes that train.
+        """
         self.processes = processes
         self.steps = steps
         self.batch_size = batch_size

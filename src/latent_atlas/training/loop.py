@@ -58,15 +58,16 @@ def train(
         return _train(images, config, run, log, resume, processes)
 
 
-def assist(
-    images: ImageSet, config: Config, *, resume: bool = False, processes: Processes
-) -> None:
+def assist(images: ImageSet, config: Config, *, resume: bool = False, processes: Processes) -> None:
     """Train the networks together with the first process, which alone has the run.
 
     Arguments and errors: as in `train`.
     """
-    silent: Log = lambda entry: None
-    train_model(images.train.images, config, None, log=silent, resume=resume, processes=processes)
+    train_model(images.train.images, config, None, log=_silent, resume=resume, processes=processes)
+
+
+def _silent(entry: dict[str, Any]) -> None:
+    """Log nothing."""
 
 
 def _train(
@@ -180,6 +181,7 @@ def train_model(
         history.check()
         Checkpoint.of(train_step, history, step).write(run)
         if processes.any(bool(stop)):
+            processes.leave()
             raise Interrupted(
                 f"stopped after step {step} of {t.steps}, and saved; --resume goes on from there"
             )

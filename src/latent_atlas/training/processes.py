@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import PrefixStore, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError, require
@@ -57,7 +58,7 @@ class Processes:
     rank: int = 0
     world_size: int = 1
     made: bool = False
-    store: dist.Store | None = None
+    store: Store | None = None
 
     @property
     def is_first(self) -> bool:
@@ -215,33 +216,31 @@ def join() -> Processes:
     with _exchange():
         store = _store(rank)
         if world_size > 1:
-            _make_group(dist.PrefixStore(f"attempt {attempt or 0}", store), rank, world_size)
+            _make_group(PrefixStore(f"attempt {attempt or 0}", store), rank, world_size)
     return Processes(rank, world_size, world_size > 1, None if attempt is None else store)
 
 
-def _store(rank: int) -> dist.Store:
+def _store(rank: int) -> Store:
     """The launcher's key-value store, or one of the first process where the launcher has none."""
     of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = dist.TCPStore(
+    store = TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=rank == 0 and not of_launcher,
         timeout=MEETING,
         wait_for_workers=False,
     )
-    return dist.PrefixStore("latent-atlas", store)
+    return PrefixStore("latent-atlas", store)
 
 
-def _make_group(store: dist.Store, rank: int, world_size: int) -> None:
+def _make_group(store: Store, rank: int, world_size: int) -> None:
     """Make the process group, with a GPU for each process where there are GPUs."""
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         if _local_rank() < torch.cuda.device_count():
             torch.cuda.set_device(_local_rank())
-    dist.init_process_group(
-        backend, store=store, rank=rank, world_size=world_size, timeout=SILENCE
-    )
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=SILENCE)
 
 
 def _local_rank() -> int:
