@@ -9,6 +9,7 @@ The first process, of rank 0, is the only one that reads and writes the run fold
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -277,7 +278,8 @@ def _exchange() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # of gloo, NCCL and the store alike
-        reason = str(error).strip().splitlines()[0][:200]
+        # Without the place in the source of gloo, and without its guesses.
+        reason = re.sub(r"^\[[^]]*\] ", "", str(error).strip()).partition(". ")[0][:200]
         raise Lost(
             f"another process of this training ended or cannot be reached ({reason}); if nothing "
             "starts them again, go on from the last checkpoint by --resume"
