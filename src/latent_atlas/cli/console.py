@@ -9,7 +9,7 @@ from typing import Any
 
 from latent_atlas.errors import printable
 
-__all__ = ["Console", "losses_in_words"]
+__all__ = ["Advance", "Console", "losses_in_words"]
 
 Advance = Callable[[str, int, int, str], None]
 LINE_EVERY = 5.0  # seconds between plain lines

@@ -10,6 +10,7 @@ The first process, of rank 0, is the only one that reads and writes the run fold
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -223,20 +224,27 @@ def join() -> Processes:
 
 def _store(rank: int) -> Store:
     """The launcher's key-value store, or one of the first process where the launcher has none."""
-    of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = TCPStore(
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        is_master=rank == 0 and not of_launcher,
-        timeout=MEETING,
-        wait_for_workers=False,
-    )
-    return PrefixStore("latent-atlas", store)
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    options: dict[str, Any] = {"timeout": MEETING, "wait_for_workers": False}
+    if rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        options["is_master"] = True
+        if _on_loopback():  # else it would listen on all interfaces
+            options["master_listen_fd"] = socket.create_server(place).detach()
+    return PrefixStore("latent-atlas", TCPStore(*place, **options))
+
+
+def _on_loopback() -> bool:
+    """Whether all processes are on this machine."""
+    return os.environ["MASTER_ADDR"] == "localhost" or os.environ["MASTER_ADDR"].startswith("127.")
 
 
 def _make_group(store: Store, rank: int, world_size: int) -> None:
     """Make the process group, with a GPU for each process where there are GPUs."""
     backend = "gloo"
+    if _on_loopback():  # else messages go by the interface that the machine's name stands for
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
         if _local_rank() < torch.cuda.device_count():

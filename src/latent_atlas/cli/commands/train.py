@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
 from latent_atlas.cli.commands.report import write_page
-from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.console import Advance, Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import Interrupted, UserError, counted, require
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.runs import Run
     from latent_atlas.shapes import ByteImages
+    from latent_atlas.training.history import Log
     from latent_atlas.training.processes import Processes
 
 __all__ = ["add_arguments", "train", "train_and_report"]
@@ -60,6 +61,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="continue the run in --out with its own settings; give SOURCE if the images moved; "
         "--set may change the learning rates",
+    )
+    parser.add_argument(
+        "--ray",
+        type=int,
+        metavar="N",
+        help="train with N workers of Ray, on this machine or on the cluster at RAY_ADDRESS; each "
+        "has its part of every batch",
     )
     parser.add_argument(
         "--dry-run",
@@ -130,9 +138,8 @@ def train(given: Namespace, console: Console) -> None:
     out = Path(given.out)
     if given.resume:
         _refuse_settings(given)
-        train_and_report(
-            None, out, console, resume=True, source=given.source, settings=given.settings
-        )
+        moved = {"source": given.source, "settings": given.settings}
+        train_and_report(None, out, console, resume=True, workers=given.ray, **moved)
         return
     if given.source is None:
         raise UserError(
@@ -143,7 +150,7 @@ def train(given: Namespace, console: Console) -> None:
     if given.dry_run:
         _show_plan_once(config, console)
     else:
-        train_and_report(config, out, console, resume=False)
+        train_and_report(config, out, console, resume=False, workers=given.ray)
 
 
 def train_and_report(
@@ -154,6 +161,7 @@ def train_and_report(
     resume: bool,
     source: str | None = None,
     settings: Sequence[str] = (),
+    workers: int | None = None,
 ) -> None:
     """Train a run, or finish one, and write its report.
 
@@ -167,7 +175,9 @@ def train_and_report(
         resume: Continue the run in `out` instead of starting a new one.
         source: Where the images of a run to be continued are now, if they were moved.
         settings: With `resume`, settings to change, as for `with_settings`.
+        workers: Workers of Ray that train; None trains in this process and in those beside it.
     """
+    from latent_atlas.distributed.ray_train import check_workers
     from latent_atlas.runs import Run
     from latent_atlas.training.processes import join
 
@@ -178,10 +188,15 @@ def train_and_report(
             if resume:
                 run.config()  # a folder without a run is not made one
             held.enter_context(run.hold())
-            return _task(run, config, source, settings, processes, resume=resume)
+            task = _task(run, config, source, settings, processes, resume=resume)
+            if workers is not None:
+                check_workers(workers, task.config.train.batch_size)
+            return task
 
         task = processes.first(decide)
-        if not task.finished:
+        if not task.finished and workers is not None:
+            _train_by_ray(task, run, workers, console, held)
+        elif not task.finished:
             quiet = Console(as_json=console.as_json, quiet=True)
             _train(task, run, console if processes.is_first else quiet, processes)
         processes.leave()
@@ -441,9 +456,48 @@ def _load_again(
 
 def _train(task: _Task, run: "Run", console: Console, processes: "Processes") -> None:
     """Load the images, say what they are, and train, with progress."""
-    from latent_atlas.data.findings import in_words
     from latent_atlas.training.loop import assist
     from latent_atlas.training.loop import train as train_run
+
+    images = _load_for(task, run, console, processes)
+    task = processes.first(lambda: _begun(task, images, run, console, processes))
+    _check_same(images, processes)
+    settings = {"resume": task.resume, "processes": processes}
+    if task.finished:
+        return
+    if not processes.is_first:
+        assist(images, task.config, **settings)
+        return
+    _say_end(images.train.images, task.config, run, console, processes)
+    with console.progress() as advance:
+        train_run(images, task.config, run, log=_shown(advance), **settings)
+
+
+def _train_by_ray(task: _Task, run: "Run", workers: int, console: Console, held: ExitStack) -> None:
+    """Load the images, say what they are, and let Ray's workers train, with progress.
+
+    Arguments:
+        task: What is to be trained.
+        run: The folder.
+        workers: How many train.
+        console: Where progress is printed.
+        held: What holds the folder, which the first worker holds meanwhile.
+    """
+    from latent_atlas.distributed.ray_train import train as train_run
+    from latent_atlas.training.processes import ALONE, Processes
+
+    images = _load_for(task, run, console, ALONE)
+    task = _begun(task, images, run, console, Processes(world_size=workers), by_ray=True)
+    held.close()
+    if not task.finished:
+        with console.progress() as advance:
+            train_run(run, workers, log=_shown(advance))
+    held.enter_context(run.hold())
+
+
+def _load_for(task: _Task, run: "Run", console: Console, processes: "Processes") -> "ImageSet":
+    """Load the images of a run, and say what they are."""
+    from latent_atlas.data.findings import in_words
 
     # An unknown device fails before the images are read.
     processes.device(task.config.train.device)
@@ -454,32 +508,30 @@ def _train(task: _Task, run: "Run", console: Console, processes: "Processes") ->
         images = _load(task.config, rejects, console)
     for sentence in (*in_words(images.summary), *images.notes):
         console.say(sentence)
-    task = processes.first(lambda: _begun(task, images, run, console, processes))
-    _check_same(images, processes)
-    settings = {"resume": task.resume, "processes": processes}
-    if task.finished:
-        return
-    if not processes.is_first:
-        assist(images, task.config, **settings)
-        return
-    _say_end(images.train.images, task.config, run, console, processes)
+    return images
+
+
+def _shown(advance: Advance) -> "Log":
+    """Show records as the progress of the networks and of the map."""
     phases = {"model": "networks", "map": "map"}
-    with console.progress() as advance:
-        train_run(
-            images,
-            task.config,
-            run,
-            log=lambda entry: advance(
-                phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)
-            ),
-            **settings,
-        )
+    return lambda entry: advance(
+        phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)
+    )
 
 
 def _begun(
-    task: _Task, images: "ImageSet", run: "Run", console: Console, processes: "Processes"
+    task: _Task,
+    images: "ImageSet",
+    run: "Run",
+    console: Console,
+    processes: "Processes",
+    *,
+    by_ray: bool = False,
 ) -> _Task:
-    """The task with settings that depend on the images and on this machine; it is a run now."""
+    """The task with settings that depend on the images and on this machine; it is a run now.
+
+    Ray's workers, which may be elsewhere, choose the precision themselves.
+    """
     from latent_atlas.data.load import with_levels
     from latent_atlas.device import bf16_speedup, pick_device, pick_precision
     from latent_atlas.training.run_files import check_images
@@ -488,7 +540,7 @@ def _begun(
         check_images(images, run)
     t, device = task.config.train, pick_device(task.config.train.device)
     processes.share_of(min(t.batch_size, len(images.train.images)))
-    if t.precision == "auto":
+    if t.precision == "auto" and not by_ray:
         t = replace(t, precision=pick_precision("auto", device))
         console.say(f"precision: {t.precision}; {_speedup_in_words(bf16_speedup(device))}")
     data = with_levels(task.config.data, images.levels)
