@@ -177,7 +177,6 @@ def train_and_report(
         settings: With `resume`, settings to change, as for `with_settings`.
         workers: Workers of Ray that train; None trains in this process and in those beside it.
     """
-    from latent_atlas.distributed.ray_train import check_workers
     from latent_atlas.runs import Run
     from latent_atlas.training.processes import join
 
@@ -188,10 +187,7 @@ def train_and_report(
             if resume:
                 run.config()  # a folder without a run is not made one
             held.enter_context(run.hold())
-            task = _task(run, config, source, settings, processes, resume=resume)
-            if workers is not None:
-                check_workers(workers, task.config.train.batch_size)
-            return task
+            return _task(run, config, source, settings, processes, resume=resume)
 
         task = processes.first(decide)
         if not task.finished and workers is not None:
@@ -483,15 +479,16 @@ def _train_by_ray(task: _Task, run: "Run", workers: int, console: Console, held:
         console: Where progress is printed.
         held: What holds the folder, which the first worker holds meanwhile.
     """
-    from latent_atlas.distributed.ray_train import train as train_run
+    from latent_atlas.distributed import ray_train
     from latent_atlas.training.processes import ALONE, Processes
 
+    ray_train.check_workers(workers, task.config.train.batch_size)
     images = _load_for(task, run, console, ALONE)
     task = _begun(task, images, run, console, Processes(world_size=workers), by_ray=True)
     held.close()
     if not task.finished:
         with console.progress() as advance:
-            train_run(run, workers, log=_shown(advance))
+            ray_train.train(run, workers, log=_shown(advance))
     held.enter_context(run.hold())
 
 
