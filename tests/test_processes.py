@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import double_steps
 from command_line import latent_atlas
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run, read_tensors
-from latent_atlas.training.processes import ALONE, Processes, join
+from latent_atlas.training.processes import ALONE, Processes, _agreed_name, join
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -218,6 +219,16 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="RANK, MASTER_ADDR, MASTER_PORT is not set; start"):
         join()
+
+
+def test_processes_agree_on_a_name_although_the_dead_have_left_theirs() -> None:
+    store = torch.distributed.HashStore()
+    names = []
+    for _ in range(2):  # started, and started again with the same store
+        with ThreadPoolExecutor(3) as pool:
+            names += [[*pool.map(lambda rank: _agreed_name(store, rank, 3), (2, 1, 0))]]
+    assert [len(set(found)) for found in names] == [1, 1]
+    assert names[0] != names[1]
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -11,11 +11,13 @@ The first process, of rank 0, is the only one that reads and writes the run fold
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -23,7 +25,7 @@ from torch import Tensor, nn
 from torch.distributed import PrefixStore, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from latent_atlas.device import pick_device
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, counted, require
 
 __all__ = ["ALONE", "Lost", "Processes", "Refused", "join"]
 
@@ -205,8 +207,8 @@ def join() -> Processes:
     if dist.is_initialized():
         return Processes(dist.get_rank(), dist.get_world_size())
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT")
-    if world_size == 1 and attempt is None:
+    of_launcher = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if world_size == 1 and not of_launcher:
         return ALONE
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     require(
@@ -216,17 +218,47 @@ def join() -> Processes:
     )
     rank = int(os.environ["RANK"])
     with _exchange():
-        store = _store(rank)
+        store = _store(made_here=rank == 0 and not of_launcher)
         if world_size > 1:
-            _make_group(PrefixStore(f"attempt {attempt or 0}", store), rank, world_size)
-    return Processes(rank, world_size, world_size > 1, None if attempt is None else store)
+            name = _agreed_name(store, rank, world_size)
+            _make_group(PrefixStore(name, store), rank, world_size)
+    return Processes(rank, world_size, world_size > 1, store if of_launcher else None)
 
 
-def _store(rank: int) -> Store:
+def _agreed_name(store: Store, rank: int, world_size: int) -> str:
+    """A name for the group, which no group before it had.
+
+    The launcher's store still holds what processes wrote that have died since, and the launchers of
+    several machines count restarts each for itself. So the first process answers every greeting,
+    until all others have confirmed its answer, which the dead do not.
+
+    Raises:
+        RuntimeError: the others do not come in time.
+    """
+    own, until = uuid4().hex, time.monotonic() + MEETING.total_seconds()
+    if rank > 0:
+        store.set(f"greeting of {rank}", own)
+        name = store.get(f"answer to {own}").decode()
+        store.set(f"{own} knows {name}", "1")
+        return name
+    missing = set(range(1, world_size))
+    while missing:
+        for other in [n for n in missing if store.check([f"greeting of {n}"])]:
+            greeting = store.get(f"greeting of {other}").decode()
+            store.set(f"answer to {greeting}", own)
+            if store.check([f"{greeting} knows {own}"]):
+                missing.remove(other)
+        if time.monotonic() > until:
+            raise RuntimeError(f"{counted(len(missing), 'process', 'processes')} did not start")
+        time.sleep(0.02)
+    return own
+
+
+def _store(*, made_here: bool) -> Store:
     """The launcher's key-value store, or one of the first process where the launcher has none."""
     place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     options: dict[str, Any] = {"timeout": MEETING, "wait_for_workers": False}
-    if rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+    if made_here:
         options["is_master"] = True
         if _on_loopback():  # else it would listen on all interfaces
             options["master_listen_fd"] = socket.create_server(place).detach()
