@@ -274,7 +274,8 @@ def _make_group(store: Store, rank: int, world_size: int) -> None:
     """Make the process group, with a GPU for each process where there are GPUs."""
     backend = "gloo"
     if _on_loopback():  # else messages go by the interface that the machine's name stands for
-        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        names = [name for _, name in socket.if_nameindex()]
+        loopback = next((name for name in names if name.startswith("lo")), "lo")
         os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
         os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
     if torch.cuda.is_available():
