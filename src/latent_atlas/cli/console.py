@@ -9,7 +9,7 @@ from typing import Any
 
 from latent_atlas.errors import printable
 
-__all__ = ["Console", "losses_in_words"]
+__all__ = ["Advance", "Console", "losses_in_words"]
 
 Advance = Callable[[str, int, int, str], None]
 LINE_EVERY = 5.0  # seconds between plain lines
@@ -34,13 +34,17 @@ def losses_in_words(entry: Mapping[str, Any]) -> str:
 class Console:
     """The output of a command: progress and remarks on stderr, its one result on stdout."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        """Arguments: as_json, whether to print the result as JSON."""
+    def __init__(self, *, as_json: bool, quiet: bool = False) -> None:
+        """Arguments: as_json, whether to print the result as JSON; quiet, whether to print neither
+        progress nor remarks.
+        """
         self.as_json = as_json
+        self.quiet = quiet
 
     def say(self, sentence: str) -> None:
         """Print a remark."""
-        print(printable(sentence), file=sys.stderr, flush=True)
+        if not self.quiet:
+            print(printable(sentence), file=sys.stderr, flush=True)
 
     def result(self, numbers: Mapping[str, Any], text: str) -> None:
         """Print the result: `numbers` as JSON, or `text`."""
@@ -53,7 +57,7 @@ class Console:
         Yields:
             A function to call with a title, the number done, the total and a remark.
         """
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self.quiet:
             with _bars() as advance:
                 yield advance
         else:

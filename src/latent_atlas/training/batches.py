@@ -1,13 +1,14 @@
 """The images and the random numbers of each step.
 
 Both depend on the seed and on the number of the step alone, so a resumed run does not have to save
-where in the data or in a random stream it was.
+where in the data or in a random stream it was, and the number of processes does not matter.
 """
 
 import torch
 
 from latent_atlas.config.run import TrainConfig
 from latent_atlas.shapes import ByteImages, Images, to_float
+from latent_atlas.training.processes import ALONE, Processes
 from latent_atlas.training.step import Batch
 
 __all__ = ["Batches", "as_float", "seeded_generator"]
@@ -19,26 +20,41 @@ class Batches:
     """The batch of each step: every epoch is a new permutation of the images.
 
     Attributes:
-        size: Images in a batch; those left over at the end of an epoch are skipped.
+        size: Images in a batch of all processes; those left over at the end of an epoch are
+            skipped.
     """
 
-    def __init__(self, images: ByteImages, config: TrainConfig, device: torch.device) -> None:
-        """Arguments: the training images; batch size and seed; where the batches are needed."""
+    def __init__(
+        self,
+        images: ByteImages,
+        config: TrainConfig,
+        device: torch.device,
+        processes: Processes = ALONE,
+    ) -> None:
+        """Arguments: the training images; batch size and seed; where the batches are needed; the
+        processes that share each.
+
+        Raises:
+            UserError: the processes cannot share a batch equally.
+        """
         self.images = images.to(device) if images.numel() <= RESIDENT_BYTES else images
         self.seed = config.seed
         self.size = min(config.batch_size, len(images))
+        self.processes = processes
+        processes.share_of(self.size)
         self.device = device
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
 
     def __call__(self, step: int) -> Batch:
-        """The batch of a step, counted from 1."""
+        """The batch of a step, counted from 1: of its images, those of this process."""
         epoch, position = divmod(step - 1, len(self.images) // self.size)
         if epoch != self._epoch:
             self._epoch = epoch
             generator = seeded_generator(self.seed, 0, epoch, device=torch.device("cpu"))
             self._order = torch.randperm(len(self.images), generator=generator)
-        rows = self._order[position * self.size : (position + 1) * self.size]
+        whole = self._order[position * self.size : (position + 1) * self.size]
+        rows = self.processes.share(whole)
         images = as_float(self.images[rows.to(self.images.device)], self.device)
         return Batch(
             images.contiguous(memory_format=torch.channels_last),

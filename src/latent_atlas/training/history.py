@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run, read_tensors, reading, write_tensors
+from latent_atlas.training.processes import ALONE, Processes
 from latent_atlas.training.step import TrainStep
 
 __all__ = ["Checkpoint", "Diverged", "History", "Log", "restore"]
@@ -31,10 +33,14 @@ class History:
     """The losses since the last record.
 
     They stay on the device until a record or a checkpoint is due, since reading them waits for it.
+    Those of several processes are averaged then, so that all of them see a loss that is not finite.
     """
 
-    def __init__(self, steps: int, batch_size: int, log: Log) -> None:
-        """Arguments: steps of the whole run; images in a batch; called with each record."""
+    def __init__(self, steps: int, batch_size: int, log: Log, processes: Processes = ALONE) -> None:
+        """Arguments: steps of the whole run; images in a batch; called with each record; the
+        processes that train.
+        """
+        self.processes = processes
         self.steps = steps
         self.batch_size = batch_size
         self.log = log
@@ -48,16 +54,20 @@ class History:
         for name, value in losses.items():
             self.pending.setdefault(name, []).append((step, value))
 
+    def averages(self) -> dict[str, Tensor]:
+        """The losses since the last record, by name in order: means over processes, on the CPU."""
+        return {
+            name: self.processes.mean(torch.stack([value for _, value in pairs])).cpu()
+            for name, pairs in sorted(self.pending.items())
+        }
+
     def check(self) -> dict[str, Tensor]:
         """The losses since the last record, by name.
 
         Raises:
             Diverged: one of them is not finite.
         """
-        series = {
-            name: torch.stack([value for _, value in pairs]).cpu()
-            for name, pairs in self.pending.items()
-        }
+        series = self.averages()
         bad = [
             (self.pending[name][int((~values.isfinite()).nonzero()[0])][0], name)
             for name, values in series.items()
@@ -74,8 +84,7 @@ class History:
         Raises:
             Diverged: one of the losses is not finite.
         """
-        # In one order, since a resumed run gets to know the losses in another.
-        means = {name: values.mean().item() for name, values in sorted(self.check().items())}
+        means = {name: values.mean().item() for name, values in self.check().items()}
         seconds = time.perf_counter() - self.clock
         speed = {"images_per_second": self.steps_timed * self.batch_size / seconds}
         self.log({"phase": "model", "step": step, "steps": self.steps, **means, **speed})
@@ -84,11 +93,10 @@ class History:
 
     def tensors(self) -> dict[str, Tensor]:
         """What a resumed run needs to write the same records: rows of step and loss."""
+        steps = {name: [float(step) for step, _ in pairs] for name, pairs in self.pending.items()}
         return {
-            f"history/{name}": torch.tensor(
-                [[step, value.item()] for step, value in pairs], dtype=torch.float64
-            )
-            for name, pairs in self.pending.items()
+            f"history/{name}": torch.stack([torch.tensor(steps[name]), values], dim=1).double()
+            for name, values in self.averages().items()
         }
 
     def restore(self, tensors: dict[str, Tensor], device: torch.device) -> None:
@@ -113,8 +121,8 @@ class Checkpoint:
         tensors = train_step.tensors() | history.tensors()
         return cls(step, {name: value.detach().clone() for name, value in tensors.items()})
 
-    def write(self, run: Run) -> None:
-        """Replace the run's state.
+    def write(self, run: Run | None) -> None:
+        """Replace the run's state; a process without the run only looks at the weights.
 
         Raises:
             Diverged: a weight is not finite.
@@ -124,20 +132,22 @@ class Checkpoint:
             raise Diverged(
                 f"the weights '{bad[0]}' are not finite after step {self.step}; {ADVICE}"
             )
-        write_tensors(run.file(STATE), self.tensors, {"step": str(self.step)})
+        if run is not None:
+            write_tensors(run.file(STATE), self.tensors, {"step": str(self.step)})
 
 
-def restore(train_step: TrainStep, history: History, run: Run) -> int:
+def restore(train_step: TrainStep, history: History, run: Run | None) -> int:
     """Load the run's last checkpoint and return its step; 0 if there is none.
+
+    The first process has the run and reads it; the others are sent what it read.
 
     Raises:
         UserError: it is damaged, or of other networks.
     """
-    if not run.file(STATE).is_file():
+    found = history.processes.first(lambda: _read_state(run))
+    if found is None:
         return 0
-    # Read on the CPU: Adam's step counts stay there, the other tensors are copied to the device.
-    path = run.file(STATE)
-    tensors, metadata = read_tensors(path)
+    path, tensors, metadata = found
     with reading(path):
         step = int(metadata["step"])
         if not 0 < step <= history.steps:
@@ -150,3 +160,11 @@ def restore(train_step: TrainStep, history: History, run: Run) -> int:
         if any(restored[name].shape != value.shape for name, value in tensors.items()):
             raise ValueError("its tensors have other shapes than those of this run")
     return step
+
+
+def _read_state(run: Run | None) -> tuple[Path, dict[str, Tensor], dict[str, str]] | None:
+    """The run's last checkpoint and its file; None if there is none."""
+    if run is None or not run.file(STATE).is_file():
+        return None
+    # Read on the CPU: Adam's step counts stay there, the other tensors are copied to the device.
+    return run.file(STATE), *read_tensors(run.file(STATE))

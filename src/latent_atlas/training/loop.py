@@ -20,18 +20,26 @@ from latent_atlas.shapes import ByteImages
 from latent_atlas.training.batches import Batches, as_float, seeded_generator
 from latent_atlas.training.history import Checkpoint, History, Log, restore
 from latent_atlas.training.interrupt import stop_request
+from latent_atlas.training.processes import ALONE, Processes
 from latent_atlas.training.run_files import check_images, write_codes, write_examples
 from latent_atlas.training.step import TrainStep
 
-__all__ = ["encode_all", "fit_map", "train", "train_model"]
+__all__ = ["assist", "encode_all", "fit_map", "train", "train_model"]
 
 
 def train(
-    images: ImageSet, config: Config, run: Run, *, log: Log, resume: bool = False
+    images: ImageSet,
+    config: Config,
+    run: Run,
+    *,
+    log: Log,
+    resume: bool = False,
+    processes: Processes = ALONE,
 ) -> LatentMap:
     """Train the networks, encode all images, fit the map of their codes, and return the map.
 
-    No other process can write into the folder meanwhile.
+    No other process can write into the folder meanwhile. Of several processes that train together,
+    the first calls this function, and the others call `assist`.
 
     Arguments:
         images: The image set; its held-out part is not trained on.
@@ -39,17 +47,32 @@ def train(
         run: A folder that `Run.begin` has made a run.
         log: Called with each record of log.jsonl; `steps` in it is where its phase ends.
         resume: Whether to continue from the run's last checkpoint, if there is one.
+        processes: Those that train the networks; they part when these are finished.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        Interrupted: Ctrl-C or SIGTERM in any process; the state is saved.
         Diverged: a loss became NaN or infinite; the last checkpoint is kept.
         UserError: the images are not those the run began with, or another process trains here.
     """
     with run.hold():
-        return _train(images, config, run, log, resume)
+        return _train(images, config, run, log, resume, processes)
 
 
-def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -> LatentMap:
+def assist(images: ImageSet, config: Config, *, resume: bool = False, processes: Processes) -> None:
+    """Train the networks together with the first process, which alone has the run.
+
+    Arguments and errors: as in `train`.
+    """
+    train_model(images.train.images, config, None, log=_silent, resume=resume, processes=processes)
+
+
+def _silent(entry: dict[str, Any]) -> None:
+    """Log nothing."""
+
+
+def _train(
+    images: ImageSet, config: Config, run: Run, log: Log, resume: bool, processes: Processes
+) -> LatentMap:
     """The three parts of `train`, in the folder held for them."""
 
     def record(entry: dict[str, Any]) -> None:
@@ -61,7 +84,9 @@ def _train(images: ImageSet, config: Config, run: Run, log: Log, resume: bool) -
     config = _with_precision(config, run)
     learning, held_out = images.train, images.test
     write_examples(held_out, run)
-    model = train_model(learning.images, config, run, log=record, resume=resume)
+    model = train_model(
+        learning.images, config, run, log=record, resume=resume, processes=processes
+    )
 
     # The codes.
     train_codes, held_out_codes = (encode_all(model, x.images) for x in (learning, held_out))
@@ -109,24 +134,38 @@ def _with_precision(config: Config, run: Run) -> Config:
     return settled
 
 
-def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resume: bool) -> VAEGAN:
-    """Train E, G and D_x, and D_z in the joint modes; arguments and errors as in `train`."""
+def train_model(
+    images: ByteImages,
+    config: Config,
+    run: Run | None,
+    *,
+    log: Log,
+    resume: bool,
+    processes: Processes = ALONE,
+) -> VAEGAN:
+    """Train E, G and D_x, and D_z in the joint modes; arguments and errors as in `train`.
+
+    The processes do the same, step by step; those without a run write nothing.
+    """
     # Set up.
     t = config.train
-    engine = Engine(t.device, t.precision, compile=t.compile)
-    train_step = TrainStep(config, engine)
-    batches = Batches(images, t, engine.device)
-    history = History(t.steps, batches.size, log)
+    device = processes.device(t.device)
+    precision = processes.first(lambda: pick_precision(t.precision, device))
+    engine = Engine(t.device, precision, compile=t.compile)
+    batches = Batches(images, t, engine.device, processes)
+    train_step = TrainStep(config, engine, processes)
+    history = History(t.steps, batches.size, log, processes)
 
     # Resume.
     step = restore(train_step, history, run) if resume else 0
-    run.rewind_log(step)
+    if run is not None:
+        run.rewind_log(step)
 
     # Train. Only a finite loss of the next step shows that the weights of a step are good, so a
     # checkpoint is taken at its step and written one step later.
     checkpoint: Checkpoint | None = None
     with stop_request() as stop:
-        while step < t.steps and not stop:
+        while step < t.steps and not processes.any(bool(stop)):
             step += 1
             history.add(step, train_step.step(batches(step)))
             if checkpoint is not None:
@@ -141,12 +180,15 @@ def train_model(images: ByteImages, config: Config, run: Run, *, log: Log, resum
         # Save, whether all steps are done or the user asked to stop.
         history.check()
         Checkpoint.of(train_step, history, step).write(run)
-        if stop:
+        if processes.any(bool(stop)):
+            processes.leave()
             raise Interrupted(
                 f"stopped after step {step} of {t.steps}, and saved; --resume goes on from there"
             )
+    processes.leave()
     model = train_step.finished()
-    write_tensors(run.file("model.safetensors"), model.state_dict())
+    if run is not None:
+        write_tensors(run.file("model.safetensors"), model.state_dict())
     return model
 
 

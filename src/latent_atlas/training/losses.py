@@ -40,6 +40,11 @@ __all__ = [
 Adversarial = Literal["relativistic", "hinge", "non-saturating"]
 
 
+def _same(value: Tensor) -> Tensor:
+    """The mean over processes where there is one."""
+    return value
+
+
 def reconstruction(decoded: Images, images: Images, kind: Literal["l1", "l2"]) -> Scalar:
     """Mean over pixels, channels and images of |G(z) - x| (l1) or of (G(z) - x)² (l2).
 
@@ -102,7 +107,13 @@ def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Scalar:
     ).mean()
 
 
-def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: Latents) -> Scalar:
+def isometry(
+    decoder: Callable[[Tensor], Tensor],
+    latents: Latents,
+    directions: Latents,
+    *,
+    mean: Callable[[Tensor], Tensor] = _same,
+) -> Scalar:
     r"""E[s²] / E[s]² - 1, s = |J_G(z) v|²: how unequally unit steps v change the image. Updates G.
 
     This is the squared coefficient of variation of s over codes and directions. It is 0 for a
@@ -119,6 +130,8 @@ def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: 
         decoder: G, codes (n, d) to images (n, ...).
         latents: Where it is evaluated, shape (n, d).
         directions: v, of unit length, one for each code, shape (n, d).
+        mean: The mean of a value over the processes that share the batch; a ratio of means is no
+            mean of ratios.
 
     Examples:
         >>> unit, stretch = torch.eye(2), torch.tensor([3.0, 1.0])
@@ -127,7 +140,7 @@ def isometry(decoder: Callable[[Tensor], Tensor], latents: Latents, directions: 
     """
     changes = torch.func.jvp(decoder, (latents,), (directions,))[1]
     s = changes.flatten(1).square().sum(dim=1)
-    return s.square().mean() / s.mean().square() - 1
+    return mean(s.square().mean()) / mean(s.mean()).square() - 1
 
 
 def latent_fooling(real: Values) -> Scalar:
@@ -140,7 +153,12 @@ def latent_fooling(real: Values) -> Scalar:
 
 
 def balanced_weight(
-    reconstruction_loss: Scalar, adversarial_loss: Scalar, last_layer: Tensor, *, cap: float = 1e4
+    reconstruction_loss: Scalar,
+    adversarial_loss: Scalar,
+    last_layer: Tensor,
+    *,
+    cap: float = 1e4,
+    mean: Callable[[Tensor], Tensor] = _same,
 ) -> Scalar:
     """|grad L_rec| / |grad L_adv| at the decoder's last layer, the weight that makes both equal.
 
@@ -148,10 +166,11 @@ def balanced_weight(
         reconstruction_loss, adversarial_loss: Losses whose graphs are kept.
         last_layer: Weight of the decoder's last layer.
         cap: Upper bound of the result.
+        mean: The mean of a value over the processes that share the batch, as for `isometry`.
 
     References:
         Taming Transformers for High-Resolution Image Synthesis, Esser et al. 2021, equation 7.
     """
     (rec,) = torch.autograd.grad(reconstruction_loss, last_layer, retain_graph=True)
     (adv,) = torch.autograd.grad(adversarial_loss, last_layer, retain_graph=True)
-    return (rec.norm() / (adv.norm() + 1e-8)).clamp(max=cap).detach()
+    return (mean(rec).norm() / (mean(adv).norm() + 1e-8)).clamp(max=cap).detach()

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latent_atlas.boundary.gaussian import PriorBoundary
-from latent_atlas.codes.posterior import kl_standard_normal, reparameterise
+from latent_atlas.codes.posterior import kl_standard_normal
 from latent_atlas.config.run import Config
 from latent_atlas.config.training import TrainConfig
 from latent_atlas.density_ratio.losses import latent_discriminator
@@ -17,6 +17,7 @@ from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.nn.weight_average import average_of, update_average
 from latent_atlas.shapes import Images, Latents, Values
 from latent_atlas.training import losses
+from latent_atlas.training.processes import ALONE, Processes
 from latent_atlas.training.resume import optimizer_tensors, restore_optimizer
 
 __all__ = ["Batch", "Forward", "TrainStep", "learning_rate_factor"]
@@ -42,9 +43,10 @@ class Batch:
     """What one step is computed from.
 
     Attributes:
-        images: Shape (n, c, h, w), in [0, 1].
+        images: Those of this process, shape (n, c, h, w), in [0, 1].
         step: The number of the step, from 1.
-        generator: Source of all of the step's random numbers.
+        generator: Source of all of the step's random numbers, the same in all processes: they draw
+            for the whole batch, and take their share.
     """
 
     images: Images
@@ -89,18 +91,23 @@ class TrainStep:
     of thousands of small squares; and D_z, whose values are densities in nats and whose gradient
     is the score.
 
+    Several processes compute what one would: the gradients are averaged over them, and so are the
+    parts of those losses that are no means over images.
+
     Attributes:
         engine: Where and how precisely the networks compute.
+        processes: Those that share each batch.
         model: E, G, D_x and D_z.
         average: E and G with averaged weights, the ones used after training.
         weights: The weights that each optimiser moves, by its name.
         balance: Running average of `losses.balanced_weight`.
     """
 
-    def __init__(self, config: Config, engine: Engine) -> None:
-        """Arguments: the whole configuration, and where to compute."""
+    def __init__(self, config: Config, engine: Engine, processes: Processes = ALONE) -> None:
+        """Arguments: the whole configuration; where to compute; the processes that take part."""
         self.config = t = config.train
         self.engine = engine
+        self.processes = processes
         self.model = m = VAEGAN(config.model, config.map, seed=t.seed)
         for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
             engine.prepare(network)
@@ -140,6 +147,7 @@ class TrainStep:
         found["autoencoder"] = self.autoencoder_loss(batch, made)
         for name, (loss, _) in found.items():
             self.differentiate(name, loss, last=name == "autoencoder")
+        self.processes.average_gradients(w for name in found for w in self.weights[name])
         factor = learning_rate_factor(batch.step, self.config)
         for name in found:
             self.update(name, min(self.rates[name] * factor, MOST_RATE))
@@ -165,7 +173,8 @@ class TrainStep:
         real_maps, fake_maps, real_logits, fake_logits = [], [], None, None
         with self.engine.autocast():
             means, log_variances = (part.float() for part in m.encoder(x))
-            z = reparameterise(means, log_variances, generator=batch.generator)
+            # As `codes.posterior.reparameterise`, with the noise of the whole batch.
+            z = means + self.noise(batch) * (0.5 * log_variances).exp()
             prior = self.prior_codes(batch)
             images = m.decoder(torch.cat([z, prior])).float()
             decoded, fake = images[: len(x)], images
@@ -222,7 +231,8 @@ class TrainStep:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of D_z in the joint modes and its terms: detached codes against the boundary's."""
         z_real = (made.z if self.z_real == "samples" else made.means).detach()
-        z_fake = self.boundary.sample(len(z_real), generator=batch.generator)
+        whole = self.boundary.sample(self.whole(batch), generator=batch.generator)
+        z_fake = self.processes.share(whole)
         real, fake = self.model.latent_discriminator(torch.cat([z_real, z_fake])).chunk(2)
         loss = latent_discriminator(real, fake)
         return loss, {"latent_discriminator": loss}
@@ -262,34 +272,61 @@ class TrainStep:
         weight = torch.tensor(t.adversarial_weight, device=adversarial.device)
         if t.balance:
             last = self.model.decoder.last.weight
-            ratio = losses.balanced_weight(reconstruction, adversarial, last)
+            mean = self.processes.mean
+            ratio = losses.balanced_weight(reconstruction, adversarial, last, mean=mean)
             self.balance.lerp_(ratio, 0.01 if batch.step > t.adversarial_start + 1 else 1.0)
             weight = weight * self.balance
         loss = weight * adversarial
-        if t.feature_matching > 0 and made.prior < len(batch.images):
-            # The reconstructions among the fakes, beside their originals.
-            pairs = zip(made.fake_maps, made.real_maps, strict=True)
-            fakes, reals = zip(*((f[made.prior :], r[made.prior :]) for f, r in pairs), strict=True)
-            terms["feature_matching"] = losses.feature_matching(fakes, reals)
+        if t.feature_matching > 0 and self.prior_count(batch) < self.whole(batch):
+            terms["feature_matching"] = self.feature_matching_loss(batch, made)
             loss = loss + t.feature_matching * terms["feature_matching"]
         return loss, terms
 
+    def feature_matching_loss(self, batch: Batch, made: Forward) -> Tensor:
+        """`losses.feature_matching` of the reconstructions among the fakes and their originals.
+
+        A process counts by its share of them, since prior codes may be spread unequally.
+        """
+        count = len(batch.images) - made.prior
+        if count == 0:
+            return torch.zeros((), device=made.fake.device)
+        pairs = zip(made.fake_maps, made.real_maps, strict=True)
+        fakes, reals = zip(*((f[made.prior :], r[made.prior :]) for f, r in pairs), strict=True)
+        everywhere = self.whole(batch) - self.prior_count(batch)
+        weight = count * self.processes.world_size / everywhere
+        return weight * losses.feature_matching(fakes, reals)
+
     def isometry_loss(self, z: Latents, batch: Batch) -> Tensor:
         """`losses.isometry` of G at codes on lines through random pairs of `z`. Updates G alone."""
-        z, generator = z.detach(), batch.generator
-        others = z[torch.randperm(len(z), generator=generator, device=z.device)]
-        share = (1 + 2 * BEYOND) * torch.rand(
-            len(z), 1, generator=generator, device=z.device
-        ) - BEYOND
-        directions = F.normalize(torch.randn(z.shape, generator=generator, device=z.device))
-        return losses.isometry(self.model.decoder, z.lerp(others, share), directions)
+        z, generator, whole = z.detach(), batch.generator, self.whole(batch)
+        share, mean = self.processes.share, self.processes.mean
+        order = share(torch.randperm(whole, generator=generator, device=z.device))
+        others = self.processes.gather(z)[order]
+        part = share(torch.rand(whole, 1, generator=generator, device=z.device))
+        places = z.lerp(others, (1 + 2 * BEYOND) * part - BEYOND)
+        directions = F.normalize(self.noise(batch))
+        return losses.isometry(self.model.decoder, places, directions, mean=mean)
 
     def prior_codes(self, batch: Batch) -> Latents:
         """z ~ p(z), shape (k, d), for the share `prior_share` of the fake images in a batch."""
-        count = round(self.config.prior_share * len(batch.images))
-        return torch.randn(
-            count, self.model.dimension, generator=batch.generator, device=self.engine.device
-        )
+        return self.processes.share(self.normal(self.prior_count(batch), batch))
+
+    def prior_count(self, batch: Batch) -> int:
+        """How many of the fakes of all processes are decoded from the prior."""
+        return round(self.config.prior_share * self.whole(batch))
+
+    def noise(self, batch: Batch) -> Latents:
+        """Standard normal noise for each image, shape (n, d)."""
+        return self.processes.share(self.normal(self.whole(batch), batch))
+
+    def normal(self, count: int, batch: Batch) -> Latents:
+        """Draws from N(0, I) for all processes, shape (count, d)."""
+        shape = (count, self.model.dimension)
+        return torch.randn(shape, generator=batch.generator, device=self.engine.device)
+
+    def whole(self, batch: Batch) -> int:
+        """How many images the batch of all processes has."""
+        return self.processes.world_size * len(batch.images)
 
     def average_weights(self, step: int) -> None:
         """Move the averages of E and G towards their weights."""

@@ -1,24 +1,28 @@
 """The command `train`: images in; a run with trained networks, a map and a report out."""
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
 from latent_atlas.cli.commands.report import write_page
-from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.console import Advance, Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import UserError, counted
+from latent_atlas.errors import Interrupted, UserError, counted, require
 
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.runs import Run
     from latent_atlas.shapes import ByteImages
+    from latent_atlas.training.history import Log
+    from latent_atlas.training.processes import Processes
 
 __all__ = ["add_arguments", "train", "train_and_report"]
 
@@ -57,6 +61,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="continue the run in --out with its own settings; give SOURCE if the images moved; "
         "--set may change the learning rates",
+    )
+    parser.add_argument(
+        "--ray",
+        type=int,
+        metavar="N",
+        help="train with N workers of Ray, on this machine or on the cluster at RAY_ADDRESS; each "
+        "has its part of every batch",
     )
     parser.add_argument(
         "--dry-run",
@@ -127,9 +138,8 @@ def train(given: Namespace, console: Console) -> None:
     out = Path(given.out)
     if given.resume:
         _refuse_settings(given)
-        train_and_report(
-            None, out, console, resume=True, source=given.source, settings=given.settings
-        )
+        moved = {"source": given.source, "settings": given.settings}
+        train_and_report(None, out, console, resume=True, workers=given.ray, **moved)
         return
     if given.source is None:
         raise UserError(
@@ -138,9 +148,9 @@ def train(given: Namespace, console: Console) -> None:
         )
     config = _chosen_config(given)
     if given.dry_run:
-        _show_plan(config, console)
+        _show_plan_once(config, console)
     else:
-        train_and_report(config, out, console, resume=False)
+        train_and_report(config, out, console, resume=False, workers=given.ray)
 
 
 def train_and_report(
@@ -151,8 +161,12 @@ def train_and_report(
     resume: bool,
     source: str | None = None,
     settings: Sequence[str] = (),
+    workers: int | None = None,
 ) -> None:
     """Train a run, or finish one, and write its report.
+
+    Processes that a launcher has started train the networks together. The first of them decides
+    what is done, speaks to the user, owns the run folder, and does the rest alone.
 
     Arguments:
         config: Settings of a new run; unused with `resume`, which reads those of the run.
@@ -161,23 +175,86 @@ def train_and_report(
         resume: Continue the run in `out` instead of starting a new one.
         source: Where the images of a run to be continued are now, if they were moved.
         settings: With `resume`, settings to change, as for `with_settings`.
+        workers: Workers of Ray that train; None trains in this process and in those beside it.
     """
     from latent_atlas.runs import Run
+    from latent_atlas.training.processes import join
 
-    run = Run(out)
-    if resume:
-        run.config()  # a folder without a run is not made one
-    with run.hold():
-        if resume:
-            config = run.source(_changed(run, settings))
-        else:
-            run.claim()
-        assert config is not None
-        if source is not None:
-            config = replace(config, data=replace(config.data, source=source))
-        if source is not None or not run.file("map.safetensors").is_file():
-            _train(config, run, console, resume=resume)
-        write_page(out, config.train.device, console)
+    run, processes = Run(out), join()
+    with _told_once(processes), ExitStack() as held:
+
+        def decide() -> _Task:
+            if resume:
+                run.config()  # a folder without a run is not made one
+            held.enter_context(run.hold())
+            return _task(run, config, source, settings, processes, resume=resume)
+
+        task = processes.first(decide)
+        if not task.finished and workers is not None:
+            _train_by_ray(task, run, workers, console, held)
+        elif not task.finished:
+            quiet = Console(as_json=console.as_json, quiet=True)
+            _train(task, run, console if processes.is_first else quiet, processes)
+        processes.leave()
+        if processes.is_first:
+            write_page(out, task.config.train.device, console)
+
+
+class _Task(NamedTuple):
+    """What is to be trained.
+
+    Attributes:
+        config: The settings.
+        resume: Whether the folder holds the run already.
+        finished: Whether nothing is left to train.
+    """
+
+    config: Config
+    resume: bool
+    finished: bool
+
+
+def _task(
+    run: "Run",
+    config: Config | None,
+    source: str | None,
+    settings: Sequence[str],
+    processes: "Processes",
+    *,
+    resume: bool,
+) -> _Task:
+    """What is to be trained, in the folder held for it; arguments as for `train_and_report`."""
+    # A launcher starts processes again with the command that began the run. The note is left by
+    # that command alone, so another one does not go on with a run that it finds in the folder.
+    begun = run.file("config.json").is_file()
+    if resume or (begun and processes.noted(_key(run))):
+        config, resume = run.source(_changed(run, settings)), True
+    else:
+        run.claim()
+    assert config is not None
+    if source is not None:
+        config = replace(config, data=replace(config.data, source=source))
+    processes.share_of(config.train.batch_size)
+    return _Task(config, resume, source is None and run.file("map.safetensors").is_file())
+
+
+def _key(run: "Run") -> str:
+    """What the launcher remembers a run by."""
+    return f"began {run.path.absolute()}"
+
+
+@contextmanager
+def _told_once(processes: "Processes") -> Iterator[None]:
+    """Let the first process alone tell what all processes have to tell."""
+    from latent_atlas.training.history import Diverged
+    from latent_atlas.training.processes import Refused
+
+    try:
+        yield
+    except (Diverged, Interrupted, Refused) as error:
+        if processes.is_first:
+            raise
+        sys.exit(130 if isinstance(error, Interrupted) else 2)
 
 
 def _changed(run: "Run", settings: Sequence[str]) -> Config:
@@ -227,6 +304,16 @@ def _chosen_config(given: Namespace) -> Config:
         f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
     ]
     return with_settings(config, settings + given.settings)
+
+
+def _show_plan_once(config: Config, console: Console) -> None:
+    """Print what a run would be, in one process."""
+    from latent_atlas.training.processes import join
+
+    processes = join()
+    if processes.is_first:
+        _show_plan(config, console)
+    processes.leave()
 
 
 def _show_plan(config: Config, console: Console) -> None:
@@ -286,12 +373,19 @@ def _speedup_in_words(speedup: float) -> str:
     return f"measured here, bf16 is {speedup:.2g} x as fast as float32"
 
 
-def _say_end(images: "ByteImages", config: Config, run: "Run", console: Console) -> None:
+def _say_end(
+    images: "ByteImages", config: Config, run: "Run", console: Console, processes: "Processes"
+) -> None:
     """Say how long the networks will train, and when they end, from a measurement of some steps."""
     from latent_atlas.training.estimate import estimated_seconds
 
+    size = min(config.train.batch_size, len(images))
+    part = processes.share_of(size)
+    if part < size:
+        console.say(f"each of {processes.world_size} processes has {part} images of each batch")
     done = max((r["step"] for r in run.records() if r["phase"] == "model"), default=0)
-    seconds = estimated_seconds(images, config, done=done)
+    of_one = replace(config, train=replace(config.train, batch_size=part))
+    seconds = estimated_seconds(images, of_one, done=done)
     end = datetime.now().astimezone() + timedelta(seconds=seconds)
     console.say(
         f"measured here, the networks train for about {_duration(seconds)}, until {end:%a %H:%M}; "
@@ -337,7 +431,9 @@ def _load(config: Config, rejects_file: Path | None, console: Console) -> "Image
         )
 
 
-def _load_again(config: Config, run: "Run", console: Console) -> "ImageSet":
+def _load_again(
+    config: Config, run: "Run", rejects_file: Path | None, console: Console
+) -> "ImageSet":
     """Load the images of a run that is resumed.
 
     Raises:
@@ -346,7 +442,7 @@ def _load_again(config: Config, run: "Run", console: Console) -> "ImageSet":
     from latent_atlas.data.load import NoSourceError
 
     try:
-        return _load(config, run.file("rejects.jsonl"), console)
+        return _load(config, rejects_file, console)
     except NoSourceError:
         raise UserError(
             f"the images of {run.path} are no longer at '{config.data.source}'; if they were moved "
@@ -354,38 +450,113 @@ def _load_again(config: Config, run: "Run", console: Console) -> "ImageSet":
         ) from None
 
 
-def _train(config: Config, run: "Run", console: Console, *, resume: bool) -> None:
+def _train(task: _Task, run: "Run", console: Console, processes: "Processes") -> None:
     """Load the images, say what they are, and train, with progress."""
-    from latent_atlas.data.findings import in_words
-    from latent_atlas.data.load import with_levels
-    from latent_atlas.device import bf16_speedup, pick_device, pick_precision
+    from latent_atlas.training.loop import assist
     from latent_atlas.training.loop import train as train_run
-    from latent_atlas.training.run_files import check_images
 
-    device = pick_device(config.train.device)  # an unknown device fails before the images are read
-    phases = {"model": "networks", "map": "map"}
-    rejects = run.file("rejects.jsonl")
-    images = _load_again(config, run, console) if resume else _load(config, rejects, console)
+    images = _load_for(task, run, console, processes)
+    task = processes.first(lambda: _begun(task, images, run, console, processes))
+    _check_same(images, processes)
+    settings = {"resume": task.resume, "processes": processes}
+    if task.finished:
+        return
+    if not processes.is_first:
+        assist(images, task.config, **settings)
+        return
+    _say_end(images.train.images, task.config, run, console, processes)
+    with console.progress() as advance:
+        train_run(images, task.config, run, log=_shown(advance), **settings)
+
+
+def _train_by_ray(task: _Task, run: "Run", workers: int, console: Console, held: ExitStack) -> None:
+    """Load the images, say what they are, and let Ray's workers train, with progress.
+
+    Arguments:
+        task: What is to be trained.
+        run: The folder.
+        workers: How many train.
+        console: Where progress is printed.
+        held: What holds the folder, which the first worker holds meanwhile.
+    """
+    from latent_atlas.distributed import ray_train
+    from latent_atlas.training.processes import ALONE, Processes
+
+    ray_train.check_workers(workers, task.config.train.batch_size)
+    images = _load_for(task, run, console, ALONE)
+    task = _begun(task, images, run, console, Processes(world_size=workers), by_ray=True)
+    held.close()
+    if not task.finished:
+        with console.progress() as advance:
+            ray_train.train(run, workers, log=_shown(advance))
+    held.enter_context(run.hold())
+
+
+def _load_for(task: _Task, run: "Run", console: Console, processes: "Processes") -> "ImageSet":
+    """Load the images of a run, and say what they are."""
+    from latent_atlas.data.findings import in_words
+
+    # An unknown device fails before the images are read.
+    processes.device(task.config.train.device)
+    rejects = run.file("rejects.jsonl") if processes.is_first else None
+    if task.resume:
+        images = _load_again(task.config, run, rejects, console)
+    else:
+        images = _load(task.config, rejects, console)
     for sentence in (*in_words(images.summary), *images.notes):
         console.say(sentence)
-    if resume:
+    return images
+
+
+def _shown(advance: Advance) -> "Log":
+    """Show records as the progress of the networks and of the map."""
+    phases = {"model": "networks", "map": "map"}
+    return lambda entry: advance(
+        phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)
+    )
+
+
+def _begun(
+    task: _Task,
+    images: "ImageSet",
+    run: "Run",
+    console: Console,
+    processes: "Processes",
+    *,
+    by_ray: bool = False,
+) -> _Task:
+    """The task with settings that depend on the images and on this machine; it is a run now.
+
+    Ray's workers, which may be elsewhere, choose the precision themselves.
+    """
+    from latent_atlas.data.load import with_levels
+    from latent_atlas.device import bf16_speedup, pick_device, pick_precision
+    from latent_atlas.training.run_files import check_images
+
+    if task.resume:
         check_images(images, run)
-    t = config.train
-    if t.precision == "auto":
+    t, device = task.config.train, pick_device(task.config.train.device)
+    processes.share_of(min(t.batch_size, len(images.train.images)))
+    if t.precision == "auto" and not by_ray:
         t = replace(t, precision=pick_precision("auto", device))
         console.say(f"precision: {t.precision}; {_speedup_in_words(bf16_speedup(device))}")
-    config = replace(config, data=with_levels(config.data, images.levels), train=t)
+    data = with_levels(task.config.data, images.levels)
+    config = replace(task.config, data=data, train=t)
     run.begin(config)
-    if run.file("map.safetensors").is_file():
+    processes.note(_key(run))
+    return _Task(config, task.resume, run.file("map.safetensors").is_file())
+
+
+def _check_same(images: "ImageSet", processes: "Processes") -> None:
+    """Refuse processes that have read different images, such as from disks of their own."""
+    if processes.world_size == 1:
         return
-    _say_end(images.train.images, config, run, console)
-    with console.progress() as advance:
-        train_run(
-            images,
-            config,
-            run,
-            log=lambda entry: advance(
-                phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)
-            ),
-            resume=resume,
+    digest = images.manifest()["digest"]
+    other = processes.any(digest != processes.first(lambda: digest))
+    processes.first(
+        lambda: require(
+            not other,
+            "the processes read different images; give them the same files, on a disk that all of "
+            "them read",
         )
+    )
