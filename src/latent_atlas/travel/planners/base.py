@@ -3,17 +3,19 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density.base import Density
-from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Points
 from latent_atlas.travel.path import PlannerInfo
+
+if TYPE_CHECKING:
+    from latent_atlas.density.membership import Membership
 
 __all__ = ["Codes", "Decode", "Planner", "Resources", "check_widths"]
 
@@ -37,7 +39,7 @@ class Resources:
     codes: Codes | None = None
     held_out: Float[Tensor, "k _"] | None = None
     decode: Decode | None = None
-    membership: Callable[[], Membership | None] | None = None
+    membership: "Callable[[], Membership | None] | None" = None
 
 
 class Planner(ABC):
