@@ -5,9 +5,11 @@ where in the data or in a random stream it was.
 """
 
 import torch
+from torch import Tensor
 
 from latent_atlas.config.run import TrainConfig
-from latent_atlas.shapes import ByteImages, Images, to_float
+from latent_atlas.data.pixels import PackedImages
+from latent_atlas.shapes import ByteImages, Images, Pixels, to_float
 from latent_atlas.training.step import Batch
 
 __all__ = ["Batches", "as_float", "seeded_generator"]
@@ -22,9 +24,9 @@ class Batches:
         size: Images in a batch; those left over at the end of an epoch are skipped.
     """
 
-    def __init__(self, images: ByteImages, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, images: Pixels, config: TrainConfig, device: torch.device) -> None:
         """Arguments: the training images; batch size and seed; where the batches are needed."""
-        self.images = images.to(device) if images.numel() <= RESIDENT_BYTES else images
+        self.images = resident(images, device)
         self.seed = config.seed
         self.size = min(config.batch_size, len(images))
         self.device = device
@@ -39,12 +41,26 @@ class Batches:
             generator = seeded_generator(self.seed, 0, epoch, device=torch.device("cpu"))
             self._order = torch.randperm(len(self.images), generator=generator)
         rows = self._order[position * self.size : (position + 1) * self.size]
-        images = as_float(self.images[rows.to(self.images.device)], self.device)
+        if isinstance(self.images, Tensor):
+            rows = rows.to(self.images.device)
+        images = as_float(self.images[rows], self.device)
         return Batch(
             images.contiguous(memory_format=torch.channels_last),
             step,
             seeded_generator(self.seed, 1, step, device=self.device),
         )
+
+
+def resident(images: Pixels, device: torch.device) -> Pixels:
+    """The images where they are read for batches.
+
+    That is the device if they are few. On a CPU, packed images stay on the disk.
+    """
+    if images.nbytes > RESIDENT_BYTES or (
+        isinstance(images, PackedImages) and device.type == "cpu"
+    ):
+        return images
+    return images[:].to(device)
 
 
 def seeded_generator(seed: int, *position: int, device: torch.device) -> torch.Generator:

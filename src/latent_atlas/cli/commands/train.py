@@ -8,17 +8,24 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
+from latent_atlas.cli.arguments import (
+    SOURCE,
+    add_device,
+    add_image_shape,
+    add_settings,
+    preset_of,
+)
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, counted
+from latent_atlas.shapes import Pixels
 
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.runs import Run
-    from latent_atlas.shapes import ByteImages
+    from latent_atlas.shapes import Pixels
 
 __all__ = ["add_arguments", "train", "train_and_report"]
 
@@ -74,15 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def _add_images(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("images")
-    group.add_argument(
-        "--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256 pixels"
-    )
-    group.add_argument(
-        "--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha"
-    )
-    group.add_argument(
-        "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
-    )
+    add_image_shape(group)
     group.add_argument(
         "--max-rejects",
         type=float,
@@ -286,7 +285,7 @@ def _speedup_in_words(speedup: float) -> str:
     return f"measured here, bf16 is {speedup:.2g} x as fast as float32"
 
 
-def _say_end(images: "ByteImages", config: Config, run: "Run", console: Console) -> None:
+def _say_end(images: "Pixels", config: Config, run: "Run", console: Console) -> None:
     """Say how long the networks will train, and when they end, from a measurement of some steps."""
     from latent_atlas.training.estimate import estimated_seconds
 
@@ -334,6 +333,7 @@ def _load(config: Config, rejects_file: Path | None, console: Console) -> "Image
                 "images", done, total, f"{bad} unreadable" if bad else ""
             ),
             rejects_file=rejects_file,
+            say=console.say,
         )
 
 
