@@ -57,10 +57,12 @@ def report_job(
 
 def _done(job: "Job", shards: "Shards", given: Namespace, console: Console) -> "Summary | None":
     """Run the job, with progress."""
-    from latent_atlas.distributed.jobs import here, run
+    from latent_atlas.distributed.jobs import here, is_first, run
     from latent_atlas.distributed.ray_jobs import actors
 
     executor = here if given.ray is None else actors(given.ray)
+    if not is_first():
+        return run(job, shards, executor=executor)
     for note in shards.notes:
         console.say(note)
     rows = rejects = 0

@@ -26,7 +26,7 @@ from latent_atlas.data.split import Digests, as_digests
 from latent_atlas.errors import require
 from latent_atlas.shapes import ByteImages, Labels
 
-__all__ = ["ROWS", "Chunk", "Shard", "Shards", "archives_in", "shards_of"]
+__all__ = ["ROWS", "Rows", "Shard", "Shards", "archives_in", "shards_of"]
 
 ROWS = 10_000  # images of a shard of a folder, an array or a pack
 CHUNK = 512  # images that are decoded at a time
@@ -35,11 +35,10 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Chunk:
-    """Some images of a shard that could be decoded, at least one, in the order of the source.
+class Rows:
+    """What is known of some images besides their squares, at least one, in the order of the source.
 
     Attributes:
-        images: As squares.
         digests: Of their pixels at full size.
         names: Of each image.
         parts: 1 for an image that the source holds out, 0 for one to train on, and -1 where the
@@ -50,7 +49,6 @@ class Chunk:
         levels: The scales of floats and deep integers among them.
     """
 
-    images: ByteImages
     digests: Digests
     names: tuple[str, ...]
     parts: Tensor
@@ -59,9 +57,9 @@ class Chunk:
     facts: Facts | None = None
     levels: Levels = field(default_factory=Levels)
 
-    def without_images(self) -> "Chunk":
-        """The chunk with no pixels, where these are not needed any more."""
-        return replace(self, images=self.images[:0])
+
+Chunk = tuple[ByteImages, Rows]
+"""Images that could be decoded, as squares, and what is known of them."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +99,14 @@ class Shard:
         pack.check(square)
         for start in range(self.start, self.stop or len(pack), CHUNK):
             rows = slice(start, min(start + CHUNK, self.stop or len(pack)))
-            yield Chunk(
+            yield (
                 pack.images[rows],
-                pack.rows("digests", rows),
-                pack.names[rows],
-                torch.from_numpy(pack.rows("parts", rows)),
-                torch.from_numpy(pack.rows("labels", rows)) if pack.label_names else None,
+                Rows(
+                    pack.rows("digests", rows),
+                    pack.names[rows],
+                    torch.from_numpy(pack.rows("parts", rows)),
+                    torch.from_numpy(pack.rows("labels", rows)) if pack.label_names else None,
+                ),
             )
 
     def _decoded_chunks(self, square: Square, rejects: list[Reject]) -> Iterator[Chunk]:
@@ -147,17 +147,20 @@ def _decoded(
             continue
         kept = [items[i] for i in reading.kept]
         rows = torch.tensor(reading.kept) + first
-        yield Chunk(
+        yield (
             reading.images,
-            as_digests([look.digest for look in reading.looks]),
-            tuple(item.name for item in kept),
-            torch.tensor(
-                [-1 if item.held_out is None else item.held_out for item in kept], dtype=torch.int8
+            Rows(
+                as_digests([look.digest for look in reading.looks]),
+                tuple(item.name for item in kept),
+                torch.tensor(
+                    [-1 if item.held_out is None else item.held_out for item in kept],
+                    dtype=torch.int8,
+                ),
+                torch.tensor([item.label for item in kept]) if source.label_names else None,
+                {name: values[rows] for name, values in (source.attributes or {}).items()},
+                Facts.of(reading.looks, reading.images),
+                reading.levels,
             ),
-            torch.tensor([item.label for item in kept]) if source.label_names else None,
-            {name: values[rows] for name, values in (source.attributes or {}).items()},
-            Facts.of(reading.looks, reading.images),
-            reading.levels,
         )
 
 

@@ -30,7 +30,7 @@ from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.data.decode import Square
 from latent_atlas.data.imageset import Reject
 from latent_atlas.data.load import square_of
-from latent_atlas.data.shards import Chunk, Shard, Shards
+from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.device import pick_device
 from latent_atlas.distributed.jobs import Made, Mark
 from latent_atlas.distributed.packing import (
@@ -100,11 +100,11 @@ class Encoding:
         """Encode a shard."""
         encoder = _encoder(self.run, self.device)
         rejects: list[Reject] = []
-        kept: list[Chunk] = []
+        kept: list[Rows] = []
         codes: list[tuple[Tensor, Tensor]] = []
-        for chunk in shard.chunks(self.square, rejects):
-            codes.append(_halves(encoder, chunk.images))
-            kept.append(chunk.without_images())
+        for images, rows in shard.chunks(self.square, rejects):
+            codes.append(_halves(encoder, images))
+            kept.append(rows)
         facts = {"scales": scales_in_mark(kept)}
         if not codes:
             return Made({}, 0, tuple(rejects), facts)

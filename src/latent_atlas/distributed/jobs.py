@@ -22,7 +22,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch.distributed
 from torch import Tensor
@@ -34,7 +34,19 @@ from latent_atlas.errors import Interrupted, UserError, counted, require
 from latent_atlas.files import read_object, signed, write_text
 from latent_atlas.runs import LEFT_OVER, Run, write_tensors
 
-__all__ = ["Job", "Made", "Outcome", "SafetensorsWriter", "Summary", "Work", "Writer", "run"]
+__all__ = [
+    "Job",
+    "Made",
+    "Outcome",
+    "SafetensorsWriter",
+    "Summary",
+    "Work",
+    "Writer",
+    "file_in_mark",
+    "here",
+    "is_first",
+    "run",
+]
 
 Mark = dict[str, Any]
 Advance = Callable[[int, int, Mark], object]
@@ -62,6 +74,7 @@ class Made:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Work(Protocol):
     """What is done to each shard. It is pickled, and sent to the processes that do it."""
 
@@ -87,6 +100,7 @@ class Work(Protocol):
         ...
 
 
+@runtime_checkable
 class Writer(Protocol):
     """A file format. It is pickled as the work is."""
 
@@ -245,6 +259,11 @@ def run(
         return _finish(job, shards) if rank == 0 else None
 
 
+def is_first() -> bool:
+    """Whether this process speaks for all: without torchrun it does."""
+    return _place_among_processes()[0] == 0
+
+
 def _place_among_processes() -> tuple[int, int]:
     """Rank and number of the processes that torchrun started; 0 and 1 without it."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -294,14 +313,23 @@ def _begin(job: Job, shards: Shards) -> None:
 
 
 def _compare(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse a job other than the one that the folder was begun with."""
-    changed = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
-    changed -= {"source"}  # it may be named from another folder; its items tell
-    name = min(changed, default="")
+    """Refuse a job other than the one that the folder was begun with.
+
+    The source may be named otherwise, such as from another folder: the names of its items tell.
+    """
+    same = ("items", "shards")
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    images = next((name for name in changed if name in same), None)
     require(
-        not changed,
-        f"{out} was begun with another {name} ({before.get(name)} then, {now.get(name)} now); "
-        "choose another --out, or give what it was begun with",
+        images is None,
+        f"{out} was begun with the images of '{before.get('source')}', and '{now['source']}' has "
+        "others; choose another --out, or give the source it was begun with",
+    )
+    name = next((name for name in changed if name != "source"), "")
+    require(
+        not name,
+        f"{out} was begun with another {name.replace('_', ' ')} ({before.get(name)} then, "
+        f"{now.get(name)} now); choose another --out, or give what it was begun with",
     )
 
 

@@ -16,7 +16,7 @@ from latent_atlas.data.findings import Facts
 from latent_atlas.data.imageset import Reject
 from latent_atlas.data.levels import Levels, Scale
 from latent_atlas.data.packed import PACK, facts_of
-from latent_atlas.data.shards import Chunk, Shard, Shards
+from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.distributed.jobs import Made, Mark
 from latent_atlas.errors import UserError, require
 from latent_atlas.files import signed, write_text
@@ -62,7 +62,7 @@ def agreed_scales(marks: list[Mark]) -> dict[str, Any]:
     return agreed
 
 
-def row_tensors(chunks: list[Chunk]) -> dict[str, Tensor]:
+def row_tensors(chunks: list[Rows]) -> dict[str, Tensor]:
     """What shards keep of each image besides its pixels or its code."""
     names = [name.encode() for chunk in chunks for name in chunk.names]
     text = np.frombuffer(b"".join(names), np.uint8).copy()
@@ -79,7 +79,7 @@ def row_tensors(chunks: list[Chunk]) -> dict[str, Tensor]:
     return tensors
 
 
-def scales_in_mark(chunks: list[Chunk]) -> dict[str, list[list[float]]]:
+def scales_in_mark(chunks: list[Rows]) -> dict[str, list[list[float]]]:
     """The scales that the chunks of a shard were read by, each once."""
     found: dict[str, list[list[float]]] = {"floats": [], "integers": []}
     for chunk in chunks:
@@ -113,10 +113,11 @@ class Packing:
     def __call__(self, shard: Shard) -> Made:
         """Decode a shard."""
         rejects: list[Reject] = []
-        chunks = list(shard.chunks(self.square, rejects))
+        found = list(shard.chunks(self.square, rejects))
+        chunks = [rows for _, rows in found]
         if not chunks:
             return Made({}, 0, tuple(rejects), {"scales": scales_in_mark(chunks)})
-        tensors = {"images": torch.cat([chunk.images for chunk in chunks]), **row_tensors(chunks)}
+        tensors = {"images": torch.cat([images for images, _ in found]), **row_tensors(chunks)}
         for name in chunks[0].attributes:
             values = torch.cat([chunk.attributes[name] for chunk in chunks])
             tensors[f"attribute/{name}"] = values
