@@ -25,7 +25,7 @@ from latent_atlas.data import shards as sharding
 from latent_atlas.data.shards import shards_of
 from latent_atlas.distributed import jobs
 from latent_atlas.errors import UserError
-from latent_atlas.runs import Run, read_tensors
+from latent_atlas.runs import Run, read_tensors, write_tensors
 
 EACH = 12  # images of an archive
 ARCHIVES = 4
@@ -228,8 +228,8 @@ def test_another_job_is_refused(
     other.mkdir()
     for path in digits_run.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
-    with (other / "model.safetensors").open("ab") as file:
-        file.write(b" ")
+    weights = read_tensors(other / "model.safetensors")[0]
+    write_tensors(other / "model.safetensors", {name: 2 * w for name, w in weights.items()})
     assert latent_atlas("encode", str(other), str(tars), *out) == 2
     assert "was begun with another model" in capsys.readouterr().err
     assert latent_atlas("pack", str(tars), str(codes)) == 2
@@ -331,6 +331,25 @@ print(run(job, shards_of({str(tars)!r}), executor=actors(2)).rows)
     ]
     assert all("127.0.0.1]:" in p or p.startswith(("127.0.0.1:", "[::1]:")) for p in sockets)
     assert sockets or shutil.which("ss") is None
+
+
+def test_an_array_of_the_same_length_is_another_source(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((30, 8, 8), np.uint8))
+    before = shards_of(str(tmp_path / "a.npy")).digest
+    assert shards_of(str(tmp_path / "a.npy")).digest == before
+    np.save(tmp_path / "a.npy", np.ones((30, 8, 8), np.uint8))
+    assert shards_of(str(tmp_path / "a.npy")).digest != before
+
+
+def test_a_damaged_model_is_no_damaged_shard(
+    digits_run: Path, tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(digits_run, tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").write_bytes(b"junk")
+    words = ("encode", str(tmp_path / "run"), str(tars), "--out", str(tmp_path / "c"))
+    assert latent_atlas(*words) == 2
+    assert "model.safetensors is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
 
 
 def test_no_actors_are_refused(digits_run: Path, tars: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -20,9 +20,9 @@ from latent_atlas.data.imageset import Reject
 from latent_atlas.data.levels import Levels
 from latent_atlas.data.load import open_source
 from latent_atlas.data.packed import Pack
-from latent_atlas.data.parallel_read import read_all
+from latent_atlas.data.parallel_read import read_all, reject_or_content
 from latent_atlas.data.source import Source
-from latent_atlas.data.split import Digests, as_digests
+from latent_atlas.data.split import Digests, as_digests, digest
 from latent_atlas.errors import require
 from latent_atlas.shapes import ByteImages, Labels
 
@@ -181,7 +181,8 @@ class Shards:
     Attributes:
         place: The source.
         shards: In order.
-        digest: Changes with the names, the number and the order of the items.
+        digest: Changes with the names, the number and the order of the items, and, where items can
+            be read in any order, with the content of some.
         label_names, attribute_names, notes: As for `Source`.
     """
 
@@ -219,7 +220,7 @@ def shards_of(place: str, rows: int = ROWS) -> Shards:
     found = Shards(
         place,
         slices,
-        _digest(item.name for item in source.items),
+        _digest([*(item.name for item in source.items), *_samples(source)]),
         source.label_names,
         dict(source.attribute_names),
         source.notes,
@@ -263,7 +264,16 @@ def _part(source: Source, start: int, stop: int | None) -> Source:
     return replace(source, items=source.items[start:stop], attributes=attributes, notes=())
 
 
-def _digest(names: Iterator[str]) -> str:
+def _samples(source: Source) -> list[str]:
+    """Digests of the first, the middle and the last item: names alone may be equal."""
+    if source.in_turn:
+        return []
+    last = len(source.items) - 1
+    contents = (reject_or_content(source.items[i]) for i in (0, last // 2, last))
+    return ["" if isinstance(one, Reject) else digest(one).hex() for one in contents]
+
+
+def _digest(names: Iterable[str]) -> str:
     whole = hashlib.blake2b(digest_size=16)
     for name in names:
         whole.update(name.encode() + b"\n")

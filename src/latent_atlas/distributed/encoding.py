@@ -71,7 +71,7 @@ class Encoding:
         """The work with the encoder of a run.
 
         Raises:
-            UserError: the folder holds no run with a model.
+            UserError: the folder holds no run with a model, or it is damaged.
         """
         config, weights = Run(run).config(), Run(run).file("model.safetensors")
         require(
@@ -79,6 +79,7 @@ class Encoding:
             f"{run} has no model.safetensors, so it has no encoder; give a run that "
             "`latent-atlas train` has finished",
         )
+        read_model(Run(run), torch.device("cpu"))  # damage is found here, and not in each shard
         square = square_of(config.data, config.model.image_size, config.model.channels)
         with weights.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -184,6 +184,8 @@ class Job:
                 mark |= self.writer.write(self.out, shard.name, made.tensors)
         except OSError as error:
             return Outcome(mark, self._stopped(error))
+        except UserError as error:  # such as that the format's library is not installed
+            return Outcome(mark, str(error))
         return self._marked(shard, mark, failed=False)
 
     def _marked(self, shard: Shard, mark: Mark, *, failed: bool) -> Outcome:

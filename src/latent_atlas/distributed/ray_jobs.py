@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["actors", "started"]
 
 AHEAD = 2  # shards that an actor is given at a time, so that it does not wait for the next
+RETRIES = 3  # of a shard whose actor died
 STORE = 100 * 2**20  # bytes of Ray's object store on this machine: shards are only named
 
 
@@ -31,7 +32,8 @@ class _Worker:
 def actors(count: int, *, gpus: float = 0) -> "Executor":
     """An executor with `count` actors, each on one core.
 
-    An actor that dies is started again, and does its shard again.
+    An actor that dies is started again, and does its shard again; a shard that ends its actor four
+    times stops the job.
 
     Arguments:
         count: Actors, 1 or more.
@@ -44,7 +46,12 @@ def actors(count: int, *, gpus: float = 0) -> "Executor":
             return
         ray = started(count)
         try:
-            options = {"num_cpus": 1, "num_gpus": gpus, "max_restarts": -1, "max_task_retries": -1}
+            options = {
+                "num_cpus": 1,
+                "num_gpus": gpus,
+                "max_restarts": -1,
+                "max_task_retries": RETRIES,
+            }
             kind = ray.remote(**options)(_Worker)
             yield from _shared(ray, [kind.remote(job) for _ in range(count)], shards)
         finally:
@@ -84,13 +91,31 @@ def started(cpus: int) -> Any:
 def _shared(ray: Any, workers: list[Any], shards: list[Shard]) -> Iterator["Outcome"]:
     """Give each actor the next shard when it has finished one."""
     waiting = iter(shards)
-    running: dict[Any, Any] = {}
-    for worker in workers * AHEAD:
+    running: dict[Any, tuple[Any, Shard]] = {}
+
+    def give(worker: Any) -> None:
         if (shard := next(waiting, None)) is not None:
-            running[worker.do.remote(shard)] = worker
+            running[worker.do.remote(shard)] = (worker, shard)
+
+    for worker in workers * AHEAD:
+        give(worker)
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)
-        worker = running.pop(done)
-        if (shard := next(waiting, None)) is not None:
-            running[worker.do.remote(shard)] = worker
-        yield ray.get(done)
+        worker, shard = running.pop(done)
+        give(worker)
+        try:
+            yield ray.get(done)
+        except ray.exceptions.RayActorError as error:
+            yield _died(shard, error)
+
+
+def _died(shard: Shard, error: Exception) -> "Outcome":
+    """The end of a job in which a shard ended its actor again and again."""
+    from latent_atlas.distributed.jobs import Outcome
+
+    reason = str(error).partition("\n")[0]
+    return Outcome(
+        {},
+        f"{shard.name} ({shard.place}) ended its process {RETRIES + 1} times ({reason}); if memory "
+        "ran out, use fewer actors or smaller archives, and run the same command again",
+    )
