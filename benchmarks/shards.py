@@ -37,6 +37,14 @@ ROWS = {"20k": 20_000, "200k": 200_000}
 TAR = 1_000  # images of an archive, of which some are cut
 CUT = 400  # one image in so many is cut
 QUICK = ["--quick", "--image-size", "32", "--channels", "3"]
+SMALL = [
+    "--batch-size",
+    "16",
+    "--set",
+    "model.width=8",
+    "--set",
+    "model.discriminator_width=8",
+]  # whose activations are few
 
 
 class Meter:
@@ -217,7 +225,7 @@ def model(work: Path) -> Path:
 
 
 def first_step(source: str, out: str) -> None:
-    """In a process of its own: train until the first batch is asked for, and 60 steps more; print what it took."""
+    """In a process of its own: train until the first batch is asked for, and 40 steps more; print what it took."""
     import latent_atlas.training.loop as loop
     from latent_atlas.cli import main
 
@@ -231,7 +239,7 @@ def first_step(source: str, out: str) -> None:
                     cpu_s=time.process_time(),
                     before_mib=private_bytes("self") / 2**20,
                 )
-            if step == 60:
+            if step == 40:
                 print(
                     json.dumps(
                         {k: round(v, 2) for k, v in seen.items()}
@@ -254,6 +262,7 @@ def first_step(source: str, out: str) -> None:
             "--channels",
             "3",
             "--quick",
+            *SMALL,
             "--steps",
             "100",
             "--precision",
@@ -378,7 +387,6 @@ def rows(work: Path) -> dict[str, Callable[[], dict[str, Any]]]:
         "train: first step from the pack of 20,000": lambda: until_first_step(
             work / "pack-photos", work
         ),
-        "train: first step from the folder of 20,000": lambda: until_first_step(photos(work), work),
         "train from 20,000 packed rows": lambda: until_first_step(pack_of(work, "20k"), work),
         "train from 200,000 packed rows": lambda: until_first_step(pack_of(work, "200k"), work),
         "plain loop, 20,000": lambda: loop(few()),
@@ -389,6 +397,7 @@ def rows(work: Path) -> dict[str, Callable[[], dict[str, Any]]]:
         "encode 20,000 killed and run again": lambda: killed(work, few()),
         "encode 80,000": lambda: encode(work, many(), "plain80"),
         "encode 80,000 --ray 2": lambda: encode(work, many(), "ray80", "--ray", "2"),
+        "train: first step from the folder of 20,000": lambda: until_first_step(photos(work), work),
         "plain loop, 20,000 again": lambda: loop(few()),
         "encode 20,000 again": lambda: encode(work, few(), "plain"),
         "encode 20,000 --to parquet": lambda: encode(work, few(), "parquet", "--to", "parquet"),

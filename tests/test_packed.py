@@ -17,7 +17,6 @@ from latent_atlas.config import DataConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import with_settings
 from latent_atlas.data import ImageSet, load, load_images, probe_source, shards
-from latent_atlas.data.decode import Square
 from latent_atlas.data.packed import Pack
 from latent_atlas.data.pixels import PackedImages, PackedNames, batches, select
 from latent_atlas.distributed import packing
@@ -284,4 +283,7 @@ def test_a_folder_of_archives_is_packed_and_otherwise_refused(
     packed = load_images(DataConfig(source=str(tmp_path / "p")), 9, 3)
     assert packed.labels is None
     assert packed.names[12] == "class/12.png"
-    assert Square(9, 3).fit == "crop"
+    (folder / "3.tar").write_bytes((folder / "2.tar").read_bytes()[:2000])
+    assert latent_atlas("pack", str(folder), str(tmp_path / "q")) == 1
+    notes = load_images(DataConfig(source=str(tmp_path / "q")), 9, 3).notes
+    assert any("1 shard of the source is missing" in note and "3.tar" in note for note in notes)

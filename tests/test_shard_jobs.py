@@ -352,9 +352,18 @@ def test_a_damaged_model_is_no_damaged_shard(
     assert not (tmp_path / "c").exists()
 
 
-def test_no_actors_are_refused(digits_run: Path, tars: Path, tmp_path: Path) -> None:
-    out = str(tmp_path / "c")
-    assert latent_atlas("encode", str(digits_run), str(tars), "--out", out, "--ray", "0") == 2
+def test_no_actors_and_actors_under_torchrun_are_refused(
+    digits_run: Path,
+    tars: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("encode", str(digits_run), str(tars), "--out", str(tmp_path / "c"), "--ray")
+    assert latent_atlas(*words, "0") == 2
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert latent_atlas(*words, "2") == 2
+    assert "leave it out under torchrun" in capsys.readouterr().err
 
 
 def rows_of_table(table: object) -> list[tuple[object, ...]]:

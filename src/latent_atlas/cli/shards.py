@@ -5,7 +5,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from latent_atlas.cli.console import Console
-from latent_atlas.errors import counted
+from latent_atlas.errors import counted, require
 
 if TYPE_CHECKING:
     from latent_atlas.data.shards import Shards
@@ -57,10 +57,15 @@ def report_job(
 
 def _done(job: "Job", shards: "Shards", given: Namespace, console: Console) -> "Summary | None":
     """Run the job, with progress."""
-    from latent_atlas.distributed.jobs import here, is_first, run
+    from latent_atlas.distributed.jobs import alone, here, is_first, run
     from latent_atlas.distributed.ray_jobs import actors
 
-    executor = here if given.ray is None else actors(given.ray)
+    require(
+        given.ray is None or alone(),
+        "--ray starts its own processes; leave it out under torchrun, or leave out torchrun",
+    )
+    gpu = getattr(given, "device", "cpu") != "cpu"
+    executor = here if given.ray is None else actors(given.ray, gpu=gpu)
     if not is_first():
         return run(job, shards, executor=executor)
     for note in shards.notes:

@@ -204,6 +204,8 @@ def shards_of(place: str, rows: int = ROWS) -> Shards:
     Raises:
         UserError: there is no such source, or it holds no image.
     """
+    for cached in (_opened, _pack):
+        cached.cache_clear()  # what was there before may have been replaced
     if archives := archives_in(place):
         return _of_archives(place, archives)
     if Pack.is_at(place):

@@ -99,7 +99,7 @@ class Encoding:
 
     def __call__(self, shard: Shard) -> Made:
         """Encode a shard."""
-        encoder = _encoder(self.run, self.device)
+        encoder = _encoder(self.run, self.device, self.model)
         rejects: list[Reject] = []
         kept: list[Rows] = []
         codes: list[tuple[Tensor, Tensor]] = []
@@ -117,7 +117,9 @@ class Encoding:
         del tensors["parts"]
         return Made(tensors, len(tensors["means"]), tuple(rejects), facts)
 
-    def finish(self, out: Path, marks: list[Mark], shards: Shards) -> dict[str, Any]:
+    def finish(
+        self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
+    ) -> dict[str, Any]:
         """Compare the scales of the shards.
 
         Raises:
@@ -128,8 +130,9 @@ class Encoding:
 
 
 @lru_cache(maxsize=1)
-def _encoder(run: Path, device: str) -> Autoencoder:
-    """The model of a run, once per process."""
+def _encoder(run: Path, device: str, model: str) -> Autoencoder:
+    """The model of a run, once per process and checksum."""
+    del model
     return read_model(Run(run), pick_device(device))
 
 

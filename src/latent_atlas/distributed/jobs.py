@@ -42,6 +42,7 @@ __all__ = [
     "Summary",
     "Work",
     "Writer",
+    "alone",
     "file_in_mark",
     "here",
     "is_first",
@@ -95,8 +96,17 @@ class Work(Protocol):
         """
         ...
 
-    def finish(self, out: Path, marks: list[Mark], shards: Shards) -> dict[str, Any]:
-        """Write what is about all shards, and return members of manifest.json."""
+    def finish(
+        self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
+    ) -> dict[str, Any]:
+        """Write what is about all shards, and return members of manifest.json.
+
+        Arguments:
+            out: The output folder.
+            marks: Of the shards of which at least one image could be decoded, in order.
+            failed: Of those that could not be read.
+            shards: The source.
+        """
         ...
 
 
@@ -261,6 +271,11 @@ def run(
         return _finish(job, shards) if rank == 0 else None
 
 
+def alone() -> bool:
+    """Whether torchrun started no other process."""
+    return _place_among_processes()[1] == 1
+
+
 def is_first() -> bool:
     """Whether this process speaks for all: without torchrun it does."""
     return _place_among_processes()[0] == 0
@@ -277,6 +292,9 @@ def _joined(world: int) -> Iterator[Callable[[], object]]:
     if world == 1:
         yield lambda: None
         return
+    if torch.cuda.is_available():
+        # "auto" is the current GPU, which would be the first one in each process.
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     torch.distributed.init_process_group("gloo", timeout=LONG)
     try:
         yield torch.distributed.barrier
@@ -384,7 +402,7 @@ def _finish(job: Job, shards: Shards) -> Summary:
         ],
         "label_names": list(shards.label_names),
         "shards": [{name: mark[name] for name in kept if name in mark} for mark in written],
-        **job.work.finish(job.out, written, shards),
+        **job.work.finish(job.out, written, failed, shards),
     }
     write_text(job.out / "manifest.json", json.dumps(signed(manifest), indent=2) + "\n")
     return Summary(manifest["rows"], len(rejects), len(marks), tuple(failed), manifest)

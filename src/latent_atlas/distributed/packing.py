@@ -18,7 +18,7 @@ from latent_atlas.data.levels import Levels, Scale
 from latent_atlas.data.packed import PACK, facts_of
 from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.distributed.jobs import Made, Mark
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, counted, require
 from latent_atlas.files import signed, write_text
 
 __all__ = ["Packing", "agreed_scales", "levels_settings", "row_tensors", "rows_per_shard"]
@@ -89,6 +89,17 @@ def scales_in_mark(chunks: list[Rows]) -> dict[str, list[list[float]]]:
     return found
 
 
+def _missing(failed: list[Mark]) -> list[str]:
+    """A sentence on shards that could not be read."""
+    if not failed:
+        return []
+    words = ("shard of the source is", "shards of the source are")
+    return [
+        f"{counted(len(failed), *words)} missing, for instance {failed[0]['place']}: "
+        f"{failed[0]['reason']}"
+    ]
+
+
 @dataclass(frozen=True)
 class Packing:
     """The work of `pack`: images of a shard as squares.
@@ -126,7 +137,9 @@ class Packing:
         facts["facts"] = asdict(reduce(Facts.__add__, (c.facts for c in chunks if c.facts)))
         return Made(tensors, len(tensors["images"]), tuple(rejects), facts)
 
-    def finish(self, out: Path, marks: list[Mark], shards: Shards) -> dict[str, Any]:
+    def finish(
+        self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
+    ) -> dict[str, Any]:
         """Write pack.json, which makes the folder a source.
 
         Raises:
@@ -152,7 +165,7 @@ class Packing:
             "label_names": list(shards.label_names),
             "attributes": marks[0]["attributes"],
             "attribute_names": {name: list(v) for name, v in shards.attribute_names.items()},
-            "notes": list(shards.notes),
+            "notes": [*shards.notes, *_missing(failed)],
             "facts": asdict(reduce(Facts.__add__, (facts_of(mark["facts"]) for mark in marks))),
             "digest": whole.hexdigest(),
             "shards": [{"file": mark["file"], "rows": mark["rows"]} for mark in marks],

@@ -29,7 +29,7 @@ class _Worker:
         return self.job.do(shard)
 
 
-def actors(count: int, *, gpus: float = 0) -> "Executor":
+def actors(count: int, *, gpu: bool = False) -> "Executor":
     """An executor with `count` actors, each on one core.
 
     An actor that dies is started again, and does its shard again; a shard that ends its actor four
@@ -37,7 +37,7 @@ def actors(count: int, *, gpus: float = 0) -> "Executor":
 
     Arguments:
         count: Actors, 1 or more.
-        gpus: GPUs of each actor; two actors share one with 0.5.
+        gpu: Whether they share the GPUs that there are.
     """
     require(count >= 1, f"--ray is {count}; choose 1 or more actors")
 
@@ -46,13 +46,9 @@ def actors(count: int, *, gpus: float = 0) -> "Executor":
             return
         ray = started(count)
         try:
-            options = {
-                "num_cpus": 1,
-                "num_gpus": gpus,
-                "max_restarts": -1,
-                "max_task_retries": RETRIES,
-            }
-            kind = ray.remote(**options)(_Worker)
+            gpus = ray.cluster_resources().get("GPU", 0.0) if gpu else 0.0
+            share = {"num_cpus": 1, "num_gpus": min(1.0, gpus / count)}
+            kind = ray.remote(**share, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
             yield from _shared(ray, [kind.remote(job) for _ in range(count)], shards)
         finally:
             ray.shutdown()
