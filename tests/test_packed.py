@@ -16,7 +16,15 @@ from latent_atlas.codes.codec import squared_errors
 from latent_atlas.config import DataConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import with_settings
-from latent_atlas.data import ImageSet, load, load_images, probe_source, shards
+from latent_atlas.data import (
+    ImageSet,
+    Square,
+    load,
+    load_images,
+    probe_source,
+    read_images,
+    shards,
+)
 from latent_atlas.data.packed import Pack
 from latent_atlas.data.pixels import PackedImages, PackedNames, batches, select
 from latent_atlas.distributed import packing
@@ -176,6 +184,9 @@ def test_the_digest_of_a_run_changes_with_the_pixels(
 
 def test_other_commands_take_a_pack(pack: Path) -> None:
     assert probe_source(str(pack)) == (8, 3)
+    read = read_images([str(pack)], Square(8, 3))
+    assert torch.equal(read.images[:], loaded(pack).images[:])
+    assert tuple(read.names) == tuple(loaded(pack).names)
 
 
 def test_other_squares_are_refused_with_those_packed(pack: Path) -> None:
