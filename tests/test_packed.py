@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from command_line import latent_atlas
+from latent_atlas.cli.arguments import preset_of
 from latent_atlas.codes.codec import squared_errors
 from latent_atlas.config import DataConfig
 from latent_atlas.config.presets import PRESETS
@@ -187,6 +188,14 @@ def test_other_commands_take_a_pack(pack: Path) -> None:
     read = read_images([str(pack)], Square(8, 3))
     assert torch.equal(read.images[:], loaded(pack).images[:])
     assert tuple(read.names) == tuple(loaded(pack).names)
+
+
+def test_a_pack_is_trained_at_its_own_size(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 256, (40, 72, 72), np.uint8))
+    words = ("pack", str(tmp_path / "a.npy"), str(tmp_path / "p"), "--image-size", "72")
+    assert latent_atlas(*words) == 0
+    for source, side in (("a.npy", 64), ("p", 72)):
+        assert preset_of(str(tmp_path / source), None).model.image_size == side
 
 
 def test_other_squares_are_refused_with_those_packed(pack: Path) -> None:

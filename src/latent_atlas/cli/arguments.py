@@ -189,11 +189,12 @@ def preset_of(source: str, name: str | None) -> Config:
         UserError: there is no such preset, or no such source.
     """
     from latent_atlas.data.load import probe_source
+    from latent_atlas.data.packed import Pack
 
     name = name or (source if source in PRESETS else None)
     if name is None:
         size, channels = probe_source(source)
-        side = _usual_size(size)
+        side = size if Pack.is_at(source) else _usual_size(size)
         config = PRESETS[preset_for_size(side)]
         return replace(config, model=replace(config.model, image_size=side, channels=channels))
     if name not in PRESETS:

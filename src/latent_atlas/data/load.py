@@ -216,6 +216,7 @@ def probe_source(source: str) -> tuple[int, int]:
 
     Returns:
         The median of their shorter sides, clipped to 8..256 pixels; and 1 if all are grey, else 3.
+        Of a packed source, the side and the channels that were packed.
 
     Raises:
         UserError: there is no such source, or none of these images can be decoded.
@@ -224,6 +225,9 @@ def probe_source(source: str) -> tuple[int, int]:
         >>> probe_source("digits")
         (8, 1)
     """
+    if Pack.is_at(source):
+        about = Pack.open(source).about
+        return about["image_size"], about["channels"]
     sides: list[int] = []
     grey = True
     rejects: list[Reject] = []
