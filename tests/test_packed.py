@@ -208,6 +208,18 @@ def test_other_squares_are_refused_with_those_packed(pack: Path) -> None:
             load_images(config, size, channels)
 
 
+def test_a_pack_is_not_packed_and_images_without_any_are_refused(
+    pack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert latent_atlas("pack", str(pack), str(tmp_path / "p"), *SHAPE) == 2
+    assert "is packed already" in capsys.readouterr().err
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "a.png").write_bytes(b"no image")
+    assert latent_atlas("pack", str(tmp_path / "s"), str(tmp_path / "q"), *SHAPE) == 2
+    assert "none of the 1 images" in capsys.readouterr().err
+    assert not Pack.is_at(tmp_path / "q")
+
+
 def test_too_many_rejects_are_refused(pack: Path) -> None:
     with pytest.raises(UserError, match="1 of 91 images"):
         loaded(pack, max_rejects=0.0)

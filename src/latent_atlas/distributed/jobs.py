@@ -388,6 +388,11 @@ def _finish(job: Job, shards: Shards) -> Summary:
     lines = [json.dumps(signed(reject)) + "\n" for reject in rejects]
     write_text(job.out / "rejects.jsonl", "".join(lines))
     written = [mark for mark in marks if mark["rows"]]
+    require(
+        bool(written or failed),
+        f"none of the {len(rejects):,} images of '{shards.place}' can be decoded; "
+        f"{job.out / 'rejects.jsonl'} names them: repair them, or give another source",
+    )
     job.writer.finish(job.out, written)
     kept = ("shard", "file", "rows", "bytes", "sha256")
     manifest = {

@@ -18,7 +18,7 @@ from latent_atlas.data.levels import Levels, Scale
 from latent_atlas.data.packed import PACK, facts_of
 from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.distributed.jobs import Made, Mark
-from latent_atlas.errors import UserError, counted, require
+from latent_atlas.errors import UserError, counted
 from latent_atlas.files import signed, write_text
 
 __all__ = ["Packing", "agreed_scales", "levels_settings", "row_tensors", "rows_per_shard"]
@@ -140,16 +140,13 @@ class Packing:
     def finish(
         self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
     ) -> dict[str, Any]:
-        """Write pack.json, which makes the folder a source.
+        """Write pack.json, which makes the folder a source, if any shard could be read.
 
         Raises:
-            UserError: no image could be decoded, or shards were read by different scales.
+            UserError: shards were read by different scales.
         """
-        require(
-            bool(marks),
-            f"none of the images of '{shards.place}' can be decoded; they are "
-            f"listed in {out / 'rejects.jsonl'}",
-        )
+        if not marks:
+            return {}
         whole = hashlib.blake2b(digest_size=16)
         for mark in marks:
             whole.update(mark["sha256"].encode())

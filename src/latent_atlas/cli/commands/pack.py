@@ -15,7 +15,7 @@ from latent_atlas.cli.arguments import (
 from latent_atlas.cli.console import Console
 from latent_atlas.cli.shards import report_job
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require
 
 __all__ = ["add_arguments", "pack"]
 
@@ -36,10 +36,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 def pack(given: Namespace, console: Console) -> None:
     """Decode a source, shard by shard."""
     from latent_atlas.data.load import square_of
+    from latent_atlas.data.packed import Pack
     from latent_atlas.data.shards import ROWS, shards_of
     from latent_atlas.distributed.jobs import Job, SafetensorsWriter
     from latent_atlas.distributed.packing import Packing, rows_per_shard
 
+    require(
+        not Pack.is_at(given.source),
+        f"'{given.source}' is packed already; train on it, or pack its source in another size",
+    )
     config = _chosen_config(given)
     model = config.model
     square = square_of(config.data, model.image_size, model.channels)
