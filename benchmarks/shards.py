@@ -351,10 +351,9 @@ def killed(work: Path, tars: Path) -> dict[str, Any]:
     marks = lambda: len(list(out.glob("marks/*.json"))) >= 7  # noqa: E731
     first = encode(work, tars, "killed", kill_after=marks)
     done = len(list(out.glob("marks/*.json")))
-    return encode(work, tars, "killed", fresh=False) | {
-        "killed_after_shards": done,
-        "cpu_s_before": first["cpu_s"],
-    }
+    found = encode(work, tars, "killed", fresh=False)
+    del found["us_per_image"]  # it did the rest alone
+    return found | {"killed_after_shards": done, "cpu_s_before": first["cpu_s"]}
 
 
 def packed(work: Path) -> dict[str, Any]:
