@@ -16,7 +16,7 @@ from latent_atlas.data import ImageSet, load_images
 from latent_atlas.data.decode import Square
 from latent_atlas.data.parallel_read import read_all
 from latent_atlas.data.source import Item
-from latent_atlas.data.split import digest, first_by_content, held_out_by_content
+from latent_atlas.data.split import as_digests, digest, first_by_content, held_out_by_content
 from latent_atlas.errors import UserError
 
 ROWS = np.random.default_rng(0).integers(0, 256, (400, 9, 9), np.uint8)
@@ -67,13 +67,13 @@ def test_copies_land_on_the_same_side(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.5, 0.8])
 def test_share_held_out(share: float) -> None:
-    digests = [digest(number.to_bytes(4, "big")) for number in range(4000)]
+    digests = as_digests([digest(number.to_bytes(4, "big")) for number in range(4000)])
     held = held_out_by_content(digests, share).double().mean().item()
     assert abs(held - share) < 4 * (share * (1 - share) / 4000) ** 0.5
 
 
 def test_a_larger_share_holds_out_the_same_and_more() -> None:
-    digests = [digest(number.to_bytes(4, "big")) for number in range(500)]
+    digests = as_digests([digest(number.to_bytes(4, "big")) for number in range(500)])
     few, more = held_out_by_content(digests, 0.1), held_out_by_content(digests, 0.3)
     assert (more | ~few).all()
     assert more.sum() > few.sum()

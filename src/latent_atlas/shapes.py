@@ -8,7 +8,7 @@ inform the reader.
 import functools
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ __all__ = [
     "Latents",
     "Located",
     "Mask",
+    "Pixels",
     "Points",
     "Scalar",
     "Trace",
@@ -60,6 +61,32 @@ Trace = Float[Tensor, "steps n d"]  # every step of n walks
 Angles = Float[Tensor, "_"]  # noise levels in radians, one per code or one for all
 Values = Float[Tensor, " n"]  # one number per image or code
 Scalar = Float[Tensor, ""]
+
+
+@runtime_checkable
+class Pixels(Protocol):
+    """Bytes in 0..255 of shape (n, c, h, w), which are read by their rows."""
+
+    @property
+    def shape(self) -> Any:
+        """(n, c, h, w)."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        ...
+
+    def __len__(self) -> int:
+        """n, the number of images."""
+        ...
+
+    def __getitem__(self, which: Any, /) -> Tensor:
+        """The images at a slice, a mask or places, as a tensor in memory; one image for a number.
+
+        Where an object keeps its images on the disk, only these are read.
+        """
+        ...
 
 
 def batched(function: Callable[[Tensor], Tensor], rows: Tensor, size: int) -> Tensor:

@@ -13,16 +13,21 @@ from latent_atlas.errors import UserError
 from latent_atlas.files import write_bytes
 
 if TYPE_CHECKING:
+    from argparse import _ArgumentGroup
+
     from torch import Tensor
 
     from latent_atlas.atlas.atlas import Atlas
 
 __all__ = [
+    "LARGE_SOURCE",
     "PLACE",
     "SOURCE",
     "add_device",
+    "add_image_shape",
     "add_run",
     "add_settings",
+    "add_workers",
     "code_at",
     "file_to_write",
     "load_atlas",
@@ -35,8 +40,10 @@ __all__ = [
 PLACE = "an image file, or test:17 for the held-out image 17"
 SOURCE = (
     "a named data set (digits, faces, mnist, fashion-mnist), hf:OWNER/NAME for one on the Hugging "
-    "Face hub, a folder, a zip or tar archive, or a .npy or .npz file"
+    "Face hub, a folder, a zip or tar archive, a folder made by pack, or a .npy or .npz file"
 )
+
+LARGE_SOURCE = f"{SOURCE}; or a folder of tar archives"
 
 
 def add_run(parser: ArgumentParser) -> None:
@@ -50,6 +57,30 @@ def add_device(parser: ArgumentParser) -> None:
         "--device",
         metavar="D",
         help="auto (default: a GPU if there is one), cpu, cuda, cuda:1 or mps",
+    )
+
+
+def add_image_shape(parser: "ArgumentParser | _ArgumentGroup") -> None:
+    """The flags that say what images become."""
+    parser.add_argument(
+        "--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256 pixels"
+    )
+    parser.add_argument(
+        "--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha"
+    )
+    parser.add_argument(
+        "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
+    )
+
+
+def add_workers(parser: ArgumentParser) -> None:
+    """The flag --ray."""
+    parser.add_argument(
+        "--ray",
+        type=int,
+        metavar="N",
+        help="do the shards by N Ray actors, on this machine or the cluster of RAY_ADDRESS "
+        "(default: by this process, or by those that torchrun started)",
     )
 
 
@@ -158,11 +189,12 @@ def preset_of(source: str, name: str | None) -> Config:
         UserError: there is no such preset, or no such source.
     """
     from latent_atlas.data.load import probe_source
+    from latent_atlas.data.packed import Pack
 
     name = name or (source if source in PRESETS else None)
     if name is None:
         size, channels = probe_source(source)
-        side = _usual_size(size)
+        side = size if Pack.is_at(source) else _usual_size(size)
         config = PRESETS[preset_for_size(side)]
         return replace(config, model=replace(config.model, image_size=side, channels=channels))
     if name not in PRESETS:

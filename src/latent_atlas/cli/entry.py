@@ -24,8 +24,8 @@ SMALLER = (
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command `latent-atlas` and exit.
 
-    Exit codes: 0 done, 1 the reader of the output closed it, 2 a mistake of the user, 130
-    interrupted.
+    Exit codes: 0 done, 1 the reader of the output closed it or shards could not be read, 2 a
+    mistake of the user, 130 interrupted.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a command
         if isinstance(stream, io.TextIOWrapper):

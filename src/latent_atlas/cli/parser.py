@@ -9,9 +9,11 @@ from latent_atlas.cli.commands import (
     anomalies,
     demo,
     doctor,
+    encode,
     evaluate,
     fit,
     map,
+    pack,
     report,
     sample,
     serve,
@@ -55,6 +57,12 @@ def build_parser() -> ArgumentParser:
     )
     train.add_arguments(
         add("train", train.train, "train the networks and the map on images, and write a report")
+    )
+    pack.add_arguments(
+        add("pack", pack.pack, "decode a large source once, into a folder that train reads")
+    )
+    encode.add_arguments(
+        add("encode", encode.encode, "write the codes of any number of images, shard by shard")
     )
     fit.add_arguments(
         add("fit", fit.fit, "fit a map to latent codes of any model, without its images")

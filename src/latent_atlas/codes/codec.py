@@ -12,6 +12,7 @@ from latent_atlas.shapes import (
     ArrayLike,
     Images,
     Latents,
+    Pixels,
     Points,
     Values,
     as_array,
@@ -148,7 +149,9 @@ class Codec:
 
 
 @torch.no_grad()
-def squared_errors(decode: Callable[[Latents], Images], images: Tensor, latents: Latents) -> Values:
+def squared_errors(
+    decode: Callable[[Latents], Images], images: Tensor | Pixels, latents: Latents
+) -> Values:
     """Mean squared error per pixel between each image and G(z), shape (n,), on the codes' device.
 
     Arguments:
@@ -157,6 +160,8 @@ def squared_errors(decode: Callable[[Latents], Images], images: Tensor, latents:
         latents: Their codes.
     """
     errors = []
-    for part, z in zip(images.split(BATCH), latents.split(BATCH), strict=True):
+    for start in range(0, len(latents), BATCH):
+        rows = slice(start, start + BATCH)
+        part, z = images[rows], latents[rows]
         errors.append((decode(z) - to_float(part.to(z.device))).square().flatten(1).mean(dim=1))
     return torch.cat(errors)

@@ -5,8 +5,10 @@ suffix that cannot be decoded are rejects. Where there are no others, .npy files
 each. `layout` says what the folders mean, and `tables` what tables beside the images say.
 """
 
+import io
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -15,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 from latent_atlas.data.decode import (
     IMAGE_SUFFIXES,
@@ -28,7 +31,7 @@ from latent_atlas.data.source import Item, Source, arranged, refuse_bomb
 from latent_atlas.data.tables import is_table
 from latent_atlas.errors import UserError, counted
 
-__all__ = ["folder_source", "tar_source", "zip_source"]
+__all__ = ["folder_source", "is_tar", "tar_source", "zip_source"]
 
 
 def folder_source(root: Path) -> Source:
@@ -40,10 +43,11 @@ def folder_source(root: Path) -> Source:
     Returns:
         Items named by their path below `root`, sorted.
     """
-    return _collected(
+    found = _collected(
         Item(path.relative_to(root).as_posix(), partial(read_file, path))
         for path in _walk(root, set())
     )
+    return replace(found, portable=True)
 
 
 def _collected(files: Iterable[Item]) -> Source:
@@ -133,7 +137,8 @@ def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
 def tar_source(path: Path) -> Source:
     """All images in a tar archive, compressed or not; nothing is unpacked to the disk.
 
-    Members are read in the order of the archive, as a compressed one can only be read forwards.
+    Members of an archive that is not compressed are read at their places in the file, in any order
+    and by any process; those of a compressed one in turn, as it can only be read forwards.
 
     Raises:
         UserError: the archive is damaged, or unpacks to far more than its own size.
@@ -154,11 +159,23 @@ def tar_source(path: Path) -> Source:
             if isinstance(error, UserError):
                 raise
             raise _damaged(path, error) from None
+        plain = isinstance(archive.fileobj, io.BufferedReader)
         found = _collected(
-            Item(_name(one.name), partial(_read_tarred, archive, one), place=one.offset)
+            Item(
+                _name(one.name),
+                _reader(path, one) if plain else partial(_read_tarred, archive, one),
+                place=one.offset,
+            )
             for one in members
         )
+        if plain:
+            return replace(found, portable=True)
         return replace(found, in_turn=True, close=opened.pop_all().close)
+
+
+def is_tar(name: str) -> bool:
+    """Whether a file is a tar archive by its name, compressed or not."""
+    return re.search(r"\.(tar|tar\.(gz|bz2|xz|zst)|tgz)$", name.lower()) is not None
 
 
 def _tar_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
@@ -173,6 +190,27 @@ def _tar_members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarIn
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it ends before its end mark")
+
+
+def _reader(path: Path, member: tarfile.TarInfo) -> Callable[[], bytes]:
+    """Reads a member of an archive that is not compressed, in any process."""
+    if not member.isreg() or member.issparse():
+        return _refuse_link
+    return partial(_read_at, path, member.offset_data, member.size)
+
+
+def _refuse_link() -> NoReturn:
+    raise UndecodableError("it is a link, a device or a sparse file")
+
+
+def _read_at(path: Path, offset: int, size: int) -> bytes:
+    """A piece of a file."""
+    check_size(size)
+    with path.open("rb", buffering=0) as file:
+        content = os.pread(file.fileno(), size, offset)
+    if len(content) < size:
+        raise UndecodableError("the archive was cut")
+    return content
 
 
 def _read_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

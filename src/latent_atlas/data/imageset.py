@@ -2,15 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from latent_atlas.data.levels import Levels
+from latent_atlas.data.pixels import PackedImages, PackedNames, select
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import ByteImages, Images, Labels, Mask, to_float
+from latent_atlas.shapes import Images, Labels, Mask, Pixels, to_float
 
 __all__ = ["ImageSet", "Reject"]
 
@@ -25,10 +26,10 @@ class Reject:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Square images of one size, on the CPU.
+    """Square images of one size, on the CPU or, if they were packed, on the disk.
 
     Arguments:
-        images: In 0..255.
+        images: In 0..255, shape (n, c, h, w).
         labels: Class numbers, -1 where unknown; None if the set has none.
         label_names: One per class; may be empty.
         names: One per image: relative path, archive member, `row:17`, or `test:17` in an official
@@ -43,10 +44,10 @@ class ImageSet:
         levels: The scales of floats and deep integers.
     """
 
-    images: ByteImages
+    images: Pixels
     labels: Labels | None
     label_names: tuple[str, ...]
-    names: tuple[str, ...]
+    names: Sequence[str]
     held_out: Mask
     rejects: tuple[Reject, ...] = ()
     notes: tuple[str, ...] = ()
@@ -71,7 +72,9 @@ class ImageSet:
         return self.select(self.held_out)
 
     def select(self, which: Tensor) -> "ImageSet":
-        """A copy of some of the images, with their labels, attributes and names.
+        """Some of the images, with their labels, attributes and names.
+
+        They are copied in memory, and only named on the disk.
 
         Arguments:
             which: A mask of shape (n,), or places in 0..n-1 in the order wanted.
@@ -79,16 +82,18 @@ class ImageSet:
         places = which.nonzero().flatten() if which.dtype == torch.bool else which
         return replace(
             self,
-            images=self.images[places],
+            images=select(self.images, places),
             labels=None if self.labels is None else self.labels[places],
-            names=tuple(self.names[i] for i in places.tolist()),
+            names=self.names.at(places)
+            if isinstance(self.names, PackedNames)
+            else tuple(self.names[i] for i in places.tolist()),
             held_out=self.held_out[places],
             attributes=self.attributes and {name: v[places] for name, v in self.attributes.items()},
         )
 
     def as_float(self, which: Tensor | None = None) -> Images:
         """Images in [0, 1]: those at the places (or under the mask) `which`, or all."""
-        return to_float(self.images if which is None else self.images[which])
+        return to_float(self.images[:] if which is None else self.images[which])
 
     def index_of(self, name: str) -> int:
         """The index of a held-out image.
@@ -111,8 +116,10 @@ class ImageSet:
     def manifest(self) -> dict[str, object]:
         """A summary for JSON; its `digest` changes with any pixel, label, order or split."""
         whole = hashlib.blake2b(digest_size=16)
+        if isinstance(self.images, PackedImages):
+            whole.update(self.images.fingerprint())
         for tensor in (self.images, self.labels, self.held_out):
-            if tensor is not None:
+            if isinstance(tensor, Tensor):
                 whole.update(repr(tuple(tensor.shape)).encode())
                 whole.update(tensor.contiguous().numpy().data)
         return {

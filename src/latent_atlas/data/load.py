@@ -4,6 +4,7 @@ import json
 import os
 import tarfile
 import zipfile
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +21,23 @@ from latent_atlas.data.decode import (
     decode_whole,
     quiet,
 )
-from latent_atlas.data.files import folder_source, tar_source, zip_source
-from latent_atlas.data.findings import refuse_few, remarks, summary_of
+from latent_atlas.data.files import folder_source, is_tar, tar_source, zip_source
+from latent_atlas.data.findings import Facts, refuse_few, remarks, summary_of
 from latent_atlas.data.huggingface import huggingface_source
 from latent_atlas.data.imageset import ImageSet, Reject
 from latent_atlas.data.levels import Levels, Scale
 from latent_atlas.data.named import NAMED_SETS
+from latent_atlas.data.packed import Pack, packed_set, packed_source
 from latent_atlas.data.parallel_read import Progress, digest_all, read_all, reject_or_content
 from latent_atlas.data.source import Item, Source
-from latent_atlas.data.split import first_by_content, held_out_by_content
-from latent_atlas.errors import UserError
+from latent_atlas.data.split import (
+    Digests,
+    as_digests,
+    first_by_content,
+    held_out_by_content,
+)
+from latent_atlas.device import free_memory
+from latent_atlas.errors import UserError, require
 from latent_atlas.files import signed, write_text
 from latent_atlas.shapes import Mask
 
@@ -48,6 +56,8 @@ class NoSourceError(UserError):
 
 
 _PROBED = 64  # images that suggest the size and channels
+MUCH = 0.25  # share of the free memory that decoded images may take without a remark
+COPIES = 2.2  # times the decoded images that are in memory while training begins
 
 
 def load_images(
@@ -57,6 +67,7 @@ def load_images(
     *,
     progress: Progress | None = None,
     rejects_file: Path | None = None,
+    say: Callable[[str], object] | None = None,
 ) -> ImageSet:
     """Read all images of a source, bring them to one size, and hold some of them out.
 
@@ -67,24 +78,29 @@ def load_images(
         progress: Called now and then with the number of items done, of all items, and of rejects.
         rejects_file: File for the rejects: one JSON object per line, with path and reason. Without
             rejects, a file that an earlier run left there is removed.
+        say: Called before they are read with a sentence where the images need much memory.
 
     Returns:
-        The images in the order of their names or rows, the same for the same source.
+        The images in the order of their names or rows, the same for the same source. Those of a
+        packed source stay on the disk.
 
     Raises:
-        UserError: there is no such source, too many of its images cannot be decoded, or there are
-            fewer than 20 to train on.
+        UserError: there is no such source, too many of its images cannot be decoded, there are
+            fewer than 20 to train on, or more than fit into memory.
     """
+    square = square_of(data, image_size, channels)
+    if Pack.is_at(data.source):
+        return packed_set(data, square)
     with quiet(), closing(open_source(data.source)) as source:
         chosen = list(range(len(source.items)))
         if data.limit is not None and data.limit < len(chosen):
             chosen = first_by_content(digest_all(source.items, source.in_turn), data.limit)
         items = tuple(source.items[i] for i in chosen)
-        square = square_of(data, image_size, channels)
+        _check_memory(data, square, len(items), say)
         reading = read_all(items, square, source.in_turn, progress)
     _report(reading.rejects, len(items), data.max_rejects, rejects_file)
     kept = [source.items[chosen[i]] for i in reading.kept]
-    digests = [look.digest for look in reading.looks]
+    digests = as_digests([look.digest for look in reading.looks])
     held_out = _held_out(kept, digests, data.held_out)
     where = torch.tensor([chosen[i] for i in reading.kept])
     found = ImageSet(
@@ -102,12 +118,36 @@ def load_images(
         source=data.source,
         levels=reading.levels,
     )
-    refuse_few(found, reading.looks)
+    refuse_few(found, digests)
+    facts = Facts.of(reading.looks, reading.images)
     return replace(
         found,
-        notes=(*source.notes, *reading.levels.notes, *remarks(found, reading.looks)),
-        summary=summary_of(found, reading.looks),
+        notes=(*source.notes, *reading.levels.notes, *remarks(found, facts, digests)),
+        summary=summary_of(found, facts, digests),
     )
+
+
+def _check_memory(
+    data: DataConfig, square: Square, n: int, say: Callable[[str], object] | None
+) -> None:
+    """Say how much memory the decoded images take where it is much, and name `pack`.
+
+    Raises:
+        UserError: they cannot fit into the memory that is free.
+    """
+    decoded, free = n * square.channels * square.size**2, free_memory(torch.device("cpu"))
+    if free is None or decoded <= MUCH * free:
+        return
+    sentence = (
+        f"{n:,} images of {square.size} x {square.size} pixels take {decoded / 2**30:.1f} GiB in "
+        f"memory, and {COPIES * decoded / 2**30:.1f} GiB while training begins; "
+        f"{free / 2**30:.1f} GiB are free: `latent-atlas pack {data.source} PACK --image-size "
+        f"{square.size}` decodes them once onto the disk, and `latent-atlas train PACK` needs "
+        "hardly any memory for them"
+    )
+    require(COPIES * decoded <= free, sentence)
+    if say is not None:
+        say(sentence)
 
 
 def square_of(data: DataConfig, image_size: int, channels: int) -> Square:
@@ -132,8 +172,8 @@ def open_source(source: str) -> Source:
 
     Arguments:
         source: The name of a data set (write `./digits` for a folder of such a name),
-            `hf:owner/name`, or the path of a folder, a zip or tar archive, or a .npy or .npz file;
-            `file.npz:key` is one array of such a file.
+            `hf:owner/name`, or the path of a folder, a zip or tar archive, a packed source, or a
+            .npy or .npz file; `file.npz:key` is one array of such a file.
 
     Raises:
         UserError: the source is none of these, is damaged, or holds no image file.
@@ -155,6 +195,12 @@ def open_source(source: str) -> Source:
     opened = _open_path(path)
     if not opened.items:
         opened.close()
+        archives = path.is_dir() and any(is_tar(name) for name in os.listdir(path))
+        require(
+            not archives,
+            f"'{source}' is a folder of archives; `latent-atlas pack {source} PACK` makes one "
+            "source of them, and `latent-atlas encode RUN` takes the folder as it is",
+        )
         raise UserError(
             f"'{source}' holds no image file; the names of images end in "
             f"{' '.join(sorted(IMAGE_SUFFIXES))}"
@@ -170,6 +216,7 @@ def probe_source(source: str) -> tuple[int, int]:
 
     Returns:
         The median of their shorter sides, clipped to 8..256 pixels; and 1 if all are grey, else 3.
+        Of a packed source, the side and the channels that were packed.
 
     Raises:
         UserError: there is no such source, or none of these images can be decoded.
@@ -178,6 +225,9 @@ def probe_source(source: str) -> tuple[int, int]:
         >>> probe_source("digits")
         (8, 1)
     """
+    if Pack.is_at(source):
+        about = Pack.open(source).about
+        return about["image_size"], about["channels"]
     sides: list[int] = []
     grey = True
     rejects: list[Reject] = []
@@ -211,6 +261,8 @@ def _side_and_grey(item: Item) -> tuple[int, bool] | Reject:
 
 
 def _open_path(path: Path) -> Source:
+    if Pack.is_at(path):
+        return packed_source(path)
     if path.is_dir():
         return folder_source(path)
     if path.suffix.lower() in (".npy", ".npz"):
@@ -257,7 +309,7 @@ def _report(rejects: tuple[Reject, ...], n: int, allowed: float, file: Path | No
         )
 
 
-def _held_out(items: list[Item], digests: list[bytes], share: float) -> Mask:
+def _held_out(items: list[Item], digests: Digests, share: float) -> Mask:
     """Held-out images: as the source says, else by their content."""
     if not items or all(item.held_out is not None for item in items):
         return torch.tensor([item.held_out is True for item in items], dtype=torch.bool)

@@ -39,6 +39,10 @@ class Item:
         object.__setattr__(self, "name", printable(self.name))
 
 
+def nothing() -> None:
+    """Close nothing."""
+
+
 @dataclass(frozen=True)
 class Source:
     """The items of one source, in the order of the images to come.
@@ -50,6 +54,7 @@ class Source:
         attribute_names: Names of the categories of an attribute whose numbers are categories.
         notes: What was understood of the source, to tell the user.
         in_turn: Items must be read one at a time, by ascending place.
+        portable: The items can be sent to another process, which reads them there.
         close: Closes the open files.
     """
 
@@ -59,7 +64,8 @@ class Source:
     attribute_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     in_turn: bool = False
-    close: Callable[[], object] = lambda: None
+    portable: bool = False
+    close: Callable[[], object] = nothing
 
 
 def arranged(items: list[Item], tables: Mapping[str, bytes]) -> Source:

@@ -6,14 +6,19 @@ of a held-out image. A picture that was compressed again with loss is another pi
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from latent_atlas.data.decode import Content
 from latent_atlas.shapes import Mask
 
-__all__ = ["digest", "first_by_content", "held_out_by_content"]
+__all__ = ["Digests", "as_digests", "digest", "first_by_content", "held_out_by_content"]
+
+Digests = UInt8[np.ndarray, "n 16"]
+"""Hashes of the contents of images, one a row."""
 
 _HALF = 8  # bytes: the first half of a digest orders the images, the second half splits them
 
@@ -41,18 +46,22 @@ def first_by_content(digests: list[bytes], limit: int) -> list[int]:
     return sorted(ranked[:limit])
 
 
-def held_out_by_content(digests: list[bytes], share: float) -> Mask:
+def as_digests(digests: Sequence[bytes]) -> Digests:
+    """Hashes of 16 bytes as the rows of an array."""
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 2 * _HALF)
+
+
+def held_out_by_content(digests: Digests, share: float) -> Mask:
     """Hold out images whose digest, read as a number in [0, 1), is below `share`.
 
     Arguments:
-        digests: One per image; none is empty.
+        digests: One per image.
         share: In [0, 1).
 
     Returns:
         A mask with at least one True: if no digest is below `share`, the lowest is held out.
     """
-    numbers = torch.tensor(
-        [int.from_bytes(d[_HALF:], "big") / 2 ** (8 * _HALF) for d in digests]
-    ).double()
+    halves = np.ascontiguousarray(digests[:, _HALF:]).view(">u8")[:, 0]
+    numbers = torch.from_numpy(halves.astype(np.float64) / 2.0 ** (8 * _HALF))
     held = numbers < share
     return held if held.any() else numbers == numbers.min()

@@ -4,7 +4,6 @@ The workers run the loop of `training.loop`, as processes started by torchrun do
 and starts all of them again if one dies; they then go on from the last checkpoint of the run.
 """
 
-import logging
 import os
 import shutil
 import socket
@@ -16,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 from latent_atlas.data.load import load_images
+from latent_atlas.distributed.ray_jobs import started
 from latent_atlas.errors import Interrupted, UserError, require
 from latent_atlas.runs import Run
 from latent_atlas.training.history import Log
@@ -27,7 +27,6 @@ __all__ = ["check_workers", "train"]
 
 MISSING = "--ray needs Ray Train, which is missing; pip install 'latent-atlas[scale]'"
 FAILURES = 3  # times that Ray starts the workers again
-STORE = 100 * 2**20  # bytes of Ray's object store on this machine, where only records pass
 
 
 def check_workers(workers: int, batch_size: int) -> None:
@@ -84,26 +83,14 @@ def train(run: Run, workers: int, *, log: Log) -> None:
 
 @contextmanager
 def _ray(workers: int) -> Iterator[Any]:
-    """The module ray, connected to the cluster of `RAY_ADDRESS`, or else to one on this machine.
+    """The module ray, as `ray_jobs.started` gives it, while it is used.
 
     Raises:
-        UserError: Ray is not installed.
+        UserError: Ray is not installed, or what Ray Train needs besides.
     """
-    alone = "RAY_ADDRESS" not in os.environ
-    if alone:
-        # Without this a Ray on Linux listens on all interfaces; it is read when ray is imported.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    ray = started(_cores(workers) * workers)
     try:
-        import ray
-        import ray.train  # it needs packages of its own
-    except ImportError:
-        raise UserError(MISSING) from None
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if alone:
-        cores = _cores(workers) * workers
-        quiet |= {"num_cpus": cores, "object_store_memory": STORE, "include_dashboard": False}
-    ray.init(**quiet)
-    try:
+        require(find_spec("pyarrow") is not None, MISSING)  # which ray.train imports
         yield ray
     finally:
         ray.shutdown()  # it ends the workers too

@@ -100,7 +100,7 @@ def outlier_images(images: ImageSet, config: Config, other: str) -> dict[str, Te
     strange = load_images(
         DataConfig(source=other, limit=OUTLIERS), config.model.image_size, config.model.channels
     )
-    return outliers | {other: strange.images}
+    return outliers | {other: strange.images[:]}
 
 
 @lru_cache(maxsize=1)
@@ -120,10 +120,10 @@ def load_shared_data(folder: Path) -> SharedData:
         )
     generator = torch.Generator().manual_seed(config.train.seed)
     extractor = extractor_for(images, design.extractor, generator=generator)
-    held_out = images.test.images
+    held_out = images.test.images[:]
     enough = len(held_out) >= ENOUGH
     reference = (
-        extractor.features((held_out if enough else images.images)[:REFERENCE]).double().numpy()
+        extractor.features((held_out if enough else images.images[:])[:REFERENCE]).double().numpy()
     )
     features_note = (
         f"{extractor.name}, against {len(reference):,} {'held-out' if enough else 'real'} images"

@@ -12,7 +12,7 @@ from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.weight_average import average_of, update_average
-from latent_atlas.shapes import ByteImages, Images, Values, batched
+from latent_atlas.shapes import ByteImages, Images, Pixels, Values, batched
 from latent_atlas.training import losses
 from latent_atlas.training.batches import as_float
 
@@ -48,7 +48,7 @@ class FittedDiscriminator:
 
 
 def fit_image_discriminator(
-    images: ByteImages,
+    images: Pixels,
     fakes: Fakes,
     config: Config,
     steps: int,

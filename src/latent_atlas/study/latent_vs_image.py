@@ -17,7 +17,7 @@ from latent_atlas.evaluation.features.base import as_bytes
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
-from latent_atlas.shapes import ByteImages, Images
+from latent_atlas.shapes import ByteImages, Images, Pixels
 from latent_atlas.study.design import Cell
 from latent_atlas.study.discriminator_energy import DiscriminatorEnergy
 from latent_atlas.study.image_discriminator import FittedDiscriminator, fit_image_discriminator
@@ -116,9 +116,7 @@ def _tests(trained: TrainedRun) -> dict[str, tuple[Tensor, Tensor]]:
     return {REBUILT: (rebuilt, outside), RAW: (held_out, outside)} | outliers
 
 
-def _fit_image_discriminator(
-    trained: TrainedRun, images: ByteImages, log: Log
-) -> FittedDiscriminator:
+def _fit_image_discriminator(trained: TrainedRun, images: Pixels, log: Log) -> FittedDiscriminator:
     """Train a D_x against decoded prior codes."""
     dimension = trained.real.shape[1]
 

@@ -5,9 +5,11 @@ where in the data or in a random stream it was, and the number of processes does
 """
 
 import torch
+from torch import Tensor
 
 from latent_atlas.config.run import TrainConfig
-from latent_atlas.shapes import ByteImages, Images, to_float
+from latent_atlas.data.pixels import PackedImages
+from latent_atlas.shapes import ByteImages, Images, Pixels, to_float
 from latent_atlas.training.processes import ALONE, Processes
 from latent_atlas.training.step import Batch
 
@@ -26,7 +28,7 @@ class Batches:
 
     def __init__(
         self,
-        images: ByteImages,
+        images: Pixels,
         config: TrainConfig,
         device: torch.device,
         processes: Processes = ALONE,
@@ -37,7 +39,7 @@ class Batches:
         Raises:
             UserError: the processes cannot share a batch equally.
         """
-        self.images = images.to(device) if images.numel() <= RESIDENT_BYTES else images
+        self.images = resident(images, device)
         self.seed = config.seed
         self.size = min(config.batch_size, len(images))
         self.processes = processes
@@ -55,12 +57,26 @@ class Batches:
             self._order = torch.randperm(len(self.images), generator=generator)
         whole = self._order[position * self.size : (position + 1) * self.size]
         rows = self.processes.share(whole)
-        images = as_float(self.images[rows.to(self.images.device)], self.device)
+        if isinstance(self.images, Tensor):
+            rows = rows.to(self.images.device)
+        images = as_float(self.images[rows], self.device)
         return Batch(
             images.contiguous(memory_format=torch.channels_last),
             step,
             seeded_generator(self.seed, 1, step, device=self.device),
         )
+
+
+def resident(images: Pixels, device: torch.device) -> Pixels:
+    """The images where they are read for batches.
+
+    That is the device if they are few. On a CPU, packed images stay on the disk.
+    """
+    if images.nbytes > RESIDENT_BYTES or (
+        isinstance(images, PackedImages) and device.type == "cpu"
+    ):
+        return images
+    return images[:].to(device)
 
 
 def seeded_generator(seed: int, *position: int, device: torch.device) -> torch.Generator:

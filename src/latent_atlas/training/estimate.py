@@ -8,7 +8,7 @@ import torch
 
 from latent_atlas.config.run import Config
 from latent_atlas.device import Engine
-from latent_atlas.shapes import ByteImages
+from latent_atlas.shapes import Pixels
 from latent_atlas.training.batches import Batches
 from latent_atlas.training.step import TrainStep
 
@@ -24,7 +24,7 @@ class _Stopwatch:
         share: Of a whole batch, what one step is timed on.
     """
 
-    def __init__(self, images: ByteImages, config: Config) -> None:
+    def __init__(self, images: Pixels, config: Config) -> None:
         t = replace(config.train, compile=False)
         self.engine = Engine(t.device, t.precision, compile=False)
         full = min(t.batch_size, len(images))
@@ -42,7 +42,7 @@ class _Stopwatch:
         return time.perf_counter() - start
 
 
-def estimated_seconds(images: ByteImages, config: Config, *, done: int = 0) -> float:
+def estimated_seconds(images: Pixels, config: Config, *, done: int = 0) -> float:
     """Time ten steps, three of each kind, and add them up over the run.
 
     Arguments:

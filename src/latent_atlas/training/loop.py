@@ -10,13 +10,14 @@ from latent_atlas.codes.codec import squared_errors
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.run import Config
 from latent_atlas.data.imageset import ImageSet
+from latent_atlas.data.pixels import batches
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.density_ratio.train import training_precision
 from latent_atlas.device import Engine, pick_device, pick_precision
 from latent_atlas.errors import Interrupted
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, write_tensors
-from latent_atlas.shapes import ByteImages
+from latent_atlas.shapes import Pixels
 from latent_atlas.training.batches import Batches, as_float, seeded_generator
 from latent_atlas.training.history import Checkpoint, History, Log, restore
 from latent_atlas.training.interrupt import stop_request
@@ -135,7 +136,7 @@ def _with_precision(config: Config, run: Run) -> Config:
 
 
 def train_model(
-    images: ByteImages,
+    images: Pixels,
     config: Config,
     run: Run | None,
     *,
@@ -152,9 +153,9 @@ def train_model(
     device = processes.device(t.device)
     precision = processes.first(lambda: pick_precision(t.precision, device))
     engine = Engine(t.device, precision, compile=t.compile)
-    batches = Batches(images, t, engine.device, processes)
     train_step = TrainStep(config, engine, processes)
-    history = History(t.steps, batches.size, log, processes)
+    batch_of = Batches(images, t, engine.device, processes)
+    history = History(t.steps, batch_of.size, log, processes)
 
     # Resume.
     step = restore(train_step, history, run) if resume else 0
@@ -167,7 +168,7 @@ def train_model(
     with stop_request() as stop:
         while step < t.steps and not processes.any(bool(stop)):
             step += 1
-            history.add(step, train_step.step(batches(step)))
+            history.add(step, train_step.step(batch_of(step)))
             if checkpoint is not None:
                 history.check()
                 checkpoint.write(run)
@@ -193,10 +194,10 @@ def train_model(
 
 
 @torch.no_grad()
-def encode_all(model: VAEGAN, images: ByteImages, batch: int = 512) -> Codes:
+def encode_all(model: VAEGAN, images: Pixels, batch: int = 512) -> Codes:
     """Means and log-variances of all images, on the model's device."""
     device = next(model.parameters()).device
-    parts = [model.encoder(as_float(part, device)) for part in images.split(batch)]
+    parts = [model.encoder(as_float(part, device)) for part in batches(images, batch)]
     means, log_variances = zip(*parts, strict=True)
     return Codes(torch.cat(means), torch.cat(log_variances))
 

@@ -95,13 +95,13 @@ def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Re
         console.say(f"and {len(images.rejects) - SHOWN} more are left out; --json names all")
     held_out = _real_images(given, atlas, console)
     table = atlas.anomaly(
-        images.images,
+        images.images[:],
         false_alarm_rate=given.false_alarm_rate,
         held_out=held_out,
-        names=images.names,
+        names=tuple(images.names),
     )
     numbers, lines = _written(table, out)
-    picture = save(draw_extremes(atlas, images.images, table), out.with_suffix(".png"))
+    picture = save(draw_extremes(atlas, images.images[:], table), out.with_suffix(".png"))
     rejects = [vars(reject) for reject in images.rejects]
     return numbers | {"picture": str(picture), "rejects": rejects}, [*lines, f"look at {picture}"]
 
@@ -144,7 +144,7 @@ def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Re
     from latent_atlas.report.plots.style import save
 
     _ = atlas.image_shape  # raises before images are read if there is no decoder
-    train = _source_again(given, atlas, console).train.images
+    train = _source_again(given, atlas, console).train.images[:]
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
     found, samples = sample_and_compare(atlas, train, given.samples, generator=generator)
     rows = {name: part.numpy() for name, part in nearest_pairs(found, samples, train).items()}
@@ -156,14 +156,14 @@ def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Re
 def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteImages | None":
     """Real images to calibrate with; None if the run has the errors of its held-out images."""
     if given.held_out:
-        return _read([given.held_out], atlas, console).images
+        return _read([given.held_out], atlas, console).images[:]
     if atlas.errors is not None:
         return None
     console.say(
         "this run was written by an older version: its held-out images are read and reconstructed"
     )
     try:
-        return _source_again(given, atlas, console).test.images
+        return _source_again(given, atlas, console).test.images[:]
     except UserError as error:
         raise UserError(f"{error}; or name other real images with --held-out") from None
 

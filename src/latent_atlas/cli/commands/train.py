@@ -10,7 +10,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
+from latent_atlas.cli.arguments import (
+    SOURCE,
+    add_device,
+    add_image_shape,
+    add_settings,
+    preset_of,
+)
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Advance, Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
@@ -20,7 +26,7 @@ from latent_atlas.errors import Interrupted, UserError, counted, require
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.runs import Run
-    from latent_atlas.shapes import ByteImages
+    from latent_atlas.shapes import Pixels
     from latent_atlas.training.history import Log
     from latent_atlas.training.processes import Processes
 
@@ -85,15 +91,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def _add_images(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("images")
-    group.add_argument(
-        "--image-size", type=int, metavar="PX", help="side of the square images, 8 to 256 pixels"
-    )
-    group.add_argument(
-        "--channels", type=int, metavar="C", help="1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha"
-    )
-    group.add_argument(
-        "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
-    )
+    add_image_shape(group)
     group.add_argument(
         "--max-rejects",
         type=float,
@@ -374,7 +372,7 @@ def _speedup_in_words(speedup: float) -> str:
 
 
 def _say_end(
-    images: "ByteImages", config: Config, run: "Run", console: Console, processes: "Processes"
+    images: "Pixels", config: Config, run: "Run", console: Console, processes: "Processes"
 ) -> None:
     """Say how long the networks will train, and when they end, from a measurement of some steps."""
     from latent_atlas.training.estimate import estimated_seconds
@@ -428,6 +426,7 @@ def _load(config: Config, rejects_file: Path | None, console: Console) -> "Image
                 "images", done, total, f"{bad} unreadable" if bad else ""
             ),
             rejects_file=rejects_file,
+            say=console.say,
         )
 
 

@@ -82,7 +82,7 @@ def _classifier(images: ImageSet, generator: torch.Generator) -> Extractor:
     return train_classifier(
         images.images[learn],
         images.labels[learn],
-        (test.images, test.labels),
+        (test.images[:], test.labels),
         epochs=epochs,
         generator=generator,
     )

@@ -1,0 +1,171 @@
+"""Pack a source: decode its images once, into files that training and encoding map into memory."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_atlas.data.decode import Square
+from latent_atlas.data.findings import Facts
+from latent_atlas.data.imageset import Reject
+from latent_atlas.data.levels import Levels, Scale
+from latent_atlas.data.packed import PACK, facts_of
+from latent_atlas.data.shards import Rows, Shard, Shards
+from latent_atlas.distributed.jobs import Made, Mark
+from latent_atlas.errors import UserError, counted
+from latent_atlas.files import signed, write_text
+
+__all__ = ["Packing", "agreed_scales", "levels_settings", "row_tensors", "rows_per_shard"]
+
+SHARD_BYTES = 2**27  # of the images of a shard, at most
+
+
+def rows_per_shard(square: Square, most: int) -> int:
+    """Images of a packed shard: `most`, or fewer if they are large."""
+    return max(1, min(most, SHARD_BYTES // (square.channels * square.size**2)))
+
+
+def levels_settings(levels: Levels) -> dict[str, Any]:
+    """The scales of floats and deep integers for JSON; None where they are not known."""
+    scales = {"floats": levels.floats, "integers": levels.integers}
+    return {
+        name: [one.black, one.white] if isinstance(one, Scale) else None
+        for name, one in scales.items()
+    }
+
+
+def agreed_scales(marks: list[Mark]) -> dict[str, Any]:
+    """The scales that all shards were read by.
+
+    Raises:
+        UserError: two shards were read by different ones.
+    """
+    agreed: dict[str, Any] = {}
+    for kind, setting in (
+        ("floats", "data.float_range=[BLACK,WHITE]"),
+        ("integers", "data.integer_white=WHITE"),
+    ):
+        seen = {tuple(scale): mark["shard"] for mark in marks for scale in mark["scales"][kind]}
+        if len(seen) > 1:
+            (one, first), (other, second) = list(seen.items())[:2]
+            raise UserError(
+                f"{kind} of {first} were read by the scale {list(one)} and those of {second} by "
+                f"{list(other)}; pack into another folder with one for all: --set {setting}"
+            )
+        agreed[kind] = list(next(iter(seen))) if seen else None
+    return agreed
+
+
+def row_tensors(chunks: list[Rows]) -> dict[str, Tensor]:
+    """What shards keep of each image besides its pixels or its code."""
+    names = [name.encode() for chunk in chunks for name in chunk.names]
+    text = np.frombuffer(b"".join(names), np.uint8).copy()
+    offsets = np.cumsum([0, *map(len, names)], dtype=np.int64)
+    tensors = {
+        "digests": torch.from_numpy(np.concatenate([chunk.digests for chunk in chunks])),
+        "names": torch.from_numpy(text),
+        "name_offsets": torch.from_numpy(offsets),
+        "parts": torch.cat([chunk.parts for chunk in chunks]),
+    }
+    labels = [chunk.labels for chunk in chunks if chunk.labels is not None]
+    if labels:
+        tensors["labels"] = torch.cat(labels)
+    return tensors
+
+
+def scales_in_mark(chunks: list[Rows]) -> dict[str, list[list[float]]]:
+    """The scales that the chunks of a shard were read by, each once."""
+    found: dict[str, list[list[float]]] = {"floats": [], "integers": []}
+    for chunk in chunks:
+        for kind, scale in levels_settings(chunk.levels).items():
+            if scale is not None and scale not in found[kind]:
+                found[kind].append(scale)
+    return found
+
+
+def _missing(failed: list[Mark]) -> list[str]:
+    """A sentence on shards that could not be read."""
+    if not failed:
+        return []
+    words = ("shard of the source is", "shards of the source are")
+    return [
+        f"{counted(len(failed), *words)} missing, for instance {failed[0]['place']}: "
+        f"{failed[0]['reason']}"
+    ]
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The work of `pack`: images of a shard as squares.
+
+    Attributes:
+        square: What every image becomes.
+    """
+
+    square: Square
+    name: str = "pack"
+
+    def settings(self) -> dict[str, Any]:
+        """Side, channels, fit and scales."""
+        square = self.square
+        return {
+            "image_size": square.size,
+            "channels": square.channels,
+            "fit": square.fit,
+            "scales": levels_settings(square.levels),
+        }
+
+    def __call__(self, shard: Shard) -> Made:
+        """Decode a shard."""
+        rejects: list[Reject] = []
+        found = list(shard.chunks(self.square, rejects))
+        chunks = [rows for _, rows in found]
+        if not chunks:
+            return Made({}, 0, tuple(rejects), {"scales": scales_in_mark(chunks)})
+        tensors = {"images": torch.cat([images for images, _ in found]), **row_tensors(chunks)}
+        for name in chunks[0].attributes:
+            values = torch.cat([chunk.attributes[name] for chunk in chunks])
+            tensors[f"attribute/{name}"] = values
+        facts: dict[str, Any] = {"scales": scales_in_mark(chunks)}
+        facts["attributes"] = sorted(chunks[0].attributes)
+        facts["facts"] = asdict(reduce(Facts.__add__, (c.facts for c in chunks if c.facts)))
+        return Made(tensors, len(tensors["images"]), tuple(rejects), facts)
+
+    def finish(
+        self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
+    ) -> dict[str, Any]:
+        """Write pack.json, which makes the folder a source, if any shard could be read.
+
+        Raises:
+            UserError: shards were read by different scales.
+        """
+        if not marks:
+            return {}
+        whole = hashlib.blake2b(digest_size=16)
+        for mark in marks:
+            whole.update(mark["sha256"].encode())
+        square = self.square
+        about = {
+            "kind": "pack",
+            "source": shards.place,
+            "image_size": square.size,
+            "channels": square.channels,
+            "fit": square.fit,
+            **agreed_scales(marks),
+            "images": sum(mark["rows"] for mark in marks),
+            "label_names": list(shards.label_names),
+            "attributes": marks[0]["attributes"],
+            "attribute_names": {name: list(v) for name, v in shards.attribute_names.items()},
+            "notes": [*shards.notes, *_missing(failed)],
+            "facts": asdict(reduce(Facts.__add__, (facts_of(mark["facts"]) for mark in marks))),
+            "digest": whole.hexdigest(),
+            "shards": [{"file": mark["file"], "rows": mark["rows"]} for mark in marks],
+        }
+        write_text(out / PACK, json.dumps(signed(about), indent=2) + "\n")
+        return {"digest": about["digest"]}
