@@ -46,6 +46,7 @@ class AtlasParts:
     labels: dict[str, Tensor] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
     errors: Tensor | None = None
+    index_file: Path | None = None
 
     @classmethod
     def read(cls, run: Path, device: torch.device) -> "AtlasParts":
@@ -83,7 +84,8 @@ class AtlasParts:
             f"{' and '.join(map(str, sorted(sizes)))} coordinates; restore the ones that were "
             "replaced",
         )
-        return cls(model, latent_map, codes, config, labels, names, tensors.get("held_out.errors"))
+        errors, index_file = tensors.get("held_out.errors"), folder.file("neighbours.faiss")
+        return cls(model, latent_map, codes, config, labels, names, errors, index_file)
 
     @classmethod
     def gather(
