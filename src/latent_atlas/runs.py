@@ -52,6 +52,7 @@ __all__ = [
     "json_safe",
     "read_tensors",
     "reading",
+    "tensor_shapes",
     "write_tensors",
 ]
 
@@ -167,6 +168,16 @@ def read_tensors(
         bad = finite and value.is_floating_point() and not value.isfinite().all()
         require(not bad, _damaged(path, f"tensor '{name}' holds NaN or infinity"))
     return {name: value.to(device) for name, value in tensors.items()}, metadata
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors by name, of which none is read.
+
+    Raises:
+        UserError: it is no file of tensors.
+    """
+    with reading(path), _system_errors(), safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 
 
 def is_signed(path: Path) -> bool:

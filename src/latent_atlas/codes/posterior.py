@@ -45,7 +45,7 @@ class Codes:
     """The posteriors q(z|x) of a set of images.
 
     Attributes:
-        means: mu, shape (n, d).
+        means: mu, shape (n, d); in half precision where many are held, and drawn in single.
         log_variances: log sigma², shape (n, d), or None where an image is one point.
     """
 
@@ -57,10 +57,9 @@ class Codes:
         return len(self.means)
 
     def __getitem__(self, rows: Tensor) -> "Codes":
-        """The codes of some images, by their numbers or by a mask."""
-        return Codes(
-            self.means[rows], None if self.log_variances is None else self.log_variances[rows]
-        )
+        """The codes of some images in single precision, by their numbers or by a mask."""
+        spread = None if self.log_variances is None else self.log_variances[rows].float()
+        return Codes(self.means[rows].float(), spread)
 
     def to(self, device: torch.device) -> "Codes":
         """The same codes on another device."""
