@@ -15,7 +15,8 @@ from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density.toys.clusters import two_clusters
 from latent_atlas.density.toys.radial import Shell
-from latent_atlas.density_ratio import calibration, fit, train
+from latent_atlas.density_ratio import calibration, train
+from latent_atlas.density_ratio import fit as fitting
 from latent_atlas.density_ratio.train import Training
 from latent_atlas.errors import UserError
 from latent_atlas.runs import read_tensors, write_tensors
@@ -445,7 +446,7 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path) -> None:
 def test_the_work_of_a_fit_is_bounded_however_many_codes_there_are(
     generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "MOST_SAMPLES", 900)
+    monkeypatch.setattr(fitting, "MOST_SAMPLES", 900)
     monkeypatch.setattr(train, "MOST_MOMENTS", 800)
     monkeypatch.setattr(calibration, "MOST_SAMPLES", 700)
     drawn: list[int] = []
