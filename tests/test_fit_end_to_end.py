@@ -285,6 +285,7 @@ def test_a_folder_of_codes_is_fitted_by_a_sample(
     atlas = Atlas.load(run, device="cpu")
     train, labels = atlas.codes["train"], atlas.labels["train"]
     assert len(train) + len(atlas.codes["held_out"]) == 200
+    assert atlas.population == {"train": about["n_train"], "held_out": about["n_held_out"]}
     assert train.means.dtype == torch.float32
     assert torch.equal(labels == 1, train.means.mean(dim=1) > 0)
     assert atlas.label_names == ("left", "right")

@@ -70,6 +70,7 @@ class Atlas:
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".
         config: Configuration of the run; of a wrapped autoencoder, only its map section is set.
+        population: Number of codes by part that the run was made of, of which it may keep a sample.
         index_file: Where the index of a million training codes or more is kept; None keeps it in
             memory.
     """
@@ -84,6 +85,7 @@ class Atlas:
         labels: dict[str, Tensor] | None = None,
         label_names: tuple[str, ...] = (),
         errors: Tensor | None = None,
+        population: dict[str, int] | None = None,
         index_file: FilePath | None = None,
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
@@ -97,6 +99,7 @@ class Atlas:
         self.label_names = tuple(printable(name) for name in label_names)
         self.config = config
         self.errors = errors
+        self.population = population or {part: len(some) for part, some in codes.items()}
         self.index_file = index_file
         self._coding = Codec(model, map.shape, map.device)
         self.properties = AttributeSet(
