@@ -1,6 +1,6 @@
 """A map of a million and of ten million codes in files, by a sample, beside one of all codes of the million in memory.
 
-Claim: the passes over the files take at most 1 µs a code, anonymous memory stays under 1.5 GiB at any number of codes, and
+Claim: the passes over ten million codes take at most 1 µs a code, anonymous memory stays under 1.5 GiB at any number of codes, and
 the log-density of other codes is within 0.2 nats of the map fitted to all of a million. CPU seconds of one thread, so that a
 busy machine tells the same; each case is a process of its own.
 

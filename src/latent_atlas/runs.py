@@ -14,8 +14,9 @@
 | neighbours.faiss | an index of the training codes, where there are a million or more |
 
 Every file is replaced as a whole: a run that is killed at any moment leaves complete files. Each
-carries checksums of its content, which are compared whenever it is read; files of older versions
-have none and are read unverified. One process writes into a folder at a time: it holds `.lock`.
+but the index carries checksums of its content, which are compared whenever it is read; files of
+older versions have none and are read unverified. One process writes into a folder at a time: it
+holds `.lock`.
 """
 
 import hashlib
@@ -58,6 +59,7 @@ __all__ = [
 
 CHECKSUMS = "checksums"  # in the metadata of a file of tensors; "" is that of the other metadata
 LEFT_OVER = ".*.????????????.partial"  # what a process that was killed had begun to write
+PIECE = 2**22  # numbers looked at together
 PATIENCE = 2.0  # seconds that the holder of a lock has to write its name
 ADVICE = {
     "config.json": "restore it from a copy, or train into another --out",
@@ -165,7 +167,7 @@ def read_tensors(
         if sums is not None:
             _compare(sums, tensors, metadata, every)
     for name, value in tensors.items():
-        bad = finite and value.is_floating_point() and not value.isfinite().all()
+        bad = finite and value.is_floating_point() and not _all_finite(value)
         require(not bad, _damaged(path, f"tensor '{name}' holds NaN or infinity"))
     return {name: value.to(device) for name, value in tensors.items()}, metadata
 
@@ -178,6 +180,11 @@ def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """
     with reading(path), _system_errors(), safe_open(path, framework="pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def _all_finite(value: Tensor) -> bool:
+    """Whether there is no NaN and no infinity; a piece at a time, for memory."""
+    return all(bool(part.isfinite().all()) for part in value.reshape(-1).split(PIECE))
 
 
 def is_signed(path: Path) -> bool:
