@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 
 from index import DIMENSION, BentClusters
 from latent_atlas import LatentMap
-from latent_atlas.codes.stream import CodeFiles, sample_codes
+from latent_atlas.codes.sample import sample_codes
+from latent_atlas.codes.stream import CodeFiles
 from latent_atlas.config import MapConfig
 from record import record
 

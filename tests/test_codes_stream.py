@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from latent_atlas.codes import stream
+from latent_atlas.codes import sample, stream
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.codes.stream import CodeFiles, Sampled, sample_codes
+from latent_atlas.codes.sample import Sampled, sample_codes
+from latent_atlas.codes.stream import CodeFiles
 from latent_atlas.data.split import held_out_by_content
 from latent_atlas.errors import UserError
 
@@ -77,7 +78,7 @@ def test_the_images_held_out_are_those_of_training(arrays: Arrays, tmp_path: Pat
 def test_of_many_codes_those_of_the_lowest_digests_are_drawn_whatever_the_files(
     arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MOST_HELD_OUT", 50)
+    monkeypatch.setattr(sample, "MOST_HELD_OUT", 50)
     found = sample_codes(written(arrays, tmp_path / "two"), 0.2, 300)
     assert 290 < len(found.train) <= 300
     assert 40 < len(found.held_out) <= 50
@@ -96,7 +97,7 @@ def test_of_many_codes_those_of_the_lowest_digests_are_drawn_whatever_the_files(
 def test_a_run_keeps_the_first_codes_with_their_labels(
     arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "KEPT", 120)
+    monkeypatch.setattr(sample, "KEPT", 120)
     found = sample_codes(written(arrays, tmp_path / "codes"), 0.25)
     kept = {part: len(codes) for part, (codes, _) in found.kept.items()}
     assert sum(kept.values()) == pytest.approx(120, abs=1)
@@ -113,7 +114,7 @@ def test_a_run_keeps_the_first_codes_with_their_labels(
 def test_codes_take_no_more_memory_than_they_may(
     arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "MOST_BYTES", 400 * D * 4)  # two bytes each, twice
+    monkeypatch.setattr(sample, "MOST_BYTES", 400 * D * 4)  # two bytes each, twice
     assert 380 < len(sample_codes(written(arrays, tmp_path / "codes"), 0.2).train) <= 400
 
 
@@ -222,6 +223,50 @@ def test_bad_codes_are_refused_with_their_place(
 
 def drawn(arrays: Arrays, folder: Path) -> Sampled:
     return sample_codes(written(arrays, folder / "codes"), 0.2, 200)
+
+
+def test_numbers_of_any_floating_type_are_codes(generator: torch.Generator, tmp_path: Path) -> None:
+    codes = torch.randn(N, D, generator=generator).numpy()
+    np.save(tmp_path / "a.npy", codes[:500].astype(">f8"))
+    np.save(tmp_path / "b.npy", codes[500:].astype("<f4"))
+    files = CodeFiles.find(tmp_path)
+    assert files is not None
+    found = sample_codes(files, 0.2)
+    assert rows(found.train) | rows(found.held_out) == rows(Codes(torch.from_numpy(codes)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the memory")
+def test_a_large_array_stays_in_its_file(
+    generator: torch.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "VALUES", 2**16)
+    codes = torch.randn(2**19, 16, generator=generator)  # 32 MiB
+    np.save(tmp_path / "codes.npy", codes.numpy())
+    del codes
+    files = CodeFiles.find(tmp_path)
+    assert files is not None
+    before, most = anonymous(), 0
+    for _ in files.pieces():
+        most = max(most, anonymous())
+    assert most - before < 12 * 2**10
+
+
+def anonymous() -> int:
+    """Memory of this process that is not of files, in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+def test_one_large_array_without_codes_is_left_to_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "MANY", 9)
+    np.save(tmp_path / "flat.npy", np.zeros(20))
+    assert CodeFiles.find(tmp_path / "flat.npy") is None
+    (tmp_path / "flat.npy").unlink()
+    np.save(tmp_path / "none.npy", np.zeros((20, 0)))
+    with pytest.raises(UserError, match=r"has codes of shape \(20, 0\)"):
+        CodeFiles.find(tmp_path)
 
 
 def test_files_that_do_not_belong_together_are_refused(arrays: Arrays, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
-from latent_atlas.codes import stream
+from latent_atlas.codes import sample
 from runs import quick_gallery
 
 FAST = (
@@ -262,7 +262,7 @@ def test_a_fit_does_not_touch_a_run_that_is_there(
 def test_a_folder_of_codes_is_fitted_by_a_sample(
     two_clusters: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "KEPT", 200)
+    monkeypatch.setattr(sample, "KEPT", 200)
     random, many = np.random.default_rng(0), np.concatenate([two_clusters, two_clusters + 0.01])
     many = random.permutation(many)
     (tmp_path / "codes").mkdir()

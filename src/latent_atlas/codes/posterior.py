@@ -57,9 +57,9 @@ class Codes:
         return len(self.means)
 
     def __getitem__(self, rows: Tensor) -> "Codes":
-        """The codes of some images in single precision, by their numbers or by a mask."""
-        spread = None if self.log_variances is None else self.log_variances[rows].float()
-        return Codes(self.means[rows].float(), spread)
+        """The codes of some images, by their numbers or by a mask; not in half precision."""
+        spread = None if self.log_variances is None else _widened(self.log_variances[rows])
+        return Codes(_widened(self.means[rows]), spread)
 
     def to(self, device: torch.device) -> "Codes":
         """The same codes on another device."""
@@ -97,6 +97,11 @@ class Codes:
         order = torch.randperm(len(self), generator=generator, device=generator.device)
         count = max(int(share * len(self)), 10)
         return self[order[count:]], self[order[:count]]
+
+
+def _widened(values: Tensor) -> Tensor:
+    """The same numbers in single precision, if they are in half."""
+    return values.float() if values.dtype.itemsize == 2 else values
 
 
 def as_codes(

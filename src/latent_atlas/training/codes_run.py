@@ -9,7 +9,8 @@ import torch
 
 from latent_atlas.codes.files import CodeSet
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.codes.stream import CodeFiles, sample_codes
+from latent_atlas.codes.sample import KEPT, sample_codes
+from latent_atlas.codes.stream import CodeFiles
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
@@ -96,7 +97,7 @@ def _split(collection: CodeSet, config: Config, generator: torch.Generator) -> P
 def _sampled(files: CodeFiles, config: Config, generator: torch.Generator) -> Prepared:
     """A sample of the codes, which has several for each that training draws."""
     draws = config.map.steps * config.map.batch_size
-    found = sample_codes(files, config.data.held_out, OVER * draws)
+    found = sample_codes(files, config.data.held_out, max(OVER * draws, KEPT))
     counts = {f"n_{name}": count for name, count in found.count.items()}
     about = {
         "n": files.count,
