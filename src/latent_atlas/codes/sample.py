@@ -7,6 +7,7 @@ order nor the number of files matters, and another pass draws the same codes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def sample_codes(files: CodeFiles, held_out: float, most: int = MOST_TRAIN) -> S
     if repeated := sum(some.repeated for some in drawn.values()):
         of = sum(len(some.order) for some in drawn.values())
         warnings.append(f"{repeated} of the {of} codes drawn repeat others and were left out")
-    codes = {part: some.codes() for part, some in drawn.items()}
+    codes = {part: drawn.pop(part).codes() for part in counts}
     return Sampled(**codes, kept=kept, count=total, label_names=names, warnings=tuple(warnings))
 
 
@@ -109,7 +110,6 @@ class _Drawn:
         self._shape = (n, dimension)
         self._tensors: dict[str, Tensor] = {}
         self._filled = 0
-        self._unique: np.ndarray | None = None
 
     def add(self, piece: Piece, mask: np.ndarray) -> None:
         """Take what is drawn of a piece, if the mask has it."""
@@ -136,25 +136,22 @@ class _Drawn:
         """How many of them have the digest of another."""
         return len(self.order) - len(self._rows)
 
-    @property
-    def _rows(self) -> np.ndarray:
+    @cached_property
+    def _rows(self) -> Tensor:
         """One of each digest, the lowest first."""
-        if self._unique is None:
-            self._unique = np.unique(self.order, return_index=True)[1]
-        return self._unique
+        return torch.from_numpy(np.unique(self.order, return_index=True)[1])
 
     def codes(self) -> Codes:
-        """All of them, one of each digest."""
-        for name in ("means", "log_variances") if self.repeated else ():
-            if name in self._tensors:
-                rows = torch.from_numpy(np.sort(self._rows))
-                self._tensors[name] = self._tensors[name][rows]
-        return Codes(self._tensors["means"], self._tensors.get("log_variances"))
+        """One of each digest."""
+        means, spread = self._tensors["means"], self._tensors.get("log_variances")
+        if self.repeated:
+            rows = self._rows.sort().values
+            means, spread = means[rows], None if spread is None else spread[rows]
+        return Codes(means, spread)
 
     def first(self, n: int) -> tuple[Codes, Labels | None]:
         """Those of the `n` lowest digests with their labels."""
-        rows = torch.from_numpy(self._rows[:n])
-        labels = self._tensors.get("labels")
+        rows, labels = self._rows[:n], self._tensors.get("labels")
         whole = Codes(self._tensors["means"], self._tensors.get("log_variances"))
         return whole[rows], None if labels is None else labels[rows]
 
