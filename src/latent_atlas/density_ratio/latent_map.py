@@ -281,6 +281,7 @@ class LatentMap(DensityRatioModel):
         return fitted
 
     @classmethod
+    @checked
     def fit_checked(
         cls,
         train: Codes,
