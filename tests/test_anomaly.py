@@ -13,7 +13,7 @@ import torch
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from latent_atlas.anomaly import AnomalyStatistics, ConformalScorer, gather
+from latent_atlas.anomaly import AnomalyStatistics, ConformalScorer, conformal, gather
 from latent_atlas.anomaly.result import AnomalyTable, fewest
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactRatio, StandardNormal
@@ -161,6 +161,32 @@ def test_realness_is_that_of_the_discriminator_and_is_left_out_where_there_is_no
         .anomaly(gather(population, codes))
         .rows()[0]
     )
+
+
+def test_the_discriminator_is_asked_once() -> None:
+    world = ExactRatio(two_clusters(2, 3.0), StandardNormal(2))
+    asked = []
+    evaluate = world.logit_and_log_prob
+    world.logit_and_log_prob = lambda z: asked.append(len(z)) or evaluate(z)
+    world.log_prob = world.logit = None  # pyright: ignore
+    found = gather(world, Codes(torch.randn(5_000, 2, generator=seeded(0))))
+    assert sum(asked) == 5_000
+    assert len(found) == 5_000
+
+
+@pytest.mark.parametrize("limit", [400, 4_000])
+def test_of_many_held_out_images_some_are_drawn(
+    limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conformal, "MOST", limit)
+    random = np.random.default_rng(0)
+    everything, new = statistics(2_000, random), statistics(3_000, random)
+    scorer = ConformalScorer(everything, generator=seeded(0))
+    table = scorer.anomaly(new)
+    assert table.calibrated_on == scorer.known()["means"].shape[0] == min(limit, 2_000) // 2
+    exact = math.floor(0.05 * (scorer.calibrated_on + 1)) / (scorer.calibrated_on + 1)
+    spread = (exact * (1 - exact) * (1 / 3_000 + 1 / scorer.calibrated_on)) ** 0.5
+    assert abs(table.is_outlier.mean() - exact) < 4 * spread
 
 
 def test_typicality_is_the_share_of_held_out_images_that_are_less_likely() -> None:

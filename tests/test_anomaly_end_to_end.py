@@ -228,7 +228,7 @@ def test_neighbours_are_real_images_by_part(atlas: Atlas, held_out: Tensor) -> N
     training = atlas.neighbours(atlas.codes["train"].means[7])
     assert training.rows.shape == (1, 8)
     assert training.rows[0, 0] == 7
-    with pytest.raises(UserError, match="no real images 'test'; choose train or held_out"):
+    with pytest.raises(UserError, match="there is no part 'test'; choose 'train' or 'held_out'"):
         atlas.neighbours(held_out[:1], part="test")
 
 

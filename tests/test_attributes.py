@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from latent_atlas.attributes import directions
 from latent_atlas.attributes.base import Attribute, Direction, Function, LogDensity
 from latent_atlas.attributes.directions import (
     decoder_directions,
@@ -245,6 +246,17 @@ def test_principal_components_are_the_axes_of_a_gaussian(generator: torch.Genera
     vectors, spreads = principal_components(codes, 3)
     torch.testing.assert_close((vectors @ turn[:, :3]).abs(), torch.eye(3), atol=0.03, rtol=0)
     torch.testing.assert_close(spreads, scales[:3], atol=0.03, rtol=0)
+
+
+def test_principal_components_of_many_codes_are_of_some_of_all(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = torch.randn(1_000, 3, generator=generator) * torch.arange(1_000)[:, None]
+    monkeypatch.setattr(directions, "MOST", 400)
+    some = principal_components(codes, 3)
+    monkeypatch.undo()
+    for found, wanted in zip(some, principal_components(codes[::3], 3), strict=True):
+        assert torch.equal(found, wanted)
 
 
 @pytest.mark.parametrize("dimension", [6, 80], ids=["all columns", "a block"])

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
+from latent_atlas.codes import sample
 from runs import quick_gallery
 
 FAST = (
@@ -256,3 +257,39 @@ def test_a_fit_does_not_touch_a_run_that_is_there(
     assert latent_atlas("fit", str(tmp_path / "codes.npy"), "--out", str(fitted)) == 2
     assert "holds a run already; choose another --out" in capsys.readouterr().err
     assert (fitted / "map.safetensors").read_bytes() == before
+
+
+def test_a_folder_of_codes_is_fitted_by_a_sample(
+    two_clusters: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample, "KEPT", 200)
+    random, many = np.random.default_rng(0), np.concatenate([two_clusters, two_clusters + 0.01])
+    many = random.permutation(many)
+    (tmp_path / "codes").mkdir()
+    for i, part in enumerate(np.split(many, 3)):
+        arrays = {
+            "means": part.astype(np.float16),
+            "log_variances": np.full(part.shape, -4, np.float16),
+            "digests": random.integers(0, 256, (len(part), 16), np.uint8),
+            "labels": (part.mean(axis=1) > 0).astype(np.int64),
+        }
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        save_file(tensors, tmp_path / "codes" / f"shard-{i:05d}.safetensors")
+    (tmp_path / "codes" / "manifest.json").write_text('{"label_names": ["left", "right"]}')
+    run = tmp_path / "run"
+    assert latent_atlas("fit", str(tmp_path / "codes"), "--out", str(run), *FAST) == 0
+    about = json.loads((run / "manifest.json").read_text())
+    assert (about["n"], about["n_train"] + about["n_held_out"]) == (600, 600)
+    assert about["fitted_to"] == {"train": about["n_train"], "held_out": about["n_held_out"]}
+    assert about["path"] == str(tmp_path / "codes")
+    atlas = Atlas.load(run, device="cpu")
+    train, labels = atlas.codes["train"], atlas.labels["train"]
+    assert len(train) + len(atlas.codes["held_out"]) == 200
+    assert atlas.population == {"train": about["n_train"], "held_out": about["n_held_out"]}
+    assert train.means.dtype == torch.float32
+    assert torch.equal(labels == 1, train.means.mean(dim=1) > 0)
+    assert atlas.label_names == ("left", "right")
+    assert len(atlas.neighbours(train.means[0], 3).rows[0]) == 3
+    assert atlas.map.log_prob(train.means).mean() > atlas.map.log_prob(train.means + 3).mean() + 1
+    assert atlas.anomaly(many[:5]).p_value.shape == (5,)
+    assert latent_atlas("travel", str(run), "test:0", "test:1", "--out", str(run / "path.npy")) == 0

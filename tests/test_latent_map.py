@@ -15,6 +15,8 @@ from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density.toys.clusters import two_clusters
 from latent_atlas.density.toys.radial import Shell
+from latent_atlas.density_ratio import calibration, train
+from latent_atlas.density_ratio import fit as fitting
 from latent_atlas.density_ratio.train import Training
 from latent_atlas.errors import UserError
 from latent_atlas.runs import read_tensors, write_tensors
@@ -439,3 +441,25 @@ def test_a_file_that_is_no_map_is_refused(tmp_path: Path) -> None:
     (tmp_path / "map.safetensors").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="is damaged"):
         LatentMap.load(tmp_path / "map.safetensors")
+
+
+def test_the_work_of_a_fit_is_bounded_however_many_codes_there_are(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "MOST_SAMPLES", 900)
+    monkeypatch.setattr(train, "MOST_MOMENTS", 800)
+    monkeypatch.setattr(calibration, "MOST_SAMPLES", 700)
+    drawn: list[int] = []
+    sample = Codes.sample
+
+    def counted(codes: Codes, n: int, *, generator: torch.Generator) -> torch.Tensor:
+        drawn.append(n)
+        return sample(codes, n, generator=generator)
+
+    monkeypatch.setattr(Codes, "sample", counted)
+    codes = Codes(torch.randn(30_000, 2, generator=generator))
+    settings = MapConfig(steps=2, batch_size=16, width=8, depth=1, boundary="gaussian")
+    found = LatentMap.fit(codes.means, config=settings, generator=generator, warn=False)
+    assert found.calibration.samples == 700
+    assert {900, 800, 700} <= set(drawn)
+    assert max(drawn) <= 2_000  # those of the estimate of KL and of the outline

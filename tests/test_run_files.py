@@ -18,6 +18,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from command_line import latent_atlas
+from latent_atlas import runs
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.parse import with_values
@@ -152,6 +153,20 @@ def test_codes_without_checksums_must_still_be_codes(
     save_file(tensors, path)
     with pytest.raises(UserError, match=said):
         Atlas.load(run.path)
+
+
+@pytest.mark.parametrize("place", [0, 5, 10])
+def test_infinity_is_found_wherever_it_is(
+    place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PIECE", 4)
+    values = torch.zeros(11)
+    write_tensors(tmp_path / "a.safetensors", {"values": values})
+    assert torch.equal(read_tensors(tmp_path / "a.safetensors")[0]["values"], values)
+    values[place] = torch.inf
+    write_tensors(tmp_path / "a.safetensors", {"values": values})
+    with pytest.raises(UserError, match="tensor 'values' holds NaN or infinity"):
+        read_tensors(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,16 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from command_line import latent_atlas
+from latent_atlas import neighbours
+from latent_atlas.cli.commands import serve
 from latent_atlas.cli.commands.serve import listen, url_of
+from latent_atlas.cli.console import Console
 from latent_atlas.explorer.server.state import Explorer
 from server_client import served, tiny_atlas
 from server_run import begun, finish
@@ -135,6 +139,22 @@ def test_a_missing_package_is_named(
     )
     assert latent_atlas("serve", "--demo") == 2
     assert "pip install 'latent-atlas[serve]'" in capsys.readouterr().err
+
+
+def test_an_index_is_built_once_before_the_explorer_opens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("faiss")
+    run = begun(tmp_path / "run")
+    finish(run)
+    monkeypatch.setattr(neighbours, "MANY", 20)
+    given = Namespace(folder=str(run.path), device="cpu", host="127.0.0.1")
+    for words in ("indexing 600 codes to find neighbours, once", ""):
+        serve._app(given, None, Console(as_json=False)).state.explorer.close()
+        said = capsys.readouterr().err
+        assert words in said
+        assert bool(words) == ("indexing" in said)
+    assert run.file("neighbours.faiss").is_file()
 
 
 def test_the_address_to_open() -> None:

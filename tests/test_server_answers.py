@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.posterior import Codes
+from latent_atlas.explorer import cache
 from latent_atlas.geometry.planes import Plane, Window, chart, plane_through
 from latent_atlas.travel import Walk
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
@@ -166,6 +167,71 @@ def test_neighbours_are_the_nearest_of_all(client: TestClient) -> None:
     wanted = distances.sort(dim=1)
     assert (given["indices"] == wanted.indices[:, :4].numpy()).all()
     close(given["distances"], wanted.values[:, :4])
+
+
+class TestManyCodes:
+    """More codes than are shown: 100 here, and not 200,000."""
+
+    @pytest.fixture
+    def many(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+        monkeypatch.setattr(cache, "SHOWN", 100)
+        with client_of(tiny_atlas()) as one:
+            yield one
+
+    def codes(self, client: TestClient, offset: int, count: int) -> dict[str, np.ndarray]:
+        return arrays(client.get("/api/codes", params={"offset": offset, "count": count}))
+
+    def test_the_first_are_a_fair_sample_and_all_are_there(self, many: TestClient) -> None:
+        atlas = tiny_atlas()
+        given = self.codes(many, 0, 600)
+        whole = np.concatenate([given["means"], given["labels"][:, None]], axis=1)
+        means, labels = atlas.codes["train"].means, atlas.labels["train"]
+        wanted = torch.cat([means, labels[:, None].float()], dim=1).numpy()
+        assert (np.sort(whole, axis=0) == np.sort(wanted, axis=0)).all()
+        assert not (given["means"][:100] == means[:100].numpy()).all()
+        share = given["labels"][:100].mean()
+        assert abs(share - labels.float().mean()) < 4 * 0.5 / 10
+        close(given["log_prob"], atlas.map.log_prob(torch.from_numpy(given["means"])).detach())
+
+    def test_every_answer_counts_them_alike(self, many: TestClient) -> None:
+        given = arrays(many.post("/api/neighbours", json={"codes": [LEFT], "k": 3}))
+        exact = tiny_atlas().neighbours(torch.tensor([LEFT]), 3)
+        close(given["distances"], exact.distances)
+        plane = {"origin": [0, 0, 0], "axes": [[1, 0, 0], [0, 1, 0]]}
+        for number, row in zip(given["indices"][0].tolist(), exact.rows[0].tolist(), strict=True):
+            wanted = tiny_atlas().codes["train"].means[row]
+            close(self.codes(many, number, 1)["means"][0], wanted)
+            places = many.post("/api/points", json=plane | {"offset": number, "count": 1})
+            close(arrays(places)["xy"][0], wanted[:2])
+            picture = many.get("/api/thumbnails", params={"indices": number, "size": 8})
+            seen = np.asarray(Image.open(io.BytesIO(picture.content)).convert("L")).astype(int)
+            image = bytes_of(tiny_atlas().decode(wanted))[0, ..., 0]
+            assert np.abs(seen - image).max() <= 1
+
+    def test_planes_and_ranges_are_measured_by_those_shown(self, many: TestClient) -> None:
+        shown = torch.from_numpy(self.codes(many, 0, 100)["means"])
+        given = arrays(many.post("/api/plane", json={"resolution": 8}))
+        close(given["origin"], shown.mean(dim=0))
+        told = many.get("/api/atlas").json()
+        assert told["counts"] == {"train": 600, "held_out": 200}
+        spread = Codes(shown).moments()[1].diagonal().mean().sqrt().item()
+        assert told["spread"] == pytest.approx(spread, rel=0.05)  # of posteriors, which are narrow
+
+
+def test_a_run_that_keeps_a_sample_tells_of_how_many(client: TestClient) -> None:
+    assert client.get("/api/atlas").json()["population"] == {"train": 600, "held_out": 200}
+    atlas = tiny_atlas()
+    sample = Atlas(
+        atlas.model,
+        atlas.map,
+        dict(atlas.codes),
+        atlas.config,
+        population={"train": 9_000_000, "held_out": 1_000_000},
+    )
+    with client_of(sample) as one:
+        told = one.get("/api/atlas").json()
+    assert told["population"] == {"train": 9_000_000, "held_out": 1_000_000}
+    assert told["counts"] == {"train": 600, "held_out": 200}
 
 
 def test_decoded_places_are_the_atlases(client: TestClient) -> None:

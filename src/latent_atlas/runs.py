@@ -11,10 +11,12 @@
 | growing.safetensors | the map at the last check while it is fitted |
 | codes.safetensors | means, log-variances and labels of all images; held-out errors |
 | examples.safetensors | some held-out images and their labels |
+| neighbours.faiss | an index of the training codes, where there are a million or more |
 
 Every file is replaced as a whole: a run that is killed at any moment leaves complete files. Each
-carries checksums of its content, which are compared whenever it is read; files of older versions
-have none and are read unverified. One process writes into a folder at a time: it holds `.lock`.
+but the index carries checksums of its content, which are compared whenever it is read; files of
+older versions have none and are read unverified. One process writes into a folder at a time: it
+holds `.lock`.
 """
 
 import hashlib
@@ -51,11 +53,13 @@ __all__ = [
     "json_safe",
     "read_tensors",
     "reading",
+    "tensor_shapes",
     "write_tensors",
 ]
 
 CHECKSUMS = "checksums"  # in the metadata of a file of tensors; "" is that of the other metadata
 LEFT_OVER = ".*.????????????.partial"  # what a process that was killed had begun to write
+PIECE = 2**22  # numbers looked at together
 PATIENCE = 2.0  # seconds that the holder of a lock has to write its name
 ADVICE = {
     "config.json": "restore it from a copy, or train into another --out",
@@ -163,9 +167,24 @@ def read_tensors(
         if sums is not None:
             _compare(sums, tensors, metadata, every)
     for name, value in tensors.items():
-        bad = finite and value.is_floating_point() and not value.isfinite().all()
+        bad = finite and value.is_floating_point() and not _all_finite(value)
         require(not bad, _damaged(path, f"tensor '{name}' holds NaN or infinity"))
     return {name: value.to(device) for name, value in tensors.items()}, metadata
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors by name, of which none is read.
+
+    Raises:
+        UserError: it is no file of tensors.
+    """
+    with reading(path), _system_errors(), safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def _all_finite(value: Tensor) -> bool:
+    """Whether there is no NaN and no infinity; a piece at a time, for memory."""
+    return all(bool(part.isfinite().all()) for part in value.reshape(-1).split(PIECE))
 
 
 def is_signed(path: Path) -> bool:

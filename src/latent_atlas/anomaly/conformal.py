@@ -17,6 +17,7 @@ from latent_atlas.shapes import ArrayLike, Values
 __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer"]
 
 FALSE_ALARM_RATE = 0.05
+MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with their square
 FEWEST = 4  # held-out images: two as reference and two to rank among
 NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
 TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
@@ -39,8 +40,8 @@ class ConformalScorer:
 
     The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
     smaller than usual: blank images are like that, and some real images are. One half of the
-    held-out images gives medians, scales and neighbours. The other m images give the scores D_i
-    that a new image's score D is ranked among:
+    held-out images, of which at most 20,000 are drawn, gives medians, scales and neighbours. The
+    other m images give the scores D_i that a new image's score D is ranked among:
 
         p = (1 + #{i : D_i >= D}) / (m + 1).
 
@@ -70,13 +71,13 @@ class ConformalScorer:
         """
         if too_few := _too_few(len(held_out)):
             raise UserError(too_few)
+        order = torch.randperm(len(held_out), generator=generator, device=generator.device)
+        held_out = held_out[order[:MOST].cpu().numpy()]
         # Imported here because loading it takes seconds, which most commands need not spend.
         from sklearn.neighbors import NearestNeighbors
 
-        order = torch.randperm(len(held_out), generator=generator, device=generator.device)
-        order = order.cpu().numpy()
         half = len(held_out) // 2
-        self._usual = held_out[order[:half]]
+        self._usual, ranked = held_out[np.arange(half)], held_out[np.arange(half, len(held_out))]
         self._known = np.sort(held_out.log_prob)
         self._neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, max(1, half // 5))).fit(
             self._usual.means
@@ -88,7 +89,7 @@ class ConformalScorer:
         # infinities.
         low, high = np.quantile(usual, (0.16, 0.84), axis=0, method="nearest")
         self._scale = np.maximum((high - low) / 2, TINY)
-        self._ranked = np.sort(self._length(self._deviations(held_out[order[half:]])))
+        self._ranked = np.sort(self._length(self._deviations(ranked)))
         self.calibrated_on = len(self._ranked)
 
     @checked

@@ -11,7 +11,7 @@ from torch import Tensor
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, DensityRatioModel
 from latent_atlas.errors import UserError
-from latent_atlas.shapes import Values, batched
+from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["AnomalyStatistics", "Column", "gather"]
 
@@ -63,15 +63,11 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Anom
     """
     if len(codes) == 0:
         raise UserError("no images were given; give at least one image")
-    real = (
-        batched(density.realness, codes.means, PIECE)
-        if isinstance(density, DensityRatioModel)
-        else None
-    )
+    log_prob, real = _densities(density, codes.means)
     spread = None if codes.log_variances is None else (codes.log_variances.mean(dim=1) / 2).exp()
     found = AnomalyStatistics(
         means=_array(codes.means),
-        log_prob=_array(batched(density.log_prob, codes.means, PIECE)),
+        log_prob=_array(log_prob),
         realness=None if real is None else _array(real),
         error=None if errors is None else _array(errors),
         width=None if spread is None else _array(spread),
@@ -83,6 +79,15 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Anom
             f"{bad.argmax()}; look for NaN or infinite pixels there"
         )
     return found
+
+
+def _densities(density: Density, latents: Latents) -> tuple[Values, Values | None]:
+    """log q (n,), and realness (n,) of a density ratio, by one evaluation of D_z."""
+    if not isinstance(density, DensityRatioModel):
+        return batched(density.log_prob, latents, PIECE), None
+    pairs = [density.logit_and_log_prob(some) for some in latents.split(PIECE)]
+    logit, log_prob = (torch.cat(part) for part in zip(*pairs, strict=True))
+    return log_prob, torch.sigmoid(density.calibrated(logit))
 
 
 def _array(values: Tensor) -> np.ndarray:

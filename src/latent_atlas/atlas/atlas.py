@@ -24,9 +24,9 @@ from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError, checked, printable
-from latent_atlas.geometry.neighbours import Neighbours, nearest_codes
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
+from latent_atlas.neighbours import NeighbourIndex, Neighbours
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.registry import draw, sampler_for
 from latent_atlas.shapes import ArrayLike, Images, Latents
@@ -70,6 +70,9 @@ class Atlas:
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".
         config: Configuration of the run; of a wrapped autoencoder, only its map section is set.
+        population: Number of codes by part that the run was made of, of which it may keep a sample.
+        index_file: Where the index of a million training codes or more is kept; None keeps it in
+            memory.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Atlas:
         labels: dict[str, Tensor] | None = None,
         label_names: tuple[str, ...] = (),
         errors: Tensor | None = None,
+        population: dict[str, int] | None = None,
+        index_file: FilePath | None = None,
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
 
@@ -94,6 +99,8 @@ class Atlas:
         self.label_names = tuple(printable(name) for name in label_names)
         self.config = config
         self.errors = errors
+        self.population = population or {part: len(some) for part, some in codes.items()}
+        self.index_file = index_file
         self._coding = Codec(model, map.shape, map.device)
         self.properties = AttributeSet(
             codes["train"].means,
@@ -102,6 +109,12 @@ class Atlas:
             decode=None if model is None else self._coding.differentiable,
         )
         self._anomaly = AnomalyScorer(map, self._coding, codes["held_out"], errors)
+
+    @cached_property
+    def indices(self) -> dict[str, NeighbourIndex]:
+        """What searches the real codes of each part for neighbours."""
+        files = {"train": self.index_file}
+        return Parts({p: NeighbourIndex(c.means, files.get(p)) for p, c in self.codes.items()})
 
     @property
     def device(self) -> torch.device:
@@ -546,9 +559,7 @@ class Atlas:
             UserError: k is less than 1, there is no such part, or these are no images of this
                 model.
         """
-        if part not in self.codes:
-            raise UserError(f"no real images '{part}'; choose {' or '.join(self.codes)}")
-        return nearest_codes(self._coding.codes(images), self.codes[part].means, k)
+        return self.indices[part].nearest(self._coding.codes(images), k)
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.

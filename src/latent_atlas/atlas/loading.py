@@ -46,6 +46,8 @@ class AtlasParts:
     labels: dict[str, Tensor] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
     errors: Tensor | None = None
+    population: dict[str, int] | None = None
+    index_file: Path | None = None
 
     @classmethod
     def read(cls, run: Path, device: torch.device) -> "AtlasParts":
@@ -83,7 +85,18 @@ class AtlasParts:
             f"{' and '.join(map(str, sorted(sizes)))} coordinates; restore the ones that were "
             "replaced",
         )
-        return cls(model, latent_map, codes, config, labels, names, tensors.get("held_out.errors"))
+        sampled = "fitted_to" in manifest
+        return cls(
+            model,
+            latent_map,
+            codes,
+            config,
+            labels,
+            names,
+            tensors.get("held_out.errors"),
+            {part: manifest[f"n_{part}"] for part in parts} if sampled else None,
+            folder.file("neighbours.faiss"),
+        )
 
     @classmethod
     def gather(

@@ -14,6 +14,7 @@ from latent_atlas.shapes import ArrayLike, Latents, as_rows
 
 __all__ = ["Entanglement", "decoder_directions", "entanglement", "principal_components"]
 
+MOST = 200_000  # codes whose principal components are computed
 SMALL = 64  # d up to which all of the decoder's Jacobian is measured
 
 Directions = tuple[Float[Tensor, "k d"], Float[Tensor, " k"]]
@@ -21,7 +22,7 @@ LocalDirections = tuple[Slopes, Float[Tensor, "n k"]]
 
 
 def principal_components(latents: ArrayLike, count: int = 5) -> Directions:
-    """The directions in which codes vary most.
+    """The directions in which codes vary most; above 200,000 codes, as many evenly spaced ones do.
 
     References:
         GANSpace: Discovering Interpretable GAN Controls, Härkönen et al. 2020.
@@ -39,6 +40,7 @@ def principal_components(latents: ArrayLike, count: int = 5) -> Directions:
     """
     latents = as_rows(latents)
     _check_count(count, latents.shape[1])
+    latents = latents[:: max(1, -(-len(latents) // MOST))]
     centred = latents - latents.mean(dim=0)
     _, lengths, vectors = torch.linalg.svd(centred, full_matrices=False)
     return _signed(vectors[:count]), lengths[:count] / (len(latents) - 1) ** 0.5

@@ -4,6 +4,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from latent_atlas.errors import UserError, checked
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import ArrayLike, Labels, as_array, as_labels
 
-__all__ = ["CodeSet", "collect", "read_collection"]
+__all__ = ["CodeSet", "class_numbers", "collect", "name_of_codes", "read_arrays", "read_collection"]
 
 HELD_OUT = 10  # codes held out at least
 FEWEST = 20  # codes to learn from
 MEANS, LOG_VARIANCES = ("means", "latents"), ("log_variances", "logvar")
+BESIDE = (*LOG_VARIANCES, "labels", "digests", "names", "name_offsets")
 SAVE = "save plain numbers with numpy.save, numpy.savez or safetensors"
 
 
@@ -127,16 +129,28 @@ def read_collection(path: Path) -> CodeSet:
         raise UserError(
             f"there is no file of codes at '{path}'; give a .npy, .npz or .safetensors file"
         )
-    arrays = read_tensors(path)[0] if suffix == ".safetensors" else _read_numpy(path)
-    means = _chosen(arrays, path)
+    arrays = read_arrays(path)
+    means = arrays[name_of_codes({n: tuple(a.shape) for n, a in arrays.items()}, path)]
     spread = next((arrays[name] for name in LOG_VARIANCES if name in arrays), None)
-    labels, names = _classes(arrays["labels"], path) if "labels" in arrays else (None, ())
+    labels, names = class_numbers(arrays["labels"], path) if "labels" in arrays else (None, ())
     return collect(_of_file(means, path), spread, labels, names)
 
 
-def _read_numpy(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .npy or .npz file by name; that of a .npy file is its means."""
+def read_arrays(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """The arrays of a file by name, NumPy's or tensors; that of a .npy file is its means.
+
+    Arguments:
+        path: A .npy, .npz or .safetensors file.
+        mapped: Whether to leave what can be left in the file, and not to look for NaN in it.
+
+    Raises:
+        UserError: there is no such file, or it is damaged or pickled.
+    """
+    if path.suffix.lower() == ".safetensors":
+        return dict(read_tensors(path, finite=not mapped)[0])
     try:
+        if mapped:
+            return {"means": np.load(path, mmap_mode="c", allow_pickle=False)}
         with path.open("rb") as file:
             content = np.load(file, allow_pickle=False)
             return {"means": content} if isinstance(content, np.ndarray) else dict(content)
@@ -149,15 +163,19 @@ def _read_numpy(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def _chosen(arrays: dict[str, np.ndarray] | dict[str, Tensor], path: Path) -> np.ndarray | Tensor:
-    """The array that holds the codes."""
+def name_of_codes(shapes: dict[str, tuple[int, ...]], path: Path) -> str:
+    """Name of the array that holds the codes, by the shapes of all arrays of a file.
+
+    Raises:
+        UserError: it cannot be told.
+    """
     for name in MEANS:
-        if name in arrays:
-            return arrays[name]
-    others = [name for name in arrays if name not in (*LOG_VARIANCES, "labels")]
+        if name in shapes:
+            return name
+    others = [name for name in shapes if name not in BESIDE]
     if len(others) == 1:
-        return arrays[others[0]]
-    seen = ", ".join(f"{name} {tuple(array.shape)}" for name, array in arrays.items()) or "nothing"
+        return others[0]
+    seen = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
     raise UserError(f"'{path}' holds {seen}; name the array of codes `means`")
 
 
@@ -168,8 +186,12 @@ def _of_file(array: np.ndarray | Tensor, path: Path) -> np.ndarray | Tensor:
     return array
 
 
-def _classes(labels: np.ndarray | Tensor, path: Path) -> tuple[Tensor, tuple[str, ...]]:
-    """Class of each code and the classes' names, from integers (negative: unknown) or words."""
+def class_numbers(labels: np.ndarray | Tensor, path: Path) -> tuple[Tensor, tuple[str, ...]]:
+    """Class of each code and the classes' names, from integers (negative: unknown) or words.
+
+    Raises:
+        UserError: they are not one integer or word a code.
+    """
     values = labels.numpy() if isinstance(labels, Tensor) else labels
     if values.ndim != 1 or values.dtype.kind not in "iubU":
         raise UserError(

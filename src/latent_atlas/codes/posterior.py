@@ -45,7 +45,7 @@ class Codes:
     """The posteriors q(z|x) of a set of images.
 
     Attributes:
-        means: mu, shape (n, d).
+        means: mu, shape (n, d); in half precision where many are held, and drawn in single.
         log_variances: log sigma², shape (n, d), or None where an image is one point.
     """
 
@@ -57,10 +57,9 @@ class Codes:
         return len(self.means)
 
     def __getitem__(self, rows: Tensor) -> "Codes":
-        """The codes of some images, by their numbers or by a mask."""
-        return Codes(
-            self.means[rows], None if self.log_variances is None else self.log_variances[rows]
-        )
+        """The codes of some images, by their numbers or by a mask; not in half precision."""
+        spread = None if self.log_variances is None else _widened(self.log_variances[rows])
+        return Codes(_widened(self.means[rows]), spread)
 
     def to(self, device: torch.device) -> "Codes":
         """The same codes on another device."""
@@ -98,6 +97,11 @@ class Codes:
         order = torch.randperm(len(self), generator=generator, device=generator.device)
         count = max(int(share * len(self)), 10)
         return self[order[count:]], self[order[:count]]
+
+
+def _widened(values: Tensor) -> Tensor:
+    """The same numbers in single precision, if they are in half."""
+    return values.float() if values.dtype.itemsize == 2 else values
 
 
 def as_codes(

@@ -24,7 +24,8 @@ __all__ = ["Calibration", "Reliability", "calibrate", "kl_over_levels", "measure
 # and of cross-entropy below which it is, whatever KL the classifier then estimates.
 FAR, SATURATED = 20.0, 0.05
 IMPRECISE = 0.3  # nats of standard error above which the normalising constant is not known
-SAMPLES = 20_000  # codes drawn on each side, or four of each held-out image if that is more
+# Codes drawn on each side: four of each held-out image, within these.
+SAMPLES, MOST_SAMPLES = 20_000, 200_000
 BINS = 15  # of codes, by realness
 QUADRATURE_LEVELS = 64  # at which the integral over levels is evaluated
 PER_LEVEL = 1_024  # codes at each of them
@@ -186,7 +187,7 @@ def calibrate(
     Returns:
         The calibration, and the held-out codes drawn for it, shape (n, d).
     """
-    count = max(4 * len(held_out), SAMPLES)
+    count = min(max(4 * len(held_out), SAMPLES), MOST_SAMPLES)
     real = held_out.sample(count, generator=generator)
     fake = boundary.sample(count, generator=generator)
     found = measure(*(batched_logits(network, boundary.whiten(some)) for some in (real, fake)))

@@ -34,6 +34,7 @@ FAR, FAR_WEIGHT = 20.0, 10.0
 # Dimensions; in fewer, score matching, a sum over them, has more weight, or a thin ridge would be
 # learned last.
 MANY = 16
+MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
 KEPT = 5_000  # held-out codes that typicality is measured by
 # Where the prior is out of reach: nats of KL(q || r) by moments, from which errors of the levels
@@ -86,7 +87,7 @@ def fit_density_ratio(
     """
     if config.z_real == "means":
         train, test = train.points(), test.points()
-    real = train.sample(max(len(train), 10_000), generator=generator)
+    real = train.sample(min(max(len(train), 10_000), MOST_SAMPLES), generator=generator)
     boundary = _within_reach(
         fit_boundary(config, real, generator=generator), real, config, generator
     )

@@ -266,13 +266,49 @@ class LatentMap(DensityRatioModel):
             log_variances = None
         codes, found = as_codes(means, log_variances)
         train, test = _parts(codes.to(generator.device), held_out, generator)
-        shape = tuple(means.shape[1:])
-        look = None if watch is None else lambda so_far: watch(cls(*so_far[:4], shape=shape))
-        parts = fit_density_ratio(train, test, config, generator=generator, log=log, watch=look)
-        found += parts.warnings
-        for warning in found if warn else []:
+        fitted = cls.fit_checked(
+            train,
+            test,
+            config,
+            shape=tuple(means.shape[1:]),
+            warnings=tuple(found),
+            generator=generator,
+            log=log,
+            watch=watch,
+        )
+        for warning in fitted.warnings if warn else ():
             warnings.warn(warning, stacklevel=3)  # points at the caller: `fit` is checked
-        return cls(*parts[:4], shape=shape, warnings=tuple(found))
+        return fitted
+
+    @classmethod
+    @checked
+    def fit_checked(
+        cls,
+        train: Codes,
+        held_out: Codes,
+        config: MapConfig,
+        *,
+        shape: tuple[int, ...],
+        warnings: tuple[str, ...] = (),
+        generator: torch.Generator,
+        log: Callable[[dict[str, float]], None] | None = None,
+        watch: "Callable[[LatentMap], None] | None" = None,
+    ) -> "LatentMap":
+        """Fit the map of codes that `as_codes` has checked, or of a sample of them.
+
+        Arguments:
+            train, held_out: On the generator's device.
+            config: Network, boundary and optimisation.
+            shape: Of one code.
+            warnings: What is known of the codes, for the map's `warnings`.
+            generator, log, watch: As for `fit`.
+
+        Raises:
+            UserError: as for `fit_density_ratio`.
+        """
+        look = None if watch is None else lambda so_far: watch(cls(*so_far[:4], shape=shape))
+        parts = fit_density_ratio(train, held_out, config, generator=generator, log=log, watch=look)
+        return cls(*parts[:4], shape=shape, warnings=(*warnings, *parts.warnings))
 
     @classmethod
     @checked

@@ -46,7 +46,8 @@ __all__ = [
 
 CHECKED = 4_096  # codes on each side of a check
 CLIPPED = 100.0  # norm of the gradient above which a step is shortened
-MOMENTS = 20_000  # samples from which the moments of the codes are measured, or more
+# Samples from which the moments of the codes are measured: as many as there are, within these.
+MOMENTS, MOST_MOMENTS = 20_000, 200_000
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
@@ -273,7 +274,8 @@ def _set_moments(
 
     A single level is the plain classifier, which starts from 0.
     """
-    draws = boundary.whiten(real.sample(max(MOMENTS, len(real)), generator=generator))
+    count = min(max(MOMENTS, len(real)), MOST_MOMENTS)
+    draws = boundary.whiten(real.sample(count, generator=generator))
     if levels == 1:
         fake = boundary.whiten(boundary.sample(len(draws), generator=generator))
         draws = torch.cat([draws, fake])

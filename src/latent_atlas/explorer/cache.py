@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.attributes.directions import principal_components
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Plane, Window, fit_window
@@ -18,6 +19,7 @@ from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 __all__ = ["Known", "Part", "Range", "window_of"]
 
 PIECE = 4_096  # codes evaluated at a time
+SHOWN = 200_000  # codes that the page shows, and that planes and ranges are measured by
 COMPONENTS = 16  # principal components that are offered as attributes
 EXTENT = 0.005  # share of the codes that a window leaves out at either side
 MARGIN = 0.08  # of a window around the codes
@@ -31,16 +33,49 @@ class Range(NamedTuple):
 
 
 class Part:
-    """The real codes of one part, with the log-densities computed so far."""
+    """The real codes of one part, with the log-densities computed so far.
+
+    Above 200,000 codes they are numbered in a random order, which is always the same: then the
+    first ones, which the page asks for, are a fair sample, and not the first folders.
+
+    Attributes:
+        means: The first 200,000 codes, or all.
+        total: Number of all codes.
+    """
 
     def __init__(self, map: LatentMap, means: Latents, labels: Labels | None) -> None:
         """Arguments: the map, the codes, and their class numbers where there are any."""
-        self.means = means
-        self.labels = torch.full((len(means),), -1) if labels is None else labels
+        self.total = len(means)
+        self._rows = torch.arange(self.total)
+        if self.total > SHOWN:
+            self._rows = torch.randperm(self.total, generator=torch.Generator().manual_seed(0))
+        self._all = means
+        self._labels = torch.full((self.total,), -1) if labels is None else labels
+        self.means = self.codes(slice(SHOWN))
         self._map = map
         self._log_prob = means.new_zeros(len(means))
         self._typicality = means.new_zeros(len(means))
         self._known = [False] * (-(-len(means) // PIECE))
+
+    def codes(self, numbers: slice | list[int]) -> Latents:
+        """Codes by their numbers."""
+        return self._all[self._rows[numbers].to(self._all.device)]
+
+    def shown(self, codes: Codes) -> Codes:
+        """Those of the part's posteriors that the page shows."""
+        return codes[self._rows[:SHOWN].to(self._all.device)]
+
+    def labels(self, numbers: slice) -> Labels:
+        """Class numbers of codes, -1 where there is none."""
+        return self._labels[self._rows[numbers].to(self._labels.device)]
+
+    def numbers(self, rows: Tensor) -> Tensor:
+        """The numbers of codes that are these rows of the atlas's, in their shape."""
+        return self._numbers[rows.cpu()]
+
+    @cached_property
+    def _numbers(self) -> Tensor:
+        return self._rows.argsort()
 
     def densities(self, rows: slice) -> tuple[Values, Values]:
         """log q and typicality of some codes, shape (n,) each; computed where they are missing."""
@@ -53,13 +88,14 @@ class Part:
         """Compute the densities of one piece of the codes."""
         if not self._known[piece]:
             rows = slice(piece * PIECE, (piece + 1) * PIECE)
-            self._log_prob[rows] = self._map.log_prob(self.means[rows])
+            self._log_prob[rows] = self._map.log_prob(self.codes(rows))
             self._typicality[rows] = self._map.rank(self._log_prob[rows])
             self._known[piece] = True
 
     def unknown(self) -> Iterator[int]:
-        """The pieces without densities."""
-        return (piece for piece, known in enumerate(self._known) if not known)
+        """The pieces without densities, of the codes that the page shows."""
+        shown = self._known[: -(-SHOWN // PIECE)]
+        return (piece for piece, known in enumerate(shown) if not known)
 
 
 class Known:
@@ -87,7 +123,8 @@ class Known:
     @cached_property
     def spread(self) -> float:
         """Root mean square deviation of the codes along their coordinates."""
-        return self.atlas.codes["train"].moments()[1].diagonal().mean().sqrt().item()
+        shown = self.parts["train"].shown(self.atlas.codes["train"])
+        return shown.moments()[1].diagonal().mean().sqrt().item()
 
     @cached_property
     def principal(self) -> tuple[Plane, Window]:

@@ -78,6 +78,9 @@ class AtlasFacts(BaseModel):
     planners: list[Planner] = []
     samplers: list[str] = []
     counts: Counts | None = None
+    population: Counts | None = Field(
+        default=None, description="Number of codes that those in `counts` were drawn from."
+    )
     has_log_prob: bool = False
     threshold: float | None = Field(
         default=None, description="Log-density in nats below which a code is off-manifold."
@@ -108,6 +111,7 @@ def facts_of(known: Known, name: str, limits: Mapping[str, int | float]) -> Atla
         attributes=[_attribute(known, name) for name in names if _is_shown(known, name)],
         levels=[math.atan(width) for width in (WIDTHS if atlas.map.noise_levels else WIDTHS[:1])],
         counts=Counts(**{part: len(codes) for part, codes in atlas.codes.items()}),
+        population=Counts(**atlas.population),
         has_log_prob=known.has_log_prob,
         threshold=known.threshold,
         spread=known.spread,

@@ -8,11 +8,10 @@ from torch import Tensor
 
 from latent_atlas.errors import UserError, checked
 from latent_atlas.geometry.smoothness import See, distances
+from latent_atlas.neighbours import nearest_codes
 from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows
 
 __all__ = ["ByRadius", "correlations", "distances_by_radius", "neighbours", "random_pairs"]
-
-PIECE = 1_024  # codes whose neighbours are looked for at a time
 
 
 @dataclass(frozen=True)
@@ -124,8 +123,5 @@ def random_pairs(codes: Latents, n: int, *, generator: torch.Generator) -> tuple
 
 def neighbours(codes: Latents, rows: Tensor) -> Tensor:
     """Of some codes the nearest ones that differ from them, shape (len(rows), d)."""
-    nearest = []
-    for part in rows.split(PIECE):
-        apart = torch.cdist(codes[part], codes)
-        nearest.append(codes[apart.masked_fill(apart == 0, torch.inf).argmin(dim=1)])
-    return torch.cat(nearest)
+    different = codes.unique(dim=0)
+    return different[nearest_codes(codes[rows], different, 2).rows[:, -1]]

@@ -52,7 +52,9 @@ export interface About {
   readonly levels: readonly number[];
   readonly planners: readonly { readonly name: string; readonly options: readonly Option[] }[];
   readonly samplers: readonly string[];
-  readonly counts: { readonly train: number; readonly held_out: number };
+  readonly counts: Readonly<Record<Part, number>>;
+  /** Of how many codes those in `counts` are a sample. */
+  readonly population?: Readonly<Record<Part, number>> | null;
   readonly has_log_prob: boolean;
   readonly threshold: number | null;
   readonly spread: number;

@@ -7,7 +7,8 @@ import { floats } from "../api/wire";
 import { Signal } from "../state/latest";
 
 const CHUNK = 50_000;
-const MOST = 1_000_000;
+/** Codes that are shown at most: the first ones, which the server makes a fair sample of all. */
+export const MOST = 200_000;
 
 export interface Codes {
   readonly part: Part;
@@ -20,6 +21,13 @@ export interface Facts {
   readonly labels: Int32Array;
   readonly typicality: Float32Array;
   known: number;
+}
+
+/** How many codes of a part are shown, in words: "200,000 of 10,000,000". */
+export function shown(about: Pick<About, "counts" | "population">, part: Part): string {
+  const [some, all] = [Math.min(about.counts[part], MOST), (about.population ?? about.counts)[part]];
+  const total = all.toLocaleString("en");
+  return some < all ? `${some.toLocaleString("en")} of ${total}` : total;
 }
 
 export class Cloud {

@@ -2,6 +2,7 @@
 
 import { offers } from "../api/backend";
 import type { App } from "../data/app";
+import { shown } from "../data/cloud";
 import type { Row } from "../data/paths";
 import { acceptPhotos } from "../data/photos";
 import type { View } from "../state/state";
@@ -110,7 +111,7 @@ function header(app: App, theme: HTMLElement, help: HTMLDialogElement): HTMLElem
   const size = about.image
     ? `${about.image.height} × ${about.image.width} pixels, `
     : "codes alone, ";
-  const subtitle = `${about.counts.train.toLocaleString("en")} images · ${size}d = ${about.dimension}`;
+  const subtitle = `${shown(about, "train")} images · ${size}d = ${about.dimension}`;
   return h(
     "header",
     { className: "top" },

@@ -23,8 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "codes",
         metavar="CODES",
-        help="a .npy file of codes, shape (n, d) or (n, c, h, w); or an .npz or .safetensors file "
-        "with means and, if known, log_variances and labels",
+        help="a .npy file of codes, shape (n, d) or (n, c, h, w); an .npz or .safetensors file "
+        "with means and, if known, log_variances and labels; or a folder of such files, as "
+        "`latent-atlas encode` writes them",
     )
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to create")
     parser.add_argument(
@@ -58,15 +59,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def fit(given: Namespace, console: Console) -> None:
-    """Fit a map to the codes in a file, and draw it."""
+    """Fit a map to the codes in a file or a folder, and draw it."""
     from latent_atlas.codes.files import read_collection
+    from latent_atlas.codes.stream import CodeFiles
     from latent_atlas.device import pick_device
     from latent_atlas.runs import Run
     from latent_atlas.training.codes_run import fit as fit_run
 
     config = _chosen_config(given)
     pick_device(config.train.device)  # an unknown device fails before the codes are read
-    collection = read_collection(Path(given.codes))
+    codes = Path(given.codes)
+    collection = CodeFiles.find(codes) or read_collection(codes)
+    if isinstance(collection, CodeFiles):
+        console.say(f"reading {collection.count:,} codes of {len(collection.files)} files")
     run = Run(Path(given.out))
     with run.hold(), console.progress() as advance:
         run.claim()
@@ -76,7 +81,8 @@ def fit(given: Namespace, console: Console) -> None:
             run,
             log=lambda entry: advance("map", entry["step"], entry["steps"], losses_in_words(entry)),
         )
-    notes = [*collection.warnings, *latent_map.warnings]
+    repairs = () if isinstance(collection, CodeFiles) else collection.warnings
+    notes = [*repairs, *latent_map.warnings]
     for note in notes:
         console.say(note)
     picture = _draw(run.path, config.train.device, console)

@@ -120,6 +120,9 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     atlas = Atlas.load(run.path, device=device) if run.file("map.safetensors").is_file() else None
     if atlas is None:
         console.say(f"{run.path} has no map yet: the explorer shows the training, and then the map")
+    elif (index := atlas.indices["train"]).unbuilt:
+        console.say(f"indexing {len(atlas.codes['train']):,} codes to find neighbours, once")
+        index.build()
     return make_app(atlas, run=run.path, token=token, address=given.host, device=device)
 
 

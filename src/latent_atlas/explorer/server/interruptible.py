@@ -32,6 +32,8 @@ def interruptible(atlas: Atlas, check: Callable[[], None]) -> Atlas:
         labels=atlas.labels,
         label_names=atlas.label_names,
         errors=atlas.errors,
+        population=atlas.population,
+        index_file=atlas.index_file,
     )
 
 

@@ -4,7 +4,6 @@ import importlib.util
 
 from fastapi import APIRouter
 
-from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.errors import printable
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.facts import AtlasFacts, Option, Planner, facts_of
@@ -42,17 +41,17 @@ def _whole(known: Known, explorer: Explorer) -> AtlasFacts:
             "demo": explorer.demo,
             "planners": planners,
             "samplers": list(OFFERED_SAMPLERS),
-            "lacks": _lacks(held),
+            "lacks": _lacks(len(known.parts["train"].means)),
         }
     )
 
 
-def _lacks(held: Atlas) -> list[str]:
-    """What needs packages that are not installed, or another number of codes."""
+def _lacks(codes: int) -> list[str]:
+    """What needs packages that are not installed, or another number of codes than so many."""
     fewest, most = EMBEDDED
     pacmap = importlib.util.find_spec("pacmap") is not None
     can = {
-        "embedding": pacmap and fewest <= len(held.codes["train"]) <= most,
+        "embedding": pacmap and fewest <= codes <= most,
         "mp4": importlib.util.find_spec("av") is not None,
     }
     return [name for name, there in can.items() if not there]

@@ -3,6 +3,7 @@
 import { offers } from "../../api/backend";
 import type { PlaneKind } from "../../api/backend";
 import type { App } from "../../data/app";
+import { shown } from "../../data/cloud";
 import { turningPoint } from "../../data/waypoints";
 import { number } from "../../data/words";
 import type { Colouring } from "../../state/state";
@@ -21,8 +22,8 @@ export function mapPanel(app: App): HTMLElement {
   const part = select(
     "of",
     [
-      ["train", `training set, ${app.about.counts.train.toLocaleString("en")}`],
-      ["held_out", `held-out set, ${app.about.counts.held_out.toLocaleString("en")}`],
+      ["train", `training set, ${shown(app.about, "train")}`],
+      ["held_out", `held-out set, ${shown(app.about, "held_out")}`],
     ],
     (value) => store.change({ part: value as "train" | "held_out" }),
   );

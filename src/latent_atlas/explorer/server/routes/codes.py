@@ -42,12 +42,12 @@ async def codes(
 
     def work(known: Known) -> Arrays:
         some = known.parts[part]
-        rows = slice(min(offset, len(some.means)), min(offset + count, len(some.means)))
-        arrays = {"means": some.means[rows], "labels": some.labels[rows]}
+        rows = slice(min(offset, some.total), min(offset + count, some.total))
+        arrays = {"means": some.codes(rows), "labels": some.labels(rows)}
         if known.has_log_prob and ("log_prob" in wanted or "typicality" in wanted):
             arrays["log_prob"], arrays["typicality"] = some.densities(rows)
         return Arrays(
-            {name: arrays[name] for name in wanted if name in arrays}, {"total": len(some.means)}
+            {name: arrays[name] for name in wanted if name in arrays}, {"total": some.total}
         )
 
     return await asking.of(work)
@@ -65,9 +65,9 @@ async def thumbnails(
     """Decoded real codes as one picture: row by row in ceil(sqrt(n)) columns, without gaps."""
 
     def work(known: Known) -> Response:
-        means = known.parts[part].means
-        numbers = _numbers(indices, len(means))
-        images = known.atlas.decode(means[numbers]).cpu().numpy()
+        some = known.parts[part]
+        numbers = _numbers(indices, some.total)
+        images = known.atlas.decode(some.codes(numbers)).cpu().numpy()
         columns = math.isqrt(len(numbers) - 1) + 1
         file = io.BytesIO()
         Image.fromarray(grid(tile(images, size), columns, 0)).save(file, "PNG", compress_level=1)
@@ -84,7 +84,8 @@ async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
         known.check()
         z = tensor(body.codes, known.atlas)
         found = known.atlas.neighbours(z, body.k, part=body.part)
-        return Arrays({"indices": found.rows, "distances": found.distances})
+        numbers = known.parts[body.part].numbers(found.rows)
+        return Arrays({"indices": numbers, "distances": found.distances})
 
     return await asking.of(work, slow=len(body.codes) > FEW)
 

@@ -27,7 +27,7 @@ MISSING = (
     response_class=Arrays,
 )
 async def embedding(asking: Asking) -> Response:
-    """The training codes in a layout without an inverse: array xy (n, 2), in their order.
+    """The training codes that are shown, in a layout without an inverse: array xy (n, 2).
 
     It takes up to minutes the first time, and is the same every time.
     """

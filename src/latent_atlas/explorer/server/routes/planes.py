@@ -44,10 +44,10 @@ async def points(body: schemas.Points, asking: Asking) -> Arrays:
 
     def work(known: Known) -> Arrays:
         one = _given(known, body.origin, body.axes)
-        means = known.parts[body.part].means
-        some = means[body.offset : body.offset + body.count]
+        part = known.parts[body.part]
+        some = part.codes(slice(body.offset, body.offset + body.count))
         return Arrays(
-            {"xy": one.project(some), "distance": one.distance(some)}, {"total": len(means)}
+            {"xy": one.project(some), "distance": one.distance(some)}, {"total": part.total}
         )
 
     return await asking.of(work)
