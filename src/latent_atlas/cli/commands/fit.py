@@ -71,7 +71,8 @@ def fit(given: Namespace, console: Console) -> None:
     codes = Path(given.codes)
     collection = CodeFiles.find(codes) or read_collection(codes)
     if isinstance(collection, CodeFiles):
-        console.say(f"reading {collection.count:,} codes of {len(collection.files)} files")
+        files = counted(len(collection.files), "file")
+        console.say(f"reading {collection.count:,} codes of {files}")
     run = Run(Path(given.out))
     with run.hold(), console.progress() as advance:
         run.claim()
