@@ -72,7 +72,7 @@ def paths() -> str:
         "near length": "near pairs: length",
         "seconds_per_path": "seconds per path",
     }
-    found = every("travel", "travel-faces", "travel-slow")
+    found = every("travel", "travel-more")
     parts = seen_by_features("planner", found, columns)
     about = (
         "Paths between random held-out images. Their frames are evaluated by a flow and a Gaussian mixture fitted to other "

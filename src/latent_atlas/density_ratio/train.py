@@ -44,6 +44,7 @@ __all__ = [
     "training_precision",
 ]
 
+DECAY = 2_000  # weight decay times the number of codes; measured by benchmarks/map_decay.py
 CHECKED = 4_096  # codes on each side of a check
 CLIPPED = 100.0  # norm of the gradient above which a step is shortened
 # Samples from which the moments of the codes are measured: as many as there are, within these.
@@ -196,7 +197,7 @@ def train_discriminator(
     checks = [
         bridge(codes, boundary, levels, CHECKED, generator=generator) for codes in (real, held_out)
     ]
-    optimizer, schedule = _optimizer(network, config)
+    optimizer, schedule = _optimizer(network, config, len(real))
     average = average_of(network)
     with torch.no_grad():
         loss_of_best, start = (loss_of(average, ends).item() for ends in checks)
@@ -244,13 +245,15 @@ def training_precision(config: MapConfig, device: torch.device) -> str:
 
 
 def _optimizer(
-    network: nn.Module, config: MapConfig
+    network: nn.Module, config: MapConfig, codes: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW, and a rate that rises briefly, then falls to 0 along half a cosine."""
+    """AdamW, for so many codes; a rate that rises briefly, then falls to 0 along half a cosine."""
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=config.learning_rate,
-        weight_decay=config.weight_decay,
+        weight_decay=min(1.0, DECAY / codes)
+        if config.weight_decay is None
+        else config.weight_decay,
         betas=(0.9, 0.99),
         fused=True,
     )
