@@ -10,7 +10,7 @@ from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted
 
 __all__ = ["add_arguments", "fit"]
 
