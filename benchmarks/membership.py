@@ -46,7 +46,7 @@ def main() -> None:
     results = {}
     for run in given.runs:
         atlas = Atlas.load(run, device="cpu")
-        name = f"{atlas.config.data.source}, d = {atlas.map.dimension}"
+        name = f"{Path(atlas.config.data.source).name}, d = {atlas.map.dimension}"
         results[name] = on_codes(atlas, given.pairs, given.seed, given.steps)
         print(name, results[name], flush=True)
         settings = {"pairs": given.pairs, "seed": given.seed, "steps": given.steps}

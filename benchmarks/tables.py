@@ -32,6 +32,7 @@ def page() -> str:
     sections = (
         paths,
         exact_paths,
+        members,
         preserved,
         samples,
         exact_samples,
@@ -98,6 +99,34 @@ def exact_paths() -> str:
     about = "Nats by which a path's least likely point is below that of the best possible path; density and d."
     return section(
         "Paths on densities in closed form", about, [table("planner", rows, named(rows))], found
+    )
+
+
+def members() -> str:
+    """What tells real codes from points between two of them."""
+    found = read("membership")
+    asked = {
+        "AUROC": "membership",
+        "AUROC without decoder": "of codes alone",
+        "AUROC of D_z against between": "D_z against between",
+        "AUROC of log q": "log q",
+    }
+    columns = {
+        f"{key}, middle of the {place}": f"{place}: {name}"
+        for place in ("line", "turn")
+        for key, name in asked.items()
+    }
+    columns |= {"false alarms": "false alarms", "codes of each half": "codes of each half"}
+    about = (
+        "How well held-out real codes are told from the middle between two of them, on the line and on the turn round their "
+        "mean: AUROC, means over two halves of the codes, of which one fits membership and the other is asked. Against "
+        "between: a D_z of its own, trained against such points."
+    )
+    return section(
+        "Real codes and points between them",
+        about,
+        [table("collection", found["results"], columns)],
+        found,
     )
 
 
