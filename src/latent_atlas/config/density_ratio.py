@@ -69,8 +69,9 @@ class MapConfig:
     learning_rate: float = 8e-3
     """Learning rate of D_z, above 0."""
     weight_decay: float | None = None
-    """Decoupled weight decay of D_z (AdamW), 0 or more; null is 2,000 over the number of codes, at
-    most 1: few codes need more."""
+    """Decoupled weight decay of D_z (AdamW), 0 or more; null is 0.01, and for a D_z of several
+    levels that starts from a Gaussian, 2,000 over the number of codes, at most 1: with few codes it
+    stays nearer to the Gaussian."""
     ema: float = 0.998
     """Decay per step of the averaged weights of D_z, the ones that are evaluated and saved."""
     check_every: int = 50
