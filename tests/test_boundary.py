@@ -482,7 +482,9 @@ def test_fakes_between_lie_on_the_line_and_on_the_turn_of_two_codes(
 
 
 def test_between_has_no_log_density(codes: Tensor, all_fitted: dict[str, Boundary]) -> None:
-    with pytest.raises(UserError, match="boundary 'between' has no log-density: it is an integral"):
+    with pytest.raises(
+        UserError, match="boundary 'between' has no log-density: its density is an integral"
+    ):
         all_fitted["between"].log_prob(codes)
     again = load_boundary("between", 2, all_fitted["between"].tensors())
     assert torch.equal(

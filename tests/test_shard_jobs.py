@@ -131,6 +131,18 @@ def test_labels_and_a_pack_give_the_same_codes(digits_run: Path, tmp_path: Path)
     ]
 
 
+def test_shards_that_were_cut_or_deleted_later_are_made_again(
+    codes: Path, digits_run: Path, tars: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "again"
+    shutil.copytree(codes, out)
+    (out / "shard-00001.safetensors").unlink()
+    cut = out / "shard-00002.safetensors"
+    cut.write_bytes(cut.read_bytes()[:100])
+    assert latent_atlas("encode", str(digits_run), str(tars), "--out", str(out)) == 0
+    assert content(out) == content(codes)
+
+
 def test_an_interrupted_job_goes_on(
     codes: Path,
     digits_run: Path,

@@ -23,7 +23,7 @@ from latent_atlas.config.run import Config
 from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
-from latent_atlas.errors import UserError, checked, printable
+from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
 from latent_atlas.neighbours import NeighbourIndex, Neighbours
@@ -290,7 +290,14 @@ class Atlas:
                 f"is unlike them; there are {len(self.codes['held_out'].means)}"
             )
         real = p_values >= OFF_MANIFOLD_SHARE
-        return self._finished(cut_at(path, self.map, real, generator=generator), images)
+        short = self._finished(cut_at(path, self.map, real, generator=generator), images)
+        replaced = int((short.points != path.points).any(dim=2).sum())
+        told = (
+            f"{replaced} of {counted(real.numel(), 'frame')} were unlike real codes, and became "
+            f"the nearest frame like them: the largest step is {short.metrics.largest_jump.max():.2g}, "
+            f"from {path.metrics.largest_jump.max():.2g}"
+        )
+        return replace(short, warnings=(*short.warnings, told)) if replaced else short
 
     @checked
     def planner(self, planner: str | Planner) -> Planner:
@@ -589,7 +596,7 @@ class Atlas:
             if (auroc := self.membership.auroc) < HARDLY:
                 hardly = (
                     "real codes can hardly be told from points between them here (AUROC "
-                    f"{auroc:.2f}), so non_members says little"
+                    f"{auroc:.2f}, 0.5 is chance): which frames are unlike real codes says little"
                 )
                 path = replace(path, warnings=(*path.warnings, hardly))
         if self.model is None or not images:

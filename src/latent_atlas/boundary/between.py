@@ -26,7 +26,10 @@ class BetweenBoundary(Boundary):
     name = "between"
     has_log_prob = False
     covers = False
-    warning = "it is an integral over all pairs of codes, without a closed form"
+    warning = (
+        "its density is an integral over all pairs of codes, without a closed form, so there is no "
+        "log-density of the codes: paths, samples and anomaly scores need another boundary"
+    )
 
     def __init__(self, codes: Latents) -> None:
         """Arguments: real codes, shape (m, d)."""

@@ -178,6 +178,16 @@ class Job:
         """The file that says that a shard is done, or why it is not."""
         return self.out / MARKS / f"{shard.name}{'.failed' if failed else ''}.json"
 
+    def is_done(self, shard: Shard) -> bool:
+        """Whether a shard has a mark, and the file that it names is there in its full size."""
+        if not self.mark(shard).is_file():
+            return False
+        mark = read_object(self.mark(shard), ADVICE)
+        if "file" not in mark:
+            return True
+        path = self.out / mark["file"]
+        return path.is_file() and path.stat().st_size == mark["bytes"]
+
     def do(self, shard: Shard) -> Outcome:
         """Make a shard, write it, and then its mark."""
         about = {"shard": shard.name, "place": shard.place}
@@ -354,8 +364,10 @@ def _compare(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
 
 
 def _do(job: Job, shards: tuple[Shard, ...], executor: Executor, advance: Advance | None) -> None:
-    """Do the shards without a mark."""
-    left = [shard for shard in shards if not job.mark(shard).is_file()]
+    """Do the shards without a mark, and those whose file is no longer whole."""
+    left = [shard for shard in shards if not job.is_done(shard)]
+    for shard in left:
+        job.mark(shard).unlink(missing_ok=True)
     done = len(shards) - len(left)
     outcomes = executor(job, left)
     try:

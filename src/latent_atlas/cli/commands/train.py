@@ -38,6 +38,7 @@ RESUMABLE = {
 }
 """The settings that --resume may change, by section: those that no saved state depends on."""
 
+NO_DENSITY = ("low-density", "between")  # boundaries
 FLAGS = {
     "data": ("fit", "max_rejects", "limit"),
     "model": ("image_size", "channels"),
@@ -289,8 +290,14 @@ def _refuse_settings(given: Namespace) -> None:
 
 def _chosen_config(given: Namespace) -> Config:
     """The preset for the source, changed by the flags and then by the values of --set."""
+    from latent_atlas.data.packed import Pack
+
     config = preset_of(given.source, given.preset)
-    config = quick(config) if given.quick else config
+    if given.quick:
+        side = config.model.image_size
+        config = quick(config)
+        if Pack.is_at(given.source):  # which has one size
+            config = replace(config, model=replace(config.model, image_size=side))
     config = config if given.steps is None else with_steps(config, given.steps)
     flags = {
         f"{section}.{flag}": getattr(given, flag)
@@ -301,7 +308,15 @@ def _chosen_config(given: Namespace) -> Config:
     settings = [
         f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
     ]
-    return with_settings(config, settings + given.settings)
+    config = with_settings(config, settings + given.settings)
+    boundary = config.map.boundary
+    require(
+        boundary not in NO_DENSITY,
+        f"boundary '{boundary}' gives no log-density, which paths, samples and the report of a run "
+        "need; train with another, and fit such a map to its codes: latent-atlas fit "
+        f"RUN/codes.safetensors --boundary {boundary}",
+    )
+    return config
 
 
 def _show_plan_once(config: Config, console: Console) -> None:
