@@ -292,10 +292,10 @@ class Atlas:
         real = p_values >= OFF_MANIFOLD_SHARE
         short = self._finished(cut_at(path, self.map, real, generator=generator), images)
         replaced = int((short.points != path.points).any(dim=2).sum())
+        before, after = (float(one.metrics.largest_jump.max()) for one in (path, short))
         told = (
             f"{replaced} of {counted(real.numel(), 'frame')} were unlike real codes, and became "
-            f"the nearest frame like them: the largest step is {short.metrics.largest_jump.max():.2g}, "
-            f"from {path.metrics.largest_jump.max():.2g}"
+            f"the nearest frame like them: the largest step grows from {before:.2g} to {after:.2g}"
         )
         return replace(short, warnings=(*short.warnings, told)) if replaced else short
 

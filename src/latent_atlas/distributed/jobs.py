@@ -183,7 +183,7 @@ class Job:
         if not self.mark(shard).is_file():
             return False
         mark = read_object(self.mark(shard), ADVICE)
-        if "file" not in mark:
+        if "bytes" not in mark:  # no file of its own, or an empty shard
             return True
         path = self.out / mark["file"]
         return path.is_file() and path.stat().st_size == mark["bytes"]
