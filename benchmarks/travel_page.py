@@ -125,7 +125,7 @@ def strips(collection: str, table: Table) -> bytes:
     across = NAMES + COLUMNS * (width + GAP)
     down = MARGIN + 80 + math.ceil(len(blocks) / COLUMNS) * (height + GAP)
     figure = blank(across, down)
-    title = f"{collection}: {len(blocks)} pairs as drawn, {', '.join(planners)}"
+    title = f"{collection}: {len(blocks)} pairs as drawn"
     write(figure, MARGIN, MARGIN - 4, title, size=9.5, weight="bold")
     for index, canvas in enumerate(blocks):
         row, column = divmod(index, COLUMNS)
