@@ -114,6 +114,14 @@ def test_other_ranges_are_refused_with_what_was_seen(tmp_path: Path, change: Any
     assert f"{array.max():.7g}"[:5] in str(caught.value)
 
 
+def test_a_range_of_its_own_can_be_given(tmp_path: Path) -> None:
+    floats = saved(tmp_path, 3 * BYTES.astype(np.float32) / 255 - 1.5)
+    assert probe_source(str(floats)) == (8, 1)  # before the range is known
+    found = load_images(DataConfig(source=str(floats), float_range=(-1.5, 1.5)), 8, 1)
+    pixels = found.images.flatten(1).float().sort(dim=0).values  # held-out images come last
+    assert (pixels - torch.tensor(BYTES).flatten(1).float().sort(dim=0).values).abs().max() <= 1
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_depth_is_that_of_the_brightest_image(tmp_path: Path, bits: int) -> None:
     white = 2**bits - 1

@@ -116,7 +116,8 @@ class Tally:
                 return scale
         return (
             f"{self.in_words()}, which fits none of [0, 1], [-1, 1] and [0, 255]; bring them to "
-            "one of these, or save them as uint8"
+            "one of these, save them as uint8, or say what is black and white, such as "
+            "data.float_range=[-5,5]"
         )
 
     def depth_of_files(self) -> "Scale | str":

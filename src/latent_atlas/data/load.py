@@ -25,7 +25,7 @@ from latent_atlas.data.files import folder_source, is_tar, tar_source, zip_sourc
 from latent_atlas.data.findings import Facts, refuse_few, remarks, summary_of
 from latent_atlas.data.huggingface import huggingface_source
 from latent_atlas.data.imageset import ImageSet, Reject
-from latent_atlas.data.levels import Levels, Scale
+from latent_atlas.data.levels import Levels, Scale, usual_scale
 from latent_atlas.data.named import NAMED_SETS
 from latent_atlas.data.packed import Pack, packed_set, packed_source
 from latent_atlas.data.parallel_read import Progress, digest_all, read_all, reject_or_content
@@ -254,7 +254,7 @@ def _side_and_grey(item: Item) -> tuple[int, bool] | Reject:
     if isinstance(content, Reject):
         return content
     try:
-        whole = decode_whole(content)
+        whole = decode_whole(content, usual_scale)  # which changes no size
     except UndecodableError as error:
         return Reject(item.name, str(error))
     return min(whole.size), whole.pixels.shape[2] <= 2
