@@ -299,3 +299,16 @@ def test_codes_in_half_precision_are_drawn_in_single(generator: torch.Generator)
     halves = Codes(torch.randn(50, 2, generator=generator).half(), torch.zeros(50, 2).half())
     assert halves.sample(9, generator=generator).dtype == torch.float32
     assert halves[torch.arange(3)].means.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("pack.json", r"is a pack of images; encode them first: latent-atlas encode RUN .* --out"),
+        ("manifest.json", "fit does not read Parquet and Lance; encode again, without --to"),
+    ],
+)
+def test_other_folders_of_this_house_are_known(tmp_path: Path, file: str, sentence: str) -> None:
+    (tmp_path / file).write_text("{}")
+    with pytest.raises(UserError, match=sentence):
+        CodeFiles.find(tmp_path)

@@ -82,8 +82,18 @@ class CodeFiles:
     def _in(cls, folder: Path) -> "CodeFiles":
         """The files in a folder."""
         files = sorted(p for p in folder.iterdir() if p.suffix in (".safetensors", ".npy"))
-        require(bool(files), f"there are no .safetensors or .npy files of codes in '{folder}'")
+        require(
+            not (folder / "pack.json").is_file(),
+            f"'{folder}' is a pack of images; encode them first: latent-atlas encode RUN {folder} "
+            "--out CODES",
+        )
         manifest = folder / "manifest.json"
+        require(
+            bool(files) or not manifest.is_file(),
+            f"there are no .safetensors files in '{folder}': fit does not read Parquet and Lance; "
+            "encode again, without --to",
+        )
+        require(bool(files), f"there are no .safetensors or .npy files of codes in '{folder}'")
         require(
             manifest.is_file() or not (folder / "job.json").is_file(),
             f"'{folder}' is not complete; the `latent-atlas encode` that began it finishes it",
