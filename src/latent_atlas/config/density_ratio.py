@@ -68,10 +68,8 @@ class MapConfig:
     checked and evaluated in float32."""
     learning_rate: float = 8e-3
     """Learning rate of D_z, above 0."""
-    weight_decay: float | None = None
-    """Decoupled weight decay of D_z (AdamW), 0 or more; null is 0.01, and for a D_z of several
-    levels that starts from a Gaussian, 2,000 over the number of codes, at most 1: with few codes it
-    stays nearer to the Gaussian."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of D_z (AdamW), 0 or more."""
     ema: float = 0.998
     """Decay per step of the averaged weights of D_z, the ones that are evaluated and saved."""
     check_every: int = 50
@@ -100,8 +98,9 @@ class MapConfig:
             f"map.quantile is {self.quantile}; choose a fraction between 0 and 1, or null for 0.05",
         )
         mixture_parts(self.parts)
-        fits = self.weight_decay is None or self.weight_decay >= 0
-        require(fits, f"map.weight_decay is {self.weight_decay}; choose 0 or more, or null")
+        require(
+            self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more"
+        )
         for name in COUNTS:
             value = getattr(self, name)
             require(value >= 1, f"map.{name} is {value}; choose 1 or more")

@@ -44,9 +44,6 @@ __all__ = [
     "training_precision",
 ]
 
-# Weight decay times the number of codes, where D_z learns the difference from a Gaussian, measured
-# by benchmarks/map_decay.py; elsewhere so much would pull the whole log-ratio towards 0.
-DECAY, LEAST_DECAY = 2_000, 0.01
 CHECKED = 4_096  # codes on each side of a check
 CLIPPED = 100.0  # norm of the gradient above which a step is shortened
 # Samples from which the moments of the codes are measured: as many as there are, within these.
@@ -199,7 +196,7 @@ def train_discriminator(
     checks = [
         bridge(codes, boundary, levels, CHECKED, generator=generator) for codes in (real, held_out)
     ]
-    optimizer, schedule = _optimizer(network, config, _weight_decay(config, levels, len(real)))
+    optimizer, schedule = _optimizer(network, config)
     average = average_of(network)
     with torch.no_grad():
         loss_of_best, start = (loss_of(average, ends).item() for ends in checks)
@@ -246,22 +243,14 @@ def training_precision(config: MapConfig, device: torch.device) -> str:
     return pick_precision("auto", device) if wide else "32"
 
 
-def _weight_decay(config: MapConfig, levels: int, codes: int) -> float:
-    """That of the configuration; None is chosen by the number of codes."""
-    if config.weight_decay is not None:
-        return config.weight_decay
-    from_moments = levels > 1 and config.reference == "gaussian"
-    return min(1.0, DECAY / codes) if from_moments else LEAST_DECAY
-
-
 def _optimizer(
-    network: nn.Module, config: MapConfig, weight_decay: float
+    network: nn.Module, config: MapConfig
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW, and a rate that rises briefly, then falls to 0 along half a cosine."""
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=config.learning_rate,
-        weight_decay=weight_decay,
+        weight_decay=config.weight_decay,
         betas=(0.9, 0.99),
         fused=True,
     )
