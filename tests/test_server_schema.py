@@ -41,6 +41,8 @@ HOW = settings(
 )
 
 
+# Threads that other tests leave behind, such as Ray's, may use Python's random numbers meanwhile.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_every_address_answers_as_it_is_described(mode: GenerationMode) -> None:
     app = make_app(tiny_atlas(), address="testserver", limits=Limits(seconds=SECONDS))

@@ -47,7 +47,6 @@ def write_page(run: Path, device: str, console: Console) -> None:
     from latent_atlas.report.run_page import write_report
     from latent_atlas.runs import Run
 
-    console.say("drawing the pictures and the report")
     metrics = fill_gallery(run, device=device)
     page = write_report(run)
     lines = [*_main_numbers(metrics), f"open {page}"]
