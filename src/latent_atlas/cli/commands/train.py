@@ -196,7 +196,8 @@ def train_and_report(
             _train(task, run, console if processes.is_first else quiet, processes)
         processes.leave()
         if processes.is_first:
-            console.say("drawing the pictures and the report")
+            if not task.finished:
+                console.say("drawing the pictures and the report")
             write_page(out, task.config.train.device, console)
 
 
