@@ -1,12 +1,14 @@
 """Every boundary against quadrature in the plane, its own draws, and codes that it has to refuse."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from command_line import latent_atlas
 from latent_atlas.boundary import (
     BetweenBoundary,
     Boundary,
@@ -20,6 +22,7 @@ from latent_atlas.boundary import (
     fit_boundary,
     load_boundary,
 )
+from latent_atlas.cli.commands.train import NO_DENSITY
 from latent_atlas.config import BOUNDARIES, MapConfig
 from latent_atlas.density.base import gradient
 from latent_atlas.density.toys import GaussianMixture, two_clusters
@@ -499,3 +502,17 @@ def test_between_has_no_log_density(codes: Tensor, all_fitted: dict[str, Boundar
     assert mixed.covers
     with pytest.raises(UserError, match="'mixture' has no log-density: log r is unknown because"):
         mixed.log_prob(codes)
+
+
+def test_train_refuses_the_boundaries_that_give_no_density(
+    all_fitted: dict[str, Boundary], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = {name for name, r in all_fitted.items() if not (r.has_log_prob and r.covers)}
+    assert without == set(NO_DENSITY)
+    out = tmp_path / "run"
+    for name in without:
+        assert (
+            latent_atlas("train", "digits", "--out", str(out), "--set", f"map.boundary={name}") == 2
+        )
+        assert f"boundary '{name}' gives no log-density" in capsys.readouterr().err
+    assert not out.exists()

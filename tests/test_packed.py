@@ -319,3 +319,10 @@ def test_a_folder_of_archives_is_packed_and_otherwise_refused(
     assert latent_atlas("pack", str(folder), str(tmp_path / "q")) == 1
     notes = load_images(DataConfig(source=str(tmp_path / "q")), 9, 3).notes
     assert any("1 shard of the source is missing" in note and "3.tar" in note for note in notes)
+
+
+def test_a_quick_run_has_the_size_of_its_pack(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p"
+    assert latent_atlas("pack", str(folder), str(out), "--image-size", "40") == 0
+    run = str(tmp_path / "run")
+    assert latent_atlas("train", str(out), "--out", run, "--quick", "--dry-run") == 0

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Density, StandardNormal
+from latent_atlas.density.base import Density, ExactRatio, StandardNormal
 from latent_atlas.density.membership import Membership
 from latent_atlas.density.toys import GaussianMixture, arc, ring, two_clusters
-from latent_atlas.travel import Auto, Geodesic, Graph, Linear, Planner, plan
+from latent_atlas.travel import Auto, Geodesic, Graph, Linear, Planner, Walk, plan
 from latent_atlas.travel.planners.base import Resources
 from latent_atlas.travel.planners.geodesic import action
 from latent_atlas.travel.polyline import resample
@@ -182,3 +182,13 @@ def test_the_floor_is_that_of_the_codes_that_are_travelled_between(
     )
     assert by_draws < 1.1
     assert by_means > 1.3
+
+
+def test_a_walk_follows_another_discriminator_and_is_measured_by_the_density() -> None:
+    normal, ratio = StandardNormal(2), ExactRatio(two_clusters(2, 4.0), StandardNormal(2))
+    start, end = torch.tensor([-2.0, 0.5]), torch.tensor([2.0, -0.5])
+    other = plan(normal, start, end, Walk(ratio=ratio))
+    assert torch.equal(other.points, plan(ratio, start, end, Walk()).points)
+    assert not torch.equal(other.points, plan(normal, start, end, Walk()).points)
+    lowest = normal.log_prob(other.points.flatten(0, 1)).min()
+    torch.testing.assert_close(other.metrics.lowest_log_prob[0], lowest)

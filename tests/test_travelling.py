@@ -60,6 +60,8 @@ class TestAtlas:
         inner = (short.points != short.points[0]) & (short.points != short.points[-1])
         assert (short.p_values[inner.any(dim=2)] >= 0.05).all()
         assert short.metrics.largest_jump > whole.metrics.largest_jump
+        replaced = int((short.points != whole.points).any(dim=2).sum())
+        assert short.warnings[-1].startswith(f"{replaced} of 17 frames were unlike real codes")
 
     def test_it_plans_with_the_floor_of_held_out_means(self, atlas: Atlas, places: Tensor) -> None:
         planner = Geodesic(strength=20.0)
