@@ -40,6 +40,7 @@ TINY = Config(
         adversarial_start=5,
         kl_warmup=5,
         device="cpu",
+        precision="32",  # "auto" is measured by each process, and a busy machine may tell them two
     ),
     map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64, levels=1),
 )
