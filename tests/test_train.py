@@ -40,7 +40,6 @@ TINY = Config(
         adversarial_start=5,
         kl_warmup=5,
         device="cpu",
-        precision="32",  # "auto" is measured by each process, and a busy machine may tell them two
     ),
     map=MapConfig(width=8, depth=1, steps=20, check_every=10, batch_size=64, levels=1),
 )
@@ -269,7 +268,10 @@ def test_a_killed_process_resumes_exactly(
 ) -> None:
     """Killed after its first checkpoint, where it stays so that the end cannot come first."""
     broken = Run(tmp_path / "broken")
-    command = [sys.executable, "-c", STUCK, "train", *words_for(archive, broken)]
+    # "auto" is measured by each process, and a busy machine may tell the two apart.
+    precision = uninterrupted("separate").config().train.precision
+    words = [*words_for(archive, broken), "--set", f"train.precision={json.dumps(precision)}"]
+    command = [sys.executable, "-c", STUCK, "train", *words]
     one_thread = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
