@@ -8,6 +8,7 @@ run may be started by some number of processes and finished by another.
 The first process, of rank 0, is the only one that reads and writes the run folder.
 """
 
+import importlib
 import os
 import re
 import socket
@@ -272,6 +273,9 @@ def _on_loopback() -> bool:
 
 def _make_group(store: Store, rank: int, world_size: int) -> None:
     """Make the process group, with a GPU for each process where there are GPUs."""
+    # Its functions have the group of their import as a default argument. Imported later, by an
+    # optimiser, they would keep this group alive, whose threads abort Python when it ends.
+    importlib.import_module("torch.distributed.nn")
     backend = "gloo"
     if _on_loopback():  # else messages go by the interface that the machine's name stands for
         names = [name for _, name in socket.if_nameindex()]
