@@ -8,7 +8,7 @@ from torch import Tensor
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_array
 
-__all__ = ["Codes", "as_codes", "kl_standard_normal", "reparameterise"]
+__all__ = ["WIDE", "Codes", "as_codes", "kl_standard_normal", "reparameterise"]
 
 FEW = 200  # codes below which a map is coarse
 FEWEST = 20
@@ -18,6 +18,9 @@ LARGEST = 1e15  # coordinate, whose square and its sum over coordinates single p
 CROWD = 0.95  # share of codes that are as near to the middle as is usual
 FAR, FAR_OUT = 100.0, 10_000.0  # times that distance: warned of, refused
 ACTIVE = 0.01  # variance between images from which a coordinate is used, in posterior variances
+# Dimensions above which codes need no extent in each: in so many, a Gaussian with a shrunk
+# covariance is fitted to those that matter less.
+WIDE = 64
 SHOWN = 4  # numbers that a sentence lists
 
 
@@ -135,13 +138,15 @@ def as_codes(
     if n < at_least:
         raise UserError(f"a map needs at least {at_least} different codes; there are {n}")
     if at_least >= FEWEST:  # codes to train on, not only to hold out
-        if n < d:
+        if n < d <= WIDE:
             raise UserError(
                 f"{n} codes cannot show where a population of {d} dimensions is; give at least "
                 f"{d}, better {20 * d}, or reduce the dimension first, as "
                 "sklearn.decomposition.PCA does"
             )
-        _check_spread(codes)
+        warnings += _span(codes) if d > WIDE else []
+        if d <= WIDE:
+            _check_spread(codes)
         warnings += _collapse(codes)
         if n < FEW:
             warnings.append(
@@ -237,6 +242,19 @@ def _outliers(codes: Codes) -> list[str]:
         if bad:
             return [sentence + ", or the map is coarse where the others are"]
     return []
+
+
+def _span(codes: Codes) -> list[str]:
+    """A warning if wide codes have no extent in some direction."""
+    variances = torch.linalg.eigvalsh(codes.moments()[1])
+    lacking = int((variances <= FLAT * variances.max()).sum())
+    if not lacking:
+        return []
+    d = len(variances)
+    return [
+        f"{len(codes)} codes span {d - lacking} of {d} dimensions; across the others the map is a "
+        "narrow Gaussian, so a code that leaves the span is unlikely by any distance"
+    ]
 
 
 def _check_spread(codes: Codes) -> None:

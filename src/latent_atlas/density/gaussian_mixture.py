@@ -14,6 +14,7 @@ from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, as_rows
 __all__ = ["GaussianMixture", "fit_gaussian_mixture"]
 
 COMPONENTS = (1, 2, 4, 8)
+MANY_COMPONENTS = (*COMPONENTS, 16, 32)  # where held-out codes choose
 MOST_CODES = 20_000  # more would only cost time
 # Per component and dimension: with fewer codes a component shrinks onto single codes and lowers
 # every BIC.
@@ -122,19 +123,23 @@ class GaussianMixture(SamplableDensity):
 
 
 @checked
-def fit_gaussian_mixture(real: ArrayLike, *, generator: torch.Generator) -> GaussianMixture:
+def fit_gaussian_mixture(
+    real: ArrayLike, *, held_out: ArrayLike | None = None, generator: torch.Generator
+) -> GaussianMixture:
     """Fit 1, 2, 4 or 8 Gaussians of full covariance: more as long as the BIC falls.
 
-    At most 20,000 random codes are used, and k components are only tried where there are 10 k d
-    codes or more. The fit, by expectation maximisation, happens in coordinates of variance 1, where
-    no component's variance may fall below 1e-3 in any direction. A single component has the mean
-    and the shrunk covariance of `density.moments.cholesky`.
+    With held-out codes, up to 32: more as long as these become more likely. At most 20,000 random
+    codes are used, and k components are only tried where there are 10 k d codes or more. The fit,
+    by expectation maximisation, happens in coordinates of variance 1, where no component's variance
+    may fall below 1e-3 in any direction. A single component has the mean and the shrunk covariance
+    of `density.moments.cholesky`.
 
     References:
         Estimating the dimension of a model, Schwarz 1978.
 
     Arguments:
         real: Codes, shape (n, d), not all equal.
+        held_out: Codes that choose the number of components, shape (m, d).
         generator: Chooses the codes and where the components start.
     """
     real = as_rows(real).detach()
@@ -144,7 +149,11 @@ def fit_gaussian_mixture(real: ArrayLike, *, generator: torch.Generator) -> Gaus
     mean, scales = extent(codes)
     # Not whitened: whitening shrinks the distances between clusters to those within, and hides
     # where to start.
-    fitted = _expectation_maximisation((codes.cpu().double() - mean) / scales, seed)
+    standard = [
+        (some.detach().cpu().double() - mean) / scales
+        for some in (codes, *([] if held_out is None else [as_rows(held_out)]))
+    ]
+    fitted = _expectation_maximisation(*standard, seed=seed)
     if fitted is None:
         mean, factor = cholesky(codes)
         return GaussianMixture(torch.ones(1).to(real), mean[None].to(real), factor[None].to(real))
@@ -160,7 +169,9 @@ def _whitened(latents: Latents, means: Tensor, factors: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factors, offsets.mT, upper=False).mT
 
 
-def _expectation_maximisation(standard: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor] | None:
+def _expectation_maximisation(
+    standard: Tensor, held_out: Tensor | None = None, *, seed: int
+) -> tuple[Tensor, Tensor, Tensor] | None:
     """Weights (k,), means (k, d) and factors (k, d, d) for codes of variance 1; None for k = 1."""
     # Imported here because loading it takes a second, which most commands need not spend.
     from sklearn.exceptions import ConvergenceWarning
@@ -168,17 +179,18 @@ def _expectation_maximisation(standard: Tensor, seed: int) -> tuple[Tensor, Tens
 
     codes, (n, d) = standard.numpy(), standard.shape
     best, lowest = None, math.inf
-    for k in COMPONENTS:
+    for k in COMPONENTS if held_out is None else MANY_COMPONENTS:
         if n < CODES_PER_COMPONENT * k * d:
             break
         mixture = Estimator(k, reg_covar=LEAST_VARIANCE, random_state=seed)
         with warnings.catch_warnings():
             # Where it stopped without converging is a density as good as any.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            bic = mixture.fit(codes).bic(codes)
-        if bic >= lowest:
+            mixture.fit(codes)
+        loss = mixture.bic(codes) if held_out is None else -mixture.score(held_out.numpy())
+        if loss >= lowest:
             break
-        lowest = bic
+        lowest = loss
         if k > 1:
             weights, means, spreads = map(
                 torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_)

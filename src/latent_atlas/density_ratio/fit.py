@@ -3,18 +3,19 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.gaussian import GaussianBoundary, PriorBoundary
 from latent_atlas.boundary.registry import fit_boundary
-from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.posterior import WIDE, Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
 from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
+from latent_atlas.density_ratio.leading import leading_axes, leading_dimension
 from latent_atlas.density_ratio.noise_schedule import choose_levels
 from latent_atlas.density_ratio.normalising_constant import (
     LogConstant,
@@ -25,6 +26,7 @@ from latent_atlas.density_ratio.train import Training, train_discriminator
 from latent_atlas.errors import UserError
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, batched_logits
+from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.shapes import Latents
 
 __all__ = ["FittedRatio", "calibrated_ratio", "fit_density_ratio", "preview"]
@@ -91,6 +93,8 @@ def fit_density_ratio(
     boundary = _within_reach(
         fit_boundary(config, real, generator=generator), real, config, generator
     )
+    if isinstance(boundary, GaussianBoundary) and boundary.dimension > WIDE and config.levels != 1:
+        return _of_wide_codes(train, test, boundary, config, generator, log, watch)
     kl = estimate_kl(train, boundary, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
     outline = _outline(train, boundary, generator)
@@ -135,6 +139,58 @@ def fit_density_ratio(
     found = [boundary.warning, next(filter(None, overfitted), None)]
     notes = tuple(sentence for sentence in found if sentence)
     return FittedRatio(ensemble, boundary, drawn[:KEPT], calibration, notes)
+
+
+def _of_wide_codes(
+    train: Codes,
+    test: Codes,
+    boundary: GaussianBoundary,
+    config: MapConfig,
+    generator: torch.Generator,
+    log: Callable[[dict[str, float]], None] | None,
+    watch: Callable[[FittedRatio], None] | None,
+) -> FittedRatio:
+    """A D_z that learns in leading coordinates, and is a closed form in the rest."""
+    codes = [part.sample_each(generator=generator)[:MOST_SAMPLES] for part in (train, test)]
+    axes = leading_axes(codes[0], boundary)
+    white = [boundary.whiten(some) for some in codes]
+    k = leading_dimension(*(some @ axes for some in white), generator=generator)
+    axes = axes[:, :k].contiguous()
+    leading = [some @ axes for some in white]
+
+    def widened(network: Ensemble) -> Ensemble:
+        members = [WideDiscriminator(cast(LatentDiscriminator, m), axes) for m in network.members]
+        squares = white[1].square().sum(dim=1) - leading[1].square().sum(dim=1)
+        for member in members:
+            member.to(axes.device).rest.fit(squares)
+        return Ensemble(members)
+
+    def look(so_far: FittedRatio) -> None:
+        if watch is not None:
+            levels = so_far.calibration.levels
+            watch(preview(widened(so_far.network), test, boundary, levels=levels))
+
+    settings = replace(config, boundary="prior", reference="mixture")
+    inner = fit_density_ratio(
+        Codes(leading[0]),
+        Codes(leading[1]),
+        settings,
+        generator=generator,
+        log=log,
+        watch=watch and look,
+    )
+    network, found = widened(inner.network), inner.calibration
+    constant = LogConstant(found.log_normalising_constant, found.log_normalising_constant_error)
+    calibration, drawn = calibrate(
+        network, test, boundary, constant, levels=found.levels, generator=generator
+    )
+    calibration = replace(calibration, generalisation_gap=found.generalisation_gap)
+    note = (
+        f"codes of {boundary.dimension} coordinates: D_z learns in the {k} leading ones, and the "
+        "rest is a Gaussian with the measured distribution of its length"
+    )
+    notes = tuple(filter(None, (boundary.warning, note, *inner.warnings)))
+    return FittedRatio(network, boundary, drawn[:KEPT], calibration, notes)
 
 
 def calibrated_ratio(

@@ -23,6 +23,7 @@ from latent_atlas.density_ratio.calibration import Calibration
 from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError, checked, require
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
+from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
 
@@ -44,6 +45,19 @@ class About:
     ensemble_size: Annotated[int, Field(ge=1, le=256)]
     warnings: tuple[str, ...]
     calibration: dict[str, Any]
+    components: Annotated[int, Field(ge=0, le=2**10)] = 0
+    leading: Annotated[int, Field(ge=0, le=2**24)] = 0
+
+    def network(self) -> Ensemble:
+        """An ensemble of these sizes."""
+        return Ensemble(self._member() for _ in range(self.ensemble_size))
+
+    def _member(self) -> LatentDiscriminator | WideDiscriminator:
+        size = {"width": self.width, "depth": self.depth, "components": self.components}
+        if not self.leading:
+            return LatentDiscriminator(self.dimension, **size)
+        axes = torch.zeros(self.dimension, self.leading)
+        return WideDiscriminator(LatentDiscriminator(self.leading, **size), axes)
 
 
 class LatentMap(DensityRatioModel):
@@ -323,7 +337,9 @@ class LatentMap(DensityRatioModel):
     @checked
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
-        member = self.network.members[0]
+        member, leading = self.network.members[0], 0
+        if isinstance(member, WideDiscriminator):
+            member, leading = member.leading, member.axes.shape[1]
         assert isinstance(member, LatentDiscriminator)
         about = {
             "format": FORMAT,
@@ -335,6 +351,8 @@ class LatentMap(DensityRatioModel):
             "ensemble_size": len(self.network.members),
             "warnings": self.warnings,
             "calibration": self.calibration.as_json(),
+            "components": 0 if member.mixture is None else len(member.mixture.means),
+            "leading": leading,
         }
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"boundary.{name}": value for name, value in self.boundary.tensors().items()}
@@ -378,10 +396,7 @@ class LatentMap(DensityRatioModel):
             raise ValueError(f"held-out codes of shape {tuple(codes.shape)}, dimension {d}")
         if len(tensors) != len(parts["network"]) + len(parts["boundary"]) + 1:
             raise ValueError("a tensor belongs to none of its parts")
-        network = Ensemble(
-            LatentDiscriminator(d, width=about.width, depth=about.depth)
-            for _ in range(about.ensemble_size)
-        )
+        network = about.network()
         network.to(device).load_state_dict(parts["network"])
         boundary = load_boundary(about.boundary, d, parts["boundary"])
         like = {name: value.shape for name, value in boundary.tensors().items()}

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
 from latent_atlas.density_ratio.noise_schedule import NoisedCodes, noise_codes
 from latent_atlas.device import pick_precision
@@ -33,7 +34,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
 from latent_atlas.nn.weight_average import average_of, update_average
-from latent_atlas.shapes import Scalar, Values
+from latent_atlas.shapes import Latents, Scalar, Values
 
 __all__ = [
     "Bridge",
@@ -54,6 +55,7 @@ MIDDLE, UNVISITED = 0.25, 1e-3
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
 WARM_UP = 100  # steps over which the learning rate grows
+LEAST_VARIANCE = 1e-12  # as a share of the largest
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def train_discriminator(
     Raises:
         UserError: the loss only rose.
     """
-    _set_moments(network, real, boundary, levels, config, generator)
+    _set_reference(network, (real, held_out), boundary, levels, config, generator)
     precision = training_precision(config, generator.device)
 
     def loss_of(model: nn.Module, ends: Bridge) -> Scalar:
@@ -262,27 +264,39 @@ def _optimizer(
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
 
-def _set_moments(
+def _set_reference(
     network: LatentDiscriminator,
-    real: Codes,
+    codes: tuple[Codes, Codes],
     boundary: Boundary,
     levels: int,
     config: MapConfig,
     generator: torch.Generator,
 ) -> None:
-    """Give D_z the moments of its inputs: of the codes, and at a single level of r as well.
+    """Give D_z the moments of its inputs, of the codes and at a single level of r as well, and g.
 
-    A single level is the plain classifier, which starts from 0.
+    A single level is the plain classifier, which starts from 0. `codes` are those to train on, and
+    held-out ones, which choose the components of a mixture.
     """
+    real, held_out = codes
     count = min(max(MOMENTS, len(real)), MOST_MOMENTS)
     draws = boundary.whiten(real.sample(count, generator=generator))
     if levels == 1:
         fake = boundary.whiten(boundary.sample(len(draws), generator=generator))
         draws = torch.cat([draws, fake])
     mean, covariance = Codes(draws).moments()
-    offsets = draws.double() - mean
-    squares = (torch.linalg.solve(covariance, offsets.T).T * offsets).sum(dim=1)  # |y|²
-    hollow = (squares < MIDDLE * len(mean)).double().mean() < UNVISITED
-    spread = squares.var().item() if hollow else None
-    reference = "none" if levels == 1 else config.reference
+    hollow = (_squares(draws, mean, covariance) < MIDDLE * len(mean)).double().mean() < UNVISITED
+    spread = _squares(draws, mean, covariance).var().item() if hollow else None
+    reference = "none" if levels == 1 or config.reference == "none" else "gaussian"
     network.set_moments(mean, covariance, spread, reference=reference)
+    if levels > 1 and config.reference == "mixture":
+        others = boundary.whiten(held_out.sample_each(generator=generator))
+        mixture = fit_gaussian_mixture(draws, held_out=others, generator=generator)
+        if len(mixture.weights) > 1:
+            network.set_mixture(mixture)
+
+
+def _squares(draws: Latents, mean: Tensor, covariance: Tensor) -> Tensor:
+    """|y|² of each code, shape (n,), also where the covariance is singular."""
+    variances, basis = torch.linalg.eigh(covariance)
+    least = LEAST_VARIANCE * variances.max()
+    return ((draws.double() - mean) @ basis).square().div(variances.clamp_min(least)).sum(dim=1)

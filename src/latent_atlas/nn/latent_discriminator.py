@@ -5,12 +5,14 @@ A Gaussian or radial part is given in closed form, the rest is learned.
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latent_atlas.density.gaussian_mixture import GaussianMixture
+from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.shapes import Angles, Latents, Values, batched
 
 __all__ = ["FINEST", "Ensemble", "LatentDiscriminator", "angle_of", "batched_logits", "place_of"]
@@ -80,7 +82,8 @@ class LatentDiscriminator(nn.Module):
 
     with V the measured variance of |y|², at most 2d. For V = 2d, p̂ is a Gaussian. A smaller V is a
     radial correction, for a q without codes near its mean, as is usual in many dimensions: there
-    D_z has no real codes to be trained on. Without a reference, g = 0.
+    D_z has no real codes to be trained on. In place of this Gaussian, g may be the log-ratio of a
+    Gaussian mixture; see `MixtureReference`. Without a reference, g = 0.
 
     References:
         The term <b(h), y> beside the scalar a(h): Should EBMs Model the Energy or the Score?,
@@ -99,10 +102,11 @@ class LatentDiscriminator(nn.Module):
     spread: Tensor
     reference: Tensor
 
-    def __init__(self, latent_dim: int, *, width: int, depth: int) -> None:
-        """Arguments: latent_dim d; width and depth as in `MapConfig`.
+    def __init__(self, latent_dim: int, *, width: int, depth: int, components: int = 0) -> None:
+        """Arguments: latent_dim d; width and depth as in `MapConfig`; Gaussians of the reference.
 
-        Until `set_moments`, the moments are those of N(0, I).
+        Until `set_moments`, the moments are those of N(0, I). 0 `components` are a single Gaussian,
+        with the radial correction.
         """
         super().__init__()
         self.stem = nn.Linear((1 + 2 * len(self.FOURIER)) * latent_dim + 1, width)
@@ -119,6 +123,7 @@ class LatentDiscriminator(nn.Module):
         self.register_buffer("variances", torch.ones(latent_dim))
         self.register_buffer("spread", torch.tensor(2.0 * latent_dim))
         self.register_buffer("reference", torch.zeros(()))
+        self.mixture = MixtureReference(latent_dim, components) if components else None
 
     def set_moments(
         self,
@@ -137,6 +142,12 @@ class LatentDiscriminator(nn.Module):
         self.spread.fill_(most if spread is None else min(spread, most))
         self.reference.fill_(reference == "gaussian")
 
+    def set_mixture(self, mixture: GaussianMixture) -> None:
+        """Take the log-ratio of a mixture of full covariances as the reference g."""
+        self.mixture = MixtureReference(len(self.mean), len(mixture.weights)).to(self.mean.device)
+        self.mixture.set(mixture)
+        self.reference.fill_(1)
+
     @torch.no_grad()
     def lower(self, nats: float) -> None:
         """Lower the logit at the angle t by cos(t) times `nats`."""
@@ -152,12 +163,13 @@ class LatentDiscriminator(nn.Module):
             self.mean @ self.basis
         )  # in the eigenvectors' coordinates
         whitened = main * variances.rsqrt()
-        gaussian = 0.5 * (latents.square() - whitened.square() - variances.log()).sum(dim=1)
         y = whitened @ self.basis.T
         log_length = 0.5 * (y.square().mean(dim=1, keepdim=True) + SHORTEST).log()
-        reference = self.reference * (
-            gaussian + self.radial_correction(y, cos, log_length).squeeze(1)
-        )
+        if self.mixture is None:
+            gaussian = 0.5 * (latents.square() - whitened.square() - variances.log()).sum(dim=1)
+            reference = gaussian + self.radial_correction(y, cos, log_length).squeeze(1)
+        else:
+            reference = self.mixture(latents, cos, sin)
         features = [f(omega * y) for omega in self.FOURIER for f in (torch.sin, torch.cos)]
         level = self.level_of(angles)
         hidden = self.stem(torch.cat([y, log_length, *features], dim=1))
@@ -165,7 +177,7 @@ class LatentDiscriminator(nn.Module):
             hidden = block(hidden, level)
         head = self.head(F.silu(self.norm(hidden)))
         learned = head[:, 0] + (head[:, 1:] * y).sum(dim=1)
-        return reference + cos.squeeze(1) * learned
+        return self.reference * reference + cos.squeeze(1) * learned
 
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at one noise angle (1,): logits (n,) of codes (n, d), and their gradients (n, d).
@@ -215,6 +227,7 @@ class _AtAngle:
         ]
         self.omega = angle.new_tensor(network.FOURIER)[:, None]
         self.reference = network.reference
+        self.mixture = None if network.mixture is None else network.mixture.at(angle)
         k, theta = network.gamma(cos)
         zero = angle.new_zeros(1, 1)
         radial = network.radial_correction(zero.expand(1, d), cos[:, None], zero)[0]
@@ -251,6 +264,10 @@ class _AtAngle:
             + (self.omega * (turned[:, :, 0] * cosines - turned[:, :, 1] * sines)).sum(dim=1)
             + head[:, 1:]
         )
+        if self.mixture is not None:
+            reference, at_latents = self.mixture(latents)
+            to_latents = self.cos * at_y @ self.whitening + self.reference * at_latents
+            return self.reference * reference + self.cos * learned, to_latents
         parts = 0.5 * latents.square().sum(dim=1, keepdim=True) + self.on_log * length
         reference = (parts - self.on_square * square + self.constant).squeeze(1)
         radial = (self.on_log / (d * square) - 2 / d * self.on_square) * y
@@ -273,10 +290,18 @@ def _normalised(
     return output, to_hidden
 
 
+class HasSlope(Protocol):
+    """A discriminator that gives its gradients."""
+
+    def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
+        """As `LatentDiscriminator.at`."""
+        ...
+
+
 class Ensemble(nn.Module):
     """Discriminators trained independently on the same codes; their mean logit is used."""
 
-    def __init__(self, members: Iterable[LatentDiscriminator]) -> None:
+    def __init__(self, members: Iterable[nn.Module]) -> None:
         """Arguments: one or more discriminators of the same shape."""
         super().__init__()
         self.members = nn.ModuleList(members)
@@ -291,7 +316,7 @@ class Ensemble(nn.Module):
 
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """The mean logits (n,) of codes (n, d) at one noise angle (1,), and their gradients."""
-        members = [one.at(angle) for one in self.members if isinstance(one, LatentDiscriminator)]
+        members = [cast("HasSlope", one).at(angle) for one in self.members]
 
         def mean(latents: Latents) -> tuple[Values, Latents]:
             logits, slopes = zip(*(member(latents) for member in members), strict=True)
