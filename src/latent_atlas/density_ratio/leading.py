@@ -3,6 +3,7 @@
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.boundary.gaussian import GaussianBoundary
@@ -33,7 +34,9 @@ def leading_axes(real: Latents, boundary: GaussianBoundary) -> Tensor:
     return (factor.T @ basis[:, order] / variances[order].sqrt()).to(real)
 
 
-def leading_dimension(leading: Latents, held_out: Latents, *, generator: torch.Generator) -> int:
+def leading_dimension(
+    leading: Latents, held_out: Float[Tensor, "m d"], *, generator: torch.Generator
+) -> int:
     """The number k of leading coordinates whose joint density differs most from a Gaussian.
 
     A Gaussian mixture is fitted to the first 8, 16, 32, ... coordinates. The nats by which held-out

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
@@ -106,7 +107,7 @@ class WideDiscriminator(nn.Module):
         return function
 
     @staticmethod
-    def _squares(latents: Latents, u: Latents) -> Tensor:
+    def _squares(latents: Latents, u: Float[Tensor, "n k"]) -> Tensor:
         """|v|², shape (n, 1)."""
         squares = latents.square().sum(dim=1, keepdim=True) - u.square().sum(dim=1, keepdim=True)
         return squares.clamp_min(0)

@@ -1,0 +1,218 @@
+"""Maps of codes of many coordinates: leading coordinates are learned, the rest is a closed form."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from latent_atlas.boundary import fit_boundary
+from latent_atlas.config import MapConfig
+from latent_atlas.density import GaussianMixture
+from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
+from latent_atlas.density_ratio import LatentMap
+from latent_atlas.density_ratio.leading import leading_axes, leading_dimension
+from latent_atlas.errors import UserError
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator
+from latent_atlas.nn.mixture_reference import MixtureReference
+from latent_atlas.nn.wide_discriminator import ScaleMixture, WideDiscriminator
+
+D = 80  # coordinates, of which four tell three clusters apart
+QUICK = MapConfig(width=32, depth=1, steps=60, batch_size=256, check_every=20)
+TURNED = torch.linalg.qr(torch.randn(D, D, generator=torch.Generator().manual_seed(7)))[0]
+SCALES = torch.arange(1, D + 1).float() ** -0.5
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Clusters:
+    """Three clusters in the four leading coordinates of a turned, anisotropic space."""
+
+    means = torch.nn.functional.pad(torch.eye(4)[:3] * 8, (0, D - 4))
+
+    def sample(self, n: int, *, seed: int, degrees: int | None = None) -> Tensor:
+        random = generator(seed)
+        chosen = torch.randint(3, (n,), generator=random)
+        noise = torch.randn(n, D, generator=random)
+        if degrees:  # Student's t of so many degrees of freedom around each centre
+            squares = torch.randn(n, degrees, generator=random).square().sum(dim=1, keepdim=True)
+            noise = noise * (degrees / squares).sqrt()
+        return ((self.means[chosen] + noise) * SCALES) @ TURNED.T
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        y = codes @ TURNED / SCALES
+        squares = (y[:, None] - self.means).square().sum(dim=2)
+        logs = -0.5 * squares - 0.5 * D * math.log(2 * math.pi) - SCALES.log().sum()
+        return logs.logsumexp(dim=1) - math.log(3)
+
+
+@pytest.fixture(scope="module")
+def clusters() -> LatentMap:
+    codes = Clusters().sample(4_000, seed=0)
+    return LatentMap.fit(codes, generator=generator(), config=QUICK, warn=False)
+
+
+def test_a_wide_map_has_the_exact_density_and_score(clusters: LatentMap) -> None:
+    codes = Clusters().sample(1_000, seed=1)
+    exact, found = Clusters().log_prob(codes), clusters.log_prob(codes)
+    gaussian = clusters.boundary.log_prob(codes)
+    assert abs((found - exact).mean()) < 1
+    assert (gaussian - exact).mean() < -2  # what a single Gaussian does not know
+    z = codes.clone().requires_grad_()
+    (score,) = torch.autograd.grad(Clusters().log_prob(z).sum(), z)
+    cosine = torch.nn.functional.cosine_similarity(clusters.score(codes), score)
+    assert cosine.mean() > 0.95
+
+
+def test_a_wide_map_samples_all_clusters(clusters: LatentMap) -> None:
+    from latent_atlas.sampling import draw
+
+    points = draw(clusters, 300, generator=generator()).points
+    nearest = torch.cdist((points @ TURNED / SCALES)[:, :4], Clusters.means[:, :4]).argmin(dim=1)
+    assert (nearest.bincount(minlength=3) / 300 > 0.2).all()
+    assert (
+        Clusters().log_prob(points).mean()
+        > Clusters().log_prob(Clusters().sample(300, seed=3)).mean() - 10
+    )
+
+
+def test_a_wide_map_is_saved_whole(clusters: LatentMap, tmp_path: Path) -> None:
+    clusters.save(tmp_path / "map.safetensors")
+    again = LatentMap.load(tmp_path / "map.safetensors")
+    codes = Clusters().sample(50, seed=2)
+    assert torch.allclose(again.log_prob(codes), clusters.log_prob(codes), atol=1e-3)
+    assert torch.allclose(again.score(codes), clusters.score(codes), atol=1e-3)
+
+
+def test_what_is_learned_where_is_said(clusters: LatentMap) -> None:
+    assert any("80 coordinates" in warning for warning in clusters.warnings)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 1.2])
+def test_gradients_in_closed_form_are_those_of_autograd(clusters: LatentMap, angle: float) -> None:
+    member = clusters.network.members[0]
+    assert isinstance(member, WideDiscriminator)
+    w = torch.randn(20, D, generator=generator()).requires_grad_()
+    t = torch.full((1,), angle)
+    logit = member(w, t)
+    (slope,) = torch.autograd.grad(logit.sum(), w)
+    found, gradient = member.at(t)(w.detach())
+    assert torch.allclose(found, logit, atol=1e-3)
+    assert torch.allclose(gradient, slope, atol=1e-3)
+
+
+def test_the_reference_is_the_noised_mixture_at_every_level() -> None:
+    random = generator()
+    factors = torch.randn(3, 4, 4, generator=random) / 3
+    factors = torch.linalg.cholesky(factors @ factors.mT + 0.1 * torch.eye(4))
+    mixture = GaussianMixture(
+        torch.tensor([0.2, 0.3, 0.5]), torch.randn(3, 4, generator=random), factors
+    )
+    reference = MixtureReference(4, 3)
+    reference.set(mixture)
+    z = torch.randn(30, 4, generator=random)
+    for t in (0.0, 0.4, 1.3):
+        cos, sin = math.cos(t), math.sin(t)
+        # cos z + sin eps, in the units of z: noise of the width tan t.
+        noised = mixture.noised(math.tan(t)).log_prob(z / cos) - 4 * math.log(cos)
+        expected = noised + 0.5 * z.square().sum(dim=1) + 2 * math.log(2 * math.pi)
+        assert torch.allclose(reference(z, *torch.tensor([[[cos]], [[sin]]])), expected, atol=1e-4)
+        found, slope = reference.at(torch.tensor([t]))(z)
+        assert torch.allclose(found, expected, atol=1e-4)
+        y = z.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(reference(y, *torch.tensor([[[cos]], [[sin]]])).sum(), y)
+        assert torch.allclose(slope, gradient, atol=1e-4)
+
+
+def test_a_discriminator_with_a_mixture_has_closed_form_gradients() -> None:
+    network = LatentDiscriminator(4, width=8, depth=1, components=2)
+    torch.nn.init.normal_(network.head.weight, generator=generator())
+    network.reference.fill_(1)
+    z = torch.randn(10, 4, generator=generator()).requires_grad_()
+    t = torch.full((1,), 0.4)
+    logit = network(z, t)
+    (slope,) = torch.autograd.grad(logit.sum(), z)
+    found, gradient = network.at(t)(z.detach())
+    assert torch.allclose(found, logit, atol=1e-4)
+    assert torch.allclose(gradient, slope, atol=1e-4)
+
+
+def test_heavy_tails_of_the_length_are_learned() -> None:
+    m, degrees = 100, 5
+    random = generator()
+    chi = torch.randn(20_000, degrees, generator=random).square().sum(dim=1)
+    squares = torch.randn(20_000, m, generator=random).square().sum(dim=1) * degrees / chi
+    known = torch.special.gammaln(torch.tensor([(degrees + m) / 2, degrees / 2])).tolist()
+    exact = (
+        known[0]
+        - known[1]
+        - 0.5 * m * math.log(degrees * math.pi)
+        - 0.5 * (degrees + m) * torch.log1p(squares / degrees)
+    )
+    rest = ScaleMixture(m)
+    rest.fit(squares[:10_000])
+    one, zero = torch.ones(1, 1), torch.zeros(1, 1)
+    gaussian = -0.5 * squares - 0.5 * m * math.log(2 * math.pi)
+    found = rest(squares[:, None], one, zero)[0] + gaussian
+    assert abs((found - exact)[10_000:].mean()) < 0.05
+    assert (gaussian - exact)[10_000:].mean() < -10
+    assert rest(squares[:, None], zero, one)[0].abs().max() < 1e-2  # noise alone is N(0, I)
+
+
+def test_the_leading_coordinates_are_those_that_tell_clusters_apart() -> None:
+    codes = Clusters().sample(3_000, seed=0)
+    boundary = fit_boundary("gaussian", codes, generator=generator())
+    axes = leading_axes(codes, boundary)
+    assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]), atol=1e-4)
+    leading = boundary.whiten(codes) @ axes
+    assert leading_dimension(leading[500:], leading[:500], generator=generator()) == 8
+    variances = (codes @ TURNED).var(dim=0)[:4]
+    assert variances.min() > (codes @ TURNED).var(dim=0)[4:].max()
+
+
+def test_held_out_codes_choose_the_components() -> None:
+    codes = Clusters().sample(3_000, seed=0) @ TURNED
+    some, others = codes[:2_000, :4], codes[2_000:, :4]
+    mixture = fit_gaussian_mixture(some, held_out=others, generator=generator())
+    assert len(mixture.weights) == 4  # the first that has a Gaussian for each cluster
+
+
+def test_fewer_codes_than_coordinates_have_a_map() -> None:
+    codes = Clusters().sample(60, seed=0)
+    found = LatentMap.fit(codes, generator=generator(), config=QUICK, warn=False)
+    assert any("span" in warning for warning in found.warnings)
+    assert found.log_prob(Clusters().sample(20, seed=1)).isfinite().all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    n=st.integers(15, 120),
+    d=st.sampled_from([65, 90, 130]),
+    rank=st.integers(0, 130),
+    scale=st.sampled_from([1e-3, 1.0, 1e3]),
+    constant=st.booleans(),
+    copies=st.booleans(),
+)
+def test_any_wide_codes_have_a_map_or_one_sentence(
+    n: int, d: int, rank: int, scale: float, constant: bool, copies: bool
+) -> None:
+    random = np.random.default_rng(n * 1_000 + rank)
+    codes = scale * random.normal(size=(n, min(rank, d))) @ random.normal(size=(min(rank, d), d))
+    if constant:
+        codes[:, : d // 2] = scale
+    if copies:
+        codes[n // 2 :] = codes[: n - n // 2]
+    quick = MapConfig(width=8, depth=1, steps=2, batch_size=32, check_every=2)
+    try:
+        found = LatentMap.fit(
+            codes.astype(np.float32), generator=generator(), config=quick, warn=False
+        )
+    except UserError:
+        return
+    assert found.log_prob(codes.astype(np.float32)).isfinite().all()
