@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latent_atlas.boundary import fit_boundary
+from latent_atlas.boundary.gaussian import GaussianBoundary
 from latent_atlas.config import MapConfig
 from latent_atlas.density import GaussianMixture
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio import LatentMap
-from latent_atlas.density_ratio.leading import leading_axes, leading_dimension
+from latent_atlas.density_ratio.leading import leading_dimension, principal_axes
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.mixture_reference import MixtureReference
@@ -168,7 +169,9 @@ def test_heavy_tails_of_the_length_are_learned() -> None:
 def test_the_leading_coordinates_are_those_that_tell_clusters_apart() -> None:
     codes = Clusters().sample(3_000, seed=0)
     boundary = fit_boundary("gaussian", codes, generator=generator())
-    axes = leading_axes(codes, boundary)
+    assert isinstance(boundary, GaussianBoundary)
+    axes, null = principal_axes(codes, boundary)
+    assert null.shape == (D, 0)
     assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]), atol=1e-4)
     leading = boundary.whiten(codes) @ axes
     assert leading_dimension(leading[500:], leading[:500], generator=generator()) == 8
@@ -181,6 +184,24 @@ def test_held_out_codes_choose_the_components() -> None:
     some, others = codes[:2_000, :4], codes[2_000:, :4]
     mixture = fit_gaussian_mixture(some, held_out=others, generator=generator())
     assert len(mixture.weights) == 4  # the first that has a Gaussian for each cluster
+
+
+def test_codes_that_span_part_of_the_space_are_dense_within_it() -> None:
+    """Twenty more coordinates that are sums of the others leave the density of the first as it is."""
+    sums = torch.randn(D, 20, generator=generator(3)) / D**0.5
+    volume = 0.5 * torch.linalg.slogdet(torch.eye(D) + sums @ sums.T).logabsdet
+    codes = [Clusters().sample(n, seed=n) for n in (4_000, 500)]
+    both = [torch.cat([some, some @ sums], dim=1) for some in codes]
+    found = LatentMap.fit(both[0], generator=generator(), config=QUICK, warn=False)
+    assert any("span 80 of 100" in warning for warning in found.warnings)
+    member = found.network.members[0]
+    assert isinstance(member, WideDiscriminator)
+    assert member.null.shape[1] == 20
+    outside = torch.linalg.eigh(both[0].double().T.cov()).eigenvectors[:, :20].float()
+    across = outside.T @ found.boundary.tensors()["factor"] @ member.null  # what it is wide there
+    spread = torch.linalg.slogdet(across).logabsdet + 10 * math.log(2 * math.pi)
+    exact = Clusters().log_prob(codes[1]) - volume
+    assert abs((found.log_prob(both[1]) + spread - exact).mean()) < 2
 
 
 def test_fewer_codes_than_coordinates_have_a_map() -> None:
@@ -215,4 +236,4 @@ def test_any_wide_codes_have_a_map_or_one_sentence(
         )
     except UserError:
         return
-    assert found.log_prob(codes.astype(np.float32)).isfinite().all()
+    assert found.log_prob(torch.from_numpy(codes).float()).isfinite().all()

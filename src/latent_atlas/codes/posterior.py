@@ -8,7 +8,7 @@ from torch import Tensor
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_array
 
-__all__ = ["WIDE", "Codes", "as_codes", "kl_standard_normal", "reparameterise"]
+__all__ = ["FLAT", "WIDE", "Codes", "as_codes", "kl_standard_normal", "reparameterise"]
 
 FEW = 200  # codes below which a map is coarse
 FEWEST = 20

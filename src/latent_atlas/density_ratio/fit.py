@@ -15,7 +15,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
 from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
-from latent_atlas.density_ratio.leading import leading_axes, leading_dimension
+from latent_atlas.density_ratio.leading import leading_dimension, principal_axes
 from latent_atlas.density_ratio.noise_schedule import choose_levels
 from latent_atlas.density_ratio.normalising_constant import (
     LogConstant,
@@ -152,17 +152,17 @@ def _of_wide_codes(
 ) -> FittedRatio:
     """A D_z that learns in leading coordinates, and is a closed form in the rest."""
     codes = [part.sample_each(generator=generator)[:MOST_SAMPLES] for part in (train, test)]
-    axes = leading_axes(codes[0], boundary)
+    axes, null = principal_axes(codes[0], boundary)
     white = [boundary.whiten(some) for some in codes]
     k = leading_dimension(*(some @ axes for some in white), generator=generator)
     axes = axes[:, :k].contiguous()
     leading = [some @ axes for some in white]
 
     def widened(network: Ensemble) -> Ensemble:
-        members = [WideDiscriminator(cast(LatentDiscriminator, m), axes) for m in network.members]
-        squares = white[1].square().sum(dim=1) - leading[1].square().sum(dim=1)
+        discriminators = cast(list[LatentDiscriminator], list(network.members))
+        members = [WideDiscriminator(one, axes, null).to(axes.device) for one in discriminators]
         for member in members:
-            member.to(axes.device).rest.fit(squares)
+            member.fit_rest(white[1])
         return Ensemble(members)
 
     def look(so_far: FittedRatio) -> None:

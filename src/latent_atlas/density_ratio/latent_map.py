@@ -47,6 +47,7 @@ class About:
     calibration: dict[str, Any]
     components: Annotated[int, Field(ge=0, le=2**10)] = 0
     leading: Annotated[int, Field(ge=0, le=2**24)] = 0
+    null: Annotated[int, Field(ge=0, le=2**24)] = 0
 
     def network(self) -> Ensemble:
         """An ensemble of these sizes."""
@@ -56,8 +57,8 @@ class About:
         size = {"width": self.width, "depth": self.depth, "components": self.components}
         if not self.leading:
             return LatentDiscriminator(self.dimension, **size)
-        axes = torch.zeros(self.dimension, self.leading)
-        return WideDiscriminator(LatentDiscriminator(self.leading, **size), axes)
+        axes = (torch.zeros(self.dimension, k) for k in (self.leading, self.null))
+        return WideDiscriminator(LatentDiscriminator(self.leading, **size), *axes)
 
 
 class LatentMap(DensityRatioModel):
@@ -337,9 +338,10 @@ class LatentMap(DensityRatioModel):
     @checked
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
-        member, leading = self.network.members[0], 0
+        member, leading, null = self.network.members[0], 0, 0
         if isinstance(member, WideDiscriminator):
-            member, leading = member.leading, member.axes.shape[1]
+            leading, null = member.axes.shape[1], member.null.shape[1]
+            member = member.leading
         assert isinstance(member, LatentDiscriminator)
         about = {
             "format": FORMAT,
@@ -353,6 +355,7 @@ class LatentMap(DensityRatioModel):
             "calibration": self.calibration.as_json(),
             "components": 0 if member.mixture is None else len(member.mixture.means),
             "leading": leading,
+            "null": null,
         }
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"boundary.{name}": value for name, value in self.boundary.tensors().items()}

@@ -1,37 +1,53 @@
 """The leading principal coordinates of wide codes, in which D_z learns."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.boundary.gaussian import GaussianBoundary
+from latent_atlas.codes.posterior import FLAT, Codes
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.shapes import Latents
 
-__all__ = ["leading_axes", "leading_dimension"]
+__all__ = ["Axes", "leading_dimension", "principal_axes"]
 
 LADDER = (8, 16, 32, 64, 128)  # coordinates that are tried
 PER_COORDINATE = 20  # codes at least for each: two Gaussians have a covariance each
 TRIED = 10_000  # codes that choose
 
 
-def leading_axes(real: Latents, boundary: GaussianBoundary) -> Tensor:
-    """Orthonormal columns A, (d, k), for which Aᵀw are the principal coordinates of whitened codes.
+class Axes(NamedTuple):
+    """Orthonormal columns in whitened coordinates w.
 
-    They are those of largest variance in z, in descending order, each with variance 1.
-
-    Arguments:
-        real: Codes, shape (n, d).
-        boundary: The Gaussian that whitens them: z = m + L w.
+    Attributes:
+        leading: A (d, k): Aᵀw are the principal coordinates of largest variance, in descending
+            order, each with variance 1.
+        null: B (d, m): Bᵀw is 0 for all codes, since they span d - m dimensions.
     """
-    factor = boundary.factor.double()
-    variances, basis = torch.linalg.eigh(factor @ factor.T)
-    order = variances.argsort(descending=True)[: LADDER[-1]]
-    # The columns of Lᵀ V are orthogonal, since V diagonalises L Lᵀ.
-    return (factor.T @ basis[:, order] / variances[order].sqrt()).to(real)
+
+    leading: Tensor
+    null: Tensor
+
+
+def principal_axes(real: Latents, boundary: GaussianBoundary) -> Axes:
+    """The leading axes of codes (n, d), and those they have no extent in, where n > d shows it.
+
+    `boundary` is the Gaussian that whitens them.
+    """
+    n, d = real.shape
+    variances, basis = torch.linalg.eigh(Codes(real).moments()[1])
+    spanned = variances > FLAT * variances.max() if n > d else torch.ones(d, dtype=torch.bool)
+    # Codes m + V c have w = L⁻¹ V c: an orthonormal basis of it, largest variances first.
+    span = basis[:, spanned].flip(1) * variances[spanned].flip(0).sqrt()
+    factor = boundary.factor.double().to(span)
+    white = torch.linalg.solve_triangular(factor, span, upper=False)
+    turned = torch.linalg.qr(white, mode="complete").Q.to(real)
+    r = span.shape[1]
+    return Axes(turned[:, : min(r, LADDER[-1])].contiguous(), turned[:, r:].contiguous())
 
 
 def leading_dimension(

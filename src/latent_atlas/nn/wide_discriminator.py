@@ -63,51 +63,61 @@ class ScaleMixture(nn.Module):
 
 
 class WideDiscriminator(nn.Module):
-    r"""l(w, t) = l_k(Aᵀw, t) + log p_t(v) - log N(v; 0, I),    v = w - A Aᵀw.
+    r"""l(w, t) = l_k(Aᵀw, t) + log p_t(v) - log N(v; 0, I),    v = w - A Aᵀw - B Bᵀw.
 
     A (d, k) spans the leading coordinates, in which a discriminator of k dimensions learns; the
-    rest of w is a `ScaleMixture`, independent of them and exact at every noise level.
+    rest of w is a `ScaleMixture`, independent of them and exact at every noise level. B spans what
+    no code has: there the density is that of the boundary.
     """
 
     axes: Tensor
+    null: Tensor
 
-    def __init__(self, leading: LatentDiscriminator, axes: Tensor) -> None:
-        """Arguments: D_z of k dimensions; A, of orthonormal columns, in whitened coordinates."""
+    def __init__(self, leading: LatentDiscriminator, axes: Tensor, null: Tensor) -> None:
+        """Arguments: D_z of k dimensions; A and B, orthonormal, in whitened coordinates."""
         super().__init__()
         self.leading = leading
-        self.rest = ScaleMixture(axes.shape[0] - axes.shape[1])
+        self.rest = ScaleMixture(axes.shape[0] - axes.shape[1] - null.shape[1])
         self.register_buffer("axes", axes)
+        self.register_buffer("null", null)
 
     @torch.no_grad()
     def lower(self, nats: float) -> None:
         """As `LatentDiscriminator.lower`."""
         self.leading.lower(nats)
 
+    def fit_rest(self, latents: Latents) -> None:
+        """Measure the rest by whitened codes, shape (n, d), that the boundary was not fitted to."""
+        self.rest.fit(self._parts(latents)[1].square().sum(dim=1))
+
     def forward(self, latents: Latents, angles: Angles | None = None) -> Values:
         """Logits, shape (n,), of whitened codes (n, d) at noise angles (n,) or (1,); None is 0."""
         if angles is None:
             angles = latents.new_zeros(1)
-        u = latents @ self.axes
-        rest, _ = self.rest(self._squares(latents, u), angles.cos()[:, None], angles.sin()[:, None])
-        return self.leading(u, angles) + rest
+        u, v = self._parts(latents)
+        squares = v.square().sum(dim=1, keepdim=True)
+        return self.leading(u, angles) + self.rest(squares, *_cos_sin(angles))[0]
 
     @torch.no_grad()
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """As `LatentDiscriminator.at`."""
-        leading, cos, sin = self.leading.at(angle), angle.cos()[:, None], angle.sin()[:, None]
+        leading, cos_sin = self.leading.at(angle), _cos_sin(angle)
 
         @torch.no_grad()
         def function(latents: Latents) -> tuple[Values, Latents]:
-            u = latents @ self.axes
+            u, v = self._parts(latents)
             logit, slope = leading(u)
-            rest, along = self.rest(self._squares(latents, u), cos, sin)
-            outwards = 2 * along[:, None]
-            return logit + rest, outwards * latents + (slope - outwards * u) @ self.axes.T
+            rest, along = self.rest(v.square().sum(dim=1, keepdim=True), *cos_sin)
+            return logit + rest, slope @ self.axes.T + 2 * along[:, None] * v
 
         return function
 
-    @staticmethod
-    def _squares(latents: Latents, u: Float[Tensor, "n k"]) -> Tensor:
-        """|v|², shape (n, 1)."""
-        squares = latents.square().sum(dim=1, keepdim=True) - u.square().sum(dim=1, keepdim=True)
-        return squares.clamp_min(0)
+    def _parts(self, latents: Latents) -> tuple[Float[Tensor, "n k"], Latents]:
+        """u = Aᵀw and v."""
+        u = latents @ self.axes
+        v = latents - u @ self.axes.T
+        return u, v - (v @ self.null) @ self.null.T if self.null.numel() else v
+
+
+def _cos_sin(angles: Angles) -> tuple[Tensor, Tensor]:
+    return angles.cos()[:, None], angles.sin()[:, None]
