@@ -21,6 +21,8 @@ from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.nn.wide_discriminator import ScaleMixture, WideDiscriminator
+from latent_atlas.sampling import draw
+from latent_atlas.travel import plan
 
 D = 80  # coordinates, of which four tell three clusters apart
 QUICK = MapConfig(width=32, depth=1, steps=60, batch_size=256, check_every=20)
@@ -72,8 +74,6 @@ def test_a_wide_map_has_the_exact_density_and_score(clusters: LatentMap) -> None
 
 
 def test_a_wide_map_samples_all_clusters(clusters: LatentMap) -> None:
-    from latent_atlas.sampling import draw
-
     points = draw(clusters, 300, generator=generator()).points
     nearest = torch.cdist((points @ TURNED / SCALES)[:, :4], Clusters.means[:, :4]).argmin(dim=1)
     assert (nearest.bincount(minlength=3) / 300 > 0.2).all()
@@ -202,6 +202,23 @@ def test_codes_that_span_part_of_the_space_are_dense_within_it() -> None:
     spread = torch.linalg.slogdet(across).logabsdet + 10 * math.log(2 * math.pi)
     exact = Clusters().log_prob(codes[1]) - volume
     assert abs((found.log_prob(both[1]) + spread - exact).mean()) < 2
+
+
+def test_paths_and_draws_stay_on_the_sphere_of_the_codes(tmp_path: Path) -> None:
+    codes = torch.nn.functional.normalize(torch.randn(800, 5, generator=generator()) + 1)
+    found = LatentMap.fit(3 * codes, generator=generator(), config=QUICK, warn=False)
+    assert any("sphere of radius 3;" in warning for warning in found.warnings)
+    found.save(tmp_path / "map.safetensors")
+    found = LatentMap.load(tmp_path / "map.safetensors")
+    path = plan(found, 3 * codes[0], 3 * codes[1], "linear", frames=9)
+    assert torch.allclose(path.points.norm(dim=2), torch.tensor(3.0))
+    assert torch.equal(path.points[-1, 0], 3 * codes[1])
+    drawn = draw(found, 50, generator=generator()).points
+    assert torch.allclose(drawn.norm(dim=1), torch.tensor(3.0))
+    near = LatentMap.fit(
+        codes * torch.linspace(1, 1.1, 800)[:, None], generator=generator(), config=QUICK
+    )
+    assert near.sphere is None
 
 
 def test_fewer_codes_than_coordinates_have_a_map() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_array
 
-__all__ = ["FLAT", "WIDE", "Codes", "as_codes", "kl_standard_normal", "reparameterise"]
+__all__ = ["FLAT", "WIDE", "Codes", "as_codes", "kl_standard_normal", "reparameterise", "sphere_of"]
 
 FEW = 200  # codes below which a map is coarse
 FEWEST = 20
@@ -21,6 +21,9 @@ ACTIVE = 0.01  # variance between images from which a coordinate is used, in pos
 # Dimensions above which codes need no extent in each: in so many, a Gaussian with a shrunk
 # covariance is fitted to those that matter less.
 WIDE = 64
+# Dimensions from which a sphere is looked for, and the largest difference between lengths on it, as
+# a share: such as half precision leaves.
+SPHERE, ROUNDING = 3, 2e-3
 SHOWN = 4  # numbers that a sentence lists
 
 
@@ -100,6 +103,18 @@ class Codes:
         order = torch.randperm(len(self), generator=generator, device=generator.device)
         count = max(int(share * len(self)), 10)
         return self[order[count:]], self[order[:count]]
+
+
+def sphere_of(codes: Codes) -> float | None:
+    """The radius of the sphere round the origin that all codes lie on; None if they do not.
+
+    Embeddings are often divided by their lengths.
+    """
+    if codes.log_variances is not None or codes.means.shape[1] < SPHERE:
+        return None
+    lengths = codes.means.double().norm(dim=1)
+    radius = lengths.mean().item()
+    return radius if (lengths - radius).abs().max() < ROUNDING * radius else None
 
 
 def _widened(values: Tensor) -> Tensor:

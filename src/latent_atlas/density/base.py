@@ -28,6 +28,7 @@ __all__ = [
     "entropy",
     "gradient",
     "noise_width",
+    "on_sphere",
     "value_and_gradient",
 ]
 
@@ -124,11 +125,14 @@ class Density(ABC):
         has_log_prob: Whether `log_prob` and `score` have values; False for a density ratio whose
             reference density is unknown.
         noise_levels: Whether `noised` accepts a width above 0.
+        sphere: Radius of the sphere round the origin that all codes lie on, to which paths and
+            draws are moved; None for codes that lie anywhere.
     """
 
     dimension: int = cast("int", _Missing())
     has_log_prob: bool = True
     noise_levels: bool = False
+    sphere: float | None = None
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Have the methods that a subclass defines take array-likes."""
@@ -281,6 +285,11 @@ class StandardNormal(SamplableDensity):
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes, shape (n, d), on the generator's device."""
         return torch.randn(n, self.dimension, generator=generator, device=generator.device)
+
+
+def on_sphere(points: Tensor, radius: float) -> Tensor:
+    """The points (..., d) of the sphere round the origin that are nearest to those given."""
+    return radius * F.normalize(points, dim=-1)
 
 
 class DensityRatioModel(Density):

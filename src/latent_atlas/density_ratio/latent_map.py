@@ -16,7 +16,7 @@ from torch import Tensor
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.gaussian import PriorBoundary
 from latent_atlas.boundary.registry import load_boundary
-from latent_atlas.codes.posterior import Codes, as_codes
+from latent_atlas.codes.posterior import Codes, as_codes, sphere_of
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Density, DensityRatioModel, noise_width
 from latent_atlas.density_ratio.calibration import Calibration
@@ -48,6 +48,7 @@ class About:
     components: Annotated[int, Field(ge=0, le=2**10)] = 0
     leading: Annotated[int, Field(ge=0, le=2**24)] = 0
     null: Annotated[int, Field(ge=0, le=2**24)] = 0
+    sphere: Annotated[float, Field(gt=0)] | None = None
 
     def network(self) -> Ensemble:
         """An ensemble of these sizes."""
@@ -79,6 +80,8 @@ class LatentMap(DensityRatioModel):
         angle: The noise level t in radians at which the map is evaluated; 0 is without noise.
         shape: Shape of a code: (d,), or another such as (c, h, w) for spatial latents.
         warnings: What was repaired in the codes, or should be known of them, in sentences.
+        sphere: Radius of the sphere that the codes lie on, or None; densities are those of the
+            space around it.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class LatentMap(DensityRatioModel):
         *,
         shape: tuple[int, ...] | None = None,
         warnings: tuple[str, ...] = (),
+        sphere: float | None = None,
     ) -> None:
         """Arguments: D_z; r; held-out real codes, (n, d); calibration; a code's shape."""
         self.network = network.eval().requires_grad_(False)
@@ -98,6 +102,7 @@ class LatentMap(DensityRatioModel):
         self.dimension = boundary.dimension
         self.shape = shape or (self.dimension,)
         self.warnings = warnings
+        self.sphere = sphere
         self.has_log_prob = boundary.has_log_prob and boundary.covers
         self.noise_levels = calibration.levels > 1
         self.angle = 0.0
@@ -323,7 +328,13 @@ class LatentMap(DensityRatioModel):
         """
         look = None if watch is None else lambda so_far: watch(cls(*so_far[:4], shape=shape))
         parts = fit_density_ratio(train, held_out, config, generator=generator, log=log, watch=look)
-        return cls(*parts[:4], shape=shape, warnings=(*warnings, *parts.warnings))
+        sphere = sphere_of(train)
+        if sphere is not None:
+            warnings += (
+                f"the codes lie on a sphere of radius {sphere:.3g}; paths and draws are put back "
+                "onto it",
+            )
+        return cls(*parts[:4], shape=shape, warnings=(*warnings, *parts.warnings), sphere=sphere)
 
     @classmethod
     @checked
@@ -356,6 +367,7 @@ class LatentMap(DensityRatioModel):
             "components": 0 if member.mixture is None else len(member.mixture.means),
             "leading": leading,
             "null": null,
+            "sphere": self.sphere,
         }
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"boundary.{name}": value for name, value in self.boundary.tensors().items()}
@@ -412,6 +424,7 @@ class LatentMap(DensityRatioModel):
             Calibration.from_json(about.calibration),
             shape=about.shape,
             warnings=about.warnings,
+            sphere=about.sphere,
         )
 
     def _changed(self, **attributes: Any) -> "LatentMap":

@@ -1,10 +1,11 @@
 """The samplers by name, and `draw`, which draws codes from a density with one of them."""
 
 import warnings
+from dataclasses import replace
 
 import torch
 
-from latent_atlas.density.base import Density
+from latent_atlas.density.base import Density, on_sphere
 from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.baselines import Flow, Mixture, Prior
@@ -85,6 +86,8 @@ def draw(
             "and no where; choose diffusion, mala or importance"
         )
     samples = chosen.draw(target, n, generator=generator)
+    if density.sphere is not None:
+        samples = replace(samples, points=on_sphere(samples.points, density.sphere))
     for warning in samples.warnings:
         warnings.warn(warning, stacklevel=3)  # points at the caller of `draw`, which is checked
     return samples

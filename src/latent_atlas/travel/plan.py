@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from latent_atlas.density.base import Density, gradient
+from latent_atlas.density.base import Density, gradient, on_sphere
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
@@ -57,6 +57,8 @@ def plan(
     planner = planner_of(planner)
     _check_density(density, start, planner.follows_score)
     points, info = planner.plan(density, start, end, frames=frames, generator=generator)
+    if density.sphere is not None:
+        points = torch.cat([start[None], on_sphere(points[1:-1], density.sphere), points[-1:]])
     if threshold is not None and math.isnan(threshold):
         raise UserError("the threshold is nan; give a log-density in nats, or None")
     limit = density_threshold(density, start, end, generator) if threshold is None else threshold
