@@ -92,6 +92,7 @@ class Manifest(TypedDict, extra_items=Any):
     source: NotRequired[str]
     path: NotRequired[str]
     records: NotRequired[NonNegativeInt]
+    copies: NotRequired[str]
 
 
 class Record(TypedDict, extra_items=float):
@@ -377,6 +378,11 @@ class Run:
         """Keep the number of records in manifest.json, so that a log cut short is noticed."""
         manifest = self.read_json("manifest.json") or {}
         self.write_json("manifest.json", manifest | {"records": len(self.records())})
+
+    def note_copies(self, change: str) -> None:
+        """Keep in manifest.json how the copies were changed that D_z learned from."""
+        manifest = self.read_json("manifest.json") or {}
+        self.write_json("manifest.json", manifest | {"copies": change})
 
     def rewind_log(self, step: int) -> None:
         """Drop the records that will be written again: the model's after `step`, and the map's."""

@@ -42,6 +42,9 @@ class MapConfig:
     """Boundary `mixture`: the names of its parts, each with a weight; see `mixture_parts`."""
     z_real: Literal["samples", "means"] = "samples"
     """Real codes: drawn anew from q(z|x) at each step, or the fixed means."""
+    augment: bool = True
+    """Whether D_z also learns from codes of changed copies of images, where a run has at most 5,000
+    images to train on and its held-out codes gain by it."""
     levels: int | None = None
     """Noise levels of D_z, 1 for a single classifier; null chooses by the measured KL(q || r)."""
     score_weight: float | None = None

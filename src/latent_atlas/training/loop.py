@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from latent_atlas.codes.augmented import Change, with_copies
 from latent_atlas.codes.codec import squared_errors
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.run import Config
@@ -17,8 +19,8 @@ from latent_atlas.device import Engine, pick_device, pick_precision
 from latent_atlas.errors import Interrupted
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run, write_tensors
-from latent_atlas.shapes import Pixels
-from latent_atlas.training.batches import Batches, as_float, seeded_generator
+from latent_atlas.shapes import Pixels, to_float
+from latent_atlas.training.batches import Batches, seeded_generator
 from latent_atlas.training.history import Checkpoint, History, Log, restore
 from latent_atlas.training.interrupt import stop_request
 from latent_atlas.training.processes import ALONE, Processes
@@ -98,11 +100,16 @@ def _train(
     }
     write_codes(parts, run, errors)
 
+    # Of few images, changed copies, so that D_z does not learn single codes by heart.
+    copied, change = _with_copies(model, learning.images, train_codes, held_out_codes, config)
+    if change is not None:
+        run.note_copies(str(change))
+
     # The map; the explorer shows growing.safetensors meanwhile.
     growing = run.file("growing.safetensors")
     latent_map = fit_map(
         model,
-        train_codes,
+        copied,
         held_out_codes,
         config,
         log=record,
@@ -196,10 +203,30 @@ def train_model(
 @torch.no_grad()
 def encode_all(model: VAEGAN, images: Pixels, batch: int = 512) -> Codes:
     """Means and log-variances of all images, on the model's device."""
-    device = next(model.parameters()).device
-    parts = [model.encoder(as_float(part, device)) for part in batches(images, batch)]
+    parts = [_encoded(model, part) for part in batches(images, batch)]
     means, log_variances = zip(*parts, strict=True)
     return Codes(torch.cat(means), torch.cat(log_variances))
+
+
+def _encoded(model: VAEGAN, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Means and log-variances of one batch, of bytes or of floats in [0, 1]."""
+    return model.encoder(to_float(images.to(next(model.parameters()).device)))
+
+
+@torch.no_grad()
+def _with_copies(
+    model: VAEGAN, images: Pixels, codes: Codes, held_out: Codes, config: Config
+) -> tuple[Codes, Change | None]:
+    """The codes that D_z learns from: with those of copies, if a D_z of samples is to be fitted."""
+    if config.train.mode != "separate" or config.map.z_real == "means" or not config.map.augment:
+        return codes, None
+    return with_copies(
+        codes,
+        images,
+        held_out,
+        lambda some: Codes(*_encoded(model, some)),
+        generator=seeded_generator(config.train.seed, 3, device=torch.device("cpu")),
+    )
 
 
 def fit_map(

@@ -3,11 +3,14 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latent_atlas.cli.arguments import add_device, add_run
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
+
+if TYPE_CHECKING:
+    from latent_atlas.runs import Run
 
 __all__ = ["add_arguments", "report", "write_page"]
 
@@ -49,7 +52,7 @@ def write_page(run: Path, device: str, console: Console) -> None:
 
     metrics = fill_gallery(run, device=device)
     page = write_report(run)
-    lines = [*_main_numbers(metrics), f"open {page}"]
+    lines = [*_main_numbers(metrics), *_copies(Run(run)), f"open {page}"]
     console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))
     damage: list[str] = []
     Run(run).records(damage=damage)
@@ -66,7 +69,8 @@ def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
         f"on {images['images']:.0f} held-out images",
         f"map             normalising constant E_r[exp l] = "
         f"{density['normalising_constant']:.2f} (ideally 1), "
-        f"KL(q || {density['boundary']}) about {density['kl']:z.1f} nats",
+        f"KL(q || {density['boundary']}) about {density['kl']:z.1f} nats: "
+        + ("calibrated" if density["calibrated"] else "not calibrated, as the warning says"),
         f"geometry        {100 * space['prior_inside']:.0f} % of prior samples on the manifold, "
         f"correlation of distances in Z and in images {space['pearson']:.2f}, "
         f"condition number of the decoder {space['condition']:.1f}",
@@ -77,6 +81,17 @@ def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
             for row, n in paths.items()
         ),
         "  of real codes   5.0 %              5.0 %  by construction",
+    ]
+
+
+def _copies(run: "Run") -> list[str]:
+    """What D_z learned from beside the images, if it did."""
+    manifest = run.read_json("manifest.json") or {}
+    if "copies" not in manifest:
+        return []
+    return [
+        f"copies          {manifest['n_train']:,} images are few, so D_z also learned from copies "
+        f"of them, {manifest['copies']}; held-out codes chose these",
     ]
 
 

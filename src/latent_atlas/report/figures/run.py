@@ -77,10 +77,14 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
 
 
 def _map_numbers(latent_map: LatentMap) -> dict[str, Any]:
-    """Its calibration, its boundary, and why it should not be trusted, if it should not."""
+    """Its calibration, its boundary, and whether to trust it; if not, why."""
     fault = latent_map.calibration.fault()
     warnings = [*latent_map.warnings, *([] if fault is None else [fault])]
-    about = {"boundary": latent_map.boundary.name, "warnings": warnings}
+    about = {
+        "boundary": latent_map.boundary.name,
+        "calibrated": fault is None,
+        "warnings": warnings,
+    }
     return latent_map.calibration.numbers() | about
 
 
