@@ -133,7 +133,8 @@ def test_a_run_learns_from_copies_and_says_so(
         run.claim()
         run.begin(config)
         with quick_calibration():
-            train(load_images(config.data, 8, 1), config, run, log=lambda entry: None)
+            found = train(load_images(config.data, 8, 1), config, run, log=lambda entry: None)
+        assert any("codes to learn from, so the map is coarse" in one for one in found.warnings)
         maps[name] = read_tensors(run.file("map.safetensors"))[0]
         maps[f"{name}: codes"] = read_tensors(run.file("codes.safetensors"))[0]
         manifest = json.loads(run.file("manifest.json").read_text())

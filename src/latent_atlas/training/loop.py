@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_atlas.codes.augmented import Change, with_copies
 from latent_atlas.codes.codec import squared_errors
-from latent_atlas.codes.posterior import Codes
+from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.config.run import Config
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.pixels import batches
@@ -109,9 +109,10 @@ def _train(
     growing = run.file("growing.safetensors")
     latent_map = fit_map(
         model,
-        copied,
+        train_codes,
         held_out_codes,
         config,
+        copied=copied,
         log=record,
         watch=lambda so_far: so_far.save(growing),
     )
@@ -216,17 +217,18 @@ def _encoded(model: VAEGAN, images: Tensor) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def _with_copies(
     model: VAEGAN, images: Pixels, codes: Codes, held_out: Codes, config: Config
-) -> tuple[Codes, Change | None]:
-    """The codes that D_z learns from: with those of copies, if a D_z of samples is to be fitted."""
+) -> tuple[Codes | None, Change | None]:
+    """The codes with those of copies, if a D_z of samples is to be fitted, and they do not harm."""
     if config.train.mode != "separate" or config.map.z_real == "means" or not config.map.augment:
-        return codes, None
-    return with_copies(
+        return None, None
+    copied, change = with_copies(
         codes,
         images,
         held_out,
         lambda some: Codes(*_encoded(model, some)),
         generator=seeded_generator(config.train.seed, 3, device=torch.device("cpu")),
     )
+    return (None if change is None else copied), change
 
 
 def fit_map(
@@ -235,6 +237,7 @@ def fit_map(
     held_out: Codes,
     config: Config,
     *,
+    copied: Codes | None = None,
     log: Log,
     watch: Callable[[LatentMap], None] | None = None,
 ) -> LatentMap:
@@ -247,6 +250,7 @@ def fit_map(
         model: The finished networks.
         codes, held_out: Codes to fit, and codes to stop and calibrate by.
         config: The whole configuration.
+        copied: The codes with those of copies, which D_z learns from instead, if there are copies.
         log: Called with each record.
         watch: Called at each check with the map as it is then.
     """
@@ -255,13 +259,23 @@ def fit_map(
     generator = seeded_generator(config.train.seed, 2, device=codes.means.device)
     if config.train.mode != "separate":
         return LatentMap.from_network(model.latent_discriminator, held_out, generator=generator)
-    return LatentMap.fit(
-        codes.means,
-        codes.log_variances,
-        config=config.map,
-        held_out=held_out,
-        generator=generator,
-        warn=False,
-        log=lambda entry: log({"phase": "map", "steps": config.map.steps, **entry}),
-        watch=watch,
+    settings = {
+        "generator": generator,
+        "log": lambda entry: log({"phase": "map", "steps": config.map.steps, **entry}),
+        "watch": watch,
+    }
+    if copied is None:
+        return LatentMap.fit(
+            codes.means,
+            codes.log_variances,
+            config=config.map,
+            held_out=held_out,
+            warn=False,
+            **settings,
+        )
+    # It is by the codes of the images themselves whether there are enough.
+    _, found = as_codes(codes.means, codes.log_variances)
+    shape = tuple(codes.means.shape[1:])
+    return LatentMap.fit_checked(
+        copied, held_out, config.map, shape=shape, warnings=tuple(found), **settings
     )
