@@ -266,6 +266,20 @@ def test_what_can_hardly_be_kept_is_said_with_the_path() -> None:
     assert path.warnings[0] == "hardly"
 
 
+def test_ends_without_what_is_kept_are_said(classes: ClassProbe) -> None:
+    start, end = torch.tensor([[2.0, -1.0], [2.0, 1.5]]), torch.tensor([[-2.0, -1.0], [2.5, 1.0]])
+    before, after = (classes.classify(some) for some in (start, end))
+    assert (before != after).tolist() == [True, False]
+    wide = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.tensor([2.0]))
+    how = {"planner": "linear", "threshold": -20.0}
+    said = preserve(wide, start, end, [classes], **how).warnings
+    assert any(one.startswith("1 of 2 paths cannot arrive: the end differs") for one in said)
+    (said,) = preserve(wide, start[:1], end[:1], [classes], **how).warnings
+    names = [classes.names[int(one)] for one in (after[0], before[0])]
+    assert f"in 'class' ({names[0]}, not {names[1]}), which is kept" in said
+    assert preserve(wide, start[1], end[1], [classes], **how).warnings == ()
+
+
 def test_a_journey_that_cannot_move_stays(generator: torch.Generator) -> None:
     start, end = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[2.0, 0.0, 0.0]])
     path = preserve(StandardNormal(3), start, end, [FIRST], 1e-6, planner="linear", threshold=-50.0)

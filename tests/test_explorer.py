@@ -63,7 +63,7 @@ def test_the_story(visits: Visits) -> None:
     expect(page.locator(".hint")).to_contain_text("set A")
     set_two(page)
     expect(page.locator(".hint")).to_be_hidden()
-    for name in ("linear", "walk", "geodesic"):
+    for name in ("linear", "typical", "geodesic"):
         expect(page.locator(f'.strip[data-row="{name}"] .frame')).to_have_count(17)
         expect(page.locator(f'.strip[data-row="{name}"] canvas')).to_have_count(17)
 
@@ -73,7 +73,7 @@ def test_the_story(visits: Visits) -> None:
 
     page.get_by_role("checkbox", name="slerp").check()
     expect(page.locator(".strip")).to_have_count(4)
-    page.get_by_role("checkbox", name="walk").uncheck()
+    page.get_by_role("checkbox", name="typical").uncheck()
     expect(page.locator(".strip")).to_have_count(3)
     until_idle(page)
 

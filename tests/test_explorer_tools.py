@@ -202,6 +202,17 @@ def test_the_walk_says_how_far_from_b_it_ends(visits: Visits) -> None:
     expect(page.locator(".walk .note")).to_have_text("It arrives at B.")
 
 
+def test_what_cannot_be_kept_is_said_below_the_choice(visits: Visits, demo: "Atlas") -> None:
+    means, labels = demo.codes["held_out"].means, demo.labels["held_out"]
+    ends = [means[labels == kind][0].tolist() for kind in (0, 1)]
+    page = visits.until_idle(hashed(visits.url, {"waypoints": ends, "planners": ["linear"]}))
+    expect(page.locator(".doubts")).to_be_empty()
+    page.get_by_role("combobox", name="Keep", exact=True).select_option("class")
+    expect(page.locator(".doubts")).to_contain_text("the end differs from the start in 'class'")
+    page.get_by_role("combobox", name="Keep", exact=True).select_option("")
+    expect(page.locator(".doubts")).to_be_empty()
+
+
 def test_an_example_path_lies_in_its_plane(visits: Visits) -> None:
     page = visits.until_idle()
     page.get_by_role("button", name="Show an example path").click()

@@ -203,10 +203,11 @@ def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
         "linear",
         "slerp",
         "walk",
+        "typical",
         "geodesic",
     }
     widths = {round(float(np.tan(level["angle"])), 6): level for level in told["folder"]["levels"]}
-    assert {0.0, 0.6, 0.3} <= widths.keys()
+    assert {0.0, 0.6, 0.4, 0.3} <= widths.keys()
     for width in (
         0.0,
         0.6,
@@ -391,7 +392,7 @@ def test_the_page_works_from_a_host_of_files_alone(
         expect(page.locator(".waypoints li")).to_have_count(count)
     expect(page.locator(".strip")).to_have_count(3)
     until_idle(page)
-    for planner in ("linear", "walk", "geodesic"):
+    for planner in ("linear", "typical", "geodesic"):
         expect(page.locator(f'.strip[data-row="{planner}"] canvas')).to_have_count(17)
     page.get_by_role("combobox", name="as", exact=True).select_option("json")
     with page.expect_download() as saved:
@@ -427,6 +428,9 @@ def test_the_page_works_from_a_host_of_files_alone(
     )
     settings = {option["name"]: option["default"] for option in options}
     assert cost_of(points, atlas, settings) <= 1.05 * cost_of(planned, atlas, settings)
+    shown = "atlas.app.paths.rows.value.find((row) => row.id === 'typical').result.points"
+    turned = atlas.travel(points[0], points[-1], "typical", frames=17).points[:, 0]
+    torch.testing.assert_close(torch.tensor(page.evaluate(shown)), turned, atol=0.1, rtol=0)
     expect(page.get_by_role("combobox", name="Keep", exact=True)).to_have_count(0)
     expect(
         page.get_by_text("Keeping a property along a path needs latent-atlas serve.")

@@ -7,6 +7,7 @@ import { action, geodesic } from "../src/offline/geodesic";
 import { project } from "../src/offline/projection";
 import { Random } from "../src/offline/random";
 import { linear, slerp } from "../src/offline/straight";
+import { paced, typical } from "../src/offline/typical";
 import { traverse } from "../src/offline/traverse";
 import { arcLengths, norm, quantile, resample, shareBelow } from "../src/offline/vectors";
 import { walk } from "../src/offline/walk";
@@ -68,6 +69,51 @@ describe("the walk", () => {
     await expect(walk(clusters, [0, 0], [1, 1], { ...how, rule: 3 })).rejects.toThrow(
       "choose 1 or 2",
     );
+  });
+});
+
+describe("the typical path", () => {
+  const how = { strength: 1, share: 0.2, nodes: 33, iterations: 300, tolerance: 0.02, widths: [0] };
+  const usual = { ...how, bend: 0.5, width: 0.4, pace: 1.25 };
+  const middle = { mean: [0, 0], spread: 2 };
+  const arc = new Mixture(arcOf(9), 0.35);
+
+  // prettier-ignore: Typical(threshold=..., widths=(0.0,)).plan(toys.arc() or two_clusters(2, 4.0), ..., frames=5)
+  const planned: [string, Mixture, number, [number, number][]][] = [
+    ["turns", arc, -2.769, [[2, 0.3], [1.2521, 1.5155], [-0.1456, 1.959], [-1.4506, 1.276], [-2, 0]]],
+    ["bends", arc, -1.6, [[2, 0.3], [1.7087, 1.0294], [1.0571, 1.6425], [0.0773, 2.0883], [-1, 2.5]]],
+    ["crosses", clusters, -3, [[-2, 0.5], [-1.2402, 0.3775], [0.1935, 0.167], [1.6142, 0.3464], [2, -0.3]]],
+    ["is near", clusters, -3, [[-2, 0.5], [-1.9351, 0.2564], [-1.8372, 0.0381], [-1.6855, -0.1451], [-1.5, -0.3]]],
+  ];
+  it.each(planned)("%s where the library's does", async (_, density, threshold, frames) => {
+    const ends: [Code, Code] = [frames[0]!, frames[4]!];
+    const { points, converged } = await typical(density, middle, ends, { ...usual, threshold }, 5);
+    expect([points[0], points[4], converged]).toEqual([...ends, true]);
+    frames.forEach((place, k) =>
+      place.forEach((x, i) => expect(points[k]![i]).toBeCloseTo(x, 2)),
+    );
+  });
+
+  it("is the geodesic where that has the likelier middle, and is refused without a speed", async () => {
+    // without bending the turn round the mean crosses nothing but empty space
+    const flat = { ...usual, threshold: -3, bend: 0 };
+    const ends: readonly [Code, Code] = [
+      [-2, 1],
+      [2, 1],
+    ];
+    const { points } = await typical(clusters, middle, ends, { ...flat, width: 0 }, 5);
+    const straight = await geodesic(clusters, ends, { ...flat, nodes: 33 }, 5);
+    points.forEach((z, k) => {
+      resample(straight.points, 5)[k]!.forEach((x, i) => expect(z[i]).toBeCloseTo(x, 12));
+    });
+    await expect(typical(arc, middle, ends, { ...flat, pace: 1 }, 5)).rejects.toThrow("more than 1");
+  });
+
+  it("keeps the speed limit", () => {
+    const points = paced([[0], [0.1], [0.2], [4], [4.1]], 9, 1.25);
+    const steps = points.slice(1).map((z, k) => z[0]! - points[k]![0]!);
+    expect(Math.max(...steps)).toBeLessThan(1.26 * (4.1 / 8));
+    expect(Math.max(...steps)).toBeGreaterThan(1.2 * (4.1 / 8));
   });
 });
 

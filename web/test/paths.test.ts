@@ -2,7 +2,8 @@ import { expect, it } from "vitest";
 import { Refusal } from "../src/api/backend";
 import type { About, Backend, Code } from "../src/api/backend";
 import type { Arrays } from "../src/api/wire";
-import { Paths } from "../src/data/paths";
+import { Paths, warningsOf } from "../src/data/paths";
+import type { Row } from "../src/data/paths";
 import type { Decoded } from "../src/data/pictures";
 import { DEFAULTS } from "../src/state/state";
 import { Store } from "../src/state/store";
@@ -174,4 +175,10 @@ it("shows the codes of a path before its images, and decodes these once", async 
       [1, 1],
     ],
   ]);
+});
+
+it("says each thing to be known of paths once", () => {
+  const row = (...warnings: string[]) => ({ result: { warnings } }) as unknown as Row;
+  expect(warningsOf([row("a is so"), row(), row("a is so", "b is not")])).toBe("A is so. B is not.");
+  expect(warningsOf([])).toBe("");
 });

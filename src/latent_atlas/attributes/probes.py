@@ -40,6 +40,9 @@ MEMBERS = 5  # codes of a class from which on it is known what is typical of it
 NOISE = 0.5  # of the codes a class is learned from, in their standard deviations
 RATE = 3e-3  # highest learning rate
 READABLE = 0.5  # share of the way from guessing to certainty that a probe is to be right
+# Share of held-out codes read right from which on paths keep a class in 95 % of their frames, by a
+# classifier that they have not seen: measured on six attributes of faces and Fashion-MNIST.
+RELIABLE = 0.95
 SIDE = 32  # pixels of the images that are read
 SURE = math.log(19)  # log-odds that are never too much to ask of a code that has them
 STEPS, STEPS_OF_IMAGES = 1500, 400
@@ -137,7 +140,7 @@ class ClassProbe(Attribute):
             (classes,); infinite where there are fewer than 5.
         decode: G, codes (n, d) to images (n, c, h, w) with a gradient; None reads the codes.
         name: What the attribute is called.
-        warnings: A sentence if the classes can hardly be read, and so hardly be kept.
+        warnings: A sentence if the classes cannot be read reliably, and so not be kept reliably.
     """
 
     network: Network
@@ -219,7 +222,7 @@ class ClassProbe(Attribute):
             _typical(unseen),
             decode,
             name,
-            _doubts(name, right, commonest, "codes" if decode is None else "images, decoded,"),
+            _doubts(name, right, commonest, "codes" if decode is None else "decoded images"),
         )
 
     def _checked_codes(self, latents: ArrayLike) -> Latents:
@@ -353,13 +356,15 @@ def _typical(logits: Tensor) -> Tensor:
 
 
 def _doubts(name: str, right: float, commonest: float, read: str) -> tuple[str, ...]:
-    """A sentence if classes can hardly be read, and so hardly be kept."""
-    if right - commonest >= READABLE * (1 - commonest):
+    """A sentence if classes cannot be read reliably, and so not be kept reliably."""
+    if right >= RELIABLE:
         return ()
+    readable = right - commonest >= READABLE * (1 - commonest)
+    kept = "cannot be kept reliably" if readable else "can hardly be kept"
     return (
-        f"'{name}' can hardly be kept: a probe reads it right of {100 * right:.0f} % of held-out "
-        f"{read} where the commonest value is {100 * commonest:.0f} %, so frames may lose it "
-        "unseen",
+        f"'{name}' {kept}: the classifier that reads it from {read} is right for "
+        f"{100 * right:.0f} % of held-out ones, where the commonest value is "
+        f"{100 * commonest:.0f} %, so frames may lose it unseen",
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from latent_atlas.attributes.base import Attribute, LogDensity
 from latent_atlas.attributes.constraint import Constraint, Retraction, nearest, retract, tangent
 from latent_atlas.attributes.penalised_density import STRENGTH, penalise
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.density.base import Density
 from latent_atlas.errors import checked
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Points, Values
@@ -85,7 +86,11 @@ def preserve(
     last = _arrival(constraint, density, limit, first, end)
 
     parts, planned = [], first.repeat(frames, 1, 1)
-    warnings = (*(text for one in attributes for text in one.warnings), *_end_warnings(last))
+    warnings = (
+        *(text for one in attributes for text in one.warnings),
+        *_difference_warnings(start, end, attributes, within),
+        *_end_warnings(last),
+    )
     for rows in _alike(constraint, (first != last.points).any(dim=1)):
         part = plan(
             penalise(density, constraint[rows[:1]], penalty),
@@ -172,6 +177,36 @@ def _waiting(points: Points, constraint: Constraint) -> Points:
     for point in points[1:]:
         frames.append(torch.where(constraint.contains(point)[:, None], point, frames[-1]))
     return torch.stack(frames)
+
+
+def _difference_warnings(
+    start: Latents, end: Latents, attributes: Sequence[Attribute], within: float | Sequence[float]
+) -> tuple[str, ...]:
+    """A warning for each attribute that is kept and that ends do not have."""
+    every = [within] * len(attributes) if isinstance(within, int | float) else within
+    found = []
+    for attribute, width in zip(attributes, every, strict=True):
+        other, said = _differing(start, end, attribute, width)
+        if count := int(other.sum()):
+            found.append(
+                f"{which_paths(count, len(other))} cannot arrive: the end differs from the start "
+                f"in '{attribute.name}'{said}, which is kept, so the path goes to the nearest code "
+                "that keeps it"
+            )
+    return tuple(found)
+
+
+def _differing(
+    start: Latents, end: Latents, attribute: Attribute, width: float
+) -> tuple[Mask, str]:
+    """Which ends do not have the attribute of their start; and of one path of classes, which."""
+    if not isinstance(attribute, ClassProbe):
+        return ~Constraint.around(start, [attribute], width).contains(end), ""
+    before, after = attribute.classify(start), attribute.classify(end)
+    if len(start) > 1:
+        return before != after, ""
+    a, b = (attribute.names[int(number)] for number in (before, after))
+    return before != after, f" ({b}, not {a})"
 
 
 def _end_warnings(last: Retraction) -> tuple[str, ...]:

@@ -236,6 +236,14 @@ function numbersOf(value: unknown): Record<string, number> {
   );
 }
 
+/** What is to be known of paths before they are relied on, each sentence once. */
+export function warningsOf(rows: readonly Row[]): string {
+  const sentences = rows.flatMap((row) => row.result?.warnings ?? []);
+  return [...new Set(sentences)].map(sentence).join(" ");
+}
+
+const sentence = (words: string): string => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
+
 /** Share of the way to B, from which on a path is said to end short of it. */
 export const SHORT = 0.005;
 

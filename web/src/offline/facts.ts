@@ -16,6 +16,8 @@ export interface Facts extends About {
     readonly unscored: string | null;
     readonly components: readonly (readonly number[])[];
     readonly mean: readonly number[];
+    /** Of codes in the units of the noise: their mean, and the sum of their variances. */
+    readonly middle: { readonly mean: readonly number[]; readonly spread: number };
     readonly levels: readonly Level[];
     readonly off_manifold_share: number;
   };

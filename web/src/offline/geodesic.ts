@@ -93,8 +93,8 @@ export async function geodesic(
   throw new Refusal("there are no widths; choose one or more, from coarse to fine", 400);
 }
 
-const softplus = (x: number) => (x > 30 ? x : Math.log1p(Math.exp(x)));
-const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+export const softplus = (x: number) => (x > 30 ? x : Math.log1p(Math.exp(x)));
+export const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
 function check({ strength, share, widths, nodes, iterations, tolerance }: Geodesic): void {
   if (!(strength >= 0))

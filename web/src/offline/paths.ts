@@ -15,6 +15,8 @@ import { project } from "./projection";
 import { Random } from "./random";
 import { linear, slerp } from "./straight";
 import { traverse } from "./traverse";
+import { typical } from "./typical";
+import type { Middle, Typical } from "./typical";
 import { add, distance, dot, flat, resample, rounded, scaled } from "./vectors";
 import type { Path } from "./vectors";
 import { walk } from "./walk";
@@ -116,7 +118,14 @@ async function planned(
   const legs: Leg[] = [];
   for (let k = 1; k < visited.length; k++)
     legs.push(
-      await leg(atlas.map(signal), planner, visited[k - 1]!, visited[k]!, asked.frames, options),
+      await leg(
+        atlas.map(signal),
+        atlas.facts.folder.middle,
+        planner,
+        [visited[k - 1]!, visited[k]!],
+        asked.frames,
+        options,
+      ),
     );
   if (legs.length === 1) return legs[0]!;
   const short = legs.find(
@@ -141,9 +150,9 @@ async function planned(
 
 async function leg(
   map: Density & Membership,
+  middle: Middle,
   planner: string,
-  start: Code,
-  end: Code,
+  [start, end]: readonly [Code, Code],
   frames: number,
   options: Readonly<Record<string, unknown>>,
 ): Promise<Leg> {
@@ -153,6 +162,8 @@ async function leg(
     const { points } = await walk(map, start, end, options as unknown as Walk);
     return { points: resample(points, frames), converged: null };
   }
+  if (planner === "typical")
+    return typical(map, middle, [start, end], options as unknown as Typical, frames);
   const { points, converged } = await geodesic(
     map,
     [start, end],

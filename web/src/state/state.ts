@@ -58,7 +58,7 @@ export const DEFAULTS: State = {
   waypoints: [],
   chosen: 0,
   closed: false,
-  planners: ["linear", "walk", "geodesic"],
+  planners: ["linear", "typical", "geodesic"],
   frames: 17,
   pace: "latent",
   walk: { alpha: 0.1, gamma: 0.02, arrive: false },

@@ -232,7 +232,7 @@ def _remarks(given: Namespace, atlas: "Atlas", paths: "Paths") -> list[str]:
 
     remarks = []
     probe = atlas.properties["class"] if "class" in given.preserve else None
-    if isinstance(probe, ClassProbe):
+    if isinstance(probe, ClassProbe) and not probe.warnings:  # which say more
         read = "codes" if probe.decode is None else "images, decoded"
         remarks.append(
             f"the class is read by a probe that is right on {100 * probe.accuracy:.0f} % of "

@@ -166,7 +166,7 @@ def _missing(
 ) -> tuple[str, ...]:
     """What the page can do only with a server."""
     found = [
-        "the page there has four planners and three kinds of files, spaces frames evenly in Z, and "
+        "the page there has five planners and three kinds of files, spaces frames evenly in Z, and "
         "keeps no property along a path; `serve` has them all"
     ]
     if atlas.model is not None and "encode" not in functions:

@@ -10,13 +10,14 @@ from latent_atlas.config.parse import settings_of
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.facts import WIDTHS, facts_of
 from latent_atlas.explorer.static_export.arrays import kept
+from latent_atlas.sampling.target import round_coordinates
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["facts"]
 
-PLANNED = (0.6, 0.3, 2.0, 0.25, 0.125)  # noise widths that planners and projections use
+PLANNED = (0.6, 0.4, 0.3, 2.0, 0.25, 0.125)  # noise widths that planners and projections use
 SHARES = 200  # equal ones, at whose ends the quantiles of log q are known
-TRAVELS = {"linear": False, "slerp": False, "walk": False, "geodesic": True}
+TRAVELS = {"linear": False, "slerp": False, "walk": False, "typical": True, "geodesic": True}
 """Planners that the page knows itself, and whether they need a density."""
 
 LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "waypoints": 16, "codes": 256}
@@ -57,6 +58,7 @@ def facts(
             "unscored": unscored,
             "components": known.components.tolist(),
             "mean": atlas.codes["train"].means.mean(dim=0).tolist(),
+            "middle": _middle(atlas),
             "levels": _levels(atlas),
             "off_manifold_share": OFF_MANIFOLD_SHARE,
         },
@@ -80,6 +82,12 @@ def _planner(name: str, atlas: Atlas) -> dict[str, Any]:
         for setting in settings_of(type(planner))
     ]
     return {"name": name, "options": options}
+
+
+def _middle(atlas: Atlas) -> dict[str, Any]:
+    """The mean that typical paths turn round, and the sum of the codes' variances."""
+    middle = round_coordinates(atlas.map, atlas.device)
+    return {"mean": middle.mean.tolist(), "spread": middle.factor.square().sum().item()}
 
 
 def _levels(atlas: Atlas) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import { offers } from "../../api/backend";
 import type { App } from "../../data/app";
-import { SHORT } from "../../data/paths";
+import { SHORT, warningsOf } from "../../data/paths";
 import { usePhoto } from "../../data/photos";
 import { examplePair, removeWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
@@ -255,12 +255,15 @@ function pacing(app: App): HTMLElement {
     [["", "nothing"], ...kinds(about.attributes).map((name) => [name, `${name} of A`] as const)],
     (name) => store.change({ preserve: name ? [name] : [] }),
   );
+  const doubts = h("p", { className: "note doubts", role: "status" });
   const show = () => {
     frames.set(store.state.frames);
     pace.set(store.state.pace);
     keep.set(store.state.preserve[0] ?? "");
+    doubts.textContent = store.state.preserve.length ? warningsOf(app.paths.rows.value) : "";
   };
   store.listen(show);
+  app.paths.rows.listen(show);
   show();
   const keeps = offers(about, "keep");
   const choices = [about.image && offers(about, "pace") && pace.element, keeps && keep.element];
@@ -270,6 +273,7 @@ function pacing(app: App): HTMLElement {
     {},
     frames.element,
     h("div", { className: "pair" }, ...choices),
+    doubts,
     keeps ? null : h("p", { className: "note" }, note),
   );
 }
