@@ -13,13 +13,14 @@ import torch
 import latent_atlas
 
 
-def record(name: str, results: dict[str, Any], **settings: Any) -> Path:
-    """Write benchmarks/results/NAME.json and print it."""
+def record(name: str, results: dict[str, Any], *, after: str = "", **settings: Any) -> Path:
+    """Write benchmarks/results/NAME.json and print it; `after` is the command of results that these add to."""
     device = (
         torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     )
+    command = shlex.join(["python", *sys.argv])
     content = {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": f"{after}; {command}" if after else command,
         "settings": settings,
         "machine": {
             "device": device,

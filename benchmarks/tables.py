@@ -223,7 +223,27 @@ def anomalies() -> str:
         f"{max(alarms):.1f} %. No score is best everywhere: codes show what is unlike the data, errors show fine changes. "
         "Our score uses both, and has the best mean, by little."
     )
-    return section("Anomalies", about, [table("real: anomalous", rows, named(rows))], found)
+    parts, sources = [table("real: anomalous", rows, named(rows))], [found]
+    if more := every("anomalies-membership"):
+        parts.append(unlike(more[0]["results"]))
+        sources += more
+    return section("Anomalies", about, parts, *sources)
+
+
+def unlike(results: dict[str, Any]) -> str:
+    """Whether membership tells anomalies, alone and as a part of the score, by model."""
+    rows = {}
+    for model, numbers in results.items():
+        kinds = [told["auroc"] for told in numbers["odd"].values()]
+        rows[model] = {score: mean(one[score]["value"] for one in kinds) for score in kinds[0]}
+        rows[model] |= {name: value for name, value in numbers.items() if "false alarms" in name}
+        rows[model]["kinds of anomalies"] = len(kinds)
+    rows["mean of all"] = {name: mean(row[name] for row in rows.values()) for name in named(rows)}
+    caption = (
+        "Mean AUROC over the kinds of anomalies, and the share of real images that would be called outliers at 5 %, of the "
+        "score, of the p-value of membership, and of a score in which membership is a fourth part"
+    )
+    return table("real", rows, named(rows), caption=caption)
 
 
 def densities() -> str:

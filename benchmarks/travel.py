@@ -19,6 +19,7 @@ once it is computed: a restart goes on where it stopped, and what has changed, r
     python benchmarks/travel_runs.py                               # trains the runs of four collections, about an hour
     python benchmarks/travel.py runs/travel/*                      # about three minutes a run on one CPU core
     python benchmarks/travel_page.py                               # frontier plots and film strips
+    python benchmarks/travel.py runs/travel/icons-* --rows auto --add     # one row more in a recorded table
     python benchmarks/travel.py runs/travel/fashion-16-0 --rows linear graph auto string --name travel-more
 
 The pull-back through the decoder takes up to three seconds a path, and so does the string method at a temperature. Paths of
@@ -51,6 +52,7 @@ from latent_atlas.travel import Geodesic, Pullback, StringMethod
 from latent_atlas.travel.planners.base import Resources
 from latent_atlas.travel.planners.baselines import linear
 from record import record
+from tables import read
 from travel_exact import DIMENSIONS, on_world, staged
 from travel_ghosts import as_seen
 from travel_judges import Judges, Numbers, near_numbers, path_numbers, real_numbers
@@ -104,16 +106,32 @@ def main() -> None:
     parser.add_argument(
         "--name", default="travel", help="name of the result; an earlier one is replaced"
     )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="add rows to the recorded tables instead of replacing them",
+    )
     given = parser.parse_args()
     if not given.runs and not given.exact:
         parser.error("give a run folder, or --exact")
     if given.exact:
         on_worlds(given)
     asked = {name: getattr(given, name) for name in ("pairs", "frames", "seconds", "seed")}
+    earlier = read(given.name) if given.add else {"results": {}, "command": ""}
     folders = []
     for run in given.runs:
         folders.append(on_run(run, given, asked))
-        record(given.name, collected(folders), **asked)
+        tables = added(earlier["results"], collected(folders))
+        record(given.name, tables, after=earlier["command"], **asked)
+
+
+def added(tables: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """The tables with the rows of others that they lack; of a table that is there, all else stays."""
+    joined = {name: {**table, "rows": {**table["rows"]}} for name, table in tables.items()}
+    for name, table in more.items():
+        rows = joined.setdefault(name, {**table, "rows": {}})["rows"]
+        rows.update({row: numbers for row, numbers in table["rows"].items() if row not in rows})
+    return joined
 
 
 def on_worlds(given: argparse.Namespace) -> None:
@@ -165,7 +183,9 @@ class Table:
         generator = torch.Generator().manual_seed(given.seed)
         held_out = atlas.codes["held_out"]
         self.mine, theirs = held_out.split(0.5, generator=generator)
-        self.known = Resources(atlas.codes["train"].means, held_out.means, decode)
+        self.known = Resources(
+            atlas.codes["train"].means, held_out.means, decode, lambda: atlas.membership
+        )
         pairs = min(given.pairs, len(self.mine) // 2)
         self.pairs = self.mine.means[: 2 * pairs].chunk(2)  # the halves are in random order
         self.near_pairs = near_pairs(self.mine.means)

@@ -79,6 +79,7 @@ def test_what_a_run_has_kept_scores_as_its_held_out_images_do(
     kept, given = atlas.anomaly(held_out[:40]), atlas.anomaly(held_out[:40], held_out=held_out)
     np.testing.assert_allclose(kept.anomaly_score, given.anomaly_score, rtol=1e-2)
     assert kept.calibrated_on == given.calibrated_on == len(held_out) - len(held_out) // 2
+    np.testing.assert_allclose(kept.membership, given.membership, atol=0.05)
 
 
 def test_blank_noisy_and_inverted_images_are_outliers_and_real_ones_are_not(
@@ -122,6 +123,10 @@ def test_a_command_scores_a_folder(
     assert all(
         (float(row["p_value"]) <= 0.1) == (row["is_outlier"] == "True") for row in rows.values()
     )
+    members = [name for name in rows["noise.png"] if name.startswith("membership")]
+    assert members[0] == "membership"
+    assert "membership: distance from the mean" in members
+    assert all(0 <= float(row[name]) <= 1 for row in rows.values() for name in members)
     assert told["most_anomalous"][0] == max(
         rows, key=lambda name: float(rows[name]["anomaly_score"])
     )
@@ -248,8 +253,12 @@ def test_codes_are_scored_by_their_place_alone(atlas: Atlas) -> None:
     assert far.is_outlier.all()
     assert set(real.rows()[0]) == {
         *("name", "anomaly_score", "p_value", "is_outlier", "rarity"),
-        *("log_prob", "typicality", "realness"),
+        *("log_prob", "typicality", "realness", "membership"),
+        *(f"membership: {name}" for name in atlas.membership.names),
     }
+    assert (far.membership == 0).all()  # farther from the mean than any real code
+    assert (real.membership < 0.05).mean() < 0.1
+    assert (far.membership_parts["distance from the mean"] == 0).all()
 
 
 def test_a_run_of_codes_scores_a_file_of_codes(

@@ -115,7 +115,7 @@ _BOUNDARY_CLASSES = {
     for name in boundary.__all__
     if inspect.isclass(kind := getattr(boundary, name)) and hasattr(kind, "name")
 }
-OF_MEMBERSHIP = {"statistics", "log_odds", "p_value", "parts"}
+OF_MEMBERSHIP = {"statistics", "log_odds", "p_value", "parts", "compared"}
 OF_CODES = {*base.OF_CODES, *attributes.OF_CODES} - {"bounds"}
 
 # By name: the function of one array, and an array that is right for it.

@@ -232,7 +232,9 @@ def test_a_class_that_can_hardly_be_read_is_said_with_figures(generator: torch.G
         z, labels, decode=lambda codes: shown(0 * codes), steps=20, generator=generator
     )
     (sentence,) = blind.warnings
-    assert "'class' can hardly be kept: the classifier that reads it from decoded images" in sentence
+    assert (
+        "'class' can hardly be kept: the classifier that reads it from decoded images" in sentence
+    )
     assert f"right for {100 * blind.accuracy:.0f} % of held-out ones" in sentence
     assert f"commonest value is {100 * blind.commonest:.0f} %" in sentence
 

@@ -1,5 +1,7 @@
 """Conformal p-values: how anomalous an image is, compared with held-out real images."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -11,8 +13,9 @@ from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
+from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError, checked
-from latent_atlas.shapes import ArrayLike, Values
+from latent_atlas.shapes import ArrayLike, Latents, Values
 
 __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer"]
 
@@ -198,7 +201,12 @@ class AnomalyScorer:
     """Anomaly scores by a model and its map, calibrated once, when first needed."""
 
     def __init__(
-        self, density: Density, coding: Codec, held_out: Codes, errors: Values | None
+        self,
+        density: Density,
+        coding: Codec,
+        held_out: Codes,
+        errors: Values | None,
+        membership: Callable[[Latents | None], Membership | None] = lambda _: None,
     ) -> None:
         """Hold what images are measured with.
 
@@ -208,7 +216,10 @@ class AnomalyScorer:
             held_out: Codes of held-out real images.
             errors: Mean squared error per pixel of these images' reconstructions, shape (m,); None
                 if it is not known.
+            membership: That of given means of real images (m, d), of which these are not learned
+                from, or with None of the held-out images; None where there is none.
         """
+        self._membership = membership
         self._density = density
         self._coding = coding
         self._held_out = held_out
@@ -225,11 +236,15 @@ class AnomalyScorer:
     ) -> AnomalyTable:
         """Anomaly scores of images or of codes; arguments and errors as for `Atlas.anomaly`."""
         images = self._statistics(places)
-        if held_out is not None:
-            scorer = _calibrated(self._statistics(held_out))
-        else:
+        if held_out is None:
             scorer = self._by_codes if images.error is None else self.by_images
-        return scorer.anomaly(images, false_alarm_rate=false_alarm_rate, names=names)
+            membership = self._membership(None)
+        else:
+            real = self._statistics(held_out)
+            scorer = _calibrated(real)
+            membership = self._membership(torch.from_numpy(real.means))
+        table = scorer.anomaly(images, false_alarm_rate=false_alarm_rate, names=names)
+        return table if membership is None else _with_membership(table, membership, images.means)
 
     def _statistics(self, places: ArrayLike) -> AnomalyStatistics:
         """The statistics of images, or of codes."""
@@ -269,6 +284,15 @@ class AnomalyScorer:
     def _by_codes(self) -> ConformalScorer:
         """The scorer of codes."""
         return _calibrated(gather(self._density, self._held_out.points()))
+
+
+def _with_membership(
+    table: AnomalyTable, membership: Membership, means: Deviations
+) -> AnomalyTable:
+    """The table with what membership says of the images' codes (n, d)."""
+    p_value, parts = membership.compared(torch.from_numpy(means))
+    columns = {name: part.double().cpu().numpy() for name, part in parts.items()}
+    return replace(table, membership=p_value.double().cpu().numpy(), membership_parts=columns)
 
 
 def _too_few(held_out: int) -> str | None:

@@ -3,7 +3,8 @@
 import csv
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ class AnomalyTable:
         width: Geometric mean of sigma(x) over the coordinates.
         false_alarm_rate: Largest share of real images that are called outliers, in (0, 1).
         calibrated_on: Number of held-out images that scores are ranked among.
+        membership: Share of held-out real codes that look less like real codes than this one does,
+            by `density.membership`, in [0, 1]; None where fewer than 40 are known.
+        membership_parts: By statistic, the share of them at least as far out, on either side.
     """
 
     names: tuple[str, ...]
@@ -54,6 +58,8 @@ class AnomalyTable:
     width: Column | None
     false_alarm_rate: float
     calibrated_on: int
+    membership: Column | None = None
+    membership_parts: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """n, the number of images."""
@@ -64,13 +70,16 @@ class AnomalyTable:
         return np.argsort(-self.anomaly_score, kind="stable")
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dictionary of plain numbers per image; infinite numbers are kept."""
-        columns = {
-            name: value if name == "names" else value.tolist()
-            for name, value in vars(self).items()
-            if name not in SETTINGS and value is not None
+        """A dictionary of plain numbers per image; infinite numbers are kept.
+
+        Parts of the membership have columns of their own, such as "membership: log-density".
+        """
+        arrays = {
+            name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
-        columns = {"name": tuple(map(printable, columns.pop("names"))), **columns}
+        arrays |= {f"membership: {name}": part for name, part in self.membership_parts.items()}
+        columns = {name: array.tolist() for name, array in arrays.items()}
+        columns = {"name": tuple(map(printable, self.names)), **columns}
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def about(self) -> dict[str, Any]:

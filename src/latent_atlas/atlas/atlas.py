@@ -108,7 +108,9 @@ class Atlas:
             self.label_names,
             decode=None if model is None else self._coding.differentiable,
         )
-        self._anomaly = AnomalyScorer(map, self._coding, codes["held_out"], errors)
+        self._anomaly = AnomalyScorer(
+            map, self._coding, codes["held_out"], errors, self._membership_of
+        )
 
     @cached_property
     def indices(self) -> dict[str, NeighbourIndex]:
@@ -136,13 +138,7 @@ class Atlas:
 
         It asks what the decoder shows if there is an encoder, and not, say, an optimisation.
         """
-        held_out = self.codes["held_out"].means
-        if len(held_out) < FEWEST or not self.map.has_log_prob:
-            return None
-        generator = torch.Generator(self.device).manual_seed(0)
-        encodes = self.model is not None and self.model.has_encoder
-        cycle = (lambda z: self.encode(self.decode(z))) if encodes else None
-        return Membership.fit(self.map, held_out, cycle=cycle, generator=generator)
+        return self._membership_of(self.codes["held_out"].means)
 
     @classmethod
     @checked
@@ -583,6 +579,18 @@ class Atlas:
                 f"there"
             )
         return generator
+
+    def _membership_of(self, real: Latents | None) -> Membership | None:
+        """The membership of means of real images (m, d), of the held-out ones by default."""
+        if real is None:
+            return self.membership
+        if len(real) < FEWEST or not self.map.has_log_prob:
+            return None
+        generator = torch.Generator(self.device).manual_seed(0)
+        encodes = self.model is not None and self.model.has_encoder
+        cycle = (lambda z: self.encode(self.decode(z))) if encodes else None
+        real = real.to(self.device, torch.float32)
+        return Membership.fit(self.map, real, cycle=cycle, generator=generator)
 
     def _finished(self, path: LatentPath, images: bool = True) -> LatentPath:
         """The path with the membership of its frames, and with its images if there is a decoder."""

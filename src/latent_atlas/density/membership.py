@@ -159,10 +159,7 @@ class Membership:
         has seen nothing, it is 0: much less likely than any, farther from the mean, or more changed
         by decoding and encoding.
         """
-        seen = self._seen(latents)
-        found = self._products(seen) @ self.weights + self.bias
-        found = found.masked_fill(self._outside(seen), -torch.inf)
-        return torch.searchsorted(self.known, found.contiguous()) / len(self.known)
+        return self.compared(latents)[0]
 
     def _outside(self, statistics: Features) -> Mask:
         """Whether a code is far beyond all real ones in any statistic, or overflows."""
@@ -178,9 +175,17 @@ class Membership:
         It is two-sided, twice the share on the nearer side, in [0, 1]: both an unusually low and an
         unusually high log-density give a small share.
         """
-        real = self.real.T.contiguous()
-        rank = torch.searchsorted(real, self._seen(latents).T.contiguous()) / len(self.real)
-        return dict(zip(self.names, 2 * torch.minimum(rank, 1 - rank), strict=True))
+        return self.compared(latents)[1]
+
+    def compared(self, latents: ArrayLike) -> tuple[Values, dict[str, Values]]:
+        """`p_value` and `parts`, for which each code is decoded and encoded once."""
+        seen = self._seen(latents)
+        odds = self._products(seen) @ self.weights + self.bias
+        odds = odds.masked_fill(self._outside(seen), -torch.inf).contiguous()
+        p_value = torch.searchsorted(self.known, odds) / len(self.known)
+        rank = torch.searchsorted(self.real.T.contiguous(), seen.T.contiguous()) / len(self.real)
+        parts = 2 * torch.minimum(rank, 1 - rank)
+        return p_value, dict(zip(self.names, parts, strict=True))
 
     @torch.no_grad()
     def _seen(self, latents: ArrayLike) -> Features:

@@ -126,9 +126,12 @@ def _written(table: "AnomalyTable", out: Path) -> Report:
     """Write the table, and summarise it."""
     table.write(out)
     first = table.order()[:SHOWN].tolist()
-    lines = [str(out), table.sentence(), "most anomalous      score   p-value"]
+    belongs = table.membership
+    heading = "most anomalous      score   p-value" + ("" if belongs is None else "  membership")
+    lines = [str(out), table.sentence(), heading]
     lines += [
         f"  {table.names[i]:16} {table.anomaly_score[i]:6.1f} {table.p_value[i]:9.4f}"
+        + ("" if belongs is None else f" {belongs[i]:11.4f}")
         for i in first
     ]
     names = [table.names[i] for i in first]

@@ -120,10 +120,11 @@ function bars({ parts }: Membership): HTMLElement {
   return h("dl", { title }, ...rows);
 }
 
-/** The anomaly scores of a photo in words. */
+/** The anomaly scores of a photo in words; its membership is that of its code, shown beneath. */
 function anomaly(row: Readonly<Record<string, unknown>>): [string, string][] {
   const words: [string, string][] = [];
   for (const [name, value] of Object.entries(row)) {
+    if (name.startsWith("membership")) continue;
     if (typeof value === "number") words.push([name.replaceAll("_", " "), number(value, 2)]);
     else if (typeof value === "boolean")
       words.push([name.replaceAll("_", " "), value ? "yes" : "no"]);

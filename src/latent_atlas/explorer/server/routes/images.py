@@ -109,8 +109,9 @@ def _compared(known: Known, body: schemas.Membership) -> Arrays:
     latents, found = tensor(body.codes, known.atlas), known.atlas.membership
     if found is None:
         return Arrays({}, {"names": []})
-    parts = torch.stack([*found.parts(latents).values()], dim=1)
-    return Arrays({"p_value": found.p_value(latents), "parts": parts}, {"names": found.names})
+    p_value, parts = found.compared(latents)
+    columns = torch.stack([*parts.values()], dim=1)
+    return Arrays({"p_value": p_value, "parts": columns}, {"names": found.names})
 
 
 def _square(known: Known) -> Square:
