@@ -416,7 +416,9 @@ def test_the_page_works_from_a_host_of_files_alone(
     Image.fromarray(photo).save(file, "PNG")
     encode = "async (bytes) => (await atlas.app.backend.encode(new Blob([new Uint8Array(bytes)]))).about.anomaly"
     (wanted,) = atlas.anomaly(torch.from_numpy(photo)[None, None].float() / 255).rows()
-    wanted = {name: value for name, value in wanted.items() if "membership" not in name}  # nor there
+    wanted = {
+        name: value for name, value in wanted.items() if "membership" not in name
+    }  # nor there
     del wanted["name"]
     assert page.evaluate(encode, list(file.getvalue())) == pytest.approx(wanted, rel=1e-3, abs=1e-3)
     waypoints = torch.tensor(

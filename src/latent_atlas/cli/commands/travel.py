@@ -233,10 +233,11 @@ def _remarks(given: Namespace, atlas: "Atlas", paths: "Paths") -> list[str]:
     remarks = []
     probe = atlas.properties["class"] if "class" in given.preserve else None
     if isinstance(probe, ClassProbe) and not probe.warnings:  # which say more
-        read = "codes" if probe.decode is None else "images, decoded"
+        read = "codes" if probe.decode is None else "decoded images"
         remarks.append(
-            f"the class is read by a probe that is right on {100 * probe.accuracy:.0f} % of "
-            f"held-out {read}, where the commonest class is {100 * probe.commonest:.0f} %"
+            f"the classifier that reads the class from {read} is right for "
+            f"{100 * probe.accuracy:.0f} % of held-out ones, where the commonest class is "
+            f"{100 * probe.commonest:.0f} %"
         )
     for warning in dict.fromkeys(warning for path in paths.values() for warning in path.warnings):
         names = [name for name, path in paths.items() if warning in path.warnings]
