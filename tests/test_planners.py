@@ -100,6 +100,9 @@ def test_auto_prefers_frames_that_look_like_real_codes(generator: torch.Generato
     assert path.info.chosen is not None
     assert path.info.chosen[:10].count("typical") >= 8
     assert path.info.chosen[10:] == ("linear",) * 10
+    alone = plan(normal, start, far, "typical").points
+    for number in (k for k, name in enumerate(path.info.chosen) if name == "typical"):
+        torch.testing.assert_close(path.points[:, number], alone[:, number], atol=1e-4, rtol=0)
     inner = path.points[1:-1, :10].flatten(0, 1)
     straight = plan(normal, start, far, "linear").points[1:-1].flatten(0, 1)
     members, fewer = ((membership.p_value(z) >= 0.05).sum() for z in (inner, straight))

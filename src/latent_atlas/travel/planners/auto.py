@@ -36,7 +36,8 @@ class Auto(Graph):
     action to others that are better by 1 % at most.
 
     Attributes:
-        strength, share, threshold, widths, nodes, iterations, tolerance: As for `Geodesic`.
+        strength, share, threshold, widths, nodes, iterations, tolerance: As for `Geodesic`; a
+            planner that takes more nodes by default has as many.
         codes: Real codes, shape (m, d), as for `Graph`; None leaves the graph out.
         neighbours, max_codes, refine: As for `Graph`.
         membership: What tells real codes from points between them.
@@ -89,9 +90,10 @@ class Auto(Graph):
 
 
 def _of_kind(kind: type[Geodesic], how: Graph) -> Geodesic:
-    """A planner of another kind with the same settings, as far as it has them."""
+    """A planner of another kind with the same settings, as far as it has them, or more nodes."""
     names = {part.name for part in fields(kind)} & {part.name for part in fields(how)}
-    return kind(**{name: getattr(how, name) for name in names})
+    settings = {name: getattr(how, name) for name in names}
+    return kind(**(settings | {"nodes": max(how.nodes, kind.nodes)}))
 
 
 @torch.no_grad()
