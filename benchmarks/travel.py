@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument(
         "--add",
         action="store_true",
-        help="add rows to the recorded tables instead of replacing them",
+        help="add rows to the recorded tables, or replace these, and keep the others",
     )
     given = parser.parse_args()
     if not given.runs and not given.exact:
@@ -126,11 +126,12 @@ def main() -> None:
 
 
 def added(tables: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """The tables with the rows of others that they lack; of a table that is there, all else stays."""
+    """The tables with the planners of others; of a table that is there, judges and real codes stay."""
     joined = {name: {**table, "rows": {**table["rows"]}} for name, table in tables.items()}
     for name, table in more.items():
         rows = joined.setdefault(name, {**table, "rows": {}})["rows"]
-        rows.update({row: numbers for row, numbers in table["rows"].items() if row not in rows})
+        planners = {row: numbers for row, numbers in table["rows"].items() if row in ROWS}
+        rows.update({**table["rows"], **rows, **planners})
     return joined
 
 

@@ -92,8 +92,8 @@ class Auto(Graph):
 def _of_kind(kind: type[Geodesic], how: Graph) -> Geodesic:
     """A planner of another kind with the same settings, as far as it has them, or more nodes."""
     names = {part.name for part in fields(kind)} & {part.name for part in fields(how)}
-    settings = {name: getattr(how, name) for name in names}
-    return kind(**(settings | {"nodes": max(how.nodes, kind.nodes)}))
+    alike = kind(**{name: getattr(how, name) for name in names})
+    return replace(alike, nodes=max(how.nodes, kind.nodes))
 
 
 @torch.no_grad()
