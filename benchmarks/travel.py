@@ -130,8 +130,9 @@ def added(tables: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     joined = {name: {**table, "rows": {**table["rows"]}} for name, table in tables.items()}
     for name, table in more.items():
         rows = joined.setdefault(name, {**table, "rows": {}})["rows"]
-        planners = {row: numbers for row, numbers in table["rows"].items() if row in ROWS}
-        rows.update({**table["rows"], **rows, **planners})
+        rows.update(
+            {row: one for row, one in table["rows"].items() if row in ROWS or row not in rows}
+        )
     return joined
 
 
