@@ -1,5 +1,6 @@
 """Jobs on shards: the same files by any number of processes, after an interruption and a repair."""
 
+import csv
 import errno
 import importlib.util
 import io
@@ -450,3 +451,164 @@ def test_scales_that_differ_are_named() -> None:
     assert agreed_scales([one, one]) == {"floats": [0, 1], "integers": None}
     with pytest.raises(UserError, match="floats of shard-00000 were read by the scale"):
         agreed_scales([one, other])
+
+
+@pytest.fixture(scope="module")
+def scores(digits_run: Path, tars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archives scored by one process."""
+    out = tmp_path_factory.mktemp("scores") / "s"
+    assert latent_atlas("anomalies", str(digits_run), str(tars), "--out", str(out)) == 0
+    return out
+
+
+def rows_of(*files: Path) -> list[dict[str, str]]:
+    found = []
+    for path in files:
+        with path.open(newline="") as file:
+            found += csv.DictReader(file)
+    return found
+
+
+def assert_same_rows(found: list[dict[str, str]], expected: list[dict[str, str]]) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in other.items():
+            try:
+                assert float(one[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-4)
+            except ValueError:
+                assert one[name] == value
+
+
+def test_scores_in_shards_are_those_of_all_images_at_once(
+    scores: Path, digits_run: Path, tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, whole = str(digits_run), tmp_path / "whole.csv"
+    shape = ("--image-size", "8", "--channels", "1")
+    assert latent_atlas("pack", str(tars), str(tmp_path / "p"), *shape) == 0
+    assert latent_atlas("anomalies", run, str(tmp_path / "p"), "--out", str(whole)) == 0
+    expected = rows_of(whole)
+    found = rows_of(*sorted(scores.glob("*.csv")))
+    digests = torch.cat([one["digests"] for one in tensors_of(tmp_path / "p")]).numpy()
+    assert [row.pop("digest") for row in found] == [bytes(row).hex() for row in digests]
+    assert_same_rows(found, expected)
+    manifest = json.loads((scores / "manifest.json").read_text())
+    assert manifest["outliers"] == sum(row["is_outlier"] == "True" for row in expected) > 0
+    ranked = sorted(expected, key=lambda row: -float(row["anomaly_score"]))
+    assert [one["name"] for one in manifest["most_anomalous"]] == [row["name"] for row in ranked]
+    assert (manifest["rows"], manifest["rejects"]) == (47, 1)
+    capsys.readouterr()
+    again = ("anomalies", run, str(tars), "--out", str(scores), "--json")
+    assert latent_atlas(*again) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["outliers"], told["images"]) == (manifest["outliers"], 47)
+    assert told["calibrated_on"] == manifest["calibrated_on"]
+
+
+def test_scores_as_parquet_with_classes(digits_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    source, run = tmp_path / "f", str(digits_run)
+    for number in range(30):
+        path = source / ("odd" if number % 2 else "even") / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(number))
+    whole = tmp_path / "whole.csv"
+    assert latent_atlas("anomalies", run, str(source), "--out", str(whole)) == 0
+    out = ("--out", str(tmp_path / "s"), "--to", "parquet")
+    assert latent_atlas("anomalies", run, str(source), *out) == 0
+    (path,) = (tmp_path / "s").glob("*.parquet")
+    rows = parquet.read_table(path).to_pylist()
+    assert [row.pop("label") for row in rows] == [0] * 15 + [1] * 15
+    assert len({row.pop("digest") for row in rows}) == 30
+    assert_same_rows([{k: str(v) for k, v in row.items()} for row in rows], rows_of(whole))
+
+
+def tables_of(out: Path) -> dict[str, bytes]:
+    files = [*out.glob("*.csv"), out / "manifest.json", out / "rejects.jsonl"]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_interrupted_scores_go_on_and_torchrun_writes_the_same(
+    scores: Path, digits_run: Path, tars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["anomalies", str(digits_run), str(tars), "--out", str(tmp_path / "s")]
+    do = jobs.Job.do
+
+    def interrupted(job: jobs.Job, shard: sharding.Shard) -> jobs.Outcome:
+        if shard.name == "shard-00002":
+            raise KeyboardInterrupt
+        return do(job, shard)
+
+    monkeypatch.setattr(jobs.Job, "do", interrupted)
+    assert latent_atlas(*words) == 130
+    assert len(list((tmp_path / "s").glob("*.csv"))) == 2
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*command, "-m", "latent_atlas", *words],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert tables_of(tmp_path / "s") == tables_of(scores)
+
+
+def test_scores_of_another_calibration_or_rate_are_refused(
+    scores: Path, digits_run: Path, tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tables_of(scores)
+    words = ("anomalies", str(digits_run), str(tars), "--out", str(scores))
+    assert latent_atlas(*words, "--false-alarm-rate", "0.2") == 2
+    assert "was begun with another false alarm rate (0.05 then, 0.2 now)" in capsys.readouterr().err
+    real = tmp_path / "real.npy"
+    np.save(real, np.random.default_rng(0).integers(0, 256, (50, 8, 8), np.uint8))
+    assert latent_atlas(*words, "--held-out", str(real)) == 2
+    assert "was begun with another calibration" in capsys.readouterr().err
+    assert tables_of(scores) == before
+    other = tmp_path / "s"
+    assert latent_atlas(*words[:-1], str(other), "--held-out", str(real)) == 0
+    manifest = json.loads((other / "manifest.json").read_text())
+    assert manifest["calibrated_on"] == 25
+    assert manifest["outliers"] < 10  # noise is nothing unusual among noise
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("SOURCE", "SOURCE", "--out", "s"), "takes the anomaly scores of one source, not of 2"),
+        (("SOURCE", "--samples", "5", "--out", "s"), "--samples writes no tables into a folder"),
+        (("SOURCE", "--to", "csv"), "--to is for sources that are scored shard by shard"),
+        (("SOURCE", "--ray", "2", "--out", "s.csv"), "--ray is for sources"),
+        (("SOURCE", "--out", "s", "--false-alarm-rate", "5"), "the false-alarm rate is 5.0"),
+        (("SOURCE", "--out", "s.csv"), "anomalies RUN SOURCE --out SCORES` take the folder"),
+        (("nowhere", "--out", "s"), "no images at 'nowhere'"),
+    ],
+)
+def test_a_mistake_in_scoring_shards_is_one_sentence(
+    words: tuple[str, ...],
+    sentence: str,
+    digits_run: Path,
+    tars: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "SOURCE").symlink_to(tars)
+    assert latent_atlas("anomalies", str(digits_run), *words) == 2
+    assert sentence in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_run_without_a_model_scores_no_shards(
+    tars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
+    np.save(tmp_path / "codes.npy", codes)
+    run = tmp_path / "run"
+    settings = ("--steps", "20", "--levels", "1", "--set", "map.width=8")
+    assert latent_atlas("fit", str(tmp_path / "codes.npy"), "--out", str(run), *settings) == 0
+    words = ("anomalies", str(run), str(tars), "--out", str(tmp_path / "s"))
+    assert latent_atlas(*words) == 2
+    assert "has no model.safetensors" in capsys.readouterr().err

@@ -14,10 +14,10 @@ from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.density.membership import Membership
-from latent_atlas.errors import UserError, checked
+from latent_atlas.errors import UserError, checked, require
 from latent_atlas.shapes import ArrayLike, Latents, Values
 
-__all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer"]
+__all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer", "check_rate"]
 
 FALSE_ALARM_RATE = 0.05
 MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with their square
@@ -113,11 +113,7 @@ class ConformalScorer:
         Raises:
             UserError: the rate is not in (0, 1), or the statistics are others.
         """
-        if not 0 < false_alarm_rate < 1:
-            raise UserError(
-                f"the false-alarm rate is {false_alarm_rate}; choose a share between 0 and 1, such "
-                "as 0.05"
-            )
+        check_rate(false_alarm_rate)
         for name in ("error", "width"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
@@ -195,6 +191,18 @@ class ConformalScorer:
             [TOO_GOOD if kind in ("log_prob", "error") else 1.0 for kind in self._kinds]
         )
         return np.linalg.norm(np.where(deviations < 0, weights * deviations, deviations), axis=1)
+
+
+def check_rate(false_alarm_rate: float) -> None:
+    """Refuse a false-alarm rate that is not in (0, 1).
+
+    Raises:
+        UserError: it is not.
+    """
+    require(
+        0 < false_alarm_rate < 1,
+        f"the false-alarm rate is {false_alarm_rate}; choose a share between 0 and 1, such as 0.05",
+    )
 
 
 class AnomalyScorer:

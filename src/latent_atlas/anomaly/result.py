@@ -15,7 +15,7 @@ from latent_atlas.anomaly.statistics import Column
 from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.files import replacing, write_text
 
-__all__ = ["AnomalyTable", "fewest"]
+__all__ = ["AnomalyTable", "fewest", "verdict"]
 
 SETTINGS = ("false_alarm_rate", "calibrated_on")
 
@@ -89,23 +89,7 @@ class AnomalyTable:
 
     def sentence(self) -> str:
         """The result in one sentence."""
-        share = f"{100 * self.false_alarm_rate:g} %"
-        if self.calibrated_on < fewest(self.false_alarm_rate):
-            smallest = 1 / (self.calibrated_on + 1)
-            least = math.ceil(1000 * smallest) / 1000
-            return (
-                f"no image can be an outlier at a false-alarm rate of {share}: p-values of "
-                f"{counted(self.calibrated_on, 'held-out image')} are {smallest:.2g} or more "
-                "(as many again set the scale of the scores); "
-                f"choose --false-alarm-rate {least:g} or more, or more held-out images"
-            )
-        found = f"{self.is_outlier.sum()} of {len(self)} images are outliers: their"
-        if len(self) == 1:
-            found = f"the image is {'an' if self.is_outlier.any() else 'no'} outlier: an outlier's"
-        return (
-            f"{found} p-value is at most {self.false_alarm_rate:g}, as for at most {share} of real "
-            f"images (calibrated on {counted(self.calibrated_on, 'held-out image')})"
-        )
+        return verdict(**self.about())
 
     @checked
     def write(self, path: Path) -> Path:
@@ -135,6 +119,27 @@ class AnomalyTable:
 def _finite(value: Any) -> Any:
     """None instead of an infinite number."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def verdict(images: int, outliers: int, false_alarm_rate: float, calibrated_on: int) -> str:
+    """How many images are outliers and what that means, in one sentence."""
+    share = f"{100 * false_alarm_rate:g} %"
+    if calibrated_on < fewest(false_alarm_rate):
+        smallest = 1 / (calibrated_on + 1)
+        least = math.ceil(1000 * smallest) / 1000
+        return (
+            f"no image can be an outlier at a false-alarm rate of {share}: p-values of "
+            f"{counted(calibrated_on, 'held-out image')} are {smallest:.2g} or more "
+            "(as many again set the scale of the scores); "
+            f"choose --false-alarm-rate {least:g} or more, or more held-out images"
+        )
+    found = f"{outliers:,} of {images:,} images are outliers: their"
+    if images == 1:
+        found = f"the image is {'an' if outliers else 'no'} outlier: an outlier's"
+    return (
+        f"{found} p-value is at most {false_alarm_rate:g}, as for at most {share} of real "
+        f"images (calibrated on {counted(calibrated_on, 'held-out image')})"
+    )
 
 
 def fewest(false_alarm_rate: float) -> int:

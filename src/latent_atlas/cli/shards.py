@@ -1,7 +1,8 @@
-"""What `pack` and `encode` share: run a job on shards, show its progress, and report on it."""
+"""What `pack`, `encode` and `anomalies` share: run a job on shards, show progress, report."""
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from latent_atlas.cli.console import Console
@@ -11,13 +12,21 @@ if TYPE_CHECKING:
     from latent_atlas.data.shards import Shards
     from latent_atlas.distributed.jobs import Job, Summary
 
-__all__ = ["report_job"]
+__all__ = ["Report", "report_job"]
+
+Report = tuple[dict[str, Any], list[str]]
+"""Numbers for machines, lines for people."""
 
 SHOWN = 5  # rejects and failed shards that are printed; the files name all
 
 
 def report_job(
-    job: "Job", shards: "Shards", given: Namespace, console: Console, next_step: str
+    job: "Job",
+    shards: "Shards",
+    given: Namespace,
+    console: Console,
+    next_step: str,
+    found: Callable[[dict[str, Any]], Report] = lambda manifest: ({}, []),
 ) -> None:
     """Do a job and print what it made; exit with 1 if a shard could not be read.
 
@@ -26,6 +35,7 @@ def report_job(
         given: The parsed arguments; `ray` is read.
         console: Where progress and the result are printed.
         next_step: What to do with the result, for people.
+        found: What else manifest.json tells machines and people.
     """
     summary = _done(job, shards, given, console)
     if summary is None:
@@ -50,7 +60,8 @@ def report_job(
         "failed": summary.manifest["failed"],
         "notes": list(shards.notes),
     }
-    console.result(numbers, "\n".join([*lines, next_step]))
+    more, rest = found(summary.manifest)
+    console.result(numbers | more, "\n".join([*lines, *rest, next_step]))
     if summary.failed:
         sys.exit(1)
 

@@ -199,7 +199,8 @@ def open_source(source: str) -> Source:
         require(
             not archives,
             f"'{source}' is a folder of archives; `latent-atlas pack {source} PACK` makes one "
-            "source of them, and `latent-atlas encode RUN` takes the folder as it is",
+            f"source of them; `latent-atlas encode RUN {source} --out CODES` and `latent-atlas "
+            f"anomalies RUN {source} --out SCORES` take the folder as it is",
         )
         raise UserError(
             f"'{source}' holds no image file; the names of images end in "

@@ -16,7 +16,6 @@ precision. manifest.json, written last, names the files in order with their rows
 classes as `label_names`, and `dimension`, which is d.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,7 +31,7 @@ from latent_atlas.data.imageset import Reject
 from latent_atlas.data.load import square_of
 from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.device import pick_device
-from latent_atlas.distributed.jobs import Made, Mark
+from latent_atlas.distributed.jobs import Made, Mark, checksum
 from latent_atlas.distributed.packing import (
     agreed_scales,
     levels_settings,
@@ -81,9 +80,8 @@ class Encoding:
         )
         read_model(Run(run), torch.device("cpu"))  # damage is found here, and not in each shard
         square = square_of(config.data, config.model.image_size, config.model.channels)
-        with weights.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(run.absolute(), square, digest[:32], config.model.latent_dim, device)
+        digest = checksum(weights)[:32]
+        return cls(run.absolute(), square, digest, config.model.latent_dim, device)
 
     def settings(self) -> dict[str, Any]:
         """The weights, the dimension, and what images become."""

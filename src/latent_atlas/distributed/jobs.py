@@ -43,6 +43,7 @@ __all__ = [
     "Work",
     "Writer",
     "alone",
+    "checksum",
     "file_in_mark",
     "here",
     "is_first",
@@ -142,9 +143,13 @@ class SafetensorsWriter:
 
 def file_in_mark(path: Path) -> dict[str, Any]:
     """Name, size and checksum of a file."""
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": checksum(path)}
+
+
+def checksum(path: Path) -> str:
+    """The sha256 of a file, 64 hexadecimal digits."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "bytes": path.stat().st_size, "sha256": digest}
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import reduce
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,16 @@ from latent_atlas.distributed.jobs import Made, Mark
 from latent_atlas.errors import UserError, counted
 from latent_atlas.files import signed, write_text
 
-__all__ = ["Packing", "agreed_scales", "levels_settings", "row_tensors", "rows_per_shard"]
+__all__ = [
+    "Packing",
+    "agreed_scales",
+    "levels_settings",
+    "names_of",
+    "numbers_of",
+    "row_tensors",
+    "rows_per_shard",
+    "scales_in_mark",
+]
 
 SHARD_BYTES = 2**27  # of the images of a shard, at most
 
@@ -77,6 +87,23 @@ def row_tensors(chunks: list[Rows]) -> dict[str, Tensor]:
     if labels:
         tensors["labels"] = torch.cat(labels)
     return tensors
+
+
+def names_of(tensors: dict[str, Tensor]) -> list[str]:
+    """The names in the tensors of a shard."""
+    text, offsets = (tensors[name].numpy() for name in ("names", "name_offsets"))
+    whole = text.tobytes()
+    return [whole[a:b].decode() for a, b in pairwise(offsets)]
+
+
+def numbers_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a shard with one number per image, by the name of its column."""
+    found = {
+        name: value
+        for name, value in tensors.items()
+        if value.ndim == 1 and name not in ("names", "name_offsets", "labels")
+    }
+    return found | ({"label": tensors["labels"]} if "labels" in tensors else {})
 
 
 def scales_in_mark(chunks: list[Rows]) -> dict[str, list[list[float]]]:

@@ -1,6 +1,5 @@
 """Shards as Parquet files, whose codes are lists of a fixed length: other tools see vectors."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from latent_atlas.distributed.jobs import Mark, file_in_mark
+from latent_atlas.distributed.packing import names_of, numbers_of
 from latent_atlas.errors import UserError
 from latent_atlas.files import replacing
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetWriter", "table_of"]
 
+VECTORS = {"means": "mean", "log_variances": "log_variance"}  # tensor and column
+
 
 def table_of(tensors: dict[str, Tensor]) -> "pa.Table":
-    """The codes of a shard as columns: see `encoding`.
+    """The tensors of a shard as columns: see `encoding` and `scoring`.
 
     Raises:
         UserError: pyarrow is not installed.
@@ -30,23 +32,18 @@ def table_of(tensors: dict[str, Tensor]) -> "pa.Table":
             "--to parquet and --to lance need pyarrow, which is not installed; "
             "pip install 'latent-atlas[scale]'"
         ) from None
-    text, offsets = (tensors[name].numpy() for name in ("names", "name_offsets"))
-    whole = text.tobytes()
     columns = {
-        "name": pa.array(
-            [whole[a:b].decode() for a, b in pairwise(offsets)],
-            pa.string(),
-        ),
+        "name": pa.array(names_of(tensors), pa.string()),
         "digest": pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(16),
             len(tensors["digests"]),
             [None, pa.py_buffer(tensors["digests"].numpy().tobytes())],
         ),
-        "mean": _vectors(pa, tensors["means"]),
-        "log_variance": _vectors(pa, tensors["log_variances"]),
     }
-    if "labels" in tensors:
-        columns["label"] = pa.array(tensors["labels"].numpy())
+    for name, column in VECTORS.items():
+        if name in tensors:
+            columns[column] = _vectors(pa, tensors[name])
+    columns |= {name: pa.array(value.numpy()) for name, value in numbers_of(tensors).items()}
     return pa.table(columns)
 
 

@@ -1,12 +1,23 @@
-"""The command `anomalies`: a table of anomaly scores, and a picture of the extremes."""
+"""The command `anomalies`: a table of anomaly scores, and a picture of the extremes.
+
+Of a large source it writes tables in a folder, shard by shard.
+"""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latent_atlas.cli.arguments import add_device, add_run, file_to_write, load_atlas, seed
+from latent_atlas.cli.arguments import (
+    add_device,
+    add_run,
+    add_workers,
+    file_to_write,
+    load_atlas,
+    seed,
+)
 from latent_atlas.cli.console import Console
-from latent_atlas.errors import UserError
+from latent_atlas.cli.shards import Report, report_job
+from latent_atlas.errors import UserError, printable, require
 
 if TYPE_CHECKING:
     from latent_atlas.anomaly.result import AnomalyTable
@@ -17,9 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "anomalies"]
 
 SHOWN = 5  # images and rejects printed; the files name all
-
-Report = tuple[dict[str, Any], list[str]]
-"""Numbers for machines, lines for people."""
+SUFFIXES = (".csv", ".json")
+FORMATS = ("csv", "parquet")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -55,9 +65,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        metavar="FILE",
-        help=".csv or .json; pictures are saved beside it (default: RUN/anomalies.csv)",
+        metavar="OUT",
+        help="a .csv or .json file, and pictures are saved beside it (default: RUN/anomalies.csv); "
+        "or a folder to create or to go on with, where a source of any size is scored shard by "
+        "shard",
     )
+    parser.add_argument(
+        "--to", choices=FORMATS, help="file format of the tables in a folder (default: csv)"
+    )
+    add_workers(parser)
     add_device(parser)
 
 
@@ -70,8 +86,17 @@ def anomalies(given: Namespace, console: Console) -> None:
         )
     if given.samples is not None and given.samples < 1:
         raise UserError(f"--samples is {given.samples}; choose 1 or more")
+    if _is_folder(given.out):
+        _by_shards(given, console)
+        return
+    for flag in ("ray", "to"):
+        require(
+            getattr(given, flag) is None,
+            f"--{flag} is for sources that are scored shard by shard; give a folder, as in --out "
+            "SCORES",
+        )
     atlas = load_atlas(given)
-    out = file_to_write(given, "anomalies.csv", (".csv", ".json"))
+    out = file_to_write(given, "anomalies.csv", SUFFIXES)
     numbers: dict[str, Any] = {}
     lines: list[str] = []
     if given.images:
@@ -81,6 +106,61 @@ def anomalies(given: Namespace, console: Console) -> None:
         more, rest = _copies(given, atlas, out, console)
         numbers, lines = numbers | more, lines + rest
     console.result(numbers, "\n".join(lines))
+
+
+def _is_folder(out: str | None) -> bool:
+    """Whether --out names a folder: one that is there, or a name without a suffix."""
+    return out is not None and (not Path(out).suffix or Path(out).is_dir())
+
+
+def _by_shards(given: Namespace, console: Console) -> None:
+    """Write tables of anomaly scores into a folder, shard by shard."""
+    from latent_atlas.data.shards import shards_of
+    from latent_atlas.distributed.csv_table import CsvWriter
+    from latent_atlas.distributed.jobs import Job
+    from latent_atlas.distributed.parquet import ParquetWriter
+    from latent_atlas.distributed.scoring import Scoring
+
+    require(
+        given.samples is None,
+        f"--samples writes no tables into a folder; give --out FILE.csv, not {given.out}",
+    )
+    require(
+        len(given.images) == 1,
+        f"a folder takes the anomaly scores of one source, not of {len(given.images)}; put the "
+        "images into one folder, or give --out FILE.csv",
+    )
+    work = Scoring.by(
+        Path(given.folder),
+        false_alarm_rate=given.false_alarm_rate,
+        held_out=given.held_out,
+        device=given.device or "auto",
+    )
+    shards = shards_of(given.images[0])
+    writer = ParquetWriter() if given.to == "parquet" else CsvWriter()
+    next_step = f"the tables are in {given.out}"
+    report_job(Job(work, writer, Path(given.out)), shards, given, console, next_step, _of_all)
+
+
+def _of_all(manifest: dict[str, Any]) -> Report:
+    """What a job on shards has found."""
+    from latent_atlas.anomaly.result import verdict
+
+    names = ("outliers", "false_alarm_rate", "calibrated_on")
+    numbers = {name: manifest[name] for name in names}
+    first = manifest["most_anomalous"][:SHOWN]
+    lines = [verdict(manifest["rows"], **numbers), *_most_anomalous(first)]
+    return numbers | {"most_anomalous": [one["name"] for one in first]}, lines
+
+
+def _most_anomalous(rows: list[dict[str, Any]]) -> list[str]:
+    """Lines on the images with the highest scores."""
+    belongs = "membership" in (rows[0] if rows else {})
+    return ["most anomalous      score   p-value" + ("  membership" if belongs else "")] + [
+        f"  {printable(row['name']):16} {row['anomaly_score']:6.1f} {row['p_value']:9.4f}"
+        + (f" {row['membership']:11.4f}" if belongs else "")
+        for row in rows
+    ]
 
 
 def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
@@ -126,14 +206,8 @@ def _written(table: "AnomalyTable", out: Path) -> Report:
     """Write the table, and summarise it."""
     table.write(out)
     first = table.order()[:SHOWN].tolist()
-    belongs = table.membership
-    heading = "most anomalous      score   p-value" + ("" if belongs is None else "  membership")
-    lines = [str(out), table.sentence(), heading]
-    lines += [
-        f"  {table.names[i]:16} {table.anomaly_score[i]:6.1f} {table.p_value[i]:9.4f}"
-        + ("" if belongs is None else f" {belongs[i]:11.4f}")
-        for i in first
-    ]
+    rows = table.rows()
+    lines = [str(out), table.sentence(), *_most_anomalous([rows[i] for i in first])]
     names = [table.names[i] for i in first]
     return {"file": str(out), **table.about(), "most_anomalous": names}, lines
 
