@@ -135,6 +135,32 @@ def test_a_command_scores_a_folder(
         assert picture.size[0] > 500
 
 
+def test_images_that_the_run_was_made_from_are_told(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = "these images belong to those that the run was made from"
+    words = ("--out", str(tmp_path / "a.csv"))
+    assert latent_atlas("anomalies", str(run), str(folder), *words) == 0
+    assert sentence not in capsys.readouterr().err
+    assert latent_atlas("pack", "digits", str(tmp_path / "packed")) == 0
+    for source in ("digits", str(tmp_path / "packed")):
+        assert latent_atlas("anomalies", str(run), source, *words) == 0
+        said = capsys.readouterr().err
+        assert sentence in said
+        made_of = Run(run).read_json("manifest.json") or {}
+        assert f"trained on {made_of['n_train']:,} of {made_of['n']:,}" in said
+
+
+def test_images_beyond_the_memory_are_refused(
+    run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("latent_atlas.data.adhoc.free_memory", lambda device: 1_000)
+    assert latent_atlas("anomalies", str(run), str(folder)) == 2
+    said = capsys.readouterr().err
+    assert "13 images of" in said
+    assert f"anomalies RUN {folder} --out FOLDER` scores them shard by shard" in said
+
+
 def test_a_command_takes_files_in_any_order_and_writes_json(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,9 +12,12 @@ from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import open_source
 from latent_atlas.data.parallel_read import Progress, Reading, read_all
 from latent_atlas.data.source import Item, Source
-from latent_atlas.errors import UserError, counted
+from latent_atlas.device import free_memory
+from latent_atlas.errors import UserError, counted, require
 
 __all__ = ["read_images"]
+
+COPIES = 2  # times the decoded images that are in memory while they are joined
 
 
 def read_images(
@@ -39,6 +42,7 @@ def read_images(
     names: list[str] = []
     for place in places:
         with quiet(), closing(_source(place)) as source:
+            _check_memory(place, len(source.items), square)
             reading = read_all(source.items, square, source.in_turn, progress)
         readings.append(reading)
         names += [source.items[i].name for i in reading.kept]
@@ -59,6 +63,17 @@ def read_images(
         rejects=rejects,
         notes=tuple(note for reading in readings for note in reading.levels.notes),
         source=" ".join(places),
+    )
+
+
+def _check_memory(place: str, n: int, square: Square) -> None:
+    """Refuse images that do not fit into memory."""
+    decoded, free = n * square.channels * square.size**2, free_memory(torch.device("cpu"))
+    require(
+        free is None or COPIES * decoded <= free,
+        f"{n:,} images of '{place}' take {COPIES * decoded / 2**30:.1f} GiB while they are read, "
+        f"and {(free or 0) / 2**30:.1f} GiB are free; `latent-atlas anomalies RUN {place} --out "
+        "FOLDER` scores them shard by shard",
     )
 
 

@@ -86,6 +86,7 @@ def anomalies(given: Namespace, console: Console) -> None:
         )
     if given.samples is not None and given.samples < 1:
         raise UserError(f"--samples is {given.samples}; choose 1 or more")
+    _say_if_seen(given, console)
     if _is_folder(given.out):
         _by_shards(given, console)
         return
@@ -111,6 +112,33 @@ def anomalies(given: Namespace, console: Console) -> None:
 def _is_folder(out: str | None) -> bool:
     """Whether --out names a folder: one that is there, or a name without a suffix."""
     return out is not None and (not Path(out).suffix or Path(out).is_dir())
+
+
+def _say_if_seen(given: Namespace, console: Console) -> None:
+    """Say it where the run was trained on images that it is to score."""
+    from latent_atlas.distributed.jobs import is_first
+    from latent_atlas.runs import Run
+
+    run = Run(Path(given.folder))
+    made_of = run.read_json("manifest.json") or {}
+    if "image_size" not in made_of or not is_first():
+        return
+    own = {place for name in ("source", "path") for place in _places(made_of.get(name, ""))}
+    asked = {place for image in given.images for place in _places(image)}
+    if any(own & {place, *place.parents} for place in asked):
+        console.say(
+            "these images belong to those that the run was made from, of which it was trained on "
+            f"{made_of['n_train']:,} of {made_of['n']:,}: an image that it has seen looks more "
+            "usual than a new one, so p-values hold for the others alone"
+        )
+
+
+def _places(source: str) -> set[Path]:
+    """All names of a source; of a pack, also those of what was packed."""
+    from latent_atlas.data.packed import Pack
+
+    packed = str(Pack.open(source).about["source"]) if source and Pack.is_at(source) else ""
+    return {Path(name).expanduser().absolute() for name in (source, packed) if name}
 
 
 def _by_shards(given: Namespace, console: Console) -> None:
