@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_a_run_outlives_a_killed_process_and_a_stop_and_is_finished_by_one(
         words, env=ENVIRONMENT | faults, timeout=240, capture_output=True, text=True
     )
     assert done.returncode != 0
-    assert "another process of this training ended" in done.stderr  # after SIGKILL
+    assert "another process ended or cannot be reached" in done.stderr  # after SIGKILL
     assert done.stderr.count("each of 2 processes has 8 images") == 2  # and after the restart
     assert done.stderr.count("stopped after step 21 of 30, and saved") == 1  # told once
     assert read_tensors(run.file("state.safetensors"))[1]["step"] == "21"
@@ -209,6 +210,42 @@ def test_ray_that_is_missing_is_named_with_its_extra(
     assert "pip install 'latent-atlas[scale]'" in capsys.readouterr().err
 
 
+def test_a_mistake_is_told_by_the_first_process_and_as_the_cause(tmp_path: Path) -> None:
+    sentence = "latent-atlas: no images at 'nowhere'"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*launcher, "-m", "latent_atlas", "pack", "nowhere", str(tmp_path / "p")],
+        env=ENVIRONMENT,
+        timeout=240,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if sentence in line]
+    assert sum(line.startswith(sentence) for line in told) == 1, done.stderr
+    assert any(line.strip().startswith("traceback :") for line in told), done.stderr
+
+
+def test_a_signal_while_the_map_is_fitted_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latent_atlas.cli.commands.train.write_page", lambda *_: None)
+    out = tmp_path / "run"
+
+    def terminated(*arguments: Any, **settings: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("latent_atlas.training.loop.fit_map", terminated)
+        assert latent_atlas(*command(out)) == 130
+    assert "--resume keeps the networks and fits the map" in capsys.readouterr().err
+    assert (out / "model.safetensors").is_file()
+    assert not (out / "map.safetensors").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert latent_atlas("train", "--out", str(out), "--resume") == 0
+    assert (out / "map.safetensors").is_file()
+
+
 def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     assert join() is ALONE
     rows = torch.arange(6)
@@ -216,6 +253,7 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
     assert [ALONE.any(flag) for flag in (False, True)] == [False, True]
     assert ALONE.first(lambda: 5) == 5
     assert not ALONE.noted("anything")
+    assert ALONE.total("a count", 3) == 3
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="RANK, MASTER_ADDR, MASTER_PORT is not set; start"):
         join()
@@ -229,6 +267,13 @@ def test_processes_agree_on_a_name_although_the_dead_have_left_theirs() -> None:
             names += [[*pool.map(lambda rank: _agreed_name(store, rank, 3), (2, 1, 0))]]
     assert [len(set(found)) for found in names] == [1, 1]
     assert names[0] != names[1]
+
+
+def test_processes_count_together() -> None:
+    store = torch.distributed.HashStore()
+    first, second = (Processes(rank, 2, counts=store) for rank in (0, 1))
+    assert [first.total("shards", 2), second.total("shards", 5)] == [2, 7]
+    assert [first.total("shards", 3), first.total("rows", 1)] == [8, 1]
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -1,11 +1,17 @@
 """The entry point: parse, call one function, and turn its errors into exit codes."""
 
 import io
+import json
 import os
 import re
+import signal
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
+from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from latent_atlas.cli.console import Console
@@ -15,6 +21,9 @@ from latent_atlas.errors import Interrupted, UserError
 __all__ = ["main"]
 
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
+ERROR_FILE = (
+    "TORCHELASTIC_ERROR_FILE"  # names the file from which torchrun tells why a process ended
+)
 SMALLER = (
     "ask for fewer images, frames or samples, or for a smaller --batch-size or --image-size, or "
     "close other programs"
@@ -30,17 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    given = build_parser().parse_args(arguments)
+    given = _parsed(arguments)
     try:
         os.getcwd()  # raises where the folder was deleted, which kills some libraries
         _check_device(given)
-        given.run_command(given, Console(as_json=given.json))
+        with _terminated_as_interrupted():
+            given.run_command(given, Console(as_json=given.json))
     except UserError as error:
-        sys.exit(_complain(str(error), 2))
+        sys.exit(_complain(str(error), 2, told=_is_told_by_the_first(error)))
     except Interrupted as stop:
-        sys.exit(_complain(str(stop), 130))
+        sys.exit(_complain(str(stop), 130, told=not _is_first()))
     except KeyboardInterrupt:
-        sys.exit(_complain("interrupted", 130))
+        sys.exit(_complain("interrupted", 130, told=not _is_first()))
     except BrokenPipeError:
         _drop_output()
         sys.exit(1)
@@ -52,6 +62,45 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             raise
         sys.exit(_complain(f"memory ran out; {SMALLER}", 2))
     sys.exit(0)
+
+
+def _parsed(arguments: Sequence[str] | None) -> Namespace:
+    """The parsed arguments; of several processes the first alone tells what is wrong with them."""
+    with nullcontext() if _is_first() else redirect_stderr(io.StringIO()):
+        return build_parser().parse_args(arguments)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does, where nothing else listens to it."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_first() -> bool:
+    """Whether this process is the only one, or the first of those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _is_told_by_the_first(error: UserError) -> bool:
+    """Whether another process tells this error, or the launcher does from its error file."""
+    if _is_first():
+        return False
+    from latent_atlas.training.history import Diverged
+    from latent_atlas.training.processes import Refused
+
+    return ERROR_FILE in os.environ or isinstance(error, Diverged | Refused)
 
 
 def _check_device(given: Namespace) -> None:
@@ -82,7 +131,13 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(sentence: str, code: int) -> int:
-    """Print a sentence to stderr, on one line, and return the exit code."""
-    print("latent-atlas:", " ".join(sentence.split()), file=sys.stderr)
+def _complain(sentence: str, code: int, *, told: bool = False) -> int:
+    """Print a sentence to stderr, on one line, unless it is told; and return the exit code."""
+    sentence = f"latent-atlas: {' '.join(sentence.split())}"
+    if not told:
+        print(sentence, file=sys.stderr)
+    if code == 2 and ERROR_FILE in os.environ:  # torchrun shows it below a traceback of its own
+        about = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time()))}}
+        with suppress(OSError):
+            Path(os.environ[ERROR_FILE]).write_text(json.dumps({"message": about}))
     return code

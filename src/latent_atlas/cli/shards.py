@@ -1,6 +1,7 @@
 """What `pack`, `encode` and `anomalies` share: run a job on shards, show progress, report."""
 
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -81,12 +82,12 @@ def _done(job: "Job", shards: "Shards", given: Namespace, console: Console) -> "
         return run(job, shards, executor=executor)
     for note in shards.notes:
         console.say(note)
-    rows = rejects = 0
+    began = time.monotonic()
     with console.progress() as advance:
 
-        def report(done: int, total: int, mark: dict[str, Any]) -> None:
-            nonlocal rows, rejects
-            rows, rejects = rows + mark["rows"], rejects + len(mark.get("rejects", ()))
-            advance("shards", done, total, f"{rows:,} images, {rejects:,} rejected")
+        def report(done: int, total: int, rows: int, rejects: int) -> None:
+            speed = rows / max(time.monotonic() - began, 1e-3)
+            remark = f"{rows:,} images, {rejects:,} rejected, {speed:,.0f} images/s"
+            advance("shards", done, total, remark)
 
         return run(job, shards, executor=executor, advance=report)

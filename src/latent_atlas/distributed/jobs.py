@@ -18,13 +18,12 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import torch.distributed
 from torch import Tensor
 
 from latent_atlas.data.decode import quiet
@@ -33,6 +32,7 @@ from latent_atlas.data.shards import Shard, Shards
 from latent_atlas.errors import Interrupted, UserError, counted, require
 from latent_atlas.files import read_object, signed, write_text
 from latent_atlas.runs import LEFT_OVER, Run, write_tensors
+from latent_atlas.training.processes import Processes, join
 
 __all__ = [
     "Job",
@@ -51,8 +51,9 @@ __all__ = [
 ]
 
 Mark = dict[str, Any]
-Advance = Callable[[int, int, Mark], object]
-"""Called after each shard with the number done, the number of all, and the mark of the shard."""
+Advance = Callable[[int, int, int, int], object]
+"""Called after each shard of this process with the numbers of shards done and of all, and with the
+images and the rejects of this call, all of them counted over all processes."""
 
 MARKS = "marks"
 LONG = timedelta(days=365)  # that processes wait for the slowest of them
@@ -273,17 +274,23 @@ def run(
 
     Raises:
         UserError: the folder holds another job, or it cannot be written; or, by the work, the
-            shards do not fit together.
-        Interrupted: Ctrl-C; the shards that are whole stay.
+            shards do not fit together. In other processes than the first it may be `Refused`.
+        Interrupted: Ctrl-C or SIGTERM; the shards that are whole stay.
     """
-    rank, world = _place_among_processes()
-    with _joined(world) as barrier, Run(job.out).hold() if rank == 0 else nullcontext():
-        if rank == 0:
+    processes = join(patience=LONG)
+    with ExitStack() as held:
+
+        def begin() -> None:
+            held.enter_context(Run(job.out).hold())
             _begin(job, shards)
-        barrier()
-        _do(job, shards.shards[rank::world], executor, advance)
-        barrier()
-        return _finish(job, shards) if rank == 0 else None
+
+        processes.first(begin)
+        mine = shards.shards[processes.rank :: processes.world_size]
+        _do(job, mine, len(shards.shards), executor, advance, processes)
+        processes.any(False)  # until all are done
+        summary = _finish(job, shards) if processes.is_first else None
+        processes.leave()
+        return summary
 
 
 def alone() -> bool:
@@ -299,22 +306,6 @@ def is_first() -> bool:
 def _place_among_processes() -> tuple[int, int]:
     """Rank and number of the processes that torchrun started; 0 and 1 without it."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-@contextmanager
-def _joined(world: int) -> Iterator[Callable[[], object]]:
-    """Wait for all processes of torchrun by the function that is yielded."""
-    if world == 1:
-        yield lambda: None
-        return
-    if torch.cuda.is_available():
-        # "auto" is the current GPU, which would be the first one in each process.
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-    torch.distributed.init_process_group("gloo", timeout=LONG)
-    try:
-        yield torch.distributed.barrier
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def _begin(job: Job, shards: Shards) -> None:
@@ -368,22 +359,33 @@ def _compare(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     )
 
 
-def _do(job: Job, shards: tuple[Shard, ...], executor: Executor, advance: Advance | None) -> None:
-    """Do the shards without a mark, and those whose file is no longer whole."""
+def _do(
+    job: Job,
+    shards: tuple[Shard, ...],
+    total: int,
+    executor: Executor,
+    advance: Advance | None,
+    processes: Processes,
+) -> None:
+    """Do the shards of this process without a mark, and those whose file is no longer whole."""
     left = [shard for shard in shards if not job.is_done(shard)]
     for shard in left:
         job.mark(shard).unlink(missing_ok=True)
-    done = len(shards) - len(left)
+    counts = {"shards": len(shards) - len(left), "rows": 0, "rejects": 0}
+    done = processes.total("shards", counts["shards"])
     outcomes = executor(job, left)
     try:
         for outcome in outcomes:
             require(outcome.stop is None, str(outcome.stop))
-            done += 1
+            counts["shards"] += 1
+            counts["rows"] += outcome.mark["rows"]
+            counts["rejects"] += len(outcome.mark.get("rejects", ()))
+            done, rows, rejects = (processes.total(*count) for count in counts.items())
             if advance is not None:
-                advance(done, len(shards), outcome.mark)
+                advance(done, total, rows, rejects)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"stopped after {done} of {counted(len(shards), 'shard')}, which stay in {job.out}; "
+            f"stopped after {done} of {counted(total, 'shard')}, which stay in {job.out}; "
             "the same command goes on from there"
         ) from None
     finally:

@@ -90,7 +90,19 @@ def _train(
     model = train_model(
         learning.images, config, run, log=record, resume=resume, processes=processes
     )
+    try:
+        return _map(model, learning, held_out, config, run, record)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "stopped after the networks were trained, and before the map was finished; --resume "
+            "keeps the networks and fits the map"
+        ) from None
 
+
+def _map(
+    model: VAEGAN, learning: ImageSet, held_out: ImageSet, config: Config, run: Run, record: Log
+) -> LatentMap:
+    """The codes and the map of trained networks, written into the run."""
     # The codes.
     train_codes, held_out_codes = (encode_all(model, x.images) for x in (learning, held_out))
     errors = squared_errors(model.decode, held_out.images, held_out_codes.means)

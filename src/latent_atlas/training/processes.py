@@ -5,7 +5,8 @@ gradients of its images, these are averaged over the processes, and every proces
 step. What they compute is what one process would compute from the whole batch, to rounding, so a
 run may be started by some number of processes and finished by another.
 
-The first process, of rank 0, is the only one that reads and writes the run folder.
+The first process, of rank 0, is the only one that reads and writes the run folder. Jobs on shards
+meet here as well, to wait for each other and to count together.
 """
 
 import importlib
@@ -58,12 +59,15 @@ class Processes:
         made: Whether `join` made their group, which `leave` then ends.
         store: The launcher's memory, which outlives the processes that it starts again; None
             without one.
+        counts: The memory of these processes alone; None for one process, and in a group that
+            `join` has not made.
     """
 
     rank: int = 0
     world_size: int = 1
     made: bool = False
     store: Store | None = None
+    counts: Store | None = None
 
     @property
     def is_first(self) -> bool:
@@ -184,6 +188,14 @@ class Processes:
         """Whether these processes, or those in whose place they started, have left such a note."""
         return self.store is not None and self.store.check([key])
 
+    def total(self, key: str, count: int) -> int:
+        """The sum of what each process has counted last under a key; none waits for another."""
+        if self.counts is None:
+            return count
+        keys = [f"{key} of {rank}" for rank in range(self.world_size)]
+        self.counts.set(keys[self.rank], str(count))
+        return sum(int(self.counts.get(one)) for one in keys if self.counts.check([one]))
+
     def leave(self) -> None:
         """End the group, once all processes are here; a group made by others stays."""
         if self.made and dist.is_initialized():
@@ -195,12 +207,15 @@ ALONE = Processes()
 """One process, without a launcher."""
 
 
-def join() -> Processes:
+def join(patience: timedelta = SILENCE) -> Processes:
     """Meet the processes that the launcher started, as its environment variables announce them.
 
     These are `RANK`, `WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT` and `LOCAL_RANK`, as torchrun,
     Kubernetes operators and others set them. Tensors on the CPU travel by gloo, those on GPUs by
     NCCL. A group that is there already, such as Ray Train's, is used as it is.
+
+    Arguments:
+        patience: How long a process waits for the message of another that lives.
 
     Raises:
         UserError: a variable is missing, or the others do not come within five minutes.
@@ -220,10 +235,11 @@ def join() -> Processes:
     rank = int(os.environ["RANK"])
     with _exchange():
         store = _store(made_here=rank == 0 and not of_launcher)
+        counts = None
         if world_size > 1:
-            name = _agreed_name(store, rank, world_size)
-            _make_group(PrefixStore(name, store), rank, world_size)
-    return Processes(rank, world_size, world_size > 1, store if of_launcher else None)
+            counts = PrefixStore(_agreed_name(store, rank, world_size), store)
+            _make_group(counts, rank, world_size, patience)
+    return Processes(rank, world_size, world_size > 1, store if of_launcher else None, counts)
 
 
 def _agreed_name(store: Store, rank: int, world_size: int) -> str:
@@ -271,7 +287,7 @@ def _on_loopback() -> bool:
     return os.environ["MASTER_ADDR"] == "localhost" or os.environ["MASTER_ADDR"].startswith("127.")
 
 
-def _make_group(store: Store, rank: int, world_size: int) -> None:
+def _make_group(store: Store, rank: int, world_size: int, patience: timedelta) -> None:
     """Make the process group, with a GPU for each process where there are GPUs."""
     # Its functions have the group of their import as a default argument. Imported later, by an
     # optimiser, they would keep this group alive, whose threads abort Python when it ends.
@@ -284,9 +300,10 @@ def _make_group(store: Store, rank: int, world_size: int) -> None:
         os.environ.setdefault("NCCL_SOCKET_IFNAME", loopback)
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"
-        if _local_rank() < torch.cuda.device_count():
-            torch.cuda.set_device(_local_rank())
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=SILENCE)
+        # Training needs one for each process, see `Processes.device`; jobs on shards may share.
+        torch.cuda.set_device(_local_rank() % torch.cuda.device_count())
+    settings: dict[str, Any] = {"rank": rank, "world_size": world_size, "timeout": patience}
+    dist.init_process_group(backend, store=store, **settings)
 
 
 def _local_rank() -> int:
@@ -326,6 +343,6 @@ def _exchange() -> Iterator[None]:
         # Without the place in the source of gloo, and without its guesses.
         reason = re.sub(r"^\[[^]]*\] ", "", str(error).strip()).partition(". ")[0][:200]
         raise Lost(
-            f"another process of this training ended or cannot be reached ({reason}); if nothing "
-            "starts them again, go on from the last checkpoint by --resume"
+            f"another process ended or cannot be reached ({reason}); if nothing starts them again, "
+            "run the same command again, which goes on from what is there: train with --resume"
         ) from error

@@ -1,10 +1,9 @@
 """The command `train`: images in; a run with trained networks, a map and a report out."""
 
 import json
-import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Advance, Console, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import Interrupted, UserError, counted, require
+from latent_atlas.errors import UserError, counted, require
 
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
@@ -180,7 +179,7 @@ def train_and_report(
     from latent_atlas.training.processes import join
 
     run, processes = Run(out), join()
-    with _told_once(processes), ExitStack() as held:
+    with ExitStack() as held:
 
         def decide() -> _Task:
             if resume:
@@ -242,20 +241,6 @@ def _task(
 def _key(run: "Run") -> str:
     """What the launcher remembers a run by."""
     return f"began {run.path.absolute()}"
-
-
-@contextmanager
-def _told_once(processes: "Processes") -> Iterator[None]:
-    """Let the first process alone tell what all processes have to tell."""
-    from latent_atlas.training.history import Diverged
-    from latent_atlas.training.processes import Refused
-
-    try:
-        yield
-    except (Diverged, Interrupted, Refused) as error:
-        if processes.is_first:
-            raise
-        sys.exit(130 if isinstance(error, Interrupted) else 2)
 
 
 def _changed(run: "Run", settings: Sequence[str]) -> Config:
