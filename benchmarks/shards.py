@@ -2,13 +2,13 @@
 
     python benchmarks/shards.py --work FOLDER
 
-FOLDER (about 9 GB) receives the rendered sources and the results of the commands. Rows are written to
+FOLDER (about 18 GB) receives the rendered sources and the results of the commands. Rows are written to
 results/shards.json as they are measured; a run that was stopped goes on after the last of them.
 
 CPU seconds are those of the command and all processes below it; `private_mib` is the most anonymous memory
 (RssAnon) that these held together, sampled every quarter of a second. `us_per_image` leaves the start out (the
 time of the same command when nothing is left to do), except with Ray and torchrun, whose start is in it: compare
-80,000 images with 20,000.
+80,000 images with 20,000. The drawn images are small PNGs, so that a million of them fit into an hour.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from record import record
 
@@ -38,6 +38,7 @@ IMAGES = 20_000
 ROWS = {"20k": 20_000, "200k": 200_000}
 TAR = 1_000  # images of an archive, of which some are cut
 CUT = 400  # one image in so many is cut
+DRAWN = 10_000  # images of an archive of drawn ones
 QUICK = ["--quick", "--image-size", "32", "--channels", "3"]
 SMALL = [
     "--batch-size",
@@ -253,16 +254,15 @@ def first_step(source: str, out: str) -> None:
             return super().__call__(step)
 
     loop.Batches = Batches
+    is_pack = (Path(source) / "pack.json").exists()  # which has a shape of its own
+    shape = [] if is_pack else ["--image-size", "64", "--channels", "3"]
     main(
         [
             "train",
             source,
             "--out",
             out,
-            "--image-size",
-            "64",
-            "--channels",
-            "3",
+            *shape,
             "--quick",
             *SMALL,
             "--steps",
@@ -322,6 +322,7 @@ def plain_loop(folder: str, run: str) -> None:
 def encode(
     work: Path, tars: Path, name: str, *flags: str, fresh: bool = True, **how: Any
 ) -> dict[str, Any]:
+    model(work)
     out = work / f"codes-{name}"
     if fresh:
         shutil.rmtree(out, ignore_errors=True)
@@ -371,6 +372,97 @@ def packed(work: Path) -> dict[str, Any]:
     }
 
 
+def drawn(generator: np.random.Generator, side: int) -> bytes:
+    """An ellipse and a polygon of random places, sizes and colours, as a PNG."""
+    ground, *colours = (tuple(colour) for colour in generator.integers(0, 256, (3, 3)).tolist())
+    picture = Image.new("RGB", (side, side), ground)
+    pen = ImageDraw.Draw(picture)
+    x, y, a, b = generator.uniform((4, 4, 3, 3), (side - 4, side - 4, side / 3, side / 3))
+    pen.ellipse((x - a, y - b, x + a, y + b), fill=colours[0])
+    corners = generator.uniform(0, side, (int(generator.integers(3, 6)), 2))
+    pen.polygon([tuple(corner) for corner in corners.tolist()], fill=colours[1])
+    file = io.BytesIO()
+    picture.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def rendered(work: Path, count: int) -> Path:
+    """A folder of archives of 10,000 drawn images of 32 pixels; a smaller folder is a part of a larger one."""
+    every, folder = work / "drawn", work / f"drawn{count}"
+    every.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    for number in range(count // DRAWN):
+        path = every / f"{number:04}.tar"
+        if not path.exists():
+            generator = np.random.default_rng(number)
+            with tarfile.open(path.with_suffix(".part"), "w") as tar:
+                for i in range(DRAWN):
+                    content = drawn(generator, 32)
+                    member = tarfile.TarInfo(f"{number:04}/{i:04}.png")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+            path.with_suffix(".part").rename(path)
+        if not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path.absolute())
+    return folder
+
+
+def job(count: int, out: Path, *words: str) -> dict[str, Any]:
+    """What a job on shards costs per image, its start left out: that of the same command when nothing is left to do."""
+    cost, again = (command(*words) for _ in range(2))
+    sizes = (path.stat().st_size for path in out.glob("shard-*"))
+    return cost | {
+        "images": count,
+        "us_per_image": round(1e6 * (cost["cpu_s"] - again["cpu_s"]) / count),
+        "start_cpu_s": again["cpu_s"],
+        "out_mib": round(sum(sizes) / 2**20, 1),
+    }
+
+
+def shape_model(work: Path) -> Path:
+    """A run with a small encoder, trained on the first 10,000 drawn images."""
+    run = work / "run-drawn"
+    if not (run / "map.safetensors").exists():
+        shutil.rmtree(run, ignore_errors=True)
+        settings = "train.steps=400 model.width=8 train.adversarial_start=300 map.steps=300"
+        words = [word for one in settings.split() for word in ("--set", one)]
+        command("train", str(work / "drawn10000-pack"), "--out", str(run), "--quick", *words)
+    return run
+
+
+def end_to_end(work: Path, count: int) -> dict[str, Callable[[], dict[str, Any]]]:
+    """Drawn images from archives to anomaly scores: each step as a row."""
+    name = f"{count:,} drawn images: "
+    pack, codes, scores, run = (
+        work / f"drawn{count}-{what}" for what in ("pack", "codes", "scores", "map")
+    )
+    shape = ("--image-size", "32", "--channels", "3")
+
+    def packed() -> dict[str, Any]:
+        return job(count, pack, "pack", str(rendered(work, count)), str(pack), *shape)
+
+    def encoded() -> dict[str, Any]:
+        words = (str(shape_model(work)), str(pack), "--out", str(codes))
+        return job(count, codes, "encode", *words)
+
+    def fitted() -> dict[str, Any]:
+        shutil.rmtree(run, ignore_errors=True)
+        cost = command("fit", str(codes), "--out", str(run), "--steps", "300")
+        return cost | {"us_per_image": round(1e6 * cost["cpu_s"] / count)}
+
+    def scored() -> dict[str, Any]:
+        words = (str(shape_model(work)), str(pack), "--out", str(scores))
+        return job(count, scores, "anomalies", *words)
+
+    return {
+        name + "pack": packed,
+        name + "train to its first step, and 40 more": lambda: until_first_step(pack, work),
+        name + "encode": encoded,
+        name + "fit, 300 steps": fitted,
+        name + "anomalies": scored,
+    }
+
+
 def rows(work: Path) -> dict[str, Callable[[], dict[str, Any]]]:
     """What is measured, in order."""
     few, many = (lambda: archives(work, 20)), (lambda: archives(work, 80))
@@ -402,6 +494,9 @@ def rows(work: Path) -> dict[str, Callable[[], dict[str, Any]]]:
         "plain loop, 20,000 again": lambda: loop(few()),
         "encode 20,000 again": lambda: encode(work, few(), "plain"),
         "encode 20,000 --to parquet": lambda: encode(work, few(), "parquet", "--to", "parquet"),
+        **end_to_end(work, 10_000),
+        **end_to_end(work, 100_000),
+        **end_to_end(work, 1_000_000),
     }
 
 

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
 from latent_atlas.codes import sample
+from latent_atlas.explorer.raster import rasters
+from latent_atlas.geometry.planes import Plane, Window
 from runs import quick_gallery
 
 FAST = (
@@ -293,3 +295,14 @@ def test_a_folder_of_codes_is_fitted_by_a_sample(
     assert atlas.map.log_prob(train.means).mean() > atlas.map.log_prob(train.means + 3).mean() + 1
     assert atlas.anomaly(many[:5]).p_value.shape == (5,)
     assert latent_atlas("travel", str(run), "test:0", "test:1", "--out", str(run / "path.npy")) == 0
+    # The explorer counts all codes, as long as their files are there.
+    plane, window = Plane(torch.zeros(4), torch.eye(4)[:2]), Window(-9.0, 9.0, -9.0, 9.0)
+    found = rasters(atlas, 10_000, about, lambda: None)
+    for part, total in atlas.population.items():
+        assert int(found[part].counts(plane, window, 5).sum()) == total == found[part].total
+    means = torch.from_numpy(many.astype(np.float16)).float()
+    right = Window(0.0, 9.0, -9.0, 9.0)
+    counted = sum(int(one.counts(plane, right, 7).sum()) for one in found.values())
+    assert counted == int((means[:, 0] >= 0).sum())
+    (tmp_path / "codes").rename(tmp_path / "elsewhere")
+    assert rasters(atlas, 10_000, about, lambda: None) == {}

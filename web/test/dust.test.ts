@@ -51,4 +51,31 @@ describe("dust", () => {
     several.forEach((value, k) => expect(Math.abs(value - one[k]!)).toBeLessThanOrEqual(4)); // the last point's share
     expect(dust.settle(places, paints, view, 4, 4, 2)).toEqual(one);
   });
+
+  it("takes a raster for the points in its window, and leaves none of its cells empty", () => {
+    const counts = new Float32Array(16);
+    counts[5] = 999;
+    counts[10] = 1;
+    const raster = {
+      part: "train",
+      window: { left: 0, right: 2, bottom: 0, top: 2 },
+      side: 4,
+      counts,
+      total: 1000,
+    } as const;
+    const places = Float32Array.of(0.1, 0.1, 3.5, 3.5); // within the window, and beyond it
+    const paints = Uint8Array.of(9, 9, 9, 100, 9, 9, 9, 100);
+    const alpha = (bytes: Uint8Array) => Array.from({ length: 64 }, (_, k) => bytes[4 * k + 3]!);
+    const dust = new Dust();
+    const seen = alpha(dust.settle(places, paints, view, 8, 8, 1, raster));
+    const where = seen.flatMap((value, k) => (value ? [k] : []));
+    expect(where).toEqual([1 * 8 + 1, 2 * 8 + 2, 7 * 8 + 7]);
+    // The cell of 999 of 1000 codes has what two points would leave there, at most.
+    expect(seen[9]).toBe(Math.floor(255 * 0.7 * (1 - Math.exp(-200 / 255))));
+    expect(seen[18]).toBeLessThan(seen[63]!);
+    expect(dust.rows).toEqual([1, 8]);
+    const several = paints.slice();
+    several[0] = 200;
+    expect(alpha(dust.settle(places, several, view, 8, 8, 1, raster))[9]).toBe(0);
+  });
 });

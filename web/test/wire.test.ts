@@ -51,3 +51,23 @@ describe("safetensors", () => {
     expect(() => floats(readArrays(file), "points")).toThrow("no 'points'");
   });
 });
+
+it("reads numbers in half precision and in sixteen bits", () => {
+  const bits = Uint16Array.of(0x3c00, 0xc000, 0x3555, 0x0001, 0x7c00, 0x7bff);
+  const header = JSON.stringify({
+    half: { dtype: "F16", shape: [6], data_offsets: [0, 12] },
+    same: { dtype: "U16", shape: [6], data_offsets: [0, 12] },
+    signed: { dtype: "I16", shape: [6], data_offsets: [0, 12] },
+  });
+  const buffer = new ArrayBuffer(8 + header.length + 12);
+  new DataView(buffer).setBigUint64(0, BigInt(header.length), true);
+  new Uint8Array(buffer, 8).set(new TextEncoder().encode(header));
+  new Uint8Array(buffer, 8 + header.length).set(new Uint8Array(bits.buffer));
+  const read = readArrays(buffer);
+  const halves = [...floats(read, "half")];
+  expect(halves.slice(0, 2)).toEqual([1, -2]);
+  expect(halves[2]).toBeCloseTo(1 / 3, 3);
+  expect(halves.slice(3)).toEqual([2 ** -24, Infinity, 65_504]);
+  expect([...read.tensors.get("same")!.data]).toEqual([...bits]);
+  expect(read.tensors.get("signed")!.data[1]).toBe(0xc000 - 65_536);
+});

@@ -18,9 +18,9 @@ from latent_atlas.codes.files import FEWEST, HELD_OUT, class_numbers
 from latent_atlas.codes.posterior import CROWD, FAR_OUT, Codes, as_codes
 from latent_atlas.codes.stream import CodeFiles, Piece
 from latent_atlas.errors import UserError, require
-from latent_atlas.shapes import Labels
+from latent_atlas.shapes import Labels, Latents
 
-__all__ = ["KEPT", "Sampled", "sample_codes"]
+__all__ = ["KEPT", "Sampled", "codes_of", "sample_codes"]
 
 MOST_TRAIN, MOST_HELD_OUT = 4_000_000, 100_000  # codes of the sample
 MOST_BYTES = 2**29  # of its training codes
@@ -216,6 +216,12 @@ class _Moments:
                 "hashes of the images"
             )
         return warnings
+
+
+def codes_of(files: CodeFiles, part: str, held_out: float) -> Iterator[Latents]:
+    """All codes of a part, as `sample_codes` divides them, some at a time, as stored."""
+    for piece in files.pieces():
+        yield piece.means[torch.from_numpy(dict(_sides(piece, held_out))[part])]
 
 
 def _sides(piece: Piece, held_out: float) -> Iterator[tuple[str, np.ndarray]]:

@@ -1,8 +1,8 @@
 """Values that are computed once for an atlas: its first plane, the densities of its codes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from latent_atlas.attributes.directions import principal_components
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.raster import Raster, rasters
 from latent_atlas.geometry.planes import Plane, Window, fit_window
 from latent_atlas.shapes import Images, Labels, Latents, Values
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
@@ -101,14 +102,24 @@ class Part:
 class Known:
     """An atlas with cached values. Two threads use it: what both compute is the same."""
 
-    def __init__(self, atlas: Atlas, check: Callable[[], None]) -> None:
-        """Arguments: the atlas, and a check that long work without the map calls between steps."""
+    def __init__(
+        self, atlas: Atlas, check: Callable[[], None], about: Mapping[str, Any] | None = None
+    ) -> None:
+        """Arguments: the atlas; a check that long work without the map calls between steps; the
+        run's manifest.json.
+        """
         self.atlas = atlas
         self.check = check
+        self._about = about or {}
         self.parts = {
             name: Part(atlas.map, codes.means, atlas.labels.get(name))
             for name, codes in atlas.codes.items()
         }
+
+    @cached_property
+    def rasters(self) -> dict[str, Raster]:
+        """All codes of the parts of which the page shows a sample."""
+        return rasters(self.atlas, SHOWN, self._about, self.check)
 
     @property
     def has_log_prob(self) -> bool:

@@ -116,6 +116,14 @@ export interface Backend {
     count: number,
     signal?: AbortSignal,
   ): Promise<Arrays>;
+  /** Counts of all codes in the cells of a window; missing where the page shows every code. */
+  raster?(
+    axes: Axes,
+    part: Part,
+    window: Window,
+    resolution: number,
+    signal?: AbortSignal,
+  ): Promise<Arrays>;
   codes(
     part: Part,
     offset: number,

@@ -12,6 +12,7 @@ import type {
   Progress,
   Settings,
   Verb,
+  Window,
 } from "./backend";
 import { readArrays } from "./wire";
 import type { Arrays } from "./wire";
@@ -40,6 +41,16 @@ export class ServerBackend implements Backend {
     signal?: AbortSignal,
   ): Promise<Arrays> {
     return this.arrays("points", { ...axes, part, offset, count }, signal);
+  }
+
+  raster(
+    axes: Axes,
+    part: Part,
+    window: Window,
+    resolution: number,
+    signal?: AbortSignal,
+  ): Promise<Arrays> {
+    return this.arrays("raster", { ...axes, part, window, resolution }, signal);
   }
 
   async codes(

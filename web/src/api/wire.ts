@@ -3,7 +3,7 @@
  * numbers.
  */
 
-export type Numbers = Float32Array | Int32Array | Uint8Array;
+export type Numbers = Float32Array | Int32Array | Int16Array | Uint16Array | Uint8Array;
 
 export interface Tensor {
   readonly shape: readonly number[];
@@ -16,7 +16,14 @@ export interface Arrays {
   readonly about: Readonly<Record<string, unknown>>;
 }
 
-const KINDS = { F32: Float32Array, I32: Int32Array, U8: Uint8Array, BOOL: Uint8Array } as const;
+const KINDS = {
+  F32: Float32Array,
+  I32: Int32Array,
+  I16: Int16Array,
+  U16: Uint16Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+} as const;
 
 interface Entry {
   dtype: string;
@@ -54,6 +61,8 @@ function readTensor(buffer: ArrayBuffer, body: number, name: string, entry: Entr
   const bytes = buffer.slice(body + begin, body + end); // a copy, so that typed arrays are aligned
   if (entry.dtype === "I64")
     return { shape: entry.shape, data: Int32Array.from(new BigInt64Array(bytes), Number) };
+  if (entry.dtype === "F16")
+    return { shape: entry.shape, data: Float32Array.from(new Uint16Array(bytes), half) };
   const kind = KINDS[entry.dtype as keyof typeof KINDS];
   if (!kind)
     throw new WireError(
@@ -64,6 +73,13 @@ function readTensor(buffer: ArrayBuffer, body: number, name: string, entry: Entr
   if (data.length !== wanted)
     throw new WireError(`'${name}' has ${data.length} numbers, not ${wanted}`);
   return { shape: entry.shape, data };
+}
+
+/** A number in half precision, of its sixteen bits. */
+function half(bits: number): number {
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : fraction * 2 ** -24);
 }
 
 /** The numbers under a name, of the kind that is expected there. */

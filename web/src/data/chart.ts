@@ -29,7 +29,7 @@ export interface Plane {
 }
 
 const COARSE = 72;
-const FINE = 256;
+export const FINE = 256;
 const ARROWS = 24;
 const MARGIN = 0.12; // of the window's side, fetched beyond it so that a little dragging shows no border
 

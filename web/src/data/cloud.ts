@@ -2,11 +2,13 @@
 
 import { attempt } from "../api/attempt";
 import type { Reporter } from "../api/attempt";
-import type { About, Axes, Backend, Part, Place } from "../api/backend";
+import type { About, Axes, Backend, Part, Place, Window } from "../api/backend";
 import { floats } from "../api/wire";
-import { Signal } from "../state/latest";
+import type { Arrays } from "../api/wire";
+import { Following, Signal } from "../state/latest";
 
 const CHUNK = 50_000;
+const CELLS = 384; // of a raster, along each side
 /** Codes that are shown at most: the first ones, which the server makes a fair sample of all. */
 export const MOST = 200_000;
 
@@ -23,6 +25,15 @@ export interface Facts {
   known: number;
 }
 
+/** How many of all codes of a part are in each cell of a window of the plane. */
+export interface Raster {
+  readonly part: Part;
+  readonly window: Window;
+  readonly side: number;
+  readonly counts: Float32Array; // (side, side), the bottom row first
+  readonly total: number;
+}
+
 /** How many codes of a part are shown, in words: "200,000 of 10,000,000". */
 export function shown(about: Pick<About, "counts" | "population">, part: Part): string {
   const [some, all] = [Math.min(about.counts[part], MOST), (about.population ?? about.counts)[part]];
@@ -33,8 +44,15 @@ export function shown(about: Pick<About, "counts" | "population">, part: Part): 
 export class Cloud {
   readonly codes = new Signal<Codes | null>(null);
   readonly facts = new Signal<Map<Part, Facts>>(new Map());
+  /** All codes, where those on the plane are a sample of them. */
+  readonly raster = new Signal<Raster | null>(null);
   private control = new AbortController();
   private wanted = "";
+  private until = 0; // codes that are being brought onto the plane
+  private placed = 0; // those that are there
+  private places = new Float32Array(0);
+  private distance = new Float32Array(0);
+  private readonly counting = new Following();
 
   constructor(
     private readonly backend: Backend,
@@ -42,29 +60,63 @@ export class Cloud {
     private readonly reporter: Reporter,
   ) {}
 
-  /** Bring the codes of a part onto a plane, unless they are there already. */
-  async place(axes: Axes, part: Part): Promise<void> {
+  /** Whether the codes of a part are a sample, and a raster shows all of them. */
+  sampled(part: Part): boolean {
+    const all = (this.about.population ?? this.about.counts)[part];
+    return !!this.backend.raster && all > Math.min(this.about.counts[part], MOST);
+  }
+
+  /**
+   * Bring the codes of a part onto a plane, unless they are there already: as many as are shown,
+   * or, unless `whole`, the first of them, which do beside a raster of all.
+   */
+  async place(axes: Axes, part: Part, whole = true): Promise<void> {
     const wanted = JSON.stringify([axes, part]);
-    if (wanted === this.wanted) return;
-    const signal = this.begin(wanted);
     const total = Math.min(this.about.counts[part], MOST);
-    const places = new Float32Array(2 * total);
-    const distance = new Float32Array(total);
-    for (let offset = 0; offset < total; offset += CHUNK) {
+    const until = whole ? total : Math.min(total, CHUNK);
+    if (wanted === this.wanted && until <= this.until) return;
+    if (wanted !== this.wanted) {
+      this.placed = 0;
+      this.places = new Float32Array(2 * total);
+      this.distance = new Float32Array(total);
+      this.raster.set(null);
+    }
+    const signal = this.begin(wanted);
+    this.until = until;
+    while (this.placed < until) {
+      const [offset, count] = [this.placed, Math.min(CHUNK, until - this.placed)];
       const answer = await attempt(this.reporter, () =>
-        this.backend.points(axes, part, offset, Math.min(CHUNK, total - offset), signal),
+        this.backend.points(axes, part, offset, count, signal),
       );
+      if (signal.aborted) return;
       if (!answer) return this.forget(wanted);
-      places.set(floats(answer, "xy"), 2 * offset);
-      distance.set(floats(answer, "distance"), offset);
-      const until = Math.min(offset + CHUNK, total);
+      const [places, distance] = scattered(answer);
+      this.places.set(places, 2 * offset);
+      this.distance.set(distance, offset);
+      this.placed = offset + count;
       this.codes.set({
         part,
-        places: places.subarray(0, 2 * until),
-        distance: distance.subarray(0, until),
+        places: this.places.subarray(0, 2 * this.placed),
+        distance: this.distance.subarray(0, this.placed),
       });
     }
-    await this.learn(part, signal);
+    await this.learn(part, until, signal);
+  }
+
+  /** Count all codes in a window of the plane, where those on it are a sample. */
+  count(axes: Axes, part: Part, window: Window): void {
+    const now = this.raster.value;
+    const same = now?.part === part && JSON.stringify(now.window) === JSON.stringify(window);
+    if (same || !this.sampled(part)) return;
+    this.counting.run(async () => {
+      const answer = await attempt(this.reporter, () =>
+        this.backend.raster!(axes, part, window, CELLS),
+      );
+      if (!answer?.tensors.has("counts") || this.wanted !== JSON.stringify([axes, part])) return;
+      const [densest, total] = [answer.about["densest"] as number, answer.about["total"] as number];
+      const counts = floats(answer, "counts").map((root) => (root / 255) ** 2 * densest);
+      this.raster.set({ part, window, side: CELLS, counts, total });
+    });
   }
 
   /** Places that a projection without an inverse gives; false where there is none. */
@@ -77,8 +129,9 @@ export class Cloud {
       return false;
     }
     const places = floats(answer, "xy");
+    this.raster.set(null);
     this.codes.set({ part: "train", places, distance: new Float32Array(places.length / 2) });
-    void this.learn("train", signal);
+    void this.learn("train", Math.min(this.about.counts.train, MOST), signal);
     return true;
   }
 
@@ -105,7 +158,8 @@ export class Cloud {
     if (this.wanted === wanted) this.wanted = "";
   }
 
-  private async learn(part: Part, signal: AbortSignal): Promise<void> {
+  /** Labels and typicalities of the first codes of a part. */
+  private async learn(part: Part, until: number, signal: AbortSignal): Promise<void> {
     const total = Math.min(this.about.counts[part], MOST);
     const facts: Facts = this.facts.value.get(part) ?? {
       labels: new Int32Array(total).fill(-1),
@@ -113,18 +167,18 @@ export class Cloud {
       known: 0,
     };
     this.facts.value.set(part, facts);
-    while (facts.known < total) {
+    while (facts.known < until) {
       const answer = await attempt(this.reporter, () =>
         this.backend.codes(
           part,
           facts.known,
-          Math.min(CHUNK, total - facts.known),
+          Math.min(CHUNK, until - facts.known),
           "labels,typicality",
           signal,
         ),
       );
       if (!answer) return;
-      const labels = answer.tensors.get("labels")!.data as Int32Array;
+      const labels = answer.tensors.get("labels")!.data;
       facts.labels.set(labels, facts.known);
       if (answer.tensors.has("typicality"))
         facts.typicality.set(floats(answer, "typicality"), facts.known);
@@ -133,4 +187,17 @@ export class Cloud {
       this.facts.touch();
     }
   }
+}
+
+/** Places and distances of an answer, which rounds those of many codes. */
+export function scattered(answer: Arrays): [places: Float32Array, distance: Float32Array] {
+  const [places, distance] = [floats(answer, "xy"), floats(answer, "distance")];
+  const bounds = answer.about["bounds"] as Window | undefined;
+  if (!bounds) return [places, distance];
+  const [x, y] = [(bounds.right - bounds.left) / 65_535, (bounds.top - bounds.bottom) / 65_535];
+  const unit = (answer.about["farthest"] as number) / 255;
+  return [
+    places.map((value, k) => (k % 2 ? bounds.bottom + y * value : bounds.left + x * value)),
+    distance.map((value) => unit * value),
+  ];
 }

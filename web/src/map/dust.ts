@@ -6,8 +6,10 @@
  */
 
 import type { Window } from "../api/backend";
+import type { Raster } from "../data/cloud";
 
 const DENSEST = 0.7; // opacity
+const LEAST = 0.05; // of a point's opacity, that the rarest codes of a raster have
 const OPAQUE = 255 * 16; // sum of opacities from which on nothing more can be told apart
 
 /**
@@ -37,6 +39,9 @@ export class Dust {
    *
    * n points of opacity a in a pixel let (1 - a)^n through: about exp(-n a), of which the sum n a
    * is kept. Even the densest dust lets something of the density through.
+   *
+   * In the window of a raster its counts stand for the points, as if there were as many of them,
+   * where these are of one colour.
    */
   settle(
     places: Float32Array,
@@ -45,12 +50,16 @@ export class Dust {
     width: number,
     height: number,
     side: number,
+    raster: Raster | null = null,
   ): Uint8Array {
     this.clear(width, height);
     this.several = areSeveral(paints);
+    if (this.several) raster = null;
     if (this.several && this.colours.length !== 3 * width * height)
       this.colours = new Float32Array(3 * width * height);
-    this.rows = this.gather(places, paints, view, width, height, side);
+    this.rows = this.gather(places, paints, view, width, height, side, raster?.window ?? null);
+    const opacity = strength(paints) * side ** 2;
+    if (raster) this.strew(raster, opacity, places.length / 2, view, width, height);
     const [from, to] = this.rows.map((row) => row * width) as [number, number];
     if (this.several) this.mix(from, to);
     else this.tint(from, to, paints);
@@ -65,6 +74,7 @@ export class Dust {
     width: number,
     height: number,
     side: number,
+    without: Window | null,
   ): [number, number] {
     const { opacities, colours, several } = this;
     const scaleX = width / (view.right - view.left);
@@ -75,6 +85,7 @@ export class Dust {
     ];
     let [first, last] = [height, 0];
     for (let k = 0; k < places.length; k += 2) {
+      if (without && isWithin(without, places[k]!, places[k + 1]!)) continue;
       const x = Math.floor(places[k]! * scaleX - left);
       const y = Math.floor(places[k + 1]! * scaleY - bottom);
       if (!(x >= 0 && y >= 0 && x + side <= width && y + side <= height)) continue;
@@ -93,6 +104,40 @@ export class Dust {
       }
     }
     return [Math.min(first, last), last];
+  }
+
+  /** Add what as many points, spread as a raster has all, would leave in each pixel. */
+  private strew(
+    { window, side, counts, total }: Raster,
+    opacity: number,
+    points: number,
+    view: Window,
+    width: number,
+    height: number,
+  ): void {
+    const cells = (low: number, size: number, from: number, pixel: number, count: number) =>
+      Int32Array.from({ length: count }, (_, k) =>
+        Math.floor(((from + (k + 0.5) * pixel - low) / size) * side),
+      );
+    const [wide, high] = [window.right - window.left, window.top - window.bottom];
+    const [x, y] = [(view.right - view.left) / width, (view.top - view.bottom) / height];
+    const columns = cells(window.left, wide, view.left, x, width);
+    const rows = cells(window.bottom, high, view.bottom, y, height);
+    const unit = (opacity * (points / total) * (x * y * side * side)) / (wide * high);
+    const least = LEAST * opacity; // of a cell that is not empty, so that no code is lost
+    let [first, last] = this.rows;
+    rows.forEach((row, at) => {
+      if (row < 0 || row >= side) return;
+      let some = false;
+      columns.forEach((column, k) => {
+        const count = column < 0 || column >= side ? 0 : counts[row * side + column]!;
+        if (!count) return;
+        some = true;
+        this.opacities[at * width + k]! += Math.round(Math.max(unit * count, least));
+      });
+      if (some) [first, last] = [Math.min(first, at), Math.max(last, at + 1)];
+    });
+    this.rows = [Math.min(first, last), last];
   }
 
   private mix(from: number, to: number): void {
@@ -135,6 +180,17 @@ export class Dust {
     if (this.several) this.colours.fill(0, 3 * first, 3 * last);
     this.bytes.fill(0, 4 * first, 4 * last);
   }
+}
+
+const isWithin = ({ left, right, bottom, top }: Window, x: number, y: number) =>
+  x >= left && x < right && y >= bottom && y < top;
+
+/** The mean opacity of points, by a thousand of them. */
+function strength(paints: Uint8Array): number {
+  const step = 4 * Math.max(1, Math.floor(paints.length / 4_000));
+  let [sum, count] = [0, 0];
+  for (let k = 3; k < paints.length; k += step) [sum, count] = [sum + paints[k]!, count + 1];
+  return count ? sum / count : 0;
 }
 
 /** Four bytes as one number, the red one lowest. */

@@ -7,6 +7,7 @@ import { keyOf } from "../api/backend";
 import type { Place, Window } from "../api/backend";
 import { rows } from "../api/wire";
 import type { App } from "../data/app";
+import { FINE } from "../data/chart";
 import type { Codes } from "../data/cloud";
 import { putWaypoint, removeWaypoint } from "../data/waypoints";
 import { letter, number } from "../data/words";
@@ -141,7 +142,9 @@ export class MapView {
     app.chart.plane.listen((plane) => {
       this.scene?.show(plane && fieldOf(plane, app.store.state.view));
       this.scene?.arrows.show(plane?.arrows ?? null);
-      if (plane) void app.cloud.place(plane.axes, app.store.state.part);
+      if (plane) this.place();
+      const { part } = app.store.state;
+      if (plane && plane.side >= FINE) app.cloud.count(plane.axes, part, plane.window);
       this.draw();
     });
     app.cloud.codes.listen((codes) => {
@@ -149,6 +152,7 @@ export class MapView {
       this.scene.scatter(codes.places, this.paints(codes));
       this.draw();
     });
+    app.cloud.raster.listen((raster) => this.scene?.sum(raster));
     app.cloud.facts.listen(() => this.repaint());
     app.theme.listen(() => (this.style(), this.repaint()));
     app.paths.rows.listen(() => this.draw());
@@ -156,13 +160,23 @@ export class MapView {
       if (now.view !== before.view && app.chart.plane.value)
         this.scene?.show(fieldOf(app.chart.plane.value, now.view));
       if (now.plane !== before.plane && now.plane.kind === "embedding") void this.embed();
-      if (now.part !== before.part && app.chart.plane.value)
-        void app.cloud.place(app.chart.plane.value.axes, now.part);
+      const plane = app.chart.plane.value;
+      if (plane && (now.part !== before.part || now.points !== before.points)) this.place();
+      if (plane && now.part !== before.part) app.cloud.count(plane.axes, now.part, plane.window);
       if (now.points !== before.points) this.repaint();
       this.style();
       this.draw();
     });
     this.style();
+  }
+
+  /** Bring the codes onto the plane: the first of them where a raster shows all. */
+  private place(near = false): void {
+    const { chart, cloud, store } = this.app;
+    const { part, points } = store.state;
+    const coloured = points === "label" || points === "typicality";
+    const whole = near || coloured || !cloud.sampled(part);
+    if (chart.plane.value) void cloud.place(chart.plane.value.axes, part, whole);
   }
 
   /** Show the projection, or the plane again where there is none. */
@@ -256,6 +270,7 @@ export class MapView {
       camera.window.right - camera.window.left <
         0.62 * (fitted(home, this.size).right - fitted(home, this.size).left);
     const { pictures, points } = app.store.state;
+    if (near) this.place(true);
     if (!app.about.image || !codes || !near || !pictures || points === "none") {
       if (scene.thumbnails.shown) (scene.thumbnails.show(null), scene.ask());
       delete this.element.dataset["pictures"];

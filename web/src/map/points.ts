@@ -3,6 +3,7 @@
  */
 
 import type { Window } from "../api/backend";
+import type { Raster } from "../data/cloud";
 import { box } from "./density";
 import { Dust } from "./dust";
 import { attribute, fill, Program, texture, TO_CLIP } from "./gl";
@@ -52,6 +53,7 @@ export class Points {
   private readonly dust = new Dust();
   private places: Float32Array = new Float32Array(0);
   private paints: Uint8Array = new Uint8Array(0);
+  private raster: Raster | null = null;
   private drawn = ""; // view and size that the dust was settled for
   private size = ""; // of its texture
 
@@ -72,6 +74,12 @@ export class Points {
     this.places = places;
     if (!this.many) fill(this.gl, this.placed, places);
     this.paint(paints);
+  }
+
+  /** Let a raster of all codes stand for the points in its window, where these are many. */
+  sum(raster: Raster | null): void {
+    this.raster = raster;
+    this.drawn = "";
   }
 
   paint(paints: Uint8Array): void {
@@ -116,6 +124,7 @@ export class Points {
         width,
         height,
         Math.max(1, Math.round(side)),
+        this.raster,
       );
       this.upload(bytes, width, height);
       this.drawn = key;

@@ -1,6 +1,7 @@
 /** The canvas: what lies on it, from the bottom up, and drawing it when something has changed. */
 
 import type { Window } from "../api/backend";
+import type { Raster } from "../data/cloud";
 import type { Theme, View } from "../state/state";
 import { table } from "../ui/colour/tables";
 import { Arrows } from "./arrows";
@@ -67,6 +68,13 @@ export class Scene {
   /** Put points on the density: places (n, 2), and colours (n, 4) as bytes. */
   scatter(places: Float32Array, paints: Uint8Array): void {
     this.points.show(places, paints);
+    this.ground.forget();
+    this.ask();
+  }
+
+  /** Sum up all codes, of which the points are a sample; null where they are all. */
+  sum(raster: Raster | null): void {
+    this.points.sum(raster);
     this.ground.forget();
     this.ask();
   }

@@ -27,6 +27,7 @@ __all__ = [
     "Points",
     "Project",
     "RandomWalk",
+    "Raster",
     "Sample",
     "Travel",
     "Traverse",
@@ -135,6 +136,16 @@ class Points(_Asked):
     part: Part = "train"
     offset: int = Field(0, ge=0, le=2**40, description="The first code.")
     count: int = Field(LIMITS.rows, ge=1, le=LIMITS.rows, description="How many codes.")
+
+
+class Raster(_Asked):
+    """A window of a plane in which all real codes are counted."""
+
+    origin: Code
+    axes: Annotated[list[Code], Field(min_length=2, max_length=2)]
+    part: Part = "train"
+    window: Window
+    resolution: int = Field(256, ge=2, le=LIMITS.resolution, description="Cells along each side.")
 
 
 class Decode(_Asked):

@@ -121,7 +121,8 @@ class Explorer:
 
     def _hold(self, atlas: Atlas) -> None:
         """Take the atlas, and begin to compute what the first requests need."""
-        self._known = Known(interruptible(atlas, self.check), self.check)
+        about = None if self.run is None else self.run.read_json("manifest.json")
+        self._known = Known(interruptible(atlas, self.check), self.check, about)
         self.slow.meanwhile(self._known.pieces())
 
 

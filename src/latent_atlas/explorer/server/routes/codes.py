@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from PIL import Image
+from torch import Tensor
 
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
@@ -15,6 +16,7 @@ from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Array
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
 from latent_atlas.report.plots.image_grid import grid, tile
+from latent_atlas.shapes import Labels
 
 __all__ = ["routes"]
 
@@ -36,16 +38,18 @@ async def codes(
     """Real codes.
 
     Arrays means (n, d); labels (n), -1 where there is none; and, where the map is a density,
-    log_prob (n) in nats and typicality (n). Facts: total, the number of all codes.
+    log_prob (n) in nats and typicality (n), in half precision. Facts: total, the number of all
+    codes.
     """
     wanted = fields.split(",")
 
     def work(known: Known) -> Arrays:
         some = known.parts[part]
         rows = slice(min(offset, some.total), min(offset + count, some.total))
-        arrays = {"means": some.codes(rows), "labels": some.labels(rows)}
+        arrays = {"means": some.codes(rows), "labels": _short(some.labels(rows))}
         if known.has_log_prob and ("log_prob" in wanted or "typicality" in wanted):
-            arrays["log_prob"], arrays["typicality"] = some.densities(rows)
+            arrays["log_prob"], typicality = some.densities(rows)
+            arrays["typicality"] = typicality.half()
         return Arrays(
             {name: arrays[name] for name in wanted if name in arrays}, {"total": some.total}
         )
@@ -88,6 +92,11 @@ async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
         return Arrays({"indices": numbers, "distances": found.distances})
 
     return await asking.of(work, slow=len(body.codes) > FEW)
+
+
+def _short(labels: Labels) -> Tensor:
+    """Class numbers in 16 bits, where they fit."""
+    return labels.short() if len(labels) and int(labels.max()) < 2**15 else labels
 
 
 def _numbers(words: str, total: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from fastapi import APIRouter
 from torch import Tensor
@@ -20,6 +21,8 @@ __all__ = ["routes"]
 
 routes = APIRouter()
 MEASURED = 200  # codes over which the slope of an attribute, of decoded images, is averaged
+EXACT = 50_000  # codes of a part up to which their places are sent in single precision
+TINY = 1e-30
 LEAST = 1e-3  # sine of the angle between two directions that span a plane
 
 
@@ -28,9 +31,10 @@ async def plane(body: schemas.Plane, asking: Asking) -> Arrays:
     """The map on a plane.
 
     Arrays log_prob (nats; missing where the map has no density), realness and confusion (bits),
-    each (resolution, resolution), bottom row first; arrows (k, k, 2), the score in the plane's axes
-    at the centres of equal cells, bottom row first; origin (d) and axes (2, d), orthonormal. Facts:
-    window, and threshold, the log-density below which a code is off-manifold at this level.
+    these two in half precision, each (resolution, resolution), bottom row first; arrows (k, k, 2),
+    the score in the plane's axes at the centres of equal cells, bottom row first; origin (d) and
+    axes (2, d), orthonormal. Facts: window, and threshold, the log-density below which a code is
+    off-manifold at this level.
     """
     return await asking.of(lambda known: _plane(known, body), slow=True)
 
@@ -39,18 +43,60 @@ async def plane(body: schemas.Plane, asking: Asking) -> Arrays:
 async def points(body: schemas.Points, asking: Asking) -> Arrays:
     """Real codes projected onto a plane: arrays xy (n, 2), and distance (n) from it.
 
-    Facts: total, the number of all codes.
+    Of parts with more than 50,000 codes, xy are 16-bit numbers, of which 0 and 65,535 are the edges
+    of the fact bounds, and distance bytes, of which 255 is the fact farthest. Facts: total, the
+    number of all codes.
     """
 
     def work(known: Known) -> Arrays:
         one = _given(known, body.origin, body.axes)
         part = known.parts[body.part]
         some = part.codes(slice(body.offset, body.offset + body.count))
-        return Arrays(
-            {"xy": one.project(some), "distance": one.distance(some)}, {"total": part.total}
-        )
+        xy, distance = one.project(some), one.distance(some)
+        if part.total > EXACT and len(some):
+            return _quantised(xy, distance, part.total)
+        return Arrays({"xy": xy, "distance": distance}, {"total": part.total})
 
     return await asking.of(work)
+
+
+@routes.post("/raster", responses=ARRAYS, response_class=Arrays)
+async def raster(body: schemas.Raster, asking: Asking) -> Arrays:
+    """How many of all real codes are in each cell of a window of a plane.
+
+    Array counts (resolution, resolution) in bytes, bottom row first: square roots of the numbers,
+    of which 255 is that of the fact densest. Facts: total, the number of all codes; 0, and no
+    array, where `points` gives all of them, or where they are no longer at hand.
+    """
+    return await asking.of(lambda known: _counted(known, body), slow=True)
+
+
+def _counted(known: Known, body: schemas.Raster) -> Arrays:
+    one, window = _given(known, body.origin, body.axes), body.window.of_chart()
+    found = known.rasters.get(body.part)
+    if found is None:
+        return Arrays({}, {"total": 0})
+    counts = found.counts(one, window, body.resolution)
+    densest = int(counts.max())
+    # Rounded up, so that no cell with a code looks empty.
+    roots = (255 * (counts / max(densest, 1)).sqrt()).ceil().to(torch.uint8)
+    return Arrays({"counts": roots}, {"total": found.total, "densest": densest}, compressed=True)
+
+
+def _quantised(xy: Tensor, distance: Tensor, total: int) -> Arrays:
+    """Places in 16 bits and distances in 8: what a screen can tell apart."""
+    low, high = xy.min(dim=0).values, xy.max(dim=0).values
+    shares = (xy - low) / (high - low).clamp_min(TINY)
+    farthest = float(distance.max())
+    (left, bottom), (right, top) = low.tolist(), high.tolist()
+    bounds = {"left": left, "right": right, "bottom": bottom, "top": top}
+    return Arrays(
+        {
+            "xy": (65_535 * shares).round().cpu().numpy().astype(np.uint16),
+            "distance": (255 * distance / max(farthest, TINY)).round().to(torch.uint8),
+        },
+        {"total": total, "bounds": bounds, "farthest": farthest},
+    )
 
 
 def _plane(known: Known, body: schemas.Plane) -> Arrays:
@@ -62,6 +108,8 @@ def _plane(known: Known, body: schemas.Plane) -> Arrays:
         else known.atlas.map.noised(float(torch.tensor(body.level).tan()))
     )
     fields = chart(level, one, window, body.resolution).fields
+    # Half precision does for shares and bits, and not for nats, which can be many.
+    fields = {name: v if name == "log_prob" else v.half() for name, v in fields.items()}
     arrays: dict[str, Tensor] = {**fields, "origin": one.origin, "axes": one.axes}
     if body.arrows and known.has_log_prob:
         arrays["arrows"] = _arrows(level, one, window, body.arrows)
