@@ -325,11 +325,11 @@ def _begin(job: Job, shards: Shards) -> None:
     )
     marks = job.out / MARKS
     if path.is_file():
-        _compare(job.out, read_object(path, "choose another --out"), about)
+        _compare(job.out, read_object(path, "choose another folder"), about)
     else:
         require(
             not any(job.out.glob("[!.]*")),
-            f"{job.out} is not empty and holds no job; choose another --out",
+            f"{job.out} is not empty and holds no job; choose another folder",
         )
         marks.mkdir(exist_ok=True)
         write_text(path, json.dumps(signed(about), indent=2) + "\n")
@@ -349,13 +349,13 @@ def _compare(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     require(
         images is None,
         f"{out} was begun with the images of '{before.get('source')}', and '{now['source']}' has "
-        "others; choose another --out, or give the source it was begun with",
+        "others; choose another folder, or give the source it was begun with",
     )
     name = next((name for name in changed if name != "source"), "")
     require(
         not name,
         f"{out} was begun with another {name.replace('_', ' ')} ({before.get(name)} then, "
-        f"{now.get(name)} now); choose another --out, or give what it was begun with",
+        f"{now.get(name)} now); choose another folder, or give what it was begun with",
     )
 
 

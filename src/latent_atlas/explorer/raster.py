@@ -1,7 +1,7 @@
 """Where all real codes are on a plane, as counts in cells: more of them than a page can show."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Raster:
     """
 
     def __init__(
-        self, pieces: Callable[[], Iterator[Latents]], total: int, check: Callable[[], None]
+        self, pieces: Callable[[], Iterable[Latents]], total: int, check: Callable[[], None]
     ) -> None:
         """Arguments: gives the codes, some at a time; their number; called between the pieces."""
         self.total = total
