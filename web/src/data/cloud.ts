@@ -31,6 +31,7 @@ export interface Raster {
   readonly window: Window;
   readonly side: number;
   readonly counts: Float32Array; // (side, side), the bottom row first
+  readonly usual: number; // count of dense cells: 5 % of those with codes have more
   readonly total: number;
 }
 
@@ -115,7 +116,9 @@ export class Cloud {
       if (!answer?.tensors.has("counts") || this.wanted !== JSON.stringify([axes, part])) return;
       const [densest, total] = [answer.about["densest"] as number, answer.about["total"] as number];
       const counts = floats(answer, "counts").map((root) => (root / 255) ** 2 * densest);
-      this.raster.set({ part, window, side: CELLS, counts, total });
+      const taken = counts.filter((count) => count > 0).sort();
+      const usual = taken[Math.floor(0.95 * taken.length)] ?? 1;
+      this.raster.set({ part, window, side: CELLS, counts, usual, total });
     });
   }
 

@@ -9,7 +9,8 @@ import type { Window } from "../api/backend";
 import type { Raster } from "../data/cloud";
 
 const DENSEST = 0.7; // opacity
-const LEAST = 0.05; // of a point's opacity, that the rarest codes of a raster have
+const VEIL = 110; // sum of opacities of a cell with as many codes as the dense ones of its window
+const [LEAST, DENSER] = [0.08, 2]; // of a veil, where there is any code, and where they are densest
 const OPAQUE = 255 * 16; // sum of opacities from which on nothing more can be told apart
 
 /**
@@ -40,8 +41,8 @@ export class Dust {
    * n points of opacity a in a pixel let (1 - a)^n through: about exp(-n a), of which the sum n a
    * is kept. Even the densest dust lets something of the density through.
    *
-   * In the window of a raster its counts stand for the points, as if there were as many of them,
-   * where these are of one colour.
+   * In the window of a raster its counts stand for the points, where these are of one colour: where
+   * codes are dense for this window, the veil is as thick in any window.
    */
   settle(
     places: Float32Array,
@@ -58,8 +59,7 @@ export class Dust {
     if (this.several && this.colours.length !== 3 * width * height)
       this.colours = new Float32Array(3 * width * height);
     this.rows = this.gather(places, paints, view, width, height, side, raster?.window ?? null);
-    const opacity = strength(paints) * side ** 2;
-    if (raster) this.strew(raster, opacity, places.length / 2, view, width, height);
+    if (raster) this.veil(raster, view, width, height);
     const [from, to] = this.rows.map((row) => row * width) as [number, number];
     if (this.several) this.mix(from, to);
     else this.tint(from, to, paints);
@@ -106,11 +106,9 @@ export class Dust {
     return [Math.min(first, last), last];
   }
 
-  /** Add what as many points, spread as a raster has all, would leave in each pixel. */
-  private strew(
-    { window, side, counts, total }: Raster,
-    opacity: number,
-    points: number,
+  /** Add the counts of a raster to the pixels of its window. */
+  private veil(
+    { window, side, counts, usual }: Raster,
     view: Window,
     width: number,
     height: number,
@@ -123,8 +121,6 @@ export class Dust {
     const [x, y] = [(view.right - view.left) / width, (view.top - view.bottom) / height];
     const columns = cells(window.left, wide, view.left, x, width);
     const rows = cells(window.bottom, high, view.bottom, y, height);
-    const unit = (opacity * (points / total) * (x * y * side * side)) / (wide * high);
-    const least = LEAST * opacity; // of a cell that is not empty, so that no code is lost
     let [first, last] = this.rows;
     rows.forEach((row, at) => {
       if (row < 0 || row >= side) return;
@@ -133,7 +129,8 @@ export class Dust {
         const count = column < 0 || column >= side ? 0 : counts[row * side + column]!;
         if (!count) return;
         some = true;
-        this.opacities[at * width + k]! += Math.round(Math.max(unit * count, least));
+        const dense = Math.min(count / usual, DENSER);
+        this.opacities[at * width + k]! += Math.round(VEIL * Math.max(dense, LEAST));
       });
       if (some) [first, last] = [Math.min(first, at), Math.max(last, at + 1)];
     });
@@ -184,14 +181,6 @@ export class Dust {
 
 const isWithin = ({ left, right, bottom, top }: Window, x: number, y: number) =>
   x >= left && x < right && y >= bottom && y < top;
-
-/** The mean opacity of points, by a thousand of them. */
-function strength(paints: Uint8Array): number {
-  const step = 4 * Math.max(1, Math.floor(paints.length / 4_000));
-  let [sum, count] = [0, 0];
-  for (let k = 3; k < paints.length; k += step) [sum, count] = [sum + paints[k]!, count + 1];
-  return count ? sum / count : 0;
-}
 
 /** Four bytes as one number, the red one lowest. */
 const packed = (red: number, green: number, blue: number, opacity: number) =>
