@@ -54,9 +54,9 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().split()) <= 900
 
 
-def test_training_and_jobs_know_in_one_module_each_that_there_may_be_several_processes() -> None:
+def test_one_module_knows_how_processes_meet() -> None:
     knowing = {name for name, path in NAMED.items() if "torch.distributed" in path.read_text()}
-    assert knowing == {"latent_atlas.training.processes", "latent_atlas.distributed.jobs"}
+    assert knowing == {"latent_atlas.training.processes"}
 
 
 @functools.cache

@@ -4,17 +4,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.sample import codes_of
 from latent_atlas.codes.stream import CodeFiles
 from latent_atlas.errors import UserError
 from latent_atlas.geometry.planes import Plane, Window
 from latent_atlas.shapes import Latents
+
+if TYPE_CHECKING:
+    from latent_atlas.atlas.atlas import Atlas
 
 __all__ = ["Raster", "rasters"]
 
@@ -70,7 +72,7 @@ class Raster:
 
 
 def rasters(
-    atlas: Atlas, shown: int, about: Mapping[str, Any], check: Callable[[], None]
+    atlas: "Atlas", shown: int, about: Mapping[str, Any], check: Callable[[], None]
 ) -> dict[str, Raster]:
     """The rasters of the parts of which the page shows a sample.
 
