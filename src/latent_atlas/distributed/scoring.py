@@ -7,7 +7,7 @@ of outliers, the most anomalous images of all, and what they were calibrated on.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from heapq import nlargest
 from pathlib import Path
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_atlas.anomaly.conformal import AnomalyScorer, check_rate
+from latent_atlas.anomaly.conformal import check_rate
 from latent_atlas.anomaly.result import AnomalyTable
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.codes.codec import Codec
 from latent_atlas.data.adhoc import read_images
@@ -92,7 +93,7 @@ class Scoring:
         work = cls(
             run.absolute(), square, model, its_map, codes, false_alarm_rate, held_out, device
         )
-        _ = _scorer(work).by_images  # what is wrong is said here, and not in each shard
+        _ = _atlas(work).scorer  # what is wrong is said here, and not in each shard
         return work
 
     def settings(self) -> dict[str, Any]:
@@ -111,13 +112,13 @@ class Scoring:
 
     def __call__(self, shard: Shard) -> Made:
         """Score a shard."""
-        scorer = _scorer(self)
+        atlas = _atlas(self)
         rejects: list[Reject] = []
         kept: list[Rows] = []
         tables: list[AnomalyTable] = []
         for images, rows in shard.chunks(self.square, rejects):
             rate, names = self.false_alarm_rate, rows.names
-            tables.append(scorer.anomaly(images, false_alarm_rate=rate, names=names))
+            tables.append(atlas.anomaly(images, false_alarm_rate=rate, names=names))
             kept.append(rows)
         facts: dict[str, Any] = {"scales": scales_in_mark(kept)}
         if not tables:
@@ -142,28 +143,29 @@ class Scoring:
         )
         return {
             "outliers": sum(mark["outliers"] for mark in marks),
-            "calibrated_on": _scorer(self).by_images.calibrated_on,
+            "calibrated_on": _atlas(self).scorer.calibrated_on,
             "most_anomalous": nlargest(FIRST, candidates, key=lambda one: one["anomaly_score"]),
             "notes": list(shards.notes),
         }
 
 
 @lru_cache(maxsize=1)
-def _scorer(work: Scoring) -> AnomalyScorer:
+def _atlas(work: Scoring) -> Atlas:
     """The model and the map of a run, calibrated once per process."""
     parts = AtlasParts.read(work.run, pick_device(work.device))
-    coding = Codec(parts.model, parts.map.shape, parts.map.device)
-    held_out, errors = parts.codes["held_out"], parts.errors
     if work.held_out is not None:
+        coding = Codec(parts.model, parts.map.shape, parts.map.device)
         images = read_images([work.held_out], work.square).images[:]
         held_out = coding.posterior(images)
         errors = coding.errors(images, held_out.means)
+        codes = {**parts.codes, "held_out": held_out}
+        parts = replace(parts, codes=codes, labels={}, population=None, errors=errors)
     require(
-        errors is not None,
+        parts.errors is not None,
         f"{work.run} was written by an older version, without the errors of its held-out images; "
         "name real images that it was not trained on with --held-out",
     )
-    return AnomalyScorer(parts.map, coding, held_out, errors)
+    return Atlas(**vars(parts))
 
 
 def _fingerprint(place: str, square: Square) -> str:
@@ -174,9 +176,12 @@ def _fingerprint(place: str, square: Square) -> str:
 
 def _columns(tables: list[AnomalyTable]) -> dict[str, Tensor]:
     """The columns of tables below each other, without the names."""
-    columns = [name for name, value in vars(tables[0]).items() if isinstance(value, np.ndarray)]
-    parts = {name: [getattr(table, name) for table in tables] for name in columns}
-    return {name: torch.from_numpy(np.concatenate(part)) for name, part in parts.items()}
+    parts = [
+        {name: value for name, value in vars(table).items() if isinstance(value, np.ndarray)}
+        | {f"membership: {name}": value for name, value in table.membership_parts.items()}
+        for table in tables
+    ]
+    return {name: torch.from_numpy(np.concatenate([p[name] for p in parts])) for name in parts[0]}
 
 
 def _first(tables: list[AnomalyTable]) -> list[dict[str, Any]]:
