@@ -195,9 +195,9 @@ def test_a_run_of_codes_has_no_images(
         (np.zeros(60), (), "these have (60,)"),
         (np.zeros((60, 4)), (), "1 different codes; 10 are held out"),
         (
-            np.random.default_rng(0).normal(size=(60, 99)),
+            np.random.default_rng(0).normal(size=(60, 62)),
             (),
-            "50 codes cannot show where a population of 99 dimensions is",
+            "50 codes cannot show where a population of 62 dimensions is",
         ),
         (
             np.eye(40)[np.arange(600) % 40],
