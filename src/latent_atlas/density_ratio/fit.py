@@ -89,7 +89,10 @@ def fit_density_ratio(
     """
     if config.z_real == "means":
         train, test = train.points(), test.points()
-    real = train.sample(min(max(len(train), 10_000), MOST_SAMPLES), generator=generator)
+    # With replacement, unless a covariance needs each of the codes that there are.
+    each = train.log_variances is None and train.means.shape[1] > WIDE
+    count = min(max(len(train), 10_000), MOST_SAMPLES)
+    real = train.means[:count] if each else train.sample(count, generator=generator)
     boundary = _within_reach(
         fit_boundary(config, real, generator=generator), real, config, generator
     )
