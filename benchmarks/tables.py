@@ -40,6 +40,7 @@ def page() -> str:
         densities,
         few_codes,
         worlds,
+        wide,
         ratios,
         networks,
         between,
@@ -323,6 +324,30 @@ def worlds() -> str:
     return section(
         "The density where it is known", about, [table("estimator", rows, named(rows))], found
     )
+
+
+def wide() -> str:
+    """Maps of codes of hundreds of coordinates, beside exact densities."""
+    found = read("wide_codes")
+    rows = found["results"]["rows"]
+    for row in rows.values():
+        row["error, share"] = abs(row["error of log q"] / row["exact log q"])
+    columns = {
+        "exact log q": "exact log q",
+        "error of log q": "error of the map's",
+        "error, share": "as a share",
+        "error of a Gaussian's": "of a Gaussian's",
+        "cosine of the score": "cosine of the score",
+        "leading coordinates": "leading coordinates",
+        "core seconds": "core seconds",
+        **{f"off-manifold, {name}": f"off-manifold: {name}" for name in ("linear", "slerp")},
+        **{f"off-manifold, {name}": name for name in ("geodesic", "typical", "flow")},
+    }
+    about = (
+        "Six clusters in eight coordinates of a turned space whose variances fall as 1 / i; log q in nats, means over 4,000 "
+        "codes. Off-manifold is two-sided: frames less or more likely than the middle 95 % of real codes by the exact density."
+    )
+    return section("Wide codes", about, [table("world", rows, columns)], found)
 
 
 def ratios() -> str:

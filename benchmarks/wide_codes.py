@@ -6,7 +6,7 @@ the heavy tails of a Student t of five degrees of freedom for all coordinates at
 the others, and with every code twice. Off-manifold is two-sided: log q outside the middle 95 % of real codes', by the exact
 density.
 
-    python benchmarks/wide_codes.py                            # about ten minutes on two cores
+    python benchmarks/wide_codes.py                            # about half an hour on two cores
     python benchmarks/wide_codes.py --dimensions 512 --worlds clusters
 """
 
