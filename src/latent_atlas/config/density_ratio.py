@@ -71,8 +71,9 @@ class MapConfig:
     checked and evaluated in float32."""
     learning_rate: float = 8e-3
     """Learning rate of D_z, above 0."""
-    weight_decay: float = 0.01
-    """Decoupled weight decay of D_z (AdamW), 0 or more."""
+    weight_decay: float | None = None
+    """Decoupled weight decay of D_z (AdamW), 0 or more; null is 1 where it also learns from copies
+    of few images, and 0.01 elsewhere."""
     ema: float = 0.998
     """Decay per step of the averaged weights of D_z, the ones that are evaluated and saved."""
     check_every: int = 50
@@ -101,9 +102,8 @@ class MapConfig:
             f"map.quantile is {self.quantile}; choose a fraction between 0 and 1, or null for 0.05",
         )
         mixture_parts(self.parts)
-        require(
-            self.weight_decay >= 0, f"map.weight_decay is {self.weight_decay}; choose 0 or more"
-        )
+        fits = self.weight_decay is None or self.weight_decay >= 0
+        require(fits, f"map.weight_decay is {self.weight_decay}; choose 0 or more, or null")
         for name in COUNTS:
             value = getattr(self, name)
             require(value >= 1, f"map.{name} is {value}; choose 1 or more")

@@ -54,6 +54,7 @@ MOMENTS, MOST_MOMENTS = 20_000, 200_000
 MIDDLE, UNVISITED = 0.25, 1e-3
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
+WEIGHT_DECAY = 0.01
 WARM_UP = 100  # steps over which the learning rate grows
 LEAST_VARIANCE = 1e-12  # as a share of the largest
 
@@ -252,7 +253,7 @@ def _optimizer(
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=config.learning_rate,
-        weight_decay=config.weight_decay,
+        weight_decay=WEIGHT_DECAY if config.weight_decay is None else config.weight_decay,
         betas=(0.9, 0.99),
         fused=True,
     )

@@ -29,6 +29,8 @@ from latent_atlas.training.step import TrainStep
 
 __all__ = ["assist", "encode_all", "fit_map", "train", "train_model"]
 
+FEW_DECAY = 1.0  # weight decay of D_z where it learns from copies of few images, too
+
 
 def train(
     images: ImageSet,
@@ -288,6 +290,9 @@ def fit_map(
     # It is by the codes of the images themselves whether there are enough.
     _, found = as_codes(codes.means, codes.log_variances)
     shape = tuple(codes.means.shape[1:])
+    few = config.map
+    if few.weight_decay is None:
+        few = replace(few, weight_decay=FEW_DECAY)
     return LatentMap.fit_checked(
-        copied, held_out, config.map, shape=shape, warnings=tuple(found), **settings
+        copied, held_out, few, shape=shape, warnings=tuple(found), **settings
     )
