@@ -6,16 +6,27 @@ from pathlib import Path
 
 import pytest
 
+from command_line import latent_atlas
 from reader import ROOT, run_blocks
+from runs import quick_gallery
 
+MODEL = """
+def corners(images):
+    return images.mean(1)[:, 1::4, 1::4].flatten(1)
+"""
 PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text())
 
 
 @pytest.fixture(scope="module")
 def elsewhere(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the run that the guide speaks of."""
+    """A folder with the runs that the guide speaks of."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(digits_run, folder / "runs" / "demo")
+    (folder / "mine.py").write_text(MODEL)
+    words = ("embed", "digits", "--out", str(folder / "runs" / "photos"), "--image-size", "8")
+    with pytest.MonkeyPatch.context() as patch, quick_gallery():
+        patch.chdir(folder)
+        assert latent_atlas(*words, "--model", "mine:corners", "--steps", "20") == 0
     return folder
 
 

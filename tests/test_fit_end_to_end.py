@@ -227,7 +227,7 @@ def test_a_run_of_codes_has_no_images(
         (
             None,
             ("--set", "train.steps=3"),
-            "fit trains only a map",
+            "trains only a map",
         ),
     ],
 )

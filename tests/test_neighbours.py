@@ -7,7 +7,7 @@ import torch
 
 from latent_atlas import neighbours
 from latent_atlas.errors import UserError
-from latent_atlas.neighbours import NeighbourIndex, nearest_codes
+from latent_atlas.neighbours import NeighbourIndex, nearest_codes, nearest_others
 
 
 @pytest.mark.parametrize("piece", [7, 65_536])
@@ -30,6 +30,23 @@ def test_a_real_code_is_its_own_nearest_and_few_codes_are_all_neighbours(
     assert found.rows.shape == (6, 6)
     assert torch.equal(found.rows[:, 0], torch.arange(6))
     assert (found.distances[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("block", [60, 2**24])
+def test_others_are_those_of_sorted_distances(
+    block: int, generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    codes = 1_000 + torch.randn(30, 4, generator=generator)
+    codes[7] = codes[3]
+    found = nearest_others(codes, 5)
+    distances = (codes[:, None] - codes).norm(dim=2).fill_diagonal_(torch.inf).sort(dim=1)
+    torch.testing.assert_close(found.distances, distances.values[:, :5])
+    assert (found.rows[[3, 7], 0]).tolist() == [7, 3]
+    assert found.distances[3, 0] == 0
+    assert nearest_others(codes[:3], 9).rows.shape == (3, 2)
+    with pytest.raises(UserError, match="choose 1 or more of 2"):
+        nearest_others(codes[:1], 1)
 
 
 def test_no_neighbours_are_refused() -> None:

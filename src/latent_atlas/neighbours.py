@@ -17,12 +17,13 @@ from latent_atlas.errors import UserError
 from latent_atlas.files import replacing
 from latent_atlas.shapes import ArrayLike, Latents, as_rows
 
-__all__ = ["NeighbourIndex", "Neighbours", "nearest_codes"]
+__all__ = ["NeighbourIndex", "Neighbours", "nearest_codes", "nearest_others"]
 
 PIECE = 65_536  # real codes per batch
 MANY = 1_000_000  # codes from which an index is built
 CELLS, PROBED = 4, 32  # cells per square root of the number of codes; cells searched for a query
 ROUNDS, PER_CELL = 10, 40  # of k-means; codes per cell that it is run on
+BLOCK = 2**24  # squared distances that are estimated at a time
 RECOGNISED = 16  # codes that a saved index has to find again
 
 
@@ -71,6 +72,41 @@ def nearest_codes(latents: ArrayLike, real: ArrayLike, k: int) -> Neighbours:
         distances, order = distances.topk(min(k, distances.shape[1]), dim=1, largest=False)
         rows = rows.gather(1, order)
     return Neighbours(distances, rows)
+
+
+@torch.no_grad()
+def nearest_others(codes: ArrayLike, k: int) -> Neighbours:
+    """The `k` other codes nearest to each of some codes, or all if there are fewer.
+
+    Candidates are found by a matrix product, whose rounding hides distances that are tiny beside
+    the codes; the distances of those that are found are exact.
+
+    Arguments:
+        codes: Shape (n, d), n of 2 or more.
+        k: 1 or more.
+
+    Raises:
+        UserError: k is less than 1, or there is one code alone.
+
+    Examples:
+        >>> nearest_others(torch.tensor([[0.0], [3.0], [4.0]]), k=1).distances.flatten()
+        tensor([3., 1., 1.])
+    """
+    codes = as_rows(codes)
+    if k < 1 or len(codes) < 2:
+        raise UserError(f"{k} others of {len(codes)} codes were asked for; choose 1 or more of 2")
+    centred = codes - codes.mean(dim=0)  # for the rounding
+    squares, k = centred.square().sum(dim=1), min(k, len(codes) - 1)
+    size, found = max(1, BLOCK // len(codes)), []
+    for start in range(0, len(codes), size):
+        part = centred[start : start + size]
+        rough = squares - 2 * part @ centred.T
+        rough[torch.arange(len(part)), torch.arange(start, start + len(part))] = torch.inf
+        rows = rough.topk(k, dim=1, largest=False).indices
+        exact = torch.stack([(part - centred[column]).norm(dim=1) for column in rows.T], dim=1)
+        distances, order = exact.sort(dim=1)
+        found.append((distances, rows.gather(1, order)))
+    return Neighbours(torch.cat([d for d, _ in found]), torch.cat([r for _, r in found]))
 
 
 class NeighbourIndex:

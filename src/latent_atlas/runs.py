@@ -11,6 +11,7 @@
 | growing.safetensors | the map at the last check while it is fitted |
 | codes.safetensors | means, log-variances and labels of all images; held-out errors |
 | examples.safetensors | some held-out images and their labels |
+| embeddings/ | codes and thumbnails of a collection, as `latent-atlas embed` wrote them |
 | neighbours.faiss | an index of the training codes, where there are a million or more |
 
 Every file is replaced as a whole: a run that is killed at any moment leaves complete files. Each

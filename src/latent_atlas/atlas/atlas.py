@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latent_atlas.anomaly.conformal import FALSE_ALARM_RATE, AnomalyScorer, ConformalScorer
 from latent_atlas.anomaly.result import AnomalyTable
+from latent_atlas.atlas.collection import Collection
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.registry import AttributeSet, Conditions
@@ -73,6 +74,8 @@ class Atlas:
         population: Number of codes by part that the run was made of, of which it may keep a sample.
         index_file: Where the index of a million training codes or more is kept; None keeps it in
             memory.
+        collection: Thumbnails of the images that the codes are of; None where the run has none.
+            Without a decoder, codes are shown by the real images nearest to them.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Atlas:
         errors: Tensor | None = None,
         population: dict[str, int] | None = None,
         index_file: FilePath | None = None,
+        collection: Collection | None = None,
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
 
@@ -101,6 +105,7 @@ class Atlas:
         self.errors = errors
         self.population = population or {part: len(some) for part, some in codes.items()}
         self.index_file = index_file
+        self.collection = collection
         self._coding = Codec(model, map.shape, map.device)
         self.properties = AttributeSet(
             codes["train"].means,
@@ -125,12 +130,19 @@ class Atlas:
 
     @property
     def image_shape(self) -> tuple[int, ...]:
-        """(c, h, w) of an image.
+        """(c, h, w) of an image of the model.
 
         Raises:
             UserError: there is no model.
         """
         return self._coding.model.image_shape
+
+    @property
+    def shown_shape(self) -> tuple[int, ...] | None:
+        """(c, h, w) of what `decode` returns; None where codes cannot be shown."""
+        if self.model is not None:
+            return self.model.image_shape
+        return None if self.collection is None else self.collection.image_shape
 
     @cached_property
     def membership(self) -> Membership | None:
@@ -218,12 +230,17 @@ class Atlas:
     def decode(self, latents: ArrayLike) -> Images:
         """G(z), images (n, c, h, w) in [0, 1].
 
+        Without a decoder, a code is shown by the thumbnail of the real image whose code is nearest.
+
         Arguments:
             latents: Codes (n, d) or (d,), or of the map's spatial shape.
 
         Raises:
-            UserError: the codes have another dimension than the model's, or there is no model.
+            UserError: the codes have another dimension than the model's, or there are neither a
+                model nor a collection.
         """
+        if self.model is None and self.collection is not None:
+            return self.collection.shown(self._coding.rows(latents)).to(self.device)
         return self._coding.decode(latents)
 
     @checked
@@ -413,10 +430,13 @@ class Atlas:
     ) -> Images:
         """Draw `n` new images, shape (n, c, h, w) in [0, 1]; arguments as for `sample_codes`.
 
+        Without a decoder they are the real images nearest to `n` new codes.
+
         Raises:
-            UserError: there is no decoder, or see `sample_codes`.
+            UserError: there are neither a decoder nor a collection, or see `sample_codes`.
         """
-        _ = self.image_shape  # raises before the samples are drawn if there is no decoder
+        if self.shown_shape is None:
+            _ = self.image_shape  # raises before the samples are drawn
         samples = self.sample_codes(
             n,
             sampler,
@@ -593,7 +613,7 @@ class Atlas:
         return Membership.fit(self.map, real, cycle=cycle, generator=generator)
 
     def _finished(self, path: LatentPath, images: bool = True) -> LatentPath:
-        """The path with the membership of its frames, and with its images if there is a decoder."""
+        """The path with the membership of its frames, and with its images if there are any."""
         if self.membership is not None:
             shape = path.points.shape[:2]
             p_values = self.membership.p_value(path.points.flatten(0, 1)).unflatten(0, shape)
@@ -607,8 +627,11 @@ class Atlas:
                     f"{auroc:.2f}, 0.5 is chance): which frames are unlike real codes says little"
                 )
                 path = replace(path, warnings=(*path.warnings, hardly))
-        if self.model is None or not images:
+        if not images or self.shown_shape is None:
             return path
+        if self.model is None and self.collection is not None:
+            films, nearest = self.collection.along(path.points)
+            return replace(path, images=films.to(self.device), nearest=nearest)
         return replace(
             path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2])
         )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latent_atlas.atlas.collection import FOLDER, Collection
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.files import collect
 from latent_atlas.codes.posterior import Codes
@@ -31,6 +32,8 @@ CODES = {
     "held_out.log_variances": Layout(("m", "d"), required=False),
     "held_out.labels": Layout(("m",), integer=True, required=False),
     "held_out.errors": Layout(("m",), required=False),
+    "train.rows": Layout(("n",), integer=True, required=False),
+    "held_out.rows": Layout(("m",), integer=True, required=False),
 }
 HELD_OUT = 0.1  # share of a wrapped autoencoder's codes that its map is not fitted to
 
@@ -48,6 +51,7 @@ class AtlasParts:
     errors: Tensor | None = None
     population: dict[str, int] | None = None
     index_file: Path | None = None
+    collection: Collection | None = None
 
     @classmethod
     def read(cls, run: Path, device: torch.device) -> "AtlasParts":
@@ -86,6 +90,8 @@ class AtlasParts:
             "replaced",
         )
         sampled = "fitted_to" in manifest
+        rows = {part: tensors[f"{part}.rows"] for part in parts if f"{part}.rows" in tensors}
+        means = {part: some.means for part, some in codes.items()}
         return cls(
             model,
             latent_map,
@@ -96,6 +102,7 @@ class AtlasParts:
             tensors.get("held_out.errors"),
             {part: manifest[f"n_{part}"] for part in parts} if sampled else None,
             folder.file("neighbours.faiss"),
+            Collection(folder.file(FOLDER), rows, means) if rows else None,
         )
 
     @classmethod

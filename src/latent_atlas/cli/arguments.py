@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from latent_atlas.config.presets import PRESETS, preset_for_size
 from latent_atlas.config.run import Config
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, printable
 from latent_atlas.files import write_bytes
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from latent_atlas.atlas.atlas import Atlas
+    from latent_atlas.atlas.collection import Collection
 
 __all__ = [
     "LARGE_SOURCE",
@@ -48,7 +49,7 @@ LARGE_SOURCE = f"{SOURCE}; or a folder of tar archives"
 
 def add_run(parser: ArgumentParser) -> None:
     """The run folder, which is read as `given.folder`."""
-    parser.add_argument("folder", metavar="RUN", help="run folder, as written by train or fit")
+    parser.add_argument("folder", metavar="RUN", help="run folder: of train, fit or embed")
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -105,8 +106,13 @@ def load_atlas(given: Namespace) -> "Atlas":
     return Atlas.load(given.folder, device=given.device or "auto")
 
 
-def code_at(atlas: "Atlas", place: str) -> "Tensor":
+def code_at(atlas: "Atlas", place: str, run: str | None = None) -> "Tensor":
     """The code, shape (d,), of an image file or of `test:17`.
+
+    Arguments:
+        atlas: The atlas.
+        place: The image.
+        run: The run folder, which names the model that embedded its collection.
 
     Raises:
         UserError: there is no such image, or the atlas has no encoder.
@@ -123,8 +129,37 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
                 f"test:{len(means) - 1}"
             )
         return means[int(number)]
+    if atlas.model is None and atlas.collection is not None:
+        return _in_collection(atlas, atlas.collection, place, run)
     channels, side, _ = atlas.image_shape
     return atlas.encode(open_image(place, square_of(atlas.config.data, side, channels)))[0]
+
+
+def _in_collection(
+    atlas: "Atlas", collection: "Collection", place: str, run: str | None
+) -> "Tensor":
+    """The code of an image of a collection, by its name or its file, or that of another file.
+
+    Raises:
+        UserError: there is no such image, or the model that made the codes is not there.
+    """
+    from latent_atlas.data.decode import open_image
+    from latent_atlas.distributed.embedding import embedder_of
+
+    source = Path(atlas.config.data.source).expanduser().absolute()
+    path = Path(place).expanduser().absolute()
+    inside = path.is_relative_to(source) and path.is_file()
+    code = collection.code(path.relative_to(source).as_posix() if inside else place)
+    if code is not None:
+        return code
+    if run is None or not path.is_file():
+        raise UserError(
+            f"'{place}' is neither a file nor an image of this collection; name one as in "
+            f"'{printable(collection.names[0])}', or give test:0 to "
+            f"test:{len(atlas.codes['held_out'].means) - 1}"
+        )
+    embedder, square = embedder_of(Path(run), "auto")
+    return embedder(open_image(path, square))[0].to(atlas.device)
 
 
 def file_to_write(given: Namespace, name: str, suffixes: tuple[str, ...] = (".png",)) -> Path:
@@ -159,7 +194,7 @@ def picture_or_codes(
         UserError: as for `file_to_write`, or a run without a decoder is to draw a picture.
     """
     out = Path(given.out or name)
-    if atlas.model is None and out.suffix.lower() not in codes:
+    if atlas.shown_shape is None and out.suffix.lower() not in codes:
         seen = f"; --out is {given.out}" if given.out else ""
         raise UserError(
             f"{given.folder} is a run of codes, without a decoder that could draw images; give "

@@ -9,6 +9,8 @@ from latent_atlas.cli.commands import (
     anomalies,
     demo,
     doctor,
+    duplicates,
+    embed,
     encode,
     evaluate,
     fit,
@@ -64,6 +66,13 @@ def build_parser() -> ArgumentParser:
     encode.add_arguments(
         add("encode", encode.encode, "write the codes of any number of images, shard by shard")
     )
+    embed.add_arguments(
+        add(
+            "embed",
+            embed.embed,
+            "put a collection of images on a map by a pretrained network, without training one",
+        )
+    )
     fit.add_arguments(
         add("fit", fit.fit, "fit a map to latent codes of any model, without its images")
     )
@@ -77,6 +86,13 @@ def build_parser() -> ArgumentParser:
             "anomalies",
             anomalies.anomalies,
             "anomaly scores of images, calibrated on held-out real images",
+        )
+    )
+    duplicates.add_arguments(
+        add(
+            "duplicates",
+            duplicates.duplicates,
+            "copies and near-duplicates in a collection on a map",
         )
     )
     evaluate.add_arguments(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from latent_atlas.data.shards import Shards
     from latent_atlas.distributed.jobs import Job, Summary
 
-__all__ = ["Report", "report_job"]
+__all__ = ["Report", "report_job", "run_job"]
 
 Report = tuple[dict[str, Any], list[str]]
 """Numbers for machines, lines for people."""
@@ -38,7 +38,7 @@ def report_job(
         next_step: What to do with the result, for people.
         found: What else manifest.json tells machines and people.
     """
-    summary = _done(job, shards, given, console)
+    summary = run_job(job, shards, given, console)
     if summary is None:
         return  # the first process of torchrun speaks for all
     for mark in summary.failed[:SHOWN]:
@@ -67,17 +67,18 @@ def report_job(
         sys.exit(1)
 
 
-def _done(job: "Job", shards: "Shards", given: Namespace, console: Console) -> "Summary | None":
-    """Run the job, with progress."""
+def run_job(job: "Job", shards: "Shards", given: Namespace, console: Console) -> "Summary | None":
+    """Run a job with progress; None in a process of torchrun that is not the first."""
     from latent_atlas.distributed.jobs import alone, here, is_first, run
     from latent_atlas.distributed.ray_jobs import actors
 
+    actors_wanted = getattr(given, "ray", None)
     require(
-        given.ray is None or alone(),
+        actors_wanted is None or alone(),
         "--ray starts its own processes; leave it out under torchrun, or leave out torchrun",
     )
     gpu = getattr(given, "device", "cpu") != "cpu"
-    executor = here if given.ray is None else actors(given.ray, gpu=gpu)
+    executor = here if actors_wanted is None else actors(actors_wanted, gpu=gpu)
     if not is_first():
         return run(job, shards, executor=executor)
     for note in shards.notes:

@@ -100,7 +100,7 @@ def facts_of(known: Known, name: str, limits: Mapping[str, int | float]) -> Atla
     The caller adds planners, samplers and what is lacking.
     """
     atlas = known.atlas
-    channels, height, width = atlas.image_shape if atlas.model is not None else (0, 0, 0)
+    channels, height, width = atlas.shown_shape or (0, 0, 0)
     names = atlas.properties.names
     return AtlasFacts(
         name=name,

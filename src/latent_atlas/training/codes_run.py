@@ -1,11 +1,12 @@
 """A run from given codes to a latent map, without images and without a VAE-GAN."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from latent_atlas.codes.files import CodeSet
 from latent_atlas.codes.posterior import Codes
@@ -30,11 +31,13 @@ class Prepared(NamedTuple):
         parts: Codes and class numbers that the run keeps, by part.
         about: The content of manifest.json.
         fit_map: Fits the map, given `generator` and `log`.
+        rows: Numbers of the codes in the arrays as they were given, by part.
     """
 
     parts: dict[str, tuple[Codes, Labels | None]]
     about: dict[str, Any]
     fit_map: Callable[..., LatentMap]
+    rows: dict[str, Tensor]
 
 
 def fit(
@@ -43,6 +46,7 @@ def fit(
     run: Run,
     *,
     log: Callable[[dict[str, Any]], None],
+    embedded: Mapping[str, Any] | None = None,
 ) -> LatentMap:
     """Fit the map of given codes and write both into the run folder.
 
@@ -54,6 +58,7 @@ def fit(
         config: The map section is used, and the seed and the device of the train section.
         run: A folder that `Run.claim` has made.
         log: Called with each record of log.jsonl; `steps` in it is where training ends at most.
+        embedded: Where the run has thumbnails of the images: what manifest.json says of them.
 
     Raises:
         UserError: no map can be fitted to these codes with these settings.
@@ -68,12 +73,13 @@ def fit(
             log(full)
 
         if isinstance(collection, CodeFiles):
-            parts, about, fit_map = _sampled(collection, config, generator)
+            prepared = _sampled(collection, config, generator)
         else:
-            parts, about, fit_map = _split(collection, config, generator)
+            prepared = _split(collection, config, generator)
+        parts, about, fit_map, rows = prepared
         latent_map = fit_map(generator=generator, log=record)
-        write_codes(parts, run)
-        run.write_json("manifest.json", about)
+        write_codes(parts, run, rows=None if embedded is None else rows)
+        run.write_json("manifest.json", about | dict(embedded or {}))
         run.count_records()
         latent_map.save(run.file("map.safetensors"))
         run.begin(replace(config, model=replace(config.model, latent_dim=latent_map.dimension)))
@@ -91,6 +97,7 @@ def _split(collection: CodeSet, config: Config, generator: torch.Generator) -> P
         {name: (part.codes, part.labels) for name, part in parts.items()},
         about,
         partial(LatentMap.fit, *train.arrays(), **settings),
+        {name: part.rows for name, part in parts.items()},
     )
 
 
@@ -108,6 +115,5 @@ def _sampled(files: CodeFiles, config: Config, generator: torch.Generator) -> Pr
     }
     train, held_out = (some.to(generator.device) for some in (found.train, found.held_out))
     settings = {"shape": files.shape, "warnings": found.warnings}
-    return Prepared(
-        found.kept, about, partial(LatentMap.fit_checked, train, held_out, config.map, **settings)
-    )
+    fit_map = partial(LatentMap.fit_checked, train, held_out, config.map, **settings)
+    return Prepared(found.kept, about, fit_map, {})

@@ -44,7 +44,10 @@ def write_examples(held_out: ImageSet, run: Run) -> None:
 
 
 def write_codes(
-    parts: Mapping[str, tuple[Codes, Labels | None]], run: Run, errors: Tensor | None = None
+    parts: Mapping[str, tuple[Codes, Labels | None]],
+    run: Run,
+    errors: Tensor | None = None,
+    rows: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write codes.safetensors.
 
@@ -53,8 +56,9 @@ def write_codes(
         run: The run.
         errors: Reconstruction error of each held-out image, shape (m,); None where there are no
             images.
+        rows: Numbers of the images by part, where the run keeps thumbnails of a collection.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors = {f"{part}.rows": numbers for part, numbers in (rows or {}).items()}
     for part, (codes, labels) in parts.items():
         tensors[f"{part}.means"] = codes.means
         if codes.log_variances is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from latent_atlas.errors import checked
 from latent_atlas.shapes import Films, Images, Latents, Mask, Points, Values
 
-__all__ = ["GraphInfo", "LatentPath", "PathMetrics", "PlannerInfo"]
+__all__ = ["GraphInfo", "LatentPath", "NearestImages", "PathMetrics", "PlannerInfo"]
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,19 @@ _PER_PATH = ("converged", "residual")
 
 
 @dataclass(frozen=True)
+class NearestImages:
+    """The real images that the frames of n paths are shown by.
+
+    Attributes:
+        distances: From each frame to the code of its image, shape (frames, n).
+        rows: Numbers of the images in `Atlas.collection`, shape (frames, n).
+    """
+
+    distances: Float[Tensor, "frames n"]
+    rows: Int[Tensor, "frames n"]
+
+
+@dataclass(frozen=True)
 class LatentPath:
     """n paths with the same number of frames.
 
@@ -136,6 +149,7 @@ class LatentPath:
         waypoints: Numbers of the frames that are waypoints, shape (k, n); None if there are none.
         p_values: Share of real codes that look less like real ones than each frame does, by
             `density.membership`, in [0, 1], shape (frames, n); None where none are known.
+        nearest: The real images that are shown instead of decoded frames; None for decoded ones.
     """
 
     points: Points
@@ -147,6 +161,7 @@ class LatentPath:
     images: Films | None = None
     waypoints: Int[Tensor, "k n"] | None = None
     p_values: Float[Tensor, "frames n"] | None = None
+    nearest: NearestImages | None = None
 
     @checked
     def strip(self, path: int = 0) -> Images:

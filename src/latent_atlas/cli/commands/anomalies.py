@@ -3,6 +3,7 @@
 Of a large source it writes tables in a folder, shard by shard.
 """
 
+import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +19,18 @@ from latent_atlas.cli.arguments import (
 from latent_atlas.cli.console import Console
 from latent_atlas.cli.shards import Report, report_job
 from latent_atlas.errors import UserError, printable, require
+from latent_atlas.files import write_text
 
 if TYPE_CHECKING:
     from latent_atlas.anomaly.result import AnomalyTable
     from latent_atlas.atlas.atlas import Atlas
+    from latent_atlas.atlas.collection import Collection
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.shapes import ByteImages
 
 __all__ = ["add_arguments", "anomalies"]
 
+EXTREMES = 16  # images of a collection drawn at either end
 SHOWN = 5  # images and rejects printed; the files name all
 SUFFIXES = (".csv", ".json")
 FORMATS = ("csv", "parquet")
@@ -40,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="IMAGES",
         nargs="*",
         help="image files, folders, archives, arrays or named sets; for a run of codes, one file "
-        "of codes",
+        "of codes; none for a run of embed: its own images",
     )
     parser.add_argument(
         "--false-alarm-rate",
@@ -79,7 +83,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def anomalies(given: Namespace, console: Console) -> None:
     """Write anomaly scores of images or codes; compare samples with training images."""
-    if not given.images and given.samples is None:
+    if not given.images and given.samples is None and not _has_collection(given.folder):
         raise UserError(
             "no IMAGES were given; name image files, a folder, an archive or an array, or use "
             "--samples N"
@@ -101,12 +105,21 @@ def anomalies(given: Namespace, console: Console) -> None:
     numbers: dict[str, Any] = {}
     lines: list[str] = []
     if given.images:
-        of = _images if atlas.model is not None else _codes
+        of = _images if atlas.model is not None else _codes if atlas.collection is None else _photos
         numbers, lines = of(given, atlas, out, console)
+    elif atlas.collection is not None:
+        numbers, lines = _own(atlas.collection, out)
     if given.samples is not None:
         more, rest = _copies(given, atlas, out, console)
         numbers, lines = numbers | more, lines + rest
     console.result(numbers, "\n".join(lines))
+
+
+def _has_collection(folder: str) -> bool:
+    """Whether `latent-atlas embed` made a run."""
+    from latent_atlas.runs import Run
+
+    return "embedder" in (Run(Path(folder)).read_json("manifest.json") or {})
 
 
 def _is_folder(out: str | None) -> bool:
@@ -228,6 +241,54 @@ def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Rep
     names = tuple(f"row:{row}" for row in collection.rows.tolist())
     codes, rate = collection.arrays()[0], given.false_alarm_rate
     return _written(atlas.anomaly(codes, false_alarm_rate=rate, names=names), out)
+
+
+def _photos(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
+    """Anomaly scores of images by the codes of the model that embedded the run's collection."""
+    from latent_atlas.data.adhoc import read_images
+    from latent_atlas.distributed.embedding import embedder_of
+
+    embedder, square = embedder_of(Path(given.folder), given.device or "auto")
+    images = read_images(given.images, square)
+    for reject in images.rejects[:SHOWN]:
+        console.say(f"{reject.path} is left out: {reject.reason}")
+    codes, rate = embedder(images.images[:]), given.false_alarm_rate
+    return _written(atlas.anomaly(codes, false_alarm_rate=rate, names=tuple(images.names)), out)
+
+
+def _own(collection: "Collection", out: Path) -> Report:
+    """The images of a collection by how unlike the others they are.
+
+    The map is not asked: it was fitted to these images, and is likelier at them than at others.
+    """
+    import csv
+    import io
+
+    from latent_atlas.report.plots.image_grid import comparison_sheet
+    from latent_atlas.report.plots.style import save
+
+    rows, values = collection.isolation()
+    table = [
+        {"name": printable(collection.names[row]), "distance": value}
+        for row, value in zip(rows.tolist(), values.tolist(), strict=True)
+    ]
+    if out.suffix.lower() == ".json":
+        text = json.dumps({"images": len(table), "rows": table}, indent=2) + "\n"
+    else:
+        file = io.StringIO()
+        writer = csv.DictWriter(file, ["name", "distance"])
+        writer.writeheader()
+        writer.writerows(table)
+        text = file.getvalue()
+    write_text(out, text)
+    shown = {"most unusual": rows[:EXTREMES], "most usual": rows.flip(0)[:EXTREMES]}
+    images = {name: collection.thumbnails(some).numpy() for name, some in shown.items()}
+    picture = save(comparison_sheet(images), out.with_suffix(".png"))
+    lines = [str(out), "most unusual, by the mean distance to the ten nearest others"]
+    lines += [f"  {row['distance']:8.3g}  {row['name']}" for row in table[:SHOWN]]
+    names = [row["name"] for row in table[:SHOWN]]
+    numbers = {"file": str(out), "images": len(table), "most_anomalous": names}
+    return numbers | {"picture": str(picture)}, [*lines, f"look at {picture}"]
 
 
 def _written(table: "AnomalyTable", out: Path) -> Report:

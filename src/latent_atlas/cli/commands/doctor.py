@@ -8,6 +8,7 @@ import shutil
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,10 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
         "model.safetensors": lambda: read_model(run, torch.device("cpu")),
         "codes.safetensors": lambda: read_codes(run_file("codes.safetensors"), 0),
         "map.safetensors": lambda: LatentMap.load(run_file("map.safetensors")),
+        **{
+            f"embeddings/{path.name}": partial(read_tensors, path)
+            for path in sorted(run_file("embeddings").glob("*.safetensors"))
+        },
     }
 
 

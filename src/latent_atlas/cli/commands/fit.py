@@ -3,7 +3,9 @@
 import json
 import math
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from latent_atlas.cli.arguments import add_device, add_settings
 from latent_atlas.cli.console import Console, losses_in_words
@@ -12,7 +14,10 @@ from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, counted
 
-__all__ = ["add_arguments", "fit"]
+if TYPE_CHECKING:
+    from latent_atlas.density_ratio.latent_map import LatentMap
+
+__all__ = ["add_arguments", "add_map_arguments", "fit", "map_settings", "report_map"]
 
 MAP_FLAGS = ("boundary", "levels", "steps", "ensemble_size")
 TRAIN_FLAGS = ("seed", "device")
@@ -28,6 +33,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "`latent-atlas encode` writes them",
     )
     parser.add_argument("--out", metavar="RUN", required=True, help="run folder to create")
+    add_map_arguments(parser)
+
+
+def add_map_arguments(parser: ArgumentParser) -> None:
+    """The flags of a map."""
     parser.add_argument(
         "--boundary",
         metavar="B",
@@ -66,7 +76,7 @@ def fit(given: Namespace, console: Console) -> None:
     from latent_atlas.runs import Run
     from latent_atlas.training.codes_run import fit as fit_run
 
-    config = _chosen_config(given)
+    config = with_settings(Config(data=DataConfig(source=given.codes)), map_settings(given))
     pick_device(config.train.device)  # an unknown device fails before the codes are read
     codes = Path(given.codes)
     collection = CodeFiles.find(codes) or read_collection(codes)
@@ -83,34 +93,62 @@ def fit(given: Namespace, console: Console) -> None:
             log=lambda entry: advance("map", entry["step"], entry["steps"], losses_in_words(entry)),
         )
     repairs = () if isinstance(collection, CodeFiles) else collection.warnings
+    report_map(run.path, latent_map, repairs, config.train.device, console)
+
+
+def report_map(
+    run: Path,
+    latent_map: "LatentMap",
+    repairs: Sequence[str],
+    device: str,
+    console: Console,
+    *,
+    numbers: Mapping[str, Any] | None = None,
+    lines: Sequence[str] = (),
+) -> None:
+    """Draw a map that was fitted to codes, and say how well it is calibrated.
+
+    Arguments:
+        run, latent_map: The run folder and its map.
+        repairs: What was repaired in the codes, in sentences.
+        device: Where the picture is computed.
+        console: Where it is said.
+        numbers, lines: What to say besides, for programs and before the rest for people.
+    """
     notes = [*repairs, *latent_map.warnings]
     for note in notes:
         console.say(note)
-    picture = _draw(run.path, config.train.device, console)
+    picture = _draw(run, device, console)
     measured = latent_map.calibration
     normalisation = math.exp(min(measured.log_normalising_constant, 700.0))
-    lines = [
+    said = [
+        *lines,
         f"map  normalisation E_r[exp l] = {normalisation:.2f} (ideally 1), "
         f"KL(q || {latent_map.boundary.name}) about {measured.kl:z.1f} nats, "
         f"{measured.levels} level{'s' if measured.levels > 1 else ''}",
         measured.verdict(),
-        f"open {picture}" if picture else f"the run is in {run.path}",
+        f"open {picture}" if picture else f"the run is in {run}",
     ]
-    numbers = {
-        "run": str(run.path),
+    told = {
+        "run": str(run),
+        **(numbers or {}),
         "file": picture and str(picture),
         "map": measured.numbers(),
         "notes": notes,
     }
-    console.result(numbers, "\n".join(lines))
+    console.result(told, "\n".join(said))
 
 
-def _chosen_config(given: Namespace) -> Config:
-    """The defaults, changed by the flags and then by the values of --set."""
+def map_settings(given: Namespace) -> list[str]:
+    """The settings that the flags and --set ask for.
+
+    Raises:
+        UserError: one is of another section than the map's.
+    """
     other = [setting for setting in given.settings if not setting.startswith("map.")]
     if other:
         raise UserError(
-            f"--set {other[0]}: fit trains only a map, so it takes settings of section map alone, "
+            f"--set {other[0]}: this trains only a map, so it takes settings of section map alone, "
             "such as map.width=64"
         )
     flags = {f"map.{flag}": getattr(given, flag) for flag in MAP_FLAGS}
@@ -118,7 +156,7 @@ def _chosen_config(given: Namespace) -> Config:
     settings = [
         f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
     ]
-    return with_settings(Config(data=DataConfig(source=given.codes)), settings + given.settings)
+    return settings + given.settings
 
 
 def _draw(run: Path, device: str, console: Console) -> Path | None:

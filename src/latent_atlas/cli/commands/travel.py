@@ -21,7 +21,7 @@ from latent_atlas.cli.arguments import (
 )
 from latent_atlas.cli.console import Console
 from latent_atlas.config.parse import settings_of, split_setting, with_values
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, printable
 from latent_atlas.files import write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -219,11 +219,25 @@ def travel(given: Namespace, console: Console) -> None:
         paths = _between(given, atlas, places, frames, beside=beside)
     for remark in _remarks(given, atlas, paths):
         console.say(remark)
-    numbers = {name: path.numbers() for name, path in paths.items()}
+    numbers = {name: path.numbers() | _images(atlas, path) for name, path in paths.items()}
     _write(out, paths, numbers, given, atlas)
     width = max(len(name) for name in paths)
     lines = [f"{name:{width}}  {describe(path)}" for name, path in paths.items()]
+    for name, told in numbers.items():
+        if "images" in told:
+            seen = ", ".join(image["name"] for image in told["images"])
+            lines.append(f"{name:{width}}  shown by {seen}")
     console.result({"file": str(out), "travel": numbers}, "\n".join([str(out), *lines]))
+
+
+def _images(atlas: "Atlas", path: "LatentPath") -> dict[str, Any]:
+    """Names and distances of the real images that the frames are shown by, if they are."""
+    if path.nearest is None or atlas.collection is None:
+        return {}
+    distances, rows = path.nearest.distances[:, 0].tolist(), path.nearest.rows[:, 0].tolist()
+    names = [printable(atlas.collection.names[row]) for row in rows]
+    pairs = zip(names, distances, strict=True)
+    return {"images": [{"name": name, "distance": distance} for name, distance in pairs]}
 
 
 def _remarks(given: Namespace, atlas: "Atlas", paths: "Paths") -> list[str]:
@@ -277,7 +291,7 @@ def _places(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor":
     """Codes of the places, shape (k, d); with --project those of low density at the threshold."""
     import torch
 
-    codes = torch.stack([code_at(atlas, place) for place in given.places])
+    codes = torch.stack([code_at(atlas, place, given.folder) for place in given.places])
     if not given.project or (len(codes) == 1 and not (given.random_walk or given.traverse)):
         return codes
     projected = atlas.project(codes)

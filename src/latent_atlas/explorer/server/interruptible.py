@@ -34,6 +34,7 @@ def interruptible(atlas: Atlas, check: Callable[[], None]) -> Atlas:
         errors=atlas.errors,
         population=atlas.population,
         index_file=atlas.index_file,
+        collection=atlas.collection,
     )
 
 

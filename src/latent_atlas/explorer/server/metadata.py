@@ -41,18 +41,20 @@ def _whole(known: Known, explorer: Explorer) -> AtlasFacts:
             "demo": explorer.demo,
             "planners": planners,
             "samplers": list(OFFERED_SAMPLERS),
-            "lacks": _lacks(len(known.parts["train"].means)),
+            "lacks": _lacks(len(known.parts["train"].means), held.model is not None),
         }
     )
 
 
-def _lacks(codes: int) -> list[str]:
-    """What needs packages that are not installed, or another number of codes than so many."""
+def _lacks(codes: int, has_model: bool) -> list[str]:
+    """What needs packages that are not installed, another number of codes, or a model."""
     fewest, most = EMBEDDED
     pacmap = importlib.util.find_spec("pacmap") is not None
     can = {
         "embedding": pacmap and fewest <= codes <= most,
         "mp4": importlib.util.find_spec("av") is not None,
+        "photos": has_model,
+        "pace": has_model,
     }
     return [name for name, there in can.items() if not there]
 

@@ -43,6 +43,7 @@ def facts(
         if known.has_log_prob or not needs_density
     ]
     return told | {
+        "image": None if atlas.model is None else told["image"],
         "attributes": [one for one in told["attributes"] if one["kind"] == "component"],
         "planners": planners,
         "samplers": ["mala"] if known.has_log_prob else [],

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.collection import Collection
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.report.plots.heatmap import Field, Kind
 from latent_atlas.report.plots.map import map_picture
@@ -57,10 +58,11 @@ def draw_map(
     corners = plane.project(torch.stack(list(anchors)))
     fields = chart(atlas.map, plane, window, resolution).fields
     thumbnails = {}
-    if atlas.model is not None:
+    if atlas.shown_shape is not None:
         images = atlas.decode(torch.stack(list(anchors))).cpu().numpy()
         thumbnails = dict(zip("ABC", zip(corners.cpu().numpy(), images, strict=True), strict=True))
     codes, labels = _codes_near(atlas, plane)
+    lattice, lattice_name = _lattice(atlas, plane, window)
     return map_picture(
         [
             Field(name, unit, fields[kind].cpu().numpy(), kind)
@@ -74,7 +76,8 @@ def draw_map(
         label_names=atlas.label_names,
         anchors=thumbnails,
         paths={row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in paths.items()},
-        lattice=None if atlas.model is None else _lattice(atlas, plane, window),
+        lattice=lattice,
+        lattice_name=lattice_name,
         **LABELS,
     )
 
@@ -89,7 +92,37 @@ def _codes_near(atlas: Atlas, plane: Plane) -> tuple[np.ndarray, np.ndarray | No
     return plane.project(means[near]).cpu().numpy(), labels
 
 
-def _lattice(atlas: Atlas, plane: Plane, window: Window) -> np.ndarray:
+def _lattice(atlas: Atlas, plane: Plane, window: Window) -> tuple[np.ndarray | None, str]:
+    """The images of equal cells of the window, and what they are."""
+    if atlas.model is not None:
+        return _decoded(atlas, plane, window), "What each place decodes to"
+    if atlas.collection is None:
+        return None, ""
+    return _in_cells(atlas, atlas.collection, plane, window), "Real images at their places"
+
+
+def _in_cells(atlas: Atlas, collection: Collection, plane: Plane, window: Window) -> np.ndarray:
+    """For each cell, of the real images that the plane shows there the one nearest to the plane.
+
+    Cells without any are white.
+    """
+    means = torch.cat([some.means for some in atlas.codes.values()])
+    rows = torch.cat([*collection.rows.values()])
+    order = plane.distance(means).argsort(descending=True)  # the nearest overwrites the others
+    places = plane.project(means[order])
+    sides = torch.tensor([window.right - window.left, window.top - window.bottom]).to(places)
+    start = torch.tensor([window.left, window.bottom]).to(places)
+    cells = ((places - start) / sides * LATTICE).floor().long()
+    inside = ((cells >= 0) & (cells < LATTICE)).all(dim=1).cpu().numpy()
+    shown = np.full((LATTICE, LATTICE), -1)
+    column, row = cells.cpu().numpy()[inside].T
+    shown[row, column] = rows[order].cpu().numpy()[inside]
+    images = np.ones((LATTICE, LATTICE, *collection.image_shape), np.float32)
+    images[shown >= 0] = collection.thumbnails(torch.from_numpy(shown[shown >= 0])).numpy()
+    return images
+
+
+def _decoded(atlas: Atlas, plane: Plane, window: Window) -> np.ndarray:
     """Images decoded at the centres of equal cells of the window, the lowest row first."""
     half_x = (window.right - window.left) / LATTICE / 2
     half_y = (window.top - window.bottom) / LATTICE / 2

@@ -50,7 +50,7 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     folder = Run(run)
     atlas = Atlas.load(run, device=device)
     generator = torch.Generator(atlas.device).manual_seed(seed)
-    # Samples come first: a run without a decoder says so here.
+    _ = atlas.image_shape  # raises at once if there is no decoder
     samples = atlas.sample(64, generator=generator)
     save(draw_samples(samples), folder.file("samples.png"))
     examples = to_float(read_tensors(folder.file("examples.safetensors"))[0]["images"])

@@ -62,6 +62,7 @@ def map_picture(
     anchors: Mapping[str, Anchor] | None = None,
     paths: Mapping[str, Float[np.ndarray, "_ 2"]] | None = None,
     lattice: Float[np.ndarray, "rows columns c h w"] | None = None,
+    lattice_name: str = "What each place decodes to",
     x_label: str = "",
     y_label: str = "",
     title: str | None = None,
@@ -78,8 +79,8 @@ def map_picture(
         code_labels: Class of each, an index into `label_names`; -1 where it has none.
         anchors: Letter to (place, image in [0, 1]).
         paths: Planner to its frames.
-        lattice: Images decoded at the centres of rows x columns equal cells of the window, the
-            first row the lowest.
+        lattice: Images of rows x columns equal cells of the window, the first row the lowest.
+        lattice_name: What these images are.
 
     Raises:
         UserError: there is no panel to draw.
@@ -100,7 +101,7 @@ def map_picture(
         if index < len(fields):
             _field_panel(figure, axes, plane, fields[index], marks)
         elif lattice is not None:
-            _lattice_panel(axes, plane, lattice, marks)
+            _lattice_panel(axes, plane, lattice, marks, lattice_name)
     if fields:
         places = thumbnail_places(panels[0], marks)
         for axes in panels[: len(fields)]:
@@ -146,9 +147,9 @@ def _field_panel(figure: Figure, axes: Axes, plane: Plane, one: Field, marks: Ma
 
 
 def _lattice_panel(
-    axes: Axes, plane: Plane, lattice: Float[np.ndarray, "_ _ _ _ _"], marks: Marks
+    axes: Axes, plane: Plane, lattice: Float[np.ndarray, "_ _ _ _ _"], marks: Marks, name: str
 ) -> None:
-    head(axes, "What each place decodes to", "", 0)
+    head(axes, name, "", 0)
     draw_lattice(axes, plane, lattice)
     draw_marks(axes, marks, dots=False, names=False)
     draw_edge(axes, plane, veil=True)

@@ -76,7 +76,7 @@ def _arrays(known: Known, points: Tensor) -> dict[str, np.ndarray]:
     """Codes, and log-densities and images as far as there are any."""
     arrays = {"points": points.unflatten(1, known.atlas.map.shape)}
     arrays |= {"log_prob": known.atlas.map.log_prob(points)} if known.has_log_prob else {}
-    arrays |= {"images": known.atlas.decode(points)} if known.atlas.model is not None else {}
+    arrays |= {"images": known.atlas.decode(points)} if known.atlas.shown_shape is not None else {}
     return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 

@@ -89,7 +89,7 @@ async def sample(body: schemas.Sample, asking: Asking) -> Arrays:
 def decoded(known: Known, latents: Tensor) -> dict[str, Tensor]:
     """Images of codes, if there is a decoder; log q and off_manifold, if there is a density."""
     arrays: dict[str, Tensor] = {}
-    if known.atlas.model is not None:
+    if known.atlas.shown_shape is not None:
         arrays["images"] = pixels(known.atlas.decode(latents))
     if known.has_log_prob:
         with torch.no_grad():

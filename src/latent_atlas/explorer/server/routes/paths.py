@@ -30,8 +30,8 @@ async def travel(body: schemas.Travel, asking: Asking) -> Arrays:
     """A path through the waypoints by each planner.
 
     For each planner P arrays P/points (f, d), P/images (f, h, w, c) in bytes unless they are not
-    wanted, P/log_prob (f) in nats, P/off_manifold (f), 1 or 0, and P/p_value (f), the share of real
-    codes that look less real, where it is known. Facts by planner: metrics,
+    wanted and decode has them, P/log_prob (f) in nats, P/off_manifold (f), 1 or 0, and P/p_value
+    (f), the share of real codes that look less real, where it is known. Facts by planner: metrics,
     converged (null where the planner does not iterate), seconds and warnings; or error, a sentence,
     where this planner finds no path.
     """
@@ -108,7 +108,8 @@ def _between(known: Known, body: schemas.Travel, waypoints: list[Tensor], name: 
         closed=body.closed,
         preserve=body.preserve,
         pace=body.pace,
-        images=body.images,
+        # Without a decoder a frame's image depends on its path, so it cannot be asked for alone.
+        images=body.images or known.atlas.model is None,
     )
 
 

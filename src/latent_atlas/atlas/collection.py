@@ -1,0 +1,159 @@
+"""The images that codes are of: what an atlas without a decoder shows."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_atlas.data.packed import mapped
+from latent_atlas.data.pixels import PackedImages, PackedNames
+from latent_atlas.errors import require
+from latent_atlas.files import read_object
+from latent_atlas.neighbours import NeighbourIndex, Neighbours, nearest_others
+from latent_atlas.shapes import Films, Images, Latents, Points, Values, to_float
+from latent_atlas.travel.path import NearestImages
+
+__all__ = ["FOLDER", "Collection"]
+
+FOLDER = "embeddings"
+NEAREST = 10  # others by which an image is judged
+AGAIN = "restore it, or `latent-atlas embed` into another --out"
+
+
+class Collection:
+    """Thumbnails and names of real images, of which some have codes on a map.
+
+    Attributes:
+        images: Thumbnails of all images, (n, c, h, w), on the disk.
+        names: Of all images.
+        digests: Of the pixels of all images at full size, shape (n, 16): equal for equal pictures.
+        rows: Numbers of the images that have a code, by part.
+    """
+
+    def __init__(self, folder: Path, rows: dict[str, Tensor], codes: dict[str, Latents]) -> None:
+        """Open what `latent-atlas embed` wrote.
+
+        Arguments:
+            folder: The folder `embeddings` of a run.
+            rows: Numbers of the images by part.
+            codes: Their codes by part, shape (m, d) each.
+
+        Raises:
+            UserError: the folder is missing or damaged, or is one of other codes.
+        """
+        manifest = folder / "manifest.json"
+        require(manifest.is_file(), f"{manifest} is missing, which names the images; {AGAIN}")
+        about = read_object(manifest, AGAIN)
+        shards = [mapped(folder / shard["file"]) for shard in about["shards"]]
+        whole = "".join(shard["sha256"] for shard in about["shards"])
+        self.images = PackedImages([shard["images"] for shard in shards], whole)
+        self.names = PackedNames([(shard["names"], shard["name_offsets"]) for shard in shards])
+        self.digests = np.concatenate([shard["digests"] for shard in shards])
+        self._means = [shard["means"] for shard in shards]
+        self.rows = rows
+        self._rows = torch.cat([*rows.values()]).cpu()
+        self._codes = torch.cat([*codes.values()])
+        require(
+            int(self._rows.max()) < len(self.images),
+            f"{folder} does not have the images of this run; {AGAIN}",
+        )
+
+    @cached_property
+    def _index(self) -> NeighbourIndex:
+        return NeighbourIndex(self._codes)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(c, h, w) of a thumbnail."""
+        return tuple(self.images.shape[1:])
+
+    def all_codes(self) -> Latents:
+        """The codes of all images, also of those that are not on the map, shape (n, d)."""
+        return torch.from_numpy(np.concatenate(self._means))
+
+    def code(self, name: str) -> Tensor | None:
+        """The code (d,) of an image by its name, or of the image of which it is a copy.
+
+        None if there is no such image on the map.
+        """
+        if name not in self._numbers:
+            return None
+        number = self._numbers[name]
+        alike = (self.digests[self._rows.numpy()] == self.digests[number]).all(axis=1).nonzero()[0]
+        return self._codes[int(alike[0])] if len(alike) else None
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.names[:])}
+
+    def nearest(self, latents: Latents, k: int) -> Neighbours:
+        """The images whose codes are nearest to codes (n, d); rows are numbers of images."""
+        found = self._index.nearest(latents, k)
+        return Neighbours(found.distances, self._rows[found.rows.cpu()])
+
+    def isolation(self) -> tuple[Tensor, Values]:
+        """How unlike the others each image on the map is.
+
+        Returns:
+            Numbers of the images and the mean distance from the code of each to those of the ten
+            nearest others, shape (m,) each, the most unusual image first.
+        """
+        values = nearest_others(self._codes, NEAREST).distances.mean(dim=1).cpu()
+        order = values.argsort(descending=True)
+        return self._rows[order], values[order]
+
+    def shown(self, latents: Latents) -> Images:
+        """The nearest image to each code, shape (n, c, h, w), in [0, 1]."""
+        return self.thumbnails(self.nearest(latents, 1).rows[:, 0])
+
+    def thumbnails(self, rows: Tensor) -> Images:
+        """Images by their numbers, in [0, 1]."""
+        return to_float(self.images[rows.cpu().numpy()])
+
+    def along(self, points: Points) -> tuple[Films, NearestImages]:
+        """Images of the frames of paths, each at most once along a path.
+
+        The pairs of a frame and an image are taken in the order of their distances, so a frame that
+        is the code of an image shows it. Frames at the same place show the same image.
+
+        Arguments:
+            points: Codes, shape (frames, n, d).
+
+        Returns:
+            The images (frames, n, c, h, w), and which they are.
+        """
+        paths = [self._along(path) for path in points.unbind(dim=1)]
+        distances = torch.stack([one.distances[:, 0] for one in paths], dim=1)
+        rows = torch.stack([one.rows[:, 0] for one in paths], dim=1)
+        films = self.thumbnails(rows.flatten()).unflatten(0, rows.shape)
+        return films, NearestImages(distances, rows)
+
+    def _along(self, path: Latents) -> Neighbours:
+        places, place = path.unique(dim=0, return_inverse=True)
+        found = self.nearest(places, len(places))
+        taken = _each_once(found.distances.cpu().numpy(), found.rows.numpy())
+        columns = torch.from_numpy(taken)[:, None].to(place.device)
+        return Neighbours(
+            found.distances.gather(1, columns)[place],
+            found.rows.gather(1, columns.cpu())[place.cpu()],
+        )
+
+
+def _each_once(distances: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """For each of n places the column of an image that no other has, the nearest pair first.
+
+    Where there are fewer images than places, the rest take their nearest.
+
+    Examples:
+        >>> _each_once(np.array([[1.0, 3.0], [2.0, 9.0]]), np.array([[7, 8], [7, 8]]))
+        array([0, 1])
+    """
+    chosen, used = np.full(len(rows), -1), set()
+    for pair in distances.ravel().argsort(kind="stable").tolist():
+        place, column = divmod(pair, rows.shape[1])
+        if chosen[place] < 0 and (row := int(rows[place, column])) not in used:
+            chosen[place] = column
+            used.add(row)
+    return np.maximum(chosen, 0)

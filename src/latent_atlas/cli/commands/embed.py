@@ -1,0 +1,123 @@
+"""The command `embed`: a collection of images on a map, by a network that is trained already."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from latent_atlas.cli.arguments import LARGE_SOURCE
+from latent_atlas.cli.commands.fit import add_map_arguments, map_settings, report_map
+from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.shards import run_job
+from latent_atlas.config.run import Config, with_settings
+from latent_atlas.errors import counted, require
+
+__all__ = ["add_arguments", "embed"]
+
+SIDE = 224  # pixels, as EfficientNet was trained
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The arguments of `embed`."""
+    parser.add_argument("source", metavar="SOURCE", help=LARGE_SOURCE)
+    parser.add_argument(
+        "--out", metavar="RUN", required=True, help="run folder to create, or to go on with"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="M",
+        default="efficientnet",
+        help="efficientnet (default), which is EfficientNet-Lite0 trained on ImageNet; or "
+        "module:function, your own: images (n, 3, h, w) in [0, 1] to codes (n, d)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="PX",
+        help="side of the squares that the model sees, in pixels (default: 224, or that of a pack)",
+    )
+    parser.add_argument(
+        "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
+    )
+    add_map_arguments(parser)
+
+
+def embed(given: Namespace, console: Console) -> None:
+    """Embed the images shard by shard, and fit a map to their codes."""
+    from latent_atlas.atlas.collection import FOLDER
+    from latent_atlas.data.load import square_of
+    from latent_atlas.data.shards import shards_of
+    from latent_atlas.distributed.embedding import ROWS, Embedding, embedded_codes
+    from latent_atlas.distributed.jobs import Job, SafetensorsWriter
+    from latent_atlas.runs import Run
+    from latent_atlas.training.codes_run import fit as fit_run
+
+    config = _chosen_config(given)
+    run = Run(Path(given.out))
+    folder = run.file(FOLDER)
+    square = square_of(config.data, config.model.image_size, config.model.channels)
+    work = Embedding.by(given.model, square, config.train.device, folder)
+    run.claim()
+    job = Job(work, SafetensorsWriter(), folder)
+    summary = run_job(job, shards_of(given.source, ROWS), given, console)
+    if summary is None:
+        return  # the first process of torchrun fits the map
+    require(
+        not summary.failed,
+        f"{counted(len(summary.failed), 'shard')} could not be read, for instance "
+        f"{summary.failed and summary.failed[0].get('reason')}; the others stay: repair that, and "
+        "run the same command again",
+    )
+    codes = embedded_codes(folder, summary.manifest)
+    with run.hold(), console.progress() as advance:
+        latent_map = fit_run(
+            codes,
+            config,
+            run,
+            log=lambda entry: advance("map", entry["step"], entry["steps"], losses_in_words(entry)),
+            embedded=_facts(given.source, work.settings()),
+        )
+    lines = [_told(summary.rows, summary.rejects, folder)]
+    numbers = {"images": summary.rows, "rejects": summary.rejects, "model": given.model}
+    report_map(
+        run.path,
+        latent_map,
+        codes.warnings,
+        config.train.device,
+        console,
+        numbers=numbers,
+        lines=lines,
+    )
+
+
+def _chosen_config(given: Namespace) -> Config:
+    """The defaults, changed by the flags and then by the values of --set."""
+    from latent_atlas.data.load import probe_source
+    from latent_atlas.data.packed import Pack
+
+    packed = probe_source(given.source) if Pack.is_at(given.source) else (SIDE, 3)
+    flags = {
+        "data.source": given.source,
+        "data.fit": given.fit,
+        "model.image_size": given.image_size or packed[0],
+        "model.channels": packed[1],
+    }
+    settings = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
+    return with_settings(Config(), settings + map_settings(given))
+
+
+def _facts(source: str, settings: dict[str, object]) -> dict[str, object]:
+    """What manifest.json says of the images and of the model that made their codes."""
+    where = {"path": str(Path(source).expanduser().absolute())} if Path(source).exists() else {}
+    return {"source": source, **where, "embedder": settings}
+
+
+def _told(images: int, rejects: int, folder: Path) -> str:
+    """How many images there are, in a sentence."""
+    from latent_atlas.distributed.embedding import MOST
+
+    said = f"{images:,} images"
+    if rejects:
+        said += f"; {rejects:,} could not be read, and {folder / 'rejects.jsonl'} names them"
+    if images > MOST:
+        said += f"; {MOST:,} of them, drawn by the digests of their pixels, are on the map"
+    return said

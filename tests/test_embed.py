@@ -1,0 +1,328 @@
+"""From a folder of images to a map that shows them, through the commands a user types."""
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from command_line import latent_atlas
+from latent_atlas import Atlas
+from latent_atlas.codes.embedder import digest_of, embedder
+from latent_atlas.distributed import embedding
+from latent_atlas.errors import UserError
+from runs import quick_gallery
+from server_client import arrays, client_of
+
+FAST = (
+    "--steps",
+    "40",
+    "--set",
+    "map.width=16",
+    "--set",
+    "map.check_every=20",
+    "--set",
+    "map.depth=1",
+)
+MODEL = """
+def corners(images):
+    return images.mean(1)[:, ::7, ::7].flatten(1)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly() -> Iterator[None]:
+    """Walks of a few steps, where a map is drawn."""
+    with quick_gallery():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 images with transparency of 8 x 8 pixels in two kinds, a copy, one that is no image, and a model."""
+    folder = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for number in range(60):
+        kind = "dark" if number % 2 else "light"
+        pixels = random.integers(0, 120, (8, 8, 4)) + (0 if number % 2 else 120)
+        pixels[..., 3] = 255
+        pixels[3:5, 3:5, 3] = 0
+        (folder / "photos" / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / kind / f"{number}.png")
+    shutil.copy(folder / "photos/dark/1.png", folder / "photos/dark/again.png")
+    (folder / "photos/dark/broken.png").write_bytes(b"no image")
+    (folder / "corner_model.py").write_text(MODEL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    """The collection on a map."""
+    words = ("--model", "corner_model:corners", "--image-size", "8", *FAST)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert latent_atlas("embed", "photos", "--out", str(folder / "run"), *words) == 0
+    return folder / "run"
+
+
+def test_the_codes_are_those_of_the_images_that_they_are_shown_by(run: Path, folder: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    assert atlas.model is None
+    assert len(atlas.collection.images) == 61
+    assert atlas.label_names == ("dark", "light")
+    for part, codes in atlas.codes.items():
+        thumbnails = atlas.collection.thumbnails(atlas.collection.rows[part])
+        torch.testing.assert_close(thumbnails.mean(1)[:, ::7, ::7].flatten(1), codes.means)
+        assert torch.equal(atlas.decode(codes.means), thumbnails)
+        names = [atlas.collection.names[int(row)] for row in atlas.collection.rows[part]]
+        kinds = [atlas.label_names[int(label)] for label in atlas.labels[part]]
+        assert [name.split("/")[0] for name in names] == kinds
+    assert sum(map(len, atlas.codes.values())) == 60  # the copy has no code of its own
+    picture = np.asarray(Image.open(folder / "photos" / "dark" / "1.png").convert("RGBA"))
+    number = list(atlas.collection.names).index("dark/1.png")
+    shown = np.moveaxis(np.asarray(atlas.collection.images[number]), 0, -1)
+    assert (shown[3:5, 3:5] == 255).all()  # transparent parts are white
+    assert (shown[:3] == picture[:3, :, :3]).all()
+
+
+def test_the_run_says_which_model_made_its_codes(run: Path, folder: Path) -> None:
+    about = json.loads((run / "manifest.json").read_text())
+    assert about["embedder"]["model"] == "corner_model:corners"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert about["embedder"]["weights"] == digest_of("corner_model:corners")
+    (reject,) = (run / "embeddings" / "rejects.jsonl").read_text().splitlines()
+    assert json.loads(reject)["path"] == "dark/broken.png"
+
+
+def test_frames_are_real_images_each_once_and_ends_are_their_own(run: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    ends = atlas.codes["held_out"].means[:2]
+    path = atlas.travel(ends[:1], ends[1:], "linear", frames=9)
+    assert path.images is not None
+    assert path.nearest is not None
+    rows = path.nearest.rows[:, 0]
+    assert len(set(rows.tolist())) == 9
+    assert rows[[0, -1]].tolist() == atlas.collection.rows["held_out"][:2].tolist()
+    assert path.nearest.distances[[0, -1], 0].tolist() == [0, 0]
+    assert torch.equal(path.strip(), atlas.collection.thumbnails(rows))
+    every = {
+        int(row): code
+        for part in atlas.codes
+        for row, code in zip(atlas.collection.rows[part], atlas.codes[part].means, strict=True)
+    }
+    for frame, row, distance in zip(
+        path.points[:, 0], rows, path.nearest.distances[:, 0], strict=True
+    ):
+        assert (every[int(row)] - frame).norm() == pytest.approx(float(distance), abs=1e-5)
+    there_and_back = atlas.travel(
+        torch.stack([ends[0], ends[1], ends[0]]), frames=9, planner="linear"
+    )
+    assert there_and_back.nearest is not None
+    assert there_and_back.nearest.rows[0] == there_and_back.nearest.rows[-1]
+
+
+def test_samples_are_real_images(run: Path, generator: torch.Generator) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    every = {image.numpy().tobytes() for image in atlas.collection.images[:]}
+    for image in (255 * atlas.sample(5, generator=generator)).round().to(torch.uint8):
+        assert image.numpy().tobytes() in every
+
+
+def test_the_commands_draw_real_images(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    words = ("travel", "run", "photos/dark/again.png", "light/0.png", "--frames", "5", "--json")
+    assert latent_atlas(*words) == 0
+    told = json.loads(capsys.readouterr().out)["travel"]["typical"]["images"]
+    assert [told[0]["name"], told[-1]["name"]] == ["dark/1.png", "light/0.png"]
+    assert latent_atlas("travel", "run", "photos/nowhere.png", "test:0") == 2
+    assert "'photos/nowhere.png' is neither a file nor an image of" in capsys.readouterr().err
+    assert latent_atlas("sample", str(run), "--count", "4") == 0
+    for name in ("travel.png", "samples.png", "map.png"):
+        assert (run / name).stat().st_size > 0
+
+
+def test_photos_from_elsewhere_are_embedded_by_the_model_of_the_run(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    shutil.copy("photos/light/4.png", "elsewhere.png")
+    Image.new("RGB", (8, 8), "black").save("black.png")
+    assert latent_atlas("travel", "run", "elsewhere.png", "dark/3.png", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["travel"]["linear"]["images"]
+    assert told[0]["name"] == "light/4.png"
+    assert told[0]["distance"] == pytest.approx(0, abs=1e-6)
+    assert latent_atlas("anomalies", "run", "elsewhere.png", "black.png", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["most_anomalous"][0].endswith("black.png")
+    (folder / "other_model.py").write_text(MODEL + "# another")
+    monkeypatch.setattr(
+        "latent_atlas.codes.embedder.inspect.getsourcefile",
+        lambda _: str(folder / "other_model.py"),
+    )
+    assert latent_atlas("anomalies", "run", "elsewhere.png") == 2
+    assert "has changed since it made the codes" in capsys.readouterr().err
+
+
+def test_the_explorer_shows_each_image_once_along_a_path(run: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    ends = atlas.codes["held_out"].means[:2]
+    with client_of(atlas) as client:
+        told = client.get("/api/atlas").json()
+        assert told["image"] == {"channels": 3, "height": 8, "width": 8}
+        assert {"photos", "pace"} <= set(told["lacks"])
+        body = {"waypoints": ends.tolist(), "planners": ["linear"], "frames": 7, "images": False}
+        shown = arrays(client.post("/api/travel", json=body))["linear/images"]
+        wanted = atlas.travel(ends[:1], ends[1:], "linear", frames=7).strip()
+        assert np.array_equal(shown, (255 * wanted).round().byte().permute(0, 2, 3, 1).numpy())
+        assert len({image.tobytes() for image in shown}) == 7
+        alone = arrays(client.post("/api/decode", json={"codes": ends.tolist()}))["images"]
+        assert np.array_equal(alone, shown[[0, -1]])
+        answer = client.get(
+            "/api/thumbnails", params={"part": "held_out", "indices": "0", "size": 8}
+        )
+        picture = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
+        assert np.array_equal(picture, shown[0])
+
+
+def test_copies_and_near_duplicates_are_told_apart(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert latent_atlas("duplicates", str(run), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    copies = [group["names"] for group in told["groups"] if group["exact"]]
+    assert copies == [["dark/1.png", "dark/again.png"]]
+    assert (run / "duplicates.png").stat().st_size > 0
+    collection = Atlas.load(run, device="cpu").collection
+    assert collection is not None
+    codes = collection.all_codes()
+    for group in told["groups"]:
+        first, *others = (codes[list(collection.names).index(name)] for name in group["names"])
+        assert group["distance"] == pytest.approx(
+            max(float((first - o).norm()) for o in others), abs=1e-5
+        )
+    near = {name for group in told["groups"] for name in group["names"]}
+    distances = (codes[:, None] - codes).norm(dim=2).fill_diagonal_(torch.inf).min(dim=1).values
+    assert {collection.names[i] for i in range(61) if distances[i] <= told["within"]} == near
+    assert latent_atlas("duplicates", str(run), "--within", "2") == 2
+    assert "the share is 2.0; choose one between 0 and 1" in capsys.readouterr().err
+
+
+def test_the_most_unusual_images_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert latent_atlas("anomalies", str(run), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    means = torch.cat([codes.means for codes in atlas.codes.values()])
+    distances = (
+        (means[:, None] - means)
+        .norm(dim=2)
+        .fill_diagonal_(torch.inf)
+        .sort(dim=1)
+        .values[:, :10]
+        .mean(dim=1)
+    )
+    row = torch.cat([*atlas.collection.rows.values()])[distances.argmax()]
+    assert told["most_anomalous"][0] == atlas.collection.names[int(row)]
+    assert (run / "anomalies.png").stat().st_size > 0
+    assert len((run / "anomalies.csv").read_text().splitlines()) == 61
+
+
+def test_a_run_without_a_collection_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(
+        tmp_path / "codes.npy", np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    )
+    assert (
+        latent_atlas("fit", str(tmp_path / "codes.npy"), "--out", str(tmp_path / "run"), *FAST) == 0
+    )
+    assert latent_atlas("duplicates", str(tmp_path / "run")) == 2
+    assert "keeps no images of its collection" in capsys.readouterr().err
+    assert latent_atlas("anomalies", str(tmp_path / "run")) == 2
+    assert "no IMAGES were given" in capsys.readouterr().err
+
+
+def test_a_collection_whose_images_are_gone_says_so(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "embeddings")
+    with pytest.raises(UserError, match="embeddings"):
+        Atlas.load(tmp_path / "run", device="cpu")
+
+
+def test_an_embedding_that_was_interrupted_goes_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = tmp_path / "calls"
+    model = f"""
+import pathlib
+calls = pathlib.Path({str(calls)!r})
+def counted(images):
+    with calls.open("a") as file:
+        file.write(f"{{len(images)}} ")
+    if len(calls.read_text().split()) == 3:
+        raise KeyboardInterrupt
+    return images.mean(1)[:, ::7, ::7].flatten(1)
+"""
+    (tmp_path / "counting_model.py").write_text(model)
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    words = (
+        "embed",
+        "photos",
+        "--out",
+        "run",
+        "--model",
+        "counting_model:counted",
+        "--image-size",
+        "8",
+        *FAST,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr(embedding, "ROWS", 20)
+        assert latent_atlas(*words) == 130
+        assert "stopped after 2 of 4 shards" in capsys.readouterr().err
+        assert latent_atlas(*words) == 0
+        assert (
+            calls.read_text() == "20 19 20 20 2 "
+        )  # of 62 files one is no image; only the third shard again
+        assert len(Atlas.load("run", device="cpu").collection.images) == 61  # type: ignore[union-attr]
+        assert latent_atlas(*words) == 2
+        assert "holds a run already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("resnet", "choose efficientnet, or module:function"),
+        ("no_such_module:f", "cannot import 'no_such_module'"),
+        ("math:no_such_function", "has no function 'no_such_function'"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(name: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        digest_of(name)
+
+
+def test_what_makes_no_codes_is_refused() -> None:
+    with pytest.raises(UserError, match="it has to return codes"):
+        embedder("torch:sum", "cpu", "32")(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
+
+
+def test_efficientnet_makes_1280_numbers_of_an_image() -> None:
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    codes = embedder("efficientnet", "cpu", "32")(images)
+    assert codes.shape == (2, 1280)
+    assert codes.std(dim=0).sum() > 1  # two images, two codes
+    assert len(digest_of("efficientnet")) == 64
