@@ -320,9 +320,14 @@ def test_what_makes_no_codes_is_refused() -> None:
         embedder("torch:sum", "cpu", "32")(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
 
 
-def test_efficientnet_makes_1280_numbers_of_an_image() -> None:
-    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    codes = embedder("efficientnet", "cpu", "32")(images)
+def test_efficientnet_makes_1280_numbers_of_an_image(generator: torch.Generator) -> None:
+    model = embedder("efficientnet", "cpu", "32")
+    noise = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    white = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
+    codes = model(torch.cat([noise, white]))
     assert codes.shape == (2, 1280)
-    assert codes.std(dim=0).sum() > 1  # two images, two codes
+    assert (codes[0] - codes[1]).norm() > 0.1 * codes[0].norm()
+    torch.testing.assert_close(model(noise)[0], codes[0], rtol=1e-3, atol=1e-4)
+    transparent = torch.cat([noise, torch.zeros(1, 1, 32, 32, dtype=torch.uint8)], dim=1)
+    torch.testing.assert_close(model(transparent)[0], codes[1], rtol=1e-3, atol=1e-4)
     assert len(digest_of("efficientnet")) == 64
