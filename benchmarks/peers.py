@@ -1,8 +1,7 @@
-r"""Compare the library with pythae 0.1.2: one run each, with the same networks, data, epochs and evaluation.
+r"""Compare the library with pythae 0.1.2: with the same networks, data, epochs and evaluation.
 
 Question: after the same number of images, does our model reconstruct and sample images better than pythae's VAE, VAEGAN,
-adversarial and regularised autoencoders with pythae's own samplers, and what does it cost in speed and memory? `best` in
-the results compares the best model of either side, measure by measure.
+adversarial and regularised autoencoders with pythae's own samplers, and what does it cost in speed and memory?
 
 Every model trains in a process of its own through its public interface, and returns reconstructions of the held-out
 images and as many samples. Features are those of a classifier trained here on the whole collection. Fréchet distances,
@@ -16,11 +15,11 @@ Install pythae into a folder of its own, so that its requirements change nothing
 
     pip install --no-deps --target PEERS pythae==0.1.2 pydantic==2.11.7 pydantic-core==2.33.2 \
         annotated-types typing-inspection imageio cloudpickle tqdm
-    PYTHONPATH=PEERS python benchmarks/peers.py                                          # on a GPU
-    PYTHONPATH=PEERS python benchmarks/peers.py --images 5000 --epochs 2 --batch-size 32 --width 8 --map-steps 1000 \
-        --judged 2000                                                 # about ten minutes on one core, of 300 steps each
+    PYTHONPATH=PEERS python benchmarks/peers.py                             # about an hour of a core and seed, in bf16
+    PYTHONPATH=PEERS python benchmarks/peers.py --precision 32 --epochs 1 --seeds 0                 # the cost in float32
 
-A call may measure some of the models: rows of earlier calls with the same settings are kept.
+A call may measure some of the models and seeds: rows of earlier calls with the same settings are kept, and not measured
+again. The results of another precision are in a file of their own.
 """
 
 import argparse
@@ -31,6 +30,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,6 @@ PEERS = (
     "pythae RAE_GP",
     "pythae RAE_L2",
 )
-LESS_IS_BETTER = ("mse", "frechet", "peak_mib")
 MANIFOLD = (
     5_000  # images of each side for precision and recall, which need all distances between them
 )
@@ -71,15 +70,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument(
-        "--width", type=int, default=32, help="channels of E, G and D_x at full resolution"
+        "--width", type=int, default=16, help="channels of E, G and D_x at full resolution"
     )
-    parser.add_argument("--images", type=int, default=60_000, help="to learn from")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=int, default=20_000, help="to learn from")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--precision", default="bf16", choices=["32", "bf16"])
     parser.add_argument("--latent-dim", type=int, default=16)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--map-steps", type=int, default=4_000, help="of D_z, at most")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--map-steps", type=int, default=2_000, help="of D_z, at most")
     parser.add_argument(
         "--judged", type=int, default=10_000, help="held-out images, and samples of each sampler"
     )
@@ -92,21 +92,21 @@ def main() -> None:
     if importlib.util.find_spec("pythae") is None and set(given.models) & set(PEERS):
         raise SystemExit(MISSING)
 
-    settings = {name: value for name, value in vars(given).items() if name != "models"}
+    settings = {
+        name: value for name, value in vars(given).items() if name not in ("models", "seeds")
+    }
+    result = "peers" if given.precision == "bf16" else f"peers-{given.precision}"
     whole = load_images(PRESETS["fashion-mnist"].data, 28, 1)
     images, classifier = chosen(whole, given), feature_classifier(whole, given.judge_epochs)
     evaluation = Evaluation.on(images.test, classifier)
-    threshold = evaluation.of_samples(images.train.images[: given.judged].numpy())
-    rows = earlier_rows("peers", settings)
-    for name in given.models:
-        rows[name] = evaluation.of(in_own_process(name, given))
-        results = {
-            "features": classifier.name,
-            "training images": threshold,
-            "best": best_of(rows),
-            "arms": rows,
-        }
-        record("peers", results, **settings)
+    bound = evaluation.of_samples(images.train.images[: given.judged].numpy())
+    rows = earlier_rows(result, settings)
+    for seed, name in product(given.seeds, given.models):
+        seeds = rows.setdefault(name, {})
+        if str(seed) not in seeds:
+            seeds[str(seed)] = evaluation.of(in_own_process(name, seed, given))
+            found = {"features": classifier.name, "training images": bound, "arms": rows}
+            record(result, found, **settings)
 
 
 def chosen(whole: ImageSet, given: argparse.Namespace) -> ImageSet:
@@ -115,14 +115,15 @@ def chosen(whole: ImageSet, given: argparse.Namespace) -> ImageSet:
     return whole.select(torch.cat([learn[: given.images], test[: given.judged]]))
 
 
-def configuration(name: str, images: int, given: argparse.Namespace) -> Config:
+def configuration(name: str, seed: int, images: int, given: argparse.Namespace) -> Config:
     """The preset at the size asked for; what it counts in steps may not take more than an eighth of a short run."""
     steps = given.epochs * images // given.batch_size
     preset, early = PRESETS["fashion-mnist"], max(1, steps // 8)
     settings = {
         "train.steps": steps,
         "train.batch_size": given.batch_size,
-        "train.seed": given.seed,
+        "train.seed": seed,
+        "train.precision": given.precision,
         "train.kl_warmup": min(preset.train.kl_warmup, early),
         "train.adversarial_start": min(preset.train.adversarial_start, early),
         "model.width": given.width,
@@ -154,18 +155,18 @@ class Outcome:
     costs: dict[str, Cost]
 
 
-def in_own_process(name: str, given: argparse.Namespace) -> Outcome:
+def in_own_process(name: str, seed: int, given: argparse.Namespace) -> Outcome:
     """The outcome of a model in a process of its own, which shares no memory and no global seed."""
     os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars; it is read when a process begins
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(trained_outcome, name, given).result()
+        return pool.submit(trained_outcome, name, seed, given).result()
 
 
-def trained_outcome(name: str, given: argparse.Namespace) -> Outcome:
+def trained_outcome(name: str, seed: int, given: argparse.Namespace) -> Outcome:
     """Train one model, reconstruct with it and sample from it."""
     images = chosen(load_images(PRESETS["fashion-mnist"].data, 28, 1), given)
     learning, test = int((~images.held_out).sum()), images.test.as_float()
-    config = configuration(name, learning, given)
+    config = configuration(name, seed, learning, given)
     with tempfile.TemporaryDirectory() as folder:
         if name in OURS:
             learn = partial(train_ours, images, config, Path(folder))
@@ -228,35 +229,6 @@ class Evaluation:
             "precision": float(manifold_of(real[:MANIFOLD]).contains(drawn[:MANIFOLD]).mean()),
             "recall": float(manifold_of(drawn[:MANIFOLD]).contains(real[:MANIFOLD]).mean()),
         }
-
-
-def best_of(rows: dict[str, Any]) -> dict[str, Any]:
-    """The best of ours and the best of the peers, measure by measure."""
-    best: dict[str, Any] = {}
-    for model, row in rows.items():
-        side = "ours" if model in OURS else "pythae"
-        found = [
-            ("reconstructions", model, measure, value)
-            for measure, value in row["reconstructions"].items()
-        ]
-        for sampler, numbers in row["samples"].items():
-            found += [
-                ("samples", f"{model}, {sampler}", m, v)
-                for m, v in numbers.items()
-                if m != "seconds"
-            ]
-        found += [
-            ("training", model, m, row[m]) for m in ("images per second", "images per core second")
-        ]
-        found.append(("training", model, "peak_mib", row["costs"]["model"]["peak_mib"]))
-        for part, who, measure, value in found:
-            sides = best.setdefault(f"{part}: {measure}", {})
-            before = sides.get(side)
-            if before is None or (
-                value < before[1] if measure in LESS_IS_BETTER else value > before[1]
-            ):
-                sides[side] = (who, value)
-    return best
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 They start from the same weights as ours and learn with Adam at the rates that ours begins with: at 1e-4, which is
 pythae's default, they have hardly begun after so few epochs. All else is as it ships. Its VAE weighs the KL term more
 than twelve times as much as ours does, so there is its BetaVAE with our weight as well. The discriminator of its VAEGAN
-is our D_x, compared in its deepest feature map; that of its adversarial autoencoder, on codes, its own.
+is our D_x, compared in its deepest feature map; that of its adversarial autoencoder, on codes, its own. pythae's own
+mixed precision is for CUDA alone, so in bf16 it is the networks that cast, and return float32, as ours do.
 
 Its VAEGAN has the decoder's adversarial gradient turned round: encoder, decoder and discriminator share a graph, and
 what `discriminator_loss.backward()` adds to the decoder's gradient outweighs what the decoder's loss subtracts. It is
@@ -42,22 +43,40 @@ from pythae.trainers import (
     CoupledOptimizerAdversarialTrainerConfig,
     CoupledOptimizerTrainerConfig,
 )
-from torch import Tensor
+from torch import Tensor, nn
 
 from cost import Meter
 from latent_atlas.config import Config
 from latent_atlas.data import ImageSet
-from latent_atlas.nn.autoencoder import Decoder, Encoder
-from latent_atlas.nn.image_discriminator import ImageDiscriminator
+from latent_atlas.nn.vaegan import VAEGAN as Networks
 from trained_models import Trained
 
 __all__ = ["train_peer"]
 
 
+class InBf16(nn.Module):
+    """A network that multiplies in bf16 while it learns."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self._cast(self.network, *inputs)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        return self._cast(self.network.features, x)
+
+    def _cast(self, function: Any, *inputs: Tensor) -> Any:
+        with torch.autocast(inputs[0].device.type, torch.bfloat16, enabled=self.training):
+            found = function(*inputs)
+        return found.float() if isinstance(found, Tensor) else [one.float() for one in found]
+
+
 class WrappedEncoder(BaseEncoder):
     """E, under pythae's names."""
 
-    def __init__(self, network: Encoder) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -69,7 +88,7 @@ class WrappedEncoder(BaseEncoder):
 class WrappedDecoder(BaseDecoder):
     """G, under pythae's names."""
 
-    def __init__(self, network: Decoder) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -80,10 +99,10 @@ class WrappedDecoder(BaseDecoder):
 class WrappedDiscriminator(BaseDiscriminator):
     """D_x, which in pythae says probabilities, and shows its feature maps by number from 1."""
 
-    def __init__(self, network: ImageDiscriminator) -> None:
+    def __init__(self, network: Any, depth: int) -> None:
         super().__init__()
         self.network = network
-        self.depth = len(network.stages)
+        self.depth = depth
 
     def forward(self, x: Tensor, output_layer_levels: list[int] | None = None) -> ModelOutput:
         if output_layer_levels is None:
@@ -162,13 +181,15 @@ def train_peer(name: str, images: ImageSet, config: Config, epochs: int, folder:
 
 def untrained(recipe: Recipe, config: Config, image_shape: tuple[int, ...]) -> torch.nn.Module:
     """The model on our networks, whose first weights are those that ours begins with."""
-    networks = VAEGAN(config.model, config.map, seed=config.train.seed)
+    networks = Networks(config.model, config.map, seed=config.train.seed)
+    cast = InBf16 if config.train.precision == "bf16" else lambda network: network
     parts: dict[str, Any] = {
-        "encoder": WrappedEncoder(networks.encoder),
-        "decoder": WrappedDecoder(networks.decoder),
+        "encoder": WrappedEncoder(cast(networks.encoder)),
+        "decoder": WrappedDecoder(cast(networks.decoder)),
     }
     if recipe.discriminator:
-        parts["discriminator"] = WrappedDiscriminator(networks.image_discriminator)
+        judge = networks.image_discriminator
+        parts["discriminator"] = WrappedDiscriminator(cast(judge), len(judge.stages))
     shape = {"input_dim": image_shape, "latent_dim": config.model.latent_dim}
     return recipe.model(recipe.config(**shape, **recipe.options(config)), **parts)
 

@@ -399,21 +399,54 @@ def of_seeds(runs: list[Row]) -> Row:
 
 
 def peers() -> str:
-    """The best of ours and of pythae, row by row."""
-    found, rows = read("peers"), {}
-    for name, best in found["results"]["best"].items():
-        (our_model, ours), (their_model, theirs) = best["ours"], best["pythae"]
-        rows[name] = {
-            "ours": ours,
-            "our model": our_model,
-            "pythae": theirs,
-            "its model": their_model.removeprefix("pythae "),
-        }
+    """Our models and pythae's: mean and deviation over seeds."""
+    found = every("peers", "peers-32")
+    parts = [table("model, sampler", beside_pythae(one["results"]["arms"]), PEERS) for one in found]
     about = (
-        "The best of our models and of pythae 0.1.2's in each row: same networks, data, epochs and evaluation "
-        "model, one run."
+        "Our models and those of pythae 0.1.2: same networks, data, epochs and evaluation model. Each sampler of a model has a "
+        "row; Fréchet distance, precision and recall of samples are to held-out images, in features of a classifier. ± is the "
+        "standard deviation over seeds."
     )
-    return section("Beside pythae", about, [table("", rows, named(rows))], found)
+    return section("Beside pythae", about, parts, *found)
+
+
+PEERS = {
+    "mse": "error",
+    "frechet": "reconstructions: Fréchet",
+    "samples frechet": "samples: Fréchet",
+    "samples precision": "precision",
+    "samples recall": "recall",
+    "images per core second": "images per core second",
+    "peak_mib": "MiB",
+    "seeds": "seeds",
+}
+
+
+def beside_pythae(models: dict[str, dict[str, Row]]) -> dict[str, Row]:
+    """A row for each model and sampler, of its runs by seed."""
+    rows: dict[str, Row] = {}
+    for model, runs in models.items():
+        for sampler in next(iter(runs.values()))["samples"]:
+            values = [
+                run["reconstructions"]
+                | {f"samples {name}": v for name, v in run["samples"][sampler].items()}
+                | {"images per core second": run["images per core second"]}
+                | {"peak_mib": run["costs"]["model"]["peak_mib"]}
+                for run in runs.values()
+            ]
+            rows[f"{model}, {sampler}"] = with_spread(values) | {"seeds": len(values)}
+    return rows
+
+
+def with_spread(runs: list[Row]) -> Row:
+    """The mean of each number, and its standard deviation where there are several runs."""
+    row: Row = {}
+    for name in runs[0]:
+        values = [run[name] for run in runs]
+        row[name] = mean(values)
+        if len(values) > 1:
+            row[f"{name}, spread"] = stdev(values)
+    return row
 
 
 def speed() -> str:
