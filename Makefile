@@ -54,7 +54,7 @@ unit: $(STAMP) $(PAGE)
 
 # The explorer in Chromium, where there is one: by itself, since it draws in software.
 browser: $(STAMP) $(PAGE)
-	$(BIN)/pytest -rs -m browser tests/test_explorer.py tests/test_explorer_tools.py tests/test_interactive.py
+	$(BIN)/pytest -rs -m browser tests/test_explorer*.py tests/test_interactive.py
 
 # The site; `.venv/bin/zensical serve` shows it while it is written.
 docs: $(STAMP)
