@@ -9,11 +9,18 @@ from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
 from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.study.decay_profile import STEPS, crossing, displaced, optimal, realness_decay
+from latent_atlas.study.decay_profile import (
+    STEPS,
+    _sentence,
+    crossing,
+    displaced,
+    optimal,
+    realness_decay,
+)
 from latent_atlas.study.discriminator_energy import DiscriminatorEnergy
 from latent_atlas.study.fixtures import CORRUPTIONS, corrupted
 from latent_atlas.study.image_discriminator import fit_image_discriminator
-from latent_atlas.study.metrics import calibration_metrics
+from latent_atlas.study.metrics import calibration_metrics, query_times
 
 QUICK = MapConfig(width=32, depth=1, steps=400, batch_size=256, check_every=50)
 
@@ -108,6 +115,23 @@ def test_realness_falls_along_the_steps_as_predicted(world: tuple[ExactRatio, La
     assert found["measured"][0] > 0.5 > found["measured"][-1]
     assert found["error"] < 0.05
     assert found["half_measured"] == pytest.approx(found["half_predicted"], abs=0.1)
+
+
+def test_a_boundary_without_a_density_is_measured_and_not_predicted(
+    world: tuple[ExactRatio, LatentMap], generator: torch.Generator
+) -> None:
+    population = two_clusters(2, 2.0)
+    codes = population.sample(500, generator=generator)
+    few = MapConfig(width=8, depth=1, steps=20, batch_size=64, check_every=10, boundary="between")
+    between = LatentMap.fit(codes, config=few, generator=generator, warn=False)
+    found = realness_decay(between, population, codes, generator=generator)
+    assert len(found["measured"]) == len(STEPS)
+    assert found["predicted"] is None
+    assert found["error"] is None
+    assert query_times(between, codes).keys() == query_times(world[1], codes).keys()
+    said = _sentence("between", [found])
+    assert "predicted" not in said
+    assert "mean realness" in said
 
 
 def test_codes_move_by_the_populations_radius(generator: torch.Generator) -> None:

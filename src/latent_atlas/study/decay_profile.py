@@ -57,7 +57,7 @@ def realness_decay(
         z = displaced(codes, step, generator=generator)
         realness = torch.sigmoid(latent_map.logit(z))
         measured.append(realness.mean().item())
-        if r is not None:
+        if r.has_log_prob:
             optimum = optimal(population.log_prob(z), r.log_prob(z))
             predicted.append(optimum.mean().item())
             errors.append((realness - optimum).abs().mean().item())
@@ -161,4 +161,5 @@ def _falls(key: str, words: str, profiles: Sequence[dict[str, Any]]) -> str:
         places.append(
             f"predicted {place}" if name == PREDICTED else f"it falls through {words} {place}"
         )
-    return f"{places[0]} ({places[1]})"
+    known = any(one[PREDICTED] for one in profiles)
+    return f"{places[0]} ({places[1]})" if known else places[0]

@@ -199,10 +199,16 @@ def travel_metrics(ratio: DensityRatioModel, trained: TrainedRun) -> dict[str, d
 
 @torch.no_grad()
 def query_times(ratio: DensityRatioModel, latents: Latents) -> dict[str, float]:
-    """Milliseconds for the log-density and for the score of 1,000 codes."""
+    """Milliseconds for the log-density and for the score of 1,000 codes.
+
+    For the logit and for the gradient of log D_z where the boundary has no density.
+    """
+    asked = (ratio.log_prob, ratio.score)
+    if not ratio.has_log_prob:
+        asked = (ratio.logit, ratio.log_realness_gradient)
     z = latents[torch.arange(TIMED, device=latents.device) % len(latents)]
     times = {}
-    for name, ask in (("log_prob_ms", ratio.log_prob), ("score_ms", ratio.score)):
+    for name, ask in zip(("log_prob_ms", "score_ms"), asked, strict=True):
         ask(z)  # the first time is slower
         began = time.perf_counter()
         ask(z).sum().item()
