@@ -1,6 +1,6 @@
 """What keeps D_z from overfitting few codes: copies of images, changed before encoding, and weight decay.
 
-Claim: copies give held-out codes of three of four collections .2 to 2 nats more, and those of the fourth no less.
+Claim: copies with a weight decay of 1 give held-out codes of four collections .25 to 3 nats more.
 
 D_z learns from the codes of 1,200 to 1,500 images. Half of the held-out codes stop its training and choose among
 settings; the other half, of images that nothing has seen and that are not changed, is asked. With copies, half of what

@@ -287,9 +287,8 @@ def few_codes() -> str:
         "changed; what it gains on the same codes without the measure, mean over seeds and its standard error; the same "
         "of the codes that D_z learned from; and how well membership by codes tells held-out codes from points between "
         "them. With `copies`, half of what D_z learns from are codes of changed copies of the images, and held-out codes "
-        "choose the change; it is the default up to 5,000 images. The other rows change all copies alike, or decay the "
-        "weights of D_z by 1 instead of 0.01. Rows of one seed say little. The rows were measured by several commands, of "
-        "which the last is named."
+        "choose the change; with the weight decay of D_z of 1 instead of 0.01 it is the default up to 5,000 images. The "
+        "other rows change all copies alike. Rows of one seed say little."
     )
     return section("Few codes", about, parts, found)
 
