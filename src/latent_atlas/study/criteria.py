@@ -37,7 +37,7 @@ MAP_CRITERIA = {
     ),
     "effective_samples": Criterion(
         "effective sample size of those samples",
-        ("effective_samples",),
+        ("effective_sample_size",),
         "",
         short="effective sample size",
     ),
