@@ -221,6 +221,17 @@ def test_paths_and_draws_stay_on_the_sphere_of_the_codes(tmp_path: Path) -> None
     assert near.sphere is None
 
 
+@pytest.mark.parametrize("rank", [1, 5, 8, 9])
+def test_codes_that_span_a_few_dimensions_have_a_map(rank: int) -> None:
+    """Down to those whose leading coordinates leave no rest."""
+    random = generator()
+    codes = torch.randn(200, rank, generator=random) @ torch.randn(rank, 70, generator=random)
+    quick = MapConfig(width=8, depth=1, steps=2, batch_size=32, check_every=2)
+    found = LatentMap.fit(codes, generator=random, config=quick, warn=False)
+    assert found.log_prob(codes).isfinite().all()
+    assert found.score(codes).isfinite().all()
+
+
 def test_fewer_codes_than_coordinates_have_a_map() -> None:
     codes = Clusters().sample(60, seed=0)
     found = LatentMap.fit(codes, generator=generator(), config=QUICK, warn=False)
@@ -232,7 +243,7 @@ def test_fewer_codes_than_coordinates_have_a_map() -> None:
 @given(
     n=st.integers(15, 120),
     d=st.sampled_from([65, 90, 130]),
-    rank=st.integers(0, 130),
+    rank=st.integers(0, 130) | st.integers(0, 12),
     scale=st.sampled_from([1e-3, 1.0, 1e3]),
     constant=st.booleans(),
     copies=st.booleans(),

@@ -65,9 +65,10 @@ def leading_dimension(
         generator: Of the mixtures.
     """
     real = leading[torch.randperm(len(leading), generator=generator, device=leading.device)[:TRIED]]
-    best, most = LADDER[0], -math.inf
-    for k in LADDER:
-        if k > LADDER[0] and (k > leading.shape[1] or len(real) < PER_COORDINATE * k):
+    fewest = min(LADDER[0], leading.shape[1])  # codes may span fewer
+    best, most = fewest, -math.inf
+    for k in (fewest, *LADDER[1:]):
+        if k > fewest and (k > leading.shape[1] or len(real) < PER_COORDINATE * k):
             break
         mixture = fit_gaussian_mixture(real[:, :k], held_out=held_out[:, :k], generator=generator)
         some = held_out[:, :k]

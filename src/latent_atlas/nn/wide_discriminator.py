@@ -26,7 +26,7 @@ class ScaleMixture(nn.Module):
     log_weights: Tensor
 
     def __init__(self, dimension: int) -> None:
-        """Arguments: m, 1 or more; N(0, I) until `fit`."""
+        """Arguments: m, 0 or more; N(0, I) until `fit`, and always without a coordinate."""
         super().__init__()
         self.dimension = dimension
         self.register_buffer("scales", torch.ones(SCALES))
@@ -34,6 +34,8 @@ class ScaleMixture(nn.Module):
 
     def fit(self, squares: Values) -> None:
         """Find s_j and π_j by squared lengths |v|², shape (n,), of real codes."""
+        if self.dimension == 0:
+            return
         means = squares.double() / self.dimension
         least, most = (means.quantile(q).clamp_min(1e-6).log() for q in (0.001, 0.999))
         # Between the ends, and somewhat beyond: a Gaussian's own width at this dimension.
