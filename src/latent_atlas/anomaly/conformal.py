@@ -24,6 +24,7 @@ MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with 
 FEWEST = 4  # held-out images: two as reference and two to rank among
 NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
 TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
+USUAL = 2.0  # standard deviations up to which a residual does not count
 TINY = 1e-12
 
 Deviations = Float[np.ndarray, "n k"]
@@ -42,7 +43,12 @@ class ConformalScorer:
     3. excess width: log sigma(x), likewise.
 
     The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
-    smaller than usual: blank images are like that, and some real images are. One half of the
+    smaller than usual: blank images are like that, and some real images are.
+
+    Codes of many coordinates that come without images, such as embeddings, have a rarity of their
+    leading coordinates and a residual, the length of the rest. That of most anomalies is usual, and
+    its nats would drown the others'. So D is the rarity, signed, and what the residual exceeds
+    twice its standard deviation by. One half of the
     held-out images, of which at most 20,000 are drawn, gives medians, scales and neighbours. The
     other m images give the scores D_i that a new image's score D is ranked among:
 
@@ -114,7 +120,7 @@ class ConformalScorer:
             UserError: the rate is not in (0, 1), or the statistics are others.
         """
         check_rate(false_alarm_rate)
-        for name in ("error", "width"):
+        for name in ("error", "width", "residual"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
                     f"only one of the images and the held-out images has the statistic '{name}'; "
@@ -125,14 +131,17 @@ class ConformalScorer:
         as_far = self.calibrated_on - np.searchsorted(self._ranked, length)
         p_value = (1 + as_far) / (self.calibrated_on + 1)
         vector = dict(zip(self._kinds, deviations.T, strict=True))
+        rarity = vector.get("leading", vector.get("log_prob"))
+        assert rarity is not None
         return AnomalyTable(
             names=names or tuple(f"row:{i}" for i in range(len(images))),
             anomaly_score=length,
             p_value=p_value,
             is_outlier=p_value <= false_alarm_rate,
-            rarity=vector["log_prob"],
+            rarity=rarity,
             excess_error=vector.get("error"),
             excess_width=vector.get("width"),
+            excess_residual=vector.get("residual"),
             log_prob=images.log_prob,
             typicality=np.searchsorted(self._known, images.log_prob) / len(self._known),
             realness=images.realness,
@@ -163,6 +172,8 @@ class ConformalScorer:
     @property
     def _kinds(self) -> tuple[str, ...]:
         """Names of the statistics behind the deviations, in their order."""
+        if self._usual.residual is not None:
+            return "leading", "residual"
         return (
             "log_prob",
             *(name for name in ("error", "width") if getattr(self._usual, name) is not None),
@@ -176,6 +187,9 @@ class ConformalScorer:
             among_itself: Whether they are the reference itself, where no image is its own
                 neighbour.
         """
+        if images.leading is not None and images.residual is not None:
+            columns = [-images.leading, images.residual]
+            return (np.stack(columns, axis=1) - self._centre) / self._scale
         columns = [-images.log_prob]
         similar = self._neighbours.kneighbors(
             None if among_itself else images.means, return_distance=False
@@ -186,7 +200,9 @@ class ConformalScorer:
         return (np.stack(columns, axis=1) - self._centre) / self._scale
 
     def _length(self, deviations: Deviations) -> Column:
-        """|w v|."""
+        """|w v|; of codes without images as the class says."""
+        if self._usual.residual is not None:
+            return deviations[:, 0] + np.maximum(deviations[:, 1] - USUAL, 0)
         weights = np.array(
             [TOO_GOOD if kind in ("log_prob", "error") else 1.0 for kind in self._kinds]
         )

@@ -29,6 +29,9 @@ class AnomalyStatistics:
         realness: D_z(mu(x)) in [0, 1]; None if the density is not a density ratio.
         error: Mean squared error per pixel of G(mu(x)); None for codes without images.
         width: Geometric mean over the coordinates of sigma(x); None for a deterministic encoder.
+        leading: log q in nats, up to a constant, of the leading coordinates of a wide code without
+            an image; else None.
+        residual: Length of the rest of such a code, in standard deviations of a coordinate.
     """
 
     means: Float[np.ndarray, "n d"]
@@ -36,6 +39,8 @@ class AnomalyStatistics:
     realness: Column | None = None
     error: Column | None = None
     width: Column | None = None
+    leading: Column | None = None
+    residual: Column | None = None
 
     def __len__(self) -> int:
         """n, the number of images."""
@@ -65,12 +70,15 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Anom
         raise UserError("no images were given; give at least one image")
     log_prob, real = _densities(density, codes.means)
     spread = None if codes.log_variances is None else (codes.log_variances.mean(dim=1) / 2).exp()
+    rest = None if errors is not None else density.of_rest(codes.means)
     found = AnomalyStatistics(
         means=_array(codes.means),
         log_prob=_array(log_prob),
         realness=None if real is None else _array(real),
         error=None if errors is None else _array(errors),
         width=None if spread is None else _array(spread),
+        leading=None if rest is None else _array(log_prob - rest[0]),
+        residual=None if rest is None else _array(rest[1]),
     )
     bad = np.isnan(found.log_prob) | ~np.isfinite(found.means).all(axis=1)
     if bad.any():

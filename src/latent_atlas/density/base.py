@@ -47,6 +47,7 @@ OF_CODES = (
     "confusion",
     "realness_gradient",
     "log_realness_gradient",
+    "of_rest",
     "uncertainty",
     "typicality",
     "penalty",
@@ -165,6 +166,15 @@ class Density(ABC):
         with torch.no_grad():
             log_prob = self.log_prob(latents)
         return log_prob, self.score(latents)
+
+    def of_rest(self, latents: Located) -> tuple[Values, Values] | None:
+        """What is known of codes beyond their leading coordinates; None where all are leading.
+
+        Returns:
+            Log-density in nats of the rest, up to a constant, and its length in standard deviations
+            of a coordinate, shape (n,) each.
+        """
+        return None
 
     def noised(self, width: float) -> "Density":
         """The density of z + width · eps, eps ~ N(0, I), in the coordinates of `whiten`.

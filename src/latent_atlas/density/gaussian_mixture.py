@@ -14,7 +14,11 @@ from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, as_rows
 __all__ = ["GaussianMixture", "fit_gaussian_mixture"]
 
 COMPONENTS = (1, 2, 4, 8)
-MANY_COMPONENTS = (*COMPONENTS, 16, 32)  # where held-out codes choose
+# Where held-out codes choose: components; codes for each at least; and the variances that are added
+# to theirs, as `LEAST_VARIANCE` is: in many coordinates each component has few codes.
+MANY_COMPONENTS, CODES_EACH = (*COMPONENTS, 16, 32), 50
+VARIANCES = (1e-3, 1e-2, 3e-2, 1e-1)
+TOLERANCE = 1e-2  # nats per code, of expectation maximisation
 MOST_CODES = 20_000  # more would only cost time
 # Per component and dimension: with fewer codes a component shrinks onto single codes and lowers
 # every BIC.
@@ -116,6 +120,13 @@ class GaussianMixture(SamplableDensity):
             scales = torch.linalg.cholesky(self.scales @ self.scales.mT + variance * identity)
         return GaussianMixture(self.weights, self.means, scales)
 
+    def leading(self, k: int) -> "GaussianMixture":
+        """The distribution of the first `k` coordinates."""
+        if not self.full:
+            return GaussianMixture(self.weights, self.means[:, :k], self.scales[:, :k])
+        # The factor of a leading block is the leading block of the factor.
+        return GaussianMixture(self.weights, self.means[:, :k], self.scales[:, :k, :k])
+
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes, shape (n, d), on the generator's device."""
         weights = self.weights.to(generator.device)
@@ -137,9 +148,10 @@ def fit_gaussian_mixture(
     """Fit 1, 2, 4 or 8 Gaussians of full covariance: more as long as the BIC falls.
 
     With held-out codes, up to 32: more as long as these become more likely. At most 20,000 random
-    codes are used, and k components are only tried where there are 10 k d codes or more. The fit,
-    by expectation maximisation, happens in coordinates of variance 1, where no component's variance
-    may fall below 1e-3 in any direction. A single component has the mean and the shrunk covariance
+    codes are used, and k components are only tried where there are 10 k d codes or more, or 50 k
+    with held-out codes. The fit, by expectation maximisation, happens in coordinates of variance 1,
+    where 1e-3 is added to the variances of each component in all directions, or up to 0.1 where
+    that makes held-out codes more likely. A single component has the mean and the shrunk covariance
     of `density.moments.cholesky`.
 
     References:
@@ -186,22 +198,30 @@ def _expectation_maximisation(
     from sklearn.mixture import GaussianMixture as Estimator
 
     codes, (n, d) = standard.numpy(), standard.shape
+    judges = None if held_out is None else held_out.numpy()
+    variances = (LEAST_VARIANCE,) if judges is None else VARIANCES
     best, lowest = None, math.inf
-    for k in COMPONENTS if held_out is None else MANY_COMPONENTS:
-        if n < CODES_PER_COMPONENT * k * d:
+    for k in COMPONENTS if judges is None else MANY_COMPONENTS:
+        if n < k * (CODES_PER_COMPONENT * d if judges is None else CODES_EACH):
             break
-        mixture = Estimator(k, reg_covar=LEAST_VARIANCE, random_state=seed)
-        with warnings.catch_warnings():
-            # Where it stopped without converging is a density as good as any.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            mixture.fit(codes)
-        loss = mixture.bic(codes) if held_out is None else -mixture.score(held_out.numpy())
-        if loss >= lowest:
+        before = lowest
+        for place, variance in enumerate(variances):
+            mixture = Estimator(k, reg_covar=variance, random_state=seed)
+            if judges is not None:
+                mixture.set_params(tol=TOLERANCE)
+            with warnings.catch_warnings():
+                # Where it stopped without converging is a density as good as any.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                mixture.fit(codes)
+            loss = mixture.bic(codes) if judges is None else -mixture.score(judges)
+            if loss >= lowest and place:
+                break
+            if loss < lowest:
+                # More components have fewer codes each, and need no less.
+                best, lowest, variances = mixture, loss, variances[place:]
+        if lowest >= before:
             break
-        lowest = loss
-        if k > 1:
-            weights, means, spreads = map(
-                torch.from_numpy, (mixture.weights_, mixture.means_, mixture.covariances_)
-            )
-            best = (weights, means, torch.linalg.cholesky(spreads))
-    return best
+    if best is None or best.n_components == 1:
+        return None
+    weights, means, spreads = map(torch.from_numpy, (best.weights_, best.means_, best.covariances_))
+    return weights, means, torch.linalg.cholesky(spreads)

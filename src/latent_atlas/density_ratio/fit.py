@@ -12,6 +12,7 @@ from latent_atlas.boundary.gaussian import GaussianBoundary, PriorBoundary
 from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import WIDE, Codes
 from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
 from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
@@ -23,9 +24,10 @@ from latent_atlas.density_ratio.normalising_constant import (
     samples_for,
 )
 from latent_atlas.density_ratio.train import Training, train_discriminator
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, batched_logits
+from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.shapes import Latents
 
@@ -36,6 +38,7 @@ FAR, FAR_WEIGHT = 20.0, 10.0
 # Dimensions; in fewer, score matching, a sum over them, has more weight, or a thin ridge would be
 # learned last.
 MANY = 16
+LEARNED = 32  # leading coordinates of wide codes in which D_z learns beyond a mixture
 MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
 KEPT = 5_000  # held-out codes that typicality is measured by
@@ -120,6 +123,7 @@ def _of_codes(
             for some in (train, test)
         )
         mixture = fit_gaussian_mixture(real, held_out=others, generator=generator)
+        mixture = mixture if len(mixture.weights) > 1 else None
     outline = mixture or _outline(train, boundary, generator)
     networks: list[LatentDiscriminator] = []
     trainings: list[Training] = []
@@ -174,19 +178,24 @@ def _of_wide_codes(
     log: Callable[[dict[str, float]], None] | None,
     watch: Callable[[FittedRatio], None] | None,
 ) -> FittedRatio:
-    """A D_z that learns in leading coordinates, and is a closed form in the rest."""
+    """A D_z that is a mixture in leading coordinates, to which it adds what it can learn."""
     codes = [part.sample_each(generator=generator)[:MOST_SAMPLES] for part in (train, test)]
     axes, null = principal_axes(codes[0], boundary)
     white = [boundary.whiten(some) for some in codes]
     mixture = leading_mixture(*(some @ axes for some in white), generator=generator)
+    if config.reference in ("gaussian", "none"):
+        mixture = _standard_normal(mixture)
     axes = axes[:, : mixture.dimension].contiguous()
-    leading = [some @ axes for some in white]
+    k = min(mixture.dimension, LEARNED)
+    known = MixtureReference(mixture.dimension, len(mixture.weights)).to(axes.device)
+    known.set(mixture)
 
     def widened(network: Ensemble) -> Ensemble:
-        discriminators = cast(list[LatentDiscriminator], list(network.members))
-        members = [WideDiscriminator(one, axes, null).to(axes.device) for one in discriminators]
-        for member in members:
-            member.fit_rest(white[1])
+        members: list[WideDiscriminator] = []
+        for one in cast(list[LatentDiscriminator], list(copy.deepcopy(network).members)):
+            one.drop_reference()
+            members.append(WideDiscriminator(one, known, axes, null).to(axes.device))
+            members[-1].fit_rest(white[1])
         return Ensemble(members)
 
     def look(so_far: FittedRatio) -> None:
@@ -194,28 +203,47 @@ def _of_wide_codes(
             levels = so_far.calibration.levels
             watch(preview(widened(so_far.network), test, boundary, levels=levels))
 
+    leading = [some @ axes[:, :k] for some in white]
     inner = _of_codes(
         Codes(leading[0]),
         Codes(leading[1]),
-        PriorBoundary(mixture.dimension),
+        PriorBoundary(k),
         config,
         generator,
         log,
         watch and look,
-        mixture if config.reference in (None, "mixture") else None,
+        mixture.leading(k),
     )
-    network, found = widened(inner.network), inner.calibration
+    found = inner.calibration
+    gains = batched_logits(inner.network, leading[1]) - (
+        mixture.leading(k).log_prob(leading[1]) - StandardNormal(k).log_prob(leading[1])
+    )
+    lost = max(found.log_normalising_constant, 0) + found.log_normalising_constant_error
+    note = f"D_z adds to it in the {k} leading ones"
+    if gains.mean() <= lost:
+        for member in inner.network.members:
+            cast(LatentDiscriminator, member).forget()
+        note = "D_z learned nothing more that held-out codes confirm"
+        found = replace(found, log_normalising_constant=0.0, log_normalising_constant_error=0.0)
+    network = widened(inner.network)
     constant = LogConstant(found.log_normalising_constant, found.log_normalising_constant_error)
     calibration, drawn = calibrate(
         network, test, boundary, constant, levels=found.levels, generator=generator
     )
     calibration = replace(calibration, generalisation_gap=found.generalisation_gap)
     note = (
-        f"codes of {boundary.dimension} coordinates: D_z learns in the {mixture.dimension} leading "
-        "ones, and the rest is a Gaussian with the measured distribution of its length"
+        f"codes of {boundary.dimension} coordinates: a mixture of "
+        f"{counted(len(mixture.weights), 'Gaussian')} describes the {mixture.dimension} leading "
+        f"ones, and one distribution of its length the rest; {note}"
     )
     notes = tuple(filter(None, (boundary.warning, note, *inner.warnings)))
     return FittedRatio(network, boundary, drawn[:KEPT], calibration, notes)
+
+
+def _standard_normal(like: GaussianMixture) -> GaussianMixture:
+    """N(0, I) of the same dimension."""
+    d = like.dimension
+    return GaussianMixture(torch.ones(1), torch.zeros(1, d), torch.eye(d)[None])
 
 
 def calibrated_ratio(

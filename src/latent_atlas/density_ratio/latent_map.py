@@ -23,6 +23,7 @@ from latent_atlas.density_ratio.calibration import Calibration
 from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError, checked, require
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
+from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
@@ -47,6 +48,7 @@ class About:
     calibration: dict[str, Any]
     components: Annotated[int, Field(ge=0, le=2**10)] = 0
     leading: Annotated[int, Field(ge=0, le=2**24)] = 0
+    learned: Annotated[int, Field(ge=0, le=2**24)] = 0
     null: Annotated[int, Field(ge=0, le=2**24)] = 0
     sphere: Annotated[float, Field(gt=0)] | None = None
 
@@ -55,11 +57,12 @@ class About:
         return Ensemble(self._member() for _ in range(self.ensemble_size))
 
     def _member(self) -> LatentDiscriminator | WideDiscriminator:
-        size = {"width": self.width, "depth": self.depth, "components": self.components}
+        size = {"width": self.width, "depth": self.depth}
         if not self.leading:
-            return LatentDiscriminator(self.dimension, **size)
+            return LatentDiscriminator(self.dimension, components=self.components, **size)
         axes = (torch.zeros(self.dimension, k) for k in (self.leading, self.null))
-        return WideDiscriminator(LatentDiscriminator(self.leading, **size), *axes)
+        mixture = MixtureReference(self.leading, self.components)
+        return WideDiscriminator(LatentDiscriminator(self.learned, **size), mixture, *axes)
 
 
 class LatentMap(DensityRatioModel):
@@ -156,6 +159,14 @@ class LatentMap(DensityRatioModel):
             logit, slope = self._at_angle()(w.detach())
             (score,) = torch.autograd.grad([log_r, w], z, [torch.ones_like(log_r), slope])
         return logit - self._shift + log_r.detach(), score
+
+    def of_rest(self, latents: Located) -> tuple[Values, Values] | None:
+        """As for every density; wide codes have a rest, whose density depends on its length."""
+        member = self.network.members[0]
+        if not isinstance(member, WideDiscriminator):
+            return None
+        log_ratio, lengths = member.of_rest(self._white(latents))
+        return log_ratio - 0.5 * lengths.square(), lengths
 
     def calibrated(self, logit: Values) -> Values:
         """a l + b at t = 0, with a and b measured on held-out codes; l at any other level."""
@@ -349,10 +360,13 @@ class LatentMap(DensityRatioModel):
     @checked
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
-        member, leading, null = self.network.members[0], 0, 0
+        member, sizes = self.network.members[0], {}
+        mixture = member.mixture
+        assert mixture is None or isinstance(mixture, MixtureReference)
         if isinstance(member, WideDiscriminator):
-            leading, null = member.axes.shape[1], member.null.shape[1]
-            member = member.leading
+            sizes = {"leading": member.axes.shape[1], "null": member.null.shape[1]}
+            member = member.learned
+            sizes["learned"] = len(member.mean)
         assert isinstance(member, LatentDiscriminator)
         about = {
             "format": FORMAT,
@@ -364,10 +378,9 @@ class LatentMap(DensityRatioModel):
             "ensemble_size": len(self.network.members),
             "warnings": self.warnings,
             "calibration": self.calibration.as_json(),
-            "components": 0 if member.mixture is None else len(member.mixture.means),
-            "leading": leading,
-            "null": null,
+            "components": 0 if mixture is None else len(mixture.means),
             "sphere": self.sphere,
+            **sizes,
         }
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"boundary.{name}": value for name, value in self.boundary.tensors().items()}

@@ -1,6 +1,5 @@
 """The leading principal coordinates of wide codes, in which D_z learns."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -57,7 +56,8 @@ def leading_mixture(
 
     Gaussian mixtures are fitted to the first 8, 16, 32, ... coordinates. The nats by which held-out
     codes are likelier under one than under N(0, I) are what would be lost if these coordinates were
-    left to the rest; k is taken where they are most, as far as there are 20 codes a coordinate.
+    left to the rest; k is taken where they are most, as far as there are 20 codes a coordinate. A
+    gain below its standard error is none.
 
     Arguments:
         leading: Codes (n, k) in coordinates of variance 1, in descending order of variance.
@@ -66,14 +66,15 @@ def leading_mixture(
     """
     real = leading[torch.randperm(len(leading), generator=generator, device=leading.device)[:TRIED]]
     fewest = min(LADDER[0], leading.shape[1])  # codes may span fewer
-    best, most = None, -math.inf
+    best, most = None, torch.full_like(held_out[:, 0], -torch.inf)
     for k in (fewest, *LADDER[1:]):
         if k > fewest and (k > leading.shape[1] or len(real) < PER_COORDINATE * k):
             break
         mixture = fit_gaussian_mixture(real[:, :k], held_out=held_out[:, :k], generator=generator)
         some = held_out[:, :k]
-        gain = (mixture.log_prob(some) - StandardNormal(k).log_prob(some)).mean().item()
-        if gain <= most:
+        gain = mixture.log_prob(some) - StandardNormal(k).log_prob(some)
+        more = gain - most
+        if best is not None and more.mean() <= more.std() / len(more) ** 0.5:
             break
         best, most = mixture, gain
     assert best is not None

@@ -78,13 +78,18 @@ def log_mean_ratio(
         return found
     claimed = _Unnormalised(network, boundary.dimension, z.new_zeros(1))
     ratio = ExactRatio(claimed, _with_standard_normal(outline))
-    for chains in (FEW, min(CHAINS, n // 30)):
-        if found.error > PRECISE and chains >= FEW:
-            annealed = log_normalising_constant(
-                ratio, n=chains, steps=ANNEALING_STEPS, generator=generator
-            )
-            better = LogConstant(annealed.nats, annealed.error)
-            found = min(found, better, key=lambda one: one.error)
+    chains = FEW
+    while found.error > PRECISE:
+        annealed = log_normalising_constant(
+            ratio, n=chains, steps=ANNEALING_STEPS, generator=generator
+        )
+        better = LogConstant(annealed.nats, annealed.error)
+        found = min(found, better, key=lambda one: one.error)
+        # As many as the samples allow, if they can be expected to be better.
+        more = min(CHAINS, n // 30)
+        if chains >= more or better.error * (chains / more) ** 0.5 > found.error:
+            break
+        chains = more
     return found
 
 

@@ -192,7 +192,7 @@ def train_discriminator(
         UserError: the loss only rose.
     """
     _set_reference(network, real, boundary, levels, config, generator)
-    if mixture is not None and len(mixture.weights) > 1:
+    if mixture is not None:
         network.set_mixture(mixture)
     precision = training_precision(config, generator.device)
 

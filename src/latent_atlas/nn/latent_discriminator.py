@@ -116,8 +116,7 @@ class LatentDiscriminator(nn.Module):
         self.blocks = nn.ModuleList(_LatentBlock(width, self.LEVEL_WIDTH) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.head = nn.Linear(width, 1 + latent_dim)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.forget()
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("basis", torch.eye(latent_dim))
         self.register_buffer("variances", torch.ones(latent_dim))
@@ -147,6 +146,17 @@ class LatentDiscriminator(nn.Module):
         self.mixture = MixtureReference(len(self.mean), len(mixture.weights)).to(self.mean.device)
         self.mixture.set(mixture)
         self.reference.fill_(1)
+
+    def drop_reference(self) -> None:
+        """Keep the learned part alone: g = 0."""
+        self.mixture = None
+        self.reference.fill_(0)
+
+    @torch.no_grad()
+    def forget(self) -> None:
+        """Leave the reference alone: the learned part is 0."""
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
     @torch.no_grad()
     def lower(self, nats: float) -> None:

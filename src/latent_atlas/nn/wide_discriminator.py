@@ -1,4 +1,4 @@
-"""D_z of wide codes: learned in their leading principal coordinates, in closed form in the rest."""
+"""D_z of wide codes: a mixture in their leading principal coordinates, and a learned part."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
+from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.shapes import Angles, Latents, Values
 
 __all__ = ["ScaleMixture", "WideDiscriminator"]
@@ -65,20 +66,25 @@ class ScaleMixture(nn.Module):
 
 
 class WideDiscriminator(nn.Module):
-    r"""l(w, t) = l_k(Aᵀw, t) + log p_t(v) - log N(v; 0, I),    v = w - A Aᵀw - B Bᵀw.
+    r"""l(w, t) = cos(t) f(A_kᵀw, t) + g(Aᵀw, t) + log p_t(v) - log N(v; 0, I).
 
-    A (d, k) spans the leading coordinates, in which a discriminator of k dimensions learns; the
-    rest of w is a `ScaleMixture`, independent of them and exact at every noise level. B spans what
-    no code has: there the density is that of the boundary.
+    A (d, K) spans the leading coordinates. There g is the log-ratio of a Gaussian mixture, in
+    closed form at every noise level, and f is what a discriminator of the first k of them has
+    learned beyond the mixture. The rest, v = w - A Aᵀw - B Bᵀw, is a `ScaleMixture`, independent of
+    them and exact at every noise level. B spans what no code has: there the density is that of the
+    boundary.
     """
 
     axes: Tensor
     null: Tensor
 
-    def __init__(self, leading: LatentDiscriminator, axes: Tensor, null: Tensor) -> None:
-        """Arguments: D_z of k dimensions; A and B, orthonormal, in whitened coordinates."""
+    def __init__(
+        self, learned: LatentDiscriminator, mixture: MixtureReference, axes: Tensor, null: Tensor
+    ) -> None:
+        """Arguments: D_z of k dimensions, without a reference; g; A and B, orthonormal, for w."""
         super().__init__()
-        self.leading = leading
+        self.learned = learned
+        self.mixture = mixture
         self.rest = ScaleMixture(axes.shape[0] - axes.shape[1] - null.shape[1])
         self.register_buffer("axes", axes)
         self.register_buffer("null", null)
@@ -86,7 +92,7 @@ class WideDiscriminator(nn.Module):
     @torch.no_grad()
     def lower(self, nats: float) -> None:
         """As `LatentDiscriminator.lower`."""
-        self.leading.lower(nats)
+        self.learned.lower(nats)
 
     def fit_rest(self, latents: Latents) -> None:
         """Measure the rest by whitened codes, shape (n, d), that the boundary was not fitted to."""
@@ -97,22 +103,36 @@ class WideDiscriminator(nn.Module):
         if angles is None:
             angles = latents.new_zeros(1)
         u, v = self._parts(latents)
-        squares = v.square().sum(dim=1, keepdim=True)
-        return self.leading(u, angles) + self.rest(squares, *_cos_sin(angles))[0]
+        squares, cos_sin = v.square().sum(dim=1, keepdim=True), _cos_sin(angles)
+        leading = self.learned(u[:, : self._k], angles) + self.mixture(u, *cos_sin)
+        return leading + self.rest(squares, *cos_sin)[0]
+
+    @torch.no_grad()
+    def of_rest(self, latents: Latents) -> tuple[Values, Values]:
+        """Of whitened codes (n, d): log p(v) - log N(v; 0, I), and |v|, shape (n,) each."""
+        squares = self._parts(latents)[1].square().sum(dim=1)
+        one = squares.new_ones(1, 1)
+        return self.rest(squares[:, None], one, 0 * one)[0], squares.sqrt()
 
     @torch.no_grad()
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """As `LatentDiscriminator.at`."""
-        leading, cos_sin = self.leading.at(angle), _cos_sin(angle)
+        learned, mixture, cos_sin = self.learned.at(angle), self.mixture.at(angle), _cos_sin(angle)
 
         @torch.no_grad()
         def function(latents: Latents) -> tuple[Values, Latents]:
             u, v = self._parts(latents)
-            logit, slope = leading(u)
+            logit, slope = mixture(u)
+            more, further = learned(u[:, : self._k])
+            slope[:, : self._k] += further
             rest, along = self.rest(v.square().sum(dim=1, keepdim=True), *cos_sin)
-            return logit + rest, slope @ self.axes.T + 2 * along[:, None] * v
+            return logit + more + rest, slope @ self.axes.T + 2 * along[:, None] * v
 
         return function
+
+    @property
+    def _k(self) -> int:
+        return len(self.learned.mean)
 
     def _parts(self, latents: Latents) -> tuple[Float[Tensor, "n k"], Latents]:
         """u = Aᵀw and v."""
