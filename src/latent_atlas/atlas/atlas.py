@@ -25,6 +25,7 @@ from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError, checked, counted, printable
+from latent_atlas.geometry.comparison import Comparison, compare
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
 from latent_atlas.neighbours import NeighbourIndex, Neighbours
@@ -565,6 +566,48 @@ class Atlas:
     def scorer(self) -> ConformalScorer:
         """The calibrated scorer behind `anomaly`, for images; errors as for it."""
         return self._anomaly.by_images
+
+    @checked
+    def compare(
+        self,
+        images: ArrayLike,
+        *,
+        names: tuple[str, ...] = (),
+        generator: torch.Generator | None = None,
+    ) -> Comparison:
+        """Compare a set of images with the run's real ones: coverage, and a test for drift.
+
+        Arguments:
+            images: As for `encode`, or codes; 6 or more.
+            names: A name for each image; by default row:0, row:1, ...
+            generator: Of the test's permutations; None always draws the same.
+
+        Returns:
+            The comparison with the images of `real_images`.
+
+        Raises:
+            UserError: there are too few images, or these are no images of this model.
+        """
+        real, real_names = self.real_images
+        return compare(
+            real,
+            self._coding.codes(images),
+            names=names,
+            real_names=real_names,
+            generator=generator or torch.Generator(self.device).manual_seed(0),
+        )
+
+    @property
+    def real_images(self) -> tuple[Latents, tuple[str, ...]]:
+        """Codes of images that the model was not trained on, shape (n, d), and their names.
+
+        These are all images of a collection, and otherwise the held-out ones.
+        """
+        if self.collection is not None:
+            kept = self.collection
+            return kept.codes, tuple(kept.names[row] for row in kept.on_map.tolist())
+        means = self.codes["held_out"].means
+        return means, tuple(f"test:{i}" for i in range(len(means)))
 
     @checked
     def neighbours(self, images: ArrayLike, k: int = 8, *, part: str = "train") -> Neighbours:

@@ -30,6 +30,8 @@ class Collection:
         names: Of all images.
         digests: Of the pixels of all images at full size, shape (n, 16): equal for equal pictures.
         rows: Numbers of the images that have a code, by part.
+        on_map: The same numbers, part after part, shape (m,).
+        codes: The codes of these images, shape (m, d).
     """
 
     def __init__(self, folder: Path, rows: dict[str, Tensor], codes: dict[str, Latents]) -> None:
@@ -53,16 +55,16 @@ class Collection:
         self.digests = np.concatenate([shard["digests"] for shard in shards])
         self._means = [shard["means"] for shard in shards]
         self.rows = rows
-        self._rows = torch.cat([*rows.values()]).cpu()
-        self._codes = torch.cat([*codes.values()])
+        self.on_map = torch.cat([*rows.values()]).cpu()
+        self.codes = torch.cat([*codes.values()])
         require(
-            int(self._rows.max()) < len(self.images),
+            int(self.on_map.max()) < len(self.images),
             f"{folder} does not have the images of this run; {AGAIN}",
         )
 
     @cached_property
     def _index(self) -> NeighbourIndex:
-        return NeighbourIndex(self._codes)
+        return NeighbourIndex(self.codes)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -81,8 +83,8 @@ class Collection:
         if name not in self._numbers:
             return None
         number = self._numbers[name]
-        alike = (self.digests[self._rows.numpy()] == self.digests[number]).all(axis=1).nonzero()[0]
-        return self._codes[int(alike[0])] if len(alike) else None
+        alike = (self.digests[self.on_map.numpy()] == self.digests[number]).all(axis=1).nonzero()[0]
+        return self.codes[int(alike[0])] if len(alike) else None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -91,7 +93,7 @@ class Collection:
     def nearest(self, latents: Latents, k: int) -> Neighbours:
         """The images whose codes are nearest to codes (n, d); rows are numbers of images."""
         found = self._index.nearest(latents, k)
-        return Neighbours(found.distances, self._rows[found.rows.cpu()])
+        return Neighbours(found.distances, self.on_map[found.rows.cpu()])
 
     def isolation(self) -> tuple[Tensor, Values]:
         """How unlike the others each image on the map is.
@@ -100,9 +102,9 @@ class Collection:
             Numbers of the images and the mean distance from the code of each to those of the ten
             nearest others, shape (m,) each, the most unusual image first.
         """
-        values = nearest_others(self._codes, NEAREST).distances.mean(dim=1).cpu()
+        values = nearest_others(self.codes, NEAREST).distances.mean(dim=1).cpu()
         order = values.argsort(descending=True)
-        return self._rows[order], values[order]
+        return self.on_map[order], values[order]
 
     def shown(self, latents: Latents) -> Images:
         """The nearest image to each code, shape (n, c, h, w), in [0, 1]."""

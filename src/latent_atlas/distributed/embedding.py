@@ -22,7 +22,7 @@ from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
 from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.device import pick_device, pick_precision
-from latent_atlas.distributed.jobs import Made, Mark
+from latent_atlas.distributed.jobs import Made, Mark, checksum
 from latent_atlas.distributed.packing import (
     agreed_scales,
     levels_settings,
@@ -34,7 +34,14 @@ from latent_atlas.files import read_object
 from latent_atlas.runs import Run
 from latent_atlas.shapes import ByteImages
 
-__all__ = ["MOST", "ROWS", "Embedding", "embedded_codes", "embedder_of"]
+__all__ = [
+    "MOST",
+    "ROWS",
+    "Embedding",
+    "embedded_codes",
+    "embedder_of",
+    "thumbnails",
+]
 
 ROWS = 512  # images of a shard, which an interruption loses at most
 THUMBNAIL = 64  # side in pixels
@@ -96,7 +103,7 @@ class Embedding:
         small: list[Tensor] = []
         for images, rows in shard.chunks(self.square, rejects):
             codes.append(model(images))
-            small.append(_thumbnails(images))
+            small.append(thumbnails(images))
             kept.append(rows)
         facts = {"scales": scales_in_mark(kept)}
         if not codes:
@@ -117,7 +124,7 @@ class Embedding:
         return {"notes": list(shards.notes)}
 
 
-def _thumbnails(images: ByteImages) -> ByteImages:
+def thumbnails(images: ByteImages) -> ByteImages:
     """The images at 64 x 64 pixels, or as they are if they are smaller."""
     if images.shape[-1] <= THUMBNAIL:
         return images
@@ -142,6 +149,21 @@ def embedder_of(run: Path, device: str) -> tuple[Embedder, Square]:
     )
     square = square_of(folder.config().data, about["image_size"], about["channels"])
     return embedder(name, device, about["precision"]), square
+
+
+def same_model(run: Path, other: Path) -> bool:
+    """Whether one model made the codes of two runs: one embedder, or networks of equal weights."""
+    return _maker(run) == _maker(other) is not None
+
+
+def _maker(run: Path) -> object:
+    """What tells the model that made the codes of a run from others; None if it is not known."""
+    folder = Run(run)
+    about = (folder.read_json("manifest.json") or {}).get("embedder")
+    if about:
+        return [about[name] for name in ("weights", "image_size", "channels", "fit")]
+    weights = folder.file("model.safetensors")
+    return checksum(weights) if weights.is_file() else None
 
 
 def embedded_codes(folder: Path, manifest: dict[str, Any]) -> CodeSet:
