@@ -219,7 +219,9 @@ def test_copies_and_near_duplicates_are_told_apart(
     assert "the share is 2.0; choose one between 0 and 1" in capsys.readouterr().err
 
 
-def test_the_most_unusual_images_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rarest_and_the_most_typical_images_are_named(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert latent_atlas("anomalies", str(run), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     atlas = Atlas.load(run, device="cpu")
@@ -233,8 +235,10 @@ def test_the_most_unusual_images_are_named(run: Path, capsys: pytest.CaptureFixt
         .values[:, :10]
         .mean(dim=1)
     )
-    row = torch.cat([*atlas.collection.rows.values()])[distances.argmax()]
-    assert told["most_anomalous"][0] == atlas.collection.names[int(row)]
+    torch.testing.assert_close(atlas.rarity(), distances)
+    for title, which in ("rarest", distances.argmax()), ("most_typical", distances.argmin()):
+        row = torch.cat([*atlas.collection.rows.values()])[which]
+        assert told[title][0] == atlas.collection.names[int(row)]
     assert (run / "anomalies.png").stat().st_size > 0
     assert len((run / "anomalies.csv").read_text().splitlines()) == 61
 
@@ -250,8 +254,6 @@ def test_a_run_without_a_collection_says_so(
     )
     assert latent_atlas("duplicates", str(tmp_path / "run")) == 2
     assert "keeps no images of its collection" in capsys.readouterr().err
-    assert latent_atlas("anomalies", str(tmp_path / "run")) == 2
-    assert "no IMAGES were given" in capsys.readouterr().err
 
 
 def test_a_collection_whose_images_are_gone_says_so(run: Path, tmp_path: Path) -> None:

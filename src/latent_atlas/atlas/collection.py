@@ -11,14 +11,13 @@ from latent_atlas.data.packed import mapped
 from latent_atlas.data.pixels import PackedImages, PackedNames
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
-from latent_atlas.neighbours import NeighbourIndex, Neighbours, nearest_others
-from latent_atlas.shapes import Films, Images, Latents, Points, Values, to_float
+from latent_atlas.neighbours import NeighbourIndex, Neighbours
+from latent_atlas.shapes import Films, Images, Latents, Points, to_float
 from latent_atlas.travel.path import NearestImages
 
 __all__ = ["FOLDER", "Collection"]
 
 FOLDER = "embeddings"
-NEAREST = 10  # others by which an image is judged
 AGAIN = "restore it, or `latent-atlas embed` into another --out"
 
 
@@ -94,17 +93,6 @@ class Collection:
         """The images whose codes are nearest to codes (n, d); rows are numbers of images."""
         found = self._index.nearest(latents, k)
         return Neighbours(found.distances, self.on_map[found.rows.cpu()])
-
-    def isolation(self) -> tuple[Tensor, Values]:
-        """How unlike the others each image on the map is.
-
-        Returns:
-            Numbers of the images and the mean distance from the code of each to those of the ten
-            nearest others, shape (m,) each, the most unusual image first.
-        """
-        values = nearest_others(self.codes, NEAREST).distances.mean(dim=1).cpu()
-        order = values.argsort(descending=True)
-        return self.on_map[order], values[order]
 
     def shown(self, latents: Latents) -> Images:
         """The nearest image to each code, shape (n, c, h, w), in [0, 1]."""

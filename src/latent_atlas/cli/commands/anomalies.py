@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from latent_atlas.anomaly.result import AnomalyTable
     from latent_atlas.atlas.atlas import Atlas
-    from latent_atlas.atlas.collection import Collection
     from latent_atlas.data.imageset import ImageSet
 
 __all__ = ["add_arguments", "anomalies"]
@@ -46,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="IMAGES",
         nargs="*",
         help="image files, folders, archives, arrays or named sets; for a run of codes, one file "
-        "of codes; none for a run of embed: its own images",
+        "of codes; none: the run's own images, from the rarest to the most typical",
     )
     parser.add_argument(
         "--false-alarm-rate",
@@ -84,12 +83,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def anomalies(given: Namespace, console: Console) -> None:
-    """Write anomaly scores of images or codes; compare samples with training images."""
-    if not given.images and given.samples is None and not _has_collection(given.folder):
-        raise UserError(
-            "no IMAGES were given; name image files, a folder, an archive or an array, or use "
-            "--samples N"
-        )
+    """Write anomaly scores of images or codes, or the rarity of the run's own; compare samples."""
     if given.samples is not None and given.samples < 1:
         raise UserError(f"--samples is {given.samples}; choose 1 or more")
     say_if_seen(given.folder, given.images, console)
@@ -108,19 +102,12 @@ def anomalies(given: Namespace, console: Console) -> None:
     lines: list[str] = []
     if given.images:
         numbers, lines = _scored(given, atlas, out, console)
-    elif atlas.collection is not None:
-        numbers, lines = _own(atlas.collection, out)
+    elif given.samples is None:
+        numbers, lines = _own(atlas, out)
     if given.samples is not None:
         more, rest = _copies(given, atlas, out, console)
         numbers, lines = numbers | more, lines + rest
     console.result(numbers, "\n".join(lines))
-
-
-def _has_collection(folder: str) -> bool:
-    """Whether `latent-atlas embed` made a run."""
-    from latent_atlas.runs import Run
-
-    return "embedder" in (Run(Path(folder)).read_json("manifest.json") or {})
 
 
 def _is_folder(out: str | None) -> bool:
@@ -201,39 +188,42 @@ def _scored(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Re
     return numbers | {"picture": str(picture), "rejects": rejects}, [*lines, f"look at {picture}"]
 
 
-def _own(collection: "Collection", out: Path) -> Report:
-    """The images of a collection by how unlike the others they are.
-
-    The map is not asked: it was fitted to these images, and is likelier at them than at others.
-    """
+def _own(atlas: "Atlas", out: Path) -> Report:
+    """The run's own images, from the rarest to the most typical."""
     import csv
     import io
 
     from latent_atlas.report.plots.image_grid import comparison_sheet
     from latent_atlas.report.plots.style import save
 
-    rows, values = collection.isolation()
+    codes, names = atlas.real_images
+    rarity = atlas.rarity()
+    order = rarity.argsort(descending=True)
     table = [
-        {"name": printable(collection.names[row]), "distance": value}
-        for row, value in zip(rows.tolist(), values.tolist(), strict=True)
+        {"name": printable(names[row]), "rarity": value}
+        for row, value in zip(order.tolist(), rarity[order].tolist(), strict=True)
     ]
     if out.suffix.lower() == ".json":
         text = json.dumps({"images": len(table), "rows": table}, indent=2) + "\n"
     else:
         file = io.StringIO()
-        writer = csv.DictWriter(file, ["name", "distance"])
+        writer = csv.DictWriter(file, ["name", "rarity"])
         writer.writeheader()
         writer.writerows(table)
         text = file.getvalue()
     write_text(out, text)
-    shown = {"most unusual": rows[:EXTREMES], "most usual": rows.flip(0)[:EXTREMES]}
-    images = {name: collection.thumbnails(some).numpy() for name, some in shown.items()}
-    picture = save(comparison_sheet(images), out.with_suffix(".png"))
-    lines = [str(out), "most unusual, by the mean distance to the ten nearest others"]
-    lines += [f"  {row['distance']:8.3g}  {row['name']}" for row in table[:SHOWN]]
-    names = [row["name"] for row in table[:SHOWN]]
-    numbers = {"file": str(out), "images": len(table), "most_anomalous": names}
-    return numbers | {"picture": str(picture)}, [*lines, f"look at {picture}"]
+    numbers: dict[str, Any] = {"file": str(out), "images": len(table)}
+    lines, pictures = [str(out)], {}
+    for title, rows in ("rarest", table), ("most typical", table[::-1]):
+        numbers[title.replace(" ", "_")] = [row["name"] for row in rows[:SHOWN]]
+        lines += [title, *(f"  {row['rarity']:8.3g}  {row['name']}" for row in rows[:SHOWN])]
+    if atlas.shown_shape is not None:
+        for title, rows in ("rarest", order), ("most typical", order.flip(0)):
+            pictures[title] = atlas.decode(codes[rows[:EXTREMES]]).cpu().numpy()
+        picture = save(comparison_sheet(pictures), out.with_suffix(".png"))
+        numbers["picture"] = str(picture)
+        lines.append(f"look at {picture}")
+    return numbers, lines
 
 
 def _written(table: "AnomalyTable", out: Path) -> Report:
