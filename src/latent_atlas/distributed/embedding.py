@@ -12,23 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from latent_atlas.codes.embedder import Embedder, digest_of, embedder
 from latent_atlas.codes.files import CodeSet, collect
 from latent_atlas.data.decode import Square
-from latent_atlas.data.imageset import Reject
 from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
-from latent_atlas.data.shards import Rows, Shard, Shards
+from latent_atlas.data.shards import Shard, Shards
 from latent_atlas.device import pick_device, pick_precision
 from latent_atlas.distributed.jobs import Made, Mark, checksum
-from latent_atlas.distributed.packing import (
-    agreed_scales,
-    levels_settings,
-    row_tensors,
-    scales_in_mark,
-)
+from latent_atlas.distributed.packing import made_of, notes_of, square_settings
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
 from latent_atlas.runs import Run
@@ -82,46 +75,28 @@ class Embedding:
 
     def settings(self) -> dict[str, Any]:
         """The model, its weights, and what images become."""
-        square = self.square
         return {
             "model": self.model,
             "weights": self.weights,
             "precision": self.precision,
-            "image_size": square.size,
-            "channels": square.channels,
-            "fit": square.fit,
             "thumbnail": THUMBNAIL,
-            "scales": levels_settings(square.levels),
+            **square_settings(self.square),
         }
 
     def __call__(self, shard: Shard) -> Made:
         """Embed a shard."""
         model = embedder(self.model, self.device, self.precision)
-        rejects: list[Reject] = []
-        kept: list[Rows] = []
-        codes: list[Tensor] = []
-        small: list[Tensor] = []
-        for images, rows in shard.chunks(self.square, rejects):
-            codes.append(model(images))
-            small.append(thumbnails(images))
-            kept.append(rows)
-        facts = {"scales": scales_in_mark(kept)}
-        if not codes:
-            return Made({}, 0, tuple(rejects), facts)
-        tensors = {"means": torch.cat(codes), "images": torch.cat(small), **row_tensors(kept)}
-        del tensors["parts"]
-        return Made(tensors, len(tensors["means"]), tuple(rejects), facts)
+        return made_of(
+            shard,
+            self.square,
+            lambda images, _: {"means": model(images), "images": thumbnails(images)},
+        )
 
     def finish(
         self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
     ) -> dict[str, Any]:
-        """Compare the scales of the shards.
-
-        Raises:
-            UserError: shards were read by different scales.
-        """
-        agreed_scales(marks)
-        return {"notes": list(shards.notes)}
+        """Compare the scales of the shards, as `notes_of`."""
+        return notes_of(shards, marks)
 
 
 def thumbnails(images: ByteImages) -> ByteImages:
