@@ -13,8 +13,6 @@ from latent_atlas.errors import counted, require
 
 __all__ = ["add_arguments", "embed"]
 
-SIDE = 224  # pixels, as EfficientNet was trained
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The arguments of `embed`."""
@@ -26,14 +24,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--model",
         metavar="M",
         default="efficientnet",
-        help="efficientnet (default), which is EfficientNet-Lite0 trained on ImageNet; or "
+        help="efficientnet (default), which is EfficientNet-Lite0 trained on ImageNet; "
+        "hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:FOLDER, an image model for transformers; or "
         "module:function, your own: images (n, 3, h, w) in [0, 1] to codes (n, d)",
     )
     parser.add_argument(
         "--image-size",
         type=int,
         metavar="PX",
-        help="side of the squares that the model sees, in pixels (default: 224, or that of a pack)",
+        help="side of the squares that the model sees, in pixels (default: as it was "
+        "trained, 224 for your own; or that of a pack)",
     )
     parser.add_argument(
         "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
@@ -44,6 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def embed(given: Namespace, console: Console) -> None:
     """Embed the images shard by shard, and fit a map to their codes."""
     from latent_atlas.atlas.collection import FOLDER
+    from latent_atlas.codes.huggingface import full_name
     from latent_atlas.data.load import square_of
     from latent_atlas.data.shards import shards_of
     from latent_atlas.distributed.embedding import ROWS, Embedding, embedded_codes
@@ -51,6 +52,7 @@ def embed(given: Namespace, console: Console) -> None:
     from latent_atlas.runs import Run
     from latent_atlas.training.codes_run import fit as fit_run
 
+    given.model = full_name(given.model)
     config = _chosen_config(given)
     run = Run(Path(given.out))
     folder = run.file(FOLDER)
@@ -91,15 +93,19 @@ def embed(given: Namespace, console: Console) -> None:
 
 def _chosen_config(given: Namespace) -> Config:
     """The defaults, changed by the flags and then by the values of --set."""
+    from latent_atlas.codes.embedder import side_of
     from latent_atlas.data.load import probe_source
     from latent_atlas.data.packed import Pack
 
-    packed = probe_source(given.source) if Pack.is_at(given.source) else (SIDE, 3)
+    side, channels = given.image_size, 3
+    if Pack.is_at(given.source):
+        packed, channels = probe_source(given.source)
+        side = side or packed
     flags = {
         "data.source": given.source,
         "data.fit": given.fit,
-        "model.image_size": given.image_size or packed[0],
-        "model.channels": packed[1],
+        "model.image_size": side or side_of(given.model),
+        "model.channels": channels,
     }
     settings = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     return with_settings(Config(), settings + map_settings(given))
