@@ -304,10 +304,41 @@ def counted(images):
         assert "holds a run already" in capsys.readouterr().err
 
 
+def test_a_collection_that_moved_or_changed_is_told(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied, where = shutil.copytree(run, tmp_path / "run"), tmp_path / "photos"
+    shutil.copytree(folder / "photos", where)
+    model = ("--model", "corner_model:corners", "--image-size", "8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        again = ("embed", str(where), "--out", str(copied), *model)
+        assert latent_atlas(*again) == 2
+        assert "holds a run already; choose another --out" in capsys.readouterr().err
+        shutil.copy(where / "light/0.png", where / "light/new.png")
+        (where / "light/2.png").unlink()
+        (where / "light/4.png").unlink()
+        assert latent_atlas(*again) == 2
+        assert "has changed since: 1 image more, 2 fewer; choose" in capsys.readouterr().err
+        (folder / "photos").rename(folder / "moved")
+        try:
+            assert latent_atlas("doctor", str(copied)) == 0
+            said = capsys.readouterr().out
+            assert f"the images are no longer at {folder / 'photos'}" in said
+            assert digest_of("corner_model:corners") in said
+            words = ("travel", str(copied), "photos/light/2.png", "dark/1.png", "--frames", "3")
+            assert latent_atlas(*words) == 0
+        finally:
+            (folder / "moved").rename(folder / "photos")
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("resnet", "choose efficientnet, or module:function"),
+        (
+            "resnet",
+            "choose efficientnet, hf:OWNER/NAME of the Hugging Face hub, or module:function",
+        ),
         ("no_such_module:f", "cannot import 'no_such_module'"),
         ("math:no_such_function", "has no function 'no_such_function'"),
     ],

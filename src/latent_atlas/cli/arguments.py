@@ -148,7 +148,7 @@ def _in_collection(
 
     source = Path(atlas.config.data.source).expanduser().absolute()
     path = Path(place).expanduser().absolute()
-    inside = path.is_relative_to(source) and path.is_file()
+    inside = path.is_relative_to(source)  # also where the files have moved since
     code = collection.code(path.relative_to(source).as_posix() if inside else place)
     if code is not None:
         return code

@@ -169,11 +169,19 @@ def _verify(folder: Path, console: Console) -> None:
 
 
 def _notes(folder: Path) -> list[str]:
-    """What should be known of the run's map, in sentences."""
+    """What should be known of the run's map, and of its images, in sentences."""
     from latent_atlas.density_ratio.latent_map import LatentMap
+    from latent_atlas.runs import Run
 
     latent_map = LatentMap.load(folder / "map.safetensors")
-    return [*latent_map.warnings, latent_map.calibration.verdict()]
+    about = Run(folder).read_json("manifest.json") or {}
+    notes = [*latent_map.warnings, latent_map.calibration.verdict()]
+    if "embedder" in about:
+        model, weights = about["embedder"]["model"], about["embedder"]["weights"]
+        notes.append(f"the codes are of the model '{model}', SHA-256 {weights}")
+        if not Path(about.get("path", folder)).exists():
+            notes.append(f"the images are no longer at {about['path']}; the run shows thumbnails")
+    return notes
 
 
 def _checks(folder: Path) -> dict[str, Callable[[], object]]:

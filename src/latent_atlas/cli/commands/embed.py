@@ -3,13 +3,17 @@
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latent_atlas.cli.arguments import LARGE_SOURCE
 from latent_atlas.cli.commands.fit import add_map_arguments, map_settings, report_map
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.cli.shards import run_job
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import counted, require
+from latent_atlas.errors import UserError, counted, require
+
+if TYPE_CHECKING:
+    from latent_atlas.data.shards import Shards
 
 __all__ = ["add_arguments", "embed"]
 
@@ -57,10 +61,13 @@ def embed(given: Namespace, console: Console) -> None:
     run = Run(Path(given.out))
     folder = run.file(FOLDER)
     square = square_of(config.data, config.model.image_size, config.model.channels)
+    shards = shards_of(given.source, ROWS)
+    if run.file("config.json").exists():
+        _refuse(run.path, shards)
     work = Embedding.by(given.model, square, config.train.device, folder)
     run.claim()
     job = Job(work, SafetensorsWriter(), folder)
-    summary = run_job(job, shards_of(given.source, ROWS), given, console)
+    summary = run_job(job, shards, given, console)
     if summary is None:
         return  # the first process of torchrun fits the map
     require(
@@ -89,6 +96,31 @@ def embed(given: Namespace, console: Console) -> None:
         numbers=numbers,
         lines=lines,
     )
+
+
+def _refuse(run: Path, shards: "Shards") -> None:
+    """Say that a folder holds a run, and how its images differ from those of the source.
+
+    Raises:
+        UserError: always.
+    """
+    from latent_atlas.atlas.atlas import Atlas
+    from latent_atlas.atlas.collection import FOLDER
+    from latent_atlas.runs import Run
+
+    kept = Atlas.load(run, device="cpu").collection
+    names = {item.name for one in shards.shards if one.source for item in one.source.items}
+    since = ""
+    if kept is not None and names:
+        rejects = Run(run / FOLDER).records("rejects.jsonl")
+        before = {*kept.names[:], *(reject["path"] for reject in rejects)}
+        added, removed = len(names - before), len(before - names)
+        if added or removed:
+            since = (
+                f", and '{shards.place}' has changed since: {counted(added, 'image')} more, "
+                f"{removed:,} fewer"
+            )
+    raise UserError(f"{run} holds a run already{since}; choose another --out")
 
 
 def _chosen_config(given: Namespace) -> Config:
