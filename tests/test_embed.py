@@ -17,7 +17,7 @@ from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
 from runs import quick_gallery
-from server_client import arrays, client_of
+from server_client import arrays, client_of, facts
 
 FAST = (
     "--steps",
@@ -194,6 +194,25 @@ def test_the_explorer_shows_each_image_once_along_a_path(run: Path) -> None:
         )
         picture = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
         assert np.array_equal(picture, shown[0])
+
+
+def test_the_explorer_takes_photos_by_the_model_of_the_run(
+    run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    atlas = Atlas.load(run, device="cpu")
+    content = (folder / "photos/light/4.png").read_bytes()
+    with client_of(atlas, run=run) as client:
+        assert "photos" not in client.get("/api/atlas").json()["lacks"]
+        answer = client.post("/api/encode", content=content)
+        given, about = arrays(answer), facts(answer)
+        assert np.array_equal(given["image"], given["reconstruction"])  # the nearest is itself
+        assert atlas.collection is not None
+        wanted = atlas.collection.code("light/4.png")
+        torch.testing.assert_close(torch.from_numpy(given["code"]), wanted)
+        assert about["shown_by"] == "nearest"
+        (row,) = atlas.anomaly(given["code"]).rows()
+        assert about["anomaly"]["p_value"] == row["p_value"]
 
 
 def test_copies_and_near_duplicates_are_told_apart(

@@ -6,13 +6,14 @@
 import { Gone, Refusal } from "../api/backend";
 import type { Code, Part } from "../api/backend";
 import { floats, readArrays } from "../api/wire";
-import type { Arrays } from "../api/wire";
+import type { Arrays, Tensor } from "../api/wire";
 import type { Facts } from "./facts";
 import { LatentMap } from "./latentmap";
 import { Networks } from "./networks";
 
 export class OfflineAtlas {
   private readonly files = new Map<string, Promise<Arrays>>();
+  private images: Promise<{ means: Float32Array; images: Tensor }> | null = null;
 
   private constructor(
     private readonly folder: URL,
@@ -40,9 +41,25 @@ export class OfflineAtlas {
     return this.map(signal);
   }
 
-  /** Means (n, d), labels, and log_prob and typicality where there are any. */
+  /** Means (n, d), labels, and log_prob, typicality and images where there are any. */
   codes(part: Part): Promise<Arrays> {
     return this.file(part);
+  }
+
+  /** The codes (n, d) and the images (n, h, w, c) of a collection, of both parts. */
+  collection(): Promise<{ means: Float32Array; images: Tensor }> {
+    this.images ??= Promise.all((["train", "held_out"] as const).map((part) => this.codes(part))).then(
+      (parts) => {
+        const pictures = parts.map((part) => part.tensors.get("images")!);
+        const data = joined(pictures.map((one) => one.data as Uint8Array), Uint8Array);
+        const count = pictures.reduce((sum, one) => sum + one.shape[0]!, 0);
+        return {
+          means: joined(parts.map((part) => floats(part, "means")), Float32Array),
+          images: { data, shape: [count, ...pictures[0]!.shape.slice(1)] },
+        };
+      },
+    );
+    return this.images;
   }
 
   /** What photos are scored by; see `Scorer.known`. */
@@ -87,6 +104,20 @@ export class OfflineAtlas {
       );
     return codes;
   }
+}
+
+/** Arrays one after the other. */
+function joined<T extends Uint8Array | Float32Array>(
+  parts: readonly T[],
+  Kind: new (length: number) => T,
+): T {
+  const whole = new Kind(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 async function got(address: string): Promise<Response> {
