@@ -21,7 +21,7 @@ __all__ = ["Given", "Shown", "read_given", "say_if_seen"]
 Shown = Callable[[list[int]], "Tensor"]
 """Pictures of images by their row numbers, (n, c, h, w) in [0, 1]."""
 
-SHOWN = 5  # rejects that are printed
+PRINTED = 5  # rejects that are printed
 AT_ONCE = 128  # images that are embedded between two reports of progress
 
 
@@ -114,10 +114,10 @@ def _read(places: list[str], square: "Square", console: Console) -> "ImageSet":
         )
     for note in images.notes:
         console.say(note)
-    for reject in images.rejects[:SHOWN]:
+    for reject in images.rejects[:PRINTED]:
         console.say(f"{reject.path} is left out: {reject.reason}")
-    if len(images.rejects) > SHOWN:
-        console.say(f"and {len(images.rejects) - SHOWN} more are left out; --json names all")
+    if len(images.rejects) > PRINTED:
+        console.say(f"and {len(images.rejects) - PRINTED} more are left out; --json names all")
     return images
 
 

@@ -164,14 +164,14 @@ def kernel_test(
         The statistic and its p-value.
     """
     n, m = len(a), len(b)
-    pooled = torch.cat([a, b]).double()
+    pooled = torch.cat([a, b]).cpu().double()
     squares = torch.cdist(pooled, pooled).square()
     width = squares[tuple(torch.triu_indices(n + m, n + m, 1))].median().clamp(min=TINY)
     kernel = torch.exp(squares / (-2 * width)).fill_diagonal_(0)
     draws = torch.rand(permutations + 1, n + m, generator=generator, device=generator.device)
-    draws[0] = torch.arange(n + m)  # the division that was observed
-    first = torch.zeros_like(kernel[:1]).repeat(permutations + 1, 1)
-    first.scatter_(1, draws.argsort(dim=1)[:, :n].to(a.device), 1)
+    order = draws.argsort(dim=1).cpu()
+    order[0] = torch.arange(n + m)  # the division that was observed
+    first = torch.zeros_like(draws, dtype=torch.double, device="cpu").scatter(1, order[:, :n], 1)
     sums = first @ kernel
     within = (sums * first).sum(dim=1)
     between = sums.sum(dim=1) - within
