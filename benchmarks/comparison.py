@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from latent_atlas import Atlas
-from latent_atlas.geometry import compare, kernel_test
+from latent_atlas.geometry.comparison import compare, kernel_test
 from latent_atlas.shapes import Latents
 from record import record
 

@@ -44,7 +44,7 @@ from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
 from latent_atlas.evaluation.features import Classifier
-from latent_atlas.geometry import manifold_of
+from latent_atlas.geometry.manifold import manifold_of
 from reconstruction import as_bytes, earlier_rows, feature_classifier
 from record import record
 from trained_models import train_ours

@@ -16,7 +16,7 @@ from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
-from latent_atlas.geometry import compare, kernel_test
+from latent_atlas.geometry.comparison import compare, kernel_test
 from runs import digits_run
 
 __all__ = ["digits_run"]

@@ -21,7 +21,7 @@ from latent_atlas.evaluation import (
     travel_table,
 )
 from latent_atlas.evaluation.features import train_classifier
-from latent_atlas.geometry import manifold_of
+from latent_atlas.geometry.manifold import manifold_of
 from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
 from latent_atlas.travel.planners.base import Resources
 

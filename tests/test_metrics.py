@@ -15,7 +15,7 @@ from latent_atlas.evaluation import (
     kernel_distance,
     mean_of,
 )
-from latent_atlas.geometry import overlap
+from latent_atlas.geometry.manifold import overlap
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -11,9 +11,14 @@ import type { Facts } from "./facts";
 import { LatentMap } from "./latentmap";
 import { Networks } from "./networks";
 
+export interface Collection {
+  readonly means: Float32Array;
+  readonly images: Tensor;
+}
+
 export class OfflineAtlas {
   private readonly files = new Map<string, Promise<Arrays>>();
-  private images: Promise<{ means: Float32Array; images: Tensor }> | null = null;
+  private images: Promise<Collection> | null = null;
 
   private constructor(
     private readonly folder: URL,
@@ -47,18 +52,20 @@ export class OfflineAtlas {
   }
 
   /** The codes (n, d) and the images (n, h, w, c) of a collection, of both parts. */
-  collection(): Promise<{ means: Float32Array; images: Tensor }> {
-    this.images ??= Promise.all((["train", "held_out"] as const).map((part) => this.codes(part))).then(
-      (parts) => {
-        const pictures = parts.map((part) => part.tensors.get("images")!);
-        const data = joined(pictures.map((one) => one.data as Uint8Array), Uint8Array);
-        const count = pictures.reduce((sum, one) => sum + one.shape[0]!, 0);
-        return {
-          means: joined(parts.map((part) => floats(part, "means")), Float32Array),
-          images: { data, shape: [count, ...pictures[0]!.shape.slice(1)] },
-        };
-      },
-    );
+  collection(): Promise<Collection> {
+    this.images ??= Promise.all([this.codes("train"), this.codes("held_out")]).then((parts) => {
+      const images = parts.map((part) => part.tensors.get("images")!);
+      const data = joined(
+        images.map((one) => one.data as Uint8Array),
+        Uint8Array,
+      );
+      const count = images.reduce((sum, one) => sum + one.shape[0]!, 0);
+      const means = parts.map((part) => floats(part, "means"));
+      return {
+        means: joined(means, Float32Array),
+        images: { data, shape: [count, ...images[0]!.shape.slice(1)] },
+      };
+    });
     return this.images;
   }
 
