@@ -5,19 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from latent_atlas.codes.embedder import Embedder, digest_of, embedder
+from latent_atlas.data.decode import Square
+from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
 from latent_atlas.data.pixels import PackedImages, PackedNames
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
 from latent_atlas.neighbours import NeighbourIndex, Neighbours
-from latent_atlas.shapes import Films, Images, Latents, Points, to_float
+from latent_atlas.runs import Run
+from latent_atlas.shapes import ByteImages, Films, Images, Latents, Points, to_float
 from latent_atlas.travel.path import NearestImages
 
-__all__ = ["FOLDER", "Collection"]
+__all__ = ["FOLDER", "THUMBNAIL", "Collection", "embedder_of", "thumbnails"]
 
 FOLDER = "embeddings"
+THUMBNAIL = 64  # side in pixels
 AGAIN = "restore it, or `latent-atlas embed` into another --out"
 
 
@@ -129,6 +135,33 @@ class Collection:
             found.distances.gather(1, columns)[place],
             found.rows.gather(1, columns.cpu())[place.cpu()],
         )
+
+
+def thumbnails(images: ByteImages) -> ByteImages:
+    """The images at 64 x 64 pixels, or as they are if they are smaller."""
+    if images.shape[-1] <= THUMBNAIL:
+        return images
+    small = F.interpolate(images.float(), (THUMBNAIL, THUMBNAIL), mode="area")
+    return small.round().to(torch.uint8)
+
+
+def embedder_of(run: Path, device: str) -> tuple[Embedder, Square]:
+    """The model that made the codes of a run, and what images become before it sees them.
+
+    Raises:
+        UserError: the run has codes of no such model, or the model has changed since.
+    """
+    folder = Run(run)
+    about = (folder.read_json("manifest.json") or {}).get("embedder") or {}
+    require(bool(about), f"{run} was not made by `latent-atlas embed`, so no model is known")
+    name = about["model"]
+    require(
+        digest_of(name) == about["weights"],
+        f"model '{name}' has changed since it made the codes of {run}, so its codes are others; "
+        "restore it, or embed the collection again",
+    )
+    square = square_of(folder.config().data, about["image_size"], about["channels"])
+    return embedder(name, device, about["precision"]), square
 
 
 def _each_once(distances: np.ndarray, rows: np.ndarray) -> np.ndarray:

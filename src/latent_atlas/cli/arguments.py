@@ -143,8 +143,8 @@ def _in_collection(
     Raises:
         UserError: there is no such image, or the model that made the codes is not there.
     """
+    from latent_atlas.atlas.collection import embedder_of
     from latent_atlas.data.decode import open_image
-    from latent_atlas.distributed.embedding import embedder_of
 
     source = Path(atlas.config.data.source).expanduser().absolute()
     path = Path(place).expanduser().absolute()

@@ -62,8 +62,8 @@ def read_given(given: Namespace, places: list[str], atlas: "Atlas", console: Con
     Raises:
         UserError: they cannot be read, or the embedder of the run has changed.
     """
+    from latent_atlas.atlas.collection import embedder_of, thumbnails
     from latent_atlas.data.load import square_of
-    from latent_atlas.distributed.embedding import embedder_of, thumbnails
 
     if atlas.shown_shape is None:
         return _codes(places, console)

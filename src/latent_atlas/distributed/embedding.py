@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from latent_atlas.codes.embedder import Embedder, digest_of, embedder
+from latent_atlas.atlas.collection import THUMBNAIL, thumbnails
+from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.codes.files import CodeSet, collect
 from latent_atlas.data.decode import Square
-from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
 from latent_atlas.data.shards import Shard, Shards
 from latent_atlas.device import pick_device, pick_precision
@@ -25,19 +24,15 @@ from latent_atlas.distributed.packing import made_of, notes_of, square_settings
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
 from latent_atlas.runs import Run
-from latent_atlas.shapes import ByteImages
 
 __all__ = [
     "MOST",
     "ROWS",
     "Embedding",
     "embedded_codes",
-    "embedder_of",
-    "thumbnails",
 ]
 
 ROWS = 512  # images of a shard, which an interruption loses at most
-THUMBNAIL = 64  # side in pixels
 MOST = 100_000
 """Images whose codes a run keeps; of more, those with the lowest digests: a fair sample."""
 
@@ -97,33 +92,6 @@ class Embedding:
     ) -> dict[str, Any]:
         """Compare the scales of the shards, as `notes_of`."""
         return notes_of(shards, marks)
-
-
-def thumbnails(images: ByteImages) -> ByteImages:
-    """The images at 64 x 64 pixels, or as they are if they are smaller."""
-    if images.shape[-1] <= THUMBNAIL:
-        return images
-    small = F.interpolate(images.float(), (THUMBNAIL, THUMBNAIL), mode="area")
-    return small.round().to(torch.uint8)
-
-
-def embedder_of(run: Path, device: str) -> tuple[Embedder, Square]:
-    """The model that made the codes of a run, and what images become before it sees them.
-
-    Raises:
-        UserError: the run has codes of no such model, or the model has changed since.
-    """
-    folder = Run(run)
-    about = (folder.read_json("manifest.json") or {}).get("embedder") or {}
-    require(bool(about), f"{run} was not made by `latent-atlas embed`, so no model is known")
-    name = about["model"]
-    require(
-        digest_of(name) == about["weights"],
-        f"model '{name}' has changed since it made the codes of {run}, so its codes are others; "
-        "restore it, or embed the collection again",
-    )
-    square = square_of(folder.config().data, about["image_size"], about["channels"])
-    return embedder(name, device, about["precision"]), square
 
 
 def same_model(run: Path, other: Path) -> bool:

@@ -160,7 +160,8 @@ def _verify(folder: Path, console: Console) -> None:
                 found[name] = str(error)
     good = [state.startswith(GOOD) for state in found.values()]
     missing = _missing(folder, found)
-    notes = _notes(folder) if found.get("map.safetensors", "").startswith(GOOD) else []
+    read = [found.get(name, "").startswith(GOOD) for name in ("map.safetensors", "manifest.json")]
+    notes = _notes(folder) if all(read) else []
     lines = [f"{name:20} {state}" for name, state in found.items()]
     numbers = {"files": found, "missing": missing, "notes": notes}
     console.result(numbers, "\n".join([*lines, *missing, *notes]))

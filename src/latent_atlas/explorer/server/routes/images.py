@@ -7,9 +7,9 @@ import torch
 from fastapi import APIRouter
 from torch import Tensor
 
+from latent_atlas.atlas.collection import thumbnails
 from latent_atlas.data.decode import Square
 from latent_atlas.data.load import square_of
-from latent_atlas.distributed.embedding import thumbnails
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server import schemas
@@ -47,7 +47,7 @@ async def encode(asking: Asking) -> Arrays:
     explorer.slow.admit()  # before a body is taken in that would only wait
     with explorer.uploads.place():
         content = await asking.request.body()
-        square = await asking.of(lambda known: _square(known, explorer), slow=True)
+        square = await asking.of(_square)
         image = await explorer.uploads.work(
             lambda: explorer.decoder.decode(content, square, explorer.limits), asking.request
         )
@@ -116,12 +116,13 @@ def _compared(known: Known, body: schemas.Membership) -> Arrays:
     return Arrays({"p_value": p_value, "parts": columns}, {"names": found.names})
 
 
-def _square(known: Known, explorer: Explorer) -> Square:
+def _square(known: Known) -> Square:
     """What the model takes, or the embedder of the collection."""
+    config = known.atlas.config
     if known.atlas.collection is not None:
-        return explorer.embedder[1]
+        return square_of(config.data, config.model.image_size, config.model.channels)
     channels, side, _ = known.atlas.image_shape
-    return square_of(known.atlas.config.data, side, channels)
+    return square_of(config.data, side, channels)
 
 
 def _encoded(known: Known, explorer: Explorer, uploaded: Images) -> Arrays:
@@ -130,7 +131,7 @@ def _encoded(known: Known, explorer: Explorer, uploaded: Images) -> Arrays:
         image = place = uploaded.to(atlas.device)
         code = atlas.encode(image)
     else:
-        code = place = explorer.embedder[0](uploaded).to(atlas.device)
+        code = place = explorer.embedder(uploaded).to(atlas.device)
         image = to_float(thumbnails((255 * uploaded).round().to(torch.uint8)))
     facts: dict[str, Any] = {"anomaly": None, "about": None, "off_manifold": None, "warning": None}
     facts["shown_by"] = "reconstruction" if atlas.collection is None else "nearest"
