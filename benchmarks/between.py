@@ -49,7 +49,7 @@ from latent_atlas.device import Engine, pick_precision
 from latent_atlas.evaluation.features import Classifier, Extractor, efficientnet, train_classifier
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.evaluation.paths import frame_numbers
-from latent_atlas.evaluation.precision_recall import Manifold, manifold_of
+from latent_atlas.geometry.manifold import Manifold, manifold_of
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.shapes import ByteImages, Latents, Values, batched, to_float
 from latent_atlas.training.batches import Batches

@@ -42,8 +42,9 @@ from cost import Cost
 from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
-from latent_atlas.evaluation import frechet_distance, manifold_of, reconstruction_numbers
+from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
 from latent_atlas.evaluation.features import Classifier
+from latent_atlas.geometry.manifold import manifold_of
 from reconstruction import as_bytes, earlier_rows, feature_classifier
 from record import record
 from trained_models import train_ours

@@ -31,7 +31,8 @@ from torch import Tensor
 from latent_atlas import Atlas
 from latent_atlas.data import load_images
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation import Manifold, frechet_distance, manifold_of
+from latent_atlas.evaluation import frechet_distance
+from latent_atlas.geometry.manifold import Manifold, manifold_of
 from latent_atlas.sampling import (
     HMC,
     MALA,

@@ -37,6 +37,7 @@ def page() -> str:
         samples,
         exact_samples,
         anomalies,
+        comparisons,
         densities,
         few_codes,
         worlds,
@@ -245,6 +246,18 @@ def unlike(results: dict[str, Any]) -> str:
         "loses on others, so the score is without it, and reports it beside"
     )
     return table("real", rows, named(rows), caption=caption)
+
+
+def comparisons() -> str:
+    """Drift in embeddings, found by two tests."""
+    found = read("comparison")
+    rows, of = found["results"], found["settings"]
+    about = (
+        f"Codes of {of['other']} icons compared with 935 others, {of['repeats']} times, and how often a test calls the two different at "
+        f"5 %: a share of the {of['other']} is drawn from one kind alone ({of['kind']}). The classifier is a logistic regression whose "
+        "accuracy on halves that it has not seen is tested by permutations."
+    )
+    return section("Two sets of images", about, [table("OTHER", rows, named(rows))], found)
 
 
 def densities() -> str:

@@ -23,10 +23,10 @@ from latent_atlas import Atlas
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.density.membership import Membership
-from latent_atlas.evaluation import EvaluationModel, frame_numbers, manifold_of
+from latent_atlas.evaluation import EvaluationModel, frame_numbers
 from latent_atlas.evaluation.features import Extractor
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
-from latent_atlas.evaluation.precision_recall import Manifold
+from latent_atlas.geometry.manifold import Manifold, manifold_of
 from latent_atlas.shapes import Images, Latents
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 from latent_atlas.travel.path import LatentPath

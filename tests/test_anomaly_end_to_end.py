@@ -73,6 +73,21 @@ def test_a_run_keeps_the_errors_of_its_held_out_images(atlas: Atlas, held_out: T
     )
 
 
+def test_without_images_a_run_ranks_those_that_it_held_out(
+    run: Path, atlas: Atlas, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "own.json"
+    assert latent_atlas("anomalies", str(run), "--out", str(out), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    order = atlas.map.log_prob(atlas.codes["held_out"].means).argsort().tolist()
+    assert told["rarest"] == [f"test:{row}" for row in order[:5]]
+    assert told["most_typical"] == [f"test:{row}" for row in order[::-1][:5]]
+    assert [row["name"] for row in json.loads(out.read_text())["rows"]] == [
+        f"test:{row}" for row in order
+    ]
+    assert Path(told["picture"]).stat().st_size > 0
+
+
 def test_what_a_run_has_kept_scores_as_its_held_out_images_do(
     atlas: Atlas, held_out: Tensor
 ) -> None:
@@ -216,7 +231,6 @@ def test_samples_are_compared_with_the_training_images(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "no IMAGES were given"),
         (("nowhere",), "no images at 'nowhere'"),
         (("FOLDER/broken.png",), "none of 1 image can be decoded, for instance"),
         (

@@ -126,6 +126,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Tensor]] = {
     ),
     "Atlas.anomaly": (lambda x: atlas().anomaly(x), IMAGES[:3]),
     "Atlas.anomaly held_out": (lambda x: atlas().anomaly(IMAGES[:3], held_out=x), IMAGES),
+    "Atlas.compare": (lambda x: atlas().compare(x).drift, IMAGES[:8]),
     "Atlas.decode": (lambda x: atlas().decode(x), PLACES),
     "Atlas.encode": (lambda x: atlas().encode(x), IMAGES[:3]),
     "Atlas.neighbours": (lambda x: atlas().neighbours(x), IMAGES[:3]),

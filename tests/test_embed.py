@@ -17,7 +17,7 @@ from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
 from runs import quick_gallery
-from server_client import arrays, client_of
+from server_client import arrays, client_of, facts
 
 FAST = (
     "--steps",
@@ -196,6 +196,25 @@ def test_the_explorer_shows_each_image_once_along_a_path(run: Path) -> None:
         assert np.array_equal(picture, shown[0])
 
 
+def test_the_explorer_takes_photos_by_the_model_of_the_run(
+    run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    atlas = Atlas.load(run, device="cpu")
+    content = (folder / "photos/light/4.png").read_bytes()
+    with client_of(atlas, run=run) as client:
+        assert "photos" not in client.get("/api/atlas").json()["lacks"]
+        answer = client.post("/api/encode", content=content)
+        given, about = arrays(answer), facts(answer)
+        assert np.array_equal(given["image"], given["reconstruction"])  # the nearest is itself
+        assert atlas.collection is not None
+        wanted = atlas.collection.code("light/4.png")
+        torch.testing.assert_close(torch.from_numpy(given["code"]), wanted)
+        assert about["shown_by"] == "nearest"
+        (row,) = atlas.anomaly(given["code"]).rows()
+        assert about["anomaly"]["p_value"] == row["p_value"]
+
+
 def test_copies_and_near_duplicates_are_told_apart(
     run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +238,9 @@ def test_copies_and_near_duplicates_are_told_apart(
     assert "the share is 2.0; choose one between 0 and 1" in capsys.readouterr().err
 
 
-def test_the_most_unusual_images_are_named(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_rarest_and_the_most_typical_images_are_named(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert latent_atlas("anomalies", str(run), "--json") == 0
     told = json.loads(capsys.readouterr().out)
     atlas = Atlas.load(run, device="cpu")
@@ -233,8 +254,10 @@ def test_the_most_unusual_images_are_named(run: Path, capsys: pytest.CaptureFixt
         .values[:, :10]
         .mean(dim=1)
     )
-    row = torch.cat([*atlas.collection.rows.values()])[distances.argmax()]
-    assert told["most_anomalous"][0] == atlas.collection.names[int(row)]
+    torch.testing.assert_close(atlas.rarity(), distances)
+    for title, which in ("rarest", distances.argmax()), ("most_typical", distances.argmin()):
+        row = torch.cat([*atlas.collection.rows.values()])[which]
+        assert told[title][0] == atlas.collection.names[int(row)]
     assert (run / "anomalies.png").stat().st_size > 0
     assert len((run / "anomalies.csv").read_text().splitlines()) == 61
 
@@ -250,8 +273,6 @@ def test_a_run_without_a_collection_says_so(
     )
     assert latent_atlas("duplicates", str(tmp_path / "run")) == 2
     assert "keeps no images of its collection" in capsys.readouterr().err
-    assert latent_atlas("anomalies", str(tmp_path / "run")) == 2
-    assert "no IMAGES were given" in capsys.readouterr().err
 
 
 def test_a_collection_whose_images_are_gone_says_so(run: Path, tmp_path: Path) -> None:
@@ -302,10 +323,41 @@ def counted(images):
         assert "holds a run already" in capsys.readouterr().err
 
 
+def test_a_collection_that_moved_or_changed_is_told(
+    run: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied, where = shutil.copytree(run, tmp_path / "run"), tmp_path / "photos"
+    shutil.copytree(folder / "photos", where)
+    model = ("--model", "corner_model:corners", "--image-size", "8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        again = ("embed", str(where), "--out", str(copied), *model)
+        assert latent_atlas(*again) == 2
+        assert "holds a run already; choose another --out" in capsys.readouterr().err
+        shutil.copy(where / "light/0.png", where / "light/new.png")
+        (where / "light/2.png").unlink()
+        (where / "light/4.png").unlink()
+        assert latent_atlas(*again) == 2
+        assert "has changed since: 1 image more, 2 fewer; choose" in capsys.readouterr().err
+        (folder / "photos").rename(folder / "moved")
+        try:
+            assert latent_atlas("doctor", str(copied)) == 0
+            said = capsys.readouterr().out
+            assert f"the images are no longer at {folder / 'photos'}" in said
+            assert digest_of("corner_model:corners") in said
+            words = ("travel", str(copied), "photos/light/2.png", "dark/1.png", "--frames", "3")
+            assert latent_atlas(*words) == 0
+        finally:
+            (folder / "moved").rename(folder / "photos")
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("resnet", "choose efficientnet, or module:function"),
+        (
+            "resnet",
+            "choose efficientnet, hf:OWNER/NAME of the Hugging Face hub, or module:function",
+        ),
         ("no_such_module:f", "cannot import 'no_such_module'"),
         ("math:no_such_function", "has no function 'no_such_function'"),
     ],

@@ -15,13 +15,13 @@ from latent_atlas.evaluation import (
     EvaluationModel,
     drift,
     frechet_distance,
-    manifold_of,
     plan_rows,
     reconstruction_numbers,
     travel_numbers,
     travel_table,
 )
 from latent_atlas.evaluation.features import train_classifier
+from latent_atlas.geometry.manifold import manifold_of
 from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
 from latent_atlas.travel.planners.base import Resources
 

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -250,7 +251,7 @@ def test_the_codes_are_real_ones_with_their_densities(
     monkeypatch.setattr(arrays, "MOST_CODES", 7)
     arrays.save_codes(atlas, "train", tmp_path / "few.safetensors")
     few, _ = read_tensors(tmp_path / "few.safetensors")
-    rows = arrays.kept(atlas.codes["train"])
+    rows = arrays.kept(atlas, "train")
     assert len(few["means"]) == 7
     assert int(rows[-1]) > 250  # from all of the codes, not the first of them
     torch.testing.assert_close(
@@ -331,9 +332,9 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    """Where the folder is served, by a server that knows nothing of it."""
+@contextmanager
+def hosted(folder: Path) -> Iterator[str]:
+    """Where a folder is served, by a server that knows nothing of it."""
     host = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
     thread = threading.Thread(target=host.serve_forever, daemon=True)
     thread.start()
@@ -341,6 +342,12 @@ def address(folder: Path) -> Iterator[str]:
     host.shutdown()
     host.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with hosted(folder) as address:
+        yield address
 
 
 def there_and_back(images: torch.Tensor) -> np.ndarray:
@@ -441,3 +448,39 @@ def test_the_page_works_from_a_host_of_files_alone(
     for context in visits.contexts:
         context.close()
     assert (visits.complaints, foreign) == ([], [])
+
+
+def test_a_collection_shows_its_images_from_a_host_of_files_alone(
+    chromium: "Browser", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Along a path each once, as the library chooses them; a real code shows its own."""
+    (tmp_path / "corner_codes.py").write_text(
+        "def corners(images):\n    return images.mean(1)[:, 1::4, 1::4].flatten(1)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    words = ("--image-size", "8", "--model", "corner_codes:corners", "--steps", "20")
+    assert latent_atlas("embed", "digits", "--out", "run", *words) == 0
+    atlas = Atlas.load("run", device="cpu")
+    written = write_folder(atlas, tmp_path / "site", name="digits")
+    assert "takes no photos" in " ".join(written.left_out)
+    ends = atlas.codes["held_out"].means[:2]
+    asked = {"waypoints": ends.tolist(), "planners": ["linear"], "frames": 9, "images": False}
+    compute = """async (asked) => {
+        const answer = await atlas.app.backend.compute("travel", asked);
+        return [...answer.tensors.get("linear/images").data];
+    }"""
+    decode = (
+        "async (codes) => [...(await atlas.app.backend.decode(codes)).tensors.get('images').data]"
+    )
+    with hosted(tmp_path / "site") as address:
+        visits = Visits(chromium, address)
+        page = visits.open(address)
+        until_idle(page)
+        frames = np.array(page.evaluate(compute, asked)).reshape(9, 8, 8, 3)
+        shown = np.array(page.evaluate(decode, ends.tolist())).reshape(2, 8, 8, 3)
+        for context in visits.contexts:
+            context.close()
+    wanted = atlas.travel(ends[:1], ends[1:], "linear", frames=9).strip()
+    assert np.array_equal(frames, (255 * wanted).round().byte().permute(0, 2, 3, 1).numpy())
+    assert np.array_equal(shown, frames[[0, -1]])
+    assert visits.complaints == []

@@ -14,8 +14,8 @@ from latent_atlas.evaluation import (
     half_sampled,
     kernel_distance,
     mean_of,
-    overlap,
 )
+from latent_atlas.geometry.manifold import overlap
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -95,22 +95,22 @@ class TestOverlap:
     def test_it_counts_by_hand(self) -> None:
         images = np.array([[0.5], [1.5], [30.0], [31.0]])  # whose balls reach 1, 1, 1 and 1
         numbers = overlap(images, self.reference, k=1)
-        assert numbers["precision"] == 2 / 4  # 0.5 and 1.5
-        assert numbers["recall"] == 3 / 4  # all but 10
-        assert numbers["density"] == (2 + 2 + 0 + 0) / 4
-        assert numbers["coverage"] == 3 / 4  # nothing is in the ball of 10
+        assert numbers.precision == 2 / 4  # 0.5 and 1.5
+        assert numbers.recall == 3 / 4  # all but 10
+        assert numbers.density == (2 + 2 + 0 + 0) / 4
+        assert numbers.coverage == 3 / 4  # nothing is in the ball of 10
 
     def test_an_outlier_of_the_reference_raises_precision_more_than_density(self) -> None:
         images = np.array([[5.0], [6.0], [7.0], [8.0]])  # in the wide ball of 10 alone
         numbers = overlap(images, self.reference, k=1)
-        assert numbers["precision"] == 1
-        assert numbers["density"] == 1
-        assert overlap(images, self.reference, k=2)["density"] == 0.5
-        assert numbers["coverage"] == 1 / 4
+        assert numbers.precision == 1
+        assert numbers.density == 1
+        assert overlap(images, self.reference, k=2).density == 0.5
+        assert numbers.coverage == 1 / 4
 
     def test_the_same_images_overlap_wholly(self) -> None:
         rows = np.random.default_rng(0).normal(size=(200, 4))
-        assert overlap(rows, rows) | {"density": 1} == {
+        assert overlap(rows, rows).numbers() | {"density": 1} == {
             "precision": 1,
             "recall": 1,
             "density": 1,
@@ -119,15 +119,15 @@ class TestOverlap:
 
     def test_real_images_have_density_one(self) -> None:
         a, b = np.random.default_rng(0).normal(size=(2, 2000, 4))
-        assert overlap(a, b)["density"] == pytest.approx(1, abs=0.05)
+        assert overlap(a, b).density == pytest.approx(1, abs=0.05)
 
     def test_a_missing_mode_costs_recall_and_coverage_and_no_precision(self) -> None:
         random = np.random.default_rng(0)
         both = np.concatenate([random.normal(size=(300, 4)), random.normal(50, 1, size=(300, 4))])
         numbers = overlap(random.normal(size=(600, 4)), both)
-        assert numbers["precision"] > 0.9
-        assert numbers["recall"] < 0.52
-        assert numbers["coverage"] < 0.52
+        assert numbers.precision > 0.9
+        assert numbers.recall < 0.52
+        assert numbers.coverage < 0.52
 
 
 class TestErrors:

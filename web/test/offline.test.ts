@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Code } from "../src/api/backend";
 import { scored } from "../src/offline/anomaly";
 import { mala, stateAt, tuned } from "../src/offline/chains";
-import { nearest } from "../src/offline/codes";
+import { eachOnce, nearest } from "../src/offline/codes";
 import { action, geodesic } from "../src/offline/geodesic";
 import { project } from "../src/offline/projection";
 import { Random } from "../src/offline/random";
@@ -329,5 +329,19 @@ it("a photo is ranked by the length of its standardised scores, and what is bett
   expect(row).not.toHaveProperty("excess_width");
   expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({
     p_value: 0.25,
+  });
+});
+
+describe("images along a path", () => {
+  const means = Float32Array.from([0, 1, 10]);
+
+  it("are each there once, the nearest pair first, and fewer are shared", () => {
+    expect(eachOnce(means, [[0.6], [0.9], [9]])).toEqual([0, 1, 2]);
+    expect(eachOnce(means, [[0.4], [0.3]])).toEqual([1, 0]);
+    expect(eachOnce(means, [[0], [0.1], [0.2], [0.3]])).toEqual([0, 0, 2, 1]);
+  });
+
+  it("are the same at equal places", () => {
+    expect(eachOnce(means, [[0.1], [10], [0.1]])).toEqual([0, 2, 0]);
   });
 });

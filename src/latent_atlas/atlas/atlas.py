@@ -25,12 +25,13 @@ from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError, checked, counted, printable
+from latent_atlas.geometry.comparison import Comparison, compare
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
-from latent_atlas.neighbours import NeighbourIndex, Neighbours
+from latent_atlas.neighbours import NeighbourIndex, Neighbours, nearest_others
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.registry import draw, sampler_for
-from latent_atlas.shapes import ArrayLike, Images, Latents
+from latent_atlas.shapes import ArrayLike, Images, Latents, Values
 from latent_atlas.travel.ascent import project
 from latent_atlas.travel.cut import cut as cut_at
 from latent_atlas.travel.interpolate import interpolate
@@ -45,6 +46,7 @@ __all__ = ["Atlas"]
 
 T = TypeVar("T")
 HARDLY = 0.65  # AUROC of membership below which it says little
+NEAREST = 10  # others by which the rarity of an image is measured
 FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
 
 
@@ -565,6 +567,63 @@ class Atlas:
     def scorer(self) -> ConformalScorer:
         """The calibrated scorer behind `anomaly`, for images; errors as for it."""
         return self._anomaly.by_images
+
+    @checked
+    def compare(
+        self,
+        images: ArrayLike,
+        *,
+        names: tuple[str, ...] = (),
+        generator: torch.Generator | None = None,
+    ) -> Comparison:
+        """Compare a set of images with the run's real ones: coverage, and a test for drift.
+
+        Arguments:
+            images: As for `encode`, or codes; 6 or more.
+            names: A name for each image; by default row:0, row:1, ...
+            generator: Of the test's permutations; None always draws the same.
+
+        Returns:
+            The comparison with the images of `real_images`.
+
+        Raises:
+            UserError: there are too few images, or these are no images of this model.
+        """
+        real, real_names = self.real_images
+        return compare(
+            real,
+            self._coding.codes(images),
+            names=names,
+            real_names=real_names,
+            generator=generator or torch.Generator(self.device).manual_seed(0),
+        )
+
+    @property
+    def real_images(self) -> tuple[Latents, tuple[str, ...]]:
+        """Codes of images that the model was not trained on, shape (n, d), and their names.
+
+        These are all images of a collection, and otherwise the held-out ones.
+        """
+        if self.collection is not None:
+            kept = self.collection
+            return kept.codes, tuple(kept.names[row] for row in kept.on_map.tolist())
+        means = self.codes["held_out"].means
+        return means, tuple(f"test:{i}" for i in range(len(means)))
+
+    def rarity(self) -> Values:
+        """How rare each of the `real_images` is, shape (n,): the least is the most typical.
+
+        It is -log q in nats. The map of a collection was fitted to nearly all of its images and is
+        likelier at them than at others, so of these it is the mean distance to the ten nearest
+        others; likewise where the map has no log-density.
+
+        Raises:
+            UserError: there is one image alone.
+        """
+        codes = self.real_images[0]
+        if self.collection is None and self.map.has_log_prob:
+            return -self.map.log_prob(codes)
+        return nearest_others(codes, NEAREST).distances.mean(dim=1)
 
     @checked
     def neighbours(self, images: ArrayLike, k: int = 8, *, part: str = "train") -> Neighbours:

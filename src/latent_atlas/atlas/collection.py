@@ -5,20 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from latent_atlas.codes.embedder import Embedder, digest_of, embedder
+from latent_atlas.data.decode import Square
+from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
 from latent_atlas.data.pixels import PackedImages, PackedNames
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
-from latent_atlas.neighbours import NeighbourIndex, Neighbours, nearest_others
-from latent_atlas.shapes import Films, Images, Latents, Points, Values, to_float
+from latent_atlas.neighbours import NeighbourIndex, Neighbours
+from latent_atlas.runs import Run
+from latent_atlas.shapes import ByteImages, Films, Images, Latents, Points, to_float
 from latent_atlas.travel.path import NearestImages
 
-__all__ = ["FOLDER", "Collection"]
+__all__ = ["FOLDER", "THUMBNAIL", "Collection", "embedder_of", "thumbnails"]
 
 FOLDER = "embeddings"
-NEAREST = 10  # others by which an image is judged
+THUMBNAIL = 64  # side in pixels
 AGAIN = "restore it, or `latent-atlas embed` into another --out"
 
 
@@ -30,6 +35,8 @@ class Collection:
         names: Of all images.
         digests: Of the pixels of all images at full size, shape (n, 16): equal for equal pictures.
         rows: Numbers of the images that have a code, by part.
+        on_map: The same numbers, part after part, shape (m,).
+        codes: The codes of these images, shape (m, d).
     """
 
     def __init__(self, folder: Path, rows: dict[str, Tensor], codes: dict[str, Latents]) -> None:
@@ -53,16 +60,16 @@ class Collection:
         self.digests = np.concatenate([shard["digests"] for shard in shards])
         self._means = [shard["means"] for shard in shards]
         self.rows = rows
-        self._rows = torch.cat([*rows.values()]).cpu()
-        self._codes = torch.cat([*codes.values()])
+        self.on_map = torch.cat([*rows.values()]).cpu()
+        self.codes = torch.cat([*codes.values()])
         require(
-            int(self._rows.max()) < len(self.images),
+            int(self.on_map.max()) < len(self.images),
             f"{folder} does not have the images of this run; {AGAIN}",
         )
 
     @cached_property
     def _index(self) -> NeighbourIndex:
-        return NeighbourIndex(self._codes)
+        return NeighbourIndex(self.codes)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -81,8 +88,8 @@ class Collection:
         if name not in self._numbers:
             return None
         number = self._numbers[name]
-        alike = (self.digests[self._rows.numpy()] == self.digests[number]).all(axis=1).nonzero()[0]
-        return self._codes[int(alike[0])] if len(alike) else None
+        alike = (self.digests[self.on_map.numpy()] == self.digests[number]).all(axis=1).nonzero()[0]
+        return self.codes[int(alike[0])] if len(alike) else None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -91,18 +98,7 @@ class Collection:
     def nearest(self, latents: Latents, k: int) -> Neighbours:
         """The images whose codes are nearest to codes (n, d); rows are numbers of images."""
         found = self._index.nearest(latents, k)
-        return Neighbours(found.distances, self._rows[found.rows.cpu()])
-
-    def isolation(self) -> tuple[Tensor, Values]:
-        """How unlike the others each image on the map is.
-
-        Returns:
-            Numbers of the images and the mean distance from the code of each to those of the ten
-            nearest others, shape (m,) each, the most unusual image first.
-        """
-        values = nearest_others(self._codes, NEAREST).distances.mean(dim=1).cpu()
-        order = values.argsort(descending=True)
-        return self._rows[order], values[order]
+        return Neighbours(found.distances, self.on_map[found.rows.cpu()])
 
     def shown(self, latents: Latents) -> Images:
         """The nearest image to each code, shape (n, c, h, w), in [0, 1]."""
@@ -139,6 +135,33 @@ class Collection:
             found.distances.gather(1, columns)[place],
             found.rows.gather(1, columns.cpu())[place.cpu()],
         )
+
+
+def thumbnails(images: ByteImages) -> ByteImages:
+    """The images at 64 x 64 pixels, or as they are if they are smaller."""
+    if images.shape[-1] <= THUMBNAIL:
+        return images
+    small = F.interpolate(images.float(), (THUMBNAIL, THUMBNAIL), mode="area")
+    return small.round().to(torch.uint8)
+
+
+def embedder_of(run: Path, device: str) -> tuple[Embedder, Square]:
+    """The model that made the codes of a run, and what images become before it sees them.
+
+    Raises:
+        UserError: the run has codes of no such model, or the model has changed since.
+    """
+    folder = Run(run)
+    about = (folder.read_json("manifest.json") or {}).get("embedder") or {}
+    require(bool(about), f"{run} was not made by `latent-atlas embed`, so no model is known")
+    name = about["model"]
+    require(
+        digest_of(name) == about["weights"],
+        f"model '{name}' has changed since it made the codes of {run}, so its codes are others; "
+        "restore it, or embed the collection again",
+    )
+    square = square_of(folder.config().data, about["image_size"], about["channels"])
+    return embedder(name, device, about["precision"]), square
 
 
 def _each_once(distances: np.ndarray, rows: np.ndarray) -> np.ndarray:

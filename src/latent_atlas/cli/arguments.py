@@ -143,12 +143,12 @@ def _in_collection(
     Raises:
         UserError: there is no such image, or the model that made the codes is not there.
     """
+    from latent_atlas.atlas.collection import embedder_of
     from latent_atlas.data.decode import open_image
-    from latent_atlas.distributed.embedding import embedder_of
 
     source = Path(atlas.config.data.source).expanduser().absolute()
     path = Path(place).expanduser().absolute()
-    inside = path.is_relative_to(source) and path.is_file()
+    inside = path.is_relative_to(source)  # also where the files have moved since
     code = collection.code(path.relative_to(source).as_posix() if inside else place)
     if code is not None:
         return code

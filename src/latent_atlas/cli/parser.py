@@ -7,6 +7,7 @@ from typing import NoReturn
 from latent_atlas import __version__
 from latent_atlas.cli.commands import (
     anomalies,
+    compare,
     demo,
     doctor,
     duplicates,
@@ -86,6 +87,13 @@ def build_parser() -> ArgumentParser:
             "anomalies",
             anomalies.anomalies,
             "anomaly scores of images, calibrated on held-out real images",
+        )
+    )
+    compare.add_arguments(
+        add(
+            "compare",
+            compare.compare,
+            "tell whether other images are like those of a run, and where they differ",
         )
     )
     duplicates.add_arguments(

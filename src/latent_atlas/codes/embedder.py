@@ -15,14 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from latent_atlas.codes.huggingface import PREFIX, HuggingFaceFeatures
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError, require
 from latent_atlas.nn.efficientnet import EfficientNetFeatures, efficientnet_weights
 from latent_atlas.shapes import Latents, as_floats, to_float
 
-__all__ = ["EFFICIENTNET", "Embedder", "digest_of", "embedder"]
+__all__ = ["EFFICIENTNET", "Embedder", "digest_of", "embedder", "side_of"]
 
 EFFICIENTNET = "efficientnet"
+SIDE = 224  # pixels, as EfficientNet was trained
 BATCH = 32  # images at a time
 LARGEST = 1e18  # coordinate whose square single precision holds
 
@@ -32,7 +34,7 @@ class Embedder:
     """Images to codes.
 
     Attributes:
-        name: "efficientnet", or "module:function".
+        name: "efficientnet", "hf:OWNER/NAME", "hf:FOLDER", or "module:function".
         function: RGB images (n, 3, h, w) in [0, 1] to codes (n, d).
         device: Where the images are put.
         precision: "32" or "bf16", in which the function computes.
@@ -88,8 +90,9 @@ def embedder(name: str, device: str, precision: str) -> Embedder:
     """The embedder of a name, once per process.
 
     Arguments:
-        name: "efficientnet", or "module:function" for a function or an `nn.Module` of a module that
-            can be imported here.
+        name: "efficientnet"; "hf:OWNER/NAME" or "hf:FOLDER", as for `HuggingFaceFeatures`; or
+            "module:function" for a function or an `nn.Module` of a module that can be imported
+            here.
         device: As for `pick_device`.
         precision: "32" or "bf16".
 
@@ -97,7 +100,7 @@ def embedder(name: str, device: str, precision: str) -> Embedder:
         UserError: there is no such network or function.
     """
     place = pick_device(device)
-    function = EfficientNetFeatures() if name == EFFICIENTNET else _imported(name)
+    function = _function(name)
     if isinstance(function, nn.Module):
         function.eval().to(place)
         function.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -112,7 +115,7 @@ def digest_of(name: str) -> str:
     """
     if name == EFFICIENTNET:
         return efficientnet_weights()[1]
-    function = _imported(name)
+    function = _function(name)
     whole = hashlib.sha256()
     if isinstance(function, nn.Module):
         for key, value in function.state_dict().items():
@@ -127,12 +130,27 @@ def digest_of(name: str) -> str:
     return whole.hexdigest()
 
 
+def side_of(name: str) -> int:
+    """The side of the squares that a model was trained on, in pixels; errors as for `digest_of`."""
+    function = _function(name) if name.startswith(PREFIX) else None
+    return function.side if isinstance(function, HuggingFaceFeatures) else SIDE
+
+
+@lru_cache(maxsize=1)
+def _function(name: str) -> Callable[[Tensor], Any]:
+    """The network or the function of a name, loaded once."""
+    if name.startswith(PREFIX):
+        return HuggingFaceFeatures(name)
+    return EfficientNetFeatures() if name == EFFICIENTNET else _imported(name)
+
+
 def _imported(name: str) -> Callable[[Tensor], Any]:
     """The function called "module:function"."""
     module, colon, attribute = name.partition(":")
     require(
         bool(module and colon and attribute),
-        f"there is no model '{name}'; choose efficientnet, or module:function for one of your own",
+        f"there is no model '{name}'; choose efficientnet, hf:OWNER/NAME of the Hugging Face "
+        "hub, or module:function for one of your own",
     )
     with _working_folder():
         try:

@@ -11,33 +11,28 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from latent_atlas.codes.embedder import Embedder, digest_of, embedder
+from latent_atlas.atlas.collection import THUMBNAIL, thumbnails
+from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.codes.files import CodeSet, collect
 from latent_atlas.data.decode import Square
-from latent_atlas.data.imageset import Reject
-from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
-from latent_atlas.data.shards import Rows, Shard, Shards
+from latent_atlas.data.shards import Shard, Shards
 from latent_atlas.device import pick_device, pick_precision
-from latent_atlas.distributed.jobs import Made, Mark
-from latent_atlas.distributed.packing import (
-    agreed_scales,
-    levels_settings,
-    row_tensors,
-    scales_in_mark,
-)
+from latent_atlas.distributed.jobs import Made, Mark, checksum
+from latent_atlas.distributed.packing import made_of, notes_of, square_settings
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
 from latent_atlas.runs import Run
-from latent_atlas.shapes import ByteImages
 
-__all__ = ["MOST", "ROWS", "Embedding", "embedded_codes", "embedder_of"]
+__all__ = [
+    "MOST",
+    "ROWS",
+    "Embedding",
+    "embedded_codes",
+]
 
 ROWS = 512  # images of a shard, which an interruption loses at most
-THUMBNAIL = 64  # side in pixels
 MOST = 100_000
 """Images whose codes a run keeps; of more, those with the lowest digests: a fair sample."""
 
@@ -75,73 +70,43 @@ class Embedding:
 
     def settings(self) -> dict[str, Any]:
         """The model, its weights, and what images become."""
-        square = self.square
         return {
             "model": self.model,
             "weights": self.weights,
             "precision": self.precision,
-            "image_size": square.size,
-            "channels": square.channels,
-            "fit": square.fit,
             "thumbnail": THUMBNAIL,
-            "scales": levels_settings(square.levels),
+            **square_settings(self.square),
         }
 
     def __call__(self, shard: Shard) -> Made:
         """Embed a shard."""
         model = embedder(self.model, self.device, self.precision)
-        rejects: list[Reject] = []
-        kept: list[Rows] = []
-        codes: list[Tensor] = []
-        small: list[Tensor] = []
-        for images, rows in shard.chunks(self.square, rejects):
-            codes.append(model(images))
-            small.append(_thumbnails(images))
-            kept.append(rows)
-        facts = {"scales": scales_in_mark(kept)}
-        if not codes:
-            return Made({}, 0, tuple(rejects), facts)
-        tensors = {"means": torch.cat(codes), "images": torch.cat(small), **row_tensors(kept)}
-        del tensors["parts"]
-        return Made(tensors, len(tensors["means"]), tuple(rejects), facts)
+        return made_of(
+            shard,
+            self.square,
+            lambda images, _: {"means": model(images), "images": thumbnails(images)},
+        )
 
     def finish(
         self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
     ) -> dict[str, Any]:
-        """Compare the scales of the shards.
-
-        Raises:
-            UserError: shards were read by different scales.
-        """
-        agreed_scales(marks)
-        return {"notes": list(shards.notes)}
+        """Compare the scales of the shards, as `notes_of`."""
+        return notes_of(shards, marks)
 
 
-def _thumbnails(images: ByteImages) -> ByteImages:
-    """The images at 64 x 64 pixels, or as they are if they are smaller."""
-    if images.shape[-1] <= THUMBNAIL:
-        return images
-    small = F.interpolate(images.float(), (THUMBNAIL, THUMBNAIL), mode="area")
-    return small.round().to(torch.uint8)
+def same_model(run: Path, other: Path) -> bool:
+    """Whether one model made the codes of two runs: one embedder, or networks of equal weights."""
+    return _maker(run) == _maker(other) is not None
 
 
-def embedder_of(run: Path, device: str) -> tuple[Embedder, Square]:
-    """The model that made the codes of a run, and what images become before it sees them.
-
-    Raises:
-        UserError: the run has codes of no such model, or the model has changed since.
-    """
+def _maker(run: Path) -> object:
+    """What tells the model that made the codes of a run from others; None if it is not known."""
     folder = Run(run)
-    about = (folder.read_json("manifest.json") or {}).get("embedder") or {}
-    require(bool(about), f"{run} was not made by `latent-atlas embed`, so no model is known")
-    name = about["model"]
-    require(
-        digest_of(name) == about["weights"],
-        f"model '{name}' has changed since it made the codes of {run}, so its codes are others; "
-        "restore it, or embed the collection again",
-    )
-    square = square_of(folder.config().data, about["image_size"], about["channels"])
-    return embedder(name, device, about["precision"]), square
+    about = (folder.read_json("manifest.json") or {}).get("embedder")
+    if about:
+        return [about[name] for name in ("weights", "image_size", "channels", "fit")]
+    weights = folder.file("model.safetensors")
+    return checksum(weights) if weights.is_file() else None
 
 
 def embedded_codes(folder: Path, manifest: dict[str, Any]) -> CodeSet:

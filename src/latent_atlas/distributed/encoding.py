@@ -27,17 +27,11 @@ from torch import Tensor
 from latent_atlas.atlas.loading import read_model
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.data.decode import Square
-from latent_atlas.data.imageset import Reject
 from latent_atlas.data.load import square_of
-from latent_atlas.data.shards import Rows, Shard, Shards
+from latent_atlas.data.shards import Shard, Shards
 from latent_atlas.device import pick_device
 from latent_atlas.distributed.jobs import Made, Mark, checksum
-from latent_atlas.distributed.packing import (
-    agreed_scales,
-    levels_settings,
-    row_tensors,
-    scales_in_mark,
-)
+from latent_atlas.distributed.packing import made_of, notes_of, square_settings
 from latent_atlas.errors import require
 from latent_atlas.runs import Run
 
@@ -85,46 +79,22 @@ class Encoding:
 
     def settings(self) -> dict[str, Any]:
         """The weights, the dimension, and what images become."""
-        square = self.square
         return {
             "model": self.model,
             "dimension": self.dimension,
-            "image_size": square.size,
-            "channels": square.channels,
-            "fit": square.fit,
-            "scales": levels_settings(square.levels),
+            **square_settings(self.square),
         }
 
     def __call__(self, shard: Shard) -> Made:
         """Encode a shard."""
         encoder = _encoder(self.run, self.device, self.model)
-        rejects: list[Reject] = []
-        kept: list[Rows] = []
-        codes: list[tuple[Tensor, Tensor]] = []
-        for images, rows in shard.chunks(self.square, rejects):
-            codes.append(_halves(encoder, images))
-            kept.append(rows)
-        facts = {"scales": scales_in_mark(kept)}
-        if not codes:
-            return Made({}, 0, tuple(rejects), facts)
-        tensors = {
-            "means": torch.cat([means for means, _ in codes]),
-            "log_variances": torch.cat([spread for _, spread in codes]),
-            **row_tensors(kept),
-        }
-        del tensors["parts"]
-        return Made(tensors, len(tensors["means"]), tuple(rejects), facts)
+        return made_of(shard, self.square, lambda images, _: _halves(encoder, images))
 
     def finish(
         self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
     ) -> dict[str, Any]:
-        """Compare the scales of the shards.
-
-        Raises:
-            UserError: shards were read by different scales.
-        """
-        agreed_scales(marks)
-        return {"notes": list(shards.notes)}
+        """Compare the scales of the shards, as `notes_of`."""
+        return notes_of(shards, marks)
 
 
 @lru_cache(maxsize=1)
@@ -134,11 +104,11 @@ def _encoder(run: Path, device: str, model: str) -> Autoencoder:
     return read_model(Run(run), pick_device(device))
 
 
-def _halves(encoder: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor]:
+def _halves(encoder: Autoencoder, images: Tensor) -> dict[str, Tensor]:
     """Means and log-variances in half precision, on the CPU."""
     means, spread = encoder.posterior(images)
     assert spread is not None  # the encoder of a run has both
-    return _half(means), _half(spread)
+    return {"means": _half(means), "log_variances": _half(spread)}
 
 
 def _half(rows: Tensor) -> Tensor:

@@ -349,7 +349,8 @@ def _compare(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     require(
         images is None,
         f"{out} was begun with the images of '{before.get('source')}', and '{now['source']}' has "
-        "others; choose another folder, or give the source it was begun with",
+        f"others{' now' if before.get('source') == now['source'] else ''}; choose another folder, "
+        "or give the source it was begun with, as it was",
     )
     name = next((name for name in changed if name != "source"), "")
     require(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import reduce
 from itertools import pairwise
@@ -21,16 +22,17 @@ from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.distributed.jobs import Made, Mark
 from latent_atlas.errors import UserError, counted
 from latent_atlas.files import signed, write_text
+from latent_atlas.shapes import ByteImages
 
 __all__ = [
     "Packing",
     "agreed_scales",
-    "levels_settings",
+    "made_of",
     "names_of",
+    "notes_of",
     "numbers_of",
-    "row_tensors",
     "rows_per_shard",
-    "scales_in_mark",
+    "square_settings",
 ]
 
 SHARD_BYTES = 2**27  # of the images of a shard, at most
@@ -41,13 +43,57 @@ def rows_per_shard(square: Square, most: int) -> int:
     return max(1, min(most, SHARD_BYTES // (square.channels * square.size**2)))
 
 
-def levels_settings(levels: Levels) -> dict[str, Any]:
+def _levels_settings(levels: Levels) -> dict[str, Any]:
     """The scales of floats and deep integers for JSON; None where they are not known."""
     scales = {"floats": levels.floats, "integers": levels.integers}
     return {
         name: [one.black, one.white] if isinstance(one, Scale) else None
         for name, one in scales.items()
     }
+
+
+def square_settings(square: Square) -> dict[str, Any]:
+    """Side, channels, fit and scales of what every image becomes, for JSON."""
+    return {
+        "image_size": square.size,
+        "channels": square.channels,
+        "fit": square.fit,
+        "scales": _levels_settings(square.levels),
+    }
+
+
+def made_of(
+    shard: Shard, square: Square, columns: Callable[[ByteImages, Rows], dict[str, Tensor]]
+) -> Made:
+    """What a work makes of a shard, chunk by chunk, beside the names and digests of its images.
+
+    Arguments:
+        shard: The shard.
+        square: What every image becomes.
+        columns: Of the images of a chunk the same tensors each time, one row per image.
+    """
+    rejects: list[Reject] = []
+    kept: list[Rows] = []
+    found: list[dict[str, Tensor]] = []
+    for images, rows in shard.chunks(square, rejects):
+        found.append(columns(images, rows))
+        kept.append(rows)
+    facts = {"scales": _scales_in_mark(kept)}
+    if not kept:
+        return Made({}, 0, tuple(rejects), facts)
+    tensors = {name: torch.cat([one[name] for one in found]) for name in found[0]}
+    tensors |= {name: value for name, value in _row_tensors(kept).items() if name != "parts"}
+    return Made(tensors, sum(len(rows.names) for rows in kept), tuple(rejects), facts)
+
+
+def notes_of(shards: Shards, marks: list[Mark]) -> dict[str, Any]:
+    """What manifest.json says of all shards.
+
+    Raises:
+        UserError: two shards were read by different scales.
+    """
+    agreed_scales(marks)
+    return {"notes": list(shards.notes)}
 
 
 def agreed_scales(marks: list[Mark]) -> dict[str, Any]:
@@ -72,7 +118,7 @@ def agreed_scales(marks: list[Mark]) -> dict[str, Any]:
     return agreed
 
 
-def row_tensors(chunks: list[Rows]) -> dict[str, Tensor]:
+def _row_tensors(chunks: list[Rows]) -> dict[str, Tensor]:
     """What shards keep of each image besides its pixels or its code."""
     names = [name.encode() for chunk in chunks for name in chunk.names]
     text = np.frombuffer(b"".join(names), np.uint8).copy()
@@ -106,11 +152,11 @@ def numbers_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return found | ({"label": tensors["labels"]} if "labels" in tensors else {})
 
 
-def scales_in_mark(chunks: list[Rows]) -> dict[str, list[list[float]]]:
+def _scales_in_mark(chunks: list[Rows]) -> dict[str, list[list[float]]]:
     """The scales that the chunks of a shard were read by, each once."""
     found: dict[str, list[list[float]]] = {"floats": [], "integers": []}
     for chunk in chunks:
-        for kind, scale in levels_settings(chunk.levels).items():
+        for kind, scale in _levels_settings(chunk.levels).items():
             if scale is not None and scale not in found[kind]:
                 found[kind].append(scale)
     return found
@@ -140,13 +186,7 @@ class Packing:
 
     def settings(self) -> dict[str, Any]:
         """Side, channels, fit and scales."""
-        square = self.square
-        return {
-            "image_size": square.size,
-            "channels": square.channels,
-            "fit": square.fit,
-            "scales": levels_settings(square.levels),
-        }
+        return square_settings(self.square)
 
     def __call__(self, shard: Shard) -> Made:
         """Decode a shard."""
@@ -154,12 +194,12 @@ class Packing:
         found = list(shard.chunks(self.square, rejects))
         chunks = [rows for _, rows in found]
         if not chunks:
-            return Made({}, 0, tuple(rejects), {"scales": scales_in_mark(chunks)})
-        tensors = {"images": torch.cat([images for images, _ in found]), **row_tensors(chunks)}
+            return Made({}, 0, tuple(rejects), {"scales": _scales_in_mark(chunks)})
+        tensors = {"images": torch.cat([images for images, _ in found]), **_row_tensors(chunks)}
         for name in chunks[0].attributes:
             values = torch.cat([chunk.attributes[name] for chunk in chunks])
             tensors[f"attribute/{name}"] = values
-        facts: dict[str, Any] = {"scales": scales_in_mark(chunks)}
+        facts: dict[str, Any] = {"scales": _scales_in_mark(chunks)}
         facts["attributes"] = sorted(chunks[0].attributes)
         facts["facts"] = asdict(reduce(Facts.__add__, (c.facts for c in chunks if c.facts)))
         return Made(tensors, len(tensors["images"]), tuple(rejects), facts)

@@ -24,17 +24,11 @@ from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.codes.codec import Codec
 from latent_atlas.data.adhoc import read_images
 from latent_atlas.data.decode import Square
-from latent_atlas.data.imageset import Reject
 from latent_atlas.data.load import square_of
-from latent_atlas.data.shards import Rows, Shard, Shards
+from latent_atlas.data.shards import Shard, Shards
 from latent_atlas.device import pick_device
 from latent_atlas.distributed.jobs import Made, Mark, checksum
-from latent_atlas.distributed.packing import (
-    agreed_scales,
-    levels_settings,
-    row_tensors,
-    scales_in_mark,
-)
+from latent_atlas.distributed.packing import made_of, names_of, notes_of, square_settings
 from latent_atlas.errors import require
 from latent_atlas.runs import Run
 
@@ -98,36 +92,31 @@ class Scoring:
 
     def settings(self) -> dict[str, Any]:
         """The weights, the map, the calibration, and what images become."""
-        square = self.square
         return {
             "model": self.model,
             "map": self.map,
             "calibration": self.calibration,
             "false_alarm_rate": self.false_alarm_rate,
-            "image_size": square.size,
-            "channels": square.channels,
-            "fit": square.fit,
-            "scales": levels_settings(square.levels),
+            **square_settings(self.square),
         }
 
     def __call__(self, shard: Shard) -> Made:
         """Score a shard."""
-        atlas = _atlas(self)
-        rejects: list[Reject] = []
-        kept: list[Rows] = []
-        tables: list[AnomalyTable] = []
-        for images, rows in shard.chunks(self.square, rejects):
-            rate, names = self.false_alarm_rate, rows.names
-            tables.append(atlas.anomaly(images, false_alarm_rate=rate, names=names))
-            kept.append(rows)
-        facts: dict[str, Any] = {"scales": scales_in_mark(kept)}
-        if not tables:
-            return Made({}, 0, tuple(rejects), facts)
-        tensors = row_tensors(kept) | _columns(tables)
-        del tensors["parts"]
-        facts["outliers"] = int(tensors["is_outlier"].sum())
-        facts["most_anomalous"] = _first(tables)
-        return Made(tensors, len(tensors["p_value"]), tuple(rejects), facts)
+        atlas, rate = _atlas(self), self.false_alarm_rate
+        made = made_of(
+            shard,
+            self.square,
+            lambda images, rows: _columns(
+                atlas.anomaly(images, false_alarm_rate=rate, names=rows.names)
+            ),
+        )
+        if not made.rows:
+            return made
+        found = {
+            "outliers": int(made.tensors["is_outlier"].sum()),
+            "most_anomalous": _first(made.tensors),
+        }
+        return replace(made, facts=made.facts | found)
 
     def finish(
         self, out: Path, marks: list[Mark], failed: list[Mark], shards: Shards
@@ -137,7 +126,6 @@ class Scoring:
         Raises:
             UserError: shards were read by different scales.
         """
-        agreed_scales(marks)
         candidates = (
             one | {"shard": mark["shard"]} for mark in marks for one in mark["most_anomalous"]
         )
@@ -145,7 +133,7 @@ class Scoring:
             "outliers": sum(mark["outliers"] for mark in marks),
             "calibrated_on": _atlas(self).scorer.calibrated_on,
             "most_anomalous": nlargest(FIRST, candidates, key=lambda one: one["anomaly_score"]),
-            "notes": list(shards.notes),
+            **notes_of(shards, marks),
         }
 
 
@@ -174,23 +162,18 @@ def _fingerprint(place: str, square: Square) -> str:
     return hashlib.sha256(pixels.numpy().tobytes()).hexdigest()[:32]
 
 
-def _columns(tables: list[AnomalyTable]) -> dict[str, Tensor]:
-    """The columns of tables below each other, without the names."""
-    parts = [
-        {name: value for name, value in vars(table).items() if isinstance(value, np.ndarray)}
-        | {f"membership: {name}": value for name, value in table.membership_parts.items()}
-        for table in tables
-    ]
-    return {name: torch.from_numpy(np.concatenate([p[name] for p in parts])) for name in parts[0]}
+def _columns(table: AnomalyTable) -> dict[str, Tensor]:
+    """The columns of a table without the names."""
+    arrays = {name: value for name, value in vars(table).items() if isinstance(value, np.ndarray)}
+    arrays |= {f"membership: {name}": value for name, value in table.membership_parts.items()}
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
 
-def _first(tables: list[AnomalyTable]) -> list[dict[str, Any]]:
+def _first(tensors: dict[str, Tensor]) -> list[dict[str, Any]]:
     """The most anomalous images of a shard, for JSON: of equal ones, the first."""
+    columns = (tensors[name].tolist() for name in ("anomaly_score", "p_value"))
     rows = (
         {"name": name, "anomaly_score": score, "p_value": p}
-        for table in tables
-        for name, score, p in zip(
-            table.names, table.anomaly_score.tolist(), table.p_value.tolist(), strict=True
-        )
+        for name, score, p in zip(names_of(tensors), *columns, strict=True)
     )
     return nlargest(FIRST, rows, key=lambda row: row["anomaly_score"])

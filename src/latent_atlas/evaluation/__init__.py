@@ -15,7 +15,6 @@ from latent_atlas.evaluation.paths import (
     travel_numbers,
     travel_table,
 )
-from latent_atlas.evaluation.precision_recall import Manifold, manifold_of, overlap
 from latent_atlas.evaluation.reconstruction import feature_distance, reconstruction_numbers
 from latent_atlas.evaluation.result import Evaluation, Section
 from latent_atlas.evaluation.uncertainty import Number, half_sampled, mean_of
@@ -24,7 +23,6 @@ __all__ = [
     "COMPARED",
     "Evaluation",
     "EvaluationModel",
-    "Manifold",
     "Number",
     "Section",
     "collection_numbers",
@@ -35,9 +33,7 @@ __all__ = [
     "frechet_distance",
     "half_sampled",
     "kernel_distance",
-    "manifold_of",
     "mean_of",
-    "overlap",
     "plan_rows",
     "reconstruction_numbers",
     "travel_numbers",

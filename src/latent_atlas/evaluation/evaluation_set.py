@@ -15,7 +15,7 @@ from latent_atlas.density.base import Density
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor, as_bytes
-from latent_atlas.evaluation.precision_recall import NEIGHBOURS
+from latent_atlas.geometry.manifold import NEIGHBOURS
 from latent_atlas.shapes import ByteImages, Images
 
 __all__ = ["FEWEST", "EvaluationSet", "evaluation_set_of"]

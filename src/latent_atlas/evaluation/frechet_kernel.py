@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 
 from latent_atlas.errors import UserError
-from latent_atlas.evaluation.precision_recall import NEIGHBOURS, overlap
 from latent_atlas.evaluation.uncertainty import Number, half_sampled
+from latent_atlas.geometry.manifold import NEIGHBOURS, overlap
 
 __all__ = ["collection_numbers", "frechet_distance", "kernel_distance"]
 
@@ -80,7 +80,7 @@ def collection_numbers(
         rounds, generator: As for `half_sampled`.
 
     Returns:
-        frechet and kernel: distances; precision, recall, density and coverage: as for `overlap`.
+        frechet and kernel: distances; precision, recall, density and coverage: as for `Overlap`.
 
     Raises:
         UserError: the two cannot be compared.
@@ -89,7 +89,7 @@ def collection_numbers(
 
     def statistic(a: Rows, b: Others) -> dict[str, float]:
         distances = {"frechet": frechet_distance(a, b), "kernel": kernel_distance(a, b)}
-        return distances | overlap(a, b, k)
+        return distances | overlap(a, b, k).numbers()
 
     return half_sampled(statistic, images, reference, rounds=rounds, generator=generator)
 

@@ -14,7 +14,7 @@ from latent_atlas.density.base import Density
 from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
-from latent_atlas.evaluation.precision_recall import Manifold, manifold_of
+from latent_atlas.geometry.manifold import Manifold, manifold_of
 from latent_atlas.shapes import Images, Latents, Points, Values
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, frame_log_probs
 from latent_atlas.travel.path import LatentPath

@@ -1,4 +1,4 @@
-"""Is the space easy to handle: dense, continuous, locally Euclidean.
+"""Is the space easy to handle: dense, continuous, locally Euclidean; and do two sets overlap in it.
 
 Everything is measured on a density, real codes and a decoder given as a function, of any
 origin.

@@ -31,6 +31,7 @@ export async function usePhoto(app: App, file: Blob, index?: number): Promise<vo
   app.photos.set(keyOf(code), {
     image: image ?? null,
     reconstruction: reconstruction ?? null,
+    shownBy: answer.about["shown_by"] === "nearest" ? "the nearest image" : "its reconstruction",
     anomaly,
     offManifold: !!answer.about["off_manifold"],
   });

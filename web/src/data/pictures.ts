@@ -27,6 +27,7 @@ export interface Bytes {
 export interface Photo {
   readonly image: Bytes | null;
   readonly reconstruction: Bytes | null;
+  readonly shownBy: string; // what the reconstruction is
   readonly anomaly: Readonly<Record<string, unknown>>;
   readonly offManifold: boolean;
 }

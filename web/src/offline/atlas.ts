@@ -6,13 +6,19 @@
 import { Gone, Refusal } from "../api/backend";
 import type { Code, Part } from "../api/backend";
 import { floats, readArrays } from "../api/wire";
-import type { Arrays } from "../api/wire";
+import type { Arrays, Tensor } from "../api/wire";
 import type { Facts } from "./facts";
 import { LatentMap } from "./latentmap";
 import { Networks } from "./networks";
 
+export interface Collection {
+  readonly means: Float32Array;
+  readonly images: Tensor;
+}
+
 export class OfflineAtlas {
   private readonly files = new Map<string, Promise<Arrays>>();
+  private images: Promise<Collection> | null = null;
 
   private constructor(
     private readonly folder: URL,
@@ -40,9 +46,27 @@ export class OfflineAtlas {
     return this.map(signal);
   }
 
-  /** Means (n, d), labels, and log_prob and typicality where there are any. */
+  /** Means (n, d), labels, and log_prob, typicality and images where there are any. */
   codes(part: Part): Promise<Arrays> {
     return this.file(part);
+  }
+
+  /** The codes (n, d) and the images (n, h, w, c) of a collection, of both parts. */
+  collection(): Promise<Collection> {
+    this.images ??= Promise.all([this.codes("train"), this.codes("held_out")]).then((parts) => {
+      const images = parts.map((part) => part.tensors.get("images")!);
+      const data = joined(
+        images.map((one) => one.data as Uint8Array),
+        Uint8Array,
+      );
+      const count = images.reduce((sum, one) => sum + one.shape[0]!, 0);
+      const means = parts.map((part) => floats(part, "means"));
+      return {
+        means: joined(means, Float32Array),
+        images: { data, shape: [count, ...images[0]!.shape.slice(1)] },
+      };
+    });
+    return this.images;
   }
 
   /** What photos are scored by; see `Scorer.known`. */
@@ -87,6 +111,20 @@ export class OfflineAtlas {
       );
     return codes;
   }
+}
+
+/** Arrays one after the other. */
+function joined<T extends Uint8Array | Float32Array>(
+  parts: readonly T[],
+  Kind: new (length: number) => T,
+): T {
+  const whole = new Kind(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 async function got(address: string): Promise<Response> {

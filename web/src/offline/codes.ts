@@ -65,3 +65,28 @@ export function nearest(
     .slice(0, k);
   return { indices, distances: indices.map((row) => Math.sqrt(squares[row]!)) };
 }
+
+/**
+ * For each of n places the number of an image that no other has: the pairs of a place and an image
+ * are taken in the order of their distances. Where there are fewer images, the rest take their
+ * nearest; equal places share one.
+ */
+export function eachOnce(means: Float32Array, places: readonly Code[]): number[] {
+  const keys = places.map((place) => place.join());
+  const first = [...new Set(keys)].map((key) => keys.indexOf(key));
+  const near = first.map((k) => nearest(means, places[k]!, first.length));
+  const pairs = near.flatMap(({ indices, distances }, place) =>
+    indices.map((row, k) => ({ place, row, distance: distances[k]! })),
+  );
+  const taken = new Map<number, number>();
+  const used = new Set<number>();
+  for (const { place, row } of pairs.sort((a, b) => a.distance - b.distance)) {
+    if (taken.has(place) || used.has(row)) continue;
+    taken.set(place, row);
+    used.add(row);
+  }
+  return keys.map((key) => {
+    const place = first.indexOf(keys.indexOf(key));
+    return taken.get(place) ?? near[place]!.indices[0]!;
+  });
+}

@@ -40,7 +40,7 @@ export async function fileOf(
       `a .${format} needs the server; choose GIF, PNG or JSON here, or open the run with latent-atlas serve`,
       400,
     );
-  const images = await pixels(atlas, points, signal);
+  const images = await pixels(atlas, points, signal, true);
   if (!images)
     throw new Refusal(
       "this atlas has codes and no decoder, so there is nothing to picture; choose JSON",

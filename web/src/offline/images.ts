@@ -6,18 +6,24 @@ import type { Arrays, Tensor } from "../api/wire";
 import { scored } from "./anomaly";
 import { answer, tensor } from "./answer";
 import type { OfflineAtlas } from "./atlas";
+import { eachOnce, nearest } from "./codes";
 import { flat, unflat } from "./vectors";
 
 const PIECE = 32; // images at a time
 
-/** What codes decode to, as bytes (n, h, w, c); null where there is no decoder. */
+/**
+ * What codes decode to, as bytes (n, h, w, c); null where there is no decoder. A collection shows
+ * them by its nearest images, along a path each at most once.
+ */
 export async function pixels(
   atlas: OfflineAtlas,
   places: readonly Code[],
   signal: AbortSignal,
+  path = false,
 ): Promise<Tensor | null> {
   const shape = atlas.facts.image;
   if (!shape) return null;
+  if (!atlas.networks.has("decode")) return nearestImages(atlas, places, path);
   const { channels, height, width } = shape;
   const size = channels * height * width;
   const bytes = new Uint8Array(places.length * size);
@@ -41,6 +47,24 @@ export async function pixels(
     }
   }
   return tensor(bytes, places.length, height, width, channels);
+}
+
+async function nearestImages(
+  atlas: OfflineAtlas,
+  places: readonly Code[],
+  path: boolean,
+): Promise<Tensor> {
+  const { means, images } = await atlas.collection();
+  const shape = images.shape.slice(1);
+  const size = shape.reduce((product, side) => product * side, 1);
+  const rows = path
+    ? eachOnce(means, places)
+    : places.map((place) => nearest(means, place, 1).indices[0]!);
+  const bytes = new Uint8Array(places.length * size);
+  rows.forEach((row, k) =>
+    bytes.set(images.data.slice(row * size, (row + 1) * size) as Uint8Array, k * size),
+  );
+  return tensor(bytes, places.length, ...shape);
 }
 
 /** Images of codes, if there is a decoder, and their log-densities, if there is a density. */

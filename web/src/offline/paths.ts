@@ -207,7 +207,8 @@ async function describe(
       : [];
   const tensors = {
     [`${name}/points`]: tensor(flat(frames, d), frames.length, d),
-    [`${name}/images`]: bare ? null : await pixels(atlas, frames, signal),
+    [`${name}/images`]:
+      bare && atlas.networks.has("decode") ? null : await pixels(atlas, frames, signal, true),
     [`${name}/log_prob`]: logProb,
     [`${name}/off_manifold`]: offManifold,
   };

@@ -17,21 +17,22 @@ from latent_atlas.cli.arguments import (
     seed,
 )
 from latent_atlas.cli.console import Console
+from latent_atlas.cli.images import say_if_seen
 from latent_atlas.cli.shards import Report, report_job
 from latent_atlas.errors import UserError, printable, require
 from latent_atlas.files import write_text
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from latent_atlas.anomaly.result import AnomalyTable
     from latent_atlas.atlas.atlas import Atlas
-    from latent_atlas.atlas.collection import Collection
     from latent_atlas.data.imageset import ImageSet
-    from latent_atlas.shapes import ByteImages
 
 __all__ = ["add_arguments", "anomalies"]
 
 EXTREMES = 16  # images of a collection drawn at either end
-SHOWN = 5  # images and rejects printed; the files name all
+SHOWN = 5  # images printed; the files name all
 SUFFIXES = (".csv", ".json")
 FORMATS = ("csv", "parquet")
 
@@ -44,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="IMAGES",
         nargs="*",
         help="image files, folders, archives, arrays or named sets; for a run of codes, one file "
-        "of codes; none for a run of embed: its own images",
+        "of codes; none: the run's own images, from the rarest to the most typical",
     )
     parser.add_argument(
         "--false-alarm-rate",
@@ -82,15 +83,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def anomalies(given: Namespace, console: Console) -> None:
-    """Write anomaly scores of images or codes; compare samples with training images."""
-    if not given.images and given.samples is None and not _has_collection(given.folder):
-        raise UserError(
-            "no IMAGES were given; name image files, a folder, an archive or an array, or use "
-            "--samples N"
-        )
+    """Write anomaly scores of images or codes, or the rarity of the run's own; compare samples."""
     if given.samples is not None and given.samples < 1:
         raise UserError(f"--samples is {given.samples}; choose 1 or more")
-    _say_if_seen(given, console)
+    say_if_seen(given.folder, given.images, console)
     if _is_folder(given.out):
         _by_shards(given, console)
         return
@@ -105,53 +101,18 @@ def anomalies(given: Namespace, console: Console) -> None:
     numbers: dict[str, Any] = {}
     lines: list[str] = []
     if given.images:
-        of = _images if atlas.model is not None else _codes if atlas.collection is None else _photos
-        numbers, lines = of(given, atlas, out, console)
-    elif atlas.collection is not None:
-        numbers, lines = _own(atlas.collection, out)
+        numbers, lines = _scored(given, atlas, out, console)
+    elif given.samples is None:
+        numbers, lines = _own(atlas, out)
     if given.samples is not None:
         more, rest = _copies(given, atlas, out, console)
         numbers, lines = numbers | more, lines + rest
     console.result(numbers, "\n".join(lines))
 
 
-def _has_collection(folder: str) -> bool:
-    """Whether `latent-atlas embed` made a run."""
-    from latent_atlas.runs import Run
-
-    return "embedder" in (Run(Path(folder)).read_json("manifest.json") or {})
-
-
 def _is_folder(out: str | None) -> bool:
     """Whether --out names a folder: one that is there, or a name without a suffix."""
     return out is not None and (not Path(out).suffix or Path(out).is_dir())
-
-
-def _say_if_seen(given: Namespace, console: Console) -> None:
-    """Say it where the run was trained on images that it is to score."""
-    from latent_atlas.distributed.jobs import is_first
-    from latent_atlas.runs import Run
-
-    run = Run(Path(given.folder))
-    made_of = run.read_json("manifest.json") or {}
-    if "image_size" not in made_of or not is_first():
-        return
-    own = {place for name in ("source", "path") for place in _places(made_of.get(name, ""))}
-    asked = {place for image in given.images for place in _places(image)}
-    if any(own & {place, *place.parents} for place in asked):
-        console.say(
-            "these images belong to those that the run was made from, of which it was trained on "
-            f"{made_of['n_train']:,} of {made_of['n']:,}: an image that it has seen looks more "
-            "usual than a new one, so p-values hold for the others alone"
-        )
-
-
-def _places(source: str) -> set[Path]:
-    """All names of a source; of a pack, also those of what was packed."""
-    from latent_atlas.data.packed import Pack
-
-    packed = str(Pack.open(source).about["source"]) if source and Pack.is_at(source) else ""
-    return {Path(name).expanduser().absolute() for name in (source, packed) if name}
 
 
 def _by_shards(given: Namespace, console: Console) -> None:
@@ -204,91 +165,65 @@ def _most_anomalous(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _images(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
-    """Read images, write their anomaly scores, and draw the extremes."""
+def _scored(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
+    """Write the anomaly scores of what was given, and draw the extremes of images."""
+    from latent_atlas.cli.images import read_given
     from latent_atlas.report.figures.run import draw_extremes
     from latent_atlas.report.plots.style import save
 
-    images = _read(given.images, atlas, console)
-    for reject in images.rejects[:SHOWN]:
-        console.say(f"{reject.path} is left out: {reject.reason}")
-    if len(images.rejects) > SHOWN:
-        console.say(f"and {len(images.rejects) - SHOWN} more are left out; --json names all")
+    seen = read_given(given, given.images, atlas, console)
     held_out = _real_images(given, atlas, console)
     table = atlas.anomaly(
-        images.images[:],
+        seen.places,
         false_alarm_rate=given.false_alarm_rate,
         held_out=held_out,
-        names=tuple(images.names),
+        names=seen.names,
     )
     numbers, lines = _written(table, out)
-    picture = save(draw_extremes(atlas, images.images[:], table), out.with_suffix(".png"))
-    rejects = [vars(reject) for reject in images.rejects]
+    if seen.pictures is None:
+        return numbers, lines
+    extremes = draw_extremes(atlas, seen.places, seen.pictures, table.order())
+    picture = save(extremes, out.with_suffix(".png"))
+    rejects = [vars(reject) for reject in seen.rejects]
     return numbers | {"picture": str(picture), "rejects": rejects}, [*lines, f"look at {picture}"]
 
 
-def _codes(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
-    """Anomaly scores of codes, by a run without a model."""
-    from latent_atlas.codes.files import read_collection
-
-    if len(given.images) != 1:
-        raise UserError(
-            f"this run has codes and no model; give one file of codes, not {len(given.images)}"
-        )
-    collection = read_collection(Path(given.images[0]))
-    for note in collection.warnings:
-        console.say(note)
-    names = tuple(f"row:{row}" for row in collection.rows.tolist())
-    codes, rate = collection.arrays()[0], given.false_alarm_rate
-    return _written(atlas.anomaly(codes, false_alarm_rate=rate, names=names), out)
-
-
-def _photos(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Report:
-    """Anomaly scores of images by the codes of the model that embedded the run's collection."""
-    from latent_atlas.data.adhoc import read_images
-    from latent_atlas.distributed.embedding import embedder_of
-
-    embedder, square = embedder_of(Path(given.folder), given.device or "auto")
-    images = read_images(given.images, square)
-    for reject in images.rejects[:SHOWN]:
-        console.say(f"{reject.path} is left out: {reject.reason}")
-    codes, rate = embedder(images.images[:]), given.false_alarm_rate
-    return _written(atlas.anomaly(codes, false_alarm_rate=rate, names=tuple(images.names)), out)
-
-
-def _own(collection: "Collection", out: Path) -> Report:
-    """The images of a collection by how unlike the others they are.
-
-    The map is not asked: it was fitted to these images, and is likelier at them than at others.
-    """
+def _own(atlas: "Atlas", out: Path) -> Report:
+    """The run's own images, from the rarest to the most typical."""
     import csv
     import io
 
     from latent_atlas.report.plots.image_grid import comparison_sheet
     from latent_atlas.report.plots.style import save
 
-    rows, values = collection.isolation()
+    codes, names = atlas.real_images
+    rarity = atlas.rarity()
+    order = rarity.argsort(descending=True)
     table = [
-        {"name": printable(collection.names[row]), "distance": value}
-        for row, value in zip(rows.tolist(), values.tolist(), strict=True)
+        {"name": printable(names[row]), "rarity": value}
+        for row, value in zip(order.tolist(), rarity[order].tolist(), strict=True)
     ]
     if out.suffix.lower() == ".json":
         text = json.dumps({"images": len(table), "rows": table}, indent=2) + "\n"
     else:
         file = io.StringIO()
-        writer = csv.DictWriter(file, ["name", "distance"])
+        writer = csv.DictWriter(file, ["name", "rarity"])
         writer.writeheader()
         writer.writerows(table)
         text = file.getvalue()
     write_text(out, text)
-    shown = {"most unusual": rows[:EXTREMES], "most usual": rows.flip(0)[:EXTREMES]}
-    images = {name: collection.thumbnails(some).numpy() for name, some in shown.items()}
-    picture = save(comparison_sheet(images), out.with_suffix(".png"))
-    lines = [str(out), "most unusual, by the mean distance to the ten nearest others"]
-    lines += [f"  {row['distance']:8.3g}  {row['name']}" for row in table[:SHOWN]]
-    names = [row["name"] for row in table[:SHOWN]]
-    numbers = {"file": str(out), "images": len(table), "most_anomalous": names}
-    return numbers | {"picture": str(picture)}, [*lines, f"look at {picture}"]
+    numbers: dict[str, Any] = {"file": str(out), "images": len(table)}
+    lines, pictures = [str(out)], {}
+    for title, rows in ("rarest", table), ("most typical", table[::-1]):
+        numbers[title.replace(" ", "_")] = [row["name"] for row in rows[:SHOWN]]
+        lines += [title, *(f"  {row['rarity']:8.3g}  {row['name']}" for row in rows[:SHOWN])]
+    if atlas.shown_shape is not None:
+        for title, rows in ("rarest", order), ("most typical", order.flip(0)):
+            pictures[title] = atlas.decode(codes[rows[:EXTREMES]]).cpu().numpy()
+        picture = save(comparison_sheet(pictures), out.with_suffix(".png"))
+        numbers["picture"] = str(picture)
+        lines.append(f"look at {picture}")
+    return numbers, lines
 
 
 def _written(table: "AnomalyTable", out: Path) -> Report:
@@ -319,11 +254,13 @@ def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Re
     return {"memorisation": numbers}, [found.verdict(), f"look at {picture}"]
 
 
-def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteImages | None":
-    """Real images to calibrate with; None if the run has the errors of its held-out images."""
+def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor | None":
+    """Real images or codes to calibrate with; None for those that the run held out."""
+    from latent_atlas.cli.images import read_given
+
     if given.held_out:
-        return _read([given.held_out], atlas, console).images[:]
-    if atlas.errors is not None:
+        return read_given(given, [given.held_out], atlas, console).places
+    if atlas.model is None or atlas.errors is not None:
         return None
     console.say(
         "this run was written by an older version: its held-out images are read and reconstructed"
@@ -332,25 +269,6 @@ def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "ByteIma
         return _source_again(given, atlas, console).test.images[:]
     except UserError as error:
         raise UserError(f"{error}; or name other real images with --held-out") from None
-
-
-def _read(places: list[str], atlas: "Atlas", console: Console) -> "ImageSet":
-    """Images from files, at the size and with the channels of the model."""
-    from latent_atlas.data.adhoc import read_images
-    from latent_atlas.data.load import square_of
-
-    channels, side, _ = atlas.image_shape
-    with console.progress() as advance:
-        images = read_images(
-            places,
-            square_of(atlas.config.data, side, channels),
-            progress=lambda done, total, bad: advance(
-                "images", done, total, f"{bad} unreadable" if bad else ""
-            ),
-        )
-    for note in images.notes:
-        console.say(note)
-    return images
 
 
 def _source_again(given: Namespace, atlas: "Atlas", console: Console) -> "ImageSet":

@@ -160,7 +160,8 @@ def _verify(folder: Path, console: Console) -> None:
                 found[name] = str(error)
     good = [state.startswith(GOOD) for state in found.values()]
     missing = _missing(folder, found)
-    notes = _notes(folder) if found.get("map.safetensors", "").startswith(GOOD) else []
+    read = [found.get(name, "").startswith(GOOD) for name in ("map.safetensors", "manifest.json")]
+    notes = _notes(folder) if all(read) else []
     lines = [f"{name:20} {state}" for name, state in found.items()]
     numbers = {"files": found, "missing": missing, "notes": notes}
     console.result(numbers, "\n".join([*lines, *missing, *notes]))
@@ -169,11 +170,19 @@ def _verify(folder: Path, console: Console) -> None:
 
 
 def _notes(folder: Path) -> list[str]:
-    """What should be known of the run's map, in sentences."""
+    """What should be known of the run's map, and of its images, in sentences."""
     from latent_atlas.density_ratio.latent_map import LatentMap
+    from latent_atlas.runs import Run
 
     latent_map = LatentMap.load(folder / "map.safetensors")
-    return [*latent_map.warnings, latent_map.calibration.verdict()]
+    about = Run(folder).read_json("manifest.json") or {}
+    notes = [*latent_map.warnings, latent_map.calibration.verdict()]
+    if "embedder" in about:
+        model, weights = about["embedder"]["model"], about["embedder"]["weights"]
+        notes.append(f"the codes are of the model '{model}', SHA-256 {weights}")
+        if not Path(about.get("path", folder)).exists():
+            notes.append(f"the images are no longer at {about['path']}; the run shows thumbnails")
+    return notes
 
 
 def _checks(folder: Path) -> dict[str, Callable[[], object]]:

@@ -65,17 +65,16 @@ def duplicates(given: Namespace, console: Console) -> None:
 
 def _draw(found: "Duplicates", collection: "Collection", out: Path) -> Path:
     """A row of thumbnails for each of the first groups."""
-    import numpy as np
+    import torch
 
-    from latent_atlas.report.plots.image_grid import comparison_sheet
+    from latent_atlas.report.plots.image_grid import comparison_sheet, padded
     from latent_atlas.report.plots.style import save
 
     groups = found.groups[:DRAWN]
     across = min(ACROSS, max(len(group.rows) for group in groups))
     rows = {}
     for number, group in enumerate(groups, 1):
-        blank = np.ones((across, *collection.image_shape), np.float32)
-        shown = collection.images[np.array(group.rows[:across])].numpy() / 255
-        blank[: len(shown)] = shown
-        rows[f"{number}  {'copies' if group.exact else f'{group.distance:.2g}'}"] = blank
+        images = collection.thumbnails(torch.tensor(group.rows[:across])).numpy()
+        title = f"{number}  {'copies' if group.exact else f'{group.distance:.2g}'}"
+        rows[title] = padded(images, across)
     return save(comparison_sheet(rows), out)

@@ -3,17 +3,19 @@
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latent_atlas.cli.arguments import LARGE_SOURCE
 from latent_atlas.cli.commands.fit import add_map_arguments, map_settings, report_map
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.cli.shards import run_job
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import counted, require
+from latent_atlas.errors import UserError, counted, require
+
+if TYPE_CHECKING:
+    from latent_atlas.data.shards import Shards
 
 __all__ = ["add_arguments", "embed"]
-
-SIDE = 224  # pixels, as EfficientNet was trained
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,14 +28,16 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--model",
         metavar="M",
         default="efficientnet",
-        help="efficientnet (default), which is EfficientNet-Lite0 trained on ImageNet; or "
+        help="efficientnet (default), which is EfficientNet-Lite0 trained on ImageNet; "
+        "hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:FOLDER, an image model for transformers; or "
         "module:function, your own: images (n, 3, h, w) in [0, 1] to codes (n, d)",
     )
     parser.add_argument(
         "--image-size",
         type=int,
         metavar="PX",
-        help="side of the squares that the model sees, in pixels (default: 224, or that of a pack)",
+        help="side of the squares that the model sees, in pixels (default: as it was "
+        "trained, 224 for your own; or that of a pack)",
     )
     parser.add_argument(
         "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
@@ -44,6 +48,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def embed(given: Namespace, console: Console) -> None:
     """Embed the images shard by shard, and fit a map to their codes."""
     from latent_atlas.atlas.collection import FOLDER
+    from latent_atlas.codes.huggingface import full_name
     from latent_atlas.data.load import square_of
     from latent_atlas.data.shards import shards_of
     from latent_atlas.distributed.embedding import ROWS, Embedding, embedded_codes
@@ -51,14 +56,18 @@ def embed(given: Namespace, console: Console) -> None:
     from latent_atlas.runs import Run
     from latent_atlas.training.codes_run import fit as fit_run
 
+    given.model = full_name(given.model)
     config = _chosen_config(given)
     run = Run(Path(given.out))
     folder = run.file(FOLDER)
     square = square_of(config.data, config.model.image_size, config.model.channels)
+    shards = shards_of(given.source, ROWS)
+    if run.file("config.json").exists():
+        _refuse(run.path, shards)
     work = Embedding.by(given.model, square, config.train.device, folder)
     run.claim()
     job = Job(work, SafetensorsWriter(), folder)
-    summary = run_job(job, shards_of(given.source, ROWS), given, console)
+    summary = run_job(job, shards, given, console)
     if summary is None:
         return  # the first process of torchrun fits the map
     require(
@@ -89,17 +98,46 @@ def embed(given: Namespace, console: Console) -> None:
     )
 
 
+def _refuse(run: Path, shards: "Shards") -> None:
+    """Say that a folder holds a run, and how its images differ from those of the source.
+
+    Raises:
+        UserError: always.
+    """
+    from latent_atlas.atlas.atlas import Atlas
+    from latent_atlas.atlas.collection import FOLDER
+    from latent_atlas.runs import Run
+
+    kept = Atlas.load(run, device="cpu").collection
+    names = {item.name for one in shards.shards if one.source for item in one.source.items}
+    since = ""
+    if kept is not None and names:
+        rejects = Run(run / FOLDER).records("rejects.jsonl")
+        before = {*kept.names[:], *(reject["path"] for reject in rejects)}
+        added, removed = len(names - before), len(before - names)
+        if added or removed:
+            since = (
+                f", and '{shards.place}' has changed since: {counted(added, 'image')} more, "
+                f"{removed:,} fewer"
+            )
+    raise UserError(f"{run} holds a run already{since}; choose another --out")
+
+
 def _chosen_config(given: Namespace) -> Config:
     """The defaults, changed by the flags and then by the values of --set."""
+    from latent_atlas.codes.embedder import side_of
     from latent_atlas.data.load import probe_source
     from latent_atlas.data.packed import Pack
 
-    packed = probe_source(given.source) if Pack.is_at(given.source) else (SIDE, 3)
+    side, channels = given.image_size, 3
+    if Pack.is_at(given.source):
+        packed, channels = probe_source(given.source)
+        side = side or packed
     flags = {
         "data.source": given.source,
         "data.fit": given.fit,
-        "model.image_size": given.image_size or packed[0],
-        "model.channels": packed[1],
+        "model.image_size": side or side_of(given.model),
+        "model.channels": channels,
     }
     settings = [f"{name}={json.dumps(value)}" for name, value in flags.items() if value is not None]
     return with_settings(Config(), settings + map_settings(given))

@@ -1,5 +1,6 @@
 """The arrays of an atlas as files that a page can load: its real codes, and its anomaly scorer."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -7,7 +8,6 @@ from torch import Tensor
 
 from latent_atlas.anomaly.conformal import ConformalScorer
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.codes.posterior import Codes
 from latent_atlas.runs import write_tensors
 from latent_atlas.shapes import batched
 
@@ -15,12 +15,16 @@ __all__ = ["kept", "save_codes", "save_scorer", "scorer_of"]
 
 MOST_CODES = 20_000  # of a part
 MOST_NUMBERS = 2**22  # of one file: 16 MiB
+MOST_BYTES = 2**25  # of the images in one file
 PIECE = 4_096  # codes evaluated at a time
 
 
-def kept(codes: Codes) -> Tensor:
+def kept(atlas: Atlas, part: str) -> Tensor:
     """Numbers of the codes that are written, chosen evenly where a page cannot load all."""
+    codes = atlas.codes[part]
     count = min(len(codes), MOST_CODES, max(MOST_NUMBERS // codes.means.shape[1], 1))
+    if atlas.collection is not None:
+        count = min(count, MOST_BYTES // math.prod(atlas.collection.image_shape))
     return torch.arange(count, device=codes.means.device) * len(codes) // count
 
 
@@ -28,16 +32,19 @@ def kept(codes: Codes) -> Tensor:
 def save_codes(atlas: Atlas, part: str, path: Path) -> None:
     """Write the codes of one part.
 
-    The file has means (n, d); labels (n,), -1 where there is none; and, where the map is a density,
-    log_prob and typicality (n,).
+    The file has means (n, d); labels (n,), -1 where there is none; where the map is a density,
+    log_prob and typicality (n,); and of a collection images (n, h, w, c), in bytes.
     """
-    rows = kept(atlas.codes[part])
+    rows = kept(atlas, part)
     means = atlas.codes[part].means[rows]
     labels = atlas.labels[part][rows] if part in atlas.labels else torch.full((len(rows),), -1)
     arrays = {"means": means.float(), "labels": labels.int()}
     if atlas.map.has_log_prob:
         for name, read in (("log_prob", atlas.map.log_prob), ("typicality", atlas.map.typicality)):
             arrays[name] = batched(read, means, PIECE).float()
+    if atlas.collection is not None:
+        numbers = atlas.collection.rows[part][rows].cpu().numpy()
+        arrays["images"] = atlas.collection.images[numbers].permute(0, 2, 3, 1)
     write_tensors(path, arrays)
 
 

@@ -173,6 +173,10 @@ def _missing(
         found.append(
             "this atlas encodes by a search and not by a network, so the page takes no photos"
         )
+    if atlas.collection is not None:
+        found.append(
+            "the page there takes no photos, since the model that embeds them is not in it"
+        )
     if unscored:
         found.append(f"the page there gives photos no anomaly scores: {unscored}")
     return tuple(found)

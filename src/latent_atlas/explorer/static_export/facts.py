@@ -36,14 +36,13 @@ def facts(
     """
     known = Known(atlas, lambda: None)
     told = facts_of(known, name, LIMITS).model_dump()
-    parts = {part: kept(codes) for part, codes in atlas.codes.items()}
+    parts = {part: kept(atlas, part) for part in atlas.codes}
     planners = [
         _planner(name, atlas)
         for name, needs_density in TRAVELS.items()
         if known.has_log_prob or not needs_density
     ]
     return told | {
-        "image": None if atlas.model is None else told["image"],
         "attributes": [one for one in told["attributes"] if one["kind"] == "component"],
         "planners": planners,
         "samplers": ["mala"] if known.has_log_prob else [],
@@ -69,7 +68,7 @@ def facts(
 def _lacks(known: Known, networks: tuple[str, ...]) -> list[str]:
     """What the page offers with a server, and cannot do here."""
     photos = [] if "encode" in networks else ["photos"]
-    pictures = [] if known.atlas.model is not None else ["png", "gif"]
+    pictures = [] if known.atlas.shown_shape is not None else ["png", "gif"]
     traverse = [] if known.has_log_prob else ["traverse"]
     lacks = ["keep", "pace", "membership", "embedding", "mp4", "npz"]
     return [*lacks, *traverse, *photos, *pictures]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density_ratio.latent_map import LatentMap
@@ -94,9 +95,10 @@ def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, 
     """
     boundary = latent_map.boundary
     standard = StandardNormal(latent_map.dimension)
+    whiten = _affine(boundary, latent_map.device) if boundary.affine else boundary.whiten
 
     def read(latents: Latents, angle: Tensor) -> tuple[Tensor, ...]:
-        w = angle.cos() * boundary.whiten(latents)
+        w = angle.cos() * whiten(latents)
         logit = latent_map.network(w, angle)
         if not latent_map.has_log_prob:
             return (logit,)
@@ -109,6 +111,14 @@ def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, 
         return logit, logit + log_r
 
     return read
+
+
+def _affine(boundary: Boundary, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """`whiten` as one product: to solve for a thousand coordinates takes as many operations."""
+    rows = torch.eye(boundary.dimension, dtype=torch.double, device=device)
+    origin = boundary.whiten(0 * rows[:1])
+    matrix, shift = (boundary.whiten(rows) - origin).float(), origin.float()
+    return lambda latents: latents @ matrix + shift
 
 
 def _with_slopes(read: Callable[..., tuple[Tensor, ...]], count: int) -> Traced:

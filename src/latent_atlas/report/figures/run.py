@@ -10,7 +10,6 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from latent_atlas.anomaly.result import AnomalyTable
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.evaluation.paths import COMPARED, travel_numbers
@@ -24,7 +23,7 @@ from latent_atlas.report.plots.geometry import Space, spaces_picture
 from latent_atlas.report.plots.image_grid import comparison_sheet, sheet
 from latent_atlas.report.plots.style import save
 from latent_atlas.runs import Run, read_tensors
-from latent_atlas.shapes import Images, to_float
+from latent_atlas.shapes import ByteImages, Images, to_float
 
 __all__ = ["draw_extremes", "draw_geometry", "draw_samples", "fill_gallery"]
 
@@ -104,23 +103,25 @@ def draw_reconstructions(originals: Images, rebuilt: Images) -> Figure:
     return comparison_sheet({"original": originals.numpy(), "decoded": rebuilt.numpy()})
 
 
-def draw_extremes(atlas: Atlas, images: Tensor, table: AnomalyTable) -> Figure:
-    """The most and the least anomalous images, from left to right, above their reconstructions.
+def draw_extremes(atlas: Atlas, places: Tensor, images: ByteImages, order: np.ndarray) -> Figure:
+    """The most and the least anomalous images, from left to right, above what shows their codes.
 
     Arguments:
-        atlas: The atlas that the table is from.
-        images: Images (n, c, h, w) in [0, 1], or bytes.
-        table: Their anomaly scores, in the same order.
+        atlas: The atlas that scored them.
+        places: What it scored: images, or codes of a collection's run.
+        images: The images, shape (n, c, h, w), as large as those that the atlas shows.
+        order: Their numbers, the most anomalous first.
     """
-    order = torch.from_numpy(table.order().copy())
+    shown = "decoded" if atlas.collection is None else "nearest"
     rows = {}
-    for name, some in (
+    for name, chosen in (
         ("most anomalous", order[:EXTREMES]),
-        ("least anomalous", order.flip(0)[:EXTREMES]),
+        ("least anomalous", order[::-1][:EXTREMES]),
     ):
-        chosen = images[some].float() / (255 if images.dtype == torch.uint8 else 1)
-        rows[name] = chosen.cpu().numpy()
-        rows[f"{name}, decoded"] = atlas.decode(atlas.encode(chosen)).cpu().numpy()
+        some = torch.from_numpy(chosen.copy())
+        rows[name] = to_float(images[some]).numpy()
+        codes = places[some] if places.ndim == 2 else atlas.encode(places[some])
+        rows[f"{name}, {shown}"] = atlas.decode(codes).cpu().numpy()
     return comparison_sheet(rows)
 
 

@@ -21,7 +21,7 @@ from latent_atlas.report.plots.style import (
     write_title,
 )
 
-__all__ = ["comparison_sheet", "grid", "require_images", "sheet", "tile", "width_for"]
+__all__ = ["comparison_sheet", "grid", "padded", "require_images", "sheet", "tile", "width_for"]
 
 CHECK = 8  # side in pixels of the chequerboard's squares
 BESIDE = 20  # pixels between a row's label and its images
@@ -83,6 +83,12 @@ def comparison_sheet(
             part = row[first : first + columns]
             paste(figure, labels + BESIDE, y, grid(part, len(part), GAP))
     return figure
+
+
+def padded(images: Float[np.ndarray, "n c h w"], count: int) -> Float[np.ndarray, "m c h w"]:
+    """The images and white ones after them, `count` in all."""
+    white = np.ones((count - len(images), *images.shape[1:]), images.dtype)
+    return np.concatenate([images, white])
 
 
 def _tiles(

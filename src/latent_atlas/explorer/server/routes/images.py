@@ -7,6 +7,7 @@ import torch
 from fastapi import APIRouter
 from torch import Tensor
 
+from latent_atlas.atlas.collection import thumbnails
 from latent_atlas.data.decode import Square
 from latent_atlas.data.load import square_of
 from latent_atlas.errors import UserError
@@ -16,9 +17,9 @@ from latent_atlas.explorer.server.limits import FEW
 from latent_atlas.explorer.server.planner_options import OFFERED_SAMPLERS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
 from latent_atlas.explorer.server.schemas import tensor
-from latent_atlas.explorer.server.state import Asking
+from latent_atlas.explorer.server.state import Asking, Explorer
 from latent_atlas.explorer.server.uploads import FORMATS
-from latent_atlas.shapes import Images
+from latent_atlas.shapes import Images, to_float
 
 __all__ = ["decoded", "routes"]
 
@@ -37,7 +38,8 @@ IMAGE_BODY: dict[str, Any] = {
 async def encode(asking: Asking) -> Arrays:
     """An image file to its code.
 
-    Arrays code (d), image (h, w, c) as the model sees it and its reconstruction, in bytes. Facts:
+    Arrays code (d), image (h, w, c) as the model sees it and its reconstruction, in bytes; of a
+    collection its thumbnail, and the nearest image. Facts: shown_by, reconstruction or nearest;
     anomaly, the anomaly scores of the image, or null where there are none; warning, the reason;
     about, how to read them; and off_manifold, whether the code is below the density threshold.
     """
@@ -49,7 +51,7 @@ async def encode(asking: Asking) -> Arrays:
         image = await explorer.uploads.work(
             lambda: explorer.decoder.decode(content, square, explorer.limits), asking.request
         )
-    return await asking.of(lambda known: _encoded(known, image), slow=True)
+    return await asking.of(lambda known: _encoded(known, explorer, image), slow=True)
 
 
 @routes.post("/decode", responses=ARRAYS, response_class=Arrays)
@@ -115,20 +117,29 @@ def _compared(known: Known, body: schemas.Membership) -> Arrays:
 
 
 def _square(known: Known) -> Square:
-    """What the model takes."""
+    """What the model takes, or the embedder of the collection."""
+    config = known.atlas.config
+    if known.atlas.collection is not None:
+        return square_of(config.data, config.model.image_size, config.model.channels)
     channels, side, _ = known.atlas.image_shape
-    return square_of(known.atlas.config.data, side, channels)
+    return square_of(config.data, side, channels)
 
 
-def _encoded(known: Known, uploaded: Images) -> Arrays:
+def _encoded(known: Known, explorer: Explorer, uploaded: Images) -> Arrays:
     atlas = known.atlas
-    image = uploaded.to(atlas.device)
-    code = atlas.encode(image)
-    facts: dict[str, Any] = {"anomaly": None, "about": None, "off_manifold": None}
-    facts["warning"] = atlas.unscored
-    if atlas.unscored is None:
-        table = atlas.anomaly(image, names=("image",))
+    if atlas.collection is None:
+        image = place = uploaded.to(atlas.device)
+        code = atlas.encode(image)
+    else:
+        code = place = explorer.embedder(uploaded).to(atlas.device)
+        image = to_float(thumbnails((255 * uploaded).round().to(torch.uint8)))
+    facts: dict[str, Any] = {"anomaly": None, "about": None, "off_manifold": None, "warning": None}
+    facts["shown_by"] = "reconstruction" if atlas.collection is None else "nearest"
+    try:
+        table = atlas.anomaly(place, names=("image",))
         facts |= {"anomaly": table.rows()[0], "about": table.about()}
+    except UserError as error:  # there is nothing to calibrate with
+        facts["warning"] = str(error)
     shown = decoded(known, code)
     if "off_manifold" in shown:
         facts["off_manifold"] = bool(shown["off_manifold"][0])

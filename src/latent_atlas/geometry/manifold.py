@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from latent_atlas.errors import UserError
 
-__all__ = ["NEIGHBOURS", "Manifold", "manifold_of", "overlap"]
+__all__ = ["NEIGHBOURS", "Manifold", "Overlap", "manifold_of", "overlap"]
 
 NEIGHBOURS = 5  # as Naeem et al. choose
 
@@ -66,9 +66,8 @@ def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
     return Manifold(centres, distances[:, -1])
 
 
-def overlap(
-    images: Float[np.ndarray, "m f"], reference: Float[np.ndarray, "n f"], k: int = NEIGHBOURS
-) -> dict[str, float]:
+@dataclass(frozen=True)
+class Overlap:
     """Overlap of two sets of images in feature space.
 
     A ball around each image reaches to its k-th nearest neighbour among its own.
@@ -89,24 +88,54 @@ def overlap(
             2019.
         Reliable Fidelity and Diversity Metrics for Generative Models, Naeem et al. 2020.
 
+    Attributes:
+        precision, recall, density, coverage: The numbers, 0 or more; all but density are at most 1.
+        apart: Distance from each image to its k-th nearest reference image, shape (m,).
+        radii: Distance from each reference image to the k-th nearest other one, shape (n,).
+        nearest: Distance from each reference image to the nearest image, shape (n,).
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+    apart: Float[np.ndarray, " m"]
+    radii: Float[np.ndarray, " n"]
+    nearest: Float[np.ndarray, " n"]
+
+    def numbers(self) -> dict[str, float]:
+        """The four numbers by their names."""
+        names = ("precision", "recall", "density", "coverage")
+        return {name: getattr(self, name) for name in names}
+
+
+def overlap(
+    images: Float[np.ndarray, "m f"], reference: Float[np.ndarray, "n f"], k: int = NEIGHBOURS
+) -> Overlap:
+    """The overlap of images and a reference by their features, with balls to neighbour k.
+
     Raises:
         UserError: there are too few images to have k neighbours each.
     """
     from sklearn.metrics import pairwise_distances_chunked
 
     real, drawn = manifold_of(reference, k), manifold_of(images, k)
-    counts, covered, recalled = [], np.zeros(len(reference), bool), np.zeros(len(reference), bool)
+    counts, apart = [], []
+    nearest, recalled = np.full(len(reference), np.inf), np.zeros(len(reference), bool)
     done = 0
     for distances in pairwise_distances_chunked(drawn.features, real.features):
-        inside = distances <= real.radii
-        counts.append(inside.sum(axis=1))
-        covered |= inside.any(axis=0)
+        counts.append((distances <= real.radii).sum(axis=1))
         recalled |= (distances <= drawn.radii[done : done + len(distances), None]).any(axis=0)
+        nearest = np.minimum(nearest, distances.min(axis=0))
+        apart.append(np.partition(distances, k - 1, axis=1)[:, k - 1])
         done += len(distances)
     count = np.concatenate(counts)
-    return {
-        "precision": float((count > 0).mean()),
-        "recall": float(recalled.mean()),
-        "density": float(count.mean() / k),
-        "coverage": float(covered.mean()),
-    }
+    return Overlap(
+        float((count > 0).mean()),
+        float(recalled.mean()),
+        float(count.mean() / k),
+        float((nearest <= real.radii).mean()),
+        np.concatenate(apart),
+        real.radii,
+        nearest,
+    )
