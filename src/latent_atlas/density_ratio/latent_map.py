@@ -23,6 +23,12 @@ from latent_atlas.density_ratio.calibration import Calibration
 from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError, checked, require
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
+from latent_atlas.nn.spatial_discriminator import (
+    Discriminator,
+    GaussianField,
+    SpatialDiscriminator,
+    is_spatial,
+)
 from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
@@ -48,13 +54,17 @@ class About:
     components: Annotated[int, Field(ge=0, le=2**10)] = 0
     leading: Annotated[int, Field(ge=0, le=2**24)] = 0
     null: Annotated[int, Field(ge=0, le=2**24)] = 0
+    low: Annotated[int, Field(ge=0, le=2**12)] = 0
     sphere: Annotated[float, Field(gt=0)] | None = None
 
     def network(self) -> Ensemble:
         """An ensemble of these sizes."""
         return Ensemble(self._member() for _ in range(self.ensemble_size))
 
-    def _member(self) -> LatentDiscriminator | WideDiscriminator:
+    def _member(self) -> Discriminator | WideDiscriminator:
+        if self.low and is_spatial(self.shape):
+            field = GaussianField(self.shape, self.low)
+            return SpatialDiscriminator(field, width=self.width, depth=self.depth)
         size = {"width": self.width, "depth": self.depth, "components": self.components}
         if not self.leading:
             return LatentDiscriminator(self.dimension, **size)
@@ -327,7 +337,9 @@ class LatentMap(DensityRatioModel):
             UserError: as for `fit_density_ratio`.
         """
         look = None if watch is None else lambda so_far: watch(cls(*so_far[:4], shape=shape))
-        parts = fit_density_ratio(train, held_out, config, generator=generator, log=log, watch=look)
+        parts = fit_density_ratio(
+            train, held_out, config, shape=shape, generator=generator, log=log, watch=look
+        )
         sphere = sphere_of(train)
         if sphere is not None:
             warnings += (
@@ -339,12 +351,17 @@ class LatentMap(DensityRatioModel):
     @classmethod
     @checked
     def from_network(
-        cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator
+        cls,
+        network: LatentDiscriminator,
+        held_out: Codes,
+        *,
+        shape: tuple[int, ...] | None = None,
+        generator: torch.Generator,
     ) -> "LatentMap":
         """The map of a D_z that was trained against the prior, calibrated on held-out codes."""
         boundary = PriorBoundary(held_out.means.shape[1])
         parts = calibrated_ratio(Ensemble([network]), held_out, boundary, generator=generator)
-        return cls(*parts[:4])
+        return cls(*parts[:4], shape=shape)
 
     @checked
     def save(self, path: Path) -> None:
@@ -353,20 +370,22 @@ class LatentMap(DensityRatioModel):
         if isinstance(member, WideDiscriminator):
             leading, null = member.axes.shape[1], member.null.shape[1]
             member = member.leading
-        assert isinstance(member, LatentDiscriminator)
+        assert isinstance(member, Discriminator)
+        spatial = isinstance(member, SpatialDiscriminator)
         about = {
             "format": FORMAT,
             "boundary": self.boundary.name,
             "dimension": self.dimension,
             "shape": self.shape,
-            "width": member.stem.out_features,
+            "width": member.norm.normalized_shape[0],
             "depth": len(member.blocks),
             "ensemble_size": len(self.network.members),
             "warnings": self.warnings,
             "calibration": self.calibration.as_json(),
-            "components": 0 if member.mixture is None else len(member.mixture.means),
+            "components": 0 if spatial or member.mixture is None else len(member.mixture.means),
             "leading": leading,
             "null": null,
+            "low": member.field.low if spatial else 0,
             "sphere": self.sphere,
         }
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
