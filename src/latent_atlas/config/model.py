@@ -71,7 +71,7 @@ class ModelConfig:
         if self.latent_shape is None:
             return (self.latent_dim,)
         sides = resolutions(self.image_size)
-        found = re.fullmatch(r"([1-9]\d{0,3})x(\d+)x\2", self.latent_shape)
+        found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})x\2", self.latent_shape)
         if found and int(found[2]) in sides:
             return (int(found[1]), int(found[2]), int(found[2]))
         choices = ", ".join(f"4x{side}x{side}" for side in sides)

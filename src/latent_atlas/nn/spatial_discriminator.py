@@ -82,12 +82,18 @@ class GaussianField(nn.Module):
     def fit(cls, latents: Latents, shape: tuple[int, ...]) -> "GaussianField":
         """The field with the moments of codes (n, d); k is as large as n and 256 allow."""
         c, h, w = shape
-        low = math.isqrt(max(1, min(LOW, len(latents) // PER_COEFFICIENT) // c))
-        field = cls(shape, min(low, max(h, w))).to(latents.device)
+        most = min(LOW, len(latents) // PER_COEFFICIENT)
+        counts = {k: c * min(k, h) * min(k, w) for k in range(1, max(h, w) + 1)}
+        low = max(k for k, count in counts.items() if k == 1 or count <= most)
+        field = cls(shape, low).to(latents.device)
         field.mean.copy_(latents.double().mean(dim=0))
-        low, high = field._coefficients(latents - field.mean)
+        coefficients, m = field._coefficients(latents - field.mean), len(field.basis)
+        low, high = (
+            coefficients[:, None, :m],
+            coefficients[:, m:].unflatten(1, field.channels.shape[:2]),
+        )
         found = []
-        for values, basis in ((low[:, None], field.basis[None]), (high, field.channels)):
+        for values, basis in ((low, field.basis[None]), (high, field.channels)):
             covariance = torch.einsum("nfc,nfe->fce", values, values).double() / len(values)
             variances, vectors = torch.linalg.eigh(covariance)
             basis.copy_(vectors)
@@ -103,26 +109,26 @@ class GaussianField(nn.Module):
         """
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         variances = cos.square() * self.variances + sin.square()
-        low, high = self._coefficients(latents - cos * self.mean)
-        low, high = low @ self.basis, torch.einsum("nfc,fce->nfe", high, self.channels)
-        whitened = torch.cat([low, high.flatten(1)], dim=1) * variances.rsqrt()
+        coefficients = self._coefficients(latents - cos * self.mean)
+        whitened = self._turned(coefficients, self.basis, self.channels) * variances.rsqrt()
         ratio = 0.5 * (latents.square() - whitened.square() - variances.log()).sum(dim=1)
-        return self._maps(whitened), ratio
+        spectrum = self._turned(whitened, self.basis.mT, self.channels.mT)[:, self.back]
+        return (self.rows.T @ spectrum.unflatten(1, self.shape) @ self.columns).flatten(1), ratio
 
-    def _coefficients(self, latents: Latents) -> tuple[Latents, Tensor]:
-        """Those of the low frequencies, shape (n, c k²), and of the others (n, frequencies, c)."""
-        spectrum = self.rows @ latents.unflatten(1, self.shape) @ self.columns.T
-        sizes = [len(self.basis), len(self.order) - len(self.basis)]
-        low, high = spectrum.flatten(1)[:, self.order].split(sizes, dim=1)
-        return low, high.unflatten(1, self.channels.shape[:2])
+    def _coefficients(self, latents: Latents) -> Latents:
+        """Those of the low frequencies, then those of the others, c by c; shape (n, d)."""
+        return (self.rows @ latents.unflatten(1, self.shape) @ self.columns.T).flatten(1)[
+            :, self.order
+        ]
 
-    def _maps(self, coordinates: Latents) -> Latents:
-        """Codes (n, d) of coordinates along the eigenvectors."""
-        m = len(self.basis)
-        high = coordinates[:, m:].unflatten(1, self.channels.shape[:2])
-        high = torch.einsum("nfe,fce->nfc", high, self.channels).flatten(1)
-        spectrum = torch.cat([coordinates[:, :m] @ self.basis.T, high], dim=1)[:, self.back]
-        return (self.rows.T @ spectrum.unflatten(1, self.shape) @ self.columns).flatten(1)
+    def _turned(self, coefficients: Latents, basis: Tensor, channels: Tensor) -> Latents:
+        """The low frequencies times `basis`, and the channels at each other one times `channels`."""
+        m = len(basis)
+        low = coefficients[:, :m] @ basis
+        if not len(channels):
+            return low
+        high = coefficients[:, m:].unflatten(1, channels.shape[:2])
+        return torch.cat([low, torch.einsum("nfc,fce->nfe", high, channels).flatten(1)], dim=1)
 
 
 class SpatialDiscriminator(nn.Module):
@@ -157,7 +163,9 @@ class SpatialDiscriminator(nn.Module):
         self.stem = nn.Conv2d((2 + 2 * len(FOURIER)) * c + 1, channels[0], 3, padding=1)
         with torch.no_grad():  # start smooth, as the plain network does
             self.stem.weight[:, 2 * c + 1 :] *= 0.3
-        self.place = nn.Parameter(torch.zeros(channels[0], *side))  # codes differ from place to place
+        self.place = nn.Parameter(
+            torch.zeros(channels[0], *side)
+        )  # codes differ from place to place
         self.level = level_embedding()
         self.down = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairwise(channels))
         self.flat = nn.Linear(coarsest, width)

@@ -282,10 +282,8 @@ def fit_map(
         "watch": watch,
     }
     if copied is None:
-        spread = codes.log_variances
         return LatentMap.fit(
-            codes.means.unflatten(1, shape),
-            None if spread is None else spread.unflatten(1, shape),
+            *codes.shaped(shape),
             config=config.map,
             held_out=held_out,
             warn=False,

@@ -1,0 +1,218 @@
+"""Maps of spatial codes (c, h, w), from exact fields to images through our own autoencoder."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from command_line import latent_atlas
+from latent_atlas import Atlas, LatentMap
+from latent_atlas.codes.posterior import Codes
+from latent_atlas.config import MapConfig, ModelConfig
+from latent_atlas.density import StandardNormal
+from latent_atlas.errors import UserError
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator
+from latent_atlas.nn.spatial_discriminator import GaussianField, SpatialDiscriminator
+from runs import made_once, quick_calibration, quick_gallery, trained
+
+SHAPE = (1, 4, 5)
+QUICK = MapConfig(width=32, depth=1, steps=200, batch_size=256, check_every=50)
+SPATIAL = (
+    "data.limit=300 model.latent_shape=2x4x4 model.width=4 model.discriminator_width=4 train.steps=60 "
+    "train.batch_size=32 train.adversarial_start=30 train.device=cpu map.steps=30 map.width=16 map.depth=1 "
+    "map.check_every=10 map.batch_size=128"
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class FoldedField:
+    """A Gaussian field u, seen as z with u = z + 0.4 sin 2z at each place: it has a closed form."""
+
+    def __init__(self) -> None:
+        places = torch.cartesian_prod(torch.arange(4.0), torch.arange(5.0))
+        covariance = 0.6 * (-torch.cdist(places, places).square() / 8).exp() + 0.4 * torch.eye(20)
+        self.field = torch.distributions.MultivariateNormal(torch.zeros(20), covariance)
+
+    def sample(self, n: int, *, seed: int) -> Tensor:
+        u = torch.randn(n, 20, generator=generator(seed)) @ self.field.scale_tril.T
+        low, high = u - 1, u + 1
+        for _ in range(30):  # by bisection
+            z = (low + high) / 2
+            below = z + 0.4 * (2 * z).sin() < u
+            low, high = torch.where(below, z, low), torch.where(below, high, z)
+        return low.unflatten(1, SHAPE)
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        z = codes.flatten(1)
+        stretched = (1 + 0.8 * (2 * z).cos()).log().sum(dim=1)
+        return self.field.log_prob(z + 0.4 * (2 * z).sin()) + stretched
+
+
+@pytest.fixture(scope="module")
+def folded() -> LatentMap:
+    codes = FoldedField().sample(6_000, seed=0)
+    with quick_calibration():
+        return LatentMap.fit(codes, generator=generator(), config=QUICK, warn=False)
+
+
+def test_a_spatial_map_comes_near_the_exact_density_and_score(folded: LatentMap) -> None:
+    z = FoldedField().sample(1_000, seed=1).flatten(1).requires_grad_()
+    exact = FoldedField().log_prob(z)
+    (score,) = torch.autograd.grad(exact.sum(), z)
+    codes = z.detach()
+    gaussian = torch.distributions.MultivariateNormal(codes.mean(dim=0), codes.T.cov())
+    by_gaussian = gaussian.log_prob(z)
+    (score_by_gaussian,) = torch.autograd.grad(by_gaussian.sum(), z)
+    lost, lost_by_gaussian = (
+        (exact - found).mean() for found in (folded.log_prob(codes), by_gaussian)
+    )
+    assert lost_by_gaussian > 4
+    assert abs(lost) < 0.4 * lost_by_gaussian
+    cosine = nn.functional.cosine_similarity
+    assert cosine(score_by_gaussian, score).mean() < 0.7
+    assert cosine(folded.score(codes), score).mean() > 0.88
+
+
+def spatial_member(latent_map: LatentMap) -> SpatialDiscriminator:
+    (member,) = latent_map.network.members
+    assert isinstance(member, SpatialDiscriminator)
+    return member
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 1.2])
+@pytest.mark.parametrize("shape", [(2, 4, 5), (1, 6, 4)])
+def test_a_field_of_low_frequencies_is_any_gaussian_at_every_level(
+    angle: float, shape: tuple[int, ...]
+) -> None:
+    d = math.prod(shape)
+    factor = torch.eye(d) + 0.05 * torch.randn(d, d, generator=generator())
+    codes = 1 + torch.randn(9 * d, d, generator=generator(1)) @ factor.T
+    mean, covariance = Codes(codes).moments()
+    noised = math.cos(angle) ** 2 * covariance + math.sin(angle) ** 2 * torch.eye(d)
+    exact = torch.distributions.MultivariateNormal(math.cos(angle) * mean, noised)
+    z = torch.randn(10, d, generator=generator(2))
+    y, ratio = GaussianField.fit(codes, shape)(z, torch.full((1,), angle))
+    expected = exact.log_prob(z.double()) - StandardNormal(d).log_prob(z)
+    torch.testing.assert_close(ratio, expected.float(), atol=1e-3, rtol=1e-4)
+    squares = (z - exact.mean) @ torch.linalg.inv(noised) * (z - exact.mean)
+    torch.testing.assert_close(y.square().sum(dim=1), squares.sum(dim=1).float(), rtol=1e-3, atol=0)
+
+
+def test_channels_are_known_at_high_frequencies_too() -> None:
+    """White noise whose channels depend on each other: few codes tell its covariance at any size."""
+    mix = torch.tensor([[1.0, 0.0], [0.9, 0.3]])
+    noise = torch.randn(400, 2, 12, 12, generator=generator())
+    codes = torch.einsum("ce,nehw->nchw", mix, noise).flatten(1)
+    field = GaussianField.fit(codes[:300], (2, 12, 12))
+    assert field.low == 4  # 32 coefficients, for 300 codes
+    places = (mix @ mix.T)[None].repeat(144, 1, 1)
+    exact = torch.distributions.MultivariateNormal(torch.zeros(144, 2), places)
+    held_out = codes[300:]
+    expected = exact.log_prob(held_out.unflatten(1, (2, 144)).mT).sum(dim=1)
+    found = field(held_out, torch.zeros(1))[1] + StandardNormal(288).log_prob(held_out)
+    assert (expected - found).mean() < 5  # of 144 nats between the channels' dependence and none
+    assert (expected - StandardNormal(288).log_prob(held_out)).mean() > 100
+
+
+def test_a_spatial_map_is_saved_whole(folded: LatentMap, tmp_path: Path) -> None:
+    assert spatial_member(folded).field.low == 5
+    folded.save(tmp_path / "map.safetensors")
+    again = LatentMap.load(tmp_path / "map.safetensors")
+    z = FoldedField().sample(20, seed=3)
+    assert again.shape == SHAPE
+    for angle in (0.0, 0.4):
+        torch.testing.assert_close(again.at(angle).score(z), folded.at(angle).score(z))
+        torch.testing.assert_close(again.at(angle).log_prob(z), folded.at(angle).log_prob(z))
+
+
+def test_a_map_s_answer_does_not_depend_on_its_neighbours(folded: LatentMap) -> None:
+    z = FoldedField().sample(6, seed=4)
+    torch.testing.assert_close(folded.log_prob(z)[:1], folded.log_prob(z[:1]), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "kind"),
+    [
+        ((2, 4, 4), {}, SpatialDiscriminator),
+        ((2, 4, 4), {"boundary": "gaussian-diagonal"}, SpatialDiscriminator),
+        ((2, 4, 4), {"levels": 1}, LatentDiscriminator),
+        ((2, 4, 4), {"boundary": "radius"}, LatentDiscriminator),
+        ((2, 4, 4), {"boundary": "gaussian"}, LatentDiscriminator),
+        ((4, 2, 4), {}, LatentDiscriminator),  # hardly a map
+        ((8, 4), {}, LatentDiscriminator),  # tokens
+    ],
+)
+def test_the_network_is_chosen_by_the_shape(
+    shape: tuple[int, ...], settings: dict[str, str | int], kind: type[nn.Module]
+) -> None:
+    codes = torch.randn(300, *shape, generator=generator())
+    config = MapConfig(**settings, width=8, depth=1, steps=4, batch_size=32, check_every=2)  # pyright: ignore[reportArgumentType]
+    with quick_calibration():
+        found = LatentMap.fit(codes, config=config, generator=generator(), warn=False)
+    assert type(found.network.members[0]) is kind
+    assert found.shape == shape
+    assert found.logit(codes).shape == (300,)
+
+
+def test_maps_out_of_the_prior_s_reach_stay_maps() -> None:
+    """As unscaled codes of latent diffusion, of standard deviations of about 5, and few of them."""
+    codes = 10 + 5 * torch.randn(120, 2, 4, 4, generator=generator())
+    with quick_calibration():
+        found = LatentMap.fit(
+            codes,
+            config=MapConfig(width=8, depth=1, steps=4, batch_size=32, check_every=2),
+            generator=generator(),
+            warn=False,
+        )
+    assert found.boundary.name == "gaussian-diagonal"
+    assert any("gaussian-diagonal" in warning for warning in found.warnings)
+    assert spatial_member(found).field.low == 2  # eight coefficients
+    assert found.score(codes).isfinite().all()
+
+
+@pytest.mark.parametrize("shape", ["4x7x8", "4x5x5", "0x4x4", "4x4", "4x04x04", "a", ""])
+def test_a_shape_that_the_encoder_cannot_have_is_refused(shape: str) -> None:
+    with pytest.raises(UserError, match=rf"latent_shape is '{shape}', .* such as 4x28x28, 4x14x14"):
+        ModelConfig(28, latent_shape=shape)
+
+
+def test_the_dimension_is_that_of_the_shape() -> None:
+    model = ModelConfig(28, latent_dim=5, latent_shape="3x7x7")
+    assert (model.latent_dim, model.code_shape) == (147, (3, 7, 7))
+    assert ModelConfig(28, latent_dim=5).code_shape == (5,)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def make(folder: Path) -> None:
+        with quick_calibration():
+            trained(folder, SPATIAL)
+
+    return made_once("spatial", tmp_path_factory, make)
+
+
+def test_our_own_autoencoder_has_spatial_codes_from_end_to_end(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    atlas = Atlas.load(run)
+    spatial_member(atlas.map)
+    assert atlas.map.shape == (2, 4, 4)
+    z = atlas.codes["held_out"].means[:3]
+    by_maps = atlas.decode(z.unflatten(1, (2, 4, 4)))
+    torch.testing.assert_close(atlas.decode(z), by_maps)
+    torch.testing.assert_close(atlas.encode(by_maps), atlas.encode(by_maps).clone())
+    path, drawn = tmp_path / "trip.png", tmp_path / "new.npy"
+    with quick_gallery():
+        words = ("travel", str(run), "test:0", "test:1", "--frames", "5", "--out", str(path))
+        assert latent_atlas(*words, "--json") == 0
+    assert "typical" in json.loads(capsys.readouterr().out)["travel"]
+    assert latent_atlas("sample", str(run), "--count", "4", "--out", str(drawn)) == 0
+    assert latent_atlas("anomalies", str(run), "digits") == 0
+
+
