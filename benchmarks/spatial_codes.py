@@ -23,7 +23,6 @@ import torch
 
 from baselines import fit_flow
 from latent_atlas import LatentMap
-from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import with_settings

@@ -2,7 +2,9 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +14,19 @@ from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import MapConfig, ModelConfig
+from latent_atlas.data.load import load_images
 from latent_atlas.density import StandardNormal
 from latent_atlas.errors import UserError
+from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.spatial_discriminator import GaussianField, SpatialDiscriminator
+from latent_atlas.runs import Run
+from latent_atlas.training.loop import train
 from runs import made_once, quick_calibration, quick_gallery, trained
 
 SHAPE = (1, 4, 5)
 QUICK = MapConfig(width=32, depth=1, steps=200, batch_size=256, check_every=50)
+QUICKEST: dict[str, Any] = {"steps": 4, "width": 8, "depth": 1, "batch_size": 32, "check_every": 2}
 SPATIAL = (
     "data.limit=300 model.latent_shape=2x4x4 model.width=4 model.discriminator_width=4 train.steps=60 "
     "train.batch_size=32 train.adversarial_start=30 train.device=cpu map.steps=30 map.width=16 map.depth=1 "
@@ -97,7 +104,7 @@ def test_a_field_of_low_frequencies_is_any_gaussian_at_every_level(
     noised = math.cos(angle) ** 2 * covariance + math.sin(angle) ** 2 * torch.eye(d)
     exact = torch.distributions.MultivariateNormal(math.cos(angle) * mean, noised)
     z = torch.randn(10, d, generator=generator(2))
-    y, ratio = GaussianField.fit(codes, shape)(z, torch.full((1,), angle))
+    y, ratio = GaussianField.fit(codes, shape, len(codes))(z, torch.full((1,), angle))
     expected = exact.log_prob(z.double()) - StandardNormal(d).log_prob(z)
     torch.testing.assert_close(ratio, expected.float(), atol=1e-3, rtol=1e-4)
     squares = (z - exact.mean) @ torch.linalg.inv(noised) * (z - exact.mean)
@@ -109,7 +116,7 @@ def test_channels_are_known_at_high_frequencies_too() -> None:
     mix = torch.tensor([[1.0, 0.0], [0.9, 0.3]])
     noise = torch.randn(400, 2, 12, 12, generator=generator())
     codes = torch.einsum("ce,nehw->nchw", mix, noise).flatten(1)
-    field = GaussianField.fit(codes[:300], (2, 12, 12))
+    field = GaussianField.fit(codes[:300], (2, 12, 12), 300)
     assert field.low == 4  # 32 coefficients, for 300 codes
     places = (mix @ mix.T)[None].repeat(144, 1, 1)
     exact = torch.distributions.MultivariateNormal(torch.zeros(144, 2), places)
@@ -152,7 +159,7 @@ def test_the_network_is_chosen_by_the_shape(
     shape: tuple[int, ...], settings: dict[str, str | int], kind: type[nn.Module]
 ) -> None:
     codes = torch.randn(300, *shape, generator=generator())
-    config = MapConfig(**settings, width=8, depth=1, steps=4, batch_size=32, check_every=2)  # pyright: ignore[reportArgumentType]
+    config = MapConfig(**settings, **QUICKEST)  # pyright: ignore[reportArgumentType]
     with quick_calibration():
         found = LatentMap.fit(codes, config=config, generator=generator(), warn=False)
     assert type(found.network.members[0]) is kind
@@ -166,7 +173,7 @@ def test_maps_out_of_the_prior_s_reach_stay_maps() -> None:
     with quick_calibration():
         found = LatentMap.fit(
             codes,
-            config=MapConfig(width=8, depth=1, steps=4, batch_size=32, check_every=2),
+            config=MapConfig(**QUICKEST),
             generator=generator(),
             warn=False,
         )
@@ -206,7 +213,6 @@ def test_our_own_autoencoder_has_spatial_codes_from_end_to_end(
     z = atlas.codes["held_out"].means[:3]
     by_maps = atlas.decode(z.unflatten(1, (2, 4, 4)))
     torch.testing.assert_close(atlas.decode(z), by_maps)
-    torch.testing.assert_close(atlas.encode(by_maps), atlas.encode(by_maps).clone())
     path, drawn = tmp_path / "trip.png", tmp_path / "new.npy"
     with quick_gallery():
         words = ("travel", str(run), "test:0", "test:1", "--frames", "5", "--out", str(path))
@@ -216,3 +222,84 @@ def test_our_own_autoencoder_has_spatial_codes_from_end_to_end(
     assert latent_atlas("anomalies", str(run), "digits") == 0
 
 
+def test_a_trained_run_goes_on_where_it_stopped(run: Path) -> None:
+    """Its networks stay; its map is fitted again, as a spatial one."""
+    folder = Run(run)
+    before, config = (run / "model.safetensors").read_bytes(), folder.config()
+    (run / "map.safetensors").unlink()
+    images = load_images(config.data, 8, 1)
+    with quick_calibration():
+        again = train(images, config, folder, log=lambda entry: None, resume=True)
+    assert (run / "model.safetensors").read_bytes() == before
+    spatial_member(again)
+
+
+@pytest.mark.parametrize("mode", ["online", "adversarial"])
+def test_joint_modes_have_a_map_of_the_codes_shape(mode: str, tmp_path: Path) -> None:
+    with quick_calibration():
+        trained(
+            tmp_path / "run", f"{SPATIAL} train.mode={mode} train.steps=4 train.adversarial_start=2"
+        )
+    assert LatentMap.load(tmp_path / "run" / "map.safetensors").shape == (2, 4, 4)
+
+
+def diffusers_autoencoder(kind: str) -> nn.Module:
+    """An autoencoder of latent diffusion at its smallest, with random weights: (4, 4, 4) of 8 pixels."""
+    import diffusers
+
+    with initial_weights(0):
+        if kind == "AutoencoderTiny":
+            sizes = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+            blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+            return diffusers.AutoencoderTiny(latent_channels=4, **sizes, **blocks)
+        kinds = {"down_block_types": ("DownEncoderBlock2D",) * 2}
+        kinds |= {"up_block_types": ("UpDecoderBlock2D",) * 2}
+        size = {"latent_channels": 4, "norm_num_groups": 4, "sample_size": 8}
+        return diffusers.AutoencoderKL(block_out_channels=(8, 8), **kinds, **size)
+
+
+@pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
+def test_autoencoders_of_diffusers_have_spatial_maps(kind: str) -> None:
+    images = torch.rand(120, 3, 8, 8, generator=generator())
+    with quick_calibration(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        atlas = Atlas.wrap(
+            diffusers_autoencoder(kind),
+            images=images,
+            pixel_range=(-1.0, 1.0),
+            generator=generator(),
+            **QUICKEST,
+        )
+    spatial_member(atlas.map)
+    assert atlas.map.shape == (4, 4, 4)
+    path = atlas.travel(images[0], images[1], planner="geodesic", frames=3)
+    assert path.strip().shape == (3, 3, 8, 8)
+    assert atlas.sample(2, generator=generator()).shape == (2, 3, 8, 8)
+
+
+def test_tokens_are_codes_too() -> None:
+    """Four tokens of eight numbers an image, (n, k, d), are a map of 32 coordinates."""
+
+    def encode(images: Tensor) -> Tensor:
+        return images.unfold(2, 4, 4).unfold(3, 4, 4).flatten(1, 3).flatten(2)[:, :, ::2]
+
+    def decode(tokens: Tensor) -> Tensor:
+        halves = tokens.repeat_interleave(2, dim=2).unflatten(2, (4, 4)).unflatten(1, (2, 2))
+        return halves.permute(0, 1, 3, 2, 4).reshape(-1, 1, 8, 8)
+
+    images = torch.rand(150, 1, 8, 8, generator=generator())
+    with quick_calibration(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        atlas = Atlas.wrap(
+            encode=encode,
+            decode=decode,
+            images=images,
+            generator=generator(),
+            **QUICKEST,
+        )
+    assert atlas.map.shape == (4, 8)
+    assert isinstance(atlas.map.network.members[0], LatentDiscriminator)
+    tokens = encode(images[:2])
+    torch.testing.assert_close(atlas.encode(images[:2]), tokens.flatten(1))
+    assert atlas.map.score(tokens).shape == (2, 4, 8)
+    assert atlas.travel(*tokens, planner="linear", frames=3).strip().shape == (3, 1, 8, 8)

@@ -32,11 +32,11 @@ class ModelConfig:
     channels: int = 3
     """Channels of the images: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
     latent_dim: int = 32
-    """Dimension d of the latent codes, 1 or more; with `latent_shape` it is c·h·w, whatever is given
-    here."""
+    """Dimension d of the latent codes, 1 or more. With `latent_shape` it is c·h·w, whatever is
+    given here."""
     latent_shape: str | None = None
-    """Shape of spatial codes, such as 4x8x8: channels, height and width. The last two are equal, and
-    one of the sides that halving `image_size` gives, down to 4 or less; null makes vectors of
+    """Shape of spatial codes, such as 4x8x8: channels, height and width. The last two are equal,
+    and one of the sides that halving `image_size` gives, down to 4 or less. null makes vectors of
     `latent_dim` coordinates."""
     width: int = 32
     """Channels of E and G at full resolution, 1 or more. They double at each halving of the

@@ -113,7 +113,7 @@ def fit_density_ratio(
         return _of_wide_codes(train, test, boundary, config, generator, log, watch)
     field = None
     if spatial and boundary.affine and boundary.diagonal:
-        field = GaussianField.fit(boundary.whiten(real), shape)
+        field = GaussianField.fit(boundary.whiten(real), shape, len(train))
     kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
     outline = _outline(train, boundary, generator)

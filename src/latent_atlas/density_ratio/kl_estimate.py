@@ -27,7 +27,8 @@ def estimate_kl(
     """KL(q || r) in nats: the larger of two estimates, both of which tend to be low; 0 at least.
 
     One is that of the Gaussian with the moments of the codes, where r is affine, or that of their
-    field; the other compares distances to the k-th nearest neighbour, rho among real codes and nu among samples of r:
+    field; the other compares distances to the k-th nearest neighbour, rho among real codes and nu
+    among samples of r:
 
         KL(q || r) ≈ d / n Σ_i log(nu_i / rho_i) + log(n_r / (n - 1))
 

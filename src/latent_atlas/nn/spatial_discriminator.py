@@ -24,7 +24,7 @@ __all__ = ["Discriminator", "GaussianField", "SpatialDiscriminator", "is_spatial
 
 SIDE = 4  # pixels from which a map is spatial, and to which it is halved
 CHANNELS = 4  # hidden maps at full resolution are a quarter as many as hidden units
-# Coefficients of low frequencies with a full covariance, and codes at least for each of them.
+# Coefficients of low frequencies with a full covariance, and images at least for each of them.
 LOW, PER_COEFFICIENT = 256, 8
 LEAST_VARIANCE = 1e-6  # as a share of the largest
 
@@ -44,8 +44,8 @@ class GaussianField(nn.Module):
 
     The k x k lowest frequencies of all channels have a full covariance. At each other frequency the
     c channels have one, and frequencies are independent, as in a field whose law is the same
-    everywhere. Where all frequencies are low, as in maps of up to 256 coordinates with codes enough,
-    C is any covariance.
+    everywhere. Where all frequencies are low, C is any covariance: so it is in maps of up to 256
+    coordinates, if there are codes enough.
     """
 
     mean: Tensor
@@ -79,10 +79,13 @@ class GaussianField(nn.Module):
 
     @classmethod
     @torch.no_grad()
-    def fit(cls, latents: Latents, shape: tuple[int, ...]) -> "GaussianField":
-        """The field with the moments of codes (n, d); k is as large as n and 256 allow."""
+    def fit(cls, latents: Latents, shape: tuple[int, ...], images: int) -> "GaussianField":
+        """The field with the moments of codes (n, d) that were drawn from those of some images.
+
+        k is as large as 256 coefficients and 8 images for each of them allow.
+        """
         c, h, w = shape
-        most = min(LOW, len(latents) // PER_COEFFICIENT)
+        most = min(LOW, images // PER_COEFFICIENT)
         counts = {k: c * min(k, h) * min(k, w) for k in range(1, max(h, w) + 1)}
         low = max(k for k, count in counts.items() if k == 1 or count <= most)
         field = cls(shape, low).to(latents.device)
@@ -122,7 +125,7 @@ class GaussianField(nn.Module):
         ]
 
     def _turned(self, coefficients: Latents, basis: Tensor, channels: Tensor) -> Latents:
-        """The low frequencies times `basis`, and the channels at each other one times `channels`."""
+        """The low frequencies times `basis`, the channels at each other one times `channels`."""
         m = len(basis)
         low = coefficients[:, :m] @ basis
         if not len(channels):
