@@ -42,7 +42,7 @@ from record import record
 Row = dict[str, Any]
 
 RESULT = Path(__file__).parent / "results" / "spatial_codes.json"
-SETTINGS = (
+SETTINGS: str = (
     "model.latent_shape=4x7x7 model.width=16 model.discriminator_width=16 train.kl_weight=2e-5 train.batch_size=64 "
     "train.steps=1500 train.kl_warmup=300 train.adversarial_start=500 train.device=cpu"
 )

@@ -247,15 +247,22 @@ def diffusers_autoencoder(kind: str) -> nn.Module:
     """An autoencoder of latent diffusion at its smallest, with random weights: (4, 4, 4) of 8 pixels."""
     import diffusers
 
+    tiny: dict[str, Any] = {
+        "encoder_block_out_channels": (8, 8),
+        "decoder_block_out_channels": (8, 8),
+        "num_encoder_blocks": (1, 1),
+        "num_decoder_blocks": (1, 1),
+    }
+    kl: dict[str, Any] = {
+        "block_out_channels": (8, 8),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "norm_num_groups": 4,
+        "sample_size": 8,
+    }
     with initial_weights(0):
-        if kind == "AutoencoderTiny":
-            sizes = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
-            blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
-            return diffusers.AutoencoderTiny(latent_channels=4, **sizes, **blocks)
-        kinds = {"down_block_types": ("DownEncoderBlock2D",) * 2}
-        kinds |= {"up_block_types": ("UpDecoderBlock2D",) * 2}
-        size = {"latent_channels": 4, "norm_num_groups": 4, "sample_size": 8}
-        return diffusers.AutoencoderKL(block_out_channels=(8, 8), **kinds, **size)
+        sizes = {"AutoencoderTiny": tiny, "AutoencoderKL": kl}[kind]
+        return getattr(diffusers, kind)(latent_channels=4, **sizes)
 
 
 @pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])

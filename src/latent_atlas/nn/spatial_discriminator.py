@@ -187,7 +187,7 @@ class SpatialDiscriminator(nn.Module):
     @torch.no_grad()
     def lower(self, nats: float) -> None:
         """As `LatentDiscriminator.lower`."""
-        self.scalar.bias -= nats
+        self.scalar.bias.sub_(nats)
 
     def forward(self, latents: Latents, angles: Angles | None = None) -> Values:
         """Logits, shape (n,), of codes (n, d) at noise angles (n,) or (1,); None is 0."""
