@@ -87,16 +87,16 @@ class GaussianField(nn.Module):
         c, h, w = shape
         most = min(LOW, images // PER_COEFFICIENT)
         counts = {k: c * min(k, h) * min(k, w) for k in range(1, max(h, w) + 1)}
-        low = max(k for k, count in counts.items() if k == 1 or count <= most)
-        field = cls(shape, low).to(latents.device)
+        k = max(k for k, count in counts.items() if k == 1 or count <= most)
+        field = cls(shape, k).to(latents.device)
         field.mean.copy_(latents.double().mean(dim=0))
         coefficients, m = field._coefficients(latents - field.mean), len(field.basis)
-        low, high = (
-            coefficients[:, None, :m],
-            coefficients[:, m:].unflatten(1, field.channels.shape[:2]),
-        )
+        high = coefficients[:, m:].unflatten(1, field.channels.shape[:2])
         found = []
-        for values, basis in ((low, field.basis[None]), (high, field.channels)):
+        for values, basis in (
+            (coefficients[:, None, :m], field.basis[None]),
+            (high, field.channels),
+        ):
             covariance = torch.einsum("nfc,nfe->fce", values, values).double() / len(values)
             variances, vectors = torch.linalg.eigh(covariance)
             basis.copy_(vectors)
@@ -120,9 +120,8 @@ class GaussianField(nn.Module):
 
     def _coefficients(self, latents: Latents) -> Latents:
         """Those of the low frequencies, then those of the others, c by c; shape (n, d)."""
-        return (self.rows @ latents.unflatten(1, self.shape) @ self.columns.T).flatten(1)[
-            :, self.order
-        ]
+        spectrum = self.rows @ latents.unflatten(1, self.shape) @ self.columns.T
+        return spectrum.flatten(1)[:, self.order]
 
     def _turned(self, coefficients: Latents, basis: Tensor, channels: Tensor) -> Latents:
         """The low frequencies times `basis`, the channels at each other one times `channels`."""
@@ -166,9 +165,7 @@ class SpatialDiscriminator(nn.Module):
         self.stem = nn.Conv2d((2 + 2 * len(FOURIER)) * c + 1, channels[0], 3, padding=1)
         with torch.no_grad():  # start smooth, as the plain network does
             self.stem.weight[:, 2 * c + 1 :] *= 0.3
-        self.place = nn.Parameter(
-            torch.zeros(channels[0], *side)
-        )  # codes differ from place to place
+        self.place = nn.Parameter(torch.zeros(channels[0], *side))  # codes depend on the place
         self.level = level_embedding()
         self.down = nn.ModuleList(Down(fine, coarse) for fine, coarse in pairwise(channels))
         self.flat = nn.Linear(coarsest, width)
