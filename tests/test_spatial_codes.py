@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.config import MapConfig, ModelConfig
+from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.data.load import load_images
 from latent_atlas.density import StandardNormal
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.static_export.functions import networks
+from latent_atlas.explorer.static_export.onnx import save_graph
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.spatial_discriminator import GaussianField, SpatialDiscriminator
@@ -136,6 +138,20 @@ def test_a_spatial_map_is_saved_whole(folded: LatentMap, tmp_path: Path) -> None
     for angle in (0.0, 0.4):
         torch.testing.assert_close(again.at(angle).score(z), folded.at(angle).score(z))
         torch.testing.assert_close(again.at(angle).log_prob(z), folded.at(angle).log_prob(z))
+
+
+def test_a_spatial_map_is_exported_with_its_gradients(folded: LatentMap, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    codes = Codes(FoldedField().sample(20, seed=5).flatten(1))
+    atlas = Atlas(None, folded, {"train": codes, "held_out": codes}, Config())
+    slopes, graph = networks(atlas)["slopes"], tmp_path / "slopes.onnx"
+    names = {"inputs": slopes.inputs, "outputs": slopes.outputs}
+    save_graph(slopes.function, slopes.examples, graph, **names)
+    given = {"latents": codes.means.numpy(), "angle": torch.zeros(1).numpy()}
+    found = dict(zip(slopes.outputs, runtime.InferenceSession(graph).run(None, given), strict=True))
+    log_prob, score = folded.log_prob_and_score(codes.means)
+    torch.testing.assert_close(torch.tensor(found["log_prob"]), log_prob, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(torch.tensor(found["score"]), score, atol=1e-3, rtol=1e-3)
 
 
 def test_a_map_s_answer_does_not_depend_on_its_neighbours(folded: LatentMap) -> None:
