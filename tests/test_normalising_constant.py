@@ -1,17 +1,21 @@
 """E_r[exp l] against ratios whose integral is known."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from latent_atlas.boundary import PriorBoundary
 from latent_atlas.density import GaussianMixture, StandardNormal
+from latent_atlas.density.base import value_and_gradient
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.density_ratio.normalising_constant import (
     PRECISE,
     _with_standard_normal,
     log_mean_ratio,
 )
+from latent_atlas.nn.latent_discriminator import Ensemble
 
 pytestmark = pytest.mark.calibration
 
@@ -25,6 +29,9 @@ class Exact(nn.Module):
     def forward(self, latents: Tensor, angles: Tensor | None = None) -> Tensor:
         return WORLD.log_prob(latents) - StandardNormal(D).log_prob(latents) + NATS
 
+    def at(self, angle: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        return lambda latents: value_and_gradient(self, latents)
+
 
 def outline(spread: float) -> GaussianMixture:
     """A single Gaussian around both clusters."""
@@ -35,7 +42,7 @@ def outline(spread: float) -> GaussianMixture:
 def test_the_mass_of_a_known_ratio_is_found_however_rough_the_outline(spread: float) -> None:
     generator = torch.Generator().manual_seed(0)
     nats, error = log_mean_ratio(
-        Exact(), PriorBoundary(D), outline(spread), 4_000, generator=generator
+        Ensemble([Exact()]), PriorBoundary(D), outline(spread), 4_000, generator=generator
     )
     assert abs(nats - NATS) < 4 * error
     assert error < 2 * PRECISE

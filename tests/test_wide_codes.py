@@ -16,7 +16,7 @@ from latent_atlas.config import MapConfig
 from latent_atlas.density import GaussianMixture
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio import LatentMap
-from latent_atlas.density_ratio.leading import leading_dimension, principal_axes
+from latent_atlas.density_ratio.leading import leading_mixture, principal_axes
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.mixture_reference import MixtureReference
@@ -174,7 +174,7 @@ def test_the_leading_coordinates_are_those_that_tell_clusters_apart() -> None:
     assert null.shape == (D, 0)
     assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]), atol=1e-4)
     leading = boundary.whiten(codes) @ axes
-    assert leading_dimension(leading[500:], leading[:500], generator=generator()) == 8
+    assert leading_mixture(leading[500:], leading[:500], generator=generator()).dimension == 8
     variances = (codes @ TURNED).var(dim=0)[:4]
     assert variances.min() > (codes @ TURNED).var(dim=0)[4:].max()
 

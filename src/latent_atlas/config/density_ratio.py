@@ -50,9 +50,10 @@ class MapConfig:
     score_weight: float | None = None
     """Weight, 0 or more, of the score matching term beside the cross-entropies of the levels; null
     chooses by the measured KL(q || r)."""
-    reference: Literal["gaussian", "mixture", "none"] = "gaussian"
+    reference: Literal["gaussian", "mixture", "none"] | None = None
     """Where D_z over several levels begins: at the log-ratio of a Gaussian with the moments of the
-    codes, at that of a Gaussian mixture fitted to them, or at 0. Wide codes begin at a mixture."""
+    codes, at that of a Gaussian mixture fitted to them, or at 0; null is a mixture for wide codes
+    and a Gaussian for others."""
     ensemble_size: int = 1
     """Number of discriminators that train independently, 1 or more: their mean is the map and
     their spread is its uncertainty."""

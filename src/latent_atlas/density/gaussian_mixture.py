@@ -87,8 +87,16 @@ class GaussianMixture(SamplableDensity):
 
     def score(self, latents: Latents) -> Latents:
         """Σ_k P(k|z) Σ_k⁻¹ (m_k - z)."""
+        return self._score(latents, self._log_parts(latents))
+
+    def log_prob_and_score(self, latents: Latents) -> tuple[Values, Latents]:
+        """Both, from the components' log-densities."""
+        log_parts = self._log_parts(latents)
+        return log_parts.logsumexp(dim=1), self._score(latents, log_parts)
+
+    def _score(self, latents: Latents, log_parts: Tensor) -> Latents:
         _, means, scales = self._parameters(latents)
-        shares = self._log_parts(latents).softmax(dim=1)
+        shares = log_parts.softmax(dim=1)
         if self.full:
             offsets = _whitened(latents, means, scales).mT
             slopes = torch.linalg.solve_triangular(scales.mT, -offsets, upper=True).mT

@@ -15,7 +15,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
 from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
-from latent_atlas.density_ratio.leading import leading_dimension, principal_axes
+from latent_atlas.density_ratio.leading import leading_mixture, principal_axes
 from latent_atlas.density_ratio.noise_schedule import choose_levels
 from latent_atlas.density_ratio.normalising_constant import (
     LogConstant,
@@ -114,9 +114,32 @@ def fit_density_ratio(
     field = None
     if spatial and boundary.affine and boundary.diagonal:
         field = GaussianField.fit(boundary.whiten(real), shape, len(train))
+    return _of_codes(train, test, boundary, config, generator, log, watch, field=field)
+
+
+def _of_codes(
+    train: Codes,
+    test: Codes,
+    boundary: Boundary,
+    config: MapConfig,
+    generator: torch.Generator,
+    log: Callable[[dict[str, float]], None] | None,
+    watch: Callable[[FittedRatio], None] | None,
+    *,
+    mixture: GaussianMixture | None = None,
+    field: GaussianField | None = None,
+) -> FittedRatio:
+    """A D_z that learns in all coordinates; it begins at the mixture or the field, if given one."""
     kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
-    outline = _outline(train, boundary, generator)
+    given = mixture is not None or field is not None
+    if not given and config.reference == "mixture" and levels > 1:
+        real, others = (
+            boundary.whiten(some.sample(OUTLINE_SAMPLES, generator=generator))
+            for some in (train, test)
+        )
+        mixture = fit_gaussian_mixture(real, held_out=others, generator=generator)
+    outline = mixture or _outline(train, boundary, generator)
     networks: list[Discriminator] = []
     trainings: list[Training] = []
 
@@ -136,6 +159,7 @@ def fit_density_ratio(
                 config,
                 levels=levels,
                 score_weight=score_weight,
+                mixture=mixture,
                 generator=generator,
                 log=log,
                 watch=look,
@@ -173,8 +197,8 @@ def _of_wide_codes(
     codes = [part.sample_each(generator=generator)[:MOST_SAMPLES] for part in (train, test)]
     axes, null = principal_axes(codes[0], boundary)
     white = [boundary.whiten(some) for some in codes]
-    k = leading_dimension(*(some @ axes for some in white), generator=generator)
-    axes = axes[:, :k].contiguous()
+    mixture = leading_mixture(*(some @ axes for some in white), generator=generator)
+    axes = axes[:, : mixture.dimension].contiguous()
     leading = [some @ axes for some in white]
 
     def widened(network: Ensemble) -> Ensemble:
@@ -189,14 +213,15 @@ def _of_wide_codes(
             levels = so_far.calibration.levels
             watch(preview(widened(so_far.network), test, boundary, levels=levels))
 
-    settings = replace(config, boundary="prior", reference="mixture")
-    inner = fit_density_ratio(
+    inner = _of_codes(
         Codes(leading[0]),
         Codes(leading[1]),
-        settings,
-        generator=generator,
-        log=log,
-        watch=watch and look,
+        PriorBoundary(mixture.dimension),
+        config,
+        generator,
+        log,
+        watch and look,
+        mixture=mixture if config.reference in (None, "mixture") else None,
     )
     network, found = widened(inner.network), inner.calibration
     constant = LogConstant(found.log_normalising_constant, found.log_normalising_constant_error)
@@ -205,8 +230,8 @@ def _of_wide_codes(
     )
     calibration = replace(calibration, generalisation_gap=found.generalisation_gap)
     note = (
-        f"codes of {boundary.dimension} coordinates: D_z learns in the {k} leading ones, and the "
-        "rest is a Gaussian with the measured distribution of its length"
+        f"codes of {boundary.dimension} coordinates: D_z learns in the {mixture.dimension} leading "
+        "ones, and the rest is a Gaussian with the measured distribution of its length"
     )
     notes = tuple(filter(None, (boundary.warning, note, *inner.warnings)))
     return FittedRatio(network, boundary, drawn[:KEPT], calibration, notes)

@@ -10,10 +10,10 @@ from torch import Tensor
 from latent_atlas.boundary.gaussian import GaussianBoundary
 from latent_atlas.codes.posterior import FLAT, Codes
 from latent_atlas.density.base import StandardNormal
-from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
+from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.shapes import Latents
 
-__all__ = ["Axes", "leading_dimension", "principal_axes"]
+__all__ = ["Axes", "leading_mixture", "principal_axes"]
 
 LADDER = (8, 16, 32, 64, 128)  # coordinates that are tried
 PER_COORDINATE = 20  # codes at least for each: two Gaussians have a covariance each
@@ -50,13 +50,13 @@ def principal_axes(real: Latents, boundary: GaussianBoundary) -> Axes:
     return Axes(turned[:, : min(r, LADDER[-1])].contiguous(), turned[:, r:].contiguous())
 
 
-def leading_dimension(
+def leading_mixture(
     leading: Latents, held_out: Float[Tensor, "m d"], *, generator: torch.Generator
-) -> int:
-    """The number k of leading coordinates whose joint density differs most from a Gaussian.
+) -> GaussianMixture:
+    """A mixture of the k leading coordinates whose joint density differs most from a Gaussian.
 
-    A Gaussian mixture is fitted to the first 8, 16, 32, ... coordinates. The nats by which held-out
-    codes are likelier under it than under N(0, I) are what would be lost if these coordinates were
+    Gaussian mixtures are fitted to the first 8, 16, 32, ... coordinates. The nats by which held-out
+    codes are likelier under one than under N(0, I) are what would be lost if these coordinates were
     left to the rest; k is taken where they are most, as far as there are 20 codes a coordinate.
 
     Arguments:
@@ -66,7 +66,7 @@ def leading_dimension(
     """
     real = leading[torch.randperm(len(leading), generator=generator, device=leading.device)[:TRIED]]
     fewest = min(LADDER[0], leading.shape[1])  # codes may span fewer
-    best, most = fewest, -math.inf
+    best, most = None, -math.inf
     for k in (fewest, *LADDER[1:]):
         if k > fewest and (k > leading.shape[1] or len(real) < PER_COORDINATE * k):
             break
@@ -75,5 +75,6 @@ def leading_dimension(
         gain = (mixture.log_prob(some) - StandardNormal(k).log_prob(some)).mean().item()
         if gain <= most:
             break
-        best, most = k, gain
+        best, most = mixture, gain
+    assert best is not None
     return best

@@ -26,13 +26,13 @@ from torch import Tensor, nn
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
+from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density_ratio.losses import latent_discriminator, score_matching
 from latent_atlas.density_ratio.noise_schedule import NoisedCodes, noise_codes
 from latent_atlas.device import pick_precision
 from latent_atlas.errors import UserError
 from latent_atlas.nn.early_stopping import EarlyStopping
-from latent_atlas.nn.latent_discriminator import angle_of
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
 from latent_atlas.nn.spatial_discriminator import Discriminator, SpatialDiscriminator
 from latent_atlas.nn.weight_average import average_of, update_average
 from latent_atlas.shapes import Latents, Scalar, Values
@@ -163,6 +163,7 @@ def train_discriminator(
     *,
     levels: int,
     score_weight: float,
+    mixture: GaussianMixture | None = None,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
     watch: Callable[[Discriminator], None] | None = None,
@@ -183,6 +184,7 @@ def train_discriminator(
         levels: How many the log-ratio is telescoped over, 1 or more; above 1 the boundary must be
             affine.
         score_weight: Weight of score matching beside the cross-entropies; 0 leaves it out.
+        mixture: Of whitened codes, at which D_z begins; None for a Gaussian, or none.
         generator: Source of all randomness.
         log: Called with a record at each check.
         watch: Called before it with the averaged weights, which training goes on to change.
@@ -190,7 +192,10 @@ def train_discriminator(
     Raises:
         UserError: the loss only rose.
     """
-    _set_reference(network, (real, held_out), boundary, levels, config, generator)
+    _set_reference(network, real, boundary, levels, config, generator)
+    if mixture is not None and len(mixture.weights) > 1:
+        assert isinstance(network, LatentDiscriminator)
+        network.set_mixture(mixture)
     precision = training_precision(config, generator.device)
 
     def loss_of(model: nn.Module, ends: Bridge) -> Scalar:
@@ -268,7 +273,7 @@ def _optimizer(
 
 def _set_reference(
     network: Discriminator,
-    codes: tuple[Codes, Codes],
+    real: Codes,
     boundary: Boundary,
     levels: int,
     config: MapConfig,
@@ -276,13 +281,11 @@ def _set_reference(
 ) -> None:
     """Give D_z the moments of its inputs, of the codes and at a single level of r as well, and g.
 
-    A single level is the plain classifier, which starts from 0. `codes` are those to train on, and
-    held-out ones, which choose the components of a mixture.
+    A single level is the plain classifier, which starts from 0.
     """
     if isinstance(network, SpatialDiscriminator):  # its field has them
         network.reference.fill_(config.reference != "none")
         return
-    real, held_out = codes
     count = min(max(MOMENTS, len(real)), MOST_MOMENTS)
     draws = boundary.whiten(real.sample(count, generator=generator))
     if levels == 1:
@@ -293,11 +296,6 @@ def _set_reference(
     spread = _squares(draws, mean, covariance).var().item() if hollow else None
     reference = "none" if levels == 1 or config.reference == "none" else "gaussian"
     network.set_moments(mean, covariance, spread, reference=reference)
-    if levels > 1 and config.reference == "mixture":
-        others = boundary.whiten(held_out.sample_each(generator=generator))
-        mixture = fit_gaussian_mixture(draws, held_out=others, generator=generator)
-        if len(mixture.weights) > 1:
-            network.set_mixture(mixture)
 
 
 def _squares(draws: Latents, mean: Tensor, covariance: Tensor) -> Tensor:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
+from latent_atlas.density.base import (
+    Density,
+    DensityRatioModel,
+    ExactRatio,
+    StandardNormal,
+    value_and_gradient,
+)
 from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.kernels import State, hmc
 from latent_atlas.shapes import Latents, Values
@@ -141,3 +147,15 @@ class _Between(Density):
         """log r + b l, with log r = log q - l."""
         logit, log_prob = self.ratio.logit_and_log_prob(latents)
         return log_prob - (1 - self.b) * logit
+
+    def score(self, latents: Latents) -> Latents:
+        """Its gradient."""
+        return self.log_prob_and_score(latents)[1]
+
+    def log_prob_and_score(self, latents: Latents) -> tuple[Values, Latents]:
+        """Both; without autograd where r and q give their scores."""
+        if not isinstance(self.ratio, ExactRatio):
+            return value_and_gradient(self.log_prob, latents)
+        log_r, at_r = self.ratio.boundary.log_prob_and_score(latents)
+        log_q, at_q = self.ratio.log_prob_and_score(latents)
+        return (1 - self.b) * log_r + self.b * log_q, (1 - self.b) * at_r + self.b * at_q
