@@ -1,13 +1,16 @@
 """Shapes for every size, no batch statistics, and what a model promises."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from latent_atlas.codes.posterior import reparameterise
 from latent_atlas.config import Config, MapConfig, ModelConfig, TrainConfig
+from latent_atlas.config.model import resolutions
 from latent_atlas.nn.autoencoder import Decoder, Encoder
-from latent_atlas.nn.blocks import ChannelNorm, resolutions
+from latent_atlas.nn.blocks import ChannelNorm
 from latent_atlas.nn.footprint import footprint
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
@@ -16,11 +19,14 @@ from latent_atlas.nn.vaegan import VAEGAN
 
 @pytest.mark.parametrize("image_size", [8, 13, 28, 64, 256])
 @pytest.mark.parametrize("channels", [1, 4])
-def test_networks_fit_every_image_size(image_size: int, channels: int) -> None:
+@pytest.mark.parametrize("stage", [None, 0, 1, -1])
+def test_networks_fit_every_image_size(image_size: int, channels: int, stage: int | None) -> None:
+    sides = resolutions(image_size)
+    shape = (5,) if stage is None else (2, sides[stage], sides[stage])
     images = torch.rand(2, channels, image_size, image_size)
-    means, log_variances = Encoder(image_size, channels, 5, width=2, depth=1)(images)
-    assert means.shape == log_variances.shape == (2, 5)
-    decoded = Decoder(image_size, channels, 5, width=2, depth=1)(means)
+    means, log_variances = Encoder(image_size, channels, shape, width=2, depth=1)(images)
+    assert means.shape == log_variances.shape == (2, math.prod(shape))
+    decoded = Decoder(image_size, channels, shape, width=2, depth=1)(means)
     assert decoded.shape == images.shape
     assert 0 <= decoded.min() <= decoded.max() <= 1
     assert ImageDiscriminator(image_size, channels, width=2, depth=1)(images).shape == (2,)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.errors import UserError, checked
-from latent_atlas.shapes import ArrayLike, Latents, Values, as_array
+from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array
 
 __all__ = ["FLAT", "WIDE", "Codes", "as_codes", "kl_standard_normal", "reparameterise", "sphere_of"]
 
@@ -75,6 +75,11 @@ class Codes:
     def points(self) -> "Codes":
         """The means alone, as points without a posterior width."""
         return Codes(self.means)
+
+    def shaped(self, shape: tuple[int, ...]) -> tuple[Located, Located | None]:
+        """Means and log-variances as (n, *shape), for a shape of d coordinates."""
+        means, spread = self.means, self.log_variances
+        return means.unflatten(1, shape), None if spread is None else spread.unflatten(1, shape)
 
     @checked
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:

@@ -58,7 +58,8 @@ class MapConfig:
     """Number of discriminators that train independently, 1 or more: their mean is the map and
     their spread is its uncertainty."""
     width: int = 128
-    """Units of a hidden layer of D_z, 1 or more."""
+    """Units of a hidden layer of D_z, 1 or more; of spatial codes, it has a quarter as many maps at
+    full resolution, at least 8."""
     depth: int = 3
     """Residual blocks of D_z, 1 or more."""
     steps: int = 2_000

@@ -1,10 +1,25 @@
 """The sizes of the encoder E, the decoder G and the image discriminator D_x."""
 
+import math
+import re
 from dataclasses import dataclass
 
-from latent_atlas.errors import checked, require
+from latent_atlas.errors import UserError, checked, require
 
-__all__ = ["ModelConfig"]
+__all__ = ["ModelConfig", "resolutions"]
+
+
+def resolutions(image_size: int) -> list[int]:
+    """Sides of the feature maps, from the image's down to 4 or less, halved and rounded up.
+
+    Examples:
+        >>> resolutions(28), resolutions(8)
+        ([28, 14, 7, 4], [8, 4])
+    """
+    sides = [image_size]
+    while sides[-1] > 4:
+        sides.append((sides[-1] + 1) // 2)
+    return sides
 
 
 @checked
@@ -17,7 +32,12 @@ class ModelConfig:
     channels: int = 3
     """Channels of the images: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
     latent_dim: int = 32
-    """Dimension d of the latent codes, 1 or more."""
+    """Dimension d of the latent codes, 1 or more. With `latent_shape` it is c·h·w, whatever is
+    given here."""
+    latent_shape: str | None = None
+    """Shape of spatial codes, such as 4x8x8: channels, height and width. The last two are equal,
+    and one of the sides that halving `image_size` gives, down to 4 or less. null makes vectors of
+    `latent_dim` coordinates."""
     width: int = 32
     """Channels of E and G at full resolution, 1 or more. They double at each halving of the
     resolution, up to four times this number."""
@@ -38,3 +58,24 @@ class ModelConfig:
         for name in ("latent_dim", "width", "depth", "discriminator_width"):
             value = getattr(self, name)
             require(value >= 1, f"model.{name} is {value}; choose 1 or more")
+        if self.latent_shape is not None:
+            object.__setattr__(self, "latent_dim", math.prod(self.code_shape))
+
+    @property
+    def code_shape(self) -> tuple[int, ...]:
+        """Shape of a code: (c, h, w) of `latent_shape`, or (d,).
+
+        Raises:
+            UserError: `latent_shape` is no shape, or its sides are none of the encoder's.
+        """
+        if self.latent_shape is None:
+            return (self.latent_dim,)
+        sides = resolutions(self.image_size)
+        found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})x\2", self.latent_shape)
+        if found and int(found[2]) in sides:
+            return (int(found[1]), int(found[2]), int(found[2]))
+        choices = ", ".join(f"4x{side}x{side}" for side in sides)
+        raise UserError(
+            f"model.latent_shape is '{self.latent_shape}', and images of {self.image_size} pixels "
+            f"have codes such as {choices}; choose one, with any number of channels"
+        )

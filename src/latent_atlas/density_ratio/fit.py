@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 import torch
 
 from latent_atlas.boundary.base import Boundary
-from latent_atlas.boundary.gaussian import GaussianBoundary, PriorBoundary
+from latent_atlas.boundary.gaussian import DiagonalBoundary, GaussianBoundary, PriorBoundary
 from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import WIDE, Codes
 from latent_atlas.config.density_ratio import MapConfig
@@ -28,6 +28,12 @@ from latent_atlas.errors import UserError, counted
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, batched_logits
 from latent_atlas.nn.mixture_reference import MixtureReference
+from latent_atlas.nn.spatial_discriminator import (
+    Discriminator,
+    GaussianField,
+    SpatialDiscriminator,
+    is_spatial,
+)
 from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.shapes import Latents
 
@@ -73,16 +79,22 @@ def fit_density_ratio(
     test: Codes,
     config: MapConfig,
     *,
+    shape: tuple[int, ...] = (),
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
     watch: Callable[[FittedRatio], None] | None = None,
 ) -> FittedRatio:
     """Fit the boundary, choose the levels, train D_z, set its constant, and calibrate it.
 
+    D_z of maps is a `SpatialDiscriminator`, if r has levels in which they stay maps: the prior and
+    `gaussian-diagonal`. That of other codes of over 64 coordinates which are compared with a
+    Gaussian is a `WideDiscriminator`.
+
     Arguments:
         train: Codes to train on, on the generator's device.
         test: Held-out codes, for early stopping and calibration.
         config: Network, boundary and optimisation.
+        shape: Of one code, such as (c, h, w).
         generator: Source of all randomness.
         log: Called with a record of the losses at each check.
         watch: Called before it with a `preview` of what has been learned by then.
@@ -96,12 +108,16 @@ def fit_density_ratio(
     each = train.log_variances is None and train.means.shape[1] > WIDE
     count = min(max(len(train), 10_000), MOST_SAMPLES)
     real = train.means[:count] if each else train.sample(count, generator=generator)
-    boundary = _within_reach(
-        fit_boundary(config, real, generator=generator), real, config, generator
-    )
+    spatial = is_spatial(shape) and config.levels != 1
+    boundary = fit_boundary(config, real, generator=generator)
+    if isinstance(boundary, PriorBoundary):
+        boundary = _within_reach(boundary, real, config, generator, spatial=spatial)
     if isinstance(boundary, GaussianBoundary) and boundary.dimension > WIDE and config.levels != 1:
         return _of_wide_codes(train, test, boundary, config, generator, log, watch)
-    return _of_codes(train, test, boundary, config, generator, log, watch)
+    field = None
+    if spatial and boundary.affine and boundary.diagonal:
+        field = GaussianField.fit(boundary.whiten(real), shape, len(train))
+    return _of_codes(train, test, boundary, config, generator, log, watch, field=field)
 
 
 def _of_codes(
@@ -112,12 +128,15 @@ def _of_codes(
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None,
     watch: Callable[[FittedRatio], None] | None,
+    *,
     mixture: GaussianMixture | None = None,
+    field: GaussianField | None = None,
 ) -> FittedRatio:
-    """A D_z that learns in all coordinates; it begins at the mixture, if one is given."""
-    kl = estimate_kl(train, boundary, generator=generator)
+    """A D_z that learns in all coordinates; it begins at the mixture or the field, if given one."""
+    kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
-    if mixture is None and config.reference == "mixture" and levels > 1:
+    given = mixture is not None or field is not None
+    if not given and config.reference == "mixture" and levels > 1:
         real, others = (
             boundary.whiten(some.sample(OUTLINE_SAMPLES, generator=generator))
             for some in (train, test)
@@ -125,16 +144,16 @@ def _of_codes(
         mixture = fit_gaussian_mixture(real, held_out=others, generator=generator)
         mixture = mixture if len(mixture.weights) > 1 else None
     outline = mixture or _outline(train, boundary, generator)
-    networks: list[LatentDiscriminator] = []
+    networks: list[Discriminator] = []
     trainings: list[Training] = []
 
-    def look(average: LatentDiscriminator) -> None:
+    def look(average: Discriminator) -> None:
         if watch is not None:
             so_far = copy.deepcopy(Ensemble([*networks, average]))
             watch(preview(so_far, test, boundary, levels=levels))
 
     for _ in range(config.ensemble_size):
-        network = _initial(boundary.dimension, config, generator)
+        network = _initial(boundary.dimension, field, config, generator)
         trainings.append(
             train_discriminator(
                 network,
@@ -212,7 +231,7 @@ def _of_wide_codes(
         generator,
         log,
         watch and look,
-        mixture.leading(k),
+        mixture=mixture.leading(k),
     )
     found = inner.calibration
     gains = batched_logits(inner.network, leading[1]) - (
@@ -270,35 +289,50 @@ def preview(network: Ensemble, test: Codes, boundary: Boundary, *, levels: int =
 
 
 def _within_reach(
-    boundary: Boundary, real: Latents, config: MapConfig, generator: torch.Generator
+    boundary: PriorBoundary,
+    real: Latents,
+    config: MapConfig,
+    generator: torch.Generator,
+    *,
+    spatial: bool,
 ) -> Boundary:
-    """The boundary; instead of the prior, a Gaussian if the codes are out of the prior's reach.
+    """The prior, or a Gaussian if the codes are out of the prior's reach.
 
     The log-ratio to the prior is then so many nats that rounding and errors of training hide the
-    density of the codes; the one to a Gaussian with their moments is the same at any scale.
+    density of the codes; the one to a Gaussian with their moments is the same at any scale. Maps
+    stay maps where this Gaussian has independent coordinates; how these depend on each other is in
+    closed form in the `GaussianField` that D_z starts from.
     """
-    if not isinstance(boundary, PriorBoundary):
-        return boundary
-    mean, covariance = Codes(real).moments()
-    variances = torch.linalg.eigvalsh(covariance)
-    kl, widest = kl_of_moments(mean, covariance), variances.max().item()
+    mean = real.double().mean(dim=0)
+    if spatial:
+        kind, variances = DiagonalBoundary, real.double().var(dim=0, correction=0)
+    else:
+        kind, variances = GaussianBoundary, torch.linalg.eigvalsh(Codes(real).moments()[1])
+    kl, widest = kl_of_moments(mean, variances), variances.max().item()
     if kl <= REACH and widest >= NARROW and variances.min().item() >= LEAST_RATIO * widest:
         return boundary
-    fitted = GaussianBoundary.fit(real, config, generator=generator)
+    fitted = kind.fit(real, config, generator=generator)
     fitted.warning = (
         f"the codes are far from N(0, I): their mean has the length {mean.norm().item():.2g} and "
         f"their standard deviations go up to {widest**0.5:.2g}; so the boundary is a Gaussian "
-        "fitted to them and not the prior, as boundary='gaussian' also says"
+        f"fitted to them and not the prior, as boundary='{kind.name}' also says"
     )
     return fitted
 
 
-def _initial(dimension: int, config: MapConfig, generator: torch.Generator) -> LatentDiscriminator:
+def _initial(
+    dimension: int, field: GaussianField | None, config: MapConfig, generator: torch.Generator
+) -> Discriminator:
     """A discriminator with random weights, on the generator's device."""
     # A seed of its own: the generator's would repeat the random numbers of the split.
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    size = {"width": config.width, "depth": config.depth}
     with initial_weights(seed):
-        network = LatentDiscriminator(dimension, width=config.width, depth=config.depth)
+        network = (
+            LatentDiscriminator(dimension, **size)
+            if field is None
+            else SpatialDiscriminator(copy.deepcopy(field), **size)
+        )
     return network.to(generator.device)
 
 

@@ -24,6 +24,12 @@ from latent_atlas.density_ratio.fit import calibrated_ratio, fit_density_ratio
 from latent_atlas.errors import UserError, checked, require
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 from latent_atlas.nn.mixture_reference import MixtureReference
+from latent_atlas.nn.spatial_discriminator import (
+    Discriminator,
+    GaussianField,
+    SpatialDiscriminator,
+    is_spatial,
+)
 from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
@@ -50,14 +56,17 @@ class About:
     leading: Annotated[int, Field(ge=0, le=2**24)] = 0
     learned: Annotated[int, Field(ge=0, le=2**24)] = 0
     null: Annotated[int, Field(ge=0, le=2**24)] = 0
+    low: Annotated[int, Field(ge=0, le=2**12)] = 0
     sphere: Annotated[float, Field(gt=0)] | None = None
 
     def network(self) -> Ensemble:
         """An ensemble of these sizes."""
         return Ensemble(self._member() for _ in range(self.ensemble_size))
 
-    def _member(self) -> LatentDiscriminator | WideDiscriminator:
+    def _member(self) -> Discriminator | WideDiscriminator:
         size = {"width": self.width, "depth": self.depth}
+        if self.low and is_spatial(self.shape):
+            return SpatialDiscriminator(GaussianField(self.shape, self.low), **size)
         if not self.leading:
             return LatentDiscriminator(self.dimension, components=self.components, **size)
         axes = (torch.zeros(self.dimension, k) for k in (self.leading, self.null))
@@ -338,7 +347,9 @@ class LatentMap(DensityRatioModel):
             UserError: as for `fit_density_ratio`.
         """
         look = None if watch is None else lambda so_far: watch(cls(*so_far[:4], shape=shape))
-        parts = fit_density_ratio(train, held_out, config, generator=generator, log=log, watch=look)
+        parts = fit_density_ratio(
+            train, held_out, config, shape=shape, generator=generator, log=log, watch=look
+        )
         sphere = sphere_of(train)
         if sphere is not None:
             warnings += (
@@ -350,30 +361,37 @@ class LatentMap(DensityRatioModel):
     @classmethod
     @checked
     def from_network(
-        cls, network: LatentDiscriminator, held_out: Codes, *, generator: torch.Generator
+        cls,
+        network: LatentDiscriminator,
+        held_out: Codes,
+        *,
+        shape: tuple[int, ...] | None = None,
+        generator: torch.Generator,
     ) -> "LatentMap":
         """The map of a D_z that was trained against the prior, calibrated on held-out codes."""
         boundary = PriorBoundary(held_out.means.shape[1])
         parts = calibrated_ratio(Ensemble([network]), held_out, boundary, generator=generator)
-        return cls(*parts[:4])
+        return cls(*parts[:4], shape=shape)
 
     @checked
     def save(self, path: Path) -> None:
         """Write the map as one safetensors file."""
         member, sizes = self.network.members[0], {}
-        mixture = member.mixture
+        mixture = getattr(member, "mixture", None)
         assert mixture is None or isinstance(mixture, MixtureReference)
         if isinstance(member, WideDiscriminator):
             sizes = {"leading": member.axes.shape[1], "null": member.null.shape[1]}
             member = member.learned
             sizes["learned"] = len(member.mean)
-        assert isinstance(member, LatentDiscriminator)
+        elif isinstance(member, SpatialDiscriminator):
+            sizes = {"low": member.field.low}
+        assert isinstance(member, Discriminator)
         about = {
             "format": FORMAT,
             "boundary": self.boundary.name,
             "dimension": self.dimension,
             "shape": self.shape,
-            "width": member.stem.out_features,
+            "width": member.norm.normalized_shape[0],
             "depth": len(member.blocks),
             "ensemble_size": len(self.network.members),
             "warnings": self.warnings,

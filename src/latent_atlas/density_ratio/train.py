@@ -33,6 +33,7 @@ from latent_atlas.device import pick_precision
 from latent_atlas.errors import UserError
 from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
+from latent_atlas.nn.spatial_discriminator import Discriminator, SpatialDiscriminator
 from latent_atlas.nn.weight_average import average_of, update_average
 from latent_atlas.shapes import Latents, Scalar, Values
 
@@ -154,7 +155,7 @@ def bridge_losses(
 
 
 def train_discriminator(
-    network: LatentDiscriminator,
+    network: Discriminator,
     real: Codes,
     held_out: Codes,
     boundary: Boundary,
@@ -165,7 +166,7 @@ def train_discriminator(
     mixture: GaussianMixture | None = None,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
-    watch: Callable[[LatentDiscriminator], None] | None = None,
+    watch: Callable[[Discriminator], None] | None = None,
 ) -> Training:
     """Train D_z in place until its held-out loss stops falling, and keep the best weights.
 
@@ -193,6 +194,7 @@ def train_discriminator(
     """
     _set_reference(network, real, boundary, levels, config, generator)
     if mixture is not None:
+        assert isinstance(network, LatentDiscriminator)
         network.set_mixture(mixture)
     precision = training_precision(config, generator.device)
 
@@ -270,7 +272,7 @@ def _optimizer(
 
 
 def _set_reference(
-    network: LatentDiscriminator,
+    network: Discriminator,
     real: Codes,
     boundary: Boundary,
     levels: int,
@@ -281,6 +283,9 @@ def _set_reference(
 
     A single level is the plain classifier, which starts from 0.
     """
+    if isinstance(network, SpatialDiscriminator):  # its field has them
+        network.reference.fill_(config.reference != "none")
+        return
     count = min(max(MOMENTS, len(real)), MOST_MOMENTS)
     draws = boundary.whiten(real.sample(count, generator=generator))
     if levels == 1:

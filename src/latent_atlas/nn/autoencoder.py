@@ -1,10 +1,13 @@
 """The encoder E and the decoder G."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from latent_atlas.nn.blocks import ChannelNorm, Down, ResidualBlock, Up, resolutions, stage_widths
+from latent_atlas.config.model import resolutions
+from latent_atlas.nn.blocks import ChannelNorm, Down, ResidualBlock, Up, stage_widths
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Decoder", "Encoder"]
@@ -16,23 +19,34 @@ class Encoder(nn.Module):
     """q(z|x) = N(mu(x), sigma(x)²): images to the means and log-variances of their codes."""
 
     def __init__(
-        self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int
+        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int
     ) -> None:
-        """Arguments: image_size in pixels; channels, 1 to 4; others as in `ModelConfig`."""
+        """Arguments.
+
+        image_size in pixels; channels, 1 to 4;
+        shape: of a code, (d,), or (c, h, w) with h = w one of `resolutions`;
+        width, depth: as in `ModelConfig`.
+        """
         super().__init__()
-        sides = resolutions(image_size)
+        sides = _sides(image_size, shape)
         widths = stage_widths(width, len(sides))
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1)]
         for stage, w in enumerate(widths):
             layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
             if stage + 1 < len(widths):
                 layers.append(Down(w, widths[stage + 1]))
-        self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), nn.Flatten())
-        self.head = nn.Linear(widths[-1] * sides[-1] ** 2, 2 * latent_dim)
+        last = nn.Flatten() if len(shape) == 1 else nn.Identity()
+        self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), last)
+        self.head = (
+            nn.Linear(widths[-1] * sides[-1] ** 2, 2 * shape[0])
+            if len(shape) == 1
+            else nn.Conv2d(widths[-1], 2 * shape[0], 3, padding=1)
+        )
 
     def forward(self, images: Images) -> tuple[Latents, Latents]:
         """Return means and log-variances, (n, d) each, for images (n, c, h, w) in [0, 1]."""
-        means, log_variances = self.head(self.body(2 * images - 1)).chunk(2, dim=1)
+        moments = self.head(self.body(2 * images - 1)).flatten(1)
+        means, log_variances = moments.chunk(2, dim=1)
         return means, log_variances.clamp(*LOG_VARIANCE_RANGE)
 
 
@@ -40,14 +54,19 @@ class Decoder(nn.Module):
     """G(z): codes to images in [0, 1]."""
 
     def __init__(
-        self, image_size: int, channels: int, latent_dim: int, *, width: int, depth: int
+        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int
     ) -> None:
         """Arguments: as for `Encoder`."""
         super().__init__()
-        sides = resolutions(image_size)[::-1]
+        sides = _sides(image_size, shape)[::-1]
         widths = stage_widths(width, len(sides))[::-1]
+        self.latent_shape = shape
         self.shape = (widths[0], sides[0], sides[0])
-        self.stem = nn.Linear(latent_dim, widths[0] * sides[0] ** 2)
+        self.stem = (
+            nn.Linear(shape[0], math.prod(self.shape))
+            if len(shape) == 1
+            else nn.Conv2d(shape[0], widths[0], 3, padding=1)
+        )
         layers: list[nn.Module] = []
         for stage, w in enumerate(widths):
             layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
@@ -58,7 +77,13 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Latents) -> Images:
         """Images (n, c, h, w) in [0, 1] of codes (n, d)."""
-        hidden = self.body(self.stem(latents).unflatten(1, self.shape))
+        stem = self.stem(latents.unflatten(1, self.latent_shape))
+        hidden = self.body(stem.reshape(-1, *self.shape))
         return torch.sigmoid(
             self.last(F.silu(hidden)).float()
         )  # bf16 would step by 1/256 near white
+
+
+def _sides(image_size: int, shape: tuple[int, ...]) -> list[int]:
+    """Sides of the feature maps, down to that of a spatial code."""
+    return [side for side in resolutions(image_size) if len(shape) == 1 or side >= shape[-1]]

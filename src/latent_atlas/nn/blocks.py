@@ -4,20 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ChannelNorm", "Down", "ResidualBlock", "Up", "resolutions", "stage_widths"]
-
-
-def resolutions(image_size: int) -> list[int]:
-    """Sides of the feature maps, from the image's down to 4 or less, halved and rounded up.
-
-    Examples:
-        >>> resolutions(28), resolutions(8)
-        ([28, 14, 7, 4], [8, 4])
-    """
-    sides = [image_size]
-    while sides[-1] > 4:
-        sides.append((sides[-1] + 1) // 2)
-    return sides
+__all__ = ["ChannelNorm", "Down", "ResidualBlock", "Up", "stage_widths"]
 
 
 def stage_widths(width: int, stages: int) -> list[int]:

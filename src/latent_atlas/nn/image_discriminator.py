@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from latent_atlas.nn.blocks import Down, ResidualBlock, resolutions, stage_widths
+from latent_atlas.config.model import resolutions
+from latent_atlas.nn.blocks import Down, ResidualBlock, stage_widths
 from latent_atlas.shapes import Images, Values
 
 __all__ = ["ImageDiscriminator"]

@@ -15,11 +15,24 @@ from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.shapes import Angles, Latents, Values, batched
 
-__all__ = ["FINEST", "Ensemble", "LatentDiscriminator", "angle_of", "batched_logits", "place_of"]
+__all__ = [
+    "FINEST",
+    "Ensemble",
+    "LatentBlock",
+    "LatentDiscriminator",
+    "angle_of",
+    "batched_logits",
+    "level_embedding",
+    "place_of",
+    "waves_of",
+]
 
 FINEST = 0.05  # sin t below which noise levels are spaced linearly, and logarithmically above
 SHORTEST = 0.01  # added to a squared length per coordinate, so that its logarithm stays finite
 EPS = 1e-5  # of layer normalisation
+FOURIER = (1.5, 3.0)  # ω, in radians per standard deviation
+FREQUENCIES = 8
+LEVEL_WIDTH = 32  # of the embedding of a noise level, which is a single number
 
 silu_backward = torch.ops.aten.silu_backward
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward
@@ -42,19 +55,33 @@ def angle_of(places: Tensor) -> Tensor:
     return torch.asin((FINEST * torch.expm1(places * math.log1p(1 / FINEST))).clamp(0, 1))
 
 
-class _LatentBlock(nn.Module):
+def level_embedding() -> nn.Module:
+    """From `waves_of` angles, shape (n, 16), to the embedding of noise levels (n, LEVEL_WIDTH)."""
+    return nn.Sequential(nn.Linear(2 * FREQUENCIES, LEVEL_WIDTH), nn.SiLU())
+
+
+def waves_of(angles: Angles) -> Tensor:
+    """Sines and cosines of the places of noise angles (n,), shape (n, 16)."""
+    orders = torch.arange(1, FREQUENCIES + 1, device=angles.device)
+    phases = place_of(angles)[:, None] * orders * (math.pi / 2)
+    return torch.cat([phases.sin(), phases.cos()], dim=1)
+
+
+class LatentBlock(nn.Module):
     """A residual block on vectors, shifted and scaled by the noise level."""
 
-    def __init__(self, width: int, level_width: int) -> None:
+    def __init__(self, width: int) -> None:
+        """Arguments: width, of the vectors."""
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=EPS)
-        self.level = nn.Linear(level_width, 2 * width)
+        self.level = nn.Linear(LEVEL_WIDTH, 2 * width)
         self.linear1 = nn.Linear(width, width)
         self.linear2 = nn.Linear(width, width)
         nn.init.zeros_(self.linear2.weight)
         nn.init.zeros_(self.linear2.bias)
 
     def forward(self, hidden: Tensor, level: Tensor) -> Tensor:
+        """(n, width) to the same shape, at `level_embedding`s (n, 32) or (1, 32)."""
         scale, shift = self.level(level).chunk(2, dim=1)
         update = self.norm(hidden) * (1 + scale) + shift
         return hidden + self.linear2(F.silu(self.linear1(F.silu(update))))
@@ -92,10 +119,6 @@ class LatentDiscriminator(nn.Module):
         Dimensional Domains, Tancik et al. 2020.
     """
 
-    FOURIER = (1.5, 3.0)  # ω, in radians per standard deviation
-    FREQUENCIES = 8
-    LEVEL_WIDTH = 32  # of the embedding of a noise level, which is a single number
-
     mean: Tensor
     basis: Tensor
     variances: Tensor
@@ -109,11 +132,11 @@ class LatentDiscriminator(nn.Module):
         with the radial correction.
         """
         super().__init__()
-        self.stem = nn.Linear((1 + 2 * len(self.FOURIER)) * latent_dim + 1, width)
+        self.stem = nn.Linear((1 + 2 * len(FOURIER)) * latent_dim + 1, width)
         with torch.no_grad():  # start smooth: large Fourier features would delay the coarse shape
             self.stem.weight[:, latent_dim + 1 :] *= 0.3
-        self.level = nn.Sequential(nn.Linear(2 * self.FREQUENCIES, self.LEVEL_WIDTH), nn.SiLU())
-        self.blocks = nn.ModuleList(_LatentBlock(width, self.LEVEL_WIDTH) for _ in range(depth))
+        self.level = level_embedding()
+        self.blocks = nn.ModuleList(LatentBlock(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=EPS)
         self.head = nn.Linear(width, 1 + latent_dim)
         self.forget()
@@ -180,8 +203,8 @@ class LatentDiscriminator(nn.Module):
             reference = gaussian + self.radial_correction(y, cos, log_length).squeeze(1)
         else:
             reference = self.mixture(latents, cos, sin)
-        features = [f(omega * y) for omega in self.FOURIER for f in (torch.sin, torch.cos)]
-        level = self.level_of(angles)
+        features = [f(omega * y) for omega in FOURIER for f in (torch.sin, torch.cos)]
+        level = self.level(waves_of(angles))
         hidden = self.stem(torch.cat([y, log_length, *features], dim=1))
         for block in self.blocks:
             hidden = block(hidden, level)
@@ -195,12 +218,6 @@ class LatentDiscriminator(nn.Module):
         They are those of the weights as they are now.
         """
         return _AtAngle(self, angle)
-
-    def level_of(self, angles: Angles) -> Tensor:
-        """The embedding of noise angles (n,), shape (n, LEVEL_WIDTH)."""
-        orders = torch.arange(1, self.FREQUENCIES + 1, device=angles.device)
-        phases = place_of(angles)[:, None] * orders * (math.pi / 2)
-        return self.level(torch.cat([phases.sin(), phases.cos()], dim=1))
 
     def radial_correction(self, y: Latents, cos: Tensor, log_length: Tensor) -> Tensor:
         """What the distribution of |y|² adds to the Gaussian log-density, shape (n, 1)."""
@@ -231,11 +248,11 @@ class _AtAngle:
         self.cos, self.mean = cos, cos * network.mean
         self.whitening = (network.basis * variances.rsqrt()) @ network.basis.T
         self.stem, self.head, self.norm = network.stem, network.head, network.norm
-        level = network.level_of(angle)
+        level = network.level(waves_of(angle))
         self.blocks = [
-            (one, *one.affine(level)) for one in network.blocks if isinstance(one, _LatentBlock)
+            (one, *one.affine(level)) for one in network.blocks if isinstance(one, LatentBlock)
         ]
-        self.omega = angle.new_tensor(network.FOURIER)[:, None]
+        self.omega = angle.new_tensor(FOURIER)[:, None]
         self.reference = network.reference
         self.mixture = None if network.mixture is None else network.mixture.at(angle)
         k, theta = network.gamma(cos)

@@ -27,8 +27,8 @@ class VAEGAN(nn.Module):
         shape = (config.image_size, config.channels)
         size = {"width": config.width, "depth": config.depth}
         with initial_weights(seed):
-            self.encoder = Encoder(*shape, config.latent_dim, **size)
-            self.decoder = Decoder(*shape, config.latent_dim, **size)
+            self.encoder = Encoder(*shape, config.code_shape, **size)
+            self.decoder = Decoder(*shape, config.code_shape, **size)
             self.image_discriminator = ImageDiscriminator(
                 *shape,
                 width=config.discriminator_width,

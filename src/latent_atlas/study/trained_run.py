@@ -80,7 +80,7 @@ class TrainedRun:
             "warn": False,
             "log": log,
         }
-        return LatentMap.fit(codes.means, codes.log_variances, **settings)
+        return LatentMap.fit(*codes.shaped(self.atlas.map.shape), **settings)
 
     def decode(self, latents: Latents) -> Images:
         """G(z), on the CPU."""

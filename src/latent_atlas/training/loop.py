@@ -271,8 +271,11 @@ def fit_map(
     if config.map.z_real == "means":
         held_out = held_out.points()
     generator = seeded_generator(config.train.seed, 2, device=codes.means.device)
+    shape = config.model.code_shape
     if config.train.mode != "separate":
-        return LatentMap.from_network(model.latent_discriminator, held_out, generator=generator)
+        return LatentMap.from_network(
+            model.latent_discriminator, held_out, shape=shape, generator=generator
+        )
     settings = {
         "generator": generator,
         "log": lambda entry: log({"phase": "map", "steps": config.map.steps, **entry}),
@@ -280,8 +283,7 @@ def fit_map(
     }
     if copied is None:
         return LatentMap.fit(
-            codes.means,
-            codes.log_variances,
+            *codes.shaped(shape),
             config=config.map,
             held_out=held_out,
             warn=False,
@@ -289,7 +291,6 @@ def fit_map(
         )
     # It is by the codes of the images themselves whether there are enough.
     _, found = as_codes(codes.means, codes.log_variances)
-    shape = tuple(codes.means.shape[1:])
     few = config.map
     if few.weight_decay is None:
         few = replace(few, weight_decay=FEW_DECAY)

@@ -121,10 +121,34 @@ def _solve_triangular(
     return torch.cat(rows[::-1] if upper else rows, dim=-2)
 
 
-DECOMPOSED: dict[torch._ops.OpOverload, Callable[..., Tensor]] = {
+def _convolution_slope(
+    outer: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias_sizes: Sequence[int] | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    *_rest: object,
+) -> tuple[Tensor, None, None]:
+    """The gradient of a convolution in x, times the outer one; those in its weights have no use."""
+    gaps = [
+        side - ((given - 1) * s - 2 * p + d * (k - 1) + 1)
+        for side, given, s, p, d, k in zip(
+            x.shape[2:], outer.shape[2:], stride, padding, dilation, weight.shape[2:], strict=True
+        )
+    ]
+    slope = torch.nn.functional.conv_transpose2d(
+        outer, weight, None, stride, padding, gaps, dilation=dilation
+    )
+    return slope, None, None
+
+
+DECOMPOSED: dict[torch._ops.OpOverload, Callable[..., Tensor | tuple[Tensor, None, None]]] = {
     torch.ops.aten.lgamma.default: _log_gamma,
     torch.ops.aten.silu_backward.default: _silu_slope,
     torch.ops.aten.linalg_solve_triangular.default: _solve_triangular,
+    torch.ops.aten.convolution_backward.default: _convolution_slope,
 }
 """Operations that have no counterpart in ONNX."""
 
