@@ -10,7 +10,7 @@ distance with the covariance of Ledoit and Wolf; a mixture of ten Gaussians in t
 Gaussian of the others; ECOD of PyOD, and the local outlier factor.
 Held-out log-densities are in nats: those of the map less its measured constant, those of the baselines exact.
 
-    pip install --no-deps --target PYOD pyod                               # needs numpy, scipy and scikit-learn
+    pip install --no-deps --target PYOD pyod numba llvmlite
     PYTHONPATH=PYOD python benchmarks/left_out_classes.py --work FOLDER    # about twenty minutes on two cores
 
 Rows that are there are not measured again.
