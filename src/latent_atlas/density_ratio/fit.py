@@ -19,6 +19,7 @@ from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
 from latent_atlas.density_ratio.leading import leading_mixture, principal_axes
 from latent_atlas.density_ratio.noise_schedule import choose_levels
 from latent_atlas.density_ratio.normalising_constant import (
+    PRECISE,
     LogConstant,
     log_mean_ratio,
     samples_for,
@@ -44,6 +45,7 @@ FAR, FAR_WEIGHT = 20.0, 10.0
 # Dimensions; in fewer, score matching, a sum over them, has more weight, or a thin ridge would be
 # learned last.
 MANY = 16
+ROUGH = 0.1  # nats of error of the constant that is enough where D_z begins at a mixture
 LEARNED = 32  # leading coordinates of wide codes in which D_z learns beyond a mixture
 MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
@@ -171,7 +173,14 @@ def _of_codes(
         )
         networks.append(network)
     ensemble = Ensemble(networks)
-    constant = log_mean_ratio(ensemble, boundary, outline, samples_for(test), generator=generator)
+    constant = log_mean_ratio(
+        ensemble,
+        boundary,
+        outline,
+        samples_for(test),
+        precise=PRECISE if mixture is None else ROUGH,
+        generator=generator,
+    )
     if constant.error < IMPRECISE:
         # Gradients do not determine the constant: set it so that E_r[exp l] is 1.
         for network in networks:

@@ -16,7 +16,7 @@ from latent_atlas.shapes import Angles, Latents, Values, batched
 
 __all__ = ["LogConstant", "log_mean_exp", "log_mean_ratio", "samples_for"]
 
-PRECISE = 0.05  # nats of standard error above which annealed chains are run
+PRECISE = 0.05  # nats of standard error above which annealed chains are run, unless told otherwise
 # Chains: 500, and up to 3,000 in all if these leave an error above it.
 FEW, CHAINS, ANNEALING_STEPS = 500, 3_000, 40
 BATCH = 4_096  # codes at a time
@@ -50,6 +50,7 @@ def log_mean_ratio(
     outline: GaussianMixture,
     n: int,
     *,
+    precise: float = PRECISE,
     generator: torch.Generator,
 ) -> LogConstant:
     """log E_r[exp l], by samples of r and of a rough estimate g of q.
@@ -67,6 +68,7 @@ def log_mean_ratio(
         boundary: r.
         outline: g, in whitened coordinates.
         n: Samples of each.
+        precise: Error in nats, above which chains are run.
         generator: Source of all randomness.
     """
     fake = boundary.whiten(boundary.sample(n, generator=generator))
@@ -78,12 +80,12 @@ def log_mean_ratio(
     log_r, log_g = (batched(known.log_prob, z, BATCH) for known in (r, outline))
     log_m = torch.logaddexp(log_r, log_g) - math.log(2)
     found = log_mean_exp(batched_logits(network, z) + log_r - log_m)
-    if found.error <= PRECISE or not boundary.affine:
+    if found.error <= precise or not boundary.affine:
         return found
     claimed = _Unnormalised(network, boundary.dimension, z.new_zeros(1))
     ratio = ExactRatio(claimed, _with_standard_normal(outline))
     chains = FEW
-    while found.error > PRECISE:
+    while found.error > precise:
         annealed = log_normalising_constant(
             ratio, n=chains, steps=ANNEALING_STEPS, generator=generator
         )
