@@ -13,7 +13,7 @@ from latent_atlas.density import ExactRatio, StandardNormal, fit_gaussian_mixtur
 from latent_atlas.density.toys import correlated_gaussian, two_clusters
 from latent_atlas.density_ratio.calibration import Calibration, calibrate, kl_over_levels, measure
 from latent_atlas.density_ratio.normalising_constant import log_mean_ratio, samples_for
-from latent_atlas.nn.latent_discriminator import LatentDiscriminator
+from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 
 pytestmark = pytest.mark.calibration
 
@@ -101,7 +101,7 @@ def test_the_integral_over_levels_is_the_divergence(
 @pytest.mark.parametrize("offset", [0.0, 1.5, -1.5])
 def test_the_normaliser_is_found_across_a_chasm(offset: float, generator: torch.Generator) -> None:
     codes, covariance = gaussian(40, 40.0)
-    network = Gaussian(covariance, offset)
+    network = Ensemble([Gaussian(covariance, offset)])
     boundary, outline = PriorBoundary(40), fit_gaussian_mixture(codes.means, generator=generator)
     n = samples_for(codes)
     constant = log_mean_ratio(network, boundary, outline, n, generator=generator)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import SamplableDensity, noise_width
 from latent_atlas.density.moments import cholesky, extent
-from latent_atlas.errors import UserError, checked
+from latent_atlas.errors import UserError, checked, require
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, as_rows
 
 __all__ = ["GaussianMixture", "fit_gaussian_mixture"]
@@ -91,16 +91,8 @@ class GaussianMixture(SamplableDensity):
 
     def score(self, latents: Latents) -> Latents:
         """Σ_k P(k|z) Σ_k⁻¹ (m_k - z)."""
-        return self._score(latents, self._log_parts(latents))
-
-    def log_prob_and_score(self, latents: Latents) -> tuple[Values, Latents]:
-        """Both, from the components' log-densities."""
-        log_parts = self._log_parts(latents)
-        return log_parts.logsumexp(dim=1), self._score(latents, log_parts)
-
-    def _score(self, latents: Latents, log_parts: Tensor) -> Latents:
         _, means, scales = self._parameters(latents)
-        shares = log_parts.softmax(dim=1)
+        shares = self._log_parts(latents).softmax(dim=1)
         if self.full:
             offsets = _whitened(latents, means, scales).mT
             slopes = torch.linalg.solve_triangular(scales.mT, -offsets, upper=True).mT
@@ -120,8 +112,14 @@ class GaussianMixture(SamplableDensity):
             scales = torch.linalg.cholesky(self.scales @ self.scales.mT + variance * identity)
         return GaussianMixture(self.weights, self.means, scales)
 
+    @checked
     def leading(self, k: int) -> "GaussianMixture":
-        """The distribution of the first `k` coordinates."""
+        """The distribution of the first `k` coordinates.
+
+        Raises:
+            UserError: k is not in 1 to d.
+        """
+        require(1 <= k <= self.dimension, f"k is {k}; choose 1 to {self.dimension} coordinates")
         if not self.full:
             return GaussianMixture(self.weights, self.means[:, :k], self.scales[:, :k])
         # The factor of a leading block is the leading block of the factor.
