@@ -25,6 +25,7 @@ from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.nn.wide_discriminator import ScaleMixture, WideDiscriminator
 from latent_atlas.sampling import draw
 from latent_atlas.travel import plan
+from latent_atlas.travel.planners.typical import denoised
 
 D = 80  # coordinates, of which four tell three clusters apart
 QUICK = MapConfig(width=32, depth=1, steps=60, batch_size=256, check_every=20)
@@ -270,6 +271,33 @@ def test_embeddings_are_judged_by_leading_coordinates_and_by_an_unusual_rest(
         assert getattr(table, part).mean() > 3
         assert table.is_outlier.mean() > 0.9
     assert scorer.anomaly(gather(clusters, Codes(real))).is_outlier.mean() < 0.09
+
+
+@pytest.mark.parametrize("planner", ["typical", "flow"])
+def test_paths_of_wide_codes_are_as_likely_as_codes(clusters: LatentMap, planner: str) -> None:
+    """Neither less likely nor more: the middle of many coordinates is likelier than any code."""
+    codes = Clusters().sample(1_000, seed=8)
+    low, high = Clusters().log_prob(codes).quantile(torch.tensor([0.025, 0.975]))
+    start, end = codes[:10], codes[10:20]
+    shares = [
+        ((likely < low) | (likely > high)).float().mean()
+        for name in (planner, "linear")
+        for points in [plan(clusters, start, end, name, generator=generator()).points[1:-1]]
+        for likely in [Clusters().log_prob(points.flatten(0, 1))]
+    ]
+    assert shares[0] < 0.25
+    assert shares[1] > 0.3
+
+
+def test_denoising_is_the_posterior_mean_in_the_coordinates_of_the_noise() -> None:
+    """Of a Gaussian, whitened by itself: w / (1 + width²), whatever its covariance in z."""
+    factor = torch.tensor([[3.0, 0.0], [1.0, 0.2]])
+    world = GaussianBoundary(torch.tensor([1.0, -2.0]), factor)
+    points = world.unwhiten(torch.randn(3, 2, generator=generator()))[:, None]
+    points[0] = points[-1] = world.mean  # where denoising moves nothing
+    found = denoised(points, world, 0.5)
+    white = world.whiten(points.flatten(0, 1)) / 1.25
+    assert torch.allclose(found.flatten(0, 1), world.unwhiten(white), atol=1e-5)
 
 
 @settings(max_examples=15, deadline=None)

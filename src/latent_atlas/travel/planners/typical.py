@@ -51,8 +51,8 @@ class Typical(Geodesic):
     Attributes:
         bend: λ, strength of the bending, 0 or more; 0 leaves it out. Paths that stay below the
             threshold are bent with 4 λ and 16 λ.
-        width: w, width of the noise in units of the codes, 0 or more; 0 leaves denoising out, as a
-            density without noise levels does.
+        width: w, width of the noise in the coordinates of `whiten`, 0 or more; 0 leaves denoising
+            out, as a density without noise levels does.
         pace: Length of the longest step in mean steps, above 1.
         strength, share, threshold, widths, nodes, iterations, tolerance: As for `Geodesic`.
     """
@@ -89,15 +89,24 @@ class Typical(Geodesic):
         tau = torch.as_tensor(tau).to(start).expand(len(start))
         nodes = max(frames, self.nodes)
         round_ = round_coordinates(density, start.device)
-        points = turn(start, end, nodes, round_.mean)
+        wide = density.of_rest(start) is not None
+        points = (
+            _white_turn(density, start, end, nodes)
+            if wide
+            else turn(start, end, nodes, round_.mean)
+        )
         if self.width and density.noise_levels:
             apart = (end - start).square().sum(dim=1) / (2 * round_.factor.square().sum())
-            cleaned = denoised(points, density.noised(self.width), self.width)
+            cleaned = denoised(points, density, self.width)
+            if wide:
+                cleaned = _as_long(density, cleaned, points)
             points = points.lerp(cleaned, apart.clamp_max(1)[:, None])
         straight, _ = super().plan(
             density, start, end, frames=frames, generator=generator, initial=initial
         )
         floor = _lowest(density, straight) - LOWER
+        if wide:  # the middle of many coordinates is likelier than any code, and empty
+            floor = floor.minimum(tau)
         points, info = self._above(
             density, paced(points, nodes, self.pace), tau.maximum(floor), floor
         )
@@ -155,13 +164,34 @@ def turn(start: Latents, end: Latents, frames: int, centre: Tensor) -> Points:
     return points
 
 
-@torch.no_grad()
-def denoised(points: Points, noised: Density, width: float) -> Points:
-    """E[code | code + w eps = z] = z + w² grad log q_w(z) of every frame; the ends stay.
+def _white_turn(density: Density, start: Latents, end: Latents, frames: int) -> Points:
+    """The turn in whitened coordinates, in which wide codes are nearly all equally long."""
+    ends = density.whiten(start), density.whiten(end)
+    white = turn(*ends, frames, torch.zeros_like(ends[0][0]))
+    points = density.unwhiten(white.flatten(0, 1)).view_as(white)
+    points[0], points[-1] = start, end
+    return points
 
+
+def _as_long(density: Density, points: Points, known: Points) -> Points:
+    """The points at the whitened lengths of others: denoising shortens the rest of wide codes."""
+    white, lengths = (density.whiten(some.flatten(0, 1)) for some in (points, known))
+    white = F.normalize(white, dim=1) * lengths.norm(dim=1, keepdim=True)
+    return density.unwhiten(white).view_as(points)
+
+
+@torch.no_grad()
+def denoised(points: Points, density: Density, width: float) -> Points:
+    """E[code | code + w eps = z] = z + w² L Lᵀ grad log q_w(z) of every frame; the ends stay.
+
+    L maps the coordinates of `whiten`, which the noise is added in, to those of codes.
     What denoising takes from an end is added again, less and less up to the middle of the path.
     """
-    moves = width**2 * noised.score(points.flatten(0, 1)).view_as(points)
+    identity = torch.eye(points.shape[2]).to(points)
+    axes = density.unwhiten(identity) - density.unwhiten(torch.zeros_like(identity))
+    # In the coordinates of the noise.
+    scores = density.noised(width).score(points.flatten(0, 1)) @ axes.T
+    moves = width**2 * (scores @ axes).view_as(points)
     s = torch.linspace(0, 1, len(points), device=points.device, dtype=points.dtype)[:, None, None]
     kept = (1 - 2 * s).clamp_min(0) * moves[0] + (2 * s - 1).clamp_min(0) * moves[-1]
     return torch.cat([points[:1], (points + moves - kept)[1:-1], points[-1:]])
