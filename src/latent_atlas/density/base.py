@@ -25,6 +25,7 @@ __all__ = [
     "ExactRatio",
     "SamplableDensity",
     "StandardNormal",
+    "denoise",
     "entropy",
     "gradient",
     "noise_width",
@@ -295,6 +296,23 @@ class StandardNormal(SamplableDensity):
     def sample(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes, shape (n, d), on the generator's device."""
         return torch.randn(n, self.dimension, generator=generator, device=generator.device)
+
+
+def denoise(density: Density, latents: Latents, width: float) -> Latents:
+    """E[code | code + width · L eps = z] = z + width² L Lᵀ grad log q_width(z), shape (n, d).
+
+    L maps the coordinates of `whiten`, which `noised` adds noise in, to those of codes.
+
+    References:
+        Tweedie's formula: An Empirical Bayes Approach to Statistics, Robbins 1956.
+
+    Raises:
+        UserError: as for `Density.noised`.
+    """
+    identity = torch.eye(latents.shape[1]).to(latents)
+    axes = density.unwhiten(identity) - density.unwhiten(torch.zeros_like(identity))
+    scores = density.noised(width).score(latents)
+    return latents + width**2 * (scores @ axes.T) @ axes
 
 
 def on_sphere(points: Tensor, radius: float) -> Tensor:

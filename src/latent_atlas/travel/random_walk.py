@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Density
+from latent_atlas.density.base import Density, denoise
 from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
@@ -71,7 +71,7 @@ def random_walk(
         walker, chance = walk(walker, step)
         chances.append(chance)
         if k % stride == 0:
-            places.append(_denoised(density, walker, width))
+            places.append(_denoised(density, walker.latents, width))
     lowest = density_threshold(density, start, start, generator) if threshold is None else threshold
     points, projected = _on_manifold(density, torch.stack(places), lowest)
     info = PlannerInfo(
@@ -83,11 +83,11 @@ def random_walk(
     return LatentPath(points, points[-1], "random walk", info, metrics)
 
 
-def _denoised(density: Density, walker: State, width: float) -> Latents:
-    """z + width² grad log q_width(z), or z if that is less likely, as with an inexact score."""
-    mean = walker.latents + width**2 * walker.scores
-    better = density.log_prob(mean) >= density.log_prob(walker.latents)
-    return torch.where(better[:, None], mean, walker.latents)
+def _denoised(density: Density, latents: Latents, width: float) -> Latents:
+    """The codes without their noise, or as they are where that is less likely by the density."""
+    mean = denoise(density, latents, width)
+    better = density.log_prob(mean) >= density.log_prob(latents)
+    return torch.where(better[:, None], mean, latents)
 
 
 def _on_manifold(

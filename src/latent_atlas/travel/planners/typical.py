@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latent_atlas.density.base import Density
+from latent_atlas.density.base import Density, denoise
 from latent_atlas.errors import checked, require
 from latent_atlas.sampling.target import round_coordinates
 from latent_atlas.shapes import Latents, Points, Trace, Values
@@ -182,16 +182,11 @@ def _as_long(density: Density, points: Points, known: Points) -> Points:
 
 @torch.no_grad()
 def denoised(points: Points, density: Density, width: float) -> Points:
-    """E[code | code + w eps = z] = z + w² L Lᵀ grad log q_w(z) of every frame; the ends stay.
+    """Every frame as `density.base.denoise` has it; the ends stay.
 
-    L maps the coordinates of `whiten`, which the noise is added in, to those of codes.
     What denoising takes from an end is added again, less and less up to the middle of the path.
     """
-    identity = torch.eye(points.shape[2]).to(points)
-    axes = density.unwhiten(identity) - density.unwhiten(torch.zeros_like(identity))
-    # In the coordinates of the noise.
-    scores = density.noised(width).score(points.flatten(0, 1)) @ axes.T
-    moves = width**2 * (scores @ axes).view_as(points)
+    moves = denoise(density, points.flatten(0, 1), width).view_as(points) - points
     s = torch.linspace(0, 1, len(points), device=points.device, dtype=points.dtype)[:, None, None]
     kept = (1 - 2 * s).clamp_min(0) * moves[0] + (2 * s - 1).clamp_min(0) * moves[-1]
     return torch.cat([points[:1], (points + moves - kept)[1:-1], points[-1:]])
