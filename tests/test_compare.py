@@ -190,3 +190,13 @@ def test_a_run_is_compared_with_one_of_the_same_model_alone(
     told = json.loads(capsys.readouterr().out)
     assert told["unlike"] == [] or told["unlike"][0].startswith("row:")
     assert "picture" not in told
+
+
+def test_images_that_are_on_both_sides_are_said_and_not_unlike() -> None:
+    real = torch.randn(60, 3, generator=seeded(0))
+    found = compare(real, torch.cat([real[:20], real[:1] + 40, real[5:9] + 1]), generator=seeded(1))
+    assert found.shared == list(range(20))
+    assert found.unlike[0] == 20
+    assert not set(found.unlike) & set(found.shared)
+    assert "20 images of the set are real images as well" in found.sentences()[0]
+    assert "as well" not in compare(real, real + 1, generator=seeded(1)).sentences()[0]

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.errors import checked, require
+from latent_atlas.errors import checked, counted, require
 from latent_atlas.geometry.manifold import NEIGHBOURS, Overlap, overlap
 from latent_atlas.shapes import Latents
 
@@ -30,6 +30,7 @@ class Comparison:
         expected_coverage: Mean coverage of as many codes of the real ones' distribution.
         drift: Squared maximum mean discrepancy, without bias: 0 on average where there is no drift.
         p_value: Share of random divisions of all codes that drift at least as much, in (0, 1].
+        shared: Numbers of the set's images whose code is that of a real one, ascending.
         missing: Numbers of the real images in whose ball no image of the set is, ascending.
         examples: Of these, one for each of 16 clusters, that of the largest cluster first.
         names: Names of the set's images, m.
@@ -40,6 +41,7 @@ class Comparison:
     expected_coverage: float
     drift: float
     p_value: float
+    shared: list[int]
     missing: list[int]
     examples: list[int]
     names: tuple[str, ...]
@@ -50,9 +52,10 @@ class Comparison:
         """Numbers of the set's images that are unlike the real ones, the farthest first.
 
         They are farther from their fifth nearest real image than 95 % of the real images are from
-        theirs; of images of the same distribution 5 % are unlike.
+        theirs, and not shared; of images of the same distribution 5 % are unlike.
         """
-        apart = self.overlap.apart
+        apart = self.overlap.apart.copy()
+        apart[self.shared] = 0
         order = np.argsort(-apart, kind="stable")
         return order[apart[order] > np.quantile(self.overlap.radii, 1 - RARE)].tolist()
 
@@ -66,6 +69,7 @@ class Comparison:
             "expected_coverage": self.expected_coverage,
             "drift": self.drift,
             "p_value": self.p_value,
+            "shared": [self.names[row] for row in self.shared],
             "unlike": [self.names[row] for row in self.unlike],
             "missing": [self.real_names[row] for row in self.missing],
             "examples": [self.real_names[row] for row in self.examples],
@@ -74,7 +78,12 @@ class Comparison:
     def sentences(self) -> list[str]:
         """What the numbers say."""
         found = "differ" if self.p_value <= RARE else "are not seen to differ"
+        both = (
+            f"{counted(len(self.shared), 'image')} of the set are real images as well, so density "
+            "and coverage are too high, and the p-value finds less"
+        )
         return [
+            *([both] if self.shared else []),
             f"the distributions {found}: drift {self.drift:.3g}, p-value {self.p_value:.3g} "
             f"({len(self.names):,} images, {len(self.real_names):,} real ones)",
             f"density {self.overlap.density:.2f}, where images of the same distribution have 1.00",
@@ -121,12 +130,15 @@ def compare(
         _some(real, generator), _some(other, generator), generator=generator
     )
     missing = np.flatnonzero(found.nearest > found.radii)
+    known = set(map(bytes, real.cpu().numpy()))
+    shared = [row for row, code in enumerate(other.cpu().numpy()) if bytes(code) in known]
     i = np.arange(1, NEIGHBOURS + 1)
     return Comparison(
         found,
         float(1 - np.prod((n - i) / (n + m - i))),
         drift,
         p_value,
+        shared,
         missing.tolist(),
         missing[_examples(real[missing].cpu().numpy())].tolist(),
         names or _numbered(m),
