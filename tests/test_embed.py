@@ -314,6 +314,9 @@ def counted(images):
         patch.setattr(embedding, "ROWS", 20)
         assert latent_atlas(*words) == 130
         assert "stopped after 2 of 4 shards" in capsys.readouterr().err
+        for command in ("sample", "doctor"):
+            assert latent_atlas(command, "run") > 0
+            assert "embed` that began it finishes it" in "".join(capsys.readouterr())
         assert latent_atlas(*words) == 0
         assert (
             calls.read_text() == "20 19 20 20 2 "

@@ -329,10 +329,10 @@ class Run:
             UserError: the folder holds no run, or its config.json is damaged.
         """
         if not self.file("config.json").is_file():
-            raise UserError(
-                f"{self.path} holds no run (no config.json); "
-                "`latent-atlas train SOURCE --out RUN` makes one"
-            )
+            advice = "`latent-atlas train SOURCE --out RUN` makes one"
+            if self.file("embeddings").is_dir():
+                advice = "the `latent-atlas embed` that began it finishes it"
+            raise UserError(f"{self.path} holds no run (no config.json); {advice}")
         return Config.load(self.file("config.json"))
 
     def source(self, config: Config) -> Config:

@@ -220,6 +220,8 @@ def _missing(folder: Path, found: dict[str, str]) -> list[str]:
         needed.insert(2, "model.safetensors")
     missing = [name for name in needed if name not in found]
     advice = "`latent-atlas train --resume` finishes a run, `latent-atlas fit` makes one of codes"
+    if (folder / "embeddings").is_dir():
+        advice = "the `latent-atlas embed` that began it finishes it"
     return [f"{folder} has no {', '.join(missing)}; {advice}"] if missing else []
 
 
