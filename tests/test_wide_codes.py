@@ -182,6 +182,20 @@ def test_the_leading_coordinates_are_those_that_tell_clusters_apart() -> None:
     assert variances.min() > (codes @ TURNED).var(dim=0)[4:].max()
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_leading_coordinates_of_a_mixture_have_the_marginal_density(full: bool) -> None:
+    """The integral over the last coordinate, on a grid."""
+    factors = torch.tensor([[[1.0, 0, 0], [0.5, 0.8, 0], [-0.3, 0.4, 0.6]]]).repeat(2, 1, 1)
+    scales = factors if full else torch.tensor([[1.0, 0.5, 0.7], [0.4, 0.8, 0.6]])
+    mixture = GaussianMixture(
+        torch.tensor([0.3, 0.7]), torch.tensor([[0.0] * 3, [1.0] * 3]), scales
+    )
+    z, grid = torch.randn(20, 2, generator=generator()), torch.linspace(-8, 8, 2_001)
+    whole = torch.cat([z.repeat_interleave(2_001, 0), grid.repeat(20)[:, None]], dim=1)
+    integral = mixture.log_prob(whole).exp().view(20, -1).sum(dim=1) * (grid[1] - grid[0])
+    assert torch.allclose(mixture.leading(2).log_prob(z).exp(), integral, rtol=1e-3)
+
+
 def test_held_out_codes_choose_the_components() -> None:
     codes = Clusters().sample(3_000, seed=0) @ TURNED
     some, others = codes[:2_000, :4], codes[2_000:, :4]

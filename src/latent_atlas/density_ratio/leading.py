@@ -1,4 +1,4 @@
-"""The leading principal coordinates of wide codes, in which D_z learns."""
+"""The leading principal coordinates of wide codes, and the mixture that describes them."""
 
 from typing import NamedTuple
 
