@@ -12,6 +12,8 @@
 | codes.safetensors | means, log-variances and labels of all images; held-out errors |
 | examples.safetensors | some held-out images and their labels |
 | embeddings/ | codes and thumbnails of a collection, as `latent-atlas embed` wrote them |
+| decoder/ | the decoder that was learned for a collection: config.json, log.jsonl, \
+state.safetensors and model.safetensors as above |
 | neighbours.faiss | an index of the training codes, where there are a million or more |
 
 Every file is replaced as a whole: a run that is killed at any moment leaves complete files. Each
@@ -266,6 +268,11 @@ class Run:
     def file(self, name: str) -> Path:
         """Path of one of the folder's files."""
         return self.path / name
+
+    @property
+    def decoder(self) -> "Run":
+        """The folder of the decoder that is learned for a collection's codes."""
+        return Run(self.path / "decoder")
 
     @contextmanager
     def hold(self) -> Iterator[None]:

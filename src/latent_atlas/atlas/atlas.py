@@ -65,7 +65,8 @@ class Atlas:
     type and on any device.
 
     Attributes:
-        model: E and G; None where a run was made of codes alone.
+        model: E and G; G alone where it was learned for codes of another model; None where a run
+            was made of codes alone.
         map: The density of the data's codes, q.
         codes: Real codes by part, "train" and "held_out".
         errors: Mean squared error per pixel of the held-out images' reconstructions, or None.
@@ -78,6 +79,7 @@ class Atlas:
             memory.
         collection: Thumbnails of the images that the codes are of; None where the run has none.
             Without a decoder, codes are shown by the real images nearest to them.
+        shown_by: "decoded", "nearest real", or "" where codes cannot be shown.
     """
 
     def __init__(
@@ -113,7 +115,8 @@ class Atlas:
             codes["train"].means,
             self.labels.get("train"),
             self.label_names,
-            decode=None if model is None else self._coding.differentiable,
+            # Codes of another model say more of an image than what is decoded of them.
+            decode=self._coding.differentiable if model and not collection else None,
         )
         self._anomaly = AnomalyScorer(
             map, self._coding, codes["held_out"], errors, self._membership_of
@@ -146,6 +149,13 @@ class Atlas:
             return self.model.image_shape
         return None if self.collection is None else self.collection.image_shape
 
+    @property
+    def shown_by(self) -> str:
+        """What the images of codes are: "decoded", "nearest real", or "" where there are none."""
+        if self.model is not None:
+            return "decoded"
+        return "" if self.collection is None else "nearest real"
+
     @cached_property
     def membership(self) -> Membership | None:
         """Which codes look like held-out means; None for fewer than 40, or without log q.
@@ -156,13 +166,19 @@ class Atlas:
 
     @classmethod
     @checked
-    def load(cls, run: str | FilePath, *, device: str = "auto") -> "Atlas":
+    def load(cls, run: str | FilePath, *, device: str = "auto", nearest: bool = False) -> "Atlas":
         """Load a finished run folder; one that was made of codes alone has no model.
+
+        Arguments:
+            run: The folder.
+            device: As for `device.pick_device`.
+            nearest: Whether to show codes of a collection by the nearest real images although a
+                decoder was learned for them.
 
         Raises:
             UserError: the folder holds no run, or one that has not finished.
         """
-        return cls(**vars(AtlasParts.read(FilePath(run), pick_device(device))))
+        return cls(**vars(AtlasParts.read(FilePath(run), pick_device(device), nearest=nearest)))
 
     @classmethod
     @checked
@@ -244,6 +260,16 @@ class Atlas:
         if self.model is None and self.collection is not None:
             return self.collection.shown(self._coding.rows(latents)).to(self.device)
         return self._coding.decode(latents)
+
+    def pictures(self, real: Latents) -> Images:
+        """Images of real codes (n, d): the thumbnails of a collection, and otherwise G(z).
+
+        Raises:
+            UserError: as for `decode`.
+        """
+        if self.collection is not None:
+            return self.collection.shown(real).to(self.device)
+        return self.decode(real)
 
     @checked
     def travel(
@@ -688,9 +714,11 @@ class Atlas:
                 path = replace(path, warnings=(*path.warnings, hardly))
         if not images or self.shown_shape is None:
             return path
-        if self.model is None and self.collection is not None:
+        if self.collection is not None:
             films, nearest = self.collection.along(path.points)
-            return replace(path, images=films.to(self.device), nearest=nearest)
+            path = replace(path, images=films.to(self.device), nearest=nearest)
+        if self.model is None:
+            return path
         return replace(
             path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2])
         )

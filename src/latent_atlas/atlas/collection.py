@@ -1,4 +1,4 @@
-"""The images that codes are of: what an atlas without a decoder shows."""
+"""The images that codes are of: what an atlas shows beside a decoder, or without one."""
 
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +12,19 @@ from latent_atlas.codes.embedder import Embedder, digest_of, embedder
 from latent_atlas.data.decode import Square
 from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
-from latent_atlas.data.pixels import PackedImages, PackedNames
+from latent_atlas.data.pixels import PackedImages, PackedNames, batches
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
 from latent_atlas.neighbours import NeighbourIndex, Neighbours
 from latent_atlas.runs import Run
-from latent_atlas.shapes import ByteImages, Films, Images, Latents, Points, to_float
+from latent_atlas.shapes import ByteImages, Films, Images, Latents, Pixels, Points, to_float
 from latent_atlas.travel.path import NearestImages
 
 __all__ = ["FOLDER", "THUMBNAIL", "Collection", "embedder_of", "thumbnails"]
 
 FOLDER = "embeddings"
 THUMBNAIL = 64  # side in pixels
+PIECE = 512  # images that are reduced at a time
 AGAIN = "restore it, or `latent-atlas embed` into another --out"
 
 
@@ -39,13 +40,21 @@ class Collection:
         codes: The codes of these images, shape (m, d).
     """
 
-    def __init__(self, folder: Path, rows: dict[str, Tensor], codes: dict[str, Latents]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rows: dict[str, Tensor],
+        codes: dict[str, Latents],
+        side: int = THUMBNAIL,
+    ) -> None:
         """Open what `latent-atlas embed` wrote.
 
         Arguments:
             folder: The folder `embeddings` of a run.
             rows: Numbers of the images by part.
             codes: Their codes by part, shape (m, d) each.
+            side: At which images are shown, in pixels, at most as large as they are kept: that of
+                a decoder's.
 
         Raises:
             UserError: the folder is missing or damaged, or is one of other codes.
@@ -60,6 +69,7 @@ class Collection:
         self.digests = np.concatenate([shard["digests"] for shard in shards])
         self._means = [shard["means"] for shard in shards]
         self.rows = rows
+        self._side = side
         self.on_map = torch.cat([*rows.values()]).cpu()
         self.codes = torch.cat([*codes.values()])
         require(
@@ -74,7 +84,8 @@ class Collection:
     @property
     def image_shape(self) -> tuple[int, ...]:
         """(c, h, w) of a thumbnail."""
-        return tuple(self.images.shape[1:])
+        channels, side, _ = self.images.shape[1:]
+        return channels, min(side, self._side), min(side, self._side)
 
     def all_codes(self) -> Latents:
         """The codes of all images, also of those that are not on the map, shape (n, d)."""
@@ -104,9 +115,16 @@ class Collection:
         """The nearest image to each code, shape (n, c, h, w), in [0, 1]."""
         return self.thumbnails(self.nearest(latents, 1).rows[:, 0])
 
+    def pixels(self, rows: Tensor, side: int) -> Pixels:
+        """Images by their numbers with such a side in pixels, in bytes; on the disk if they can."""
+        some = self.images.at(rows.cpu())
+        if side == some.shape[-1]:
+            return some
+        return torch.cat([thumbnails(part, side) for part in batches(some, PIECE)])
+
     def thumbnails(self, rows: Tensor) -> Images:
         """Images by their numbers, in [0, 1]."""
-        return to_float(self.images[rows.cpu().numpy()])
+        return to_float(thumbnails(self.images[rows.cpu().numpy()], self._side))
 
     def along(self, points: Points) -> tuple[Films, NearestImages]:
         """Images of the frames of paths, each at most once along a path.
@@ -137,11 +155,11 @@ class Collection:
         )
 
 
-def thumbnails(images: ByteImages) -> ByteImages:
-    """The images at 64 x 64 pixels, or as they are if they are smaller."""
-    if images.shape[-1] <= THUMBNAIL:
+def thumbnails(images: ByteImages, side: int = THUMBNAIL) -> ByteImages:
+    """The images with such a side in pixels, or as they are if they are smaller."""
+    if images.shape[-1] <= side:
         return images
-    small = F.interpolate(images.float(), (THUMBNAIL, THUMBNAIL), mode="area")
+    small = F.interpolate(images.float(), (side, side), mode="area")
     return small.round().to(torch.uint8)
 
 

@@ -1,5 +1,6 @@
 """The parts of an atlas: read from a run folder, or computed with any autoencoder."""
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from latent_atlas.atlas.collection import FOLDER, Collection
+from latent_atlas.atlas.collection import FOLDER, THUMBNAIL, Collection
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.files import collect
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
 from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.model import ModelConfig
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import require
+from latent_atlas.nn.autoencoder import CodeDecoder
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Layout, Run, check_layout, read_tensors, reading
 from latent_atlas.shapes import ArrayLike, as_images
 
-__all__ = ["AtlasParts", "read_codes", "read_model"]
+__all__ = ["AtlasParts", "read_codes", "read_decoder", "read_model"]
 
 CODES = {
     "train.means": Layout(("n", "d")),
@@ -54,8 +57,12 @@ class AtlasParts:
     collection: Collection | None = None
 
     @classmethod
-    def read(cls, run: Path, device: torch.device) -> "AtlasParts":
+    def read(cls, run: Path, device: torch.device, *, nearest: bool = False) -> "AtlasParts":
         """The parts of a finished run folder; a run of codes alone has no model.
+
+        Arguments:
+            run, device: The folder, and where to put its codes.
+            nearest: Whether to leave out a decoder that was learned for a collection.
 
         Raises:
             UserError: the folder holds no run, one that has not finished, or one of another
@@ -73,6 +80,8 @@ class AtlasParts:
         # Weights made in inference mode could never be differentiated through.
         with torch.inference_mode(False):
             model = read_model(folder, device) if weights.is_file() else None
+            if not nearest and folder.decoder.file("model.safetensors").is_file():
+                model = read_decoder(folder, device)
             tensors = read_codes(kept, len(names), device)
             latent_map = LatentMap.load(folder.file("map.safetensors"), device=device)
         parts = ("train", "held_out")
@@ -82,7 +91,7 @@ class AtlasParts:
         }
         labels = {part: tensors[f"{part}.labels"] for part in parts if f"{part}.labels" in tensors}
         sizes = {codes["train"].means.shape[1], latent_map.dimension}
-        sizes |= set() if model is None else {config.model.latent_dim}
+        sizes |= set() if model is None else {math.prod(model.latent_shape)}
         require(
             len(sizes) == 1,
             f"the files of {run} are not of one run: their codes have "
@@ -92,6 +101,7 @@ class AtlasParts:
         sampled = "fitted_to" in manifest
         rows = {part: tensors[f"{part}.rows"] for part in parts if f"{part}.rows" in tensors}
         means = {part: some.means for part, some in codes.items()}
+        side = THUMBNAIL if model is None else model.image_shape[-1]
         return cls(
             model,
             latent_map,
@@ -102,7 +112,7 @@ class AtlasParts:
             tensors.get("held_out.errors"),
             {part: manifest[f"n_{part}"] for part in parts} if sampled else None,
             folder.file("neighbours.faiss"),
-            Collection(folder.file(FOLDER), rows, means) if rows else None,
+            Collection(folder.file(FOLDER), rows, means, side) if rows else None,
         )
 
     @classmethod
@@ -178,8 +188,32 @@ def read_model(run: Run, device: torch.device) -> Autoencoder:
     model = VAEGAN(config.model, config.map)
     with reading(path):
         model.load_state_dict(read_tensors(path)[0])
+    _finished(model, device)
+    shape = _image_shape(config.model)
+    return Autoencoder(model.encoder, model.decode, shape, (model.dimension,), device=device)
+
+
+def read_decoder(run: Run, device: torch.device) -> Autoencoder:
+    """The decoder that was learned for the codes of a run.
+
+    Raises:
+        UserError: its weights are damaged, or do not fit its configuration.
+    """
+    config, path = run.decoder.config().model, run.decoder.file("model.safetensors")
+    with reading(path):
+        tensors = read_tensors(path)[0]
+        decoder = CodeDecoder(config, len(tensors["mean"]))
+        decoder.load_state_dict(tensors)
+    _finished(decoder, device)
+    dimension = (len(decoder.mean),)
+    return Autoencoder(None, decoder, _image_shape(config), dimension, device=device)
+
+
+def _finished(model: nn.Module, device: torch.device) -> None:
+    """Put a model where it computes, in the memory format of training: the fastest one."""
     model.to(device).requires_grad_(False)
-    # The memory format of training, which is the fastest one for convolutions.
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    image_shape = (config.model.channels, config.model.image_size, config.model.image_size)
-    return Autoencoder(model.encoder, model.decode, image_shape, (model.dimension,), device=device)
+
+
+def _image_shape(config: ModelConfig) -> tuple[int, ...]:
+    return (config.channels, config.image_size, config.image_size)

@@ -26,6 +26,7 @@ __all__ = [
     "SOURCE",
     "add_device",
     "add_image_shape",
+    "add_nearest",
     "add_run",
     "add_settings",
     "add_workers",
@@ -50,6 +51,15 @@ LARGE_SOURCE = f"{SOURCE}; or a folder of tar archives"
 def add_run(parser: ArgumentParser) -> None:
     """The run folder, which is read as `given.folder`."""
     parser.add_argument("folder", metavar="RUN", help="run folder: of train, fit or embed")
+
+
+def add_nearest(parser: ArgumentParser) -> None:
+    """The flag --nearest."""
+    parser.add_argument(
+        "--nearest",
+        action="store_true",
+        help="show codes of embed by the nearest real images alone, although there is a decoder",
+    )
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -103,7 +113,8 @@ def load_atlas(given: Namespace) -> "Atlas":
     """The atlas of the run in `given.folder`."""
     from latent_atlas.atlas.atlas import Atlas
 
-    return Atlas.load(given.folder, device=given.device or "auto")
+    nearest = getattr(given, "nearest", False)
+    return Atlas.load(given.folder, device=given.device or "auto", nearest=nearest)
 
 
 def code_at(atlas: "Atlas", place: str, run: str | None = None) -> "Tensor":
@@ -129,7 +140,7 @@ def code_at(atlas: "Atlas", place: str, run: str | None = None) -> "Tensor":
                 f"test:{len(means) - 1}"
             )
         return means[int(number)]
-    if atlas.model is None and atlas.collection is not None:
+    if atlas.collection is not None:
         return _in_collection(atlas, atlas.collection, place, run)
     channels, side, _ = atlas.image_shape
     return atlas.encode(open_image(place, square_of(atlas.config.data, side, channels)))[0]

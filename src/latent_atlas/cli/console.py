@@ -7,12 +7,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from latent_atlas.errors import printable
+from latent_atlas.errors import counted, printable
 
-__all__ = ["Advance", "Console", "losses_in_words"]
+__all__ = ["Advance", "Console", "duration", "losses_in_words"]
 
 Advance = Callable[[str, int, int, str], None]
 LINE_EVERY = 5.0  # seconds between plain lines
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Examples:
+        >>> duration(75), duration(600), duration(9000)
+        ('75 seconds', '10 minutes', '2.5 hours')
+    """
+    if seconds < 120:
+        return counted(round(seconds), "second")
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def losses_in_words(entry: Mapping[str, Any]) -> str:

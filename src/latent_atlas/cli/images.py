@@ -82,7 +82,7 @@ def read_given(given: Namespace, places: list[str], atlas: "Atlas", console: Con
             codes.append(embedder(part))
             done = min(AT_ONCE * len(codes), len(images))
             advance("embedded", done, len(images), "")
-    pictures = thumbnails(images.images[:])
+    pictures = thumbnails(images.images[:], atlas.collection.image_shape[-1])
     return Given(torch.cat(codes), tuple(images.names), pictures, images.rejects)
 
 

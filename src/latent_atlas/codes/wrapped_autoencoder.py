@@ -33,7 +33,7 @@ class Autoencoder:
     @checked
     def __init__(
         self,
-        encode: Function,
+        encode: Function | None,
         decode: Function,
         image_shape: tuple[int, ...],
         latent_shape: tuple[int, ...],
@@ -46,7 +46,8 @@ class Autoencoder:
 
         Arguments:
             encode: Maps images (n, c, h, w) to means, to a pair of means and log-variances, or to
-                an object with `latent_dist`, `latents` or `latent`, as those of diffusers.
+                an object with `latent_dist`, `latents` or `latent`, as those of diffusers. None
+                where another model makes the codes.
             decode: Maps codes (n, *latent_shape) to images, or to an object with `sample`.
             image_shape, latent_shape: As the attributes.
             pixel_range: The values of black and white for encode and decode.
@@ -72,8 +73,9 @@ class Autoencoder:
             images: Shape (n, c, h, w) or (c, h, w), in [0, 1], or bytes in 0..255.
 
         Raises:
-            UserError: the images do not have the shape `image_shape` or are not in [0, 1], or what
-                encode returns is not known here, or has log-variances for some images only.
+            UserError: the images do not have the shape `image_shape` or are not in [0, 1], there is
+                no encode, or what it returns is not known here, or has log-variances for some
+                images only.
         """
         images = as_images(images)
         images = images[None] if images.ndim == 3 else images
@@ -124,6 +126,11 @@ class Autoencoder:
 
     def unchecked_posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """`posterior` of one batch of floats in [0, 1]: traceable, as it looks at no pixel."""
+        if self._encode is None:
+            raise UserError(
+                "this decoder has no encoder, since another model made the codes; give codes "
+                "(n, d), or name images of the collection"
+            )
         means, spread = _means_and_spread(self._call(self._encode, self._to_pixels(images)))
         if means.ndim < 2 or len(means) != len(images):
             raise UserError(
@@ -230,7 +237,7 @@ def _checked(images: ArrayLike) -> Tensor:
     return checked
 
 
-def _module_of(function: Function) -> nn.Module | None:
+def _module_of(function: Function | None) -> nn.Module | None:
     """The module that a function is or belongs to."""
     owner = getattr(function, "__self__", function)
     return owner if isinstance(owner, nn.Module) else None

@@ -8,7 +8,7 @@ from latent_atlas.config.model import ModelConfig
 from latent_atlas.config.run import Config
 from latent_atlas.config.training import TrainConfig
 
-__all__ = ["PRESETS", "preset_for_size", "quick"]
+__all__ = ["PRESETS", "decoder_of_codes", "preset_for_size", "quick"]
 
 
 def preset_for_size(image_size: int) -> str:
@@ -62,6 +62,20 @@ def with_steps(config: Config, steps: int) -> Config:
     train = config.train
     start = train.adversarial_start if train.adversarial_start < steps else steps // 3
     return replace(config, train=replace(train, steps=steps, adversarial_start=start))
+
+
+def decoder_of_codes(image_size: int, channels: int, coordinates: int) -> Config:
+    """The decoder of so many coordinates of codes that another network makes of few images."""
+    return Config(
+        model=ModelConfig(image_size, channels, coordinates, width=16, discriminator_width=16),
+        train=TrainConfig(
+            steps=3_000,
+            batch_size=64,
+            kl_weight=1e-3,
+            adversarial="none",
+            checkpoint_every=100,
+        ),
+    )
 
 
 def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:

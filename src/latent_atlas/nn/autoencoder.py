@@ -1,4 +1,4 @@
-"""The encoder E and the decoder G."""
+"""The encoder E and the decoder G, also of codes that another network makes."""
 
 import math
 
@@ -6,13 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from latent_atlas.config.model import resolutions
+from latent_atlas.config.model import ModelConfig, resolutions
 from latent_atlas.nn.blocks import ChannelNorm, Down, ResidualBlock, Up, stage_widths
 from latent_atlas.shapes import Images, Latents
 
-__all__ = ["Decoder", "Encoder"]
+__all__ = ["CodeDecoder", "Decoder", "Encoder", "FrozenEncoder"]
 
 LOG_VARIANCE_RANGE = (-14.0, 4.0)  # beyond it exp(log_variance) overflows in bf16
+FIRST_LOG_VARIANCE = -2.0  # of given codes, whose coordinates have variance 1
 
 
 class Encoder(nn.Module):
@@ -50,6 +51,23 @@ class Encoder(nn.Module):
         return means, log_variances.clamp(*LOG_VARIANCE_RANGE)
 
 
+class FrozenEncoder(nn.Module):
+    """q(z|x) = N(mu, sigma²) with given means, and a sigma for each coordinate that is learned.
+
+    G then trains with noise: the KL term widens it where G gains little from a coordinate, so that
+    G learns few codes by heart.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        """Arguments: dimension, d."""
+        super().__init__()
+        self.log_variances = nn.Parameter(torch.full((dimension,), FIRST_LOG_VARIANCE))
+
+    def forward(self, means: Latents) -> tuple[Latents, Latents]:
+        """Return the means (n, d) as they are, and log-variances (n, d)."""
+        return means, self.log_variances.clamp(*LOG_VARIANCE_RANGE).expand_as(means)
+
+
 class Decoder(nn.Module):
     """G(z): codes to images in [0, 1]."""
 
@@ -82,6 +100,26 @@ class Decoder(nn.Module):
         return torch.sigmoid(
             self.last(F.silu(hidden)).float()
         )  # bf16 would step by 1/256 near white
+
+
+class CodeDecoder(nn.Module):
+    """G((z - m) A): images of codes that another network makes, by their principal coordinates."""
+
+    def __init__(self, config: ModelConfig, dimension: int) -> None:
+        """Arguments: the sizes of G, of which `latent_dim` is k; the dimension d of the codes."""
+        super().__init__()
+        size = {"width": config.width, "depth": config.depth}
+        self.decoder = Decoder(config.image_size, config.channels, (config.latent_dim,), **size)
+        self.mean = nn.Buffer(torch.zeros(dimension))
+        self.axes = nn.Buffer(torch.zeros(dimension, config.latent_dim))
+
+    def coordinates(self, codes: Latents) -> Latents:
+        """(z - m) A, shape (n, k)."""
+        return (codes - self.mean) @ self.axes
+
+    def forward(self, codes: Latents) -> Images:
+        """Images (n, c, h, w) in [0, 1] of codes (n, d)."""
+        return self.decoder(self.coordinates(codes))
 
 
 def _sides(image_size: int, shape: tuple[int, ...]) -> list[int]:

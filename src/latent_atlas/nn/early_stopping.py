@@ -3,7 +3,7 @@
 import copy
 import math
 
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["EarlyStopping"]
 
@@ -14,6 +14,7 @@ class EarlyStopping:
     Attributes:
         loss: Their held-out loss; infinite until a check is finite.
         step: The optimisation step they are of; 0 until then.
+        weights: The weights by name; empty until then.
     """
 
     def __init__(self, patience: int) -> None:
@@ -21,7 +22,7 @@ class EarlyStopping:
         self.patience = patience
         self.loss = math.inf
         self.step = 0
-        self._weights: dict | None = None
+        self.weights: dict[str, Tensor] = {}
 
     def improves(self, step: int, loss: float, network: nn.Module) -> bool:
         """Note the held-out loss of a network at a step, and whether it is the least so far.
@@ -31,7 +32,7 @@ class EarlyStopping:
         if not loss < self.loss:
             return False
         self.loss, self.step = loss, step
-        self._weights = copy.deepcopy(network.state_dict())
+        self.weights = copy.deepcopy(network.state_dict())
         return True
 
     def should_stop(self, step: int) -> bool:
@@ -40,5 +41,5 @@ class EarlyStopping:
 
     def restore(self, network: nn.Module) -> None:
         """Give a network the best weights; it keeps its own if no loss was finite."""
-        if self._weights is not None:
-            network.load_state_dict(self._weights)
+        if self.weights:
+            network.load_state_dict(self.weights)

@@ -4,7 +4,7 @@ from torch import nn
 
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.model import ModelConfig
-from latent_atlas.nn.autoencoder import Decoder, Encoder
+from latent_atlas.nn.autoencoder import Decoder, Encoder, FrozenEncoder
 from latent_atlas.nn.image_discriminator import ImageDiscriminator
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
@@ -21,13 +21,21 @@ class VAEGAN(nn.Module):
         dimension: d.
     """
 
-    def __init__(self, config: ModelConfig, map_config: MapConfig, *, seed: int = 0) -> None:
-        """Arguments: the networks' shapes, and the seed of their initial weights."""
+    def __init__(
+        self, config: ModelConfig, map_config: MapConfig, *, seed: int = 0, frozen: bool = False
+    ) -> None:
+        """Arguments: the networks' shapes, the seed of their initial weights, and whether another
+        network encodes the images, so that E takes their codes.
+        """
         super().__init__()
         shape = (config.image_size, config.channels)
         size = {"width": config.width, "depth": config.depth}
         with initial_weights(seed):
-            self.encoder = Encoder(*shape, config.code_shape, **size)
+            self.encoder = (
+                FrozenEncoder(config.latent_dim)
+                if frozen
+                else Encoder(*shape, config.code_shape, **size)
+            )
             self.decoder = Decoder(*shape, config.code_shape, **size)
             self.image_discriminator = ImageDiscriminator(
                 *shape,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_atlas.config.run import TrainConfig
 from latent_atlas.data.pixels import PackedImages
-from latent_atlas.shapes import ByteImages, Images, Pixels, to_float
+from latent_atlas.shapes import ByteImages, Images, Latents, Pixels, to_float
 from latent_atlas.training.processes import ALONE, Processes
 from latent_atlas.training.step import Batch
 
@@ -32,9 +32,10 @@ class Batches:
         config: TrainConfig,
         device: torch.device,
         processes: Processes = ALONE,
+        codes: Latents | None = None,
     ) -> None:
         """Arguments: the training images; batch size and seed; where the batches are needed; the
-        processes that share each.
+        processes that share each; the images' codes where these are given, shape (n, d).
 
         Raises:
             UserError: the processes cannot share a batch equally.
@@ -45,6 +46,7 @@ class Batches:
         self.processes = processes
         processes.share_of(self.size)
         self.device = device
+        self.codes = codes
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.long)
 
@@ -64,6 +66,7 @@ class Batches:
             images.contiguous(memory_format=torch.channels_last),
             step,
             seeded_generator(self.seed, 1, step, device=self.device),
+            None if self.codes is None else self.codes[rows.to(self.codes.device)].to(self.device),
         )
 
 

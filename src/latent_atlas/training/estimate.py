@@ -8,7 +8,7 @@ import torch
 
 from latent_atlas.config.run import Config
 from latent_atlas.device import Engine
-from latent_atlas.shapes import Pixels
+from latent_atlas.shapes import Latents, Pixels
 from latent_atlas.training.batches import Batches
 from latent_atlas.training.step import TrainStep
 
@@ -24,15 +24,16 @@ class _Stopwatch:
         share: Of a whole batch, what one step is timed on.
     """
 
-    def __init__(self, images: Pixels, config: Config) -> None:
+    def __init__(self, images: Pixels, config: Config, codes: Latents | None = None) -> None:
         t = replace(config.train, compile=False)
         self.engine = Engine(t.device, t.precision, compile=False)
         full = min(t.batch_size, len(images))
-        few = max(2, TIMED_PIXELS // config.model.image_size**2)
-        self.size = min(full, few) if self.engine.device.type == "cpu" else full
+        least = max(2, TIMED_PIXELS // config.model.image_size**2)
+        self.size = min(full, least) if self.engine.device.type == "cpu" else full
         self.share = self.size / full
-        self.train_step = TrainStep(replace(config, train=t), self.engine)
-        self.batches = Batches(images, replace(t, batch_size=self.size), self.engine.device)
+        frozen, few = codes is not None, replace(t, batch_size=self.size)
+        self.train_step = TrainStep(replace(config, train=t), self.engine, frozen=frozen)
+        self.batches = Batches(images, few, self.engine.device, codes=codes)
         self(1)  # the first step of all also prepares the device
 
     def __call__(self, step: int) -> float:
@@ -42,20 +43,23 @@ class _Stopwatch:
         return time.perf_counter() - start
 
 
-def estimated_seconds(images: Pixels, config: Config, *, done: int = 0) -> float:
+def estimated_seconds(
+    images: Pixels, config: Config, *, done: int = 0, codes: Latents | None = None
+) -> float:
     """Time ten steps, three of each kind, and add them up over the run.
 
     Arguments:
         images: The training images.
         config: The whole configuration.
         done: Steps that the run has made already.
+        codes: Those of the images where they are given, as for `Batches`.
 
     Returns:
         Estimated seconds for the other steps of E, G and D_x on the configured device; the map is
         fitted afterwards.
     """
     t = config.train
-    timed = _Stopwatch(images, config)
+    timed = _Stopwatch(images, config, codes)
     # Early steps lack the losses of D_x; of the others, one in `penalty_every` has penalties.
     late = t.steps - max(done, min(t.adversarial_start, t.steps))
     penalised = max(1, t.steps // t.penalty_every * t.penalty_every)

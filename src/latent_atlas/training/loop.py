@@ -27,7 +27,7 @@ from latent_atlas.training.processes import ALONE, Processes
 from latent_atlas.training.run_files import check_images, write_codes, write_examples
 from latent_atlas.training.step import TrainStep
 
-__all__ = ["assist", "encode_all", "fit_map", "train", "train_model"]
+__all__ = ["assist", "encode_all", "fit_map", "take_steps", "train", "train_model"]
 
 FEW_DECAY = 1.0  # weight decay of D_z where it learns from copies of few images, too
 
@@ -170,13 +170,42 @@ def train_model(
 
     The processes do the same, step by step; those without a run write nothing.
     """
-    # Set up.
     t = config.train
     device = processes.device(t.device)
     precision = processes.first(lambda: pick_precision(t.precision, device))
     engine = Engine(t.device, precision, compile=t.compile)
     train_step = TrainStep(config, engine, processes)
     batch_of = Batches(images, t, engine.device, processes)
+    take_steps(train_step, batch_of, run, log=log, resume=resume)
+    model = train_step.finished()
+    if run is not None:
+        write_tensors(run.file("model.safetensors"), model.state_dict())
+    return model
+
+
+def take_steps(
+    train_step: TrainStep,
+    batch_of: Batches,
+    run: Run | None,
+    *,
+    log: Log,
+    resume: bool,
+    again: str = "--resume",
+) -> None:
+    """Take all steps of a run, from its last checkpoint if it is resumed.
+
+    Arguments:
+        train_step: The networks.
+        batch_of: The batch of each step.
+        run: Where checkpoints are; None in a process without the run.
+        log, resume: As for `train`.
+        again: What goes on after an interruption.
+
+    Raises:
+        Interrupted, Diverged: as for `train`.
+    """
+    # Set up.
+    t, processes = train_step.config, train_step.processes
     history = History(t.steps, batch_of.size, log, processes)
 
     # Resume.
@@ -188,14 +217,14 @@ def train_model(
     # checkpoint is taken at its step and written one step later.
     checkpoint: Checkpoint | None = None
     with stop_request() as stop:
-        while step < t.steps and not processes.any(bool(stop)):
+        while step < t.steps and not train_step.done and not processes.any(bool(stop)):
             step += 1
             history.add(step, train_step.step(batch_of(step)))
             if checkpoint is not None:
                 history.check()
                 checkpoint.write(run)
                 checkpoint = None
-            if step % t.log_every == 0 or step == t.steps:
+            if step % t.log_every == 0 or step == t.steps or train_step.done:
                 history.flush(step)
             if step % t.checkpoint_every == 0:
                 checkpoint = Checkpoint.of(train_step, history, step)
@@ -206,13 +235,9 @@ def train_model(
         if processes.any(bool(stop)):
             processes.leave()
             raise Interrupted(
-                f"stopped after step {step} of {t.steps}, and saved; --resume goes on from there"
+                f"stopped after step {step} of {t.steps}, and saved; {again} goes on from there"
             )
     processes.leave()
-    model = train_step.finished()
-    if run is not None:
-        write_tensors(run.file("model.safetensors"), model.state_dict())
-    return model
 
 
 @torch.no_grad()

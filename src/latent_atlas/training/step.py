@@ -47,11 +47,13 @@ class Batch:
         step: The number of the step, from 1.
         generator: Source of all of the step's random numbers, the same in all processes: they draw
             for the whole batch, and take their share.
+        codes: Given means of q(z|x), shape (n, d); None where E encodes the images.
     """
 
     images: Images
     step: int
     generator: torch.Generator
+    codes: Latents | None = None
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,21 @@ class TrainStep:
         balance: Running average of `losses.balanced_weight`.
     """
 
-    def __init__(self, config: Config, engine: Engine, processes: Processes = ALONE) -> None:
-        """Arguments: the whole configuration; where to compute; the processes that take part."""
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        processes: Processes = ALONE,
+        *,
+        frozen: bool = False,
+    ) -> None:
+        """Arguments: the whole configuration; where to compute; the processes that take part; and
+        whether batches bring codes.
+        """
         self.config = t = config.train
         self.engine = engine
         self.processes = processes
-        self.model = m = VAEGAN(config.model, config.map, seed=t.seed)
+        self.model = m = VAEGAN(config.model, config.map, seed=t.seed, frozen=frozen)
         for network in (m.encoder, m.decoder, m.image_discriminator, m.latent_discriminator):
             engine.prepare(network)
         self.average = average_of(nn.ModuleDict({"encoder": m.encoder, "decoder": m.decoder}))
@@ -132,6 +143,11 @@ class TrainStep:
         # In the joint modes r is the prior: the other boundaries are fitted to finished codes.
         self.boundary = PriorBoundary(config.model.latent_dim)
         self.balance = torch.ones((), device=engine.device)
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop before the last step."""
+        return False
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """Update every network once, each from its own loss, and return the losses by name.
@@ -170,9 +186,10 @@ class TrainStep:
     def forward(self, batch: Batch) -> Forward:
         """Encode, decode and judge a batch, with a graph."""
         t, m, x = self.config, self.model, batch.images
+        seen = x if batch.codes is None else batch.codes
         real_maps, fake_maps, real_logits, fake_logits = [], [], None, None
         with self.engine.autocast():
-            means, log_variances = (part.float() for part in m.encoder(x))
+            means, log_variances = (part.float() for part in m.encoder(seen))
             # As `codes.posterior.reparameterise`, with the noise of the whole batch.
             z = means + self.noise(batch) * (0.5 * log_variances).exp()
             prior = self.prior_codes(batch)

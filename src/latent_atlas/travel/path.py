@@ -123,7 +123,7 @@ _PER_PATH = ("converged", "residual")
 
 @dataclass(frozen=True)
 class NearestImages:
-    """The real images that the frames of n paths are shown by.
+    """The real images nearest to the frames of n paths, each at most once along a path.
 
     Attributes:
         distances: From each frame to the code of its image, shape (frames, n).
@@ -149,7 +149,8 @@ class LatentPath:
         waypoints: Numbers of the frames that are waypoints, shape (k, n); None if there are none.
         p_values: Share of real codes that look less like real ones than each frame does, by
             `density.membership`, in [0, 1], shape (frames, n); None where none are known.
-        nearest: The real images that are shown instead of decoded frames; None for decoded ones.
+        nearest: The real images nearest to the frames, of a collection. Without a decoder,
+            `images` are these.
     """
 
     points: Points

@@ -219,7 +219,7 @@ def _own(atlas: "Atlas", out: Path) -> Report:
         lines += [title, *(f"  {row['rarity']:8.3g}  {row['name']}" for row in rows[:SHOWN])]
     if atlas.shown_shape is not None:
         for title, rows in ("rarest", order), ("most typical", order.flip(0)):
-            pictures[title] = atlas.decode(codes[rows[:EXTREMES]]).cpu().numpy()
+            pictures[title] = atlas.pictures(codes[rows[:EXTREMES]]).cpu().numpy()
         picture = save(comparison_sheet(pictures), out.with_suffix(".png"))
         numbers["picture"] = str(picture)
         lines.append(f"look at {picture}")
@@ -260,7 +260,7 @@ def _real_images(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor 
 
     if given.held_out:
         return read_given(given, [given.held_out], atlas, console).places
-    if atlas.model is None or atlas.errors is not None:
+    if atlas.model is None or atlas.collection is not None or atlas.errors is not None:
         return None
     console.say(
         "this run was written by an older version: its held-out images are read and reconstructed"

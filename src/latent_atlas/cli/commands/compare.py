@@ -35,6 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def compare(given: Namespace, console: Console) -> None:
     """Print density, coverage and drift, and draw the images that are on one side alone."""
+    given.nearest = True  # real images alone are shown
     atlas = load_atlas(given)
     out = file_to_write(given, "compare.png")
     if (Path(given.other) / "config.json").is_file():
@@ -77,7 +78,7 @@ def _of_run(given: Namespace) -> "tuple[Tensor, tuple[str, ...], Shown]":
         f"the codes of {given.other} are not known to be of the model of {given.folder}, so they "
         "cannot be compared; give the images themselves",
     )
-    other = Atlas.load(given.other, device=given.device or "auto")
+    other = Atlas.load(given.other, device=given.device or "auto", nearest=True)
     codes, names = other.real_images
     return codes, names, lambda rows: other.decode(codes[rows])
 

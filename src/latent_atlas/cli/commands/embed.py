@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.arguments import LARGE_SOURCE
 from latent_atlas.cli.commands.fit import add_map_arguments, map_settings, report_map
 from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.decoder import decoder_settings, learn
 from latent_atlas.cli.shards import run_job
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, counted, require
 
 if TYPE_CHECKING:
     from latent_atlas.data.shards import Shards
+    from latent_atlas.runs import Run
 
 __all__ = ["add_arguments", "embed"]
 
@@ -42,11 +44,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--fit", metavar="F", help="how to make images square: crop (default) or pad them"
     )
+    parser.add_argument(
+        "--decoder",
+        action="store_true",
+        help="then learn to decode the codes, from the thumbnails of the run, also of a run that "
+        "is there; --set takes settings of sections model and train for it, such as "
+        "model.image_size=32 (default: 64 pixels) or train.steps=1000",
+    )
     add_map_arguments(parser)
 
 
 def embed(given: Namespace, console: Console) -> None:
-    """Embed the images shard by shard, and fit a map to their codes."""
+    """Embed the images shard by shard, fit a map to their codes, and learn a decoder of them."""
+    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.atlas.collection import FOLDER
     from latent_atlas.codes.huggingface import full_name
     from latent_atlas.data.load import square_of
@@ -56,9 +66,13 @@ def embed(given: Namespace, console: Console) -> None:
     from latent_atlas.runs import Run
     from latent_atlas.training.codes_run import fit as fit_run
 
+    decoder = decoder_settings(given)
+    run = Run(Path(given.out))
+    if given.decoder and run.file("config.json").exists():
+        _decode(given, run, decoder, console)
+        return
     given.model = full_name(given.model)
     config = _chosen_config(given)
-    run = Run(Path(given.out))
     folder = run.file(FOLDER)
     square = square_of(config.data, config.model.image_size, config.model.channels)
     shards = shards_of(given.source, ROWS)
@@ -87,6 +101,10 @@ def embed(given: Namespace, console: Console) -> None:
         )
     lines = [_told(summary.rows, summary.rejects, folder)]
     numbers = {"images": summary.rows, "rejects": summary.rejects, "model": given.model}
+    if given.decoder:
+        atlas = Atlas.load(run.path, device=config.train.device)
+        numbers["decoder"], more = learn(atlas, run, decoder, console)
+        lines += more
     report_map(
         run.path,
         latent_map,
@@ -94,6 +112,38 @@ def embed(given: Namespace, console: Console) -> None:
         config.train.device,
         console,
         numbers=numbers,
+        lines=lines,
+    )
+
+
+def _decode(given: Namespace, run: "Run", settings: list[str], console: Console) -> None:
+    """Learn the decoder of a run that is there, or go on with it.
+
+    Raises:
+        UserError: it has no images, those of another source, or a decoder already.
+    """
+    from latent_atlas.atlas.atlas import Atlas
+
+    atlas = Atlas.load(run.path, device=given.device or "auto", nearest=True)
+    require(
+        atlas.collection is not None,
+        f"{run.path} has codes without images, so no decoder can learn from it; `latent-atlas "
+        "embed` the images into another --out",
+    )
+    about, here = run.read_json("manifest.json") or {}, Path(given.source).expanduser().absolute()
+    require(
+        given.source == about["source"] or str(here) == about.get("path"),
+        f"{run.path} holds the images of '{about['source']}', not of '{given.source}'; give that "
+        "SOURCE, or another --out",
+    )
+    numbers, lines = learn(atlas, run, settings, console)
+    report_map(
+        run.path,
+        atlas.map,
+        (),
+        atlas.device.type,
+        console,
+        numbers={"decoder": numbers},
         lines=lines,
     )
 

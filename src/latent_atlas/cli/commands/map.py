@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.arguments import (
     PLACE,
     add_device,
+    add_nearest,
     add_run,
     code_at,
     file_to_write,
@@ -61,6 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="PNG file to write (default: map.png, boundaries.png or levels.png in RUN)",
     )
+    add_nearest(parser)
     add_device(parser)
 
 

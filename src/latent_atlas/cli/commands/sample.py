@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.arguments import (
     PLACE,
     add_device,
+    add_nearest,
     add_run,
     add_settings,
     code_at,
@@ -80,6 +81,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="PNG, or .npy of codes, to write (default: RUN/samples.png)"
     )
+    add_nearest(parser)
     add_device(parser)
     add_settings(
         parser,
@@ -105,9 +107,16 @@ def sample(given: Namespace, console: Console) -> None:
     if out.suffix.lower() == ".npy":
         write_codes(samples.points, atlas, out)
     else:
-        save(draw_samples(atlas.decode(samples.points)), out)
+        save(draw_samples(atlas, samples.points), out)
+    shown = {"shown": atlas.shown_by} if out.suffix.lower() == ".png" else {}
     info = samples.info.known()
-    numbers = {"file": str(out), "count": given.count, **info, "warnings": list(samples.warnings)}
+    numbers = {
+        "file": str(out),
+        "count": given.count,
+        **shown,
+        **info,
+        "warnings": list(samples.warnings),
+    }
     lines = [words.format(info[name]) for name, words in WORDS.items() if name in info]
     console.result(numbers, "\n".join([str(out), *lines]))
 

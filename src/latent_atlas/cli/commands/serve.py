@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latent_atlas.cli.arguments import add_device
+from latent_atlas.cli.arguments import add_device, add_nearest, load_atlas
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
 
@@ -57,6 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help="do not open a browser"
     )
+    add_nearest(parser)
     add_device(parser)
 
 
@@ -103,7 +104,6 @@ def _token(given: Namespace) -> str | None:
 
 def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
     """The web application for a finished run, a run that is training, or the synthetic atlas."""
-    from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.device import pick_device
     from latent_atlas.explorer.demo.atlas import demo_atlas
     from latent_atlas.explorer.server.app import make_app
@@ -117,7 +117,7 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
         )
     run = Run(Path(given.folder))
     run.config()  # fails early if the folder holds no run
-    atlas = Atlas.load(run.path, device=device) if run.file("map.safetensors").is_file() else None
+    atlas = load_atlas(given) if run.file("map.safetensors").is_file() else None
     if atlas is None:
         console.say(f"{run.path} has no map yet: the explorer shows the training, and then the map")
     elif (index := atlas.indices["train"]).unbuilt:

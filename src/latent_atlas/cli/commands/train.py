@@ -17,10 +17,10 @@ from latent_atlas.cli.arguments import (
     preset_of,
 )
 from latent_atlas.cli.commands.report import write_page
-from latent_atlas.cli.console import Advance, Console, losses_in_words
+from latent_atlas.cli.console import Advance, Console, duration, losses_in_words
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import UserError, counted, require
+from latent_atlas.errors import UserError, require
 
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
@@ -336,7 +336,7 @@ def _show_plan(config: Config, console: Console) -> None:
     lines += [
         f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, and "
         f"{images.images.nbytes / 2**20:,.1f} MiB for the images",
-        f"{'time on this machine':22} about {_duration(seconds)} for {config.train.steps:,} "
+        f"{'time on this machine':22} about {duration(seconds)} for {config.train.steps:,} "
         "steps of the networks; the map follows",
     ]
     free = free_memory(device)
@@ -352,18 +352,6 @@ def _show_plan(config: Config, console: Console) -> None:
         "training_seconds": seconds,
     }
     console.result(numbers, "\n".join(lines))
-
-
-def _duration(seconds: float) -> str:
-    """A time in the unit that suits it.
-
-    Examples:
-        >>> _duration(75), _duration(600), _duration(9000)
-        ('75 seconds', '10 minutes', '2.5 hours')
-    """
-    if seconds < 120:
-        return counted(round(seconds), "second")
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _speedup_in_words(speedup: float) -> str:
@@ -388,7 +376,7 @@ def _say_end(
     seconds = estimated_seconds(images, of_one, done=done)
     end = datetime.now().astimezone() + timedelta(seconds=seconds)
     console.say(
-        f"measured here, the networks train for about {_duration(seconds)}, until {end:%a %H:%M}; "
+        f"measured here, the networks train for about {duration(seconds)}, until {end:%a %H:%M}; "
         "the map follows"
     )
     for sentence in _shorter(seconds, config):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from latent_atlas.cli.arguments import (
     PLACE,
     add_device,
+    add_nearest,
     add_run,
     add_settings,
     code_at,
@@ -103,6 +104,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="file to write: a picture (.png), an animation (.gif, .mp4), codes (.npy), or all "
         "results (.npz, .json) (default: RUN/travel.png)",
     )
+    add_nearest(parser)
     add_device(parser)
     add_settings(
         parser, "a setting of the planners, such as strength=3 or widths=1,0.5,0; repeatable", "N=V"

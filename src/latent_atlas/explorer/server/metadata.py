@@ -54,7 +54,7 @@ def _lacks(known: Known, explorer: Explorer) -> list[str]:
     can = {
         "embedding": pacmap and fewest <= len(known.parts["train"].means) <= most,
         "mp4": importlib.util.find_spec("av") is not None,
-        "photos": has_model or (known.atlas.collection is not None and explorer.run is not None),
+        "photos": has_model if known.atlas.collection is None else explorer.run is not None,
         "pace": has_model,
     }
     return [name for name, there in can.items() if not there]

@@ -43,8 +43,8 @@ def save_codes(atlas: Atlas, part: str, path: Path) -> None:
         for name, read in (("log_prob", atlas.map.log_prob), ("typicality", atlas.map.typicality)):
             arrays[name] = batched(read, means, PIECE).float()
     if atlas.collection is not None:
-        numbers = atlas.collection.rows[part][rows].cpu().numpy()
-        arrays["images"] = atlas.collection.images[numbers].permute(0, 2, 3, 1)
+        side, numbers = atlas.collection.image_shape[-1], atlas.collection.rows[part][rows]
+        arrays["images"] = atlas.collection.pixels(numbers, side)[:].permute(0, 2, 3, 1)
     write_tensors(path, arrays)
 
 

@@ -169,7 +169,7 @@ def _missing(
         "the page there has five planners and three kinds of files, spaces frames evenly in Z, and "
         "keeps no property along a path; `serve` has them all"
     ]
-    if atlas.model is not None and "encode" not in functions:
+    if atlas.model is not None and atlas.collection is None and "encode" not in functions:
         found.append(
             "this atlas encodes by a search and not by a network, so the page takes no photos"
         )

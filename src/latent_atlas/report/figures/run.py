@@ -23,7 +23,7 @@ from latent_atlas.report.plots.geometry import Space, spaces_picture
 from latent_atlas.report.plots.image_grid import comparison_sheet, sheet
 from latent_atlas.report.plots.style import save
 from latent_atlas.runs import Run, read_tensors
-from latent_atlas.shapes import ByteImages, Images, to_float
+from latent_atlas.shapes import ByteImages, Images, Latents, to_float
 
 __all__ = ["draw_extremes", "draw_geometry", "draw_samples", "fill_gallery"]
 
@@ -50,8 +50,8 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     atlas = Atlas.load(run, device=device)
     generator = torch.Generator(atlas.device).manual_seed(seed)
     _ = atlas.image_shape  # raises at once if there is no decoder
-    samples = atlas.sample(64, generator=generator)
-    save(draw_samples(samples), folder.file("samples.png"))
+    samples = atlas.sample_codes(64, generator=generator)
+    save(draw_samples(atlas, samples.points), folder.file("samples.png"))
     examples = to_float(read_tensors(folder.file("examples.safetensors"))[0]["images"])
     rebuilt = atlas.decode(atlas.encode(examples)).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
@@ -112,7 +112,6 @@ def draw_extremes(atlas: Atlas, places: Tensor, images: ByteImages, order: np.nd
         images: The images, shape (n, c, h, w), as large as those that the atlas shows.
         order: Their numbers, the most anomalous first.
     """
-    shown = "decoded" if atlas.collection is None else "nearest"
     rows = {}
     for name, chosen in (
         ("most anomalous", order[:EXTREMES]),
@@ -121,13 +120,19 @@ def draw_extremes(atlas: Atlas, places: Tensor, images: ByteImages, order: np.nd
         some = torch.from_numpy(chosen.copy())
         rows[name] = to_float(images[some]).numpy()
         codes = places[some] if places.ndim == 2 else atlas.encode(places[some])
-        rows[f"{name}, {shown}"] = atlas.decode(codes).cpu().numpy()
+        rows[f"{name}, {atlas.shown_by}"] = atlas.decode(codes).cpu().numpy()
     return comparison_sheet(rows)
 
 
-def draw_samples(images: Images) -> Figure:
-    """A sheet of new images."""
-    return sheet(images.cpu().numpy())
+def draw_samples(atlas: Atlas, latents: Latents) -> Figure:
+    """A sheet of new images; decoded ones of a collection stand above the nearest real ones."""
+    images = atlas.decode(latents).cpu().numpy()
+    if atlas.collection is None:
+        return sheet(images)
+    if atlas.model is None:
+        return sheet(images, title="The real images nearest to the samples")
+    real = atlas.pictures(latents).cpu().numpy()
+    return comparison_sheet({"decoded": images, "nearest real": real})
 
 
 def draw_geometry(spaces: Mapping[str, Geometry]) -> Figure:

@@ -17,9 +17,13 @@ FAR = 100.0  # length over the straight line from which on a path is taken to be
 def draw_travel(atlas: Atlas, paths: Mapping[str, LatentPath]) -> Figure:
     """Film strips of the paths of several planners, with their log-density below."""
     threshold = atlas.map.threshold(OFF_MANIFOLD_SHARE)
-    return strips_picture(
-        [_strip(atlas, row, path, threshold) for row, path in paths.items()], threshold
-    )
+    title = None
+    if atlas.collection is not None:
+        title = "Frames as the nearest real images"
+        if atlas.model is not None:
+            title = "Decoded frames, above the nearest real images"
+    strips = [_strip(atlas, row, path, threshold) for row, path in paths.items()]
+    return strips_picture(strips, threshold, title)
 
 
 def describe(path: LatentPath) -> str:
@@ -50,4 +54,8 @@ def describe(path: LatentPath) -> str:
 
 def _strip(atlas: Atlas, row: str, path: LatentPath, threshold: float) -> Strip:
     log_probs = frame_log_probs(atlas.map, path.points)[:, 0].cpu().numpy()
-    return Strip(row, path.strip().cpu().numpy(), log_probs, log_probs < threshold, describe(path))
+    real = None
+    if atlas.model is not None and atlas.collection is not None and path.nearest is not None:
+        real = atlas.collection.thumbnails(path.nearest.rows[:, 0]).numpy()
+    frames = path.strip().cpu().numpy()
+    return Strip(row, frames, log_probs, log_probs < threshold, describe(path), real)

@@ -64,6 +64,8 @@ class Strip:
     """Which frames are off-manifold."""
     note: str = ""
     """Its metrics, such as "2 of 17 off-manifold"."""
+    real: Float[np.ndarray, "frames c h w"] | None = None
+    """The nearest real image to each frame, drawn below it."""
 
 
 def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None = None) -> Figure:
@@ -96,7 +98,10 @@ def strips_picture(strips: Sequence[Strip], threshold: float, title: str | None 
 
 def _film(strip: Strip, room: int | float) -> UInt8[np.ndarray, "height width 3"]:
     """The frames in a row, each with room for the outline of off-manifold frames."""
-    tiles = tile(strip.images, width_for(strip.images.shape[-1], max(LEAST, room)))
+    across = width_for(strip.images.shape[-1], max(LEAST, room))
+    tiles = tile(strip.images, across)
+    if strip.real is not None:
+        tiles = np.concatenate([tiles, tile(strip.real, across)], axis=1)
     count, height, width, _ = tiles.shape
     framed = np.full((count, height + 2 * OUTLINE, width + 2 * OUTLINE, 3), 255, np.uint8)
     framed[strip.off_manifold] = np.round(np.array(to_rgb(SIGNAL)) * 255)

@@ -66,12 +66,15 @@ async def thumbnails(
     part: schemas.Part = "train",
     size: Annotated[int, Query(ge=4, le=256, description="Width of each in pixels.")] = 32,
 ) -> Response:
-    """Decoded real codes as one picture: row by row in ceil(sqrt(n)) columns, without gaps."""
+    """Images of real codes as one picture: row by row in ceil(sqrt(n)) columns, without gaps.
+
+    They are decoded, or of a collection its thumbnails.
+    """
 
     def work(known: Known) -> Response:
         some = known.parts[part]
         numbers = _numbers(indices, some.total)
-        images = known.atlas.decode(some.codes(numbers)).cpu().numpy()
+        images = known.atlas.pictures(some.codes(numbers)).cpu().numpy()
         columns = math.isqrt(len(numbers) - 1) + 1
         file = io.BytesIO()
         Image.fromarray(grid(tile(images, size), columns, 0)).save(file, "PNG", compress_level=1)

@@ -39,9 +39,10 @@ async def encode(asking: Asking) -> Arrays:
     """An image file to its code.
 
     Arrays code (d), image (h, w, c) as the model sees it and its reconstruction, in bytes; of a
-    collection its thumbnail, and the nearest image. Facts: shown_by, reconstruction or nearest;
-    anomaly, the anomaly scores of the image, or null where there are none; warning, the reason;
-    about, how to read them; and off_manifold, whether the code is below the density threshold.
+    collection its thumbnail, and without a decoder the nearest image. Facts: shown_by,
+    reconstruction or nearest; anomaly, the anomaly scores of the image, or null where there are
+    none; warning, the reason; about, how to read them; and off_manifold, whether the code is below
+    the density threshold.
     """
     explorer = asking.explorer
     explorer.slow.admit()  # before a body is taken in that would only wait
@@ -132,9 +133,10 @@ def _encoded(known: Known, explorer: Explorer, uploaded: Images) -> Arrays:
         code = atlas.encode(image)
     else:
         code = place = explorer.embedder(uploaded).to(atlas.device)
-        image = to_float(thumbnails((255 * uploaded).round().to(torch.uint8)))
+        bytes_of = (255 * uploaded).round().to(torch.uint8)
+        image = to_float(thumbnails(bytes_of, atlas.collection.image_shape[-1]))
     facts: dict[str, Any] = {"anomaly": None, "about": None, "off_manifold": None, "warning": None}
-    facts["shown_by"] = "reconstruction" if atlas.collection is None else "nearest"
+    facts["shown_by"] = "reconstruction" if atlas.model is not None else "nearest"
     try:
         table = atlas.anomaly(place, names=("image",))
         facts |= {"anomaly": table.rows()[0], "about": table.about()}
