@@ -35,7 +35,9 @@ def decoder_settings(given: Namespace) -> list[str]:
             f"--set {one}: a decoder of embeddings has the channels of the images and trains by "
             "itself; leave it out",
         )
-    with_settings(decoder_of_codes(64, 3, COORDINATES), asked)  # fails before the images are embedded
+    with_settings(
+        decoder_of_codes(64, 3, COORDINATES), asked
+    )  # fails before the images are embedded
     for name in ("seed", "device"):
         if (value := getattr(given, name)) is not None:
             asked.append(f"train.{name}={value}")

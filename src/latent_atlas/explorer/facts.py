@@ -81,6 +81,9 @@ class AtlasFacts(BaseModel):
     population: Counts | None = Field(
         default=None, description="Number of codes that those in `counts` were drawn from."
     )
+    shown_by: str = Field(
+        default="", description="What images of codes are: decoded, or the nearest real ones."
+    )
     has_log_prob: bool = False
     threshold: float | None = Field(
         default=None, description="Log-density in nats below which a code is off-manifold."
@@ -112,6 +115,7 @@ def facts_of(known: Known, name: str, limits: Mapping[str, int | float]) -> Atla
         levels=[math.atan(width) for width in (WIDTHS if atlas.map.noise_levels else WIDTHS[:1])],
         counts=Counts(**{part: len(codes) for part, codes in atlas.codes.items()}),
         population=Counts(**atlas.population),
+        shown_by=atlas.shown_by,
         has_log_prob=known.has_log_prob,
         threshold=known.threshold,
         spread=known.spread,

@@ -4,7 +4,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from latent_atlas.config.model import ModelConfig, resolutions
 from latent_atlas.nn.blocks import ChannelNorm, Down, ResidualBlock, Up, stage_widths
@@ -113,7 +114,7 @@ class CodeDecoder(nn.Module):
         self.mean = nn.Buffer(torch.zeros(dimension))
         self.axes = nn.Buffer(torch.zeros(dimension, config.latent_dim))
 
-    def coordinates(self, codes: Latents) -> Latents:
+    def coordinates(self, codes: Latents) -> Float[Tensor, "n k"]:
         """(z - m) A, shape (n, k)."""
         return (codes - self.mean) @ self.axes
 

@@ -39,10 +39,13 @@ class Pairs(NamedTuple):
 
 
 class DecoderStep(TrainStep):
-    """Steps of G, and of D_x if there is one, on given codes; held-out images end the training.
+    """Steps of G, and of D_x if there is one, on given codes.
+
+    Without D_x, held-out images end the training and choose the weights. With it all steps are
+    taken, since D_x makes images look more real and follow their originals less.
 
     Attributes:
-        best: The averaged weights with the least error of held-out images.
+        best: The weights that are kept: averages of some step.
         checked: The step of the last look at these.
     """
 
@@ -56,7 +59,7 @@ class DecoderStep(TrainStep):
     @property
     def done(self) -> bool:
         """Whether the held-out images have long been reconstructed no better."""
-        return self.checked > 0 and self.best.should_stop(self.checked)
+        return self.best.should_stop(self.checked)
 
     def step(self, batch: Batch) -> dict[str, Tensor]:
         """As `TrainStep.step`; sometimes with the error of the held-out images."""
@@ -64,7 +67,8 @@ class DecoderStep(TrainStep):
         if batch.step % CHECK == 0 or batch.step == self.config.steps:
             decoder = self.average["decoder"]
             loss = squared_errors(decoder, *self.held_out).mean()
-            self.best.improves(batch.step, loss.item(), decoder)
+            plain = self.config.adversarial == "none"
+            self.best.improves(batch.step, loss.item() if plain else -batch.step, decoder)
             self.checked = batch.step
             losses["held_out_loss"] = loss
         return losses
@@ -100,7 +104,7 @@ def learn_decoder(train: Pairs, held_out: Pairs, config: Config, run: Run, *, lo
         log: Called with each record of log.jsonl.
 
     Returns:
-        The step that the decoder is of: the one with the least error of held-out images.
+        The step that the decoder is of.
 
     Raises:
         Interrupted, Diverged: as for `training.loop.train`.
@@ -109,17 +113,18 @@ def learn_decoder(train: Pairs, held_out: Pairs, config: Config, run: Run, *, lo
         precision = pick_precision(config.train.precision, pick_device(config.train.device))
         config = replace(config, train=replace(config.train, precision=precision))
         run.begin(config)
-        decoder = CodeDecoder(config.model, train.codes.shape[1])
+        engine = Engine(config.train.device, precision, compile=config.train.compile)
+        decoder = CodeDecoder(config.model, train.codes.shape[1]).to(engine.device)
         _fit_coordinates(decoder, train.codes)
         train, held_out = (
-            Pairs(pairs.images, decoder.coordinates(pairs.codes)) for pairs in (train, held_out)
+            Pairs(pairs.images, decoder.coordinates(pairs.codes.to(engine.device)))
+            for pairs in (train, held_out)
         )
 
         def record(entry: dict[str, Any]) -> None:
             run.log(entry)
             log(entry)
 
-        engine = Engine(config.train.device, precision, compile=config.train.compile)
         train_step = DecoderStep(config, engine, held_out)
         batch_of = Batches(train.images, config.train, engine.device, codes=train.codes)
         take_steps(train_step, batch_of, run, log=record, resume=True, again="the same command")

@@ -55,6 +55,8 @@ export interface About {
   readonly counts: Readonly<Record<Part, number>>;
   /** Of how many codes those in `counts` are a sample. */
   readonly population?: Readonly<Record<Part, number>> | null;
+  /** What images of codes are; real codes of a collection always have their own. */
+  readonly shown_by?: "decoded" | "nearest real" | "";
   readonly has_log_prob: boolean;
   readonly threshold: number | null;
   readonly spread: number;

@@ -55,16 +55,23 @@ async function nearestImages(
   path: boolean,
 ): Promise<Tensor> {
   const { means, images } = await atlas.collection();
+  return chosen(
+    images,
+    path
+      ? eachOnce(means, places)
+      : places.map((place) => nearest(means, place, 1).indices[0]!),
+  );
+}
+
+/** Some of several images (n, h, w, c), by their numbers. */
+function chosen(images: Tensor, rows: readonly number[]): Tensor {
   const shape = images.shape.slice(1);
   const size = shape.reduce((product, side) => product * side, 1);
-  const rows = path
-    ? eachOnce(means, places)
-    : places.map((place) => nearest(means, place, 1).indices[0]!);
-  const bytes = new Uint8Array(places.length * size);
+  const bytes = new Uint8Array(rows.length * size);
   rows.forEach((row, k) =>
     bytes.set(images.data.slice(row * size, (row + 1) * size) as Uint8Array, k * size),
   );
-  return tensor(bytes, places.length, ...shape);
+  return tensor(bytes, rows.length, ...shape);
 }
 
 /** Images of codes, if there is a decoder, and their log-densities, if there is a density. */
@@ -106,8 +113,8 @@ export async function evaluated(
 }
 
 /**
- * What real codes decode to, as one picture: row by row, with ceil(sqrt(n)) columns and nothing
- * between them.
+ * Images of real codes as one picture: row by row, with ceil(sqrt(n)) columns and nothing between
+ * them. They are decoded, or of a collection its own.
  */
 export async function thumbnails(
   atlas: OfflineAtlas,
@@ -118,11 +125,14 @@ export async function thumbnails(
 ): Promise<ImageBitmap> {
   const means = await atlas.means(part);
   const d = atlas.facts.dimension;
-  const images = await pixels(
-    atlas,
-    indices.map((row) => Array.from(means.subarray(row * d, (row + 1) * d))),
-    signal,
-  );
+  const real = (await atlas.codes(part)).tensors.get("images");
+  const images = real
+    ? chosen(real, indices)
+    : await pixels(
+        atlas,
+        indices.map((row) => Array.from(means.subarray(row * d, (row + 1) * d))),
+        signal,
+      );
   if (!images)
     throw new Refusal("this atlas has codes and no decoder, so there are no pictures", 400);
   const columns = Math.max(Math.ceil(Math.sqrt(indices.length)), 1);

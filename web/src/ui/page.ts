@@ -26,6 +26,8 @@ export interface MapPart {
   home(): void;
 }
 
+const shownBy = (images: string): string => `Frames and samples are ${images} images.`;
+
 export function lay(app: App, map: MapPart, root: HTMLElement): void {
   const help = makeHelp();
   const player = new Player(app);
@@ -36,6 +38,7 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
     { className: "drawer", aria: { label: "Paths" } },
     h("h2", { className: "quiet" }, "Paths"),
     player.element,
+    ...(app.about.shown_by ? [h("p", { className: "note" }, shownBy(app.about.shown_by))] : []),
     strips.element,
     h(
       "div",

@@ -189,7 +189,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
     """How each file of a run is read, by name."""
     import torch
 
-    from latent_atlas.atlas.loading import read_codes, read_model
+    from latent_atlas.atlas.loading import read_codes, read_decoder, read_model
     from latent_atlas.density_ratio.latent_map import LatentMap
     from latent_atlas.runs import Run, read_tensors
 
@@ -206,6 +206,10 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
         "model.safetensors": lambda: read_model(run, torch.device("cpu")),
         "codes.safetensors": lambda: read_codes(run_file("codes.safetensors"), 0),
         "map.safetensors": lambda: LatentMap.load(run_file("map.safetensors")),
+        "decoder/config.json": run.decoder.config,
+        "decoder/log.jsonl": run.decoder.records,
+        "decoder/state.safetensors": lambda: read_tensors(run.decoder.file("state.safetensors")),
+        "decoder/model.safetensors": lambda: read_decoder(run, torch.device("cpu")),
         **{
             f"embeddings/{path.name}": partial(read_tensors, path)
             for path in sorted(run_file("embeddings").glob("*.safetensors"))

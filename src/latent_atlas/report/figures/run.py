@@ -29,6 +29,7 @@ __all__ = ["draw_extremes", "draw_geometry", "draw_samples", "fill_gallery"]
 
 PAIRS = 256  # of held-out codes, that the travel metrics are averaged over
 SHOWN = ("linear", "walk, arriving", "typical")  # of the planners compared, those that are drawn
+EXAMPLES = 256  # held-out images of a collection that are reconstructed
 EXTREMES = 16  # images shown at either end of the anomaly scores
 
 
@@ -52,8 +53,8 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     _ = atlas.image_shape  # raises at once if there is no decoder
     samples = atlas.sample_codes(64, generator=generator)
     save(draw_samples(atlas, samples.points), folder.file("samples.png"))
-    examples = to_float(read_tensors(folder.file("examples.safetensors"))[0]["images"])
-    rebuilt = atlas.decode(atlas.encode(examples)).cpu()
+    examples, codes = _examples(atlas, folder)
+    rebuilt = atlas.decode(codes).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = example_triple(atlas, generator)
     rows = {row: COMPARED[row] for row in SHOWN}
@@ -73,6 +74,15 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     }
     folder.write_json("metrics.json", metrics)
     return metrics
+
+
+def _examples(atlas: Atlas, folder: Run) -> tuple[Images, Latents]:
+    """Some held-out images and their codes."""
+    if atlas.collection is not None:
+        codes = atlas.codes["held_out"].means[:EXAMPLES]
+        return atlas.pictures(codes).cpu(), codes
+    examples = to_float(read_tensors(folder.file("examples.safetensors"))[0]["images"])
+    return examples, atlas.encode(examples)
 
 
 def _map_numbers(latent_map: LatentMap) -> dict[str, Any]:

@@ -66,7 +66,7 @@ function portrait(app: App, view: HTMLElement, { code, title }: Selection, known
   const photo = app.photos.get(keyOf(code));
   const pictures = h("div", { className: "pictures" });
   if (photo?.image) pictures.append(captioned(photo.image, "the photo"));
-  if (known.image) pictures.append(captioned(known.image, photo?.shownBy ?? title));
+  if (known.image) pictures.append(captioned(known.image, photo?.shownBy ?? `${title}, ${app.about.shown_by}`));
   const facts = h("dl", {});
   const add = (term: string, words: string, className = "") =>
     facts.append(h("dt", {}, term), h("dd", { className }, words));
