@@ -26,7 +26,8 @@ def elsewhere(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     words = ("embed", "digits", "--out", str(folder / "runs" / "photos"), "--image-size", "8")
     with pytest.MonkeyPatch.context() as patch, quick_gallery():
         patch.chdir(folder)
-        assert latent_atlas(*words, "--model", "mine:corners", "--steps", "20") == 0
+        decoder = ("--decoder", "--set", "model.width=4", "--set", "train.steps=20")
+        assert latent_atlas(*words, "--model", "mine:corners", "--steps", "20", *decoder) == 0
     return folder
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from command_line import latent_atlas
@@ -172,6 +173,136 @@ def test_photos_from_elsewhere_are_embedded_by_the_model_of_the_run(
     )
     assert latent_atlas("anomalies", "run", "elsewhere.png") == 2
     assert "has changed since it made the codes" in capsys.readouterr().err
+
+
+DECODE = (
+    "--decoder",
+    "--set",
+    "model.width=4",
+    "--set",
+    "model.latent_dim=4",
+    "--set",
+    "train.steps=20",
+)
+
+
+@pytest.fixture(scope="module")
+def decoded(run: Path, folder: Path) -> Path:
+    """The run with a decoder."""
+    copied = shutil.copytree(run, folder / "decoded")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert latent_atlas("embed", "photos", "--out", str(copied), *DECODE) == 0
+    return copied
+
+
+def test_a_decoder_shows_codes_beside_the_nearest_real_images(decoded: Path) -> None:
+    atlas = Atlas.load(decoded, device="cpu")
+    without = Atlas.load(decoded, device="cpu", nearest=True)
+    assert (atlas.shown_by, without.shown_by) == ("decoded", "nearest real")
+    ends = atlas.codes["held_out"].means[:2]
+    path, real = (one.travel(ends[:1], ends[1:], "linear", frames=5) for one in (atlas, without))
+    assert path.nearest is not None
+    assert real.nearest is not None
+    assert torch.equal(path.nearest.rows, real.nearest.rows)
+    assert torch.equal(path.strip(), atlas.decode(path.points[:, 0]))
+    assert not torch.equal(path.strip(), real.strip())
+    assert torch.equal(atlas.pictures(ends), without.decode(ends))
+    slope = torch.autograd.functional.jacobian(lambda z: atlas.planner("pullback").decode(z), ends)
+    assert slope.abs().max() > 0
+    with pytest.raises(UserError, match="another model made the codes"):
+        atlas.encode(path.strip())
+
+
+def test_its_pictures_say_what_is_decoded(
+    decoded: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str | None] = []
+
+    def seen(strips: object, threshold: float, title: str | None) -> Figure:
+        said.append(title)
+        return Figure()
+
+    monkeypatch.setattr("latent_atlas.report.figures.travel.strips_picture", seen)
+    monkeypatch.chdir(folder)
+    for flags in ((), ("--nearest",)):
+        words = ("travel", "decoded", "dark/1.png", "light/0.png", "--frames", "3", *flags)
+        assert latent_atlas(*words, "--json") == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["shown"] == ("nearest real" if flags else "decoded")
+        assert told["travel"]["typical"]["images"][0]["name"] == "dark/1.png"
+        assert latent_atlas("sample", "decoded", "--count", "4", "--json", *flags) == 0
+        assert json.loads(capsys.readouterr().out)["shown"] == told["shown"]
+    assert said == [
+        "Decoded frames, above the nearest real images",
+        "Frames as the nearest real images",
+    ]
+    assert latent_atlas("doctor", "decoded") == 0
+    assert "decoder/model.safetensors intact" in capsys.readouterr().out
+    assert latent_atlas("report", "decoded") == 0
+    (decoded / "map.png").unlink()
+    assert latent_atlas("map", "decoded") == 0
+
+
+def test_the_explorer_decodes_paths_and_shows_real_codes_as_they_are(
+    decoded: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    atlas = Atlas.load(decoded, device="cpu")
+    assert atlas.collection is not None
+    ends = atlas.codes["held_out"].means[:2]
+    with client_of(atlas, run=decoded) as client:
+        told = client.get("/api/atlas").json()
+        assert told["shown_by"] == "decoded"
+        assert not {"photos", "pace"} & set(told["lacks"])
+        shown = arrays(client.post("/api/decode", json={"codes": ends.tolist()}))["images"]
+        wanted = (255 * atlas.decode(ends)).round().byte().permute(0, 2, 3, 1)
+        assert np.array_equal(shown, wanted.numpy())
+        asked = {"part": "held_out", "indices": "0", "size": 8}
+        answer = client.get("/api/thumbnails", params=asked)
+        picture = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
+        real = atlas.collection.images[atlas.collection.rows["held_out"][:1].numpy()]
+        assert np.array_equal(picture, real[0].permute(1, 2, 0).numpy())
+        content = (folder / "photos/light/4.png").read_bytes()
+        assert facts(client.post("/api/encode", content=content))["shown_by"] == "reconstruction"
+
+
+def test_a_decoder_that_cannot_be_learned_is_told(
+    decoded: Path,
+    run: Path,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(folder)
+
+    def refused(out: Path, *words: str, source: str = "photos") -> str:
+        assert latent_atlas("embed", source, "--out", str(out), *DECODE, *words) == 2
+        return capsys.readouterr().err
+
+    assert "has a decoder of 8 pixels already; use it, or remove" in refused(decoded)
+    plain = shutil.copytree(run, tmp_path / "run")
+    assert "holds the images of 'photos', not of 'photos/dark'" in refused(
+        plain, source="photos/dark"
+    )
+    assert "thumbnails that a decoder learns from have 8 pixels" in refused(
+        plain, "--set", "model.image_size=16"
+    )
+    assert "have 4 principal ones; choose at most that" in refused(
+        plain, "--set", "model.latent_dim=9"
+    )
+    assert "trains by itself; leave it out" in refused(plain, "--set", "train.mode=online")
+    shutil.copytree(decoded / "decoder", plain / "decoder")
+    (plain / "decoder" / "model.safetensors").unlink()
+    assert "begun with train.steps 20, and now 30 is asked for; leave that out" in refused(
+        plain, "--set", "train.steps=30"
+    )
+    assert latent_atlas("embed", "photos", "--out", str(plain), *DECODE) == 0  # goes on
+    np.save(tmp_path / "codes.npy", np.random.default_rng(0).normal(size=(60, 2)).astype("f4"))
+    bare = tmp_path / "bare"
+    assert latent_atlas("fit", str(tmp_path / "codes.npy"), "--out", str(bare), *FAST) == 0
+    assert "has codes without images, so no decoder can learn from it" in refused(bare)
 
 
 def test_the_explorer_shows_each_image_once_along_a_path(run: Path) -> None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["decoder_settings", "learn"]
 
 SECTIONS = ("model.", "train.")
-COORDINATES = 64  # of the codes that G sees by default
 FIXED = ("model.channels", "model.latent_shape", "train.mode")
 DRAWN, AVERAGED, MOST = 32, 10, 1_000
 
@@ -35,9 +34,7 @@ def decoder_settings(given: Namespace) -> list[str]:
             f"--set {one}: a decoder of embeddings has the channels of the images and trains by "
             "itself; leave it out",
         )
-    with_settings(
-        decoder_of_codes(64, 3, COORDINATES), asked
-    )  # fails before the images are embedded
+    with_settings(decoder_of_codes(64, 3, 1), asked)  # fails before the images are embedded
     for name in ("seed", "device"):
         if (value := getattr(given, name)) is not None:
             asked.append(f"train.{name}={value}")
@@ -106,7 +103,7 @@ def _config(atlas: "Atlas", run: "Run", settings: list[str]) -> Config:
     anew = f"or remove {run.decoder.path} to learn another"
     channels, side, _ = atlas.collection.image_shape
     most = min(atlas.map.dimension, len(atlas.codes["train"]) - 1)
-    usual = decoder_of_codes(side, channels, min(COORDINATES, most))
+    usual = decoder_of_codes(side, channels, most)
     begun = run.decoder.file("config.json").is_file()
     if begun:
         usual = run.decoder.config()

@@ -64,14 +64,15 @@ def with_steps(config: Config, steps: int) -> Config:
     return replace(config, train=replace(train, steps=steps, adversarial_start=start))
 
 
-def decoder_of_codes(image_size: int, channels: int, coordinates: int) -> Config:
-    """The decoder of so many coordinates of codes that another network makes of few images."""
+def decoder_of_codes(image_size: int, channels: int, most: int) -> Config:
+    """The decoder of codes that another network makes: of 256 coordinates, or of the most."""
+    latent_dim = min(256, most)
     return Config(
-        model=ModelConfig(image_size, channels, coordinates, width=16, discriminator_width=16),
+        model=ModelConfig(image_size, channels, latent_dim, width=16, discriminator_width=16),
         train=TrainConfig(
             steps=3_000,
             batch_size=64,
-            kl_weight=1e-3,
+            kl_weight=2e-3,
             adversarial="none",
             checkpoint_every=100,
         ),

@@ -228,12 +228,17 @@ def travel(given: Namespace, console: Console) -> None:
     for name, told in numbers.items():
         if "images" in told:
             seen = ", ".join(image["name"] for image in told["images"])
-            lines.append(f"{name:{width}}  shown by {seen}")
-    console.result({"file": str(out), "travel": numbers}, "\n".join([str(out), *lines]))
+            lines.append(f"{name:{width}}  nearest real images {seen}")
+    if atlas.collection is not None:
+        lines.append(f"the frames are {atlas.shown_by} images")
+    console.result(
+        {"file": str(out), "shown": atlas.shown_by, "travel": numbers},
+        "\n".join([str(out), *lines]),
+    )
 
 
 def _images(atlas: "Atlas", path: "LatentPath") -> dict[str, Any]:
-    """Names and distances of the real images that the frames are shown by, if they are."""
+    """Names and distances of the real images nearest to the frames, of a collection."""
     if path.nearest is None or atlas.collection is None:
         return {}
     distances, rows = path.nearest.distances[:, 0].tolist(), path.nearest.rows[:, 0].tolist()
@@ -414,6 +419,8 @@ def _write(
     elif suffix in MOVING:
         films = torch.stack([path.strip() for path in paths.values()], dim=1).cpu().numpy()
         captions = list(paths) if len(paths) > 1 else ()
+        if atlas.collection is not None:
+            captions = [f"{name}, {atlas.shown_by} images" for name in paths]
         save_animation(animation(films, captions, fps=FPS, bounce=not given.closed), out)
     elif suffix == ".npy":
         write_codes(next(iter(paths.values())).points[:, 0], atlas, out)
