@@ -15,6 +15,7 @@ from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import Interrupted
 from latent_atlas.nn.autoencoder import CodeDecoder
 from latent_atlas.runs import Run, read_tensors
+from latent_atlas.shapes import to_float
 from latent_atlas.training import decoder as learning
 from latent_atlas.training.decoder import Pairs, learn_decoder
 
@@ -67,7 +68,7 @@ def test_it_finds_the_images_of_the_codes(tmp_path: Path) -> None:
     """The exact image is known. A decoder that ignores the codes would have the images' variance as error."""
     train, held_out = pairs(500, 0), pairs(100, 1)
     run, step, records = learned(tmp_path, config(), train, held_out)
-    exact = held_out.images.float() / 255
+    exact = to_float(held_out.images[:])
     error = (decode(run, held_out.codes, config()) - exact).square().mean().item()
     assert error < 0.1 * exact.var(dim=0).mean().item()
     losses = {record["step"]: record["held_out_loss"] for record in records}

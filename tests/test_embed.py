@@ -17,6 +17,7 @@ from latent_atlas import Atlas
 from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.static_export.functions import networks
 from runs import quick_gallery
 from server_client import arrays, client_of, facts
 
@@ -210,6 +211,7 @@ def test_a_decoder_shows_codes_beside_the_nearest_real_images(decoded: Path) -> 
     assert torch.equal(atlas.pictures(ends), without.decode(ends))
     slope = torch.autograd.functional.jacobian(lambda z: atlas.planner("pullback").decode(z), ends)
     assert slope.abs().max() > 0
+    assert {*networks(atlas)} == {"slopes", "decode"}  # the page of a static export decodes, too
     with pytest.raises(UserError, match="another model made the codes"):
         atlas.encode(path.strip())
 
@@ -302,7 +304,7 @@ def test_a_decoder_that_cannot_be_learned_is_told(
     np.save(tmp_path / "codes.npy", np.random.default_rng(0).normal(size=(60, 2)).astype("f4"))
     bare = tmp_path / "bare"
     assert latent_atlas("fit", str(tmp_path / "codes.npy"), "--out", str(bare), *FAST) == 0
-    assert "has codes without images, so no decoder can learn from it" in refused(bare)
+    assert "keeps no images of its codes, so no decoder can be learned" in refused(bare)
 
 
 def test_the_explorer_shows_each_image_once_along_a_path(run: Path) -> None:

@@ -79,7 +79,6 @@ class Atlas:
             memory.
         collection: Thumbnails of the images that the codes are of; None where the run has none.
             Without a decoder, codes are shown by the real images nearest to them.
-        shown_by: "decoded", "nearest real", or "" where codes cannot be shown.
     """
 
     def __init__(

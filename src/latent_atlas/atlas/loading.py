@@ -188,7 +188,7 @@ def read_model(run: Run, device: torch.device) -> Autoencoder:
     model = VAEGAN(config.model, config.map)
     with reading(path):
         model.load_state_dict(read_tensors(path)[0])
-    _finished(model, device)
+    _place(model, device)
     shape = _image_shape(config.model)
     return Autoencoder(model.encoder, model.decode, shape, (model.dimension,), device=device)
 
@@ -204,12 +204,12 @@ def read_decoder(run: Run, device: torch.device) -> Autoencoder:
         tensors = read_tensors(path)[0]
         decoder = CodeDecoder(config, len(tensors["mean"]))
         decoder.load_state_dict(tensors)
-    _finished(decoder, device)
-    dimension = (len(decoder.mean),)
-    return Autoencoder(None, decoder, _image_shape(config), dimension, device=device)
+    _place(decoder, device)
+    shape = _image_shape(config)
+    return Autoencoder(None, decoder, shape, tuple(decoder.mean.shape), device=device)
 
 
-def _finished(model: nn.Module, device: torch.device) -> None:
+def _place(model: nn.Module, device: torch.device) -> None:
     """Put a model where it computes, in the memory format of training: the fastest one."""
     model.to(device).requires_grad_(False)
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from latent_atlas.attributes.directions import principal_components
 from latent_atlas.codes.codec import squared_errors
 from latent_atlas.config.run import Config
 from latent_atlas.device import Engine, pick_device, pick_precision
@@ -23,7 +22,7 @@ __all__ = ["Pairs", "learn_decoder"]
 
 CHECK = 100  # steps between two looks at the held-out images
 PATIENCE = 500  # steps without a smaller error of theirs after which training ends
-TINY = 1e-6  # of the largest standard deviation: a coordinate with less has none
+TINY = 1e-6  # of the largest variance: a coordinate with less has none, but rounding
 
 
 class Pairs(NamedTuple):
@@ -135,8 +134,8 @@ def learn_decoder(train: Pairs, held_out: Pairs, config: Config, run: Run, *, lo
 
 def _fit_coordinates(decoder: CodeDecoder, codes: Latents) -> None:
     """Give a decoder the leading principal coordinates of codes (n, d), of unit variance."""
+    variances, axes = torch.linalg.eigh(codes.T.cov().double())
     k = decoder.axes.shape[1]
-    directions, scales = principal_components(codes, k)
-    scales = scales.clamp(min=TINY * scales[0])
-    decoder.axes.copy_(directions.T / scales)
+    scales = variances[-k:].clamp(min=TINY * variances[-1]).sqrt()
+    decoder.axes.copy_((axes[:, -k:] / scales).flip(1))
     decoder.mean.copy_(codes.mean(dim=0))

@@ -127,7 +127,7 @@ def _decode(given: Namespace, run: "Run", settings: list[str], console: Console)
     atlas = Atlas.load(run.path, device=given.device or "auto", nearest=True)
     require(
         atlas.collection is not None,
-        f"{run.path} has codes without images, so no decoder can learn from it; `latent-atlas "
+        f"{run.path} keeps no images of its codes, so no decoder can be learned; `latent-atlas "
         "embed` the images into another --out",
     )
     about, here = run.read_json("manifest.json") or {}, Path(given.source).expanduser().absolute()
@@ -136,6 +136,7 @@ def _decode(given: Namespace, run: "Run", settings: list[str], console: Console)
         f"{run.path} holds the images of '{about['source']}', not of '{given.source}'; give that "
         "SOURCE, or another --out",
     )
+    console.say(f"{run.path} keeps its codes, of '{about['embedder']['model']}', and its map")
     numbers, lines = learn(atlas, run, settings, console)
     report_map(
         run.path,
