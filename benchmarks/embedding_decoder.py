@@ -1,9 +1,9 @@
 """The decoder of frozen embeddings, beside what shows a code without one.
 
 Question: how near are the images that G makes of the features of EfficientNet-Lite0 to those that the features are of,
-and how real do they look? G learns as `latent-atlas embed --decoder` does, at most 1,500 steps, on two sets:
-Fashion-MNIST, 9,000 images of 28 px, and the icons of benchmarks/icons.py without copies, at 32 px. A tenth of them end
-the training; 1,000 and some 180 others are judged.
+and how real do they look? G learns as `latent-atlas embed --decoder` does, at most 1,500 steps, or 1,000 with D_x, on
+two sets: Fashion-MNIST, 9,000 images of 28 px, and the icons of benchmarks/icons.py without copies, at 32 px. A tenth of
+them end the training; 1,000 and some 180 others are judged.
 
 Baselines: the image of the nearest code; the mean of the ten nearest; ridge regression from the leading principal
 coordinates to pixels, whose number and penalty held-out images choose. The error is the mean squared one per pixel. The
@@ -51,8 +51,8 @@ NEIGHBOURS = 10
 COORDINATES, PENALTIES = (64, 128, 256, 512), (1.0, 30.0, 300.0)  # of ridge regression
 DECODERS = {
     "decoder": ["train.steps=1500"],
+    "decoder with D_x": ["train.steps=1000", "train.adversarial=relativistic"],
     "decoder, 64 coordinates": ["train.steps=1500", "model.latent_dim=64"],
-    "decoder with D_x": ["train.steps=1500", "train.adversarial=relativistic"],
 }
 
 
@@ -69,11 +69,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, required=True, help="where features are kept")
+    parser.add_argument("--sets", nargs="+", choices=SIDES, default=[*SIDES])
     given = parser.parse_args()
     there = (Path(__file__).parent / "results" / "embedding_decoder.json").is_file()
     rows: dict[str, Any] = read("embedding_decoder")["results"] if there else {}
-    for name, of in ("icons", icons), ("fashion-mnist", fashion):
-        parts = of(given.work)
+    for name in given.sets:
+        parts = (icons if name == "icons" else fashion)(given.work)
         features = efficientnet(112)
         real = features.features(parts.judged.images[:]).numpy()
         for method, show in methods(parts, SIDES[name]).items():

@@ -4,6 +4,7 @@ from argparse import Namespace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from latent_atlas.cli.commands.train import RESUMABLE
 from latent_atlas.cli.console import Console, duration, losses_in_words
 from latent_atlas.config.presets import decoder_of_codes
 from latent_atlas.config.run import Config, with_settings
@@ -116,7 +117,7 @@ def _config(atlas: "Atlas", run: "Run", settings: list[str]) -> Config:
         before, asked = (vars(getattr(one, section)) for one in (usual, config))
         for name, value in asked.items() if begun else ():
             require(
-                value == before[name] or name == "device",
+                value == before[name] or name in ("device", *RESUMABLE["train"]),
                 f"the decoder of {run.path} was begun with {section}.{name} {before[name]}, and "
                 f"now {value} is asked for; leave that out, {anew}",
             )

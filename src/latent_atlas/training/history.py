@@ -20,8 +20,9 @@ Log = Callable[[dict[str, Any]], None]
 
 STATE = "state.safetensors"
 ADVICE = (
-    "the last good checkpoint, if there was one, is kept: go on from it by --resume with a lower "
-    "rate, as in --set train.learning_rate=1e-4, or with higher train.r1 and train.r2"
+    "the last good checkpoint, if there was one, is kept: `train --resume`, or the same `embed` "
+    "command, goes on from it with a lower rate, as in --set train.learning_rate=1e-4, or with "
+    "higher train.r1 and train.r2"
 )
 
 

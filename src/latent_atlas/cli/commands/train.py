@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from latent_atlas.training.history import Log
     from latent_atlas.training.processes import Processes
 
-__all__ = ["add_arguments", "train", "train_and_report"]
+__all__ = ["RESUMABLE", "add_arguments", "train", "train_and_report"]
 
 RESUMABLE = {
     "train": ("learning_rate", "discriminator_learning_rate", "r1", "r2"),

@@ -59,7 +59,7 @@ def draw_map(
     fields = chart(atlas.map, plane, window, resolution).fields
     thumbnails = {}
     if atlas.shown_shape is not None:
-        images = atlas.decode(torch.stack(list(anchors))).cpu().numpy()
+        images = atlas.pictures(torch.stack(list(anchors))).cpu().numpy()
         thumbnails = dict(zip("ABC", zip(corners.cpu().numpy(), images, strict=True), strict=True))
     codes, labels = _codes_near(atlas, plane)
     lattice, lattice_name = _lattice(atlas, plane, window)
@@ -78,6 +78,7 @@ def draw_map(
         paths={row: plane.project(path.points[:, 0]).cpu().numpy() for row, path in paths.items()},
         lattice=lattice,
         lattice_name=lattice_name,
+        title=None if atlas.collection is None else "A, B and C as the nearest real images",
         **LABELS,
     )
 
