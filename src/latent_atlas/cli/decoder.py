@@ -106,8 +106,9 @@ def _config(atlas: "Atlas", run: "Run", settings: list[str]) -> Config:
     most = min(atlas.map.dimension, len(atlas.codes["train"]) - 1)
     usual = decoder_of_codes(side, channels, most)
     begun = run.decoder.file("config.json").is_file()
-    if begun:
+    if begun:  # in a precision that was measured then
         usual = run.decoder.config()
+        settings = [one for one in settings if not one.startswith("train.precision")]
     require(
         not run.decoder.file("model.safetensors").is_file(),
         f"{run.path} has a decoder of {usual.model.image_size} pixels already; use it, {anew}",
