@@ -13,6 +13,7 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
@@ -129,6 +130,60 @@ def test_frames_are_real_images_each_once_and_ends_are_their_own(run: Path) -> N
     assert there_and_back.nearest.rows[0] == there_and_back.nearest.rows[-1]
 
 
+def test_frames_that_keep_a_class_are_shown_by_its_images(run: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    codes = atlas.collection.codes
+    probe = atlas.properties["class"]
+    assert isinstance(probe, ClassProbe)
+    classes = probe.classify(codes)
+    ends = torch.stack([codes[classes == kind][0] for kind in (0, 1)])
+    path = atlas.travel(ends, ends.flip(0), "linear", frames=9, preserve="class")
+    assert path.nearest is not None
+    place = {int(row): i for i, row in enumerate(atlas.collection.on_map)}
+    for n in (0, 1):
+        seen = [place[row] for row in path.nearest.rows[:, n].tolist()]
+        assert classes[seen].tolist() == [n] * 9
+        distances = (codes[seen] - path.points[:, n]).norm(dim=1)
+        torch.testing.assert_close(distances, path.nearest.distances[:, n])
+    free = atlas.travel(*ends, "linear", frames=9)
+    assert free.nearest is not None
+    assert {int(classes[place[row]]) for row in free.nearest.rows[:, 0].tolist()} == {0, 1}
+
+
+def test_where_frames_outnumber_images_they_repeat_and_it_is_said(run: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    ends = atlas.codes["held_out"].means[:2]
+    path = atlas.travel(*ends, "linear", frames=70)
+    assert path.nearest is not None
+    assert len(path.nearest.rows.unique()) == 60
+    assert "70 frames are shown by 60 images, so images repeat" in path.warnings
+    assert not any("repeat" in one for one in atlas.travel(*ends, "linear", frames=60).warnings)
+
+
+def test_an_atlas_embeds_images_by_the_model_of_its_collection(
+    run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    images = atlas.collection.images[:]
+    torch.testing.assert_close(atlas.encode(images), atlas.collection.all_codes())
+    rows = atlas.collection.rows["held_out"]
+    codes = atlas.codes["held_out"].means
+    table, wanted = atlas.anomaly(images[rows.numpy()]), atlas.anomaly(codes)
+    assert table.rows() == wanted.rows()
+    assert atlas.compare(images).shared == list(range(61))
+    assert torch.equal(
+        atlas.neighbours(images[rows.numpy()], 1, part="held_out").rows[:, 0],
+        torch.arange(len(rows)),
+    )
+    with pytest.raises(UserError, match=r"shape \(n, 3, 8, 8\), as the model .* these have"):
+        atlas.encode(torch.zeros(2, 3, 9, 9))
+    with pytest.raises(UserError, match="are embeddings, which no decoder makes images of"):
+        _ = atlas.image_shape
+
+
 def test_samples_are_real_images(run: Path, generator: torch.Generator) -> None:
     atlas = Atlas.load(run, device="cpu")
     assert atlas.collection is not None
@@ -181,7 +236,7 @@ def test_the_explorer_shows_each_image_once_along_a_path(run: Path) -> None:
     with client_of(atlas) as client:
         told = client.get("/api/atlas").json()
         assert told["image"] == {"channels": 3, "height": 8, "width": 8}
-        assert {"photos", "pace"} <= set(told["lacks"])
+        assert "pace" in told["lacks"]
         body = {"waypoints": ends.tolist(), "planners": ["linear"], "frames": 7, "images": False}
         shown = arrays(client.post("/api/travel", json=body))["linear/images"]
         wanted = atlas.travel(ends[:1], ends[1:], "linear", frames=7).strip()
@@ -317,6 +372,12 @@ def counted(images):
         for command in ("sample", "doctor"):
             assert latent_atlas(command, "run") > 0
             assert "embed` that began it finishes it" in "".join(capsys.readouterr())
+        shutil.copy("photos/light/0.png", "photos/light/new.png")
+        assert latent_atlas(*words) == 2
+        assert "'photos', of which 39 are done, and 'photos' has others now" in (
+            capsys.readouterr().err
+        )
+        Path("photos/light/new.png").unlink()
         assert latent_atlas(*words) == 0
         assert (
             calls.read_text() == "20 19 20 20 2 "
@@ -341,7 +402,22 @@ def test_a_collection_that_moved_or_changed_is_told(
         (where / "light/2.png").unlink()
         (where / "light/4.png").unlink()
         assert latent_atlas(*again) == 2
-        assert "has changed since: 1 image more, 2 fewer; choose" in capsys.readouterr().err
+        assert f"'{where}' is not '{folder / 'photos'}': 1 image more, 2 fewer; choose" in (
+            capsys.readouterr().err
+        )
+        other = ("--model", "torch:sum", "--image-size", "16", "--fit", "pad")
+        assert latent_atlas("embed", "photos", "--out", str(copied), *other) == 2
+        assert (
+            "holds a run already, made with another model (corner_model:corners then, torch:sum "
+            "now) and another image size (8 then, 16 now) and another fit (crop then, pad now); "
+            "choose another --out"
+        ) in capsys.readouterr().err
+        shutil.copy(folder / "photos/light/0.png", folder / "photos/light/new.png")
+        assert latent_atlas("embed", "photos", "--out", str(copied), *model) == 2
+        (folder / "photos/light/new.png").unlink()
+        assert "'photos' has changed since: 1 image more, 0 fewer; choose" in (
+            capsys.readouterr().err
+        )
         (folder / "photos").rename(folder / "moved")
         try:
             assert latent_atlas("doctor", str(copied)) == 0
@@ -368,6 +444,33 @@ def test_a_collection_that_moved_or_changed_is_told(
 def test_a_model_that_is_not_there_is_named(name: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         digest_of(name)
+
+
+def test_a_function_that_fails_is_named_with_its_error(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "failing_model.py").write_text("def f(images): raise ValueError('no\\nway')")
+    monkeypatch.chdir(tmp_path)
+    words = ("embed", str(folder / "photos"), "--out", "run", "--model", "failing_model:f")
+    assert latent_atlas(*words, "--image-size", "8") == 2
+    assert (
+        "1 shard failed, for instance: failing_model:f failed on images (32, 3, 8, 8) with "
+        "ValueError: no; the others stay"
+    ) in capsys.readouterr().err
+
+
+def test_doctor_says_whether_the_model_has_changed(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for text, said in ((MODEL, False), (MODEL + "# another", True)):
+        (folder / "corner_model.py").write_text(text)
+        assert latent_atlas("doctor", str(run)) == 0
+        assert ("has changed since, SHA-256" in capsys.readouterr().out) == said
+    (folder / "corner_model.py").write_text(MODEL)
 
 
 def test_what_makes_no_codes_is_refused() -> None:

@@ -180,9 +180,29 @@ def _notes(folder: Path) -> list[str]:
     if "embedder" in about:
         model, weights = about["embedder"]["model"], about["embedder"]["weights"]
         notes.append(f"the codes are of the model '{model}', SHA-256 {weights}")
+        notes += _changed(model, weights)
         if not Path(about.get("path", folder)).exists():
             notes.append(f"the images are no longer at {about['path']}; the run shows thumbnails")
     return notes
+
+
+def _changed(model: str, weights: str) -> list[str]:
+    """Whether a model has changed since; those of the Hugging Face hub are not fetched for it."""
+    from latent_atlas.codes.embedder import digest_of
+    from latent_atlas.codes.huggingface import PREFIX
+
+    if model.startswith(PREFIX):
+        return []
+    try:
+        now = digest_of(model)
+    except UserError as error:
+        return [f"other photos cannot be embedded here: {error}"]
+    if now == weights:
+        return []
+    return [
+        f"the model '{model}' has changed since, SHA-256 {now}, so it embeds no other photos; "
+        "restore it, or embed the collection again"
+    ]
 
 
 def _checks(folder: Path) -> dict[str, Callable[[], object]]:

@@ -124,7 +124,7 @@ def _samples(given: Namespace, atlas: "Atlas") -> "Samples":
         given.count,
         with_values(sampler, values, called=f"sampler '{sampler.name}'"),
         temperature=given.temperature,
-        near=None if given.near is None else code_at(atlas, given.near, given.folder),
+        near=None if given.near is None else code_at(atlas, given.near),
         width=given.width,
         where=dict(_condition(text) for text in given.where),
         generator=torch.Generator(atlas.device).manual_seed(given.seed),
