@@ -13,10 +13,12 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
+from latent_atlas.atlas.overview import COMPARISON, ImageList, Section, comparison_of
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
+from latent_atlas.runs import write_tensors
 from runs import quick_gallery
 from server_client import arrays, client_of, facts
 
@@ -268,6 +270,64 @@ def test_the_explorer_takes_photos_by_the_model_of_the_run(
         assert about["shown_by"] == "nearest"
         (row,) = atlas.anomaly(given["code"]).rows()
         assert about["anomaly"]["p_value"] == row["p_value"]
+
+
+def test_the_explorer_lists_the_images_and_the_last_comparison(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    copied, other = shutil.copytree(run, tmp_path / "run"), tmp_path / "other"
+    other.mkdir()
+    for number in range(6):
+        Image.new("RGB", (8, 8), (255, 40 * number, 0)).save(other / f"{number}.png")
+    atlas = Atlas.load(copied, device="cpu")
+    assert atlas.collection is not None
+    names, rarity = atlas.real_images[1], atlas.rarity()
+    with client_of(atlas, run=copied) as client:
+        seen = facts(client.get("/api/overview"))["sections"]
+        assert [section["title"] for section in seen] == ["Rare and typical", "Duplicates"]
+        rarest, typical = seen[0]["lists"]
+        assert rarest["names"] == [names[row] for row in rarity.argsort(descending=True)[:16]]
+        assert typical["names"] == [names[row] for row in rarity.argsort()[:16]]
+        assert rarest["values"] == pytest.approx(rarity.sort(descending=True).values[:16].tolist())
+        assert seen[1]["lists"][0]["names"] == ["dark/1.png", "dark/again.png"]
+        assert latent_atlas("compare", str(copied), str(other)) == 0
+        answer = client.get("/api/overview")
+    (title, unlike, missing) = (
+        facts(answer)["sections"][2]["title"],
+        *facts(answer)["sections"][2]["lists"],
+    )
+    assert title == "Compared with other"
+    assert (unlike["own"], missing["own"]) == (False, True)
+    assert set(unlike["names"]) <= {f"{number}.png" for number in range(6)}
+    lists = [one for section in facts(answer)["sections"] for one in section["lists"]]
+    every = arrays(answer)
+    assert sum(len(one["names"]) for one in lists) == len(every["codes"]) == len(every["images"])
+    own = sum(len(one["names"]) for one in lists[:-2])
+    pixels = torch.from_numpy(every["images"]).permute(0, 3, 1, 2)
+    torch.testing.assert_close(atlas.encode(pixels), torch.from_numpy(every["codes"]))
+    numbers = [int(name.split(".")[0]) for name in unlike["names"]]
+    assert every["images"][own : own + len(numbers), 0, 0, 1].tolist() == [40 * n for n in numbers]
+
+
+def test_what_a_comparison_found_is_read_as_it_was_written(tmp_path: Path) -> None:
+    codes = torch.arange(6.0).reshape(2, 3)
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    lists = (
+        ImageList("a", ("x", "y"), codes, images, (1.0, 0.5), own=False),
+        ImageList("b", (), codes[:0], None),
+    )
+    written = Section("title", ("one", "two"), lists)
+    written.save(tmp_path / COMPARISON)
+    (read,) = comparison_of(tmp_path)
+    assert read.about() == written.about()
+    for one, other in zip(read.lists, lists, strict=True):
+        assert torch.equal(one.codes, other.codes)
+        assert (one.images is None) == (other.images is None)
+    assert comparison_of(tmp_path / "nowhere") == comparison_of(None) == []
+    write_tensors(tmp_path / COMPARISON, {"0.codes": codes}, {"about": "{}"})
+    with pytest.raises(UserError, match=r"comparison\.safetensors is damaged"):
+        comparison_of(tmp_path)
 
 
 def test_copies_and_near_duplicates_are_told_apart(

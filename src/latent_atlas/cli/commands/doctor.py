@@ -210,6 +210,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
     import torch
 
     from latent_atlas.atlas.loading import read_codes, read_model
+    from latent_atlas.atlas.overview import COMPARISON, Section
     from latent_atlas.density_ratio.latent_map import LatentMap
     from latent_atlas.runs import Run, read_tensors
 
@@ -225,6 +226,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
         "state.safetensors": lambda: read_tensors(run_file("state.safetensors")),
         "model.safetensors": lambda: read_model(run, torch.device("cpu")),
         "codes.safetensors": lambda: read_codes(run_file("codes.safetensors"), 0),
+        COMPARISON: lambda: Section.load(run_file(COMPARISON)),
         "map.safetensors": lambda: LatentMap.load(run_file("map.safetensors")),
         **{
             f"embeddings/{path.name}": partial(read_tensors, path)

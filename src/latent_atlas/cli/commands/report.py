@@ -112,7 +112,9 @@ def _write_explorer(given: Namespace, console: Console) -> None:
     check(folder)
     # The exported graphs belong to the device that traced them, and every machine has a CPU.
     atlas = Atlas.load(run.path, device="cpu")
-    written = write_folder(atlas, folder, name=run.path.resolve().name, say=console.say)
+    written = write_folder(
+        atlas, folder, name=run.path.resolve().name, run=run.path, say=console.say
+    )
     total = sum(written.files.values())
     lines = [
         f"the explorer is in {folder} ({len(written.files)} files, {total / 2**20:.1f} MiB)",

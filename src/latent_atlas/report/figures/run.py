@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.overview import Section
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.evaluation.paths import COMPARED, travel_numbers
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
@@ -20,12 +21,12 @@ from latent_atlas.report.figures.map import draw_map
 from latent_atlas.report.figures.reliability import draw_reliability
 from latent_atlas.report.figures.travel import draw_travel
 from latent_atlas.report.plots.geometry import Space, spaces_picture
-from latent_atlas.report.plots.image_grid import comparison_sheet, sheet
+from latent_atlas.report.plots.image_grid import comparison_sheet, padded, sheet
 from latent_atlas.report.plots.style import save
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import ByteImages, Images, to_float
 
-__all__ = ["draw_extremes", "draw_geometry", "draw_samples", "fill_gallery"]
+__all__ = ["draw_extremes", "draw_geometry", "draw_lists", "draw_samples", "fill_gallery"]
 
 PAIRS = 256  # of held-out codes, that the travel metrics are averaged over
 SHOWN = ("linear", "walk, arriving", "typical")  # of the planners compared, those that are drawn
@@ -123,6 +124,14 @@ def draw_extremes(atlas: Atlas, places: Tensor, images: ByteImages, order: np.nd
         codes = places[some] if places.ndim == 2 else atlas.encode(places[some])
         rows[f"{name}, {shown}"] = atlas.decode(codes).cpu().numpy()
     return comparison_sheet(rows)
+
+
+def draw_lists(section: Section) -> Figure | None:
+    """A row of images for each list; None where none is shown."""
+    images = {one.title: one.images for one in section.lists if one.images is not None}
+    across = max(map(len, images.values()), default=0)
+    rows = {title: padded(to_float(some).numpy(), across) for title, some in images.items()}
+    return comparison_sheet(rows) if rows else None
 
 
 def draw_samples(images: Images) -> Figure:
