@@ -204,7 +204,12 @@ def test_the_commands_draw_real_images(
     assert [told[0]["name"], told[-1]["name"]] == ["dark/1.png", "light/0.png"]
     assert latent_atlas("travel", "run", "photos/nowhere.png", "test:0") == 2
     assert "'photos/nowhere.png' is neither a file nor an image of" in capsys.readouterr().err
-    assert latent_atlas("sample", str(run), "--count", "4") == 0
+    assert latent_atlas("sample", str(run), "--count", "90", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["images"]
+    assert len(told) == 90 > len(set(told))
+    assert latent_atlas("sample", str(run), "--count", "90") == 0
+    said = f"90 new codes, shown by the nearest real image: {len(set(told))} images in all"
+    assert said in capsys.readouterr().out
     for name in ("travel.png", "samples.png", "map.png"):
         assert (run / name).stat().st_size > 0
 
@@ -308,6 +313,30 @@ def test_the_explorer_lists_the_images_and_the_last_comparison(
     torch.testing.assert_close(atlas.encode(pixels), torch.from_numpy(every["codes"]))
     numbers = [int(name.split(".")[0]) for name in unlike["names"]]
     assert every["images"][own : own + len(numbers), 0, 0, 1].tolist() == [40 * n for n in numbers]
+
+
+def test_the_report_of_a_collection_shows_what_is_known_of_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    for picture in copied.glob("*.png"):
+        picture.unlink()
+    assert latent_atlas("report", str(copied)) == 0
+    said = capsys.readouterr().out
+    assert "Rare and typical: 60 images ranked by the mean distance to the ten nearest" in said
+    assert "Duplicates: 1 group of copies" in said
+    drawn = {file.name for file in copied.glob("*.png")}
+    assert {"rarity.png", "duplicates.png", "samples.png", "travel.png", "map.png"} <= drawn
+    page = (copied / "report.html").read_text()
+    assert "RGB, embedded by corner_model:corners; run" in page
+    assert "dark/1.png, dark/again.png" in page
+    rarest = json.loads((copied / "metrics.json").read_text())["Rare and typical"]["rarest"]
+    atlas = Atlas.load(copied, device="cpu")
+    assert rarest.split(", ")[0] == atlas.real_images[1][int(atlas.rarity().argmax())]
+    for other in ("Reconstructions:", "Geometry:", "Training curves:"):  # that it could not have
+        assert other not in page
+    assert latent_atlas("evaluate", str(copied)) == 2
+    assert "`latent-atlas report`, `anomalies`, `duplicates`" in capsys.readouterr().err
 
 
 def test_what_a_comparison_found_is_read_as_it_was_written(tmp_path: Path) -> None:

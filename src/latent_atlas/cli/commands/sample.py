@@ -18,7 +18,7 @@ from latent_atlas.cli.arguments import (
 )
 from latent_atlas.cli.console import Console
 from latent_atlas.config.parse import split_setting, with_values
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted, printable
 
 if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
@@ -109,6 +109,11 @@ def sample(given: Namespace, console: Console) -> None:
     info = samples.info.known()
     numbers = {"file": str(out), "count": given.count, **info, "warnings": list(samples.warnings)}
     lines = [words.format(info[name]) for name, words in WORDS.items() if name in info]
+    if atlas.collection is not None:
+        rows = atlas.collection.nearest(samples.points, 1).rows[:, 0].tolist()
+        numbers["images"] = [printable(atlas.collection.names[row]) for row in rows]
+        told = f"{counted(given.count, 'new code')}, shown by the nearest real image"
+        lines.append(f"{told}: {counted(len(set(rows)), 'image')} in all")
     console.result(numbers, "\n".join([str(out), *lines]))
 
 
