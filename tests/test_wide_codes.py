@@ -88,7 +88,8 @@ def test_far_from_wide_codes_typicality_falls_to_0_and_realness_does_not(
     assert clusters.realness(far[None]) == 1  # the tails of the rest are heavier than a Gaussian's
     assert clusters.typicality(far[None]) == 0
     picture = draw_map(atlas, (codes[1], codes[2], far), {}, resolution=16)
-    titles = [axes.get_title(loc="left") for axes in picture.axes]
+    titles = [text.get_text() for text in picture.texts]
+    titles += [text.get_text() for axes in picture.axes for text in axes.texts]
     assert "Typicality" in titles
     assert "Realness" not in titles
 
