@@ -12,7 +12,11 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.density import ExactRatio, StandardNormal, fit_gaussian_mixture
 from latent_atlas.density.toys import correlated_gaussian, two_clusters
 from latent_atlas.density_ratio.calibration import Calibration, calibrate, kl_over_levels, measure
-from latent_atlas.density_ratio.normalising_constant import log_mean_ratio, samples_for
+from latent_atlas.density_ratio.normalising_constant import (
+    LogConstant,
+    log_mean_ratio,
+    samples_for,
+)
 from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator
 
 pytestmark = pytest.mark.calibration
@@ -125,6 +129,33 @@ def test_numbers_survive_json(logits: tuple[Tensor, Tensor]) -> None:
         Calibration.from_json(measured.as_json() | {"count": 3})
 
 
+class HeavyTails(nn.Module):
+    """The log-ratio of 0.9 N(0, I) + 0.1 N(0, 400 I) to N(0, I), in two dimensions."""
+
+    def forward(self, z: Tensor, angles: Tensor | None = None) -> Tensor:
+        wide = math.log(0.1 / 400) + 0.5 * z.square().sum(dim=1) * (1 - 1 / 400)
+        return torch.logaddexp(torch.full_like(wide, math.log(0.9)), wide)
+
+
+@pytest.mark.parametrize(("far", "decides"), [(0.0, False), (60.0, True)])
+def test_a_code_that_decides_the_divergence_alone_is_noticed(
+    far: float, decides: bool, generator: torch.Generator
+) -> None:
+    held_out = StandardNormal(2).sample(40, generator=generator)
+    held_out[0] += far
+    found, _ = calibrate(
+        HeavyTails(),
+        Codes(held_out),
+        PriorBoundary(2),
+        LogConstant(0.0, 0.01),
+        generator=generator,
+    )
+    logits = HeavyTails()(held_out)
+    assert found.kl_median == pytest.approx(logits.median().item(), abs=0.1)
+    assert found.kl_error == pytest.approx(logits.std().item() / 40**0.5, rel=0.1, abs=0.05)
+    assert ("a few held-out codes decide" in found.verdict()) == decides
+
+
 def changed(**changes: float) -> Calibration:
     """The calibration of a good map, changed."""
     good = measure(torch.full((20_000,), 2.0), torch.full((20_000,), -1.0))
@@ -166,6 +197,9 @@ def changed(**changes: float) -> Calibration:
         ),
         ({"levels": 7, "kl": 61.0, "kl_over_levels": 40.0}, "the levels disagree"),
         ({"kl_estimate": 6.0}, "the map is underfitted"),
+        ({"kl": 400.0, "levels": 4, "kl_error": 300.0}, "a few held-out codes decide KL(q || r)"),
+        ({"kl": 400.0, "levels": 4, "kl_error": 100.0}, "the map is calibrated"),
+        ({"kl": 0.5, "kl_error": 0.9}, "the map is calibrated"),
         ({"levels": 7, "effective_share": 1e-4, "kl_over_levels": 2.0}, "the map is calibrated"),
     ],
 )

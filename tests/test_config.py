@@ -30,6 +30,18 @@ def test_settings_that_belong_together_are_checked_together() -> None:
     assert (config.train.discriminator_start, config.train.adversarial_start) == (900, 1000)
 
 
+def test_a_dimension_beside_the_shape_of_codes_agrees_with_it() -> None:
+    shape = "model.latent_shape=2x7x7"
+    config = with_settings(PRESETS["mnist"], [shape])
+    assert Config.from_json(config.to_json()) == config
+    assert with_settings(PRESETS["mnist"], [shape, "model.latent_dim=98"]) == config
+    for start in (config, PRESETS["mnist"]):
+        with pytest.raises(
+            UserError, match=r"latent_dim is 5, and model\.latent_shape 2x7x7 has 98"
+        ):
+            with_settings(start, ["model.latent_dim=5", shape])
+
+
 def test_words_numbers_and_null_are_understood() -> None:
     config = with_settings(
         Config(),

@@ -14,10 +14,13 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
+from latent_atlas.atlas.overview import COMPARISON, ImageList, Section, comparison_of
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.static_export.functions import networks
+from latent_atlas.runs import write_tensors
 from runs import quick_gallery
 from server_client import arrays, client_of, facts
 
@@ -131,6 +134,60 @@ def test_frames_are_real_images_each_once_and_ends_are_their_own(run: Path) -> N
     assert there_and_back.nearest.rows[0] == there_and_back.nearest.rows[-1]
 
 
+def test_frames_that_keep_a_class_are_shown_by_its_images(run: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    codes = atlas.collection.codes
+    probe = atlas.properties["class"]
+    assert isinstance(probe, ClassProbe)
+    classes = probe.classify(codes)
+    ends = torch.stack([codes[classes == kind][0] for kind in (0, 1)])
+    path = atlas.travel(ends, ends.flip(0), "linear", frames=9, preserve="class")
+    assert path.nearest is not None
+    place = {int(row): i for i, row in enumerate(atlas.collection.on_map)}
+    for n in (0, 1):
+        seen = [place[row] for row in path.nearest.rows[:, n].tolist()]
+        assert classes[seen].tolist() == [n] * 9
+        distances = (codes[seen] - path.points[:, n]).norm(dim=1)
+        torch.testing.assert_close(distances, path.nearest.distances[:, n])
+    free = atlas.travel(*ends, "linear", frames=9)
+    assert free.nearest is not None
+    assert {int(classes[place[row]]) for row in free.nearest.rows[:, 0].tolist()} == {0, 1}
+
+
+def test_where_frames_outnumber_images_they_repeat_and_it_is_said(run: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    ends = atlas.codes["held_out"].means[:2]
+    path = atlas.travel(*ends, "linear", frames=70)
+    assert path.nearest is not None
+    assert len(path.nearest.rows.unique()) == 60
+    assert "70 frames are shown by 60 images, so images repeat" in path.warnings
+    assert not any("repeat" in one for one in atlas.travel(*ends, "linear", frames=60).warnings)
+
+
+def test_an_atlas_embeds_images_by_the_model_of_its_collection(
+    run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    atlas = Atlas.load(run, device="cpu")
+    assert atlas.collection is not None
+    images = atlas.collection.images[:]
+    torch.testing.assert_close(atlas.encode(images), atlas.collection.all_codes())
+    rows = atlas.collection.rows["held_out"]
+    codes = atlas.codes["held_out"].means
+    table, wanted = atlas.anomaly(images[rows.numpy()]), atlas.anomaly(codes)
+    assert table.rows() == wanted.rows()
+    assert atlas.compare(images).shared == list(range(61))
+    assert torch.equal(
+        atlas.neighbours(images[rows.numpy()], 1, part="held_out").rows[:, 0],
+        torch.arange(len(rows)),
+    )
+    with pytest.raises(UserError, match=r"shape \(n, 3, 8, 8\), as the model .* these have"):
+        atlas.encode(torch.zeros(2, 3, 9, 9))
+    with pytest.raises(UserError, match="are embeddings, which no decoder makes images of"):
+        _ = atlas.image_shape
+
+
 def test_samples_are_real_images(run: Path, generator: torch.Generator) -> None:
     atlas = Atlas.load(run, device="cpu")
     assert atlas.collection is not None
@@ -149,7 +206,12 @@ def test_the_commands_draw_real_images(
     assert [told[0]["name"], told[-1]["name"]] == ["dark/1.png", "light/0.png"]
     assert latent_atlas("travel", "run", "photos/nowhere.png", "test:0") == 2
     assert "'photos/nowhere.png' is neither a file nor an image of" in capsys.readouterr().err
-    assert latent_atlas("sample", str(run), "--count", "4") == 0
+    assert latent_atlas("sample", str(run), "--count", "90", "--json") == 0
+    told = json.loads(capsys.readouterr().out)["images"]
+    assert len(told) == 90 > len(set(told))
+    assert latent_atlas("sample", str(run), "--count", "90") == 0
+    said = f"90 new codes, shown by the nearest real image: {len(set(told))} images in all"
+    assert said in capsys.readouterr().out
     for name in ("travel.png", "samples.png", "map.png"):
         assert (run / name).stat().st_size > 0
 
@@ -314,7 +376,7 @@ def test_the_explorer_shows_each_image_once_along_a_path(run: Path) -> None:
     with client_of(atlas) as client:
         told = client.get("/api/atlas").json()
         assert told["image"] == {"channels": 3, "height": 8, "width": 8}
-        assert {"photos", "pace"} <= set(told["lacks"])
+        assert "pace" in told["lacks"]
         body = {"waypoints": ends.tolist(), "planners": ["linear"], "frames": 7, "images": False}
         shown = arrays(client.post("/api/travel", json=body))["linear/images"]
         wanted = atlas.travel(ends[:1], ends[1:], "linear", frames=7).strip()
@@ -346,6 +408,88 @@ def test_the_explorer_takes_photos_by_the_model_of_the_run(
         assert about["shown_by"] == "nearest"
         (row,) = atlas.anomaly(given["code"]).rows()
         assert about["anomaly"]["p_value"] == row["p_value"]
+
+
+def test_the_explorer_lists_the_images_and_the_last_comparison(
+    run: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    copied, other = shutil.copytree(run, tmp_path / "run"), tmp_path / "other"
+    other.mkdir()
+    for number in range(6):
+        Image.new("RGB", (8, 8), (255, 40 * number, 0)).save(other / f"{number}.png")
+    atlas = Atlas.load(copied, device="cpu")
+    assert atlas.collection is not None
+    names, rarity = atlas.real_images[1], atlas.rarity()
+    with client_of(atlas, run=copied) as client:
+        seen = facts(client.get("/api/overview"))["sections"]
+        assert [section["title"] for section in seen] == ["Rare and typical", "Duplicates"]
+        rarest, typical = seen[0]["lists"]
+        assert rarest["names"] == [names[row] for row in rarity.argsort(descending=True)[:16]]
+        assert typical["names"] == [names[row] for row in rarity.argsort()[:16]]
+        assert rarest["values"] == pytest.approx(rarity.sort(descending=True).values[:16].tolist())
+        assert seen[1]["lists"][0]["names"] == ["dark/1.png", "dark/again.png"]
+        assert latent_atlas("compare", str(copied), str(other)) == 0
+        answer = client.get("/api/overview")
+    (title, unlike, missing) = (
+        facts(answer)["sections"][2]["title"],
+        *facts(answer)["sections"][2]["lists"],
+    )
+    assert title == "Compared with other"
+    assert (unlike["own"], missing["own"]) == (False, True)
+    assert set(unlike["names"]) <= {f"{number}.png" for number in range(6)}
+    lists = [one for section in facts(answer)["sections"] for one in section["lists"]]
+    every = arrays(answer)
+    assert sum(len(one["names"]) for one in lists) == len(every["codes"]) == len(every["images"])
+    own = sum(len(one["names"]) for one in lists[:-2])
+    pixels = torch.from_numpy(every["images"]).permute(0, 3, 1, 2)
+    torch.testing.assert_close(atlas.encode(pixels), torch.from_numpy(every["codes"]))
+    numbers = [int(name.split(".")[0]) for name in unlike["names"]]
+    assert every["images"][own : own + len(numbers), 0, 0, 1].tolist() == [40 * n for n in numbers]
+
+
+def test_the_report_of_a_collection_shows_what_is_known_of_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    for picture in copied.glob("*.png"):
+        picture.unlink()
+    assert latent_atlas("report", str(copied)) == 0
+    said = capsys.readouterr().out
+    assert "Rare and typical: 60 images ranked by the mean distance to the ten nearest" in said
+    assert "Duplicates: 1 group of copies" in said
+    drawn = {file.name for file in copied.glob("*.png")}
+    assert {"rarity.png", "duplicates.png", "samples.png", "travel.png", "map.png"} <= drawn
+    page = (copied / "report.html").read_text()
+    assert "RGB, embedded by corner_model:corners; run" in page
+    assert "dark/1.png, dark/again.png" in page
+    rarest = json.loads((copied / "metrics.json").read_text())["Rare and typical"]["rarest"]
+    atlas = Atlas.load(copied, device="cpu")
+    assert rarest.split(", ")[0] == atlas.real_images[1][int(atlas.rarity().argmax())]
+    for other in ("Reconstructions:", "Geometry:", "Training curves:"):  # that it could not have
+        assert other not in page
+    assert latent_atlas("evaluate", str(copied)) == 2
+    assert "`latent-atlas report`, `anomalies`, `duplicates`" in capsys.readouterr().err
+
+
+def test_what_a_comparison_found_is_read_as_it_was_written(tmp_path: Path) -> None:
+    codes = torch.arange(6.0).reshape(2, 3)
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    lists = (
+        ImageList("a", ("x", "y"), codes, images, (1.0, 0.5), own=False),
+        ImageList("b", (), codes[:0], None),
+    )
+    written = Section("title", ("one", "two"), lists)
+    written.save(tmp_path / COMPARISON)
+    (read,) = comparison_of(tmp_path)
+    assert read.about() == written.about()
+    for one, other in zip(read.lists, lists, strict=True):
+        assert torch.equal(one.codes, other.codes)
+        assert (one.images is None) == (other.images is None)
+    assert comparison_of(tmp_path / "nowhere") == comparison_of(None) == []
+    write_tensors(tmp_path / COMPARISON, {"0.codes": codes}, {"about": "{}"})
+    with pytest.raises(UserError, match=r"comparison\.safetensors is damaged"):
+        comparison_of(tmp_path)
 
 
 def test_copies_and_near_duplicates_are_told_apart(
@@ -450,6 +594,12 @@ def counted(images):
         for command in ("sample", "doctor"):
             assert latent_atlas(command, "run") > 0
             assert "embed` that began it finishes it" in "".join(capsys.readouterr())
+        shutil.copy("photos/light/0.png", "photos/light/new.png")
+        assert latent_atlas(*words) == 2
+        assert "'photos', of which 39 are done, and 'photos' has others now" in (
+            capsys.readouterr().err
+        )
+        Path("photos/light/new.png").unlink()
         assert latent_atlas(*words) == 0
         assert (
             calls.read_text() == "20 19 20 20 2 "
@@ -474,7 +624,22 @@ def test_a_collection_that_moved_or_changed_is_told(
         (where / "light/2.png").unlink()
         (where / "light/4.png").unlink()
         assert latent_atlas(*again) == 2
-        assert "has changed since: 1 image more, 2 fewer; choose" in capsys.readouterr().err
+        assert f"'{where}' is not '{folder / 'photos'}': 1 image more, 2 fewer; choose" in (
+            capsys.readouterr().err
+        )
+        other = ("--model", "torch:sum", "--image-size", "16", "--fit", "pad")
+        assert latent_atlas("embed", "photos", "--out", str(copied), *other) == 2
+        assert (
+            "holds a run already, made with another model (corner_model:corners then, torch:sum "
+            "now) and another image size (8 then, 16 now) and another fit (crop then, pad now); "
+            "choose another --out"
+        ) in capsys.readouterr().err
+        shutil.copy(folder / "photos/light/0.png", folder / "photos/light/new.png")
+        assert latent_atlas("embed", "photos", "--out", str(copied), *model) == 2
+        (folder / "photos/light/new.png").unlink()
+        assert "'photos' has changed since: 1 image more, 0 fewer; choose" in (
+            capsys.readouterr().err
+        )
         (folder / "photos").rename(folder / "moved")
         try:
             assert latent_atlas("doctor", str(copied)) == 0
@@ -501,6 +666,33 @@ def test_a_collection_that_moved_or_changed_is_told(
 def test_a_model_that_is_not_there_is_named(name: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         digest_of(name)
+
+
+def test_a_function_that_fails_is_named_with_its_error(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "failing_model.py").write_text("def f(images): raise ValueError('no\\nway')")
+    monkeypatch.chdir(tmp_path)
+    words = ("embed", str(folder / "photos"), "--out", "run", "--model", "failing_model:f")
+    assert latent_atlas(*words, "--image-size", "8") == 2
+    assert (
+        "1 shard failed, for instance: failing_model:f failed on images (32, 3, 8, 8) with "
+        "ValueError: no; the others stay"
+    ) in capsys.readouterr().err
+
+
+def test_doctor_says_whether_the_model_has_changed(
+    run: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for text, said in ((MODEL, False), (MODEL + "# another", True)):
+        (folder / "corner_model.py").write_text(text)
+        assert latent_atlas("doctor", str(run)) == 0
+        assert ("has changed since, SHA-256" in capsys.readouterr().out) == said
+    (folder / "corner_model.py").write_text(MODEL)
 
 
 def test_what_makes_no_codes_is_refused() -> None:

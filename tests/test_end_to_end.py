@@ -209,6 +209,16 @@ def test_a_dry_run_tells_and_makes_nothing(
     assert not out.exists()
 
 
+def test_steps_that_are_set_bring_the_adversarial_start_along(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "digits", "--quick", "--out", str(tmp_path / "run"), "--dry-run", "--json")
+    for steps in (("--steps", "60"), ("--set", "train.steps=60")):
+        assert latent_atlas(*words, *steps) == 0
+        told = json.loads(capsys.readouterr().out)["config"]["train"]
+        assert (told["steps"], told["adversarial_start"]) == (60, 20)
+
+
 def test_a_long_or_large_training_is_told_what_is_smaller() -> None:
     long = PRESETS["fashion-mnist"]
     assert train._shorter(9e3, long) == ["--quick trains a smaller model in minutes"]

@@ -167,10 +167,11 @@ def test_by_keys_alone(visits: Visits) -> None:
 def test_the_page_is_accessible(visits: Visits, scheme: str) -> None:
     page = visits.open(color_scheme=scheme)
     set_two(page)
-    for closed in page.locator("details:not([open]) summary").all():
-        closed.click()
+    for name in ("New images", "Overview"):
+        page.locator("details:not([open]) summary", has_text=name).click()
     page.locator(".strip .frame").nth(3).click()
     expect(page.locator(".neighbours li")).to_have_count(8)
+    expect(page.locator(".overview h4")).to_have_count(2)
     page.evaluate((ROOT / "web/node_modules/axe-core/axe.min.js").read_text())
     look = "async () => (await axe.run()).violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html.slice(0, 120))])"
     assert page.evaluate(look) == []
@@ -222,6 +223,8 @@ def test_at_phone_width(visits: Visits) -> None:
     expect(page.locator(".waypoints li")).to_have_count(2)
     until_idle(page)
     expect(page.locator(".strip .frame").first).to_be_visible()
+    page.locator("summary", has_text="Overview").tap()
+    expect(page.locator(".overview .gallery li")).to_have_count(32)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

@@ -222,6 +222,28 @@ def test_an_example_path_lies_in_its_plane(visits: Visits) -> None:
     expect(page.locator(".pin.off-plane")).to_have_count(0)
 
 
+def test_an_image_of_the_overview_is_marked_where_it_lies(visits: Visits, demo: "Atlas") -> None:
+    window = {"left": 3.0, "right": 4.0, "bottom": 3.0, "top": 4.0}  # without any code
+    page = visits.until_idle(hashed(visits.url, {"window": window}))
+    page.locator("summary", has_text="Overview").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".overview h4")).to_have_text(["rarest", "most typical"])
+    means = demo.codes["held_out"].means
+    for k, row in enumerate((demo.rarity().argmax(), demo.rarity().argmin())):
+        page.locator(".overview .gallery").nth(k).get_by_role("button").first.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".portrait figcaption")).to_have_text(f"test:{row}")
+        selected = page.evaluate("atlas.app.selection.value.code")
+        np.testing.assert_allclose(selected, means[row], atol=1e-6)
+        until_idle(page)
+        ring = page.locator(".routes .selected")
+        expect(ring).to_be_in_viewport()
+        place = "[...atlas.app.chart.project(atlas.app.selection.value.code).place]"
+        x, y = page.evaluate(f"atlas.map.camera().toPixels({place})")
+        assert float(ring.get_attribute("cx")) == pytest.approx(x, abs=1)
+        assert float(ring.get_attribute("cy")) == pytest.approx(y, abs=1)
+
+
 def test_a_refusal_is_one_sentence(visits: Visits) -> None:
     page = visits.until_idle()
     page.locator("input[type=file]").set_input_files(

@@ -454,6 +454,8 @@ def test_a_collection_shows_its_images_from_a_host_of_files_alone(
     chromium: "Browser", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Along a path each once, as the library chooses them; a real code shows its own."""
+    from playwright.sync_api import expect
+
     (tmp_path / "corner_codes.py").write_text(
         "def corners(images):\n    return images.mean(1)[:, 1::4, 1::4].flatten(1)\n"
     )
@@ -461,7 +463,11 @@ def test_a_collection_shows_its_images_from_a_host_of_files_alone(
     words = ("--image-size", "8", "--model", "corner_codes:corners", "--steps", "20")
     assert latent_atlas("embed", "digits", "--out", "run", *words) == 0
     atlas = Atlas.load("run", device="cpu")
-    written = write_folder(atlas, tmp_path / "site", name="digits")
+    Path("other").mkdir()
+    for number in range(6):
+        Image.new("L", (8, 8), 40 * number).save(f"other/{number}.png")
+    assert latent_atlas("compare", "run", "other") == 0
+    written = write_folder(atlas, tmp_path / "site", name="digits", run=tmp_path / "run")
     assert "takes no photos" in " ".join(written.left_out)
     ends = atlas.codes["held_out"].means[:2]
     asked = {"waypoints": ends.tolist(), "planners": ["linear"], "frames": 9, "images": False}
@@ -478,6 +484,20 @@ def test_a_collection_shows_its_images_from_a_host_of_files_alone(
         until_idle(page)
         frames = np.array(page.evaluate(compute, asked)).reshape(9, 8, 8, 3)
         shown = np.array(page.evaluate(decode, ends.tolist())).reshape(2, 8, 8, 3)
+        page.locator("summary", has_text="Overview").click()
+        titles = page.locator(".overview h3")
+        expect(titles).to_have_text(["Rare and typical", "Duplicates", "Compared with other"])
+        names, rarity = atlas.real_images[1], atlas.rarity()
+        order = rarity.argsort(descending=True)[:16].tolist()
+        rarest = page.locator(".overview .gallery").first.get_by_role("button")
+        assert [one.get_attribute("title") for one in rarest.all()] == [
+            f"{names[row]}, {rarity[row]:.1f}" for row in order
+        ]
+        unlike = page.get_by_role("button", name="5.png", exact=True)
+        unlike.click()
+        captions = page.locator(".portrait figcaption")
+        expect(captions).to_have_text(["5.png", "the nearest image"])
+        expect(page.locator(".routes .selected")).to_have_count(1)
         for context in visits.contexts:
             context.close()
     wanted = atlas.travel(ends[:1], ends[1:], "linear", frames=9).strip()

@@ -201,7 +201,7 @@ def test_maps_out_of_the_prior_s_reach_stay_maps() -> None:
 
 @pytest.mark.parametrize("shape", ["4x7x8", "4x5x5", "0x4x4", "4x4", "4x04x04", "a", ""])
 def test_a_shape_that_the_encoder_cannot_have_is_refused(shape: str) -> None:
-    with pytest.raises(UserError, match=rf"latent_shape is '{shape}', .* such as 4x28x28, 4x14x14"):
+    with pytest.raises(UserError, match=rf"latent_shape is '{shape}'; .* such as 4x28x28, 4x14x14"):
         ModelConfig(28, latent_shape=shape)
 
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from latent_atlas.anomaly import ConformalScorer, gather
+from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.boundary import fit_boundary
 from latent_atlas.boundary.gaussian import GaussianBoundary
 from latent_atlas.codes.posterior import Codes
-from latent_atlas.config import MapConfig
+from latent_atlas.config import Config, MapConfig
 from latent_atlas.density import GaussianMixture
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio import LatentMap
@@ -23,6 +24,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.nn.wide_discriminator import ScaleMixture, WideDiscriminator
+from latent_atlas.report.figures.map import draw_map
 from latent_atlas.sampling import draw
 from latent_atlas.travel import plan
 from latent_atlas.travel.planners.typical import denoised
@@ -74,6 +76,22 @@ def test_a_wide_map_has_the_exact_density_and_score(clusters: LatentMap) -> None
     (score,) = torch.autograd.grad(Clusters().log_prob(z).sum(), z)
     cosine = torch.nn.functional.cosine_similarity(clusters.score(codes), score)
     assert cosine.mean() > 0.95
+
+
+def test_far_from_wide_codes_typicality_falls_to_0_and_realness_does_not(
+    clusters: LatentMap,
+) -> None:
+    codes = Clusters().sample(60, seed=5)
+    parts = {"train": Codes(codes[:40]), "held_out": Codes(codes[40:])}
+    atlas = Atlas(None, clusters, parts, Config())
+    far = codes[0] + 1_000 * SCALES[-1] * TURNED[:, -1]  # along the last of the rest
+    assert clusters.realness(far[None]) == 1  # the tails of the rest are heavier than a Gaussian's
+    assert clusters.typicality(far[None]) == 0
+    picture = draw_map(atlas, (codes[1], codes[2], far), {}, resolution=16)
+    titles = [text.get_text() for text in picture.texts]
+    titles += [text.get_text() for axes in picture.axes for text in axes.texts]
+    assert "Typicality" in titles
+    assert "Realness" not in titles
 
 
 def test_a_wide_map_samples_all_clusters(clusters: LatentMap) -> None:

@@ -12,6 +12,7 @@
 | codes.safetensors | means, log-variances and labels of all images; held-out errors |
 | examples.safetensors | some held-out images and their labels |
 | embeddings/ | codes and thumbnails of a collection, as `latent-atlas embed` wrote them |
+| comparison.safetensors | what `latent-atlas compare` found last |
 | decoder/ | the decoder that was learned for a collection: config.json, log.jsonl, \
 state.safetensors and model.safetensors as above |
 | neighbours.faiss | an index of the training codes, where there are a million or more |

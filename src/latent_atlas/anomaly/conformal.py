@@ -272,8 +272,8 @@ class AnomalyScorer:
 
     def _statistics(self, places: ArrayLike) -> AnomalyStatistics:
         """The statistics of images, or of codes."""
-        if not self._coding.are_images(places):
-            return gather(self._density, Codes(self._coding.rows(places)))
+        if self._coding.embeds or not self._coding.are_images(places):
+            return gather(self._density, Codes(self._coding.codes(places)))
         codes = self._coding.posterior(places)
         return gather(self._density, codes, self._coding.errors(places, codes.means))
 

@@ -14,6 +14,7 @@ from latent_atlas.anomaly.result import AnomalyTable
 from latent_atlas.atlas.collection import Collection
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.attributes.registry import AttributeSet, Conditions
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
@@ -109,7 +110,8 @@ class Atlas:
         self.population = population or {part: len(some) for part, some in codes.items()}
         self.index_file = index_file
         self.collection = collection
-        self._coding = Codec(model, map.shape, map.device)
+        embed = None if model is not None or collection is None else collection.embed
+        self._coding = Codec(model, map.shape, map.device, embed)
         self.properties = AttributeSet(
             codes["train"].means,
             self.labels.get("train"),
@@ -237,7 +239,8 @@ class Atlas:
         """Means of q(z|x), shape (n, d).
 
         Arguments:
-            images: Shape (n, c, h, w) or (c, h, w), in [0, 1] or bytes in 0..255.
+            images: Shape (n, c, h, w) or (c, h, w), in [0, 1] or bytes in 0..255. Of a collection
+                they are embedded by its model: squares of its side, as for `Collection.embed`.
 
         Raises:
             UserError: the images have another shape than the model's, or there is no model.
@@ -289,6 +292,9 @@ class Atlas:
     ) -> LatentPath:
         """Plan paths between images or codes, single or batched, and decode their frames.
 
+        Without a decoder a frame is shown by the nearest real image, each at most once along a path
+        while there are enough; where the class of the start is kept, by an image that has it.
+
         Arguments:
             start, end: Images (n, c, h, w) or (c, h, w) in [0, 1], or codes (n, d) or (d,). Without
                 an end, `start` is the two or more waypoints of the paths, one after the other.
@@ -310,19 +316,20 @@ class Atlas:
             UserError: as for `travel.plan`, `travel.through_waypoints` and `travel.preserve`,
                 there is no model for a perceived pace, or no `membership` to cut by.
         """
+        kept = self.properties.chosen(preserve)
         path = interpolate(
             self.map,
             self._coding.stops(start, end),
             self.planner(planner),
             frames=frames,
             closed=closed,
-            keep=self.properties.chosen(preserve),
+            keep=kept,
             within=within,
             features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
         )
         if not cut:
-            return self._finished(path, images)
+            return self._finished(path, images, kept)
         p_values = self._finished(path, images=False).p_values
         if p_values is None:
             raise UserError(
@@ -330,7 +337,7 @@ class Atlas:
                 f"is unlike them; there are {len(self.codes['held_out'].means)}"
             )
         real = p_values >= OFF_MANIFOLD_SHARE
-        short = self._finished(cut_at(path, self.map, real, generator=generator), images)
+        short = self._finished(cut_at(path, self.map, real, generator=generator), images, kept)
         replaced = int((short.points != path.points).any(dim=2).sum())
         before, after = (float(one.metrics.largest_jump.max()) for one in (path, short))
         told = (
@@ -696,7 +703,9 @@ class Atlas:
         real = real.to(self.device, torch.float32)
         return Membership.fit(self.map, real, cycle=cycle, generator=generator)
 
-    def _finished(self, path: LatentPath, images: bool = True) -> LatentPath:
+    def _finished(
+        self, path: LatentPath, images: bool = True, kept: Sequence[Attribute] = ()
+    ) -> LatentPath:
         """The path with the membership of its frames, and with its images if there are any."""
         if self.membership is not None:
             shape = path.points.shape[:2]
@@ -714,10 +723,30 @@ class Atlas:
         if not images or self.shown_shape is None:
             return path
         if self.collection is not None:
-            films, nearest = self.collection.along(path.points)
-            path = replace(path, images=films.to(self.device), nearest=nearest)
+            path = self._shown(path, self.collection, kept)
         if self.model is None:
             return path
         return replace(
             path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2])
         )
+
+    def _shown(
+        self, path: LatentPath, collection: Collection, kept: Sequence[Attribute]
+    ) -> LatentPath:
+        """The path with real images, of the class of its start where that is kept."""
+        probes = [one for one in kept if isinstance(one, ClassProbe)]
+        alike = torch.ones(path.points.shape[1], len(collection.codes), dtype=torch.bool)
+        for probe in probes:
+            classes = (probe.classify(some).cpu() for some in (path.points[0], collection.codes))
+            alike &= torch.eq(*torch.meshgrid(*classes, indexing="ij"))
+        among = [row.nonzero()[:, 0] for row in alike]
+        if not all(map(len, among)):  # a photo of a class of which no image is read
+            probes = []
+        films, nearest = collection.along(path.points, among if probes else None)
+        path = replace(path, images=films.to(self.device), nearest=nearest)
+        fewest = min(map(len, among)) if probes else len(collection.codes)
+        if len(path.points) <= fewest:
+            return path
+        of = " of a class" if probes else ""
+        several = f"{len(path.points)} frames are shown by {fewest} images{of}, so images repeat"
+        return replace(path, warnings=(*path.warnings, several))

@@ -1,5 +1,6 @@
 """The images that codes are of: what an atlas shows beside a decoder, or without one."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -15,12 +16,22 @@ from latent_atlas.data.packed import mapped
 from latent_atlas.data.pixels import PackedImages, PackedNames, batches
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
-from latent_atlas.neighbours import NeighbourIndex, Neighbours
+from latent_atlas.neighbours import NeighbourIndex, Neighbours, nearest_codes
 from latent_atlas.runs import Run
-from latent_atlas.shapes import ByteImages, Films, Images, Latents, Pixels, Points, to_float
+from latent_atlas.shapes import (
+    ArrayLike,
+    ByteImages,
+    Films,
+    Images,
+    Latents,
+    Pixels,
+    Points,
+    as_images,
+    to_float,
+)
 from latent_atlas.travel.path import NearestImages
 
-__all__ = ["FOLDER", "THUMBNAIL", "Collection", "embedder_of", "thumbnails"]
+__all__ = ["FOLDER", "THUMBNAIL", "Collection", "thumbnails"]
 
 FOLDER = "embeddings"
 THUMBNAIL = 64  # side in pixels
@@ -68,6 +79,7 @@ class Collection:
         self.names = PackedNames([(shard["names"], shard["name_offsets"]) for shard in shards])
         self.digests = np.concatenate([shard["digests"] for shard in shards])
         self._means = [shard["means"] for shard in shards]
+        self._run = Run(folder.parent)
         self.rows = rows
         self._side = side
         self.on_map = torch.cat([*rows.values()]).cpu()
@@ -76,6 +88,46 @@ class Collection:
             int(self.on_map.max()) < len(self.images),
             f"{folder} does not have the images of this run; {AGAIN}",
         )
+
+    @cached_property
+    def embedder(self) -> tuple[Embedder, Square]:
+        """The model that made the codes, and what images become before it sees them.
+
+        Raises:
+            UserError: the model is not there, or has changed since.
+        """
+        about = (self._run.read_json("manifest.json") or {}).get("embedder") or {}
+        require(bool(about), f"{self._run.path} does not say which model made its codes; {AGAIN}")
+        name = about["model"]
+        require(
+            digest_of(name) == about["weights"],
+            f"model '{name}' has changed since it made the codes of {self._run.path}, so its codes "
+            "are others; restore it, or embed the collection again",
+        )
+        square = square_of(self._run.config().data, about["image_size"], about["channels"])
+        return embedder(name, str(self.codes.device), about["precision"]), square
+
+    def embed(self, images: ArrayLike) -> Latents:
+        """Codes of images by the model that made the others, shape (n, d).
+
+        Arguments:
+            images: Shape (n, c, s, s) or (c, s, s), in [0, 1] or bytes in 0..255, of 1 to 4
+                channels; s is the side of the squares that the run's images became.
+
+        Raises:
+            UserError: the images have another shape; or as for `embedder`.
+        """
+        model, square = self.embedder
+        images = as_images(images)
+        images = images[None] if images.ndim == 3 else images
+        require(
+            images.ndim == 4
+            and images.shape[1] in (1, 2, 3, 4)
+            and images.shape[2:] == (square.size, square.size),
+            f"images must have shape (n, 3, {square.size}, {square.size}), as the model "
+            f"'{model.name}' of this run sees them; these have {tuple(images.shape)}",
+        )
+        return model(images)
 
     @cached_property
     def _index(self) -> NeighbourIndex:
@@ -126,27 +178,36 @@ class Collection:
         """Images by their numbers, in [0, 1]."""
         return to_float(thumbnails(self.images[rows.cpu().numpy()], self._side))
 
-    def along(self, points: Points) -> tuple[Films, NearestImages]:
-        """Images of the frames of paths, each at most once along a path.
+    def along(
+        self, points: Points, among: Sequence[Tensor] | None = None
+    ) -> tuple[Films, NearestImages]:
+        """Images of the frames of paths, each at most once along a path while there are enough.
 
         The pairs of a frame and an image are taken in the order of their distances, so a frame that
         is the code of an image shows it. Frames at the same place show the same image.
 
         Arguments:
             points: Codes, shape (frames, n, d).
+            among: For each path the numbers, in `codes`, of the images that may be shown, one or
+                more; None is all of them.
 
         Returns:
             The images (frames, n, c, h, w), and which they are.
         """
-        paths = [self._along(path) for path in points.unbind(dim=1)]
+        allowed = [None] * points.shape[1] if among is None else among
+        paths = [self._along(*pair) for pair in zip(points.unbind(dim=1), allowed, strict=True)]
         distances = torch.stack([one.distances[:, 0] for one in paths], dim=1)
         rows = torch.stack([one.rows[:, 0] for one in paths], dim=1)
         films = self.thumbnails(rows.flatten()).unflatten(0, rows.shape)
         return films, NearestImages(distances, rows)
 
-    def _along(self, path: Latents) -> Neighbours:
+    def _along(self, path: Latents, among: Tensor | None) -> Neighbours:
         places, place = path.unique(dim=0, return_inverse=True)
-        found = self.nearest(places, len(places))
+        if among is None:
+            found = self.nearest(places, len(places))
+        else:
+            found = nearest_codes(places, self.codes[among], len(places))
+            found = Neighbours(found.distances, self.on_map[among.cpu()][found.rows.cpu()])
         taken = _each_once(found.distances.cpu().numpy(), found.rows.numpy())
         columns = torch.from_numpy(taken)[:, None].to(place.device)
         return Neighbours(
@@ -161,25 +222,6 @@ def thumbnails(images: ByteImages, side: int = THUMBNAIL) -> ByteImages:
         return images
     small = F.interpolate(images.float(), (side, side), mode="area")
     return small.round().to(torch.uint8)
-
-
-def embedder_of(run: Path, device: str) -> tuple[Embedder, Square]:
-    """The model that made the codes of a run, and what images become before it sees them.
-
-    Raises:
-        UserError: the run has codes of no such model, or the model has changed since.
-    """
-    folder = Run(run)
-    about = (folder.read_json("manifest.json") or {}).get("embedder") or {}
-    require(bool(about), f"{run} was not made by `latent-atlas embed`, so no model is known")
-    name = about["model"]
-    require(
-        digest_of(name) == about["weights"],
-        f"model '{name}' has changed since it made the codes of {run}, so its codes are others; "
-        "restore it, or embed the collection again",
-    )
-    square = square_of(folder.config().data, about["image_size"], about["channels"])
-    return embedder(name, device, about["precision"]), square
 
 
 def _each_once(distances: np.ndarray, rows: np.ndarray) -> np.ndarray:

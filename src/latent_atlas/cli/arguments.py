@@ -117,13 +117,12 @@ def load_atlas(given: Namespace) -> "Atlas":
     return Atlas.load(given.folder, device=given.device or "auto", nearest=nearest)
 
 
-def code_at(atlas: "Atlas", place: str, run: str | None = None) -> "Tensor":
+def code_at(atlas: "Atlas", place: str) -> "Tensor":
     """The code, shape (d,), of an image file or of `test:17`.
 
     Arguments:
         atlas: The atlas.
         place: The image.
-        run: The run folder, which names the model that embedded its collection.
 
     Raises:
         UserError: there is no such image, or the atlas has no encoder.
@@ -141,20 +140,17 @@ def code_at(atlas: "Atlas", place: str, run: str | None = None) -> "Tensor":
             )
         return means[int(number)]
     if atlas.collection is not None:
-        return _in_collection(atlas, atlas.collection, place, run)
+        return _in_collection(atlas, atlas.collection, place)
     channels, side, _ = atlas.image_shape
     return atlas.encode(open_image(place, square_of(atlas.config.data, side, channels)))[0]
 
 
-def _in_collection(
-    atlas: "Atlas", collection: "Collection", place: str, run: str | None
-) -> "Tensor":
+def _in_collection(atlas: "Atlas", collection: "Collection", place: str) -> "Tensor":
     """The code of an image of a collection, by its name or its file, or that of another file.
 
     Raises:
         UserError: there is no such image, or the model that made the codes is not there.
     """
-    from latent_atlas.atlas.collection import embedder_of
     from latent_atlas.data.decode import open_image
 
     source = Path(atlas.config.data.source).expanduser().absolute()
@@ -163,13 +159,13 @@ def _in_collection(
     code = collection.code(path.relative_to(source).as_posix() if inside else place)
     if code is not None:
         return code
-    if run is None or not path.is_file():
+    if not path.is_file():
         raise UserError(
             f"'{place}' is neither a file nor an image of this collection; name one as in "
             f"'{printable(collection.names[0])}', or give test:0 to "
             f"test:{len(atlas.codes['held_out'].means) - 1}"
         )
-    embedder, square = embedder_of(Path(run), "auto")
+    embedder, square = collection.embedder
     return embedder(open_image(path, square))[0].to(atlas.device)
 
 

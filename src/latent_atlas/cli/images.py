@@ -62,7 +62,7 @@ def read_given(given: Namespace, places: list[str], atlas: "Atlas", console: Con
     Raises:
         UserError: they cannot be read, or the embedder of the run has changed.
     """
-    from latent_atlas.atlas.collection import embedder_of, thumbnails
+    from latent_atlas.atlas.collection import thumbnails
     from latent_atlas.data.load import square_of
 
     if atlas.shown_shape is None:
@@ -74,7 +74,7 @@ def read_given(given: Namespace, places: list[str], atlas: "Atlas", console: Con
         return Given(squares, tuple(images.names), squares, images.rejects)
     import torch
 
-    embedder, square = embedder_of(Path(given.folder), given.device or "auto")
+    embedder, square = atlas.collection.embedder
     images = _read(places, square, console)
     codes = []
     with console.progress() as advance:

@@ -27,15 +27,32 @@ BATCH = 512  # images compared with their reconstructions at a time
 
 
 class Codec:
-    """Encodes and decodes for an atlas, which may have codes without an autoencoder."""
+    """Encodes and decodes for an atlas, which may have codes without an autoencoder.
+
+    Attributes:
+        embeds: Whether a model without a decoder makes the codes.
+    """
 
     def __init__(
-        self, model: Autoencoder | None, latent_shape: tuple[int, ...], device: torch.device
+        self,
+        model: Autoencoder | None,
+        latent_shape: tuple[int, ...],
+        device: torch.device,
+        embed: Callable[[ArrayLike], Latents] | None = None,
     ) -> None:
-        """Arguments: the autoencoder or None; the shape of a code; the device to put codes on."""
+        """Hold what encodes and decodes.
+
+        Arguments:
+            model: The autoencoder, or None.
+            latent_shape: Of a code.
+            device: Where codes are put.
+            embed: Images to codes, where there is no autoencoder.
+        """
         self._model = model
         self._shape = latent_shape
         self._device = device
+        self._embed = embed
+        self.embeds = embed is not None
 
     @property
     def model(self) -> Autoencoder:
@@ -44,6 +61,12 @@ class Codec:
         Raises:
             UserError: there is none.
         """
+        if self.embeds:
+            raise UserError(
+                "the codes of this run are embeddings, which no decoder makes images of; "
+                "`latent-atlas report`, `anomalies`, `duplicates` and `compare` tell what it knows "
+                "of its images, and `travel` and `sample` show codes by the nearest ones"
+            )
         if self._model is None:
             raise UserError(
                 "this run has codes but no decoder and no encoder, so it knows no images; "
@@ -53,7 +76,8 @@ class Codec:
 
     def encode(self, images: ArrayLike) -> Latents:
         """Means of q(z|x), shape (n, d)."""
-        return self.model.encode(images).to(self._device)
+        encode = self._embed or self.model.encode
+        return encode(images).to(self._device)
 
     def posterior(self, images: ArrayLike) -> Codes:
         """q(z|x) of images."""

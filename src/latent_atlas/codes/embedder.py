@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from latent_atlas.codes.huggingface import PREFIX, HuggingFaceFeatures
 from latent_atlas.device import pick_device
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, printable, require
 from latent_atlas.nn.efficientnet import EfficientNetFeatures, efficientnet_weights
 from latent_atlas.shapes import Latents, as_floats, to_float
 
@@ -63,7 +63,7 @@ class Embedder:
         )
         bf16 = self.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            codes = as_floats(self.function(pixels)).float().cpu()
+            codes = as_floats(self._computed(pixels)).float().cpu()
         require(
             codes.ndim == 2 and len(codes) == len(images) and codes.shape[1] > 0,
             f"{self.name} makes {tuple(codes.shape)} of images {tuple(images.shape)}; it has to "
@@ -74,6 +74,15 @@ class Embedder:
             f"{self.name} makes codes that are not finite, or too large to be squared",
         )
         return codes
+
+    def _computed(self, pixels: Tensor) -> Any:
+        try:
+            return self.function(pixels)
+        except Exception as error:  # a function of the user may do anything
+            raise UserError(
+                f"{self.name} failed on images {tuple(pixels.shape)} with {type(error).__name__}: "
+                f"{printable(str(error).partition(chr(10))[0])}"
+            ) from error
 
 
 def _rgb(images: Tensor) -> Tensor:

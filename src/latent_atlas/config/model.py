@@ -32,8 +32,7 @@ class ModelConfig:
     channels: int = 3
     """Channels of the images: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
     latent_dim: int = 32
-    """Dimension d of the latent codes, 1 or more. With `latent_shape` it is c·h·w, whatever is
-    given here."""
+    """Dimension d of the latent codes, 1 or more. With `latent_shape` it is c·h·w."""
     latent_shape: str | None = None
     """Shape of spatial codes, such as 4x8x8: channels, height and width. The last two are equal,
     and one of the sides that halving `image_size` gives, down to 4 or less. null makes vectors of
@@ -76,6 +75,6 @@ class ModelConfig:
             return (int(found[1]), int(found[2]), int(found[2]))
         choices = ", ".join(f"4x{side}x{side}" for side in sides)
         raise UserError(
-            f"model.latent_shape is '{self.latent_shape}', and images of {self.image_size} pixels "
-            f"have codes such as {choices}; choose one, with any number of channels"
+            f"model.latent_shape is '{self.latent_shape}'; give 1 or more channels, height and "
+            f"width, for images of {self.image_size} pixels such as {choices}"
         )

@@ -128,4 +128,10 @@ def _with_sections(config: Config, values: dict[str, dict[str, object]]) -> Conf
         )
         for name, settings in values.items()
     }
+    model, asked = parts.get("model", config.model), values.get("model", {}).get("latent_dim")
+    require(
+        asked is None or str(asked) == str(model.latent_dim) or model.latent_shape is None,
+        f"model.latent_dim is {asked}, and model.latent_shape {model.latent_shape} has "
+        f"{model.latent_dim} coordinates; give one of them",
+    )
     return replace(config, **parts)

@@ -24,6 +24,7 @@ __all__ = ["Calibration", "Reliability", "calibrate", "kl_over_levels", "measure
 # and of cross-entropy below which it is, whatever KL the classifier then estimates.
 FAR, SATURATED = 20.0, 0.05
 IMPRECISE = 0.3  # nats of standard error above which the normalising constant is not known
+FEW_DECIDE = 0.5  # standard error of KL(q || r), as a share of it, above which it is not known
 # Codes drawn on each side: four of each held-out image, within these.
 SAMPLES, MOST_SAMPLES = 20_000, 200_000
 BINS = 15  # of codes, by realness
@@ -57,6 +58,8 @@ class Calibration:
         inverse_constant: E_q[exp -l]; 1 if the support of q lies within the boundary's.
         inverse_constant_error: Its standard error.
         kl: E_q[l], the estimate of KL(q || r) in nats.
+        kl_error: Its standard error, by the number of held-out codes.
+        kl_median: Median of l over held-out codes: where it is far from `kl`, few codes decide.
         effective_share: Effective sample size of importance weights exp(l) on the boundary, as a
             share in (0, 1].
         cross_entropy: Of D_z on held-out codes against the boundary, in nats; log 2 for D_z = 1/2.
@@ -88,6 +91,8 @@ class Calibration:
     kl_over_levels: float | None = None
     log_normalising_constant: float = 0.0
     log_normalising_constant_error: float = 0.0
+    kl_error: float = 0.0
+    kl_median: float | None = None
     kl_estimate: float | None = None
     generalisation_gap: float | None = None
 
@@ -124,6 +129,13 @@ class Calibration:
         measured = self._measured()
         if not all(map(math.isfinite, self.numbers().values())):
             return "the fit failed: its numbers are not finite; lower map.learning_rate"
+        if self.kl_median is not None and self.kl_error > max(1.0, FEW_DECIDE * abs(self.kl)):
+            return (
+                f"the map is not calibrated: a few held-out codes decide KL(q || r), {self.kl:.1f} "
+                f"nats with a standard error of {self.kl_error:.1f} and a median of "
+                f"{self.kl_median:z.1f}; they lie where no code to learn from does, so do not "
+                "trust the log-density there, and give D_z more codes"
+            )
         if self.levels == 1 and (self.kl > FAR or self.cross_entropy < SATURATED):
             return (
                 f"a single level saturates here ({measured}): do not trust the log-density, least "
@@ -194,6 +206,7 @@ def calibrate(
     value = math.exp(min(constant.nats, 700.0))
     found = replace(
         found,
+        kl_error=found.kl_error * (count / min(count, len(held_out))) ** 0.5,
         normalising_constant=value,
         normalising_constant_error=constant.error * value,
         log_normalising_constant=constant.nats,
@@ -218,6 +231,8 @@ def measure(real: Values, fake: Values) -> Calibration:
         inverse_constant=inverse,
         inverse_constant_error=inverse_error,
         kl=real.mean().item(),
+        kl_error=(real.std(correction=0) / len(real) ** 0.5).item(),
+        kl_median=real.median().item(),
         effective_share=effective_sample_size(fake) / len(fake),
         cross_entropy=latent_discriminator(real, fake).item(),
         samples=len(fake),

@@ -344,13 +344,15 @@ def _compare(out: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     The source may be named otherwise, such as from another folder: the names of its items tell.
     """
     same = ("items", "shards")
+    done = sum(read_object(mark, ADVICE)["rows"] for mark in (out / MARKS).glob("*.json"))
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     images = next((name for name in changed if name in same), None)
     require(
         images is None,
-        f"{out} was begun with the images of '{before.get('source')}', and '{now['source']}' has "
+        f"{out} was begun with the images of '{before.get('source')}', of which {done:,} are done, "
+        f"and '{now['source']}' has "
         f"others{' now' if before.get('source') == now['source'] else ''}; choose another folder, "
-        "or give the source it was begun with, as it was",
+        "or give the source it was begun with, as it was, to keep what is done",
     )
     name = next((name for name in changed if name != "source"), "")
     require(

@@ -1,15 +1,27 @@
-"""The facts of an atlas: the first request of the page, answered by the server or by a file."""
+"""What the server answers and a folder has as a file: the facts of an atlas, and image lists."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, Field
+from torch import Tensor
 
 from latent_atlas import __version__
+from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.overview import Section
 from latent_atlas.explorer.cache import Known
 
-__all__ = ["WIDTHS", "AtlasFacts", "Attribute", "Option", "Planner", "facts_of"]
+__all__ = [
+    "WIDTHS",
+    "AtlasFacts",
+    "Attribute",
+    "Option",
+    "Planner",
+    "arrays_and_facts",
+    "facts_of",
+]
 
 WIDTHS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # tangents of the levels offered
 
@@ -121,6 +133,21 @@ def facts_of(known: Known, name: str, limits: Mapping[str, int | float]) -> Atla
         spread=known.spread,
         warnings=[*atlas.map.warnings, atlas.map.calibration.verdict()],
     )
+
+
+def arrays_and_facts(
+    atlas: Atlas, sections: Sequence[Section]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Lists of images as an answer: their codes and images one after the other, and the rest."""
+    lists = [one for section in sections for one in section.lists]
+    arrays = {"codes": torch.cat([one.codes.cpu().float() for one in lists])}
+    images = [one.images for one in lists if one.images is not None]
+    if images:
+        arrays["images"] = torch.cat(images).permute(0, 2, 3, 1).contiguous()
+    return arrays, {
+        "sections": [section.about() for section in sections],
+        "shown_by": "reconstruction" if atlas.collection is None else "nearest",
+    }
 
 
 def _kind(name: str) -> Kind:

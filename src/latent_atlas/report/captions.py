@@ -15,6 +15,8 @@ class PictureWords(NamedTuple):
     """The command that makes it; RUN stands for the folder."""
     optional: bool = False
     """Whether a run is complete without it."""
+    decoded: bool = False
+    """Whether it needs a decoder, which a run of `embed` has not."""
 
 
 PICTURES = {
@@ -24,13 +26,37 @@ PICTURES = {
         "Held-out images, which no network was trained on, above their reconstructions. Look for "
         "the same shape and position in both; what is blurred below did not fit into the code.",
         "latent-atlas report RUN",
+        decoded=True,
+    ),
+    "rarity.png": PictureWords(
+        "Rare and typical images",
+        "A row of the rarest images, above a row of the most typical ones.",
+        "The rarest and the most typical images of the collection, by the mean distance to the ten "
+        "nearest others. Look among the rare ones for what does not belong to it.",
+        "latent-atlas report RUN",
+        optional=True,
+    ),
+    "duplicates.png": PictureWords(
+        "Duplicates",
+        "A row for each of the first groups of copies and near-duplicates.",
+        "Copies, and images whose codes are nearer to each other than is usual. Mirrored pictures "
+        "are near-duplicates for a network.",
+        "latent-atlas duplicates RUN",
+        optional=True,
+    ),
+    "compare.png": PictureWords(
+        "Comparison",
+        "Images of another set that are unlike those of the run, and images that it lacks.",
+        "What either side lacks, of the run and of the set that it was last compared with.",
+        "latent-atlas compare RUN OTHER",
+        optional=True,
     ),
     "samples.png": PictureWords(
         "Samples",
-        "A grid of images decoded from codes that were sampled from the map.",
-        "Images decoded from codes that were sampled from the map. Look for variety, and for "
-        "images that could belong to the data; if many are alike, the samples cover only a few "
-        "modes.",
+        "A grid of images of codes that were sampled from the map.",
+        "Images of codes that were sampled from the map: decoded, or of an embedded collection the "
+        "real images nearest to them. Look for variety, and for images that could belong to the "
+        "data; if many are alike, the samples cover only a few modes.",
         "latent-atlas sample RUN",
     ),
     "map.png": PictureWords(
@@ -39,8 +65,10 @@ PICTURES = {
         "anchors and paths.",
         "A plane of the latent space through three anchors. Confusion is 1 bit where the latent "
         "discriminator D_z cannot tell real codes from fake ones, and 0 bits where it is certain. "
-        "Log-density is in nats. The white line with dark borders is the density threshold. Look "
-        "for paths that stay inside it, and for low-density regions that a straight line crosses.",
+        "Of wide codes typicality stands in place of realness: the share of held-out codes that "
+        "are less likely. Log-density is in nats. The white line with dark borders is the density "
+        "threshold. Look for paths that stay inside it, and for low-density regions that a "
+        "straight line crosses.",
         "latent-atlas map RUN",
     ),
     "levels.png": PictureWords(
@@ -80,6 +108,7 @@ PICTURES = {
         "Look for flat and narrow bands, and for a correlation near 1. The setting train.isometry "
         "flattens the bands, at some cost in reconstruction.",
         "latent-atlas report RUN",
+        decoded=True,
     ),
     "travel.png": PictureWords(
         "Travel",

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from latent_atlas.config.model import ModelConfig
 from latent_atlas.files import write_text
 from latent_atlas.report.captions import PICTURES, TERMS, TRAINING_CURVES
 from latent_atlas.report.html import Picture, render
@@ -53,8 +52,7 @@ def _page(run: RunContents) -> str:
         heading=run.config.data.source or run.path.name,
         name=run.path.name,
         made=run.made,
-        size=_size(run.config.model),
-        mode=run.config.train.mode,
+        lead=_lead(run),
         key_numbers=[*_counts(run), *_key_metrics(run), *_best_planner(run.metrics.get("travel"))],
         warnings=[*run.damage, *_warnings(run.metrics.get("map"))],
         pictures=_pictures(run),
@@ -69,8 +67,13 @@ def _page(run: RunContents) -> str:
     )
 
 
-def _size(model: ModelConfig) -> str:
-    return f"{model.image_size} × {model.image_size} pixels, {CHANNELS[model.channels]}"
+def _lead(run: RunContents) -> str:
+    """What the images are, and what made their codes."""
+    model, embedder = run.config.model, run.manifest.get("embedder")
+    size = f"{model.image_size} × {model.image_size} pixels, {CHANNELS[model.channels]}"
+    if embedder:
+        return f"{size}, embedded by {embedder.get('model')}"
+    return f"{size}, latent dimension {model.latent_dim}, training mode {run.config.train.mode}"
 
 
 def _counts(run: RunContents) -> list[KeyNumber]:
@@ -161,7 +164,9 @@ def _missing(run: RunContents) -> dict[str, str]:
     commands = {
         words.title: words.command
         for name, words in PICTURES.items()
-        if name not in run.pictures and not words.optional
+        if name not in run.pictures
+        and not words.optional
+        and not (words.decoded and "embedder" in run.manifest)
     }
     if not run.metrics:
         commands["Metrics"] = "latent-atlas report RUN"

@@ -33,6 +33,8 @@ _MEANINGS = {
         "nats",
         "far above 20, a single classifier saturates",
     ),
+    "kl_error": Meaning("its standard error", "nats"),
+    "kl_median": Meaning("median log-ratio of held-out codes", "nats"),
     "normalising_constant": Meaning(
         "normalising constant of the map", "", "1 if it is a normalised density"
     ),

@@ -145,6 +145,8 @@ export interface Backend {
   membership(codes: readonly Code[], signal?: AbortSignal): Promise<Arrays>;
   compute(verb: Verb, settings: Settings, signal?: AbortSignal): Promise<Arrays>;
   neighbours(codes: readonly Code[], k: number, part: Part, signal?: AbortSignal): Promise<Arrays>;
+  /** Images in lists, with the codes and the images of all of them. */
+  overview(signal?: AbortSignal): Promise<Arrays>;
   export(
     points: readonly Code[],
     format: Format,

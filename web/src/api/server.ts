@@ -100,6 +100,10 @@ export class ServerBackend implements Backend {
     return this.arrays("neighbours", { codes, k, part }, signal);
   }
 
+  async overview(signal?: AbortSignal): Promise<Arrays> {
+    return readArrays(await (await this.get("overview", signal)).arrayBuffer());
+  }
+
   async export(
     points: readonly Code[],
     format: Format,

@@ -91,6 +91,24 @@ export class Chart {
     return { place: [x, y], distance: Math.sqrt(Math.max(0, square - x * x - y * y)) };
   }
 
+  /** Widen the window of the plane, if a code lies outside of it. */
+  reveal(code: Code): void {
+    const view = this.view();
+    if (!view || !this.plane.value || this.store.state.plane.kind === "embedding") return;
+    const [x, y] = this.project(code).place;
+    const { left, right, bottom, top } = view;
+    if (x >= left && x <= right && y >= bottom && y <= top) return;
+    const margin = MARGIN * (right - left);
+    this.store.look({
+      window: {
+        left: Math.min(left, x - margin),
+        right: Math.max(right, x + margin),
+        bottom: Math.min(bottom, y - margin),
+        top: Math.max(top, y + margin),
+      },
+    });
+  }
+
   /** Whether the fine plane that is shown is good enough until the next one comes. */
   private covered(state: State): boolean {
     const plane = this.plane.value;

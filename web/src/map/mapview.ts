@@ -156,6 +156,7 @@ export class MapView {
     app.cloud.facts.listen(() => this.repaint());
     app.theme.listen(() => (this.style(), this.repaint()));
     app.paths.rows.listen(() => this.draw());
+    app.selection.listen(() => this.draw());
     app.store.listen((now, before) => {
       if (now.view !== before.view && app.chart.plane.value)
         this.scene?.show(fieldOf(app.chart.plane.value, now.view));
@@ -229,10 +230,12 @@ export class MapView {
     if (!camera) return;
     scene?.lookAt(camera.window);
     this.overlay.graticule(camera);
+    const selected = app.selection.value;
     const onPlane = app.chart.plane.value && app.store.state.plane.kind !== "embedding";
     this.overlay.draw(
       app.paths.rows.value,
       app.store.state.frame,
+      selected?.waypoint === undefined ? (selected?.code ?? null) : null,
       camera,
       onPlane ? (code) => app.chart.project(code) : null,
     );

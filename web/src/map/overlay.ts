@@ -43,15 +43,21 @@ export class Overlay {
     }
   }
 
-  /** Paths, with the frame that is selected at a share of each. */
+  /** Paths, with the frame that is selected at a share of each, and the selected code. */
   draw(
     rows: readonly Row[],
     frame: number,
+    selected: Code | null,
     camera: Camera,
     project: ((code: Code) => { place: Place; distance: number }) | null,
   ): void {
     this.routes.replaceChildren();
     if (!project) return;
+    if (selected) {
+      const [cx, cy] = camera.toPixels(project(selected).place);
+      for (const name of ["casing", "selected"])
+        this.routes.append(svg("circle", { class: name, cx, cy, r: 9 }));
+    }
     for (const row of rows) {
       if (!row.result) continue;
       const { colour } = stroke(row.name);

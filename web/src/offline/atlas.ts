@@ -74,6 +74,11 @@ export class OfflineAtlas {
     return this.file("scorer");
   }
 
+  /** Images in lists; read each time, since the page takes the arrays with it. */
+  overview(): Promise<Arrays> {
+    return this.read("overview");
+  }
+
   async means(part: Part): Promise<Float32Array> {
     return floats(await this.codes(part), "means");
   }
@@ -92,12 +97,15 @@ export class OfflineAtlas {
   private file(name: string): Promise<Arrays> {
     const known = this.files.get(name);
     if (known) return known;
-    const read = got(new URL(`${name}.safetensors`, this.folder).href).then(async (answer) =>
-      readArrays(await answer.arrayBuffer()),
-    );
+    const read = this.read(name);
     this.files.set(name, read);
     read.catch(() => this.files.delete(name));
     return read;
+  }
+
+  private async read(name: string): Promise<Arrays> {
+    const answer = await got(new URL(`${name}.safetensors`, this.folder).href);
+    return readArrays(await answer.arrayBuffer());
   }
 
   /** Codes of a request, of the right length. */

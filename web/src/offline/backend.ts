@@ -96,6 +96,10 @@ export class OfflineBackend implements Backend {
     return this.ask("neighbours", [codes, k, part], signal);
   }
 
+  overview(signal?: AbortSignal): Promise<Arrays> {
+    return this.ask("overview", [], signal);
+  }
+
   export(
     points: readonly Code[],
     format: Format,

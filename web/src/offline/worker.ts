@@ -62,6 +62,8 @@ async function done(verb: Asked, given: readonly unknown[], signal: AbortSignal)
       return computed(atlas, ...(given as [Verb, Settings]), signal);
     case "neighbours":
       return neighbours(atlas, ...(given as [Code[], number, Part]));
+    case "overview":
+      return atlas.overview();
     case "export":
       return fileOf(atlas, ...(given as [Code[], Format, number]), signal);
     case "progress":

@@ -11,6 +11,7 @@ import { button, h } from "./dom";
 import { makeHelp } from "./help";
 import { listenToKeys } from "./keys";
 import { mapPanel } from "./panels/map";
+import { overviewPanel } from "./panels/overview";
 import { pathPanel, showExample } from "./panels/path";
 import { samplePanel } from "./panels/samples";
 import { selectionPanel } from "./panels/selection";
@@ -64,6 +65,7 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
     selectionPanel(app),
     mapPanel(app),
     samplePanel(app),
+    overviewPanel(app),
   );
   root.replaceChildren(header(app, theme, help), h("main", {}, stage, drawer, side), help);
   app.chart.busy.listen((busy) => stage.setAttribute("aria-busy", `${busy}`));

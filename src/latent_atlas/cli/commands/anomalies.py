@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "anomalies"]
 
-EXTREMES = 16  # images of a collection drawn at either end
 SHOWN = 5  # images printed; the files name all
 SUFFIXES = (".csv", ".json")
 FORMATS = ("csv", "parquet")
@@ -193,10 +192,11 @@ def _own(atlas: "Atlas", out: Path) -> Report:
     import csv
     import io
 
-    from latent_atlas.report.plots.image_grid import comparison_sheet
+    from latent_atlas.atlas.overview import ranked
+    from latent_atlas.report.figures.run import draw_lists
     from latent_atlas.report.plots.style import save
 
-    codes, names = atlas.real_images
+    _, names = atlas.real_images
     rarity = atlas.rarity()
     order = rarity.argsort(descending=True)
     table = [
@@ -213,14 +213,13 @@ def _own(atlas: "Atlas", out: Path) -> Report:
         text = file.getvalue()
     write_text(out, text)
     numbers: dict[str, Any] = {"file": str(out), "images": len(table)}
-    lines, pictures = [str(out)], {}
-    for title, rows in ("rarest", table), ("most typical", table[::-1]):
-        numbers[title.replace(" ", "_")] = [row["name"] for row in rows[:SHOWN]]
-        lines += [title, *(f"  {row['rarity']:8.3g}  {row['name']}" for row in rows[:SHOWN])]
-    if atlas.shown_shape is not None:
-        for title, rows in ("rarest", order), ("most typical", order.flip(0)):
-            pictures[title] = atlas.pictures(codes[rows[:EXTREMES]]).cpu().numpy()
-        picture = save(comparison_sheet(pictures), out.with_suffix(".png"))
+    lines, section = [str(out)], ranked(atlas, rarity)
+    for one in section.lists:
+        numbers[one.title.replace(" ", "_")] = list(one.names[:SHOWN])
+        first = zip(one.values[:SHOWN], one.names[:SHOWN], strict=True)
+        lines += [one.title, *(f"  {value:8.3g}  {name}" for value, name in first)]
+    if (figure := draw_lists(section)) is not None:
+        picture = save(figure, out.with_suffix(".png"))
         numbers["picture"] = str(picture)
         lines.append(f"look at {picture}")
     return numbers, lines

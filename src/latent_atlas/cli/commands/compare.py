@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.arguments import add_device, add_run, file_to_write, load_atlas
 from latent_atlas.cli.console import Console
 from latent_atlas.cli.images import Shown, read_given, say_if_seen
-from latent_atlas.errors import counted, printable, require
+from latent_atlas.errors import printable, require
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
 __all__ = ["add_arguments", "compare"]
-
-PRINTED, DRAWN = 5, 16  # images at either end
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,6 +32,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def compare(given: Namespace, console: Console) -> None:
     """Print density, coverage and drift, and draw the images that are on one side alone."""
+    from latent_atlas.atlas.overview import COMPARISON, compared
+    from latent_atlas.report.figures.run import draw_lists
+    from latent_atlas.report.plots.style import save
+
     given.nearest = True  # real images alone are shown
     atlas = load_atlas(given)
     out = file_to_write(given, "compare.png")
@@ -43,23 +44,16 @@ def compare(given: Namespace, console: Console) -> None:
     else:
         say_if_seen(given.folder, [given.other], console)
         seen = read_given(given, [given.other], atlas, console)
-        codes, names, shown = seen.places, seen.names, seen.shown
+        codes = seen.places if seen.places.ndim == 2 else atlas.encode(seen.places)
+        names, shown = seen.names, seen.shown
     found = atlas.compare(codes, names=names)
-    real, real_names = atlas.real_images
-    shown_real = None if atlas.shown_shape is None else lambda rows: atlas.decode(real[rows])
-    lines, pictures = found.sentences(), {}
-    for title, count, rows, called, draw in (
-        ("of OTHER unlike those of RUN", len(found.unlike), found.unlike[:DRAWN], names, shown),
-        ("of RUN that OTHER lacks", len(found.missing), found.examples, real_names, shown_real),
-    ):
-        told = [printable(called[row]) for row in rows[:PRINTED]]
-        instance = f", for instance {', '.join(told)}" if told else ""
-        lines.append(f"{counted(count, 'image')} {title}{instance}")
-        if rows and draw is not None:
-            pictures[title] = draw(rows).cpu().numpy()
-    about = found.numbers()
-    if pictures:
-        about["picture"] = str(_drawn(pictures, out))
+    other = Path(given.other).name or given.other
+    section = compared(atlas, printable(other), codes.to(atlas.device), shown, found)
+    section.save(Path(given.folder) / COMPARISON)
+    about, lines = found.numbers(), [*section.sentences]
+    picture = draw_lists(section)
+    if picture is not None:
+        about["picture"] = str(save(picture, out))
         lines.append(f"look at {out}")
     console.result(about, "\n".join(lines))
 
@@ -81,12 +75,3 @@ def _of_run(given: Namespace) -> "tuple[Tensor, tuple[str, ...], Shown]":
     other = Atlas.load(given.other, device=given.device or "auto", nearest=True)
     codes, names = other.real_images
     return codes, names, lambda rows: other.decode(codes[rows])
-
-
-def _drawn(rows: "dict[str, np.ndarray]", out: Path) -> Path:
-    """A picture of rows of images, of which the longest decides the width."""
-    from latent_atlas.report.plots.image_grid import comparison_sheet, padded
-    from latent_atlas.report.plots.style import save
-
-    across = max(map(len, rows.values()))
-    return save(comparison_sheet({name: padded(row, across) for name, row in rows.items()}), out)

@@ -180,9 +180,29 @@ def _notes(folder: Path) -> list[str]:
     if "embedder" in about:
         model, weights = about["embedder"]["model"], about["embedder"]["weights"]
         notes.append(f"the codes are of the model '{model}', SHA-256 {weights}")
+        notes += _changed(model, weights)
         if not Path(about.get("path", folder)).exists():
             notes.append(f"the images are no longer at {about['path']}; the run shows thumbnails")
     return notes
+
+
+def _changed(model: str, weights: str) -> list[str]:
+    """Whether a model has changed since; those of the Hugging Face hub are not fetched for it."""
+    from latent_atlas.codes.embedder import digest_of
+    from latent_atlas.codes.huggingface import PREFIX
+
+    if model.startswith(PREFIX):
+        return []
+    try:
+        now = digest_of(model)
+    except UserError as error:
+        return [f"other photos cannot be embedded here: {error}"]
+    if now == weights:
+        return []
+    return [
+        f"the model '{model}' has changed since, SHA-256 {now}, so it embeds no other photos; "
+        "restore it, or embed the collection again"
+    ]
 
 
 def _checks(folder: Path) -> dict[str, Callable[[], object]]:
@@ -190,6 +210,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
     import torch
 
     from latent_atlas.atlas.loading import read_codes, read_decoder, read_model
+    from latent_atlas.atlas.overview import COMPARISON, Section
     from latent_atlas.density_ratio.latent_map import LatentMap
     from latent_atlas.runs import Run, read_tensors
 
@@ -205,6 +226,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
         "state.safetensors": lambda: read_tensors(run_file("state.safetensors")),
         "model.safetensors": lambda: read_model(run, torch.device("cpu")),
         "codes.safetensors": lambda: read_codes(run_file("codes.safetensors"), 0),
+        COMPARISON: lambda: Section.load(run_file(COMPARISON)),
         "map.safetensors": lambda: LatentMap.load(run_file("map.safetensors")),
         "decoder/config.json": run.decoder.config,
         "decoder/log.jsonl": run.decoder.records,

@@ -1,21 +1,14 @@
 """The command `duplicates`: copies and near-duplicates in a collection."""
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from latent_atlas.cli.arguments import add_device, file_to_write, load_atlas
 from latent_atlas.cli.console import Console
-from latent_atlas.errors import UserError, counted, printable
-
-if TYPE_CHECKING:
-    from latent_atlas.atlas.collection import Collection
-    from latent_atlas.atlas.duplicates import Duplicates
+from latent_atlas.errors import UserError, printable
 
 __all__ = ["add_arguments", "duplicates"]
 
-PRINTED, DRAWN = 20, 16  # groups
-ACROSS = 8  # images of a group that are drawn
+PRINTED = 20  # groups
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,6 +31,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def duplicates(given: Namespace, console: Console) -> None:
     """Print the groups, the copies first, and draw them."""
     from latent_atlas.atlas.duplicates import find_duplicates
+    from latent_atlas.atlas.overview import duplicated
+    from latent_atlas.report.figures.run import draw_lists
+    from latent_atlas.report.plots.style import save
 
     atlas = load_atlas(given)
     if atlas.collection is None:
@@ -47,13 +43,10 @@ def duplicates(given: Namespace, console: Console) -> None:
         )
     out = file_to_write(given, "duplicates.png")
     found = find_duplicates(atlas.collection, given.within)
-    picture = _draw(found, atlas.collection, out) if found.groups else None
-    exact = sum(group.exact for group in found.groups)
-    lines = [
-        f"{counted(exact, 'group')} of copies and {counted(len(found.groups) - exact, 'group')} of "
-        f"near-duplicates: closer than {found.within:.3g}, where the nearest other image is "
-        f"usually {found.typical:.3g} away"
-    ]
+    section = duplicated(atlas.collection, found)
+    figure = draw_lists(section)
+    picture = None if figure is None else save(figure, out)
+    lines = [*section.sentences]
     for group in found.groups[:PRINTED]:
         names = ", ".join(printable(atlas.collection.names[row]) for row in group.rows)
         lines.append(f"{'copies' if group.exact else f'{group.distance:.3g}':8} {names}")
@@ -61,20 +54,3 @@ def duplicates(given: Namespace, console: Console) -> None:
         lines.append(f"and {len(found.groups) - PRINTED} more; --json names all")
     numbers = found.numbers(atlas.collection.names) | {"file": picture and str(picture)}
     console.result(numbers, "\n".join([*lines, *([f"look at {picture}"] if picture else [])]))
-
-
-def _draw(found: "Duplicates", collection: "Collection", out: Path) -> Path:
-    """A row of thumbnails for each of the first groups."""
-    import torch
-
-    from latent_atlas.report.plots.image_grid import comparison_sheet, padded
-    from latent_atlas.report.plots.style import save
-
-    groups = found.groups[:DRAWN]
-    across = min(ACROSS, max(len(group.rows) for group in groups))
-    rows = {}
-    for number, group in enumerate(groups, 1):
-        images = collection.thumbnails(torch.tensor(group.rows[:across])).numpy()
-        title = f"{number}  {'copies' if group.exact else f'{group.distance:.2g}'}"
-        rows[title] = padded(images, across)
-    return save(comparison_sheet(rows), out)

@@ -63,6 +63,7 @@ def embed(given: Namespace, console: Console) -> None:
     from latent_atlas.data.shards import shards_of
     from latent_atlas.distributed.embedding import ROWS, Embedding, embedded_codes
     from latent_atlas.distributed.jobs import Job, SafetensorsWriter
+    from latent_atlas.distributed.packing import square_settings
     from latent_atlas.runs import Run
     from latent_atlas.training.codes_run import fit as fit_run
 
@@ -77,7 +78,7 @@ def embed(given: Namespace, console: Console) -> None:
     square = square_of(config.data, config.model.image_size, config.model.channels)
     shards = shards_of(given.source, ROWS)
     if run.file("config.json").exists():
-        _refuse(run.path, shards)
+        _refuse(run, shards, {"model": given.model, **square_settings(square)})
     work = Embedding.by(given.model, square, config.train.device, folder)
     run.claim()
     job = Job(work, SafetensorsWriter(), folder)
@@ -86,7 +87,7 @@ def embed(given: Namespace, console: Console) -> None:
         return  # the first process of torchrun fits the map
     require(
         not summary.failed,
-        f"{counted(len(summary.failed), 'shard')} could not be read, for instance "
+        f"{counted(len(summary.failed), 'shard')} failed, for instance: "
         f"{summary.failed and summary.failed[0].get('reason')}; the others stay: repair that, and "
         "run the same command again",
     )
@@ -149,8 +150,13 @@ def _decode(given: Namespace, run: "Run", settings: list[str], console: Console)
     )
 
 
-def _refuse(run: Path, shards: "Shards") -> None:
-    """Say that a folder holds a run, and how its images differ from those of the source.
+def _refuse(run: "Run", shards: "Shards", settings: dict[str, object]) -> None:
+    """Say that a folder holds a run, and what differs from what is asked for.
+
+    Arguments:
+        run: The folder.
+        shards: The source.
+        settings: The model, and what images become before it sees them.
 
     Raises:
         UserError: always.
@@ -159,19 +165,29 @@ def _refuse(run: Path, shards: "Shards") -> None:
     from latent_atlas.atlas.collection import FOLDER
     from latent_atlas.runs import Run
 
-    kept = Atlas.load(run, device="cpu").collection
+    manifest = run.read_json("manifest.json") or {}
+    before = manifest.get("embedder", {})
+    others = " and ".join(
+        f"another {name.replace('_', ' ')} ({before[name]} then, {settings[name]} now)"
+        for name in ("model", "image_size", "channels", "fit")
+        if before.get(name, settings[name]) != settings[name]
+    )
+    kept = Atlas.load(run.path, device="cpu").collection
     names = {item.name for one in shards.shards if one.source for item in one.source.items}
     since = ""
     if kept is not None and names:
-        rejects = Run(run / FOLDER).records("rejects.jsonl")
-        before = {*kept.names[:], *(reject["path"] for reject in rejects)}
-        added, removed = len(names - before), len(before - names)
+        rejects = Run(run.file(FOLDER)).records("rejects.jsonl")
+        then = {*kept.names[:], *(reject["path"] for reject in rejects)}
+        added, removed = len(names - then), len(then - names)
+        place = str(Path(shards.place).expanduser().absolute())
+        same = place == manifest.get("path", place)
+        has = "has changed since" if same else f"is not '{manifest['path']}'"
         if added or removed:
             since = (
-                f", and '{shards.place}' has changed since: {counted(added, 'image')} more, "
-                f"{removed:,} fewer"
+                f", and '{shards.place}' {has}: {counted(added, 'image')} more, {removed:,} fewer"
             )
-    raise UserError(f"{run} holds a run already{since}; choose another --out")
+    made = f", made with {others}" if others else ""
+    raise UserError(f"{run.path} holds a run already{made}{since}; choose another --out")
 
 
 def _chosen_config(given: Namespace) -> Config:

@@ -109,7 +109,7 @@ def _anchors(given: Namespace, atlas: "Atlas") -> "list[Tensor]":
             f"three images span a plane, and the command names {len(given.places)}; name three, "
             "or none for an example"
         )
-    return [code_at(atlas, place, given.folder) for place in given.places]
+    return [code_at(atlas, place) for place in given.places]
 
 
 def _boundaries(text: str | None) -> list[str]:

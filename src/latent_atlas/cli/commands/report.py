@@ -62,15 +62,25 @@ def write_page(run: Path, device: str, console: Console) -> None:
 
 def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
     """The lines that a terminal shows of a run's metrics."""
-    images, density, paths = metrics["reconstruction"], metrics["map"], metrics["travel"]
-    space = {name: number["value"] for name, number in metrics["geometry"].items()}
+    density = metrics["map"]
     return [
-        f"reconstruction  mean squared error {images['mse']:.4f} ({images['psnr']:.1f} dB) "
-        f"on {images['images']:.0f} held-out images",
         f"map             normalising constant E_r[exp l] = "
         f"{density['normalising_constant']:.2f} (ideally 1), "
         f"KL(q || {density['boundary']}) about {density['kl']:z.1f} nats: "
         + ("calibrated" if density["calibrated"] else "not calibrated, as the warning says"),
+        *_of_images(metrics),
+    ]
+
+
+def _of_images(metrics: Mapping[str, Any]) -> list[str]:
+    """What a decoder makes of images, or what embeddings tell of them."""
+    if "reconstruction" not in metrics:
+        return [f"{name}: {part['found']}" for name, part in metrics.items() if "found" in part]
+    images = metrics["reconstruction"]
+    space = {name: number["value"] for name, number in metrics["geometry"].items()}
+    return [
+        f"reconstruction  mean squared error {images['mse']:.4f} ({images['psnr']:.1f} dB) "
+        f"on {images['images']:.0f} held-out images",
         f"geometry        {100 * space['prior_inside']:.0f} % of prior samples on the manifold, "
         f"correlation of distances in Z and in images {space['pearson']:.2f}, "
         f"condition number of the decoder {space['condition']:.1f}",
@@ -78,7 +88,7 @@ def _main_numbers(metrics: Mapping[str, Any]) -> list[str]:
         *(
             f"  {row:14}{100 * n['off_manifold']:11.1f} %{_share(n.get('non_members')):>19}"
             f"{n['length_ratio']:14.2f}{100 * n['distance_left']:13.1f} %"
-            for row, n in paths.items()
+            for row, n in metrics["travel"].items()
         ),
         "  of real codes   5.0 %              5.0 %  by construction",
     ]
@@ -112,7 +122,9 @@ def _write_explorer(given: Namespace, console: Console) -> None:
     check(folder)
     # The exported graphs belong to the device that traced them, and every machine has a CPU.
     atlas = Atlas.load(run.path, device="cpu")
-    written = write_folder(atlas, folder, name=run.path.resolve().name, say=console.say)
+    written = write_folder(
+        atlas, folder, name=run.path.resolve().name, run=run.path, say=console.say
+    )
     total = sum(written.files.values())
     lines = [
         f"the explorer is in {folder} ({len(written.files)} files, {total / 2**20:.1f} MiB)",

@@ -19,7 +19,7 @@ from latent_atlas.cli.arguments import (
 )
 from latent_atlas.cli.console import Console
 from latent_atlas.config.parse import split_setting, with_values
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, counted, printable
 
 if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
@@ -118,6 +118,11 @@ def sample(given: Namespace, console: Console) -> None:
         "warnings": list(samples.warnings),
     }
     lines = [words.format(info[name]) for name, words in WORDS.items() if name in info]
+    if atlas.collection is not None:
+        rows = atlas.collection.nearest(samples.points, 1).rows[:, 0].tolist()
+        numbers["images"] = [printable(atlas.collection.names[row]) for row in rows]
+        told = f"{counted(given.count, 'new code')}, shown by the nearest real image"
+        lines.append(f"{told}: {counted(len(set(rows)), 'image')} in all")
     console.result(numbers, "\n".join([str(out), *lines]))
 
 
@@ -133,7 +138,7 @@ def _samples(given: Namespace, atlas: "Atlas") -> "Samples":
         given.count,
         with_values(sampler, values, called=f"sampler '{sampler.name}'"),
         temperature=given.temperature,
-        near=None if given.near is None else code_at(atlas, given.near, given.folder),
+        near=None if given.near is None else code_at(atlas, given.near),
         width=given.width,
         where=dict(_condition(text) for text in given.where),
         generator=torch.Generator(atlas.device).manual_seed(given.seed),

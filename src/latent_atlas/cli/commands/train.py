@@ -18,6 +18,7 @@ from latent_atlas.cli.arguments import (
 )
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Advance, Console, duration, losses_in_words
+from latent_atlas.config.parse import split_setting
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, require
@@ -285,7 +286,6 @@ def _chosen_config(given: Namespace) -> Config:
         config = quick(config)
         if Pack.is_at(given.source):  # which has one size
             config = replace(config, model=replace(config.model, image_size=side))
-    config = config if given.steps is None else with_steps(config, given.steps)
     flags = {
         f"{section}.{flag}": getattr(given, flag)
         for section, names in FLAGS.items()
@@ -295,7 +295,11 @@ def _chosen_config(given: Namespace) -> Config:
     settings = [
         f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
     ]
-    config = with_settings(config, settings + given.settings)
+    settings += given.settings
+    for place, value in map(split_setting, settings):
+        if place == "train.steps" and type(value) is int:
+            config = with_steps(config, value)
+    config = with_settings(config, settings)
     boundary = config.map.boundary
     require(
         boundary not in NO_DENSITY,

@@ -298,7 +298,7 @@ def _places(given: Namespace, atlas: "Atlas", console: Console) -> "Tensor":
     """Codes of the places, shape (k, d); with --project those of low density at the threshold."""
     import torch
 
-    codes = torch.stack([code_at(atlas, place, given.folder) for place in given.places])
+    codes = torch.stack([code_at(atlas, place) for place in given.places])
     if not given.project or (len(codes) == 1 and not (given.random_walk or given.traverse)):
         return codes
     projected = atlas.project(codes)

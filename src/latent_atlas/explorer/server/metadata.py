@@ -41,12 +41,12 @@ def _whole(known: Known, explorer: Explorer) -> AtlasFacts:
             "demo": explorer.demo,
             "planners": planners,
             "samplers": list(OFFERED_SAMPLERS),
-            "lacks": _lacks(known, explorer),
+            "lacks": _lacks(known),
         }
     )
 
 
-def _lacks(known: Known, explorer: Explorer) -> list[str]:
+def _lacks(known: Known) -> list[str]:
     """What needs packages that are not installed, another number of codes, or a model."""
     fewest, most = EMBEDDED
     pacmap = importlib.util.find_spec("pacmap") is not None
@@ -54,7 +54,7 @@ def _lacks(known: Known, explorer: Explorer) -> list[str]:
     can = {
         "embedding": pacmap and fewest <= len(known.parts["train"].means) <= most,
         "mp4": importlib.util.find_spec("av") is not None,
-        "photos": has_model if known.atlas.collection is None else explorer.run is not None,
+        "photos": has_model or known.atlas.collection is not None,
         "pace": has_model,
     }
     return [name for name, there in can.items() if not there]

@@ -3,15 +3,12 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.atlas.collection import embedder_of
-from latent_atlas.codes.embedder import Embedder
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.server.interruptible import interruptible
 from latent_atlas.explorer.server.limits import Limits
@@ -82,16 +79,6 @@ class Explorer:
                 self._hold(Atlas.load(self.run.path, device=self._device))
             assert self._known is not None
             return self._known
-
-    @cached_property
-    def embedder(self) -> Embedder:
-        """The model that embedded the run's collection.
-
-        Raises:
-            UserError: it is not there, or has changed.
-        """
-        assert self.run is not None
-        return embedder_of(self.run.path, self._device)[0]
 
     def once(self, name: str, work: Callable[[], Any]) -> "Future[Any]":
         """Work of minutes that is done once, in a thread that does not delay the server's end."""

@@ -8,12 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.overview import comparison_of, overview
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.static_export.arrays import save_codes, save_scorer, scorer_of
 from latent_atlas.explorer.static_export.facts import facts
 from latent_atlas.explorer.static_export.functions import Network, networks
 from latent_atlas.explorer.static_export.onnx import save_graph, save_part
-from latent_atlas.runs import json_safe
+from latent_atlas.runs import json_safe, write_tensors
 
 __all__ = ["Written", "check", "write_folder"]
 
@@ -69,6 +71,7 @@ def write_folder(
     folder: Path,
     *,
     name: str,
+    run: Path | None = None,
     page: Path = PAGE,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
@@ -81,6 +84,7 @@ def write_folder(
         atlas: What to explore; on the CPU.
         folder: Where; a folder that was written before is replaced.
         name: What the page calls the atlas.
+        run: The run folder, which may hold a comparison with another set.
         page: The built page.
         say: Called with a sentence on what is being done.
 
@@ -102,6 +106,8 @@ def write_folder(
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors")
         unscored = _save_scorer(atlas, partial) if "encode" in functions else None
+        arrays, about = arrays_and_facts(atlas, [*overview(atlas), *comparison_of(run)])
+        write_tensors(partial / "overview.safetensors", arrays, {"json": json.dumps(about)})
         told = facts(atlas, name, written, unscored=unscored)
         (partial / FACTS).write_text(json.dumps(json_safe(told), allow_nan=False))
         index = partial / "index.html"

@@ -56,7 +56,7 @@ def draw_map(
     """
     plane, window = place(anchors)
     corners = plane.project(torch.stack(list(anchors)))
-    fields = chart(atlas.map, plane, window, resolution).fields
+    panels = _panels(atlas, chart(atlas.map, plane, window, resolution).fields)
     thumbnails = {}
     if atlas.shown_shape is not None:
         images = atlas.pictures(torch.stack(list(anchors))).cpu().numpy()
@@ -64,11 +64,7 @@ def draw_map(
     codes, labels = _codes_near(atlas, plane)
     lattice, lattice_name = _lattice(atlas, plane, window)
     return map_picture(
-        [
-            Field(name, unit, fields[kind].cpu().numpy(), kind)
-            for name, unit, kind in PANELS
-            if kind in fields  # without log_prob, where the boundary has no density
-        ],
+        panels,
         extent(window),
         threshold=atlas.map.threshold(OFF_MANIFOLD_SHARE),
         codes=codes,
@@ -81,6 +77,24 @@ def draw_map(
         title=None if atlas.collection is None else "A, B and C as the nearest real images",
         **LABELS,
     )
+
+
+def _panels(atlas: Atlas, fields: Mapping[str, Tensor]) -> list[Field]:
+    """The fields as they are drawn; of wide codes typicality in place of realness.
+
+    Far from wide codes the heavy tails of their rest are likelier than the boundary, a Gaussian
+    fitted to them, so realness is 1 there.
+    """
+    panels = [
+        Field(name, unit, fields[kind].cpu().numpy(), kind)
+        for name, unit, kind in PANELS
+        if kind in fields  # without log_prob, where the boundary has no density
+    ]
+    if "log_prob" not in fields or atlas.map.of_rest(atlas.codes["train"].means[:1]) is None:
+        return panels
+    ranks = atlas.map.rank(fields["log_prob"].flatten()).view_as(fields["log_prob"])
+    typicality = Field("Typicality", "held-out codes below", ranks.cpu().numpy(), "realness")
+    return [typicality if one.kind == "realness" else one for one in panels]
 
 
 def _codes_near(atlas: Atlas, plane: Plane) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.overview import Section, comparison_of, overview
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.evaluation.paths import COMPARED, travel_numbers
 from latent_atlas.evaluation.reconstruction import reconstruction_numbers
@@ -20,17 +21,19 @@ from latent_atlas.report.figures.map import draw_map
 from latent_atlas.report.figures.reliability import draw_reliability
 from latent_atlas.report.figures.travel import draw_travel
 from latent_atlas.report.plots.geometry import Space, spaces_picture
-from latent_atlas.report.plots.image_grid import comparison_sheet, sheet
+from latent_atlas.report.plots.image_grid import comparison_sheet, padded, sheet
 from latent_atlas.report.plots.style import save
 from latent_atlas.runs import Run, read_tensors
 from latent_atlas.shapes import ByteImages, Images, Latents, to_float
 
-__all__ = ["draw_extremes", "draw_geometry", "draw_samples", "fill_gallery"]
+__all__ = ["draw_extremes", "draw_geometry", "draw_lists", "draw_samples", "fill_gallery"]
 
 PAIRS = 256  # of held-out codes, that the travel metrics are averaged over
 SHOWN = ("linear", "walk, arriving", "typical")  # of the planners compared, those that are drawn
 EXAMPLES = 256  # held-out images of a collection that are reconstructed
 EXTREMES = 16  # images shown at either end of the anomaly scores
+NAMED = 5  # images of a list that the metrics name
+OVERVIEW = ("rarity.png", "duplicates.png", "compare.png")
 
 
 def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str, Any]:
@@ -45,17 +48,14 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
         The metrics by section.
 
     Raises:
-        UserError: the run has not finished, or was made of codes alone.
+        UserError: the run has not finished, or was made of codes alone, without images.
     """
     folder = Run(run)
     atlas = Atlas.load(run, device=device)
     generator = torch.Generator(atlas.device).manual_seed(seed)
-    _ = atlas.image_shape  # raises at once if there is no decoder
     samples = atlas.sample_codes(64, generator=generator)
+    # Raises at once if nothing can be shown.
     save(draw_samples(atlas, samples.points), folder.file("samples.png"))
-    examples, codes = _examples(atlas, folder)
-    rebuilt = atlas.decode(codes).cpu()
-    save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     a, b, c = example_triple(atlas, generator)
     rows = {row: COMPARED[row] for row in SHOWN}
     paths = {row: atlas.travel(a, b, planner) for row, planner in rows.items()}
@@ -64,16 +64,43 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     save(draw_travel(atlas, paths), folder.file("travel.png"))
     reliability = draw_reliability(atlas.map, atlas.codes["held_out"], generator=generator)
     save(reliability, folder.file("reliability.png"))
+    metrics = {"map": _map_numbers(atlas.map)}
+    if atlas.collection is not None:
+        metrics |= _of_embeddings(atlas, folder)
+    if atlas.model is not None:
+        metrics |= _of_decoder(atlas, folder, generator)
+    folder.write_json("metrics.json", metrics)
+    return metrics
+
+
+def _of_decoder(atlas: Atlas, folder: Run, generator: torch.Generator) -> dict[str, dict[str, Any]]:
+    """Draw reconstructions and the geometry of the decoder; their metrics, and those of paths."""
+    examples, codes = _examples(atlas, folder)
+    rebuilt = atlas.decode(codes).cpu()
+    save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
     space = atlas.geometry()
     save(draw_geometry({"this run": space}), folder.file("geometry.png"))
-    metrics = {
+    return {
         "reconstruction": reconstruction_numbers(examples, rebuilt),
-        "map": _map_numbers(atlas.map),
         "travel": _travel_numbers(atlas, generator),
         "geometry": {name: asdict(number) for name, number in space.numbers().items()},
     }
-    folder.write_json("metrics.json", metrics)
-    return metrics
+
+
+def _of_embeddings(atlas: Atlas, folder: Run) -> dict[str, dict[str, Any]]:
+    """Draw the rarest and most typical images and duplicates; sentences and names by section."""
+    sections = [*overview(atlas), *comparison_of(folder.path)]
+    for section, picture in zip(sections, OVERVIEW, strict=False):
+        figure = draw_lists(section)
+        if figure is not None:
+            save(figure, folder.file(picture))
+    return {
+        section.title: {
+            "found": "; ".join(section.sentences),
+            **{one.title: ", ".join(one.names[:NAMED]) for one in section.lists},
+        }
+        for section in sections
+    }
 
 
 def _examples(atlas: Atlas, folder: Run) -> tuple[Images, Latents]:
@@ -132,6 +159,14 @@ def draw_extremes(atlas: Atlas, places: Tensor, images: ByteImages, order: np.nd
         codes = places[some] if places.ndim == 2 else atlas.encode(places[some])
         rows[f"{name}, {atlas.shown_by}"] = atlas.decode(codes).cpu().numpy()
     return comparison_sheet(rows)
+
+
+def draw_lists(section: Section) -> Figure | None:
+    """A row of images for each list; None where none is shown."""
+    images = {one.title: one.images for one in section.lists if one.images is not None}
+    across = max(map(len, images.values()), default=0)
+    rows = {title: padded(to_float(some).numpy(), across) for title, some in images.items()}
+    return comparison_sheet(rows) if rows else None
 
 
 def draw_samples(atlas: Atlas, latents: Latents) -> Figure:

@@ -16,6 +16,7 @@ import { letter, number } from "../../data/words";
 import { Settled } from "../../state/latest";
 import type { Selection } from "../../state/state";
 import { button, h, picture, select, slider } from "../dom";
+import { gallery } from "../gallery";
 import { Projection } from "./projection";
 import { section } from "./section";
 
@@ -62,11 +63,18 @@ export function selectionPanel(app: App): HTMLElement {
   return section("Selected code", true, empty, view, belongs, tools, near);
 }
 
-function portrait(app: App, view: HTMLElement, { code, title }: Selection, known: Decoded): void {
+function portrait(
+  app: App,
+  view: HTMLElement,
+  { code, title, waypoint }: Selection,
+  known: Decoded,
+): void {
   const photo = app.photos.get(keyOf(code));
   const pictures = h("div", { className: "pictures" });
-  if (photo?.image) pictures.append(captioned(photo.image, "the photo"));
-  if (known.image) pictures.append(captioned(known.image, photo?.shownBy ?? `${title}, ${app.about.shown_by}`));
+  if (photo?.image)
+    pictures.append(captioned(photo.image, waypoint === undefined ? title : "the photo"));
+  if (known.image)
+    pictures.append(captioned(known.image, photo?.shownBy ?? `${title}, ${app.about.shown_by}`));
   const facts = h("dl", {});
   const add = (term: string, words: string, className = "") =>
     facts.append(h("dt", {}, term), h("dd", { className }, words));
@@ -160,18 +168,17 @@ async function neighbours(
     : null;
   if (signal.aborted) return;
   const columns = Math.ceil(Math.sqrt(indices.length));
-  const items = indices.map((index, n) => {
-    const says = `Real image ${index}, at distance ${number(distances[n]!, 2)}`;
-    const use = async () => {
-      const one = await attempt(app, () => app.backend.codes(part, index, 1, "means"));
-      if (one) app.selection.set({ code: rows(one, "means")[0]!, title: `Real image ${index}` });
-    };
-    const item = button("", () => void use(), { title: says, aria: { label: says } });
-    if (sprite) item.append(cut(sprite, n, columns, indices.length));
-    item.append(h("span", {}, number(distances[n]!, 2)));
-    return h("li", {}, item);
-  });
-  near.replaceChildren(h("h3", {}, "Nearest real images"), h("ol", {}, ...items));
+  const use = async (index: number) => {
+    const one = await attempt(app, () => app.backend.codes(part, index, 1, "means"));
+    if (one) app.selection.set({ code: rows(one, "means")[0]!, title: `Real image ${index}` });
+  };
+  const items = indices.map((index, n) => ({
+    picture: sprite && cut(sprite, n, columns, indices.length),
+    says: `Real image ${index}, at distance ${number(distances[n]!, 2)}`,
+    words: number(distances[n]!, 2),
+    choose: () => void use(index),
+  }));
+  near.replaceChildren(h("h3", {}, "Nearest real images"), gallery(items));
 }
 
 function cut(sprite: ImageBitmap, n: number, columns: number, count: number): HTMLCanvasElement {
@@ -181,7 +188,6 @@ function cut(sprite: ImageBitmap, n: number, columns: number, count: number): HT
     height: Math.round(height),
     className: "picture",
   });
-  canvas.setAttribute("aria-hidden", "true");
   canvas
     .getContext("2d")!
     .drawImage(

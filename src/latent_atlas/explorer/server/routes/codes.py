@@ -1,5 +1,6 @@
-"""The real codes: their values, thumbnails and nearest neighbours."""
+"""The real codes: their values, thumbnails, nearest neighbours and lists."""
 
+import asyncio
 import io
 import math
 from typing import Annotated
@@ -8,8 +9,11 @@ from fastapi import APIRouter, Query, Response
 from PIL import Image
 from torch import Tensor
 
+from latent_atlas.atlas.overview import comparison_of
+from latent_atlas.atlas.overview import overview as known_images
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
+from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.server import schemas
 from latent_atlas.explorer.server.limits import FEW, LIMITS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays
@@ -95,6 +99,23 @@ async def neighbours(body: schemas.Neighbours, asking: Asking) -> Arrays:
         return Arrays({"indices": numbers, "distances": found.distances})
 
     return await asking.of(work, slow=len(body.codes) > FEW)
+
+
+@routes.get("/overview", responses=ARRAYS, response_class=Arrays)
+async def overview(asking: Asking) -> Arrays:
+    """Images in lists: the rarest and the most typical, duplicates, and the last comparison.
+
+    It takes up to minutes the first time. Arrays codes (n, d) and, where images are shown, images
+    (n, h, w, c) in bytes, list after list. Facts: sections, each with its title, sentences and
+    lists; of each list the title, names, values, and own, false for images of another set; and
+    shown_by, reconstruction or nearest, how such an image is shown beside itself.
+    """
+    atlas = await asking.of(lambda known: known.atlas)
+    lists = asking.explorer.once("overview", lambda: known_images(atlas))
+    sections = await asyncio.shield(asyncio.wrap_future(lists))  # others may wait for it as well
+    run = asking.explorer.run
+    sections = [*sections, *comparison_of(None if run is None else run.path)]
+    return Arrays(*arrays_and_facts(atlas, sections))
 
 
 def _short(labels: Labels) -> Tensor:

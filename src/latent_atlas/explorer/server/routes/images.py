@@ -17,7 +17,7 @@ from latent_atlas.explorer.server.limits import FEW
 from latent_atlas.explorer.server.planner_options import OFFERED_SAMPLERS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, Arrays, pixels
 from latent_atlas.explorer.server.schemas import tensor
-from latent_atlas.explorer.server.state import Asking, Explorer
+from latent_atlas.explorer.server.state import Asking
 from latent_atlas.explorer.server.uploads import FORMATS
 from latent_atlas.shapes import Images, to_float
 
@@ -52,7 +52,7 @@ async def encode(asking: Asking) -> Arrays:
         image = await explorer.uploads.work(
             lambda: explorer.decoder.decode(content, square, explorer.limits), asking.request
         )
-    return await asking.of(lambda known: _encoded(known, explorer, image), slow=True)
+    return await asking.of(lambda known: _encoded(known, image), slow=True)
 
 
 @routes.post("/decode", responses=ARRAYS, response_class=Arrays)
@@ -126,15 +126,13 @@ def _square(known: Known) -> Square:
     return square_of(config.data, side, channels)
 
 
-def _encoded(known: Known, explorer: Explorer, uploaded: Images) -> Arrays:
+def _encoded(known: Known, uploaded: Images) -> Arrays:
     atlas = known.atlas
-    if atlas.collection is None:
-        image = place = uploaded.to(atlas.device)
-        code = atlas.encode(image)
-    else:
-        code = place = explorer.embedder(uploaded).to(atlas.device)
+    image = place = uploaded.to(atlas.device)
+    code = atlas.encode(image)
+    if atlas.collection is not None:
         bytes_of = (255 * uploaded).round().to(torch.uint8)
-        image = to_float(thumbnails(bytes_of, atlas.collection.image_shape[-1]))
+        place, image = code, to_float(thumbnails(bytes_of, atlas.collection.image_shape[-1]))
     facts: dict[str, Any] = {"anomaly": None, "about": None, "off_manifold": None, "warning": None}
     facts["shown_by"] = "reconstruction" if atlas.model is not None else "nearest"
     try:
