@@ -11,7 +11,7 @@ from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density.toys.clusters import two_clusters, two_moons
 from latent_atlas.density.toys.correlated import correlated_gaussian
 from latent_atlas.errors import UserError
-from latent_atlas.sampling.ais import log_normalising_constant
+from latent_atlas.sampling.smc import log_normalising_constant
 
 
 class Unnormalised(Density):

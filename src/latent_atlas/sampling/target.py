@@ -6,7 +6,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
+from latent_atlas.density.base import (
+    Density,
+    DensityRatioModel,
+    ExactRatio,
+    SamplableDensity,
+    StandardNormal,
+)
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats, batched
@@ -64,6 +70,13 @@ class Target(Density):
         self.near = None if near is None else _around(near, width)
         self.where = where
         self._ratio = density if isinstance(density, DensityRatioModel) else _against_prior(density)
+
+    @property
+    def covering(self) -> SamplableDensity | None:
+        """N(c, w² I) near a code, or the boundary r of a map; None where nothing is known."""
+        if self.near is not None:
+            return self.near
+        return self.density.boundary if isinstance(self.density, DensityRatioModel) else None
 
     @property
     def is_density(self) -> bool:
