@@ -53,8 +53,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="S",
         default="auto",
         help="diffusion, smc, importance, rejection, ula, mala or hmc; the baselines prior, "
-        "mixture or flow; or auto (default): mala with --near, diffusion if the map has noise levels, else "
-        "importance or smc, whichever the weights of the importance proposals demand",
+        "mixture or flow; or auto (default): mala with --near, diffusion if the map has noise "
+        "levels, else importance if enough of its proposals are effective, else smc",
     )
     parser.add_argument(
         "--temperature",
