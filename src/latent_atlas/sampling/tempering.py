@@ -21,7 +21,7 @@ ACCEPTED = 0.8  # acceptance that the step size is tuned to
 LEAPS = 5  # leapfrog steps of each move
 JITTER = 0.2  # relative variation of the step, which keeps orbits from closing
 MEASURED = 2_000  # particles that the covariance is measured on
-MOST = 1_000  # temperatures
+MOST = 300  # temperatures
 HALVINGS = 40  # of the interval in which the next temperature lies
 
 
@@ -87,7 +87,7 @@ def tempered(
         generator: Source of all randomness.
 
     Raises:
-        UserError: no particle reaches q, or not within 1,000 temperatures.
+        UserError: no particle reaches q, or not within 300 temperatures.
     """
     z = start.sample(particles, generator=generator)
     family = torch.arange(particles, device=z.device)
@@ -96,7 +96,7 @@ def tempered(
         if len(acceptances) == MOST:
             raise UserError(
                 f"after {MOST} temperatures the particles have come {b:.2g} of the way to the "
-                "density; it may be unbounded: check that log_prob is finite"
+                "density; it may have no upper bound or no finite integral: check log_prob"
             )
         log_ratio = batched(target.log_prob, z, PIECE) - batched(start.log_prob, z, PIECE)
         log_ratio = log_ratio.nan_to_num(-math.inf, None, -math.inf)
