@@ -127,7 +127,10 @@ def test_a_map_starts_from_its_boundary(generator: torch.Generator) -> None:
 def test_codes_and_a_width_say_where_to_start(generator: torch.Generator) -> None:
     place = torch.full((1, 2), 4_000.0)
     world = GaussianMixture(torch.ones(1), place, torch.tensor([7.0]))
-    for sampler in (SMC(codes=world.sample(200, generator=generator), particles=1_000), SMC(width=4_000.0, particles=1_000)):
+    for sampler in (
+        SMC(codes=world.sample(200, generator=generator), particles=1_000),
+        SMC(width=4_000.0, particles=1_000),
+    ):
         points = draw(world, 500, sampler, generator=generator).points
         torch.testing.assert_close(points.mean(dim=0), place[0], atol=1.5, rtol=0)
         torch.testing.assert_close(points.std(dim=0), torch.full((2,), 7.0), atol=1.0, rtol=0)
@@ -136,7 +139,9 @@ def test_codes_and_a_width_say_where_to_start(generator: torch.Generator) -> Non
 def test_a_width_that_is_too_small_finds_less(generator: torch.Generator) -> None:
     # What the docs say: a cluster that the first start does not reach is missing.
     apart = two_clusters(2, distance=50.0)
-    near = GaussianMixture(apart.weights, apart.means + 25 * torch.tensor([1.0, 0.0]), apart.scales)  # one is at the origin
+    near = GaussianMixture(
+        apart.weights, apart.means + 25 * torch.tensor([1.0, 0.0]), apart.scales
+    )  # one is at the origin
     found = draw(near, 300, SMC(width=1.0, particles=1_000), generator=generator)
     assert found.info.log_constant == pytest.approx(math.log(0.5), abs=0.1)
     measured = draw(near, 300, SMC(width=50.0, particles=1_000), generator=generator)

@@ -96,6 +96,8 @@ class LatentMap(DensityRatioModel):
             space around it.
     """
 
+    boundary: Boundary
+
     def __init__(
         self,
         network: Ensemble,

@@ -118,8 +118,8 @@ class SMC(Sampler):
             )
         count = self.particles or max(2 * n, FEWEST)
         points, wide, step_size = self._explored(target, min(count, FEWEST), generator)
-        before = 0.0
-        for _ in range(ROUNDS):
+        before, rounds = 0.0, 0
+        while True:
             found = tempered(
                 _fitted(points, wide, generator),
                 target,
@@ -130,11 +130,11 @@ class SMC(Sampler):
                 step_size=step_size,
                 generator=generator,
             )
-            share = found.effective / len(found.points)
-            if share >= GOOD or (share >= FAIR and share < GAIN * before):
-                break
+            share, rounds = found.effective / len(found.points), rounds + 1
+            grown = share < FAIR or share >= GAIN * before
+            if share >= GOOD or not grown or rounds == ROUNDS:
+                return found
             points, step_size, before = found.points, found.step_size, share
-        return found
 
     def _explored(
         self, target: Target, n: int, generator: torch.Generator

@@ -91,7 +91,8 @@ def tempered(
     """
     z = start.sample(particles, generator=generator)
     family = torch.arange(particles, device=z.device)
-    b, log_constant, acceptances, families = 0.0, 0.0, [], family
+    b, log_constant, acceptances = 0.0, 0.0, []
+    log_q, families = torch.zeros(0), torch.zeros(0)
     while b < 1:
         if len(acceptances) == MOST:
             raise UserError(
@@ -123,7 +124,7 @@ def tempered(
 
 
 def _step(log_ratio: Values, most: float, share: float) -> float:
-    """The largest change of b, up to `most`, that keeps half of the effective sample size."""
+    """The largest change of b, up to `most`, that keeps this effective share."""
     reached = log_ratio[log_ratio > -math.inf].double()
     if len(reached) == 0:
         raise UserError(
