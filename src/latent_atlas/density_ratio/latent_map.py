@@ -96,7 +96,7 @@ class LatentMap(DensityRatioModel):
             space around it.
     """
 
-    boundary: Boundary
+    boundary: Boundary  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.nn.latent_discriminator import Ensemble, batched_logits
-from latent_atlas.sampling.smc import log_normalising_constant
+from latent_atlas.sampling.adaptive import log_normalising_constant
 from latent_atlas.shapes import Angles, Latents, Values, batched
 
 __all__ = ["LogConstant", "log_mean_exp", "log_mean_ratio", "samples_for"]

@@ -13,8 +13,9 @@ from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_leas
 from latent_atlas.sampling.entropy_balancing import enough, matching
 from latent_atlas.sampling.mala_correction import corrected
 from latent_atlas.sampling.probability_flow import flow_down
-from latent_atlas.sampling.target import PIECE, Target, Whitened, round_coordinates
+from latent_atlas.sampling.target import Target
 from latent_atlas.sampling.weights import effective_sample_size, resampled
+from latent_atlas.sampling.whitened import PIECE, Whitened, round_coordinates
 from latent_atlas.shapes import ArrayLike, Latents, Values, batched
 
 __all__ = ["Diffusion"]

@@ -17,8 +17,9 @@ from latent_atlas.sampling.diffusion import Diffusion
 from latent_atlas.sampling.importance import Importance
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, hmc, mala, tuned, ula
 from latent_atlas.sampling.smc import SMC
-from latent_atlas.sampling.target import Target, Whitened
+from latent_atlas.sampling.target import Target
 from latent_atlas.sampling.weights import resampled
+from latent_atlas.sampling.whitened import Whitened
 from latent_atlas.shapes import ArrayLike, Latents, Values
 
 __all__ = ["HMC", "MALA", "ULA", "MarkovChains"]

@@ -10,8 +10,8 @@ from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.kernels import State, hmc
-from latent_atlas.sampling.target import PIECE, Whitened
 from latent_atlas.sampling.weights import effective_sample_size, resampled
+from latent_atlas.sampling.whitened import PIECE, Whitened
 from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["Particles", "tempered"]
