@@ -54,7 +54,8 @@ LEVEL = 0.01  # of a row's tests together
 ENERGY_DRAWS = 2_000  # of each side whose distances are permuted: all pairs of 20,000 would not fit
 PERMUTATIONS = 500
 EXACT = "exact draws"
-HARD = ("importance", "mala", "smc")  # samplers on the worlds of `hard_worlds`
+HARD = (EXACT, "smc")  # rows of the worlds of `hard_worlds`, and of those in separate clusters more
+APART = ("importance", "mala")
 
 
 def worlds() -> dict[str, SamplableDensity]:
@@ -143,7 +144,7 @@ def known() -> list[dict[str, Any]]:
 def wanted(given: argparse.Namespace) -> list[tuple[str, str, int]]:
     """World, sampler and seed of the rows that were asked for."""
     names = {world: (EXACT, *samplers(given.draws)) for world in worlds()}
-    names |= dict.fromkeys(hard_worlds(), (EXACT, *HARD))
+    names |= {world: HARD + APART * ("separated" in world) for world in hard_worlds()}
     return [
         (world, sampler, seed)
         for world, some in names.items()
@@ -188,11 +189,11 @@ def deviations(world: SamplableDensity, points: Latents, real: Latents) -> dict[
     """Largest errors of the means and of the clusters' shares, in standard errors of independent samples."""
     if not isinstance(world, GaussianMixture):  # the others are symmetric
         return {"mean": in_errors(points, torch.zeros(world.dimension), real)}
+    found = {"mean": in_errors(points, world.weights @ world.means, real)}
+    if len(world.weights) == 1:
+        return found
     part = world.responsibilities(points)
-    return {
-        "mean": in_errors(points, world.weights @ world.means, real),
-        "shares": in_errors(part, world.weights, world.responsibilities(real)),
-    }
+    return found | {"shares": in_errors(part, world.weights, world.responsibilities(real))}
 
 
 def in_errors(values: Tensor, exact: Tensor, real: Tensor) -> float:

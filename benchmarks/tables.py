@@ -205,7 +205,6 @@ def exact_samples() -> str:
             "shares": max(run.get("shares", 0.0) for run in smc) or None,
             "log Z": max(map(abs, constants)),
             "effective share": mean(run["effective_share"] for run in smc),
-            "seconds": mean(run["seconds"] for run in smc),
         }
     about = (
         "Seeds in which no two-sample test rejects 20,000 samples. The clusters of `separated` lie some 12 widths apart, and "
