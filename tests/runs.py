@@ -47,13 +47,13 @@ def trained(folder: Path, settings: str) -> None:
 
 @contextmanager
 def quick_calibration() -> Iterator[None]:
-    """Maps that are calibrated with few samples, and whose constant is annealed in few steps."""
+    """Maps that are calibrated with few samples, and whose constant by few particles."""
     from latent_atlas.density_ratio import calibration, fit, normalising_constant
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(calibration, "SAMPLES", 2_000)
         monkeypatch.setattr(fit, "OUTLINE_SAMPLES", 2_000)
-        monkeypatch.setattr(normalising_constant, "ANNEALING_STEPS", 8)
+        monkeypatch.setattr(normalising_constant, "FEW", 100)
         yield
 
 

@@ -262,6 +262,7 @@ SAMPLERS: dict[str, Callable[[Any], sampling.Sampler]] = {
     "MALA": lambda x: sampling.MALA(codes=x, warmup=10, thin=1),
     "HMC": lambda x: sampling.HMC(codes=x, warmup=10, thin=1, leaps=1),
     "ULA": lambda x: sampling.ULA(codes=x, warmup=10, thin=1),
+    "SMC": lambda x: sampling.SMC(codes=x, particles=100),
     "Diffusion": lambda x: sampling.Diffusion(steps=2, moves=0, codes=x),
     "Mixture": lambda x: sampling.Mixture(components=1, codes=x),
     "Flow": lambda x: sampling.Flow(training=1, hidden=4, codes=x),

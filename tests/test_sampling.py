@@ -43,7 +43,7 @@ WORLDS: dict[str, SamplableDensity] = {
     "correlated": correlated_gaussian(8, mutual_information=1.0),
     "wide": WIDE,
 }
-CONSISTENT = ("importance", "rejection", "mala", "hmc", "diffusion")
+CONSISTENT = ("importance", "rejection", "mala", "hmc", "diffusion", "smc")
 LONG: dict[str, Sampler] = {
     "importance": Importance(proposals=400),
     "mala": MALA(chains=2_000, warmup=60, thin=1),
@@ -402,6 +402,7 @@ def test_every_sampler_repeats_under_the_same_generator() -> None:
     codes = CLUSTERS.sample(500, generator=seeded(3))
     small: dict[str, dict[str, Any]] = {
         "diffusion": {"codes": codes},
+        "smc": {"particles": 100, "codes": codes},
         **{name: {"warmup": 20, "thin": 1, "codes": codes} for name in ("ula", "mala", "hmc")},
         "mixture": {"components": 2, "codes": codes},
         "flow": {"training": 3, "hidden": 8, "codes": codes},
@@ -421,7 +422,7 @@ def test_auto_takes_what_there_is(
     monkeypatch.setitem(SAMPLERS, "mala", partial(MALA, warmup=10, thin=1))
     with_levels, without = CLUSTERS, correlated_gaussian(2, 0.1)
     assert draw(with_levels, 5, generator=generator).info.sampler == "diffusion"
-    assert draw(without, 5, generator=generator).info.sampler == "importance"
+    assert draw(without, 5, generator=generator).info.sampler == "smc"
     near = quiet(with_levels, 5, "auto", near=torch.zeros(2), generator=generator)
     assert near.info.sampler == "mala"
 
@@ -499,6 +500,9 @@ def test_bad_requests_get_one_sentence(
         ("mala", {"warmup": 2}, "warmup is 2; choose 10 or more"),
         ("hmc", {"chains": 0}, "chains is 0"),
         ("hmc", {"leaps": 0}, "leaps is 0"),
+        ("smc", {"particles": 99}, "particles is 99; choose 100 or more"),
+        ("smc", {"moves": 0}, "moves is 0"),
+        ("smc", {"width": 0.0}, "width is 0.0; choose a number above 0"),
         ("ula", {"thin": 0}, "thin is 0"),
         ("diffusion", {"steps": 0}, "steps is 0"),
         ("diffusion", {"steps": "many"}, "steps is 'many'; expected a whole number"),
@@ -514,7 +518,7 @@ def test_bad_settings_get_one_sentence(name: str, values: dict[str, object], sen
 
 @pytest.mark.parametrize(
     ("noise_levels", "has_log_prob", "name"),
-    [(True, True, "diffusion"), (True, False, "importance"), (False, True, "importance")],
+    [(True, True, "diffusion"), (True, False, "auto"), (False, True, "auto")],
 )
 def test_the_default_sampler_needs_what_the_density_has(
     noise_levels: bool, has_log_prob: bool, name: str

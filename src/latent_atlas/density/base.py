@@ -38,6 +38,7 @@ OF_CODES = (
     "log_prob",
     "score",
     "log_prob_and_score",
+    "responsibilities",
     "whiten",
     "unwhiten",
     "logit",
@@ -327,15 +328,20 @@ class DensityRatioModel(Density):
 
     References:
         Generative Adversarial Networks, Goodfellow et al. 2014, proposition 1: D* = q / (q + r).
+
+    Attributes:
+        boundary: r.
     """
+
+    boundary: SamplableDensity
 
     @abstractmethod
     def logit(self, latents: Located) -> Values:
         """l(z), shape (n,), in nats, differentiable in `latents`."""
 
-    @abstractmethod
     def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
         """Draw `n` codes of the boundary r, shape (n, d), on the generator's device."""
+        return self.boundary.sample(n, generator=generator)
 
     def energy(self, latents: Located) -> Values:
         """E(z) = -log q(z) in nats, shape (n,)."""
@@ -391,10 +397,6 @@ class ExactRatio(DensityRatioModel):
         """l*(z) and log q(z), by one evaluation of q."""
         log_prob = self.population.log_prob(latents)
         return log_prob - self.boundary.log_prob(latents), log_prob
-
-    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
-        """z ~ r."""
-        return self.boundary.sample(n, generator=generator)
 
     def log_prob(self, latents: Latents) -> Values:
         """log q(z)."""

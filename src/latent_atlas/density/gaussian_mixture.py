@@ -92,13 +92,17 @@ class GaussianMixture(SamplableDensity):
     def score(self, latents: Latents) -> Latents:
         """Σ_k P(k|z) Σ_k⁻¹ (m_k - z)."""
         _, means, scales = self._parameters(latents)
-        shares = self._log_parts(latents).softmax(dim=1)
+        shares = self.responsibilities(latents)
         if self.full:
             offsets = _whitened(latents, means, scales).mT
             slopes = torch.linalg.solve_triangular(scales.mT, -offsets, upper=True).mT
             return (shares.T[..., None] * slopes).sum(dim=0)
         precisions = scales.pow(-2)
         return shares @ (means * precisions) - (shares @ precisions) * latents
+
+    def responsibilities(self, latents: Latents) -> Tensor:
+        """P(k|z), the probability that a code is of component k, shape (n, k)."""
+        return self._log_parts(latents).softmax(dim=1)
 
     def noised(self, width: float) -> "GaussianMixture":
         """The same mixture with Σ_k + width² I in place of Σ_k."""

@@ -15,7 +15,7 @@ from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.density_ratio.noise_schedule import noise_codes
 from latent_atlas.density_ratio.normalising_constant import LogConstant, log_mean_exp
 from latent_atlas.nn.latent_discriminator import angle_of, batched_logits
-from latent_atlas.sampling.ais import effective_sample_size
+from latent_atlas.sampling.weights import effective_sample_size
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Calibration", "Reliability", "calibrate", "kl_over_levels", "measure"]

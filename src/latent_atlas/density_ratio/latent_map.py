@@ -96,6 +96,8 @@ class LatentMap(DensityRatioModel):
             space around it.
     """
 
+    boundary: Boundary  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self,
         network: Ensemble,
@@ -137,10 +139,6 @@ class LatentMap(DensityRatioModel):
         """
         w = self._white(latents)
         return self.network(w, w.new_full((1,), self.angle)) - self._shift
-
-    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
-        """z_fake ~ r."""
-        return self.boundary.sample(n, generator=generator)
 
     def log_prob(self, latents: Located) -> Values:
         """log q(z) = l(z) + log r(z) in nats, shape (n,).

@@ -11,14 +11,14 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density, ExactRatio, StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.nn.latent_discriminator import Ensemble, batched_logits
-from latent_atlas.sampling.ais import log_normalising_constant
+from latent_atlas.sampling.adaptive import log_normalising_constant
 from latent_atlas.shapes import Angles, Latents, Values, batched
 
 __all__ = ["LogConstant", "log_mean_exp", "log_mean_ratio", "samples_for"]
 
-PRECISE = 0.05  # nats of standard error above which annealed chains are run, unless told otherwise
-# Chains: 500, and up to 3,000 in all if these leave an error above it.
-FEW, CHAINS, ANNEALING_STEPS = 500, 3_000, 40
+PRECISE = 0.05  # nats of standard error above which particles are tempered, if not told otherwise
+# Particles: 500, and up to 3,000 if these leave an error above it.
+FEW, MANY = 500, 3_000
 BATCH = 4_096  # codes at a time
 NUMBERS = 2**27  # coordinates of all samples
 
@@ -57,7 +57,7 @@ def log_mean_ratio(
 
     Samples of r alone hardly ever lie where q is if the two are some nats apart, and then the
     estimate is 0. With m = (r + g) / 2, E_r[exp l] = E_m[exp(l) r / m]. In many dimensions g is not
-    near enough, and a few samples dominate; chains that are annealed from m to exp(l) r then
+    near enough, and a few samples dominate; particles that are tempered to exp(l) r then
     estimate it. Where r has no log-density, samples of r alone are used.
 
     References:
@@ -68,7 +68,7 @@ def log_mean_ratio(
         boundary: r.
         outline: g, in whitened coordinates.
         n: Samples of each.
-        precise: Error in nats, above which chains are run.
+        precise: Error in nats, above which particles are tempered.
         generator: Source of all randomness.
     """
     fake = boundary.whiten(boundary.sample(n, generator=generator))
@@ -84,18 +84,16 @@ def log_mean_ratio(
         return found
     claimed = _Unnormalised(network, boundary.dimension, z.new_zeros(1))
     ratio = ExactRatio(claimed, _with_standard_normal(outline))
-    chains = FEW
+    particles = FEW
     while found.error > precise:
-        annealed = log_normalising_constant(
-            ratio, n=chains, steps=ANNEALING_STEPS, generator=generator
-        )
-        better = LogConstant(annealed.nats, annealed.error)
+        tempered = log_normalising_constant(ratio, n=particles, generator=generator)
+        better = LogConstant(tempered.nats, tempered.error)
         found = min(found, better, key=lambda one: one.error)
         # As many as the samples allow, if they can be expected to be better.
-        more = min(CHAINS, n // 30)
-        if chains >= more or better.error * (chains / more) ** 0.5 > found.error:
+        more = min(MANY, n // 30)
+        if particles >= more or better.error * (particles / more) ** 0.5 > found.error:
             break
-        chains = more
+        particles = more
     return found
 
 

@@ -20,6 +20,7 @@ class SamplerInfo:
 
     Attributes:
         sampler: Name of the sampler, which also says what `auto` chose.
+        reason: Why `auto` chose it, where it measured.
         acceptance: Mean acceptance probability of moves or proposals, in [0, 1].
         effective_sample_size: Number of independent samples that the n samples amount to. For
             importance weights it is that of all proposals and may exceed n.
@@ -32,9 +33,14 @@ class SamplerInfo:
         noise_levels: Number of noise levels that the probability flow went through.
         proposals: Number of proposals that rejection sampling drew.
         log_bound: log M of rejection sampling in nats, the bound on the log-ratio.
+        temperatures: Number of changes of the temperature in the last round of sequential Monte
+            Carlo.
+        log_constant: log ∫ of the target in nats, estimated by sequential Monte Carlo.
+        log_constant_error: Its standard error in nats.
     """
 
     sampler: str
+    reason: str | None = None
     acceptance: float | None = None
     effective_sample_size: float | None = None
     effective_share: float | None = None
@@ -45,6 +51,9 @@ class SamplerInfo:
     noise_levels: int | None = None
     proposals: int | None = None
     log_bound: float | None = None
+    temperatures: int | None = None
+    log_constant: float | None = None
+    log_constant_error: float | None = None
 
     def known(self) -> dict[str, str | int | float]:
         """The diagnostics that this sampler has, by name.

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
-from latent_atlas.sampling.ais import effective_sample_size
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.entropy_balancing import enough, matching
-from latent_atlas.sampling.importance import resampled
 from latent_atlas.sampling.mala_correction import corrected
 from latent_atlas.sampling.probability_flow import flow_down
-from latent_atlas.sampling.target import PIECE, Target, Whitened, round_coordinates
+from latent_atlas.sampling.target import Target
+from latent_atlas.sampling.weights import effective_sample_size, resampled
+from latent_atlas.sampling.whitened import PIECE, Whitened, round_coordinates
 from latent_atlas.shapes import ArrayLike, Latents, Values, batched
 
 __all__ = ["Diffusion"]
@@ -76,7 +76,7 @@ class Diffusion(Sampler):
         if not target.density.noise_levels:
             raise UserError(
                 "sampler 'diffusion' needs a density with noise levels, and this one has none; "
-                "choose importance, mala or hmc, or a map with levels"
+                "choose smc, or a map with levels"
             )
         codes = self._matched_codes(target, n)
         factor = CONDITIONED if not target.is_density else 1 if codes is None else MATCHED

@@ -8,18 +8,18 @@ import torch
 
 from latent_atlas.density.base import gradient
 from latent_atlas.errors import UserError, checked
-from latent_atlas.sampling.ais import effective_sample_size
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least
 from latent_atlas.sampling.target import Target
+from latent_atlas.sampling.weights import effective_sample_size, resampled
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["Importance", "Rejection", "resampled"]
+__all__ = ["Importance", "Rejection"]
 
 PILOT = 16_384  # proposals that estimate the bound and the cost of rejection sampling
 BATCH = 65_536  # proposals per round
 CLIMBERS, CLIMB = 64, 100  # gradient ascents that search for the highest weight; steps of each
 MARGIN = 0.01  # nats added to the highest weight found
-OTHERS = "choose importance, diffusion, mala or hmc"
+OTHERS = "choose importance, diffusion or smc"
 
 
 @checked
@@ -62,7 +62,7 @@ class Importance(Sampler):
         collapsed = (
             f"the importance weights collapse: {len(points)} proposals have an effective sample "
             f"size of {effective:.0f}, fewer than the {n} samples asked for, so samples repeat; "
-            "choose diffusion, or give more proposals"
+            "choose diffusion or smc, or give more proposals"
         )
         return Samples(points[kept], info, () if effective >= n else (collapsed,))
 
@@ -130,29 +130,6 @@ class Rejection(Sampler):
             sampler=self.name, acceptance=len(kept) / made, proposals=made, log_bound=log_bound
         )
         return Samples(kept[:n], info, (_exceeded(exceeded, log_bound),) if exceeded else ())
-
-
-def resampled(log_weights: Values, n: int, *, generator: torch.Generator) -> torch.Tensor:
-    """Systematic resampling: n indices in random order, index i about n · w_i / Σ w times.
-
-    References:
-        Comparison of Resampling Schemes for Particle Filtering, Douc and Cappé 2005.
-
-    Raises:
-        UserError: no weight is above 0.
-    """
-    if log_weights.max() == -math.inf:
-        raise UserError(
-            f"none of {len(log_weights)} proposals meets the conditions; ask for a class or a "
-            "range that the data has, or for a wider one"
-        )
-    # A cumulative sum of many shares in single precision would lose the last ones.
-    shares = log_weights.cpu().double().softmax(dim=0)
-    offset = torch.rand((), generator=generator, device=generator.device).item()
-    ticks = (torch.arange(n, dtype=shares.dtype) + offset) / n
-    indices = torch.searchsorted(shares.cumsum(0), ticks).clamp(max=len(shares) - 1)
-    order = torch.randperm(n, generator=generator, device=generator.device)
-    return indices.to(log_weights.device)[order]
 
 
 def _check_cost(pilot: Values, log_bound: float, n: int, most: int) -> None:

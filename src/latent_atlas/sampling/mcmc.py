@@ -14,9 +14,12 @@ from latent_atlas.errors import checked
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 from latent_atlas.sampling.diffusion import Diffusion
-from latent_atlas.sampling.importance import Importance, resampled
+from latent_atlas.sampling.importance import Importance
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, hmc, mala, tuned, ula
-from latent_atlas.sampling.target import Target, Whitened
+from latent_atlas.sampling.smc import SMC
+from latent_atlas.sampling.target import Target
+from latent_atlas.sampling.weights import resampled
+from latent_atlas.sampling.whitened import Whitened
 from latent_atlas.shapes import ArrayLike, Latents, Values
 
 __all__ = ["HMC", "MALA", "ULA", "MarkovChains"]
@@ -36,8 +39,8 @@ class MarkovChains(Sampler):
 
     The coordinates are those in which the starting points have mean 0 and covariance I. The warm-up
     tunes the step size by the mean acceptance of all chains; then it is fixed. Without codes the
-    chains start from samples of the probability flow where the density has noise levels, else from
-    importance samples; near a code, always from the latter.
+    chains start from samples of the probability flow where the density has noise levels, else of
+    sequential Monte Carlo; near a code, from importance samples.
 
     Attributes:
         chains: Number of chains, 1 or more; None is n, from 4 to 10,000.
@@ -111,8 +114,8 @@ class MarkovChains(Sampler):
             codes = checked_codes(self.codes, target.dimension)
             log_weights = target.log_weight(codes).nan_to_num(-torch.inf, None, -torch.inf)
             return codes[resampled(log_weights, n, generator=generator)], ()
-        by_flow = target.density.noise_levels and target.near is None
-        sampler: Sampler = Diffusion(moves=0) if by_flow else Importance()
+        anywhere: Sampler = Diffusion(moves=0) if target.density.noise_levels else SMC()
+        sampler = Importance() if target.near is not None else anywhere
         samples = sampler.draw(target, n, generator=generator)
         warnings = tuple(f"starting points of the chains: {one}" for one in samples.warnings)
         return samples.points, warnings

@@ -19,7 +19,7 @@ import math
 import torch
 
 from latent_atlas.density.base import Density
-from latent_atlas.sampling.target import PIECE
+from latent_atlas.sampling.whitened import PIECE
 from latent_atlas.shapes import Latents, batched
 
 __all__ = ["angles_down", "flow_down"]

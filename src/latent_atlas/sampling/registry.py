@@ -7,11 +7,13 @@ import torch
 
 from latent_atlas.density.base import Density, on_sphere
 from latent_atlas.errors import UserError, checked
+from latent_atlas.sampling.auto import Auto
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.baselines import Flow, Mixture, Prior
 from latent_atlas.sampling.diffusion import Diffusion
 from latent_atlas.sampling.importance import Importance, Rejection
 from latent_atlas.sampling.mcmc import HMC, MALA, ULA
+from latent_atlas.sampling.smc import SMC
 from latent_atlas.sampling.target import LogWeight, Target
 from latent_atlas.shapes import ArrayLike
 
@@ -19,7 +21,7 @@ __all__ = ["SAMPLERS", "draw", "sampler_for"]
 
 SAMPLERS: dict[str, type[Sampler]] = {
     sampler.name: sampler
-    for sampler in (Diffusion, Importance, Rejection, ULA, MALA, HMC, Prior, Mixture, Flow)
+    for sampler in (Diffusion, SMC, Importance, Rejection, ULA, MALA, HMC, Prior, Mixture, Flow)
 }
 """Every sampler by its name."""
 
@@ -42,6 +44,7 @@ def draw(
     | sampler | method | exact |
     |---|---|---|
     | `Diffusion` | probability flow through the noise levels, then MALA | as steps and moves grow |
+    | `SMC` | particles tempered from a wide density, then from one fitted to them | as they grow |
     | `Importance` | proposals from the boundary or the prior, resampled | as proposals grow |
     | `Rejection` | the same proposals, accepted or rejected | yes, if it is affordable |
     | `MALA`, `HMC` | many Markov chains | as they grow long, in every cluster they start in |
@@ -53,7 +56,7 @@ def draw(
         n: Number of samples, 1 or more.
         sampler: A sampler, or the name of one in `SAMPLERS` with its default settings; or "auto":
             mala near a code, diffusion where the density has noise levels and a log-density, else
-            importance.
+            importance or smc by measurement, as `sampling.auto.Auto` says.
         temperature: T, above 0: below 1 samples concentrate at the modes, above 1 they spread.
         near: c, shape (d,): sample near this code.
         width: w, above 0: standard deviation of the Gaussian around c, in the units of the codes.
@@ -83,7 +86,7 @@ def draw(
     if not (chosen.uses_density or target.is_density):
         raise UserError(
             f"sampler '{chosen.name}' does not use the density, so it has no temperature, no near "
-            "and no where; choose diffusion, mala or importance"
+            "and no where; choose diffusion, smc or importance"
         )
     samples = chosen.draw(target, n, generator=generator)
     if density.sphere is not None:
@@ -111,7 +114,9 @@ def sampler_for(
         return sampler
     if sampler == "auto":
         flows = density.noise_levels and density.has_log_prob
-        sampler = "mala" if near else "diffusion" if flows else "importance"
+        if not (near or flows):
+            return Auto()
+        sampler = "mala" if near else "diffusion"
     if sampler not in SAMPLERS:
         raise UserError(f"no sampler '{sampler}'; choose auto, {', '.join(SAMPLERS)}")
     return SAMPLERS[sampler]()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from latent_atlas.density.base import DensityRatioModel, StandardNormal
@@ -35,15 +34,12 @@ class DiscriminatorEnergy(DensityRatioModel):
         self.decode = decode
         self.discriminator = discriminator
         self.dimension = dimension
+        self.boundary = StandardNormal(dimension)
 
     def logit(self, latents: Latents) -> Values:
         """l_x(G(z))."""
         return batched(lambda z: self.discriminator(self.decode(z)), latents, PIECE)
 
-    def sample_boundary(self, n: int, *, generator: torch.Generator) -> Latents:
-        """z ~ p."""
-        return StandardNormal(self.dimension).sample(n, generator=generator)
-
     def log_prob(self, latents: Latents) -> Values:
         """l_x(G(z)) + log p(z), unnormalised."""
-        return self.logit(latents) + StandardNormal(self.dimension).log_prob(latents)
+        return self.logit(latents) + self.boundary.log_prob(latents)

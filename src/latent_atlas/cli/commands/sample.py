@@ -29,6 +29,7 @@ __all__ = ["add_arguments", "sample"]
 
 WORDS = {
     "sampler": "sampler {}",
+    "reason": "chosen because {}",
     "acceptance": "{:.0%} of moves or proposals were accepted",
     "r_hat": "R-hat {:.3f}; at most 1.05 if the chains have converged",
     "effective_sample_size": "effective sample size {:.0f}",
@@ -36,6 +37,8 @@ WORDS = {
     "chains": "{} chains",
     "proposals": "{} proposals",
     "log_bound": "the ratio is at most exp {:.1f}",
+    "temperatures": "{} temperatures in the last round",
+    "log_constant": "the density has an integral of exp {:.3f}",
 }
 """The diagnostics printed for people, and how."""
 
@@ -50,9 +53,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--sampler",
         metavar="S",
         default="auto",
-        help="diffusion, importance, rejection, ula, mala or hmc; the baselines prior, mixture or "
-        "flow; or auto (default): mala with --near, diffusion if the map has noise levels, else "
-        "importance",
+        help="diffusion, smc, importance, rejection, ula, mala or hmc; the baselines prior, "
+        "mixture or flow; or auto (default): mala with --near, diffusion if the map has noise "
+        "levels, else importance if enough of its proposals are effective, else smc",
     )
     parser.add_argument(
         "--temperature",

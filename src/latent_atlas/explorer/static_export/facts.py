@@ -10,7 +10,7 @@ from latent_atlas.config.parse import settings_of
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.facts import WIDTHS, facts_of
 from latent_atlas.explorer.static_export.arrays import kept
-from latent_atlas.sampling.target import round_coordinates
+from latent_atlas.sampling.whitened import round_coordinates
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 
 __all__ = ["facts"]

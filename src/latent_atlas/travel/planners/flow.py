@@ -11,7 +11,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.probability_flow import angles_down, heun_step
-from latent_atlas.sampling.target import Whitened, round_coordinates
+from latent_atlas.sampling.whitened import Whitened, round_coordinates
 from latent_atlas.shapes import Latents, Points
 from latent_atlas.travel.path import PlannerInfo
 from latent_atlas.travel.planners.base import Planner

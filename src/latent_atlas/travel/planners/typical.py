@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density, denoise
 from latent_atlas.errors import checked, require
-from latent_atlas.sampling.target import round_coordinates
+from latent_atlas.sampling.whitened import round_coordinates
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold, frame_log_probs
 from latent_atlas.travel.path import PlannerInfo
