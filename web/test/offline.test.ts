@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Code } from "../src/api/backend";
-import { scored } from "../src/offline/anomaly";
+import { reconstructionErrors, scored } from "../src/offline/anomaly";
 import { mala, stateAt, tuned } from "../src/offline/chains";
 import { eachOnce, nearest } from "../src/offline/codes";
 import { action, geodesic } from "../src/offline/geodesic";
@@ -320,7 +320,7 @@ it("a photo is ranked by the length of its standardised scores, and what is bett
       { shape: [data.length], data: Float32Array.from(data) },
     ]),
   );
-  const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, width: null };
+  const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, detail: 1, width: null };
   const row = scored(photo, { tensors, about: {} });
   expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2, which counts as -1
   expect(row["excess_error"]).toBeCloseTo(1); // beside its nearest neighbour
@@ -330,6 +330,14 @@ it("a photo is ranked by the length of its standardised scores, and what is bett
   expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({
     p_value: 0.25,
   });
+});
+
+it("an image and its reconstruction differ in pixels and in detail as they do in the library", () => {
+  const shape = { channels: 1, height: 2, width: 2 };
+  const [image, flat] = [Float32Array.from([0, 0.1, 0, 0]), new Float32Array(4)];
+  const found = reconstructionErrors(image, flat, shape);
+  expect(found.error).toBeCloseTo(0.0025);
+  expect(found.detail).toBeCloseTo(Math.log(0.0101 / 0.0001) / 2); // at two of four pixels
 });
 
 describe("images along a path", () => {

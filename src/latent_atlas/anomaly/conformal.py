@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable, fewest
 from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
@@ -15,7 +16,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError, checked, require
-from latent_atlas.shapes import ArrayLike, Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents
 
 __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer", "check_rate"]
 
@@ -26,6 +27,7 @@ NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are t
 TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
 USUAL = 2.0  # standard deviations up to which a residual does not count
 TINY = 1e-12
+BESIDE_SIMILAR = ("error", "detail", "width")  # statistics compared with those of similar codes
 
 Deviations = Float[np.ndarray, "n k"]
 
@@ -40,10 +42,11 @@ class ConformalScorer:
     1. rarity: -log q(mu(x));
     2. excess error: the log reconstruction error, minus its mean over real images with similar
        codes;
-    3. excess width: log sigma(x), likewise.
+    3. excess detail: the log of how differently sharp image and reconstruction are, likewise;
+    4. excess width: log sigma(x), likewise.
 
-    The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
-    smaller than usual: blank images are like that, and some real images are.
+    The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error or a
+    difference in detail smaller than usual: blank images are like that, and some real images are.
 
     Codes of many coordinates that come without images, such as embeddings, have a rarity of their
     leading coordinates and a residual, the length of the rest. That of most anomalies is usual, and
@@ -120,7 +123,7 @@ class ConformalScorer:
             UserError: the rate is not in (0, 1), or the statistics are others.
         """
         check_rate(false_alarm_rate)
-        for name in ("error", "width", "residual"):
+        for name in ("error", "detail", "width", "residual"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
                     f"only one of the images and the held-out images has the statistic '{name}'; "
@@ -140,12 +143,14 @@ class ConformalScorer:
             is_outlier=p_value <= false_alarm_rate,
             rarity=rarity,
             excess_error=vector.get("error"),
+            excess_detail=vector.get("detail"),
             excess_width=vector.get("width"),
             excess_residual=vector.get("residual"),
             log_prob=images.log_prob,
             typicality=np.searchsorted(self._known, images.log_prob) / len(self._known),
             realness=images.realness,
             error=images.error,
+            detail=images.detail,
             width=images.width,
             false_alarm_rate=false_alarm_rate,
             calibrated_on=self.calibrated_on,
@@ -154,7 +159,7 @@ class ConformalScorer:
     def known(self) -> dict[str, np.ndarray]:
         """Everything learned from the held-out images, as arrays, for other implementations.
 
-        means (h, d), log error (h,) and log width (h,) of the reference half, as far as there are
+        means (h, d), log error, detail and width (h,) of the reference half, as far as there are
         any; centre and scale (k,) of the deviations; ranked (m,), the scores of the other half, and
         log_prob (n,) of all images, both ascending; and the number of neighbours, shape (1,).
         """
@@ -176,7 +181,7 @@ class ConformalScorer:
             return "leading", "residual"
         return (
             "log_prob",
-            *(name for name in ("error", "width") if getattr(self._usual, name) is not None),
+            *(name for name in BESIDE_SIMILAR if getattr(self._usual, name) is not None),
         )
 
     def _deviations(self, images: AnomalyStatistics, *, among_itself: bool = False) -> Deviations:
@@ -203,9 +208,7 @@ class ConformalScorer:
         """|w v|; of codes without images as the class says."""
         if self._usual.residual is not None:
             return deviations[:, 0] + np.maximum(deviations[:, 1] - USUAL, 0)
-        weights = np.array(
-            [TOO_GOOD if kind in ("log_prob", "error") else 1.0 for kind in self._kinds]
-        )
+        weights = np.array([1.0 if kind == "width" else TOO_GOOD for kind in self._kinds])
         return np.linalg.norm(np.where(deviations < 0, weights * deviations, deviations), axis=1)
 
 
@@ -229,7 +232,7 @@ class AnomalyScorer:
         density: Density,
         coding: Codec,
         held_out: Codes,
-        errors: Values | None,
+        errors: Float[Tensor, "m 2"] | None,
         membership: Callable[[Latents | None], Membership | None] = lambda _: None,
     ) -> None:
         """Hold what images are measured with.
@@ -238,8 +241,8 @@ class AnomalyScorer:
             density: The map.
             coding: The autoencoder, or none, beside the map.
             held_out: Codes of held-out real images.
-            errors: Mean squared error per pixel of these images' reconstructions, shape (m,); None
-                if it is not known.
+            errors: Of these images' reconstructions, by `codes.codec.reconstruction_errors`; None
+                if they are not known.
             membership: That of given means of real images (m, d), of which these are not learned
                 from, or with None of the held-out images; None where there is none.
         """

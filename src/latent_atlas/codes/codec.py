@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.codes.posterior import Codes
@@ -14,16 +16,16 @@ from latent_atlas.shapes import (
     Latents,
     Pixels,
     Points,
-    Values,
     as_array,
     as_floats,
     as_images,
     to_float,
 )
 
-__all__ = ["Codec", "squared_errors"]
+__all__ = ["Codec", "reconstruction_errors"]
 
 BATCH = 512  # images compared with their reconstructions at a time
+FAINT = 1e-4  # squared gradients below which an image is flat, where its pixels are in [0, 1]
 
 
 class Codec:
@@ -62,10 +64,11 @@ class Codec:
             self._device
         )
 
-    def errors(self, images: ArrayLike, latents: Latents) -> Values:
-        """Mean squared error of G(z) per image, by `squared_errors`."""
+    def errors(self, images: ArrayLike, latents: Latents) -> Float[Tensor, "n 2"]:
+        """How images differ from G(z), by `reconstruction_errors`."""
         checked = as_images(images)
-        return squared_errors(self.decode, checked[None] if checked.ndim == 3 else checked, latents)
+        some = checked[None] if checked.ndim == 3 else checked
+        return reconstruction_errors(self.decode, some, latents)
 
     def decode(self, latents: ArrayLike) -> Images:
         """G(z), images (n, c, h, w) in [0, 1]."""
@@ -149,10 +152,16 @@ class Codec:
 
 
 @torch.no_grad()
-def squared_errors(
+def reconstruction_errors(
     decode: Callable[[Latents], Images], images: Tensor | Pixels, latents: Latents
-) -> Values:
-    """Mean squared error per pixel between each image and G(z), shape (n,), on the codes' device.
+) -> Float[Tensor, "n 2"]:
+    r"""How each image x differs from G(z), in its pixels and in its detail.
+
+    The columns are the mean squared error per pixel, and the mean over pixels of
+
+        |log((|∇x|² + c) / (|∇G(z)|² + c))|,    c = 1e-4,
+
+    which sees a blur or a faint noise where squared errors are as small as usual.
 
     Arguments:
         decode: G, from codes (n, d) to images in [0, 1].
@@ -163,5 +172,14 @@ def squared_errors(
     for start in range(0, len(latents), BATCH):
         rows = slice(start, start + BATCH)
         part, z = images[rows], latents[rows]
-        errors.append((decode(z) - to_float(part.to(z.device))).square().flatten(1).mean(dim=1))
+        x, rebuilt = to_float(part.to(z.device)), decode(z)
+        differences = (rebuilt - x).square(), (_log_edges(rebuilt) - _log_edges(x)).abs()
+        errors.append(torch.stack([some.flatten(1).mean(dim=1) for some in differences], dim=1))
     return torch.cat(errors)
+
+
+def _log_edges(images: Images) -> Float[Tensor, "n h w"]:
+    """log(|∇x|² + c) at every pixel, by differences to the right and below, mean over channels."""
+    right = F.pad(images.diff(dim=3), (0, 1)).square()
+    below = F.pad(images.diff(dim=2), (0, 0, 0, 1)).square()
+    return ((right + below).mean(dim=1) + FAINT).log()
