@@ -31,7 +31,8 @@ def statistics(n: int, random: np.random.Generator, dimension: int = 3) -> Anoma
         means=means,
         log_prob=-np.square(means).sum(axis=1) / 2,
         error=np.exp(means[:, 0] + 0.1 * random.normal(size=n)),
-        detail=np.exp(0.1 * random.normal(size=n)),
+        sharpness=0.1 * random.normal(size=n),
+        texture=0.1 * random.normal(size=n),
         width=np.exp(-means[:, 1] + 0.2 * random.normal(size=n)),
     )
 
@@ -115,12 +116,19 @@ def test_errors_far_from_those_of_similar_images_are_anomalous_on_either_side(
     )
 
 
-def test_images_differ_in_pixels_and_in_detail() -> None:
-    image, flat = torch.tensor([[0.0, 0.1], [0.0, 0.0]])[None, None], torch.zeros(1, 1, 2, 2)
-    ((error, detail),) = reconstruction_errors(lambda z: flat, image, torch.zeros(1, 1)).tolist()
-    assert error == pytest.approx(0.0025)
-    # Two of four pixels have an edge, and their squared gradients are 0.01.
-    assert detail == pytest.approx(math.log(0.0101 / 0.0001) / 2, rel=1e-4)
+def test_images_differ_in_pixels_sharpness_and_texture() -> None:
+    image, soft = torch.tensor([[0.0, 0.1], [0.0, 0.0]])[None, None], torch.zeros(1, 1, 2, 2)
+    soft[..., 1] = 0.05
+    ((error, sharpness, texture),) = reconstruction_errors(
+        lambda z: soft, image, torch.zeros(1, 1)
+    ).tolist()
+    assert error == pytest.approx((0.05**2 + 0.05**2) / 4)
+    # Squared gradients: 0.01 at two pixels against 0.0025 at two others.
+    assert sharpness == pytest.approx(math.log(4), abs=1e-3)
+    edges, others = (math.log((square + 1e-4) / 1e-4) for square in (0.01, 0.0025))
+    assert texture == pytest.approx((edges - others) / 2, rel=1e-3)
+    same = reconstruction_errors(lambda z: image, image, torch.zeros(1, 1))
+    assert same.abs().max() == 0
 
 
 def test_faint_noise_is_anomalous_where_its_squared_error_is_usual() -> None:

@@ -28,7 +28,8 @@ class AnomalyStatistics:
         log_prob: log q(mu(x)) in nats, shape (n,).
         realness: D_z(mu(x)) in [0, 1]; None if the density is not a density ratio.
         error: Mean squared error per pixel of G(mu(x)); None for codes without images.
-        detail: Mean absolute log-ratio of the squared gradients of G(mu(x)) and x, likewise.
+        sharpness, texture: How much more x has of them than G(mu(x)), in nats, likewise; see
+            `codes.codec.reconstruction_errors`.
         width: Geometric mean over the coordinates of sigma(x); None for a deterministic encoder.
         leading: log q in nats, up to a constant, of the leading coordinates of a wide code without
             an image; else None.
@@ -39,7 +40,8 @@ class AnomalyStatistics:
     log_prob: Column
     realness: Column | None = None
     error: Column | None = None
-    detail: Column | None = None
+    sharpness: Column | None = None
+    texture: Column | None = None
     width: Column | None = None
     leading: Column | None = None
     residual: Column | None = None
@@ -58,7 +60,7 @@ class AnomalyStatistics:
 
 @torch.no_grad()
 def gather(
-    density: Density, codes: Codes, errors: Float[Tensor, "n 2"] | None = None
+    density: Density, codes: Codes, errors: Float[Tensor, "n 3"] | None = None
 ) -> AnomalyStatistics:
     """The statistics of images, from their codes.
 
@@ -80,7 +82,8 @@ def gather(
         log_prob=_array(log_prob),
         realness=None if real is None else _array(real),
         error=None if errors is None else _array(errors[:, 0]),
-        detail=None if errors is None else _array(errors[:, 1]),
+        sharpness=None if errors is None else _array(errors[:, 1]),
+        texture=None if errors is None else _array(errors[:, 2]),
         width=None if spread is None else _array(spread),
         leading=None if rest is None else _array(log_prob - rest[0]),
         residual=None if rest is None else _array(rest[1]),

@@ -68,8 +68,8 @@ class Atlas:
         model: E and G; None where a run was made of codes alone.
         map: The density of the data's codes, q.
         codes: Real codes by part, "train" and "held_out".
-        errors: Of the held-out images' reconstructions, shape (m, 2): mean squared error per pixel,
-            and difference in detail, as `codes.codec.reconstruction_errors` says; or None.
+        errors: Of the held-out images' reconstructions, shape (m, 3), by
+            `codes.codec.reconstruction_errors`; or None.
         labels: Class numbers of the same images by part; empty where the collection has none.
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".

@@ -31,7 +31,7 @@ CODES = {
     "held_out.means": Layout(("m", "d")),
     "held_out.log_variances": Layout(("m", "d"), required=False),
     "held_out.labels": Layout(("m",), integer=True, required=False),
-    "held_out.reconstruction_errors": Layout(("m", 2), required=False),
+    "held_out.reconstruction_errors": Layout(("m", 3), required=False),
     "train.rows": Layout(("n",), integer=True, required=False),
     "held_out.rows": Layout(("m",), integer=True, required=False),
 }

@@ -25,7 +25,9 @@ from latent_atlas.shapes import (
 __all__ = ["Codec", "reconstruction_errors"]
 
 BATCH = 512  # images compared with their reconstructions at a time
-FAINT = 1e-4  # squared gradients below which an image is flat, where its pixels are in [0, 1]
+# Squared gradients below which an image is flat, with pixels in [0, 1]: at one pixel, and in
+# the mean.
+FAINT, FLAT = 1e-4, 1e-6
 
 
 class Codec:
@@ -64,7 +66,7 @@ class Codec:
             self._device
         )
 
-    def errors(self, images: ArrayLike, latents: Latents) -> Float[Tensor, "n 2"]:
+    def errors(self, images: ArrayLike, latents: Latents) -> Float[Tensor, "n 3"]:
         """How images differ from G(z), by `reconstruction_errors`."""
         checked = as_images(images)
         some = checked[None] if checked.ndim == 3 else checked
@@ -154,14 +156,17 @@ class Codec:
 @torch.no_grad()
 def reconstruction_errors(
     decode: Callable[[Latents], Images], images: Tensor | Pixels, latents: Latents
-) -> Float[Tensor, "n 2"]:
-    r"""How each image x differs from G(z), in its pixels and in its detail.
+) -> Float[Tensor, "n 3"]:
+    r"""How each image x differs from G(z): in its pixels, its sharpness and its texture.
 
-    The columns are the mean squared error per pixel, and the mean over pixels of
+    Error is the mean squared difference per pixel. The others see a blur or a faint noise where
+    that is as small as usual. They are 0 for images alike, and positive where x has more:
 
-        |log((|∇x|² + c) / (|∇G(z)|² + c))|,    c = 1e-4,
+        sharpness = log(mean |∇x|² / mean |∇G(z)|²),
+        texture   = mean log((|∇x|² + c) / (|∇G(z)|² + c)),    c = 1e-4,
 
-    which sees a blur or a faint noise where squared errors are as small as usual.
+    with means over pixels. A few strong edges decide the sharpness, and what would be flat the
+    texture.
 
     Arguments:
         decode: G, from codes (n, d) to images in [0, 1].
@@ -173,13 +178,17 @@ def reconstruction_errors(
         rows = slice(start, start + BATCH)
         part, z = images[rows], latents[rows]
         x, rebuilt = to_float(part.to(z.device)), decode(z)
-        differences = (rebuilt - x).square(), (_log_edges(rebuilt) - _log_edges(x)).abs()
-        errors.append(torch.stack([some.flatten(1).mean(dim=1) for some in differences], dim=1))
+        error = (rebuilt - x).square().flatten(1).mean(dim=1)
+        sharpness, texture = (_edges(x) - _edges(rebuilt)).unbind(dim=1)
+        errors.append(torch.stack([error, sharpness, texture], dim=1))
     return torch.cat(errors)
 
 
-def _log_edges(images: Images) -> Float[Tensor, "n h w"]:
-    """log(|∇x|² + c) at every pixel, by differences to the right and below, mean over channels."""
+def _edges(images: Images) -> Float[Tensor, "n 2"]:
+    """log mean |∇x|² and mean log(|∇x|² + c), by differences to the right and below."""
     right = F.pad(images.diff(dim=3), (0, 1)).square()
     below = F.pad(images.diff(dim=2), (0, 0, 0, 1)).square()
-    return ((right + below).mean(dim=1) + FAINT).log()
+    squares = (right + below).mean(dim=1).flatten(1)
+    return torch.stack(
+        [(squares.mean(dim=1) + FLAT).log(), (squares + FAINT).log().mean(dim=1)], dim=1
+    )

@@ -54,7 +54,7 @@ def write_codes(
     Arguments:
         parts: Codes and labels of `train` and `held_out`.
         run: The run.
-        errors: Of each held-out image, shape (m, 2), by `codes.codec.reconstruction_errors`; None
+        errors: Of each held-out image, shape (m, 3), by `codes.codec.reconstruction_errors`; None
             where there are no images.
         rows: Numbers of the images by part, where the run keeps thumbnails of a collection.
     """
