@@ -41,7 +41,7 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from latent_atlas.codes.codec import squared_errors
+from latent_atlas.codes.codec import reconstruction_errors
 from latent_atlas.config import Config
 from latent_atlas.config.presets import PRESETS, preset_for_size, quick
 from latent_atlas.data import ImageSet, load_images
@@ -276,7 +276,7 @@ def measure(
     seen = extractor.features(rebuilt).numpy()
     originals = extractor.features(asked).numpy()
     numbers: dict[str, Any] = {
-        "error": squared_errors(model.decode, asked, codes).mean().item(),
+        "error": reconstruction_errors(model.decode, asked, codes)[:, 0].mean().item(),
         "frechet of reconstructions": frechet_distance(seen, originals),
     }
     start, end = shuffled(codes, generator).chunk(2)[0], shuffled(codes, generator).chunk(2)[0]

@@ -12,9 +12,11 @@ import pytest
 import torch
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from latent_atlas.anomaly import AnomalyStatistics, ConformalScorer, conformal, gather
 from latent_atlas.anomaly.result import AnomalyTable, fewest
+from latent_atlas.codes.codec import reconstruction_errors
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import ExactRatio, StandardNormal
 from latent_atlas.density.toys import two_clusters
@@ -29,6 +31,8 @@ def statistics(n: int, random: np.random.Generator, dimension: int = 3) -> Anoma
         means=means,
         log_prob=-np.square(means).sum(axis=1) / 2,
         error=np.exp(means[:, 0] + 0.1 * random.normal(size=n)),
+        sharpness=0.1 * random.normal(size=n),
+        texture=0.1 * random.normal(size=n),
         width=np.exp(-means[:, 1] + 0.2 * random.normal(size=n)),
     )
 
@@ -110,6 +114,46 @@ def test_errors_far_from_those_of_similar_images_are_anomalous_on_either_side(
     assert (
         np.mean((known.min() < images.error * factor) & (images.error * factor < known.max())) > 0.5
     )
+
+
+def test_images_differ_in_pixels_sharpness_and_texture() -> None:
+    image, soft = torch.tensor([[0.0, 0.1], [0.0, 0.0]])[None, None], torch.zeros(1, 1, 2, 2)
+    soft[..., 1] = 0.05
+    ((error, sharpness, texture),) = reconstruction_errors(
+        lambda z: soft, image, torch.zeros(1, 1)
+    ).tolist()
+    assert error == pytest.approx((0.05**2 + 0.05**2) / 4)
+    # Squared gradients: 0.01 at two pixels against 0.0025 at two others.
+    assert sharpness == pytest.approx(math.log(4), abs=1e-3)
+    edges, others = (math.log((square + 1e-4) / 1e-4) for square in (0.01, 0.0025))
+    assert texture == pytest.approx((edges - others) / 2, rel=1e-3)
+    same = reconstruction_errors(lambda z: image, image, torch.zeros(1, 1))
+    assert same.abs().max() == 0
+
+
+def test_faint_noise_is_anomalous_where_its_squared_error_is_usual() -> None:
+    generator = seeded(0)
+    latents = torch.randn(300, 2, generator=generator)
+
+    def decode(z: Tensor) -> Tensor:
+        return (0.5 + 0.1 * z[:, :1, None, None]).clamp(0, 1).expand(-1, 1, 8, 8)
+
+    offset = 0.02 * torch.randn(300, 1, 1, 1, generator=generator)
+    noise = offset.abs() * torch.randn(300, 1, 8, 8, generator=generator)
+    real, noisy = (
+        gather(
+            StandardNormal(2),
+            Codes(latents),
+            reconstruction_errors(decode, decode(latents) + some, latents),
+        )
+        for some in (offset + 0.001 * noise, noise)
+    )
+    scorer = ConformalScorer(real[np.arange(200)], generator=generator)
+    usual, found = (scorer.anomaly(some[np.arange(200, 300)]) for some in (real, noisy))
+    assert usual.is_outlier.mean() < 0.15
+    assert found.is_outlier.mean() > 0.9
+    assert found.excess_error is not None
+    assert abs(np.median(found.excess_error)) < 0.5
 
 
 def test_what_is_too_good_counts_half() -> None:

@@ -69,7 +69,7 @@ def test_a_run_keeps_the_errors_of_its_held_out_images(atlas: Atlas, held_out: T
     rebuilt = atlas.decode(atlas.encode(images))
     assert atlas.errors is not None
     torch.testing.assert_close(
-        atlas.errors, (rebuilt - images).square().mean(dim=(1, 2, 3)), atol=1e-6, rtol=1e-3
+        atlas.errors[:, 0], (rebuilt - images).square().mean(dim=(1, 2, 3)), atol=1e-6, rtol=1e-3
     )
 
 
@@ -197,7 +197,7 @@ def test_a_run_of_an_older_version_reads_its_held_out_images_again(
     old = tmp_path / "old"
     shutil.copytree(run, old)
     tensors = load_file(old / "codes.safetensors")
-    del tensors["held_out.errors"]
+    del tensors["held_out.reconstruction_errors"]
     save_file(tensors, old / "codes.safetensors")
     tables = []
     for where in (run, old):

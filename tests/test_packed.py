@@ -13,7 +13,7 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas.cli.arguments import preset_of
-from latent_atlas.codes.codec import squared_errors
+from latent_atlas.codes.codec import reconstruction_errors
 from latent_atlas.config import DataConfig
 from latent_atlas.config.presets import PRESETS
 from latent_atlas.config.run import with_settings
@@ -161,7 +161,7 @@ def test_training_is_the_same_and_reads_from_the_disk(
         write_examples(images.test, run)
         model = train_model(images.train.images, config, run, log=lambda entry: None, resume=False)
         codes = encode_all(model, images.test.images)
-        errors = squared_errors(model.decode, images.test.images, codes.means)
+        errors = reconstruction_errors(model.decode, images.test.images, codes.means)
         examples = read_tensors(run.file("examples.safetensors"))[0]
         found[source] = model.state_dict() | {"means": codes.means, "errors": errors} | examples
     assert all(torch.equal(value, found[pack][name]) for name, value in found[folder].items())

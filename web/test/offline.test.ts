@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Code } from "../src/api/backend";
-import { scored } from "../src/offline/anomaly";
+import { reconstructionErrors, scored } from "../src/offline/anomaly";
 import { mala, stateAt, tuned } from "../src/offline/chains";
 import { eachOnce, nearest } from "../src/offline/codes";
 import { action, geodesic } from "../src/offline/geodesic";
@@ -320,7 +320,7 @@ it("a photo is ranked by the length of its standardised scores, and what is bett
       { shape: [data.length], data: Float32Array.from(data) },
     ]),
   );
-  const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, width: null };
+  const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, sharpness: 0, texture: 0, width: null };
   const row = scored(photo, { tensors, about: {} });
   expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2, which counts as -1
   expect(row["excess_error"]).toBeCloseTo(1); // beside its nearest neighbour
@@ -330,6 +330,15 @@ it("a photo is ranked by the length of its standardised scores, and what is bett
   expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({
     p_value: 0.25,
   });
+});
+
+it("an image and its reconstruction differ by the numbers of the library", () => {
+  const size = { channels: 1, height: 2, width: 2 };
+  const [image, soft] = [Float32Array.from([0, 0.1, 0, 0]), Float32Array.from([0, 0.05, 0, 0.05])];
+  const found = reconstructionErrors(image, soft, size);
+  expect(found.error).toBeCloseTo(0.00125);
+  expect(found.sharpness).toBeCloseTo(Math.log(4), 2);
+  expect(found.texture).toBeCloseTo((Math.log(101) - Math.log(26)) / 2, 3);
 });
 
 describe("images along a path", () => {

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from latent_atlas.anomaly.result import AnomalyTable, fewest
 from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
@@ -15,7 +16,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError, checked, require
-from latent_atlas.shapes import ArrayLike, Latents, Values
+from latent_atlas.shapes import ArrayLike, Latents
 
 __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer", "check_rate"]
 
@@ -24,8 +25,11 @@ MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with 
 FEWEST = 4  # held-out images: two as reference and two to rank among
 NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
 TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
-USUAL = 2.0  # standard deviations up to which a residual does not count
+USUAL = 2.0  # standard deviations up to which a residual, sharpness or texture does not count
 TINY = 1e-12
+# Statistics compared with those of similar codes, the first two by their logarithms.
+BESIDE_SIMILAR = ("error", "width", "sharpness", "texture")
+EDGES = ("sharpness", "texture")
 
 Deviations = Float[np.ndarray, "n k"]
 
@@ -40,10 +44,14 @@ class ConformalScorer:
     1. rarity: -log q(mu(x));
     2. excess error: the log reconstruction error, minus its mean over real images with similar
        codes;
-    3. excess width: log sigma(x), likewise.
+    3. excess width: log sigma(x), likewise;
+    4. excess sharpness and excess texture: how much more the image has of them than its
+       reconstruction, likewise.
 
     The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
-    smaller than usual: blank images are like that, and some real images are.
+    smaller than usual: blank images are like that, and some real images are. Sharpness and texture
+    tell of blur and of faint noise, and of little else: what they exceed two standard deviations
+    by counts, on either side.
 
     Codes of many coordinates that come without images, such as embeddings, have a rarity of their
     leading coordinates and a residual, the length of the rest. That of most anomalies is usual, and
@@ -120,7 +128,7 @@ class ConformalScorer:
             UserError: the rate is not in (0, 1), or the statistics are others.
         """
         check_rate(false_alarm_rate)
-        for name in ("error", "width", "residual"):
+        for name in (*BESIDE_SIMILAR, "residual"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
                     f"only one of the images and the held-out images has the statistic '{name}'; "
@@ -140,12 +148,16 @@ class ConformalScorer:
             is_outlier=p_value <= false_alarm_rate,
             rarity=rarity,
             excess_error=vector.get("error"),
+            excess_sharpness=vector.get("sharpness"),
+            excess_texture=vector.get("texture"),
             excess_width=vector.get("width"),
             excess_residual=vector.get("residual"),
             log_prob=images.log_prob,
             typicality=np.searchsorted(self._known, images.log_prob) / len(self._known),
             realness=images.realness,
             error=images.error,
+            sharpness=images.sharpness,
+            texture=images.texture,
             width=images.width,
             false_alarm_rate=false_alarm_rate,
             calibrated_on=self.calibrated_on,
@@ -154,11 +166,12 @@ class ConformalScorer:
     def known(self) -> dict[str, np.ndarray]:
         """Everything learned from the held-out images, as arrays, for other implementations.
 
-        means (h, d), log error (h,) and log width (h,) of the reference half, as far as there are
-        any; centre and scale (k,) of the deviations; ranked (m,), the scores of the other half, and
-        log_prob (n,) of all images, both ascending; and the number of neighbours, shape (1,).
+        means (h, d), log error, log width, sharpness and texture (h,) of the reference half, as
+        far as there are any; centre and scale (k,) of the deviations; ranked (m,), the scores of
+        the other half, and log_prob (n,) of all images, both ascending; and the number of
+        neighbours, shape (1,).
         """
-        usual = {kind: np.log(getattr(self._usual, kind) + TINY) for kind in self._kinds[1:]}
+        usual = {kind: _compared(self._usual, kind) for kind in self._kinds[1:]}
         return {
             "means": self._usual.means,
             **usual,
@@ -176,7 +189,7 @@ class ConformalScorer:
             return "leading", "residual"
         return (
             "log_prob",
-            *(name for name in ("error", "width") if getattr(self._usual, name) is not None),
+            *(name for name in BESIDE_SIMILAR if getattr(self._usual, name) is not None),
         )
 
     def _deviations(self, images: AnomalyStatistics, *, among_itself: bool = False) -> Deviations:
@@ -195,7 +208,7 @@ class ConformalScorer:
             None if among_itself else images.means, return_distance=False
         )
         for name in self._kinds[1:]:
-            usual, value = (np.log(getattr(some, name) + TINY) for some in (self._usual, images))
+            usual, value = (_compared(some, name) for some in (self._usual, images))
             columns.append(value - usual[similar].mean(axis=1))
         return (np.stack(columns, axis=1) - self._centre) / self._scale
 
@@ -203,10 +216,21 @@ class ConformalScorer:
         """|w v|; of codes without images as the class says."""
         if self._usual.residual is not None:
             return deviations[:, 0] + np.maximum(deviations[:, 1] - USUAL, 0)
-        weights = np.array(
-            [TOO_GOOD if kind in ("log_prob", "error") else 1.0 for kind in self._kinds]
-        )
-        return np.linalg.norm(np.where(deviations < 0, weights * deviations, deviations), axis=1)
+        counted = [_counted(*pair) for pair in zip(self._kinds, deviations.T, strict=True)]
+        return np.linalg.norm(counted, axis=0)
+
+
+def _compared(images: AnomalyStatistics, kind: str) -> Column:
+    """The statistic that is compared with that of similar codes."""
+    value = getattr(images, kind)
+    return value if kind in EDGES else np.log(value + TINY)
+
+
+def _counted(kind: str, deviation: Column) -> Column:
+    """What a deviation in standard deviations adds to the score."""
+    if kind in EDGES:
+        return np.maximum(np.abs(deviation) - USUAL, 0)
+    return deviation if kind == "width" else np.where(deviation < 0, TOO_GOOD, 1) * deviation
 
 
 def check_rate(false_alarm_rate: float) -> None:
@@ -229,7 +253,7 @@ class AnomalyScorer:
         density: Density,
         coding: Codec,
         held_out: Codes,
-        errors: Values | None,
+        errors: Float[Tensor, "m 3"] | None,
         membership: Callable[[Latents | None], Membership | None] = lambda _: None,
     ) -> None:
         """Hold what images are measured with.
@@ -238,8 +262,8 @@ class AnomalyScorer:
             density: The map.
             coding: The autoencoder, or none, beside the map.
             held_out: Codes of held-out real images.
-            errors: Mean squared error per pixel of these images' reconstructions, shape (m,); None
-                if it is not known.
+            errors: Of these images' reconstructions, by `codes.codec.reconstruction_errors`; None
+                if they are not known.
             membership: That of given means of real images (m, d), of which these are not learned
                 from, or with None of the held-out images; None where there is none.
         """

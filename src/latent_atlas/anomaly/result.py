@@ -26,18 +26,22 @@ class AnomalyTable:
 
     Attributes:
         names: Names of the images.
-        anomaly_score: Length of the vector (rarity, excess_error, excess_width), in standard
-            deviations of real images, 0 or more; or of wide codes without images rarity, with what
-            is unusual of excess_residual; see `ConformalScorer`.
+        anomaly_score: Length of the vector (rarity, excess_error, excess_width), with what is
+            unusual of excess_sharpness and excess_texture, in standard deviations of real images, 0
+            or more; or of wide codes without images rarity, with what is unusual of
+            excess_residual; see `ConformalScorer`.
         p_value: Conformal p-value in (0, 1]: at most a for a share a of real images.
         is_outlier: Whether the p-value is at most `false_alarm_rate`.
-        rarity, excess_error, excess_width, excess_residual: The parts of the score; negative where
-            an image is more likely, better reconstructed, sharper or nearer to the leading
+        rarity, excess_error, excess_sharpness, excess_texture, excess_width, excess_residual: The
+            parts of the score; negative where an image is more likely, better reconstructed, softer
+            or smoother beside its reconstruction, surer of its code, or nearer to the leading
             coordinates than usual.
         log_prob: log q(mu(x)) in nats.
         typicality: Share of held-out real images whose codes are less likely, in [0, 1].
         realness: D_z(mu(x)) in [0, 1].
         error: Mean squared error per pixel of the reconstruction.
+        sharpness, texture: How much more the image has of them than its reconstruction, in nats;
+            see `codes.codec.reconstruction_errors`.
         width: Geometric mean of sigma(x) over the coordinates.
         false_alarm_rate: Largest share of real images that are called outliers, in (0, 1).
         calibrated_on: Number of held-out images that scores are ranked among.
@@ -63,6 +67,10 @@ class AnomalyTable:
     membership: Column | None = None
     membership_parts: Mapping[str, Column] = field(default_factory=dict)
     excess_residual: Column | None = None
+    excess_sharpness: Column | None = None
+    excess_texture: Column | None = None
+    sharpness: Column | None = None
+    texture: Column | None = None
 
     def __len__(self) -> int:
         """n, the number of images."""

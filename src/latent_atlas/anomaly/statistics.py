@@ -28,6 +28,8 @@ class AnomalyStatistics:
         log_prob: log q(mu(x)) in nats, shape (n,).
         realness: D_z(mu(x)) in [0, 1]; None if the density is not a density ratio.
         error: Mean squared error per pixel of G(mu(x)); None for codes without images.
+        sharpness, texture: How much more x has of them than G(mu(x)), in nats, likewise; see
+            `codes.codec.reconstruction_errors`.
         width: Geometric mean over the coordinates of sigma(x); None for a deterministic encoder.
         leading: log q in nats, up to a constant, of the leading coordinates of a wide code without
             an image; else None.
@@ -38,6 +40,8 @@ class AnomalyStatistics:
     log_prob: Column
     realness: Column | None = None
     error: Column | None = None
+    sharpness: Column | None = None
+    texture: Column | None = None
     width: Column | None = None
     leading: Column | None = None
     residual: Column | None = None
@@ -55,13 +59,15 @@ class AnomalyStatistics:
 
 
 @torch.no_grad()
-def gather(density: Density, codes: Codes, errors: Values | None = None) -> AnomalyStatistics:
+def gather(
+    density: Density, codes: Codes, errors: Float[Tensor, "n 3"] | None = None
+) -> AnomalyStatistics:
     """The statistics of images, from their codes.
 
     Arguments:
         density: The map, or any other density of the codes.
         codes: q(z|x) of every image.
-        errors: Mean squared error per pixel of every image's reconstruction, if there are images.
+        errors: Of the reconstructions, if there are images, by `codes.codec.reconstruction_errors`.
 
     Raises:
         UserError: there are no codes, a number is not finite, or the map has no log-density.
@@ -75,7 +81,9 @@ def gather(density: Density, codes: Codes, errors: Values | None = None) -> Anom
         means=_array(codes.means),
         log_prob=_array(log_prob),
         realness=None if real is None else _array(real),
-        error=None if errors is None else _array(errors),
+        error=None if errors is None else _array(errors[:, 0]),
+        sharpness=None if errors is None else _array(errors[:, 1]),
+        texture=None if errors is None else _array(errors[:, 2]),
         width=None if spread is None else _array(spread),
         leading=None if rest is None else _array(log_prob - rest[0]),
         residual=None if rest is None else _array(rest[1]),

@@ -70,7 +70,8 @@ class Atlas:
             was made of codes alone.
         map: The density of the data's codes, q.
         codes: Real codes by part, "train" and "held_out".
-        errors: Mean squared error per pixel of the held-out images' reconstructions, or None.
+        errors: Of the held-out images' reconstructions, shape (m, 3), by
+            `codes.codec.reconstruction_errors`; or None.
         labels: Class numbers of the same images by part; empty where the collection has none.
         label_names: Names of the classes; may be empty.
         properties: Attributes of the codes by name, such as "class".

@@ -34,7 +34,7 @@ CODES = {
     "held_out.means": Layout(("m", "d")),
     "held_out.log_variances": Layout(("m", "d"), required=False),
     "held_out.labels": Layout(("m",), integer=True, required=False),
-    "held_out.errors": Layout(("m",), required=False),
+    "held_out.reconstruction_errors": Layout(("m", 3), required=False),
     "train.rows": Layout(("n",), integer=True, required=False),
     "held_out.rows": Layout(("m",), integer=True, required=False),
 }
@@ -109,7 +109,7 @@ class AtlasParts:
             config,
             labels,
             names,
-            tensors.get("held_out.errors"),
+            tensors.get("held_out.reconstruction_errors"),
             {part: manifest[f"n_{part}"] for part in parts} if sampled else None,
             folder.file("neighbours.faiss"),
             Collection(folder.file(FOLDER), rows, means, side) if rows else None,

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.codes.posterior import Codes
@@ -14,16 +16,18 @@ from latent_atlas.shapes import (
     Latents,
     Pixels,
     Points,
-    Values,
     as_array,
     as_floats,
     as_images,
     to_float,
 )
 
-__all__ = ["Codec", "squared_errors"]
+__all__ = ["Codec", "reconstruction_errors"]
 
 BATCH = 512  # images compared with their reconstructions at a time
+# Squared gradients below which an image is flat, with pixels in [0, 1]: at one pixel, and in
+# the mean.
+FAINT, FLAT = 1e-4, 1e-6
 
 
 class Codec:
@@ -86,10 +90,11 @@ class Codec:
             self._device
         )
 
-    def errors(self, images: ArrayLike, latents: Latents) -> Values:
-        """Mean squared error of G(z) per image, by `squared_errors`."""
+    def errors(self, images: ArrayLike, latents: Latents) -> Float[Tensor, "n 3"]:
+        """How images differ from G(z), by `reconstruction_errors`."""
         checked = as_images(images)
-        return squared_errors(self.decode, checked[None] if checked.ndim == 3 else checked, latents)
+        some = checked[None] if checked.ndim == 3 else checked
+        return reconstruction_errors(self.decode, some, latents)
 
     def decode(self, latents: ArrayLike) -> Images:
         """G(z), images (n, c, h, w) in [0, 1]."""
@@ -173,10 +178,19 @@ class Codec:
 
 
 @torch.no_grad()
-def squared_errors(
+def reconstruction_errors(
     decode: Callable[[Latents], Images], images: Tensor | Pixels, latents: Latents
-) -> Values:
-    """Mean squared error per pixel between each image and G(z), shape (n,), on the codes' device.
+) -> Float[Tensor, "n 3"]:
+    r"""How each image x differs from G(z): in its pixels, its sharpness and its texture.
+
+    Error is the mean squared difference per pixel. The others see a blur or a faint noise where
+    that is as small as usual. They are 0 for images alike, and positive where x has more:
+
+        sharpness = log(mean |∇x|² / mean |∇G(z)|²),
+        texture   = mean log((|∇x|² + c) / (|∇G(z)|² + c)),    c = 1e-4,
+
+    with means over pixels. A few strong edges decide the sharpness, and what would be flat the
+    texture.
 
     Arguments:
         decode: G, from codes (n, d) to images in [0, 1].
@@ -187,5 +201,18 @@ def squared_errors(
     for start in range(0, len(latents), BATCH):
         rows = slice(start, start + BATCH)
         part, z = images[rows], latents[rows]
-        errors.append((decode(z) - to_float(part.to(z.device))).square().flatten(1).mean(dim=1))
+        x, rebuilt = to_float(part.to(z.device)), decode(z)
+        error = (rebuilt - x).square().flatten(1).mean(dim=1)
+        sharpness, texture = (_edges(x) - _edges(rebuilt)).unbind(dim=1)
+        errors.append(torch.stack([error, sharpness, texture], dim=1))
     return torch.cat(errors)
+
+
+def _edges(images: Images) -> Float[Tensor, "n 2"]:
+    """log mean |∇x|² and mean log(|∇x|² + c), by differences to the right and below."""
+    right = F.pad(images.diff(dim=3), (0, 1)).square()
+    below = F.pad(images.diff(dim=2), (0, 0, 0, 1)).square()
+    squares = (right + below).mean(dim=1).flatten(1)
+    return torch.stack(
+        [(squares.mean(dim=1) + FLAT).log(), (squares + FAINT).log().mean(dim=1)], dim=1
+    )

@@ -80,7 +80,7 @@ class MapConfig:
     """Decay per step of the averaged weights of D_z, the ones that are evaluated and saved."""
     check_every: int = 50
     """Compute the held-out loss every this many steps, 1 or more."""
-    patience: int = 10
+    patience: int = 5
     """Checks without a lower held-out loss after which training stops, 1 or more."""
 
     def __post_init__(self) -> None:

@@ -199,8 +199,11 @@ def _expectation_maximisation(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture as Estimator
 
-    codes, (n, d) = standard.numpy(), standard.shape
-    judges = None if held_out is None else held_out.numpy()
+    (n, d), judges = standard.shape, None
+    if held_out is not None:
+        # The many fits that are compared take half the time in single precision.
+        standard, judges = standard.float(), held_out.float().numpy()
+    codes = standard.numpy()
     variances = (LEAST_VARIANCE,) if judges is None else VARIANCES
     best, lowest = None, math.inf
     for k in COMPONENTS if judges is None else MANY_COMPONENTS:
@@ -225,5 +228,7 @@ def _expectation_maximisation(
             break
     if best is None or best.n_components == 1:
         return None
-    weights, means, spreads = map(torch.from_numpy, (best.weights_, best.means_, best.covariances_))
+    weights, means, spreads = (
+        torch.from_numpy(part).double() for part in (best.weights_, best.means_, best.covariances_)
+    )
     return weights, means, torch.linalg.cholesky(spreads)

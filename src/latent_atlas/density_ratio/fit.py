@@ -255,8 +255,14 @@ def _of_wide_codes(
         found = replace(found, log_normalising_constant=0.0, log_normalising_constant_error=0.0)
     network = widened(inner.network)
     constant = LogConstant(found.log_normalising_constant, found.log_normalising_constant_error)
-    calibration, drawn = calibrate(
-        network, test, boundary, constant, levels=found.levels, generator=generator
+    # Where the boundary is N(0, I) already, the codes of each level need no whitening.
+    calibration, _ = calibrate(
+        network,
+        Codes(white[1]),
+        PriorBoundary(boundary.dimension),
+        constant,
+        levels=found.levels,
+        generator=generator,
     )
     calibration = replace(calibration, generalisation_gap=found.generalisation_gap)
     note = (
@@ -265,7 +271,8 @@ def _of_wide_codes(
         f"ones, and one distribution of its length the rest; {note}"
     )
     notes = tuple(filter(None, (boundary.warning, note, *inner.warnings)))
-    return FittedRatio(network, boundary, drawn[:KEPT], calibration, notes)
+    held_out = test.sample(KEPT, generator=generator)
+    return FittedRatio(network, boundary, held_out, calibration, notes)
 
 
 def _standard_normal(like: GaussianMixture) -> GaussianMixture:

@@ -206,7 +206,7 @@ def train_discriminator(
         bridge(codes, boundary, levels, CHECKED, generator=generator) for codes in (real, held_out)
     ]
     optimizer, schedule = _optimizer(network, config)
-    average = average_of(network)
+    parameters, average = list(network.parameters()), average_of(network)
     with torch.no_grad():
         loss_of_best, start = (loss_of(average, ends).item() for ends in checks)
     best = EarlyStopping(config.patience * config.check_every)
@@ -217,8 +217,9 @@ def train_discriminator(
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16"):
             loss = loss_of(network, ends)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), CLIPPED)
+        # Not to the codes, which the slope of the logit is taken at: nothing asks for that.
+        loss.backward(inputs=parameters)
+        nn.utils.clip_grad_norm_(parameters, CLIPPED)
         optimizer.step()
         schedule.step()
         update_average(average, network, step, config.ema)

@@ -228,12 +228,11 @@ SMALL = (
     "map.check_every=50",
     "map.patience=2",
 )
-FULL = ("map.patience=5",)
 
 BUDGETS: dict[str, tuple[Sequence[str], Effort]] = {
     "small": (SMALL, Effort(draws=1_000, proposals=100, pairs=16, codes=1_000)),
     "full": (
-        FULL,
+        (),
         Effort(
             draws=10_000,
             pairs=64,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.codes.augmented import Change, with_copies
-from latent_atlas.codes.codec import squared_errors
+from latent_atlas.codes.codec import reconstruction_errors
 from latent_atlas.codes.posterior import Codes, as_codes
 from latent_atlas.config.run import Config
 from latent_atlas.data.imageset import ImageSet
@@ -107,7 +107,7 @@ def _map(
     """The codes and the map of trained networks, written into the run."""
     # The codes.
     train_codes, held_out_codes = (encode_all(model, x.images) for x in (learning, held_out))
-    errors = squared_errors(model.decode, held_out.images, held_out_codes.means)
+    errors = reconstruction_errors(model.decode, held_out.images, held_out_codes.means)
     parts = {
         "train": (train_codes, learning.labels),
         "held_out": (held_out_codes, held_out.labels),

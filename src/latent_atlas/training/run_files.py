@@ -54,8 +54,8 @@ def write_codes(
     Arguments:
         parts: Codes and labels of `train` and `held_out`.
         run: The run.
-        errors: Reconstruction error of each held-out image, shape (m,); None where there are no
-            images.
+        errors: Of each held-out image, shape (m, 3), by `codes.codec.reconstruction_errors`; None
+            where there are no images.
         rows: Numbers of the images by part, where the run keeps thumbnails of a collection.
     """
     tensors = {f"{part}.rows": numbers for part, numbers in (rows or {}).items()}
@@ -66,5 +66,5 @@ def write_codes(
         if labels is not None:
             tensors[f"{part}.labels"] = labels
     if errors is not None:
-        tensors["held_out.errors"] = errors
+        tensors["held_out.reconstruction_errors"] = errors
     write_tensors(run.file("codes.safetensors"), tensors)

@@ -3,7 +3,7 @@
 import { Refusal } from "../api/backend";
 import type { Code, Part } from "../api/backend";
 import type { Arrays, Tensor } from "../api/wire";
-import { scored } from "./anomaly";
+import { reconstructionErrors, scored } from "./anomaly";
 import { answer, tensor } from "./answer";
 import type { OfflineAtlas } from "./atlas";
 import { eachOnce, nearest } from "./codes";
@@ -226,12 +226,14 @@ async function anomaly(
 ): Promise<Record<string, unknown>> {
   const latents = { data: Float32Array.from(code), shape: [1, code.length] };
   const decoded = (await atlas.networks.run("decode", { latents }, signal)).get("images")!;
-  const error =
-    planes.reduce((sum, pixel, at) => sum + (decoded[at]! - pixel) ** 2, 0) / planes.length;
+  const differences = reconstructionErrors(planes, decoded, atlas.facts.image!);
   const map = atlas.map(signal);
   const { logit, logProb } = await map.read(latents.data);
   const realness = 1 / (1 + Math.exp(-map.calibrated(logit[0]!)));
-  return scored({ code, logProb: logProb![0]!, realness, error, width }, await atlas.scorer());
+  return scored(
+    { code, logProb: logProb![0]!, realness, ...differences, width },
+    await atlas.scorer(),
+  );
 }
 
 /** Bytes (h, w, c) of the middle square of a photo; grey where there is one channel. */

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.codes.codec import reconstruction_errors
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.config.density_ratio import MapConfig
@@ -81,7 +82,7 @@ def demo_atlas(*, device: torch.device | str = "cpu", steps: int = SETTINGS.step
         Config(map=settings),
         labels={"train": _kinds(train), "held_out": _kinds(held_out)},
         label_names=KINDS,
-        errors=(draw(held_out) - images).square().flatten(1).mean(dim=1),
+        errors=reconstruction_errors(draw, images, held_out),
     )
 
 
