@@ -111,7 +111,7 @@ class LatentMap(DensityRatioModel):
     ) -> None:
         """Arguments: D_z; r; held-out real codes, (n, d); calibration; a code's shape."""
         self.network = network.eval().requires_grad_(False)
-        self.boundary = boundary
+        self.boundary = boundary  # pyright: ignore[reportIncompatibleVariableOverride]
         self.calibration = calibration
         self.dimension = boundary.dimension
         self.shape = shape or (self.dimension,)

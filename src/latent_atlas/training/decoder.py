@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from latent_atlas.codes.codec import squared_errors
+from latent_atlas.codes.codec import reconstruction_errors
 from latent_atlas.config.run import Config
 from latent_atlas.device import Engine, pick_device, pick_precision
 from latent_atlas.nn.autoencoder import CodeDecoder
@@ -65,7 +65,7 @@ class DecoderStep(TrainStep):
         losses = super().step(batch)
         if batch.step % CHECK == 0 or batch.step == self.config.steps:
             decoder = self.average["decoder"]
-            loss = squared_errors(decoder, *self.held_out).mean()
+            loss = reconstruction_errors(decoder, *self.held_out)[:, 0].mean()
             plain = self.config.adversarial == "none"
             self.best.improves(batch.step, loss.item() if plain else -batch.step, decoder)
             self.checked = batch.step
