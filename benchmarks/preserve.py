@@ -35,7 +35,7 @@ from latent_atlas.travel import Attribute, LatentPath, plan, preserve
 from latent_atlas.travel.constrained import with_constraint_metrics
 from record import record
 
-FACE_ATTRIBUTES = ("glasses", "smile", "gender", "facial_hair", "skin")
+ATTRIBUTES = ("glasses", "smile", "gender", "facial_hair", "skin", "class", "slant")
 PLANNER = "geodesic"
 
 
@@ -79,7 +79,7 @@ def main() -> None:
 def attributes(images: ImageSet) -> dict[str, Tensor]:
     """Class numbers of every image by the name of the attribute: some of the known ones, or the labels."""
     if images.attributes:
-        return {name: images.attributes[name] for name in FACE_ATTRIBUTES}
+        return {name: images.attributes[name] for name in ATTRIBUTES if name in images.attributes}
     if images.labels is None:
         raise SystemExit(f"'{images.source}' has neither labels nor attributes; choose another run")
     return {"class": images.labels}

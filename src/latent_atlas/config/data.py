@@ -14,9 +14,9 @@ class DataConfig:
     """Where the images come from and how each becomes a square."""
 
     source: str = ""
-    """A named data set (digits, faces, mnist, fashion-mnist, cifar10, celeba), `hf:OWNER/NAME` for
-    one on the Hugging Face hub, or the path of a folder, a zip or tar archive, a folder made by
-    `pack`, or a .npy or .npz file."""
+    """A named data set (digits, faces, glyphs, mnist, fashion-mnist, cifar10, celeba),
+    `hf:OWNER/NAME` for one on the Hugging Face hub, or the path of a folder, a zip or tar archive,
+    a folder made by `pack`, or a .npy or .npz file."""
     fit: Literal["crop", "pad"] = "crop"
     """How a non-square image becomes square: `crop` keeps the largest centred square, `pad` keeps
     the whole image and pads its short side."""

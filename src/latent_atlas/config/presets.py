@@ -125,6 +125,13 @@ PRESETS: dict[str, Config] = {
         ),
         train=TrainConfig(steps=4_000, batch_size=64),
     ),
+    "glyphs": Config(
+        data=DataConfig(source="glyphs"),
+        model=ModelConfig(
+            image_size=64, channels=1, latent_dim=16, width=24, discriminator_width=24
+        ),
+        train=TrainConfig(steps=4_000, batch_size=64),
+    ),
     "16px": _generic(16, 48, 16, 256, 10_000),
     "32px": _generic(32, 48, 32, 256, 20_000),
     "64px": _generic(64, 48, 64, 128, 30_000),

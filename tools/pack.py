@@ -1,8 +1,8 @@
-"""Pack what render.mjs wrote into the one file that the package ships.
+"""Pack what faces/render.mjs or glyphs/render.py wrote into the one file that the package ships.
 
-    python pack.py FOLDER ../../src/latent_atlas/data/faces.npz
+    python pack.py FOLDER ../src/latent_atlas/data/faces.npz
 
-The pixels become one lossless WebP sheet, 40 faces wide, after rounding each channel to a multiple of 8
+The pixels become one lossless WebP sheet, 40 images wide, after rounding each channel to a multiple of 8
 (at most 4 of 255 off: it halves the file). Each attribute becomes an array of numbers; where they count
 categories, a second array of text names them.
 """
@@ -27,25 +27,33 @@ ORDER = {
     "smile": ["no smile", "smile"],
     "skin": SKINS.split(),
     "hair_colour": ["black", "dark brown", "brown", "auburn", "blond", "grey"],
+    "class": ["sans", "serif", "monospace", "handwriting", "display"],
+    "slant": ["upright", "italic"],
+    "part": ["learned", "held out"],
 }
 
 
 def sheet(pixels: np.ndarray) -> np.ndarray:
-    """Return the WebP file of all faces (n, 64, 64, 3) side by side, as bytes in an array."""
+    """Return the WebP file of all images (n, 64, 64, c) side by side, as bytes in an array.
+
+    A last row that is not full is filled up with white.
+    """
     rounded = np.clip((pixels.astype(int) + STEP // 2) // STEP * STEP, 0, 255).astype(np.uint8)
-    tiles = rounded.reshape(-1, COLUMNS, SIDE, SIDE, 3).transpose(0, 2, 1, 3, 4)
+    missing, channels = -len(pixels) % COLUMNS, pixels.shape[3]
+    full = np.pad(rounded, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=255)
+    tiles = full.reshape(-1, COLUMNS, SIDE, SIDE, channels).transpose(0, 2, 1, 3, 4)
     stream = io.BytesIO()
-    Image.fromarray(tiles.reshape(-1, COLUMNS * SIDE, 3)).save(
+    Image.fromarray(tiles.reshape(-1, COLUMNS * SIDE, channels).squeeze()).save(
         stream, "webp", lossless=True, quality=100, method=6
     )
     return np.frombuffer(stream.getvalue(), np.uint8)
 
 
-def columns(faces: list[dict[str, str | float]]) -> dict[str, np.ndarray]:
+def columns(items: list[dict[str, str | float]]) -> dict[str, np.ndarray]:
     """Return `attribute/NAME` for each attribute and `categories/NAME` for those made of words."""
     arrays: dict[str, np.ndarray] = {}
-    for name in faces[0]:
-        values = [face[name] for face in faces]
+    for name in items[0]:
+        values = [item[name] for item in items]
         if isinstance(values[0], str):
             categories = ORDER.get(name) or sorted(
                 set(values), key=lambda word: (word != "none", word)
@@ -62,12 +70,12 @@ def columns(faces: list[dict[str, str | float]]) -> dict[str, np.ndarray]:
 def main() -> None:
     """Read FOLDER, write FILE."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="what render.mjs wrote into")
+    parser.add_argument("folder", type=Path, help="what was rendered into")
     parser.add_argument("file", type=Path, help="the .npz to write")
     options = parser.parse_args()
-    pixels = np.fromfile(options.folder / "faces.rgb", np.uint8).reshape(-1, SIDE, SIDE, 3)
-    faces = json.loads((options.folder / "faces.json").read_text())
-    np.savez_compressed(options.file, sheet=sheet(pixels), **columns(faces))
+    items = json.loads((options.folder / "attributes.json").read_text())
+    pixels = np.fromfile(options.folder / "pixels", np.uint8).reshape(len(items), SIDE, SIDE, -1)
+    np.savez_compressed(options.file, sheet=sheet(pixels), **columns(items))
 
 
 if __name__ == "__main__":
