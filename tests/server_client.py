@@ -68,7 +68,7 @@ def tiny_atlas() -> Atlas:
         Config(map=SETTINGS),
         labels=labels,
         label_names=("left", "right"),
-        errors=0.01 * torch.rand(200, generator=generator),
+        errors=0.01 * torch.rand(200, 3, generator=generator),
     )
 
 

@@ -74,7 +74,7 @@ def small_atlas(boundary: str = "prior", levels: int = 4) -> Atlas:
     settings, names, errors = (
         Config(map=settings),
         ("left", "right"),
-        torch.rand(60, generator=generator),
+        torch.rand(60, 3, generator=generator),
     )
     return Atlas(
         wrapped, latent_map, codes, settings, labels=labels, label_names=names, errors=errors
