@@ -274,6 +274,7 @@ def baselines(case: Case, given: argparse.Namespace) -> dict[str, Scorer]:
         return scorer
 
     return {
+        "without sharpness and texture": lambda images: of_three_parts(case, images),
         "VAE ELBO": lambda images: negative_elbo(atlas, images, noise),
         "reconstruction error": lambda images: errors(atlas, images),
         "map density": by_codes(atlas.map.log_prob),
@@ -284,6 +285,15 @@ def baselines(case: Case, given: argparse.Namespace) -> dict[str, Scorer]:
             atlas.encode(images).cpu().numpy()
         )[0][:, -1],
     }
+
+
+def of_three_parts(case: Case, images: Tensor) -> np.ndarray:
+    """The score of rarity, error and width alone."""
+    found = case.atlas.anomaly(images, held_out=case.calibration)
+    parts = np.stack([found.rarity, found.excess_error, found.excess_width])
+    return np.linalg.norm(
+        np.where((parts < 0).T & [True, True, False], 0.5 * parts.T, parts.T), axis=1
+    )
 
 
 def members(case: Case) -> dict[str, Scorer]:
