@@ -35,6 +35,7 @@ CODES = {
     "held_out.log_variances": Layout(("m", "d"), required=False),
     "held_out.labels": Layout(("m",), integer=True, required=False),
     "held_out.reconstruction_errors": Layout(("m", 3), required=False),
+    "held_out.errors": Layout(("m",), required=False),  # of older runs, without the rest
     "train.rows": Layout(("n",), integer=True, required=False),
     "held_out.rows": Layout(("m",), integer=True, required=False),
 }
