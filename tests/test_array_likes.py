@@ -129,6 +129,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Tensor]] = {
     "Atlas.compare": (lambda x: atlas().compare(x).drift, IMAGES[:8]),
     "Atlas.decode": (lambda x: atlas().decode(x), PLACES),
     "Atlas.encode": (lambda x: atlas().encode(x), IMAGES[:3]),
+    "Atlas.pictures": (lambda x: atlas().pictures(x), PLACES),
     "Atlas.neighbours": (lambda x: atlas().neighbours(x), IMAGES[:3]),
     "Atlas.project": (lambda x: atlas().project(x), PLACES),
     "Atlas.random_walk": (

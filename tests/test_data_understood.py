@@ -164,6 +164,16 @@ def test_later_images_are_read_by_the_scale_of_the_run(tmp_path: Path) -> None:
             open_image((tmp_path / "brighter.npy").read_bytes(), square)
 
 
+def test_images_of_several_folders_are_named_with_their_folders(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+        Image.fromarray(BYTES[0]).save(folder / "0.png")
+    found = read_images([*map(str, folders)], Square(8, 1))
+    assert [*found.names] == [f"{folder}/0.png" for folder in folders]
+    assert [*read_images([str(folders[0])], Square(8, 1)).names] == ["0.png"]
+
+
 def test_a_known_scale_is_kept_for_other_sets(tmp_path: Path) -> None:
     bright = np.rint(BYTES / 255 * 4095).astype(np.uint16)
     known = square_of(DataConfig(integer_white=4095), 8, 1)

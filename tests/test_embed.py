@@ -19,6 +19,7 @@ from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
+from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.static_export.functions import networks
 from latent_atlas.runs import write_tensors
 from runs import quick_gallery
@@ -210,7 +211,7 @@ def test_the_commands_draw_real_images(
     told = json.loads(capsys.readouterr().out)["images"]
     assert len(told) == 90 > len(set(told))
     assert latent_atlas("sample", str(run), "--count", "90") == 0
-    said = f"90 new codes, shown by the nearest real image: {len(set(told))} images in all"
+    said = f"the real images nearest to 90 new codes: {len(set(told))} images in all"
     assert said in capsys.readouterr().out
     for name in ("travel.png", "samples.png", "map.png"):
         assert (run / name).stat().st_size > 0
@@ -274,8 +275,8 @@ def test_a_decoder_shows_codes_beside_the_nearest_real_images(decoded: Path) -> 
     slope = torch.autograd.functional.jacobian(lambda z: atlas.planner("pullback").decode(z), ends)
     assert slope.abs().max() > 0
     assert {*networks(atlas)} == {"slopes", "decode"}  # the page of a static export decodes, too
-    with pytest.raises(UserError, match="another model made the codes"):
-        atlas.encode(path.strip())
+    # The model that made the codes encodes images, not an encoder of the decoder.
+    torch.testing.assert_close(atlas.encode(path.strip()), without.encode(path.strip()))
 
 
 def test_its_pictures_say_what_is_decoded(
@@ -408,6 +409,17 @@ def test_the_explorer_takes_photos_by_the_model_of_the_run(
         assert about["shown_by"] == "nearest"
         (row,) = atlas.anomaly(given["code"]).rows()
         assert about["anomaly"]["p_value"] == row["p_value"]
+
+
+def test_lists_of_images_of_two_sizes_are_shown_at_the_smaller() -> None:
+    lists = tuple(
+        ImageList(
+            title, ("a",), torch.zeros(1, 3), torch.zeros(1, 3, side, side, dtype=torch.uint8)
+        )
+        for title, side in (("now", 4), ("before the decoder", 8))
+    )
+    found, _ = arrays_and_facts(quick_gallery(), [Section("both", (), lists)])
+    assert found["images"].shape == (2, 4, 4, 3)
 
 
 def test_the_explorer_lists_the_images_and_the_last_comparison(

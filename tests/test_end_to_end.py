@@ -139,7 +139,16 @@ def test_a_finished_run_is_only_drawn_again(run: Path) -> None:
             "there is no device 'abacus' here",
         ),
         (
-            ("train", "digits", "--out", "OUT", "--set", "train.steps=100"),
+            (
+                "train",
+                "digits",
+                "--out",
+                "OUT",
+                "--steps",
+                "100",
+                "--set",
+                "train.adversarial_start=300",
+            ),
             "to below train.steps (100)",
         ),
         (("train", "digits", "--out", "OUT", "--set", "map.boundary=moat"), "no boundary 'moat'"),

@@ -111,7 +111,7 @@ class Atlas:
         self.population = population or {part: len(some) for part, some in codes.items()}
         self.index_file = index_file
         self.collection = collection
-        embed = None if model is not None or collection is None else collection.embed
+        embed = None if collection is None else collection.embed
         self._coding = Codec(model, map.shape, map.device, embed)
         self.properties = AttributeSet(
             codes["train"].means,
@@ -264,14 +264,15 @@ class Atlas:
             return self.collection.shown(self._coding.rows(latents)).to(self.device)
         return self._coding.decode(latents)
 
-    def pictures(self, real: Latents) -> Images:
-        """Images of real codes (n, d): the thumbnails of a collection, and otherwise G(z).
+    @checked
+    def pictures(self, real: ArrayLike) -> Images:
+        """Images of real codes, shape (n, d) or (n, ...): the thumbnails of a collection, and otherwise G(z).
 
         Raises:
             UserError: as for `decode`.
         """
         if self.collection is not None:
-            return self.collection.shown(real).to(self.device)
+            return self.collection.shown(self._coding.rows(real)).to(self.device)
         return self.decode(real)
 
     @checked

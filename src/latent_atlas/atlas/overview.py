@@ -200,6 +200,7 @@ def compared(
     sides = (
         (
             f"of {other} unlike those of the run",
+            "unlike the run",
             len(found.unlike),
             tuple(printable(found.names[row]) for row in unlike),
             codes[unlike],
@@ -207,6 +208,7 @@ def compared(
         ),
         (
             f"of the run that {other} lacks",
+            "lacking in the other",
             len(found.missing),
             tuple(printable(found.real_names[row]) for row in examples),
             real[examples],
@@ -214,11 +216,11 @@ def compared(
         ),
     )
     lists, sentences = [], found.sentences()
-    for own, (title, count, names, z, images) in enumerate(sides):
+    for own, (which, title, count, names, z, images) in enumerate(sides):
         instance = f", for instance {', '.join(names[:TOLD])}" if names else ""
-        sentences.append(f"{counted(count, 'image')} {title}{instance}")
+        sentences.append(f"{counted(count, 'image')} {which}{instance}")
         if names:
-            lists.append(ImageList(f"images {title}", names, z, images, own=bool(own)))
+            lists.append(ImageList(title, names, z, images, own=bool(own)))
     return Section(f"Compared with {other}", tuple(sentences), tuple(lists))
 
 

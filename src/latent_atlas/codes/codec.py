@@ -34,7 +34,7 @@ class Codec:
     """Encodes and decodes for an atlas, which may have codes without an autoencoder.
 
     Attributes:
-        embeds: Whether a model without a decoder makes the codes.
+        embeds: Whether another model than the autoencoder makes the codes.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Codec:
             model: The autoencoder, or None.
             latent_shape: Of a code.
             device: Where codes are put.
-            embed: Images to codes, where there is no autoencoder.
+            embed: Images to codes, where the autoencoder does not make them.
         """
         self._model = model
         self._shape = latent_shape
@@ -65,7 +65,7 @@ class Codec:
         Raises:
             UserError: there is none.
         """
-        if self.embeds:
+        if self._model is None and self.embeds:
             raise UserError(
                 "the codes of this run are embeddings, which no decoder makes images of; "
                 "`latent-atlas report`, `anomalies`, `duplicates` and `compare` tell what it knows "

@@ -45,7 +45,9 @@ def read_images(
             _check_memory(place, len(source.items), square)
             reading = read_all(source.items, square, source.in_turn, progress)
         readings.append(reading)
-        names += [source.items[i].name for i in reading.kept]
+        # The files of several folders may have the same names.
+        folder = f"{Path(place)}/" if len(places) > 1 and Path(place).is_dir() else ""
+        names += [folder + source.items[i].name for i in reading.kept]
     rejects = tuple(reject for reading in readings for reject in reading.rejects)
     if not names:
         first = f", for instance {rejects[0].path}: {rejects[0].reason}" if rejects else ""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.collection import thumbnails
 from latent_atlas.atlas.overview import Section
 from latent_atlas.explorer.cache import Known
 
@@ -143,6 +144,9 @@ def arrays_and_facts(
     arrays = {"codes": torch.cat([one.codes.cpu().float() for one in lists])}
     images = [one.images for one in lists if one.images is not None]
     if images:
+        # Of the smallest side: a comparison may be older than a decoder, which sets another.
+        side = min(some.shape[-1] for some in images)
+        images = [thumbnails(some, side) for some in images]
         arrays["images"] = torch.cat(images).permute(0, 2, 3, 1).contiguous()
     return arrays, {
         "sections": [section.about() for section in sections],

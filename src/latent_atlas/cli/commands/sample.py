@@ -124,7 +124,7 @@ def sample(given: Namespace, console: Console) -> None:
     if atlas.collection is not None:
         rows = atlas.collection.nearest(samples.points, 1).rows[:, 0].tolist()
         numbers["images"] = [printable(atlas.collection.names[row]) for row in rows]
-        told = f"{counted(given.count, 'new code')}, shown by the nearest real image"
+        told = f"the real images nearest to {counted(given.count, 'new code')}"
         lines.append(f"{told}: {counted(len(set(rows)), 'image')} in all")
     console.result(numbers, "\n".join([str(out), *lines]))
 
