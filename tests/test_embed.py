@@ -23,7 +23,7 @@ from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.static_export.functions import networks
 from latent_atlas.runs import write_tensors
 from runs import quick_gallery
-from server_client import arrays, client_of, facts
+from server_client import arrays, client_of, facts, tiny_atlas
 
 FAST = (
     "--steps",
@@ -418,7 +418,7 @@ def test_lists_of_images_of_two_sizes_are_shown_at_the_smaller() -> None:
         )
         for title, side in (("now", 4), ("before the decoder", 8))
     )
-    found, _ = arrays_and_facts(quick_gallery(), [Section("both", (), lists)])
+    found, _ = arrays_and_facts(tiny_atlas(), [Section("both", (), lists)])
     assert found["images"].shape == (2, 4, 4, 3)
 
 

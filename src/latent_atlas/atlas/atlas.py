@@ -266,7 +266,7 @@ class Atlas:
 
     @checked
     def pictures(self, real: ArrayLike) -> Images:
-        """Images of real codes, shape (n, d) or (n, ...): the thumbnails of a collection, and otherwise G(z).
+        """Images of real codes (n, d) or (n, ...): thumbnails of a collection, or else G(z).
 
         Raises:
             UserError: as for `decode`.
