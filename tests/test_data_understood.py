@@ -168,7 +168,7 @@ def test_images_of_several_folders_are_named_with_their_folders(tmp_path: Path) 
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
-        Image.fromarray(BYTES[0]).save(folder / "0.png")
+        Image.fromarray(BYTES[0, ..., 0]).save(folder / "0.png")
     found = read_images([*map(str, folders)], Square(8, 1))
     assert [*found.names] == [f"{folder}/0.png" for folder in folders]
     assert [*read_images([str(folders[0])], Square(8, 1)).names] == ["0.png"]

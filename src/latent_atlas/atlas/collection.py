@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import UInt8
 from torch import Tensor
 
 from latent_atlas.codes.embedder import Embedder, digest_of, embedder
@@ -216,7 +217,7 @@ class Collection:
         )
 
 
-def thumbnails(images: ByteImages, side: int = THUMBNAIL) -> ByteImages:
+def thumbnails(images: ByteImages, side: int = THUMBNAIL) -> UInt8[Tensor, "n c s s"]:
     """The images with such a side in pixels, or as they are if they are smaller."""
     if images.shape[-1] <= side:
         return images
