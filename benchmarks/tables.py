@@ -243,7 +243,7 @@ def anomalies() -> str:
         rows, alarms = by_kind(more[0]["results"]), more[0]["results"].values()
         rates = ", ".join(f"{100 * one['false alarms']:.1f} %" for one in alarms)
         parts += [
-            f"With them, on models of their own; false alarms {rates}.",
+            f"With them, on models of their own, on which they were chosen; false alarms {rates}.",
             table("real: anomalous", rows, named(rows)),
         ]
         sources += more
