@@ -132,7 +132,7 @@ def test_from_a_place(visits: Visits) -> None:
     until_idle(page)
     keep(page, "from-a-place")
     page.locator(".frames.sheet .frame").nth(2).click()
-    expect(page.locator(".portrait figcaption")).to_have_text("sample 3")
+    expect(page.locator(".portrait figcaption")).to_have_text("sample 3, decoded")
     page.get_by_role("button", name="Add as next waypoint").click()
     expect(page.locator(".waypoints li")).to_have_count(2)
     page.get_by_role("button", name="Close samples").click()
@@ -232,7 +232,7 @@ def test_an_image_of_the_overview_is_marked_where_it_lies(visits: Visits, demo: 
     for k, row in enumerate((demo.rarity().argmax(), demo.rarity().argmin())):
         page.locator(".overview .gallery").nth(k).get_by_role("button").first.focus()
         page.keyboard.press("Enter")
-        expect(page.locator(".portrait figcaption")).to_have_text(f"test:{row}")
+        expect(page.locator(".portrait figcaption")).to_have_text(f"test:{row}, decoded")
         selected = page.evaluate("atlas.app.selection.value.code")
         np.testing.assert_allclose(selected, means[row], atol=1e-6)
         until_idle(page)
