@@ -521,7 +521,7 @@ def peers() -> str:
     about = (
         "Our models and those of pythae 0.1.2: same networks, data, epochs and evaluation model. Each sampler of a model has a "
         "row; Fréchet distance, precision and recall of samples are to held-out images, in features of a classifier. ± is the "
-        "standard deviation over seeds. In the first table AAE and RAE are still to be measured; the last is of a short training of "
+        "standard deviation over seeds. In the first table RAE is still to be measured; the last is of a short training of "
         "small networks in float32, after which the error of RAE is the least."
     )
     return section("Beside pythae", about, parts, *found)

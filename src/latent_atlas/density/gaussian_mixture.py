@@ -198,6 +198,7 @@ def _expectation_maximisation(
     # Imported here because loading it takes a second, which most commands need not spend.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture as Estimator
+    from threadpoolctl import threadpool_limits
 
     (n, d), judges = standard.shape, None
     if held_out is not None:
@@ -214,7 +215,8 @@ def _expectation_maximisation(
             mixture = Estimator(k, reg_covar=variance, random_state=seed)
             if judges is not None:
                 mixture.set_params(tol=TOLERANCE)
-            with warnings.catch_warnings():
+            # Threads would wait for each other in products as small as these.
+            with warnings.catch_warnings(), threadpool_limits(1):
                 # Where it stopped without converging is a density as good as any.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 mixture.fit(codes)

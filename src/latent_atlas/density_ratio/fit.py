@@ -45,7 +45,7 @@ FAR, FAR_WEIGHT = 20.0, 10.0
 # Dimensions; in fewer, score matching, a sum over them, has more weight, or a thin ridge would be
 # learned last.
 MANY = 16
-ROUGH = 0.1  # nats of error of the constant that is enough where D_z begins at a mixture
+ROUGH = 0.2  # nats of error of the constant that is enough where D_z begins at a mixture
 LEARNED = 32  # leading coordinates of wide codes in which D_z learns beyond a mixture
 MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
