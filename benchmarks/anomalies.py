@@ -291,6 +291,8 @@ def baselines(case: Case, given: argparse.Namespace) -> dict[str, Scorer]:
 def of_three_parts(case: Case, images: Tensor) -> np.ndarray:
     """The score of rarity, error and width alone."""
     found = case.atlas.anomaly(images, held_out=case.calibration)
+    assert found.excess_error is not None
+    assert found.excess_width is not None
     parts = np.stack([found.rarity, found.excess_error, found.excess_width])
     return np.linalg.norm(
         np.where((parts < 0).T & [True, True, False], 0.5 * parts.T, parts.T), axis=1
