@@ -15,7 +15,7 @@ from latent_atlas.cli.arguments import (
 )
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require_known
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,8 +120,7 @@ def _boundaries(text: str | None) -> list[str]:
         return [*BOUNDARIES]
     names = [*dict.fromkeys(name.strip() for name in text.split(","))]
     for name in names:
-        if name not in BOUNDARIES:
-            raise UserError(f"no boundary '{name}'; choose all, or from {', '.join(BOUNDARIES)}")
+        require_known("boundary", name, ["all", *BOUNDARIES])
     return names
 
 
