@@ -85,11 +85,12 @@ def map(given: Namespace, console: Console) -> None:
         _compare(given, atlas, names, anchors, console)
         return
     a, b, c = anchors
-    if given.levels:
-        out = save(draw_levels(atlas.map, (a, b, c)), file_to_write(given, "levels.png"))
-    else:
-        paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "typical")}
-        out = save(draw_map(atlas, (a, b, c), paths), file_to_write(given, "map.png"))
+    with console.waiting("drawing the map"):
+        if given.levels:
+            out = save(draw_levels(atlas.map, (a, b, c)), file_to_write(given, "levels.png"))
+        else:
+            paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "typical")}
+            out = save(draw_map(atlas, (a, b, c), paths), file_to_write(given, "map.png"))
     calibration = atlas.map.calibration
     console.result(
         {"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}"
