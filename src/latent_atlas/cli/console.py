@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from latent_atlas.errors import counted, printable
 
@@ -31,9 +31,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def fitted(text: str, stream: TextIO) -> str:
-    """The text that a stream can show: on a terminal, long lines are broken between words."""
-    if not stream.isatty():
+def fitted(text: str, *, terminal: bool) -> str:
+    """What can be shown of a text: on a terminal, long lines are broken between words."""
+    if not terminal:
         return printable(text)
     width = shutil.get_terminal_size().columns
     return "\n".join(_broken(line, width) for line in printable(text).split("\n"))
@@ -94,12 +94,13 @@ class Console:
     def say(self, sentence: str) -> None:
         """Print a remark."""
         if not self.quiet:
-            print(fitted(sentence, sys.stderr), file=sys.stderr, flush=True)
+            shown = fitted(sentence, terminal=sys.stderr.isatty())
+            print(shown, file=sys.stderr, flush=True)
 
     def result(self, numbers: Mapping[str, Any], text: str) -> None:
         """Print the result: `numbers` as JSON, or `text`."""
-        shown = json.dumps(numbers, indent=2) if self.as_json else fitted(text, sys.stdout)
-        print(shown, flush=True)
+        told = json.dumps(numbers, indent=2) if self.as_json else None
+        print(told or fitted(text, terminal=sys.stdout.isatty()), flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[Advance]:

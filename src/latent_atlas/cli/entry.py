@@ -137,7 +137,7 @@ def _complain(sentence: str, code: int, *, told: bool = False) -> int:
     sentence = f"latent-atlas: {' '.join(sentence.split())}"
     if not told:
         with suppress(BrokenPipeError):
-            print(fitted(sentence, sys.stderr), file=sys.stderr)
+            print(fitted(sentence, terminal=sys.stderr.isatty()), file=sys.stderr)
     if code == 2 and ERROR_FILE in os.environ:  # torchrun shows it below a traceback of its own
         about = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time()))}}
         with suppress(OSError):
