@@ -174,7 +174,7 @@ def _bars() -> Iterator[Advance]:
     )
 
     output = RichConsole(stderr=True)
-    bar = 28 if output.width >= 80 else 8
+    bar = 28 if output.width >= 80 else 6
     room = max(0, output.width - bar - 36)  # what the other columns leave to the remark
     columns = (
         TextColumn("[bold]{task.description:<9}"),

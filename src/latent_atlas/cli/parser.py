@@ -1,7 +1,7 @@
 """The grammar of the command line. It imports no torch, so that `--help` answers at once."""
 
 import sys
-from argparse import Action, ArgumentError, ArgumentParser, Namespace
+from argparse import Action, ArgumentError, ArgumentParser, HelpFormatter, Namespace
 from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Any, NoReturn
@@ -51,6 +51,15 @@ All commands: latent-atlas --help"""
 """What the command says without arguments."""
 
 
+class _Help(HelpFormatter):
+    """Help whose first line has what must be given; the options are listed below it."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
+        """Leave out what may be left out."""
+        needed = [a for a in actions if a.required or not a.option_strings or a.dest == "help"]
+        super().add_usage(usage, needed, [], prefix)
+
+
 class _Parser(ArgumentParser):
     """A parser whose errors are one line that asks for the nearest name."""
 
@@ -96,13 +105,14 @@ class _Parser(ArgumentParser):
         except UserError as error:
             raise ArgumentError(None if positional else action, str(error)) from None
 
+    def commands(self) -> "dict[str, _Parser]":
+        """The parsers of the commands, by name."""
+        return next((a.choices for a in self._actions if isinstance(a.choices, dict)), {})
+
     def arguments(self) -> Iterator[Action]:
         """Every argument of every command."""
-        for action in self._actions:
-            yield action
-            if isinstance(action.choices, dict):
-                for command in action.choices.values():
-                    yield from command.arguments()
+        for command in self.commands().values():
+            yield from command._actions
 
 
 def _start(given: Namespace, console: Console) -> None:
@@ -123,7 +133,9 @@ def build_parser() -> _Parser:
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def add(name: str, run: Command, help: str) -> ArgumentParser:
-        command = chosen.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        command = chosen.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".", formatter_class=_Help
+        )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.set_defaults(run_command=run)
         return command
