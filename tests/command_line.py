@@ -9,8 +9,9 @@ __all__ = ["latent_atlas"]
 
 def latent_atlas(*words: str) -> int:
     """Run a command in this process, where nothing takes long, and return its exit code."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
-        patch.setattr(console, "LONG", 1e6)
-        main(words)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(console, "LONG", 1e6)  # seconds
+        with pytest.raises(SystemExit) as ended:
+            main(words)
     assert isinstance(ended.value.code, int)
     return ended.value.code

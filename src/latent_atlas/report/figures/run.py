@@ -50,8 +50,8 @@ def fill_gallery(
         run: A run folder.
         device: Where to compute.
         seed: Of the samples and of the pairs of codes that paths connect.
-        log: Called with the name of each of the `PARTS` before it is made, the number made, and
-            that of all.
+        log: Called with the name of each of the `PARTS` but the first before it is made, the
+            number made, and that of all; at the end without a name.
 
     Returns:
         The metrics by section.
@@ -66,7 +66,6 @@ def fill_gallery(
     folder = Run(run)
     atlas = Atlas.load(run, device=device)
     generator = torch.Generator(atlas.device).manual_seed(seed)
-    begin("samples")
     samples = atlas.sample_codes(64, generator=generator)
     # Raises at once if nothing can be shown.
     save(draw_samples(atlas, samples.points), folder.file("samples.png"))
