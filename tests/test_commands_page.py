@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -154,6 +157,30 @@ def test_every_command_has_a_section() -> None:
         word for title in titles for word in re.findall(r"\b[a-z]{3,}\b", title.split(" --")[0])
     }
     assert named == set(build_parser().commands())
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_the_page_has_the_exit_code_of_a_command_that_is_stopped(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "latent_atlas",
+        "train",
+        "digits",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stderr is not None
+        assert command.stderr.readline().startswith("images: ")
+        command.send_signal(sent)
+        _, told = command.communicate(timeout=120)
+    assert "Traceback" not in told
+    codes = re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)
+    assert {"0", "1", "2"} < set(codes)
+    assert str(command.returncode) in codes[3:]
 
 
 def test_a_field_that_the_page_does_not_name_or_that_is_missing_is_found() -> None:

@@ -31,7 +31,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     without_npm = os.environ | {"PATH": str(folder)}
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, env=without_npm, capture_output=True, timeout=WAIT)
+    built = subprocess.run(build, env=without_npm, capture_output=True, text=True, timeout=WAIT)
+    assert built.returncode == 0, built.stdout + built.stderr
     return next(folder.glob("*.whl"))
 
 
