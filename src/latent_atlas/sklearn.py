@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -140,7 +140,7 @@ class LatentDensity(OutlierMixin, DensityMixin, BaseEstimator):
         x = validate_data(self, X, dtype=np.float64, reset=False)
         return self._log_prob(torch.from_numpy(x))
 
-    def score(self, X: ArrayLike, y: object = None) -> float:
+    def score(self, X: ArrayLike, y: object = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Mean of log q(x) in nats over samples X (n, d), as of `GaussianMixture`; y is unused."""
         return float(self.score_samples(X).mean())
 
@@ -180,7 +180,7 @@ class LatentDensity(OutlierMixin, DensityMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """The parameters, and a map as the bytes of its file."""
-        state = dict(super().__getstate__())
+        state: dict[str, Any] = {**cast("dict[str, Any]", super().__getstate__())}
         if isinstance(found := state.get("density_"), LatentMap):
             with tempfile.TemporaryDirectory() as folder:
                 found.save(file := Path(folder) / "map.safetensors")

@@ -51,7 +51,7 @@ class Duplicates(Tabular):
     within: float
 
     def columns(self) -> dict[str, Any]:
-        """Of each image of a group: the group, its number in the collection, and the group's facts."""
+        """Of each image of a group: the group, its number in the collection, and other facts."""
         rows = [(i, row, g.exact, g.distance) for i, g in enumerate(self.groups) for row in g.rows]
         names = ("group", "row", "exact", "distance")
         return {name: [row[i] for row in rows] for i, name in enumerate(names)}

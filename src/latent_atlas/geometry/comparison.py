@@ -77,7 +77,7 @@ class Comparison(Tabular):
         }
 
     def columns(self) -> dict[str, Any]:
-        """Of each image of the set: how far it is from its fifth nearest real one, and the lists."""
+        """Of each image of the set: its distance to the fifth nearest real one, and the lists."""
         rows = np.arange(len(self.names))
         lists = {"shared": np.isin(rows, self.shared), "unlike": np.isin(rows, self.unlike)}
         return {"name": list(map(printable, self.names)), "apart": self.overlap.apart, **lists}
