@@ -189,7 +189,10 @@ def test_long_tables_and_names_are_cut_and_escaped() -> None:
     page = Read(html_table([{"a<b": "<script>", "c": 1 / 3}] * 21))
     assert page.texts["th"] == ["a<b", "c"]
     assert page.texts["td"] == ["<script>", "0.3333"] * 20
-    assert page.texts["p"] == ["the first 20 of 21 rows"]
+    assert page.texts["p"] == ["the beginning of 21 rows, 2 columns"]
+    wide = Read(html_table([{f"z{i}": i for i in range(500)}]))
+    assert len(wide.texts["td"]) == 24
+    assert wide.texts["p"] == ["the beginning of 1 row, 500 columns"]
     assert Read(html_table([])).texts["p"] == ["no rows"]
     assert len(Read(html_grid(torch.rand(3, 1, 4, 4), 'of "q" & <p>')).pictures) == 1
 

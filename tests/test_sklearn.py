@@ -91,6 +91,9 @@ def test_of_few_samples_it_is_a_gaussian_with_a_calibrated_threshold(n: int) -> 
         rates.append((q.predict(generator.normal(3.0, 2.0, (500, 1))) == -1).mean())
     assert 0.2 / (n + 1) < np.mean(rates) < 1 / (n + 1) + 0.01
     assert not isinstance(q.density_, LatentMap)
+    assert q.sample(2_000, random_state=0).std() == pytest.approx(2.0, rel=0.5)
+    with pytest.raises(ValueError, match="n_samples is 0; choose 1 or more"):
+        q.sample(0)
 
 
 def test_its_samples_are_of_the_density() -> None:

@@ -37,7 +37,7 @@ FRAMES = ("pandas", "polars")
 ACROSS = 900  # pixels of a picture in a notebook
 LARGEST = 96  # pixels of an image in it
 GAP = 4  # pixels between images
-MOST_ROWS = 20  # of a table in a notebook
+MOST_ROWS, MOST_COLUMNS = 20, 24  # of a table in a notebook
 MOST_IMAGES = 64  # of a grid in a notebook
 
 
@@ -89,17 +89,19 @@ def html_text(*sentences: str) -> str:
 
 
 def html_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The first 20 rows as a table of HTML, with the number of all where there are more."""
+    """The first 20 rows and 24 columns as a table of HTML, and how many there are if more."""
     if not rows:
         return html_text("no rows")
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in rows[0])
+    names = list(rows[0])[:MOST_COLUMNS]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
     body = "".join(
-        f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row.values())}</tr>"
+        f"<tr>{''.join(f'<td>{_cell(row[name])}</td>' for name in names)}</tr>"
         for row in rows[:MOST_ROWS]
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    more = f"the first {MOST_ROWS} of {counted(len(rows), 'row')}"
-    return table + (html_text(more) if len(rows) > MOST_ROWS else "")
+    cut = len(rows) > MOST_ROWS or len(rows[0]) > MOST_COLUMNS
+    size = f"{counted(len(rows), 'row')}, {counted(len(rows[0]), 'column')}"
+    return table + (html_text(f"the beginning of {size}") if cut else "")
 
 
 def _cell(value: Any) -> str:

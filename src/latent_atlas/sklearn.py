@@ -19,7 +19,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Density
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import require
-from latent_atlas.sampling.registry import draw
+from latent_atlas.sampling.distribution import TorchDistribution
 from latent_atlas.shapes import ArrayLike, batched
 
 __all__ = ["LatentDensity"]
@@ -165,8 +165,9 @@ class LatentDensity(OutlierMixin, DensityMixin, BaseEstimator):
             ValueError: n_samples is less than 1.
         """
         check_is_fitted(self)
-        samples = draw(self.density_, n_samples, generator=self._generator(random_state))
-        return samples.points.double().numpy()
+        require(n_samples >= 1, f"n_samples is {n_samples}; choose 1 or more")
+        q = TorchDistribution(self.density_, generator=self._generator(random_state))
+        return q.sample((n_samples,)).double().numpy()
 
     @staticmethod
     def _generator(random_state: RandomState) -> torch.Generator:

@@ -477,8 +477,7 @@ class LatentMap(DensityRatioModel):
     def _at_angle(self) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at the map's angle, with its gradients."""
         if self._sloped is None:
-            angle = torch.full((1,), self.angle, device=self.device)
-            self._sloped = self.network.at(angle)
+            self._sloped = self.network.at(self._codes.new_full((1,), self.angle))
         return self._sloped
 
     @torch.no_grad()

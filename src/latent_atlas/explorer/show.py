@@ -51,7 +51,7 @@ class EmbeddedExplorer:
             server.should_exit = True
             thread.join(PATIENCE)
 
-        self._stop = weakref.finalize(atlas, stop)
+        self._stop = weakref.finalize(atlas, stop)  # which also happens as the process ends
 
     def close(self) -> None:
         """Stop serving."""
