@@ -27,7 +27,6 @@ from latent_atlas.explorer.show import EmbeddedExplorer
 from reader import ROOT
 from server_client import tiny_atlas
 
-VOID = {"img", "br"}  # elements without an end
 NOTEBOOK = """
 import sys
 sys.path.insert(0, "{tests}")
@@ -60,7 +59,7 @@ class Read(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
+        if tag != "img":
             self.open.append(tag)
         if tag in self.texts:
             self.texts[tag].append("")

@@ -124,7 +124,8 @@ def html_grid(images: Images, about: str, columns: int | None = None) -> str:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "png")
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(about, quote=True)}">'
+    style = f'style="display: block; margin-bottom: {GAP}px"'
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(about)}" {style}>'
 
 
 def columns_for(count: int) -> int:

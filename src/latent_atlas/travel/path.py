@@ -194,7 +194,7 @@ class LatentPath(Tabular):
         metrics = [{"path": path, **self.numbers(path)} for path in range(n)]
         for row in metrics:
             row.pop("warnings", None)  # which are those of all paths
-        return "<br>".join(films) + html_table(metrics) + html_text(*self.warnings)
+        return "".join(films) + html_table(metrics) + html_text(*self.warnings)
 
     @checked
     def strip(self, path: int = 0) -> Images:
