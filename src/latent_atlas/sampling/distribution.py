@@ -29,8 +29,9 @@ class TorchDistribution(Distribution):
         torch.Size([3, 5])
     """
 
-    arg_constraints = {}  # noqa: RUF012
-    support = constraints.real_vector
+    # As torch's own distributions set them.
+    arg_constraints = {}  # noqa: RUF012  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
+    support = constraints.real_vector  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
 
     @checked
     def __init__(
