@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from latent_atlas.config.run import Config
 from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
+from latent_atlas.display import html_grid, html_table, html_text
 from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.geometry.comparison import Comparison, compare
 from latent_atlas.geometry.summary import Geometry
@@ -43,11 +44,15 @@ from latent_atlas.travel.planners.registry import planner_of
 from latent_atlas.travel.random_walk import random_walk
 from latent_atlas.travel.traversal import traverse
 
+if TYPE_CHECKING:
+    from latent_atlas.explorer.show import EmbeddedExplorer
+
 __all__ = ["Atlas"]
 
 T = TypeVar("T")
 HARDLY = 0.65  # AUROC of membership below which it says little
 NEAREST = 10  # others by which the rarity of an image is measured
+SHOWN = 32  # images in a notebook
 FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
 
 
@@ -480,9 +485,11 @@ class Atlas:
             near=near,
             width=width,
             where=where,
+            images=True,
             generator=generator,
         )
-        return self.decode(samples.points)
+        assert samples.images is not None
+        return samples.images
 
     @checked
     def sample_codes(
@@ -494,6 +501,7 @@ class Atlas:
         near: ArrayLike | None = None,
         width: float | None = None,
         where: Conditions | None = None,
+        images: bool = False,
         generator: torch.Generator | None = None,
     ) -> Samples:
         """Draw `n` new codes from the map, with diagnostics.
@@ -510,6 +518,7 @@ class Atlas:
                 half of the codes' standard deviation.
             where: Conditions by the names in `properties`: {"class": "Bag"}, or a range as in
                 {"component:0": (1.0, 2.0)}.
+            images: Whether to decode the codes, as `sample` does.
             generator: Source of all randomness; None is a new one with a random seed.
 
         Raises:
@@ -524,7 +533,7 @@ class Atlas:
             chosen = replace(chosen, codes=train.sample_each(generator=generator))
         if width is None:
             width = 0.5 * train.moments()[1].diagonal().mean().sqrt().item()
-        return draw(
+        samples = draw(
             self.map,
             n,
             chosen,
@@ -534,6 +543,7 @@ class Atlas:
             where=self.properties.log_weight(where) if where else None,
             generator=generator,
         )
+        return replace(samples, images=self.decode(samples.points)) if images else samples
 
     @checked
     def geometry(
@@ -676,6 +686,39 @@ class Atlas:
                 model.
         """
         return self.indices[part].nearest(self._coding.codes(images), k)
+
+    def show(self, height: int = 800) -> "EmbeddedExplorer":
+        """Serve the explorer to this machine until the process ends; the extra is `serve`.
+
+        As the last expression of a notebook's cell, it is shown below the cell.
+
+        Arguments:
+            height: Of the frame there, in pixels, 1 or more.
+
+        Returns:
+            The explorer, with its `url` for a browser, and `close`.
+
+        Raises:
+            UserError: the extra is not installed.
+        """
+        from latent_atlas.explorer.show import EmbeddedExplorer
+
+        return EmbeddedExplorer(self, height)
+
+    def _repr_html_(self) -> str:
+        """Images of some real codes, and facts."""
+        shown = ""
+        if self.shown_shape is not None:
+            some = self.codes["held_out"].means[:SHOWN]
+            shown = html_grid(self.pictures(some), f"{len(some)} held-out images, {self.shown_by}")
+        facts = {
+            "dimension": self.map.dimension,
+            **{f"codes: {part}": count for part, count in self.population.items()},
+            "classes": len(self.label_names),
+            "boundary": self.map.boundary.name,
+            "noise levels": self.map.calibration.levels,
+        }
+        return shown + html_table([facts]) + html_text(self.map.calibration.verdict())
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.
