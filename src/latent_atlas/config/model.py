@@ -42,6 +42,8 @@ class ModelConfig:
     resolution, up to four times this number."""
     depth: int = 1
     """Residual blocks per resolution in all three networks, 1 or more."""
+    patch: int = 1
+    """Side of the patches, 1 or more pixels, that all three networks take as single places."""
     discriminator_width: int = 32
     """Channels of D_x at full resolution, 1 or more. They double like `width`."""
     spectral_norm: bool = False
@@ -54,7 +56,7 @@ class ModelConfig:
             f"model.image_size is {self.image_size}; choose 8 to 256 pixels",
         )
         require(1 <= self.channels <= 4, f"model.channels is {self.channels}; choose 1, 2, 3 or 4")
-        for name in ("latent_dim", "width", "depth", "discriminator_width"):
+        for name in ("latent_dim", "width", "depth", "patch", "discriminator_width"):
             value = getattr(self, name)
             require(value >= 1, f"model.{name} is {value}; choose 1 or more")
         if self.latent_shape is not None:

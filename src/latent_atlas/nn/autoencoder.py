@@ -21,7 +21,7 @@ class Encoder(nn.Module):
     """q(z|x) = N(mu(x), sigma(x)²): images to the means and log-variances of their codes."""
 
     def __init__(
-        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int
+        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int, patch: int = 1
     ) -> None:
         """Arguments.
 
@@ -30,9 +30,12 @@ class Encoder(nn.Module):
         width, depth: as in `ModelConfig`.
         """
         super().__init__()
-        sides = _sides(image_size, shape)
+        sides = _sides(image_size // patch, shape)
         widths = stage_widths(width, len(sides))
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1)]
+        layers: list[nn.Module] = [
+            nn.PixelUnshuffle(patch),
+            nn.Conv2d(channels * patch**2, widths[0], 3, padding=1),
+        ]
         for stage, w in enumerate(widths):
             layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
             if stage + 1 < len(widths):
@@ -73,11 +76,12 @@ class Decoder(nn.Module):
     """G(z): codes to images in [0, 1]."""
 
     def __init__(
-        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int
+        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int, patch: int = 1
     ) -> None:
         """Arguments: as for `Encoder`."""
         super().__init__()
-        sides = _sides(image_size, shape)[::-1]
+        sides = _sides(image_size // patch, shape)[::-1]
+        self.patch = patch
         widths = stage_widths(width, len(sides))[::-1]
         self.latent_shape = shape
         self.shape = (widths[0], sides[0], sides[0])
@@ -92,14 +96,18 @@ class Decoder(nn.Module):
             if stage + 1 < len(widths):
                 layers.append(Up(w, widths[stage + 1], sides[stage + 1]))
         self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]))
-        self.last = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.last = nn.Conv2d(widths[-1], channels * patch**2, 3, padding=1)
+        with torch.no_grad():  # the pixels of a patch begin equal
+            for weight in (self.last.weight, self.last.bias):
+                weight.copy_(weight[:: patch**2].repeat_interleave(patch**2, dim=0))
 
     def forward(self, latents: Latents) -> Images:
         """Images (n, c, h, w) in [0, 1] of codes (n, d)."""
         stem = self.stem(latents.unflatten(1, self.latent_shape))
         hidden = self.body(stem.reshape(-1, *self.shape))
+        pixels = F.pixel_shuffle(self.last(F.silu(hidden)), self.patch)
         return torch.sigmoid(
-            self.last(F.silu(hidden)).float()
+            pixels.float()
         )  # bf16 would step by 1/256 near white
 
 
