@@ -2,7 +2,8 @@
 
 Question: what gives better reconstructions and samples in the same core seconds? Each variant trains for as many steps as fit into the
 budget, measured in its own first steps, on one core; the rest of its schedule scales with them. The Fréchet distances of
-reconstructions and of decoded draws from the prior are to held-out images, in the features of a classifier of the same set.
+reconstructions and of decoded draws from the prior are to held-out images, in the features of a classifier of the same set,
+or, where there are few images, of EfficientNet-Lite0.
 
     python benchmarks/model_variants.py                               # Fashion-MNIST, about four minutes a row
     python benchmarks/model_variants.py --source faces --seeds 0 1 2
@@ -24,6 +25,7 @@ from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS, quick
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.device import Engine, pick_device, pick_precision
+from latent_atlas.evaluation.features import efficientnet
 from latent_atlas.runs import Run
 from latent_atlas.training.loop import train_model
 from latent_atlas.training.step import Batch, TrainStep
@@ -31,11 +33,17 @@ from reconstruction import evaluated, feature_classifier
 from record import record
 
 RESULT = Path(__file__).parent / "results" / "model_variants.json"
+LABELLED = ("digits", "mnist", "fashion-mnist")
+ABOUT = ("source", "image size", "variant", "seed", "budget")
+PATCH = ["model.patch_size=2", "model.width=32", "model.discriminator_width=32"]
 VARIANTS: dict[str, list[str]] = {
     "base": [],
-    "patch 2": ["model.patch=2", "model.width=32", "model.discriminator_width=32"],
-    "patch 2, width 24": ["model.patch=2", "model.width=24", "model.discriminator_width=24"],
-    "patch 2, batch 128": ["model.patch=2", "model.width=32", "model.discriminator_width=32", "train.batch_size=128"],
+    "patch 2": PATCH,
+    "patch 2, width 24": ["model.patch_size=2", "model.width=24", "model.discriminator_width=24"],
+    "patch 2, weight .0025": [*PATCH, "train.adversarial_weight=0.0025"],
+    "patch 2, rate 2e-3": [*PATCH, "train.learning_rate=2e-3"],
+    "patch 2, narrow D_x": [*PATCH, "model.discriminator_width=16"],
+    "patch 4": ["model.patch_size=4", "model.width=64", "model.discriminator_width=64"],
     "feature matching .003": ["train.feature_matching=0.003"],
     "feature matching .03": ["train.feature_matching=0.03"],
     "rate 2e-3": ["train.learning_rate=2e-3"],
@@ -54,30 +62,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--source", default="fashion-mnist", choices=list(PRESETS))
+    parser.add_argument("--image-size", type=int, help="pixels (default: as `--quick` trains)")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--budget", type=float, default=200, help="core seconds of a training")
     given = parser.parse_args()
     torch.set_num_threads(1)
     base = quick(PRESETS[given.source])
+    if given.image_size is not None:
+        base = replace(base, model=replace(base.model, image_size=given.image_size))
     images = load_images(base.data, base.model.image_size, base.model.channels)
-    classifier = feature_classifier(images, 3)
+    judge = feature_classifier(images, 3) if given.source in LABELLED else efficientnet(112)
     rows = json.loads(RESULT.read_text())["results"]["rows"] if RESULT.is_file() else []
-    known = {(row["source"], row["variant"], row["seed"], row["budget"]) for row in rows}
+    known = {tuple(row[name] for name in ABOUT) for row in rows}
     for seed in given.seeds:
         for variant in given.variants:
-            about = {"source": given.source, "variant": variant, "seed": seed}
-            about |= {"budget": given.budget}
-            if tuple(about.values()) in known:
+            asked = (given.source, base.model.image_size, variant, seed, given.budget)
+            if asked in known:
                 continue
             settings = VARIANTS.get(variant, variant.split())
             config = with_settings(base, [*settings, f"train.seed={seed}"])
-            row = about | trained(images, config, classifier, given.budget)
-            rows = [*json.loads(RESULT.read_text())["results"]["rows"], row] if RESULT.is_file() else [row]
+            row = dict(zip(ABOUT, asked, strict=True))
+            rows.append(row | trained(images, config, judge, given.budget))
             record("model_variants", {"rows": rows})
 
 
-def trained(images: ImageSet, config: Config, classifier: Any, budget: float) -> dict[str, Any]:
+def trained(images: ImageSet, config: Config, judge: Any, budget: float) -> dict[str, Any]:
     """One training of so many core seconds, and what its images are like."""
     steps = max(50, int(budget / seconds_of_step(config, images)))
     train = replace(config.train, steps=steps, adversarial_start=steps // 8, kl_warmup=steps // 8)
@@ -87,7 +97,9 @@ def trained(images: ImageSet, config: Config, classifier: Any, budget: float) ->
         run = Run(Path(folder))
         run.begin(config)
         model = train_model(images.train.images, config, run, log=lambda entry: None, resume=False)
-    return {"core seconds": time.process_time() - start, "steps": steps} | evaluated(images, model, classifier)
+    return {"core seconds": time.process_time() - start, "steps": steps} | evaluated(
+        images, model, classifier
+    )
 
 
 def seconds_of_step(config: Config, images: ImageSet) -> float:
