@@ -98,7 +98,7 @@ def trained(images: ImageSet, config: Config, judge: Any, budget: float) -> dict
         run.begin(config)
         model = train_model(images.train.images, config, run, log=lambda entry: None, resume=False)
     return {"core seconds": time.process_time() - start, "steps": steps} | evaluated(
-        images, model, classifier
+        images, model, judge
     )
 
 
