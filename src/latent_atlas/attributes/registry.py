@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from latent_atlas.attributes.base import Attribute, Direction, Function
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, did_you_mean, require_known
 from latent_atlas.shapes import ArrayLike, Images, Latents, Values, as_labels, as_rows
 
 __all__ = ["AttributeSet", "Conditions"]
@@ -75,6 +75,7 @@ class AttributeSet:
             classes = f"class, {', '.join(self._classes)}, or " if self._classes else ""
             raise UserError(
                 f"no attribute '{name}'; choose {classes}component:0 to component:{d - 1}"
+                f"{did_you_mean(name, [CLASS, *self._classes] if self._classes else [])}"
             )
         if name not in self._known:
             self._known[name] = self._learned(name)
@@ -128,8 +129,7 @@ class AttributeSet:
     ) -> Callable[[Latents], Values]:
         """`log_weight` of a single condition."""
         if name == CLASS and self._classes:
-            if str(condition) not in self._classes:
-                raise UserError(f"no class '{condition}'; choose {', '.join(self._classes)}")
+            require_known("class", str(condition), self._classes)
             number = self._classes.index(str(condition))
             if self._odds is None:
                 assert self._labels is not None

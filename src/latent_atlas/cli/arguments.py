@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from latent_atlas.config.presets import PRESETS, preset_for_size
 from latent_atlas.config.run import Config
-from latent_atlas.errors import UserError, printable
+from latent_atlas.errors import UserError, printable, require_known
 from latent_atlas.files import write_bytes
 
 if TYPE_CHECKING:
@@ -240,8 +240,7 @@ def preset_of(source: str, name: str | None) -> Config:
         side = size if Pack.is_at(source) else _usual_size(size)
         config = PRESETS[preset_for_size(side)]
         return replace(config, model=replace(config.model, image_size=side, channels=channels))
-    if name not in PRESETS:
-        raise UserError(f"no preset '{name}'; choose {', '.join(PRESETS)}")
+    require_known("preset", name, PRESETS)
     return PRESETS[name]
 
 

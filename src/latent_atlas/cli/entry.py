@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from latent_atlas.cli.console import Console
+from latent_atlas.cli.console import Console, fitted
 from latent_atlas.cli.parser import build_parser
 from latent_atlas.errors import Interrupted, UserError
 
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    given = _parsed(arguments)
     try:
+        given = _parsed(arguments)
         os.getcwd()  # raises where the folder was deleted, which kills some libraries
         _check_device(given)
         with _terminated_as_interrupted():
@@ -125,17 +125,19 @@ def _of_system(error: OSError) -> str:
 
 def _drop_output() -> None:
     """Let what Python still flushes at exit go nowhere: it must not fail again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _complain(sentence: str, code: int, *, told: bool = False) -> int:
     """Print a sentence to stderr, on one line, unless it is told; and return the exit code."""
     sentence = f"latent-atlas: {' '.join(sentence.split())}"
     if not told:
-        print(sentence, file=sys.stderr)
+        with suppress(BrokenPipeError):
+            print(fitted(sentence, terminal=sys.stderr.isatty()), file=sys.stderr)
     if code == 2 and ERROR_FILE in os.environ:  # torchrun shows it below a traceback of its own
         about = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time()))}}
         with suppress(OSError):

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
@@ -50,7 +50,9 @@ def doctor(given: Namespace, console: Console) -> None:
         _verify(Path(given.folder), console)
         return
     if given.speed:
-        _measure(console)
+        with console.waiting("measuring this machine, in ten seconds or so"):
+            numbers, text = _measure()
+        console.result(numbers, text)
         return
     import torch
 
@@ -76,8 +78,8 @@ def doctor(given: Namespace, console: Console) -> None:
     )
 
 
-def _measure(console: Console) -> None:
-    """Print the rates of this machine, the precision that `auto` chooses, and steps at that one."""
+def _measure() -> tuple[dict[str, Any], str]:
+    """The rates of this machine, the precision that `auto` chooses, and steps at that one."""
     import torch
 
     from latent_atlas.device import bf16_speedup, device_name, pick_device, pick_precision
@@ -100,7 +102,7 @@ def _measure(console: Console) -> None:
     lines[-1] += f"{speedup:.2g} x as fast as in float32"
     lines += ["", "training at 28 px         images/s"]
     lines += [f"{w:24}{rate:10,.0f}" for w, rate in numbers["images_per_second"].items()]
-    console.result(numbers, "\n".join(lines))
+    return numbers, "\n".join(lines)
 
 
 def _gigaflops(device: "torch.device", *, has_bf16: bool) -> dict[str, dict[str, float]]:

@@ -118,7 +118,8 @@ def report_map(
     notes = [*repairs, *latent_map.warnings]
     for note in notes:
         console.say(note)
-    picture = _draw(run, device, console)
+    with console.waiting("drawing the map"):
+        picture = _draw(run, device, console)
     measured = latent_map.calibration
     normalisation = math.exp(min(measured.log_normalising_constant, 700.0))
     said = [

@@ -102,7 +102,8 @@ def sample(given: Namespace, console: Console) -> None:
     out = picture_or_codes(given, atlas, "samples.png", (".png",), (".npy",))
     if given.width is not None and given.near is None:
         raise UserError("--width is the distance from --near, which is missing; add --near PLACE")
-    with warnings.catch_warnings():
+    drawn = counted(given.count, "sample")
+    with warnings.catch_warnings(), console.waiting(f"drawing {drawn}"):
         warnings.simplefilter("ignore", UserWarning)  # the samples' warnings are printed below
         samples = _samples(given, atlas)
     for warning in samples.warnings:

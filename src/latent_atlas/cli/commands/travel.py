@@ -214,15 +214,17 @@ def travel(given: Namespace, console: Console) -> None:
     usual = FRAMES_MOVING if out.suffix.lower() in MOVING else FRAMES
     frames = usual if given.frames is None else given.frames
     places = _places(given, atlas, console)
-    if len(places) == 1:
-        paths = _from_one(given, atlas, places, frames)
-    else:
-        beside = out.suffix.lower() not in (*MOVING, ".npy")
-        paths = _between(given, atlas, places, frames, beside=beside)
+    beside = out.suffix.lower() not in (*MOVING, ".npy")
+    with console.waiting("planning the paths"):
+        if len(places) == 1:
+            paths = _from_one(given, atlas, places, frames)
+        else:
+            paths = _between(given, atlas, places, frames, beside=beside)
     for remark in _remarks(given, atlas, paths):
         console.say(remark)
     numbers = {name: path.numbers() | _images(atlas, path) for name, path in paths.items()}
-    _write(out, paths, numbers, given, atlas)
+    with console.waiting(f"writing {out}"):
+        _write(out, paths, numbers, given, atlas)
     width = max(len(name) for name in paths)
     lines = [f"{name:{width}}  {describe(path)}" for name, path in paths.items()]
     for name, told in numbers.items():
