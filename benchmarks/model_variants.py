@@ -35,15 +35,26 @@ from record import record
 RESULT = Path(__file__).parent / "results" / "model_variants.json"
 LABELLED = ("digits", "mnist", "fashion-mnist")
 ABOUT = ("source", "image size", "variant", "seed", "budget")
-PATCH = ["model.patch_size=2", "model.width=32", "model.discriminator_width=32"]
+BASE = [
+    "model.patch_size=1",
+    "model.width=16",
+    "model.discriminator_width=16",
+    "train.adversarial_weight=0.0017",
+]
+PATCH = [
+    "model.patch_size=2",
+    "model.width=32",
+    "model.discriminator_width=32",
+    "train.adversarial_weight=0.0017",
+]
 VARIANTS: dict[str, list[str]] = {
     "base": [],
     "patch 2": PATCH,
-    "patch 2, width 24": ["model.patch_size=2", "model.width=24", "model.discriminator_width=24"],
+    "patch 2, width 24": [*PATCH, "model.width=24", "model.discriminator_width=24"],
     "patch 2, weight .0025": [*PATCH, "train.adversarial_weight=0.0025"],
     "patch 2, rate 2e-3": [*PATCH, "train.learning_rate=2e-3"],
     "patch 2, narrow D_x": [*PATCH, "model.discriminator_width=16"],
-    "patch 4": ["model.patch_size=4", "model.width=64", "model.discriminator_width=64"],
+    "patch 4": [*PATCH, "model.patch_size=4", "model.width=64", "model.discriminator_width=64"],
     "feature matching .003": ["train.feature_matching=0.003"],
     "feature matching .03": ["train.feature_matching=0.03"],
     "rate 2e-3": ["train.learning_rate=2e-3"],
@@ -81,7 +92,7 @@ def main() -> None:
             if asked in known:
                 continue
             settings = VARIANTS.get(variant, variant.split())
-            config = with_settings(base, [*settings, f"train.seed={seed}"])
+            config = with_settings(base, [*BASE, *settings, f"train.seed={seed}"])
             row = dict(zip(ABOUT, asked, strict=True))
             rows.append(row | trained(images, config, judge, given.budget))
             record("model_variants", {"rows": rows})
