@@ -269,7 +269,7 @@ def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_small
         64,
         PRESETS["64px"].model.latent_dim,
     )
-    assert (models[1]["image_size"], models[1]["width"]) == (32, 16)
+    assert (models[1]["image_size"], models[1]["width"]) == (32, 32)
 
 
 @pytest.mark.parametrize("command", ["train", "serve", "report"])
