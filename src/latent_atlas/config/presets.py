@@ -10,6 +10,8 @@ from latent_atlas.config.training import TrainConfig
 
 __all__ = ["PRESETS", "decoder_of_codes", "preset_for_size", "quick"]
 
+PATCHED = 16  # pixels from which networks see patches of two
+
 
 def preset_for_size(image_size: int) -> str:
     """Name of the generic preset for square images of `image_size` pixels.
@@ -32,15 +34,19 @@ def quick(config: Config) -> Config:
         32
     """
     model, train = config.model, config.train
-    steps = min(train.steps, 1_200)
+    steps, side = min(train.steps, 1_200), min(model.image_size, 32)
+    # In the same time, patches of two pixels at twice the width lower the error, which more weight
+    # of D_x then spends on sharper images; see benchmarks/model_variants.py.
+    patch_size, width = (2, 32) if side >= PATCHED else (1, 16)
     return replace(
         config,
         model=replace(
             model,
-            image_size=min(model.image_size, 32),
+            image_size=side,
             latent_dim=min(model.latent_dim, 32),
-            width=min(model.width, 16),
-            discriminator_width=min(model.discriminator_width, 16),
+            width=min(model.width, width),
+            discriminator_width=min(model.discriminator_width, width),
+            patch_size=patch_size,
         ),
         train=replace(
             train,
@@ -48,6 +54,7 @@ def quick(config: Config) -> Config:
             batch_size=min(train.batch_size, 64),
             kl_warmup=min(train.kl_warmup, steps // 3),
             adversarial_start=min(train.adversarial_start, steps // 3),
+            adversarial_weight=max(train.adversarial_weight, 0.0025),
         ),
     )
 
@@ -82,7 +89,9 @@ def decoder_of_codes(image_size: int, channels: int, most: int) -> Config:
 def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:
     """A configuration for colour photographs of one size."""
     return Config(
-        model=ModelConfig(image_size, 3, latent_dim, width=width, discriminator_width=width),
+        model=ModelConfig(
+            image_size, 3, latent_dim, width=width, discriminator_width=width, patch_size=2
+        ),
         train=TrainConfig(steps=steps, batch_size=batch_size),
     )
 
@@ -121,20 +130,30 @@ PRESETS: dict[str, Config] = {
     "faces": Config(
         data=DataConfig(source="faces"),
         model=ModelConfig(
-            image_size=64, channels=3, latent_dim=32, width=24, discriminator_width=24
+            image_size=64,
+            channels=3,
+            latent_dim=32,
+            width=32,
+            discriminator_width=32,
+            patch_size=2,
         ),
         train=TrainConfig(steps=4_000, batch_size=64),
     ),
     "glyphs": Config(
         data=DataConfig(source="glyphs"),
         model=ModelConfig(
-            image_size=64, channels=1, latent_dim=16, width=24, discriminator_width=24
+            image_size=64,
+            channels=1,
+            latent_dim=16,
+            width=32,
+            discriminator_width=32,
+            patch_size=2,
         ),
         train=TrainConfig(steps=4_000, batch_size=64),
     ),
-    "16px": _generic(16, 48, 16, 256, 10_000),
-    "32px": _generic(32, 48, 32, 256, 20_000),
-    "64px": _generic(64, 48, 64, 128, 30_000),
-    "128px": _generic(128, 32, 128, 64, 40_000),
-    "256px": _generic(256, 24, 128, 32, 50_000),
+    "16px": _generic(16, 64, 16, 256, 10_000),
+    "32px": _generic(32, 64, 32, 256, 20_000),
+    "64px": _generic(64, 64, 64, 128, 30_000),
+    "128px": _generic(128, 48, 128, 64, 40_000),
+    "256px": _generic(256, 32, 128, 32, 50_000),
 }
