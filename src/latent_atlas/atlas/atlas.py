@@ -1,9 +1,10 @@
 """Atlas: a model and its map, the object users hold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from latent_atlas.atlas.collection import Collection
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.attributes.registry import AttributeSet, Conditions
+from latent_atlas.attributes.registry import AttributeSet, Conditions, Known
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
@@ -96,10 +97,12 @@ class Atlas:
         population: dict[str, int] | None = None,
         index_file: FilePath | None = None,
         collection: Collection | None = None,
+        attributes: Mapping[str, Known] | None = MappingProxyType({}),
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
 
-        Arguments: the attributes, by their names.
+        Arguments: the attributes, by their names, and what is known of the training images, as for
+        `AttributeSet`.
         """
         self.model = model
         self.map = map
@@ -117,6 +120,7 @@ class Atlas:
             codes["train"].means,
             self.labels.get("train"),
             self.label_names,
+            known=attributes,
             # Codes of another model say more of an image than what is decoded of them.
             decode=self._coding.differentiable if model and not collection else None,
         )
@@ -285,7 +289,7 @@ class Atlas:
         frames: int = 17,
         closed: bool = False,
         preserve: Attribute | str | Sequence[Attribute | str] = (),
-        within: float | Sequence[float] = 0.1,
+        within: float | Sequence[float] | None = None,
         pace: str = "latent",
         features: Function | None = None,
         cut: bool = False,
@@ -372,7 +376,7 @@ class Atlas:
         by: float | ArrayLike | None = None,
         to: float | ArrayLike | None = None,
         keep: Attribute | str | Sequence[Attribute | str] = (),
-        within: float | Sequence[float] = 0.1,
+        within: float | Sequence[float] | None = None,
         frames: int = 17,
         steps: int = 4,
         threshold: float | None = None,

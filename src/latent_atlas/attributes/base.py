@@ -49,6 +49,15 @@ class Attribute(ABC):
     name: str
     warnings: tuple[str, ...] = ()
 
+    @property
+    def tolerance(self) -> float:
+        """How far it may move where it is kept and nothing else is said, in its own unit."""
+        return 0.1
+
+    def told(self) -> str:
+        """How well it is read, as measured; "" where it is known exactly."""
+        return ""
+
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Have the methods that a subclass defines take array-likes."""
         super().__init_subclass__(**keywords)

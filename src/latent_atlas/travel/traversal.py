@@ -27,7 +27,7 @@ def traverse(
     by: float | ArrayLike | None = None,
     to: float | ArrayLike | None = None,
     keep: Sequence[Attribute] = (),
-    within: float | Sequence[float] = 0.1,
+    within: float | Sequence[float] | None = None,
     frames: int = 17,
     steps: int = 4,
     threshold: float | None = None,
@@ -54,7 +54,7 @@ def traverse(
             each (n,).
         to: The value to reach, instead of `by`.
         keep: Attributes to keep.
-        within: How far those may move, each in its own unit, positive; one for all or one for each.
+        within: How far those may move, as for `travel.preserve`.
         frames: Points of the path, with both ends, at equal steps of the attribute; 2 or more.
         steps: Steps of the curve between frames; 1 or more.
         threshold: Lowest log q in nats, by default as for `plan`; for a start that is lower, its
@@ -114,7 +114,8 @@ def traverse(
         value=value,
         reached=(value - begun) / change,
     )
-    return LatentPath(path, z, "traverse", PlannerInfo(converged, total), metrics)
+    warnings = tuple(text for one in (followed, *keep) for text in one.warnings)
+    return LatentPath(path, z, "traverse", PlannerInfo(converged, total), metrics, warnings)
 
 
 def _advanced(followed: Attribute, limits: Constraint, z: Latents, wanted: Values) -> Latents:

@@ -59,7 +59,7 @@ class RandomWalkSettings:
 class TraverseSettings:
     """Settings of `Atlas.traverse` that --set can give; their defaults are its own."""
 
-    within: float = 0.1
+    within: float | None = None
     steps: int = 4
     threshold: float | None = None
 
@@ -75,7 +75,7 @@ class ProjectSettings:
 class PreserveSettings:
     """Settings of --preserve that --set can give; their defaults are those of `Atlas.travel`."""
 
-    within: float = 0.1
+    within: float | None = None
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -132,8 +132,8 @@ def _add_path(parser: ArgumentParser) -> None:
         metavar="A",
         action="append",
         default=[],
-        help="keep an attribute along the path: class, the name of a class, or component:0; "
-        "repeatable",
+        help="keep an attribute along the path: class, the name of a class, one that the images "
+        "are known by such as weight, or component:0; repeatable",
     )
     parser.add_argument(
         "--pace",
@@ -154,7 +154,8 @@ def _add_one_image(parser: ArgumentParser) -> None:
     group.add_argument(
         "--traverse",
         metavar="A",
-        help="change such an attribute of one image, by --by X or to --to X",
+        help="change such an attribute of one image, by --by X or to --to X: that of one class, "
+        "such as slant=italic, or a number",
     )
     group.add_argument(
         "--by",
@@ -249,17 +250,10 @@ def _images(atlas: "Atlas", path: "LatentPath") -> dict[str, Any]:
 
 def _remarks(given: Namespace, atlas: "Atlas", paths: "Paths") -> list[str]:
     """What to know before the paths are relied on."""
-    from latent_atlas.attributes.probes import ClassProbe
-
-    remarks = []
-    probe = atlas.properties["class"] if "class" in given.preserve else None
-    if isinstance(probe, ClassProbe) and not probe.warnings:  # which say more
-        read = "codes" if probe.decode is None else "decoded images"
-        remarks.append(
-            f"the classifier that reads the class from {read} is right for "
-            f"{100 * probe.accuracy:.0f} % of held-out ones, where the commonest class is "
-            f"{100 * probe.commonest:.0f} %"
-        )
+    followed = [given.traverse] if given.traverse else []
+    used = [atlas.properties[name] for name in dict.fromkeys([*given.preserve, *followed])]
+    remarks = [one.told() for one in used if not one.warnings]  # which say more
+    remarks = [told for told in remarks if told]
     for warning in dict.fromkeys(warning for path in paths.values() for warning in path.warnings):
         names = [name for name, path in paths.items() if warning in path.warnings]
         remarks.append(f"{', '.join(names)}: {warning}")
