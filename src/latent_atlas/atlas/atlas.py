@@ -82,6 +82,7 @@ class Atlas:
             memory.
         collection: Thumbnails of the images that the codes are of; None where the run has none.
             Without a decoder, codes are shown by the real images nearest to them.
+        known: What is known of the training images by name, as for `AttributeSet`.
     """
 
     def __init__(
@@ -97,12 +98,11 @@ class Atlas:
         population: dict[str, int] | None = None,
         index_file: FilePath | None = None,
         collection: Collection | None = None,
-        attributes: Mapping[str, Known] | None = MappingProxyType({}),
+        known: Mapping[str, Known] | None = MappingProxyType({}),
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
 
-        Arguments: the attributes, by their names, and what is known of the training images, as for
-        `AttributeSet`.
+        Arguments: the attributes, by their names.
         """
         self.model = model
         self.map = map
@@ -114,13 +114,14 @@ class Atlas:
         self.population = population or {part: len(some) for part, some in codes.items()}
         self.index_file = index_file
         self.collection = collection
+        self.known = known
         embed = None if collection is None else collection.embed
         self._coding = Codec(model, map.shape, map.device, embed)
         self.properties = AttributeSet(
             codes["train"].means,
             self.labels.get("train"),
             self.label_names,
-            known=attributes,
+            known=known,
             # Codes of another model say more of an image than what is decoded of them.
             decode=self._coding.differentiable if model and not collection else None,
         )

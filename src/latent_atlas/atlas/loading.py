@@ -57,7 +57,7 @@ class AtlasParts:
     population: dict[str, int] | None = None
     index_file: Path | None = None
     collection: Collection | None = None
-    attributes: dict[str, Known] | None = field(default_factory=dict)
+    known: dict[str, Known] | None = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: Path, device: torch.device, *, nearest: bool = False) -> "AtlasParts":

@@ -160,11 +160,10 @@ def tolerances(
         UserError: there is nothing to keep, or a tolerance too many, too few or not positive.
     """
     if tolerance is None:
-        every = [attribute.tolerance for attribute in attributes]
+        tolerance = [attribute.tolerance for attribute in attributes]
     elif isinstance(tolerance, int | float):
-        every = [tolerance] * len(attributes)
-    else:
-        every = list(tolerance)
+        tolerance = [tolerance] * len(attributes)
+    every = list(tolerance)
     if not attributes or len(every) != len(attributes) or min(every) <= 0:
         raise UserError(
             f"keeping takes one or more attributes with a positive tolerance each; there are "

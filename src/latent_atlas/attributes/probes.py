@@ -439,9 +439,7 @@ def _from(decode: Decoder | None) -> str:
     return "codes" if decode is None else "decoded images"
 
 
-def _doubts(
-    name: str, right: float, commonest: float, decode: Decoder | None
-) -> tuple[str, ...]:
+def _doubts(name: str, right: float, commonest: float, decode: Decoder | None) -> tuple[str, ...]:
     """A sentence if classes cannot be read reliably, and so not be kept reliably."""
     if right >= RELIABLE:
         return ()

@@ -101,6 +101,11 @@ class AttributeSet:
         self._of_codes: dict[str, Attribute] = {}  # which draws are weighed by
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that labels tell apart."""
+        return self._classes[CLASS][1] if CLASS in self._classes else ()
+
+    @property
     def names(self) -> tuple[str, ...]:
         """All there are."""
         components = tuple(f"{COMPONENT}{number}" for number in range(self._latents.shape[1]))
@@ -130,8 +135,8 @@ class AttributeSet:
         """
         if name not in self.names:
             d = self._latents.shape[1]
-            classes = self._classes.get(CLASS, (None, ()))[1]
-            several = "".join(f"{one}, " for one in (*self._classes, *classes, *self._numbers))
+            listed = (*self._classes, *self.classes, *self._numbers)
+            several = "".join(f"{one}, " for one in listed)
             words = next((one for one in self._single if "=" in one), None)
             several += f"one word of an attribute such as {words}, " if words else ""
             raise UserError(

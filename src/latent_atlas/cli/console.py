@@ -77,12 +77,17 @@ class Console:
 
     def _lines(self) -> Advance:
         spoken: dict[str, float] = {}
+        began: dict[str, tuple[float, int]] = {}
 
         def advance(title: str, done: int, total: int, remark: str) -> None:
             now = time.monotonic()
+            start, first = began.setdefault(title, (now, done))
             if now - spoken.get(title, -LINE_EVERY) >= LINE_EVERY or done >= total:
                 spoken[title] = now
-                self.say(f"{title}: {done:g} of {total:g}{', ' if remark else ''}{remark}")
+                seconds = (now - start) / max(done - first, 1) * (total - done)
+                left = f"at most {duration(seconds)} left" if seconds >= LINE_EVERY else ""
+                told = ", ".join(filter(None, (f"{title}: {done:g} of {total:g}", remark, left)))
+                self.say(told)
 
         return advance
 

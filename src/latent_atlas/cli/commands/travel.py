@@ -4,7 +4,7 @@ import io
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from latent_atlas.cli.arguments import (
     add_settings,
     code_at,
     load_atlas,
+    photo_at,
     picture_or_codes,
     seed,
     write_codes,
@@ -210,7 +211,7 @@ def travel(given: Namespace, console: Console) -> None:
     from latent_atlas.report.figures.travel import describe
 
     _check(given)
-    atlas = load_atlas(given)
+    atlas = load_atlas(given, console)
     out = picture_or_codes(given, atlas, "travel.png", STILL + MOVING, CODES)
     usual = FRAMES_MOVING if out.suffix.lower() in MOVING else FRAMES
     frames = usual if given.frames is None else given.frames
@@ -220,6 +221,12 @@ def travel(given: Namespace, console: Console) -> None:
     else:
         beside = out.suffix.lower() not in (*MOVING, ".npy")
         paths = _between(given, atlas, places, frames, beside=beside)
+    photos = {
+        at: photo
+        for at, place in enumerate(given.places)
+        if (photo := photo_at(atlas, place)) is not None
+    }
+    paths = {name: _with_photos(path, photos) for name, path in paths.items()}
     for remark in _remarks(given, atlas, paths):
         console.say(remark)
     numbers = {name: path.numbers() | _images(atlas, path) for name, path in paths.items()}
@@ -231,11 +238,23 @@ def travel(given: Namespace, console: Console) -> None:
             seen = ", ".join(image["name"] for image in told["images"])
             lines.append(f"{name:{width}}  nearest real images {seen}")
     if atlas.collection is not None:
-        lines.append(f"the frames are {atlas.shown_by} images")
+        shown = "".join(f", and {given.places[at]} itself" for at in photos)
+        lines.append(f"the frames are {atlas.shown_by} images{shown}")
     console.result(
         {"file": str(out), "shown": atlas.shown_by, "travel": numbers},
         "\n".join([str(out), *lines]),
     )
+
+
+def _with_photos(path: "LatentPath", photos: "Mapping[int, Tensor]") -> "LatentPath":
+    """The path with photos, by the numbers of their places, in the frames of these places."""
+    if path.images is None or not photos:
+        return path
+    images, last = path.images.clone(), len(path.points) - 1
+    stops = [0, last] if path.waypoints is None else path.waypoints[:, 0].tolist()
+    for at, photo in photos.items():
+        images[stops[at]] = photo.to(images)
+    return replace(path, images=images)
 
 
 def _images(atlas: "Atlas", path: "LatentPath") -> dict[str, Any]:
