@@ -485,7 +485,7 @@ class LatentMap(DensityRatioModel):
             raise UserError(
                 f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob "
                 f"and score have no values ({self.boundary.warning}), and no path or sample "
-                "can be measured by it; `latent-atlas map` draws realness and confusion, a fit with "
+                "can be measured by it; `latent-atlas map` draws realness and confusion, a fit by "
                 "--boundary prior gives paths and samples too, and Walk(ratio=this map) walks by "
                 "this one on such a map"
             )
