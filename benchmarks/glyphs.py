@@ -2,13 +2,14 @@
 
 python benchmarks/glyphs.py runs/letters --pictures docs/pictures
 
-Of every held-out family with an upright regular (400) and bold (700) of one width, the regular is made bolder by 300,
-and what is decoded is compared with the real bold, by pixels and by ink:
+Of every held-out family with an upright regular (400) and bold (700) of one width, the regular is made bolder, and what
+is decoded is compared with the real bold, by pixels and by ink:
 
 | row | how the code moves |
 |---|---|
-| read from images | `Atlas.traverse` along weight: a network reads it from decoded frames (the default) |
-| read from codes | the same by a network that reads codes |
+| traverse | `Atlas.traverse` along weight, until its network reads of the decoded frame what it reads of the bold |
+| traverse, codes | the same by a network that reads codes |
+| traverse, steepest | as the first along the gradient of the network, and not along the pattern of real codes |
 | regression | by 300 along the gradient of a linear regression of weight on codes |
 | mean difference | by the mean of bold codes less that of regular ones, of training fonts |
 | stays | not at all |
@@ -27,7 +28,7 @@ from latent_atlas import Atlas
 from latent_atlas.cli.commands.demo import draw_typefaces
 from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import load_images
-from latent_atlas.travel import ValueProbe
+from latent_atlas.travel import Function, ValueProbe
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 from record import record
 
@@ -81,11 +82,19 @@ def compared(atlas: Atlas, images: ImageSet) -> dict[str, object]:
     centred = learned - learned.mean(dim=0)
     slope = torch.linalg.lstsq(centred, (known - known.mean())[:, None]).solution[:, 0]
     trained = [learned[rows] for rows in pairs(train)]
-    by = BOLD - REGULAR
+    of_images = atlas.properties["weight"]
+    steepest = Function(lambda z: of_images.values(z)[:, 0], "weight")
+    followed = {
+        "traverse": of_images,
+        "traverse, codes": of_codes,
+        "traverse, steepest": steepest,
+    }
     ends = {
-        "read from images": atlas.traverse(start, "weight", by=by).points[-1],
-        "read from codes": atlas.traverse(start, of_codes, by=by).points[-1],
-        "regression": start + by * slope / slope.square().sum(),
+        name: atlas.traverse(start, one, to=one.values(end).detach()[:, 0]).points[-1]
+        for name, one in followed.items()
+    }
+    ends |= {
+        "regression": start + (BOLD - REGULAR) * slope / slope.square().sum(),
         "mean difference": start + (trained[1] - trained[0]).mean(dim=0),
         "stays": start,
         "reconstruction": end,

@@ -313,7 +313,13 @@ class OneClass(Attribute):
 class ValueProbe(Attribute):
     """a(z) = m + s f(z): a number that images have, such as an age or a width.
 
-    With `decode` it is read from the decoded image, f(G(z)), as for `ClassProbe`.
+    With `decode` it is read from the decoded image, f(G(z)), as for `ClassProbe`. It is followed
+    along its pattern and not its gradient: the steepest way to another reading leaves what real
+    images do with the number, and takes what the network alone sees. See benchmarks/glyphs.py.
+
+    References:
+        On the interpretation of weight vectors of linear models in multivariate neuroimaging,
+            Haufe et al. 2014: patterns and filters.
 
     Attributes:
         network: f, of one output.
@@ -321,6 +327,7 @@ class ValueProbe(Attribute):
         mean, scale: m and s, the moments of the labels.
         explained: R² = 1 - Σ (a(z) - y)² / Σ (y - mean y)² on held-out codes: 1 if they tell all,
             0 if nothing.
+        pattern: cov(z, y) / var(y), the mean change of a code for a unit of the label, shape (d,).
         decode: As for `ClassProbe`.
         warnings: A sentence if less than 90 % of the variance is explained.
     """
@@ -330,6 +337,7 @@ class ValueProbe(Attribute):
     mean: float
     scale: float
     explained: float
+    pattern: Float[Tensor, " d"]
     decode: Decoder | None = None
     warnings: tuple[str, ...] = ()
 
@@ -373,6 +381,8 @@ class ValueProbe(Attribute):
                 f"{len(labels.unique())} different labels"
             )
         mean, scale = labels.mean().item(), labels.std().item()
+        centred = latents - latents.mean(dim=0)
+        pattern = centred.T @ (labels - mean) / ((len(labels) - 1) * scale**2)
         inputs, labels, decode = _inputs(latents, labels, decode, generator)
         targets = (labels[:, None] - mean) / scale
         train, stop, test = _parts(len(inputs), generator)
@@ -382,7 +392,7 @@ class ValueProbe(Attribute):
         with torch.no_grad():
             error = F.mse_loss(network(inputs[test]), targets[test])
         explained = 1 - (error / targets[test].var(correction=0)).item()
-        found = cls(network, name, mean, scale, explained, decode)
+        found = cls(network, name, mean, scale, explained, pattern, decode)
         if explained >= RELIABLE_VALUE:
             return found
         doubt = f"'{name}' is not read reliably: {found.told()}, so frames may be off unseen"
@@ -400,6 +410,10 @@ class ValueProbe(Attribute):
         """m + s f(z), or m + s f(G(z)), shape (n, 1), in the labels' unit."""
         read = latents if self.decode is None else _seen(self.decode, latents)
         return self.mean + self.scale * self.network(read)
+
+    def direction(self, latents: Latents) -> Latents:
+        """The pattern, shape (n, d)."""
+        return self.pattern.to(latents).expand_as(latents)
 
     def told(self) -> str:
         """How much of the number it explains, and its error."""
