@@ -15,6 +15,8 @@ from PIL import Image
 from command_line import latent_atlas
 from latent_atlas import Atlas
 from latent_atlas.attributes.probes import ClassProbe, ValueProbe
+from latent_atlas.cli.commands import demo
+from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.facts import facts_of
 from latent_atlas.runs import Run
@@ -127,3 +129,25 @@ def test_a_run_of_before_gets_them_by_its_images(
     old.file("attributes.safetensors").write_bytes(b"half")
     assert latent_atlas("doctor", str(old.path)) > 0
     assert "attributes.safetensors is damaged" in "".join(capsys.readouterr())
+
+
+def test_the_demo_of_glyphs_draws_what_it_is_about(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = [f"{section}.{one}" for section, some in SETTINGS.items() for one in some]
+    monkeypatch.setattr(demo, "GLYPHS", [*small, "model.image_size=16", "model.latent_dim=4"])
+    out = tmp_path / "glyphs"
+    assert latent_atlas("demo", "--glyphs", "--out", str(out)) == 0
+    said = capsys.readouterr().err
+    assert "goes from EB Garamond to Inter (test:57 and test:80)" in said
+    assert "reads weight from decoded images explains" in said
+    page = (out / "report.html").read_text()
+    for name, title in (
+        ("typefaces", "Between two"),
+        ("weight", "Along"),
+        ("outliers", "Outliers"),
+    ):
+        assert (out / f"{name}.png").stat().st_size > 0
+        assert title in page
+    with pytest.raises(UserError, match=r"is a run of .*, not of glyphs; choose another --out"):
+        demo.draw_typefaces(run)
