@@ -153,8 +153,8 @@ def tolerances(
 
     Arguments:
         attributes: One or more.
-        tolerance: Above 0; one for all or one for each. None is 0.1, and for a number that was
-            learned a tenth of its standard deviation.
+        tolerance: Above 0; one for all or one for each. None is that of each attribute, such as a
+            tenth of the standard deviation of a number that was learned.
 
     Raises:
         UserError: there is nothing to keep, or a tolerance too many, too few or not positive.
