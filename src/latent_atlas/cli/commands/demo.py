@@ -100,9 +100,10 @@ def draw_typefaces(run: Path, device: str = "auto") -> str:
     save(draw_travel(atlas, heavier), run / "weight.png")
 
     # Outliers.
-    places = to_float(images.images[:])
+    letters = images.images[:]
+    places = to_float(letters)
     order = atlas.anomaly(places).order()
-    save(draw_extremes(atlas, places, images.images, order), run / "outliers.png")
+    save(draw_extremes(atlas, places, letters, order), run / "outliers.png")
     unusual = list(dict.fromkeys(families[row] for row in order.tolist()))[:NAMED]
 
     page = write_report(run)
