@@ -224,8 +224,10 @@ def test_steps_that_are_set_bring_the_adversarial_start_along(
     words = ("train", "digits", "--quick", "--out", str(tmp_path / "run"), "--dry-run", "--json")
     for steps in (("--steps", "60"), ("--set", "train.steps=60")):
         assert latent_atlas(*words, *steps) == 0
-        told = json.loads(capsys.readouterr().out)["config"]["train"]
-        assert (told["steps"], told["adversarial_start"]) == (60, 20)
+        config = json.loads(capsys.readouterr().out)["config"]
+        told = config["train"]
+        assert (told["steps"], told["adversarial_start"], told["kl_warmup"]) == (60, 20, 20)
+        assert config["map"]["steps"] == 100
 
 
 def test_a_long_or_large_training_is_told_what_is_smaller() -> None:

@@ -438,7 +438,7 @@ def test_settings_are_parsed_by_their_fields() -> None:
 
 def test_info_has_only_what_the_sampler_knows(generator: torch.Generator) -> None:
     info = draw(CLUSTERS, 50, Diffusion(steps=8, moves=0), generator=generator).info
-    assert info.known() == {"sampler": "diffusion", "noise_levels": 8}
+    assert info.known() == {"sampler": "diffusion", "flow_steps": 8}
     assert info.r_hat is None
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 __all__ = [
     "Interrupted",
+    "Terminated",
     "UserError",
     "check_methods",
     "checked",
@@ -83,6 +84,10 @@ class UserError(ValueError):
     def __init__(self, sentence: str = "") -> None:
         """Arguments: the sentence, which may quote any name of a file."""
         super().__init__(printable(sentence))
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked the command to stop."""
 
 
 class Interrupted(Exception):

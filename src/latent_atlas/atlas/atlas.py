@@ -1,9 +1,10 @@
 """Atlas: a model and its map, the object users hold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from latent_atlas.atlas.collection import Collection
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.attributes.registry import AttributeSet, Conditions
+from latent_atlas.attributes.registry import AttributeSet, Conditions, Known
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
@@ -86,6 +87,7 @@ class Atlas:
             memory.
         collection: Thumbnails of the images that the codes are of; None where the run has none.
             Without a decoder, codes are shown by the real images nearest to them.
+        known: What is known of the training images by name, as for `AttributeSet`.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Atlas:
         population: dict[str, int] | None = None,
         index_file: FilePath | None = None,
         collection: Collection | None = None,
+        known: Mapping[str, Known] | None = MappingProxyType({}),
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
 
@@ -116,12 +119,14 @@ class Atlas:
         self.population = population or {part: len(some) for part, some in codes.items()}
         self.index_file = index_file
         self.collection = collection
+        self.known = known
         embed = None if collection is None else collection.embed
         self._coding = Codec(model, map.shape, map.device, embed)
         self.properties = AttributeSet(
             codes["train"].means,
             self.labels.get("train"),
             self.label_names,
+            known=known,
             # Codes of another model say more of an image than what is decoded of them.
             decode=self._coding.differentiable if model and not collection else None,
         )
@@ -290,7 +295,7 @@ class Atlas:
         frames: int = 17,
         closed: bool = False,
         preserve: Attribute | str | Sequence[Attribute | str] = (),
-        within: float | Sequence[float] = 0.1,
+        within: float | Sequence[float] | None = None,
         pace: str = "latent",
         features: Function | None = None,
         cut: bool = False,
@@ -377,7 +382,7 @@ class Atlas:
         by: float | ArrayLike | None = None,
         to: float | ArrayLike | None = None,
         keep: Attribute | str | Sequence[Attribute | str] = (),
-        within: float | Sequence[float] = 0.1,
+        within: float | Sequence[float] | None = None,
         frames: int = 17,
         steps: int = 4,
         threshold: float | None = None,

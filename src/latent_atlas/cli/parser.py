@@ -141,7 +141,11 @@ def build_parser() -> _Parser:
         return command
 
     demo.add_arguments(
-        add("demo", demo.demo, "train on handwritten digits in minutes, and write a report")
+        add(
+            "demo",
+            demo.demo,
+            "train on handwritten digits, or letters of fonts, in minutes, and write a report",
+        )
     )
     train.add_arguments(
         add("train", train.train, "train the networks and the map on images, and write a report")

@@ -11,6 +11,7 @@ from latent_atlas.config.training import TrainConfig
 __all__ = ["PRESETS", "decoder_of_codes", "preset_for_size", "quick"]
 
 PATCHED = 16  # pixels from which networks see patches of two
+FEWEST_OF_MAP = 100  # steps that the map of a short run may take
 
 
 def preset_for_size(image_size: int) -> str:
@@ -60,15 +61,21 @@ def quick(config: Config) -> Config:
 
 
 def with_steps(config: Config, steps: int) -> Config:
-    """A run of so many steps; G meets D_x's loss after a third of them if it never would.
+    """A run of so many steps, whose map has no more of them, but up to 100.
+
+    What begins or ends after some steps of the networks does so after a third of them at most.
 
     Examples:
-        >>> with_steps(PRESETS["digits"], 30).train.adversarial_start
-        10
+        >>> short = with_steps(PRESETS["digits"], 30).train
+        >>> short.adversarial_start, short.kl_warmup
+        (10, 10)
     """
     train = config.train
     start = train.adversarial_start if train.adversarial_start < steps else steps // 3
-    return replace(config, train=replace(train, steps=steps, adversarial_start=start))
+    warmup = min(train.kl_warmup, max(steps // 3, 1))
+    train = replace(train, steps=steps, adversarial_start=start, kl_warmup=warmup)
+    density_ratio = replace(config.map, steps=min(config.map.steps, max(steps, FEWEST_OF_MAP)))
+    return replace(config, train=train, map=density_ratio)
 
 
 def decoder_of_codes(image_size: int, channels: int, most: int) -> Config:

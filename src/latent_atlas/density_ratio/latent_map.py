@@ -495,8 +495,10 @@ class LatentMap(DensityRatioModel):
         if not self.has_log_prob:
             raise UserError(
                 f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob "
-                f"and score have no values ({self.boundary.warning}); realness, confusion and the "
-                "gradient of log D_z still work, and boundary 'prior' has all of them"
+                f"and score have no values ({self.boundary.warning}), and no path or sample "
+                "can be measured by it; `latent-atlas map` draws realness and confusion, a fit by "
+                "--boundary prior gives paths and samples too, and Walk(ratio=this map) walks by "
+                "this one on such a map"
             )
         return self._r.log_prob(self._rows(latents))
 

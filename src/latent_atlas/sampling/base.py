@@ -31,7 +31,7 @@ class SamplerInfo:
         chains: Number of Markov chains.
         step_size: a of the Langevin or Hamiltonian steps, in squared standard deviations of the
             chains' starting points.
-        noise_levels: Number of noise levels that the probability flow went through.
+        flow_steps: Steps of the probability flow from noise to codes.
         proposals: Number of proposals that rejection sampling drew.
         log_bound: log M of rejection sampling in nats, the bound on the log-ratio.
         temperatures: Number of changes of the temperature in the last round of sequential Monte
@@ -49,7 +49,7 @@ class SamplerInfo:
     converged: bool | None = None
     chains: int | None = None
     step_size: float | None = None
-    noise_levels: int | None = None
+    flow_steps: int | None = None
     proposals: int | None = None
     log_bound: float | None = None
     temperatures: int | None = None
@@ -60,8 +60,8 @@ class SamplerInfo:
         """The diagnostics that this sampler has, by name.
 
         Examples:
-            >>> SamplerInfo(sampler="diffusion", noise_levels=32).known()
-            {'sampler': 'diffusion', 'noise_levels': 32}
+            >>> SamplerInfo(sampler="diffusion", flow_steps=32).known()
+            {'sampler': 'diffusion', 'flow_steps': 32}
         """
         return {name: value for name, value in vars(self).items() if value is not None}
 

@@ -212,7 +212,12 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
     """How each file of a run is read, by name."""
     import torch
 
-    from latent_atlas.atlas.loading import read_codes, read_decoder, read_model
+    from latent_atlas.atlas.loading import (
+        read_attributes,
+        read_codes,
+        read_decoder,
+        read_model,
+    )
     from latent_atlas.atlas.overview import COMPARISON, Section
     from latent_atlas.density_ratio.latent_map import LatentMap
     from latent_atlas.runs import Run, read_tensors
@@ -228,6 +233,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
         "examples.safetensors": lambda: read_tensors(run_file("examples.safetensors")),
         "state.safetensors": lambda: read_tensors(run_file("state.safetensors")),
         "model.safetensors": lambda: read_model(run, torch.device("cpu")),
+        "attributes.safetensors": lambda: read_attributes(run),
         "codes.safetensors": lambda: read_codes(run_file("codes.safetensors"), 0),
         COMPARISON: lambda: Section.load(run_file(COMPARISON)),
         "map.safetensors": lambda: LatentMap.load(run_file("map.safetensors")),
