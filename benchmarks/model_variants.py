@@ -54,6 +54,11 @@ VARIANTS: dict[str, list[str]] = {
     "patch 2, weight .0025": [*PATCH, "train.adversarial_weight=0.0025"],
     "patch 2, rate 2e-3": [*PATCH, "train.learning_rate=2e-3"],
     "patch 2, narrow D_x": [*PATCH, "model.discriminator_width=16"],
+    "patch 2, narrow D_x, weight .0025": [
+        *PATCH,
+        "model.discriminator_width=16",
+        "train.adversarial_weight=0.0025",
+    ],
     "patch 4": [*PATCH, "model.patch_size=4", "model.width=64", "model.discriminator_width=64"],
     "feature matching .003": ["train.feature_matching=0.003"],
     "feature matching .03": ["train.feature_matching=0.03"],

@@ -119,7 +119,7 @@ class Decoder(nn.Module):
         self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]))
         self.last = nn.Conv2d(widths[-1], channels * patch_size**2, 3, padding=1)
         with torch.no_grad():  # the pixels of a patch begin equal
-            for weight in (self.last.weight, self.last.bias):
+            for weight in self.last.parameters():
                 weight.copy_(weight[:: patch_size**2].repeat_interleave(patch_size**2, dim=0))
 
     def forward(self, latents: Latents) -> Images:
