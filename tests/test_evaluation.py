@@ -22,7 +22,8 @@ from latent_atlas.evaluation import (
 )
 from latent_atlas.evaluation.features import train_classifier
 from latent_atlas.geometry.manifold import manifold_of
-from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import PathMetrics, PlannerInfo
 from latent_atlas.travel.planners.base import Resources
 
 

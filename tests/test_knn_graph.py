@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError
-from latent_atlas.travel.path import GraphInfo
+from latent_atlas.travel.path_info import GraphInfo
 from latent_atlas.travel.planners.knn_graph import Graph, shortest_routes
 from latent_atlas.travel.polyline import arc_lengths
 

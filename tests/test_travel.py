@@ -24,7 +24,7 @@ from latent_atlas.travel import (
     Walk,
     plan,
 )
-from latent_atlas.travel.path import PathMetrics, PlannerInfo
+from latent_atlas.travel.path_info import PathMetrics, PlannerInfo
 from latent_atlas.travel.planners.base import Resources
 from latent_atlas.travel.planners.baselines import slerp
 from latent_atlas.travel.planners.geodesic import WIDTHS

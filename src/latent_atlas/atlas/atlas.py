@@ -39,7 +39,8 @@ from latent_atlas.travel.ascent import project
 from latent_atlas.travel.cut import cut as cut_at
 from latent_atlas.travel.interpolate import interpolate
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, measure
-from latent_atlas.travel.path import LatentPath, PlannerInfo
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.planners.base import Planner, Resources
 from latent_atlas.travel.planners.registry import planner_of
 from latent_atlas.travel.random_walk import random_walk

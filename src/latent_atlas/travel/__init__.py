@@ -9,7 +9,8 @@ from latent_atlas.attributes.probes import ClassProbe, ValueProbe
 from latent_atlas.travel.ascent import Projection, project
 from latent_atlas.travel.constrained import preserve
 from latent_atlas.travel.interpolate import interpolate
-from latent_atlas.travel.path import GraphInfo, LatentPath, PathMetrics, PlannerInfo
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import GraphInfo, PathMetrics, PlannerInfo
 from latent_atlas.travel.plan import plan
 from latent_atlas.travel.planners.auto import Auto
 from latent_atlas.travel.planners.base import Planner

@@ -21,7 +21,8 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import checked
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Points, Values
 from latent_atlas.travel.metrics import density_threshold, measure
-from latent_atlas.travel.path import LatentPath, PathMetrics, PlannerInfo
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import PathMetrics, PlannerInfo
 from latent_atlas.travel.plan import checked_ends, plan, which_paths
 from latent_atlas.travel.planners.base import Planner, Resources
 from latent_atlas.travel.planners.registry import planner_of

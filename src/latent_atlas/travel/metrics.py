@@ -4,7 +4,7 @@ import torch
 
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Points, Values
-from latent_atlas.travel.path import PathMetrics
+from latent_atlas.travel.path_info import PathMetrics
 from latent_atlas.travel.polyline import arc_lengths
 
 __all__ = ["OFF_MANIFOLD_SHARE", "density_threshold", "frame_log_probs", "measure"]

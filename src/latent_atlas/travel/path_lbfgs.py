@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Points, Values
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 
 __all__ = ["Energy", "check_descent", "minimise"]
 

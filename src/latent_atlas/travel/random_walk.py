@@ -11,7 +11,8 @@ from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.ascent import project
 from latent_atlas.travel.metrics import density_threshold, measure
-from latent_atlas.travel.path import LatentPath, PlannerInfo
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import PlannerInfo
 
 __all__ = ["random_walk"]
 

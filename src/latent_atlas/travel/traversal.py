@@ -12,7 +12,8 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
-from latent_atlas.travel.path import LatentPath, PlannerInfo
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import PlannerInfo
 
 __all__ = ["traverse"]
 

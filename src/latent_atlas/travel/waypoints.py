@@ -10,7 +10,8 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Points, Trace, as_floats
 from latent_atlas.travel.metrics import density_threshold, measure
-from latent_atlas.travel.path import LatentPath, PlannerInfo
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.plan import plan
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.polyline import arc_lengths, points_at

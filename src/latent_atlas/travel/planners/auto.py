@@ -11,7 +11,7 @@ from latent_atlas.density.membership import Membership
 from latent_atlas.errors import checked
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, density_threshold
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.planners.base import Planner, Resources
 from latent_atlas.travel.planners.baselines import Linear
 from latent_atlas.travel.planners.geodesic import Geodesic, action

@@ -12,7 +12,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Points
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 
 if TYPE_CHECKING:
     from latent_atlas.density.membership import Membership

@@ -9,7 +9,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import checked
 from latent_atlas.shapes import Latents, Points
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.planners.base import Planner
 
 __all__ = ["Linear", "Slerp", "linear", "slerp"]

@@ -8,7 +8,7 @@ import torch
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Latents, Points, Trace, Values
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.path_lbfgs import check_descent, minimise
 from latent_atlas.travel.planners.base import Decode, Planner, Resources
 from latent_atlas.travel.polyline import resample

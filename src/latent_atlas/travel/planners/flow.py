@@ -13,7 +13,7 @@ from latent_atlas.errors import UserError, checked
 from latent_atlas.sampling.probability_flow import angles_down, heun_step
 from latent_atlas.sampling.whitened import Whitened, round_coordinates
 from latent_atlas.shapes import Latents, Points
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.planners.baselines import slerp
 

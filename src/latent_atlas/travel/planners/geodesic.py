@@ -11,7 +11,7 @@ from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked, require
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.path_lbfgs import check_descent, minimise
 from latent_atlas.travel.planners.base import Planner, Resources, check_widths
 from latent_atlas.travel.polyline import resample

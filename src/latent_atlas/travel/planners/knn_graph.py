@@ -16,7 +16,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Points, Trace, as_rows, batched
-from latent_atlas.travel.path import GraphInfo, PlannerInfo
+from latent_atlas.travel.path_info import GraphInfo, PlannerInfo
 from latent_atlas.travel.planners.base import Codes, Resources
 from latent_atlas.travel.planners.geodesic import Geodesic, cost, threshold_of
 from latent_atlas.travel.polyline import resample

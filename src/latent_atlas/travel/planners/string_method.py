@@ -10,7 +10,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Latents, Points, Trace, Values
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.planners.base import Planner, check_widths
 from latent_atlas.travel.polyline import arc_lengths, resample
 

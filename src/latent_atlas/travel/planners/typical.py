@@ -12,7 +12,7 @@ from latent_atlas.errors import checked, require
 from latent_atlas.sampling.whitened import round_coordinates
 from latent_atlas.shapes import Latents, Points, Trace, Values
 from latent_atlas.travel.metrics import density_threshold, frame_log_probs
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.path_lbfgs import minimise
 from latent_atlas.travel.planners.baselines import slerp
 from latent_atlas.travel.planners.geodesic import Geodesic

@@ -13,7 +13,7 @@ import torch
 from latent_atlas.density.base import Density, DensityRatioModel, ExactRatio, StandardNormal
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Latents, Points
-from latent_atlas.travel.path import PlannerInfo
+from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.polyline import resample
 
