@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-__all__ = ["save_graph", "save_part"]
+__all__ = ["halve", "save_graph", "save_part"]
 
 MOST_ROWS = 512  # of one call: a function that works in pieces is traced for one piece
+LARGEST_HALF = 65_504  # number of half precision
 SHIFTED = 8  # steps up from x before Stirling's series: exact in single precision from x = 1/2 on
 
 Traced = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -66,6 +67,25 @@ def save_part(whole: Path, path: Path, *, inputs: Sequence[str], outputs: Sequen
     import onnx.utils
 
     onnx.utils.extract_model(str(whole), str(path), list(inputs), list(outputs))
+
+
+def halve(path: Path) -> None:
+    """Store the weights of a written graph in half precision; it computes in single precision."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if weight.data_type == TensorProto.FLOAT and abs(values).max(initial=0) < LARGEST_HALF:
+            stored = f"{weight.name}/half"
+            casts.append(helper.make_node("Cast", [stored], [weight.name], to=TensorProto.FLOAT))
+            weight.CopyFrom(numpy_helper.from_array(values.astype("float16"), stored))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, path)
 
 
 def _in_one_piece(traced: fx.GraphModule) -> fx.GraphModule:
