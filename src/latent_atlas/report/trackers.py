@@ -48,7 +48,9 @@ def tensorboard(run: Path, name: str, settings: Mapping[str, Any]) -> Iterator[S
     from PIL import Image
     from tensorboardX import SummaryWriter
 
-    with SummaryWriter(str(run / "tensorboard")) as writer:
+    # Without a suffix of its own, a file that is opened in the same second replaces the last one.
+    suffix = f".{secrets.token_hex(4)}"
+    with SummaryWriter(str(run / "tensorboard"), filename_suffix=suffix) as writer:
 
         def send(step: int, values: Mapping[str, float], pictures: Mapping[str, Path]) -> None:
             for title, value in values.items():
@@ -330,7 +332,7 @@ class _Sender:
 def _flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Nested entries by a path of names, of the characters that all trackers take."""
     for name, value in content.items():
-        place = before + re.sub(r"[^\w .-]", "", name)
+        place = before + re.sub(r"[^\w.-]+", "_", name)
         if isinstance(value, Mapping):
             yield from _flat(value, f"{place}/")
         else:
