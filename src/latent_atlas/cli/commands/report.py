@@ -26,8 +26,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--light",
         action="store_true",
-        help="with --interactive: a folder for slow connections, with weights in half precision "
-        "and at most 2,000 codes of each part",
+        help="with --interactive: a folder for slow connections, with weights in half precision, "
+        "at most 2,000 codes of each part, and no anomaly scores of photos",
     )
     parser.add_argument(
         "--out",

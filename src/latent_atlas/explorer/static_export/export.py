@@ -14,7 +14,7 @@ from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.static_export.arrays import save_codes, save_scorer, scorer_of
 from latent_atlas.explorer.static_export.facts import facts
 from latent_atlas.explorer.static_export.functions import Network, networks
-from latent_atlas.explorer.static_export.onnx import halve, save_graph, save_part
+from latent_atlas.explorer.static_export.onnx import compact, save_graph, save_part
 from latent_atlas.runs import json_safe, write_tensors
 
 __all__ = ["Written", "add_page", "check", "write_folder"]
@@ -86,7 +86,8 @@ def write_folder(
         folder: Where; a folder that was written before is replaced.
         name: What the page calls the atlas.
         run: The run folder, which may hold a comparison with another set.
-        light: Whether to store weights in half precision, and at most 2,000 codes of each part.
+        light: Whether to store weights in half precision, at most 2,000 codes of each part, and
+            no anomaly scorer.
         page: The built page.
         say: Called with a sentence on what is being done.
 
@@ -107,7 +108,7 @@ def write_folder(
             _save(title, network, partial, light=light)
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors", light=light)
-        unscored = _save_scorer(atlas, partial) if "encode" in functions else None
+        unscored = _save_scorer(atlas, partial, light=light) if "encode" in functions else None
         arrays, about = arrays_and_facts(atlas, [*overview(atlas), *comparison_of(run)])
         write_tensors(partial / "overview.safetensors", arrays, {"json": json.dumps(about)})
         told = facts(atlas, name, written, unscored=unscored, light=light)
@@ -134,9 +135,9 @@ def add_page(folder: Path, page: Path = PAGE) -> None:
     index.write_text(_without_server(index.read_text()))
 
 
-def _save_scorer(atlas: Atlas, folder: Path) -> str | None:
+def _save_scorer(atlas: Atlas, folder: Path, *, light: bool) -> str | None:
     """Write the anomaly scorer; or return why there is none."""
-    scorer = scorer_of(atlas)
+    scorer = "a light folder leaves them out" if light else scorer_of(atlas)
     if isinstance(scorer, str):
         return scorer
     save_scorer(scorer, folder / "scorer.safetensors")
@@ -154,8 +155,7 @@ def _save(title: str, network: Network, folder: Path, *, light: bool) -> None:
         save_graph(
             network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs
         )
-        if light:
-            halve(path)
+        compact(path, half=light)
         for part, outputs in network.parts.items():
             save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
     except Exception as error:  # a decoder of the user may do anything
