@@ -145,6 +145,43 @@ def test_an_interrupted_training_sends_each_record_once(begun: Run, recorder: Re
     assert told == []
 
 
+def test_train_sends_the_losses_and_then_what_the_report_drew(
+    tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing again where the run is resumed, which has finished."""
+
+    def draw(out: Path, *rest: Any) -> None:
+        Run(out).write_json("metrics.json", METRICS)
+        Image.new("RGB", (4, 3), PIXEL).save(out / "map.png")
+
+    monkeypatch.setattr("latent_atlas.cli.commands.train.write_page", draw)
+    run = Run(tmp_path / "run")
+    words = [
+        "--limit",
+        "120",
+        "--image-size",
+        "8",
+        "--steps",
+        "30",
+        "--batch-size",
+        "16",
+        "--device",
+        "cpu",
+    ]
+    small = "model.latent_dim=2 model.width=4 model.discriminator_width=4 train.log_every=7"
+    small += " map.steps=20 map.width=8 map.depth=1 map.check_every=10 map.levels=1"
+    words += [word for one in small.split() for word in ("--set", one)]
+    told = ("--out", str(run.path), "--track", "recorder")
+    assert latent_atlas("train", "digits", *words, *told) == 0
+    *records, (_, metrics, pictures) = recorder.sent
+    assert losses(recorder)[:-1] == wanted(run, 30)
+    assert [set(names) for _, _, names in records] == [set()] * len(records)
+    assert metrics == {"metrics/map/kl": 5.5, "metrics/travel/walk_arriving/length": 1.25}
+    assert pictures == ["map"]
+    assert latent_atlas("train", "--resume", *told) == 0
+    assert recorder.sent == [*records, (50, metrics, pictures)]
+
+
 def test_a_tracker_that_fails_costs_a_warning_and_gets_the_rest_later(
     begun: Run, recorder: Recorder
 ) -> None:

@@ -67,7 +67,7 @@ def tensorboard(run: Path, name: str, settings: Mapping[str, Any]) -> Iterator[S
 @contextmanager
 def wandb(run: Path, name: str, settings: Mapping[str, Any]) -> Iterator[Send]:
     """A run of Weights & Biases; in RUN/wandb, for `wandb sync`, where no account is known."""
-    import wandb as library
+    import wandb as library  # pyright: ignore[reportMissingImports]
 
     mode = os.environ.get("WANDB_MODE") or ("online" if library.api.api_key else "offline")
     project = os.environ.get("WANDB_PROJECT", PROJECT)
@@ -89,7 +89,7 @@ def wandb(run: Path, name: str, settings: Mapping[str, Any]) -> Iterator[Send]:
 @contextmanager
 def trackio(run: Path, name: str, settings: Mapping[str, Any]) -> Iterator[Send]:
     """A run of Trackio, in the folder where `trackio show` looks."""
-    import trackio as library
+    import trackio as library  # pyright: ignore[reportMissingImports]
 
     opened = library.init(project=PROJECT, name=name, config=dict(settings), resume="allow")
     try:
@@ -104,8 +104,8 @@ def trackio(run: Path, name: str, settings: Mapping[str, Any]) -> Iterator[Send]
 @contextmanager
 def mlflow(run: Path, name: str, settings: Mapping[str, Any]) -> Iterator[Send]:
     """A run of MLflow, at MLFLOW_TRACKING_URI or else in RUN/mlflow.db and RUN/mlruns."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
+    from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
+    from mlflow.entities import Metric, Param  # pyright: ignore[reportMissingImports]
 
     folder, address = run.absolute(), os.environ.get("MLFLOW_TRACKING_URI")
     client = MlflowClient(address or f"sqlite:///{folder}/mlflow.db")
