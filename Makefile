@@ -57,8 +57,9 @@ unit: $(STAMP) $(PAGE)
 browser: $(STAMP) $(PAGE)
 	$(BIN)/pytest -rs -m browser tests/test_explorer*.py tests/test_interactive.py
 
-# The site; `.venv/bin/zensical serve` shows it while it is written.
-docs: $(STAMP)
+# The site, with the explorer beside the atlas in docs/live; `.venv/bin/zensical serve` shows it while it is written.
+docs: $(STAMP) $(PAGE)
+	$(BIN)/python -c 'from pathlib import Path; from latent_atlas.explorer.static_export import add_page; add_page(Path("docs/live"))'
 	$(BIN)/zensical build --clean --strict
 
 examples: $(STAMP)

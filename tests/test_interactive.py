@@ -1,7 +1,10 @@
 """The explorer without a server: its networks against the library's, and the folder in a real browser."""
 
+import gzip
 import io
 import json
+import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,13 +32,14 @@ from latent_atlas.errors import UserError
 from latent_atlas.explorer.static_export import arrays
 from latent_atlas.explorer.static_export.arrays import scorer_of
 from latent_atlas.explorer.static_export.export import PAGE as BUILT
-from latent_atlas.explorer.static_export.export import write_folder
+from latent_atlas.explorer.static_export.export import add_page, write_folder
 from latent_atlas.explorer.static_export.facts import facts
 from latent_atlas.explorer.static_export.functions import networks
 from latent_atlas.explorer.static_export.onnx import save_graph
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
 from latent_atlas.travel.planners.geodesic import action
+from reader import ROOT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -190,6 +194,26 @@ def test_densities_of_other_boundaries_are_written_too(
             found["log_prob"], density.log_prob(z).numpy(), atol=CLOSE, rtol=CLOSE
         )
         np.testing.assert_allclose(found["score"], density.score(z).numpy(), atol=CLOSE, rtol=CLOSE)
+
+
+def test_a_light_folder_is_smaller_and_gives_what_half_precision_can(
+    atlas: Atlas, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each weight is right to one part in 2,048, and codes are as they are; there are fewer."""
+    monkeypatch.setattr(arrays, "FEW_CODES", 40)
+    light = write_folder(atlas, tmp_path / "light", name="small", light=True, page=folder).path
+    told = json.loads((light / "atlas.json").read_text())
+    assert told["counts"] == {"train": 40, "held_out": 40}
+    assert "40 of 300 train codes" in " ".join(told["warnings"])
+    kept = read_tensors(light / "train.safetensors")[0]["means"]
+    assert torch.equal(kept, atlas.codes["train"].means[torch.arange(40) * 300 // 40])
+    z = atlas.codes["held_out"].means[:20].numpy()
+    for name, place in {"slopes": {"angle": np.zeros(1, np.float32)}, "decode": {}}.items():
+        whole, half = (run(one, name, latents=z, **place) for one in (folder, light))
+        assert (light / f"{name}.onnx").stat().st_size < (folder / f"{name}.onnx").stat().st_size
+        for output in whole:
+            difference = np.abs(whole[output] - half[output]).max()
+            assert 0 < difference < 2**-7 * np.abs(whole[output]).max()
 
 
 def test_the_facts_are_those_of_the_atlas(atlas: Atlas, folder: Path) -> None:
@@ -448,6 +472,57 @@ def test_the_page_works_from_a_host_of_files_alone(
     for context in visits.contexts:
         context.close()
     assert (visits.complaints, foreign) == ([], [])
+
+
+SHOWN = re.compile(r"<figure.*</script>", re.DOTALL)  # of the site's first page
+MOST_LOADED = 6e6  # bytes
+PACKED = (".html", ".js", ".css", ".json", ".svg", ".wasm")  # which hosts of files compress
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_first_page_of_the_site_has_an_atlas_to_click_in(
+    chromium: "Browser", tmp_path: Path, width: int
+) -> None:
+    """Nothing of it is loaded before a visitor asks, and at most 6 MB then."""
+    from playwright.sync_api import expect
+
+    site = shutil.copytree(ROOT / "docs", tmp_path / "site")
+    add_page(site / "live")
+    shown = SHOWN.search((site / "index.md").read_text())
+    assert shown
+    (site / "index.html").write_text(
+        f"<!doctype html><link rel='icon' href='data:,'><title>Site</title>{shown[0]}"
+    )
+    with hosted(site) as address:
+        visits = Visits(chromium, address)
+        bare = visits.open(address, java_script_enabled=False)
+        expect(bare.locator("#live img")).to_be_visible()
+        page = visits.open("about:blank", viewport={"width": width, "height": 800})
+        asked: set[str] = set()
+        page.on("request", lambda request: asked.add(request.url))
+        page.goto(address)
+        expect(page.locator("#live img")).to_be_visible()
+        assert not [one for one in asked if "/live/" in one]
+        page.locator("#live a").click()
+        frame = page.frame_locator("#live iframe")
+        expect(frame.locator(".stage")).to_have_attribute("aria-busy", "false")
+        box = frame.locator(".map").bounding_box()
+        assert box
+        for count, across in enumerate((0.35, 0.65), 1):
+            page.mouse.click(box["x"] + across * box["width"], box["y"] + 0.4 * box["height"])
+            expect(frame.locator(".waypoints li")).to_have_count(count)
+        # As many of its 17 frames as there is room for.
+        expect(frame.locator('[data-row="typical"] canvas').nth(8)).to_be_attached()
+        for context in visits.contexts:
+            context.close()
+    assert visits.complaints == []
+    files = [site / url.removeprefix(address) for url in asked if "/live/" in url]
+    read = [file.read_bytes() for file in files]
+    loaded = sum(
+        len(gzip.compress(one) if file.suffix in PACKED else one)
+        for file, one in zip(files, read, strict=True)
+    )
+    assert 1e6 < loaded < MOST_LOADED
 
 
 def test_a_collection_shows_its_images_from_a_host_of_files_alone(

@@ -25,6 +25,7 @@ __all__ = [
     "LARGE_SOURCE",
     "PLACE",
     "SOURCE",
+    "TRACKER",
     "add_device",
     "add_image_shape",
     "add_nearest",
@@ -47,6 +48,8 @@ SOURCE = (
     "Hugging Face hub, a folder, a zip or tar archive, a folder made by pack, or a .npy or .npz "
     "file"
 )
+
+TRACKER = "tensorboard, wandb, trackio or mlflow; or module:function, an adapter of your own"
 
 LARGE_SOURCE = f"{SOURCE}; or a folder of tar archives"
 

@@ -24,6 +24,7 @@ from latent_atlas.cli.commands import (
     sample,
     serve,
     study,
+    track,
     train,
     travel,
 )
@@ -203,6 +204,9 @@ def build_parser() -> _Parser:
     )
     study.add_arguments(
         add("study", study.study, "compare training modes and boundaries on your own images")
+    )
+    track.add_arguments(
+        add("track", track.track, "send the losses, metrics and pictures of a run to a tracker")
     )
     doctor.add_arguments(
         add(

@@ -21,9 +21,10 @@ from latent_atlas.errors import UserError, printable, require
 from latent_atlas.nn.efficientnet import EfficientNetFeatures, efficientnet_weights
 from latent_atlas.shapes import Latents, as_floats, to_float
 
-__all__ = ["EFFICIENTNET", "Embedder", "digest_of", "embedder", "side_of"]
+__all__ = ["EFFICIENTNET", "Embedder", "digest_of", "embedder", "imported", "side_of"]
 
 EFFICIENTNET = "efficientnet"
+KNOWN = "efficientnet, hf:OWNER/NAME of the Hugging Face hub"
 SIDE = 224  # pixels, as EfficientNet was trained
 BATCH = 32  # images at a time
 LARGEST = 1e18  # coordinate whose square single precision holds
@@ -150,28 +151,36 @@ def _function(name: str) -> Callable[[Tensor], Any]:
     """The network or the function of a name, loaded once."""
     if name.startswith(PREFIX):
         return HuggingFaceFeatures(name)
-    return EfficientNetFeatures() if name == EFFICIENTNET else _imported(name)
+    return EfficientNetFeatures() if name == EFFICIENTNET else imported(name, "model", KNOWN)
 
 
-def _imported(name: str) -> Callable[[Tensor], Any]:
-    """The function called "module:function"."""
+def imported(name: str, kind: str, known: str) -> Callable[..., Any]:
+    """The function called "module:function".
+
+    Arguments:
+        name: Of the function.
+        kind: What it is, for a sentence.
+        known: The names that are known beside such functions.
+
+    Raises:
+        UserError: there is none.
+    """
     module, colon, attribute = name.partition(":")
     require(
         bool(module and colon and attribute),
-        f"there is no model '{name}'; choose efficientnet, hf:OWNER/NAME of the Hugging Face "
-        "hub, or module:function for one of your own",
+        f"there is no {kind} '{name}'; choose {known}, or module:function for one of your own",
     )
     with _working_folder():
         try:
             found = importlib.import_module(module)
         except ImportError as error:
             raise UserError(
-                f"model '{name}': cannot import '{module}' ({error}); run the command in the "
+                f"{kind} '{name}': cannot import '{module}' ({error}); run the command in the "
                 "folder of that module, or install it"
             ) from None
     function = getattr(found, attribute, None)
     if not callable(function):
-        raise UserError(f"model '{name}': module '{module}' has no function '{attribute}'")
+        raise UserError(f"{kind} '{name}': module '{module}' has no function '{attribute}'")
     return function
 
 

@@ -24,6 +24,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="write the explorer instead, as a folder that any web host can serve",
     )
     parser.add_argument(
+        "--light",
+        action="store_true",
+        help="with --interactive: a folder for slow connections, with weights in half precision, "
+        "at most 2,000 codes of each part, and no anomaly scores of photos",
+    )
+    parser.add_argument(
         "--out",
         metavar="FOLDER",
         help="with --interactive: folder to write (default: RUN/interactive)",
@@ -36,10 +42,11 @@ def report(given: Namespace, console: Console) -> None:
     if given.interactive:
         _write_explorer(given, console)
         return
-    if given.out is not None:
+    if given.out is not None or given.light:
+        flag = "--light" if given.out is None else f"--out {given.out}"
         raise UserError(
-            f"--out {given.out} names the folder of an interactive report; add --interactive, or "
-            "leave --out out"
+            f"{flag} is for the folder of an interactive report; add --interactive, or leave "
+            f"{flag.split()[0]} out"
         )
     write_page(Path(given.folder), given.device or "auto", console)
 
@@ -128,7 +135,12 @@ def _write_explorer(given: Namespace, console: Console) -> None:
     # The exported graphs belong to the device that traced them, and every machine has a CPU.
     atlas = Atlas.load(run.path, device="cpu")
     written = write_folder(
-        atlas, folder, name=run.path.resolve().name, run=run.path, say=console.say
+        atlas,
+        folder,
+        name=run.path.resolve().name,
+        run=run.path,
+        light=given.light,
+        say=console.say,
     )
     total = sum(written.files.values())
     lines = [

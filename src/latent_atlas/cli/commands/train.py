@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latent_atlas.cli.arguments import (
     SOURCE,
+    TRACKER,
     add_device,
     add_image_shape,
     add_settings,
@@ -77,6 +78,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "has its part of every batch",
     )
     parser.add_argument(
+        "--track",
+        metavar="TRACKER",
+        help=f"send losses, metrics and pictures to {TRACKER}",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="read the images and print what they are, the settings, the number of parameters, and "
@@ -138,7 +144,8 @@ def train(given: Namespace, console: Console) -> None:
     if given.resume:
         _refuse_settings(given)
         moved = {"source": given.source, "settings": given.settings}
-        train_and_report(None, out, console, resume=True, workers=given.ray, **moved)
+        how = {"workers": given.ray, "tracker": given.track}
+        train_and_report(None, out, console, resume=True, **how, **moved)
         return
     if given.source is None:
         raise UserError(
@@ -149,7 +156,7 @@ def train(given: Namespace, console: Console) -> None:
     if given.dry_run:
         _show_plan_once(config, console)
     else:
-        train_and_report(config, out, console, resume=False, workers=given.ray)
+        train_and_report(config, out, console, resume=False, workers=given.ray, tracker=given.track)
 
 
 def train_and_report(
@@ -161,6 +168,7 @@ def train_and_report(
     source: str | None = None,
     settings: Sequence[str] = (),
     workers: int | None = None,
+    tracker: str | None = None,
 ) -> None:
     """Train a run, or finish one, and write its report.
 
@@ -175,12 +183,15 @@ def train_and_report(
         source: Where the images of a run to be continued are now, if they were moved.
         settings: With `resume`, settings to change, as for `with_settings`.
         workers: Workers of Ray that train; None trains in this process and in those beside it.
+        tracker: The experiment tracker that follows, as for `report.trackers.tracking`.
     """
+    from latent_atlas.report.trackers import tracking
     from latent_atlas.runs import Run
     from latent_atlas.training.processes import join
 
     run, processes = Run(out), join()
-    with ExitStack() as held:
+    tracker = tracker if processes.is_first else None
+    with ExitStack() as held, tracking(run, tracker, console.say) as track:
 
         def decide() -> _Task:
             if resume:
@@ -190,10 +201,10 @@ def train_and_report(
 
         task = processes.first(decide)
         if not task.finished and workers is not None:
-            _train_by_ray(task, run, workers, console, held)
+            _train_by_ray(task, run, workers, console, held, track)
         elif not task.finished:
             quiet = Console(as_json=console.as_json, quiet=True)
-            _train(task, run, console if processes.is_first else quiet, processes)
+            _train(task, run, console if processes.is_first else quiet, processes, track)
         processes.leave()
         if processes.is_first:
             write_page(out, task.config.train.device, console)
@@ -441,7 +452,7 @@ def _load_again(
         ) from None
 
 
-def _train(task: _Task, run: "Run", console: Console, processes: "Processes") -> None:
+def _train(task: _Task, run: "Run", console: Console, processes: "Processes", track: "Log") -> None:
     """Load the images, say what they are, and train, with progress."""
     from latent_atlas.training.loop import assist
     from latent_atlas.training.loop import train as train_run
@@ -457,10 +468,12 @@ def _train(task: _Task, run: "Run", console: Console, processes: "Processes") ->
         return
     _say_end(images.train.images, task.config, run, console, processes)
     with console.progress() as advance:
-        train_run(images, task.config, run, log=_shown(advance), **settings)
+        train_run(images, task.config, run, log=_shown(advance, track), **settings)
 
 
-def _train_by_ray(task: _Task, run: "Run", workers: int, console: Console, held: ExitStack) -> None:
+def _train_by_ray(
+    task: _Task, run: "Run", workers: int, console: Console, held: ExitStack, track: "Log"
+) -> None:
     """Load the images, say what they are, and let Ray's workers train, with progress.
 
     Arguments:
@@ -469,6 +482,7 @@ def _train_by_ray(task: _Task, run: "Run", workers: int, console: Console, held:
         workers: How many train.
         console: Where progress is printed.
         held: What holds the folder, which the first worker holds meanwhile.
+        track: Called with each record, too.
     """
     from latent_atlas.distributed import ray_train
     from latent_atlas.training.processes import ALONE, Processes
@@ -479,7 +493,7 @@ def _train_by_ray(task: _Task, run: "Run", workers: int, console: Console, held:
     held.close()
     if not task.finished:
         with console.progress() as advance:
-            ray_train.train(run, workers, log=_shown(advance))
+            ray_train.train(run, workers, log=_shown(advance, track))
     held.enter_context(run.hold())
 
 
@@ -499,12 +513,15 @@ def _load_for(task: _Task, run: "Run", console: Console, processes: "Processes")
     return images
 
 
-def _shown(advance: Advance) -> "Log":
-    """Show records as the progress of the networks and of the map."""
+def _shown(advance: Advance, track: "Log") -> "Log":
+    """Show records as the progress of the networks and of the map, and hand them on."""
     phases = {"model": "networks", "map": "map"}
-    return lambda entry: advance(
-        phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry)
-    )
+
+    def log(entry: dict[str, Any]) -> None:
+        advance(phases[entry["phase"]], entry["step"], entry["steps"], losses_in_words(entry))
+        track(entry)
+
+    return log
 
 
 def _begun(

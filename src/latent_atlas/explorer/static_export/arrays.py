@@ -13,29 +13,30 @@ from latent_atlas.shapes import batched
 
 __all__ = ["kept", "save_codes", "save_scorer", "scorer_of"]
 
-MOST_CODES = 20_000  # of a part
+MOST_CODES, FEW_CODES = 20_000, 2_000  # of a part; of one in a light folder
 MOST_NUMBERS = 2**22  # of one file: 16 MiB
 MOST_BYTES = 2**25  # of the images in one file
 PIECE = 4_096  # codes evaluated at a time
 
 
-def kept(atlas: Atlas, part: str) -> Tensor:
+def kept(atlas: Atlas, part: str, *, light: bool = False) -> Tensor:
     """Numbers of the codes that are written, chosen evenly where a page cannot load all."""
     codes = atlas.codes[part]
-    count = min(len(codes), MOST_CODES, max(MOST_NUMBERS // codes.means.shape[1], 1))
+    most = FEW_CODES if light else MOST_CODES
+    count = min(len(codes), most, max(MOST_NUMBERS // codes.means.shape[1], 1))
     if atlas.collection is not None:
         count = min(count, MOST_BYTES // math.prod(atlas.collection.image_shape))
     return torch.arange(count, device=codes.means.device) * len(codes) // count
 
 
 @torch.no_grad()
-def save_codes(atlas: Atlas, part: str, path: Path) -> None:
-    """Write the codes of one part.
+def save_codes(atlas: Atlas, part: str, path: Path, *, light: bool = False) -> None:
+    """Write the codes of one part; of a light folder, fewer.
 
     The file has means (n, d); labels (n,), -1 where there is none; where the map is a density,
     log_prob and typicality (n,); and of a collection images (n, h, w, c), in bytes.
     """
-    rows = kept(atlas, part)
+    rows = kept(atlas, part, light=light)
     means = atlas.codes[part].means[rows]
     labels = atlas.labels[part][rows] if part in atlas.labels else torch.full((len(rows),), -1)
     arrays = {"means": means.float(), "labels": labels.int()}

@@ -14,10 +14,10 @@ from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.static_export.arrays import save_codes, save_scorer, scorer_of
 from latent_atlas.explorer.static_export.facts import facts
 from latent_atlas.explorer.static_export.functions import Network, networks
-from latent_atlas.explorer.static_export.onnx import save_graph, save_part
+from latent_atlas.explorer.static_export.onnx import compact, save_graph, save_part
 from latent_atlas.runs import json_safe, write_tensors
 
-__all__ = ["Written", "check", "write_folder"]
+__all__ = ["Written", "add_page", "check", "write_folder"]
 
 PAGE = Path(__file__).parents[1] / "server" / "static"  # where the page is built
 NEEDED = ("onnx", "onnxscript")
@@ -72,6 +72,7 @@ def write_folder(
     *,
     name: str,
     run: Path | None = None,
+    light: bool = False,
     page: Path = PAGE,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
@@ -85,6 +86,8 @@ def write_folder(
         folder: Where; a folder that was written before is replaced.
         name: What the page calls the atlas.
         run: The run folder, which may hold a comparison with another set.
+        light: Whether to store weights in half precision, at most 2,000 codes of each part, and
+            no anomaly scorer.
         page: The built page.
         say: Called with a sentence on what is being done.
 
@@ -97,24 +100,22 @@ def write_folder(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        shutil.copytree(page, partial)
+        add_page(partial, page)
         functions = networks(atlas)
         written = tuple(graph for title, one in functions.items() for graph in (title, *one.parts))
         for number, (title, network) in enumerate(functions.items(), 1):
             say(f"writing {title} as ONNX ({number} of {len(functions)})")
-            _save(title, network, partial)
+            _save(title, network, partial, light=light)
         for part in atlas.codes:
-            save_codes(atlas, part, partial / f"{part}.safetensors")
-        unscored = _save_scorer(atlas, partial) if "encode" in functions else None
+            save_codes(atlas, part, partial / f"{part}.safetensors", light=light)
+        unscored = _save_scorer(atlas, partial, light=light) if "encode" in functions else None
         arrays, about = arrays_and_facts(atlas, [*overview(atlas), *comparison_of(run)])
         write_tensors(partial / "overview.safetensors", arrays, {"json": json.dumps(about)})
-        told = facts(atlas, name, written, unscored=unscored)
+        told = facts(atlas, name, written, unscored=unscored, light=light)
         (partial / FACTS).write_text(json.dumps(json_safe(told), allow_nan=False))
-        index = partial / "index.html"
-        index.write_text(_without_server(index.read_text()))
         for arrays in partial.glob("*.safetensors"):
             # Arrays are written for their owner alone, and a host may run as somebody else.
-            shutil.copymode(index, arrays)
+            shutil.copymode(partial / "index.html", arrays)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
@@ -127,16 +128,23 @@ def write_folder(
     return Written(folder, files, _missing(atlas, functions, unscored))
 
 
-def _save_scorer(atlas: Atlas, folder: Path) -> str | None:
+def add_page(folder: Path, page: Path = PAGE) -> None:
+    """Put the built page into a folder, told that its atlas lies there and no server answers."""
+    shutil.copytree(page, folder, dirs_exist_ok=True)
+    index = folder / "index.html"
+    index.write_text(_without_server(index.read_text()))
+
+
+def _save_scorer(atlas: Atlas, folder: Path, *, light: bool) -> str | None:
     """Write the anomaly scorer; or return why there is none."""
-    scorer = scorer_of(atlas)
+    scorer = "a light folder leaves them out" if light else scorer_of(atlas)
     if isinstance(scorer, str):
         return scorer
     save_scorer(scorer, folder / "scorer.safetensors")
     return None
 
 
-def _save(title: str, network: Network, folder: Path) -> None:
+def _save(title: str, network: Network, folder: Path, *, light: bool) -> None:
     """Write one network and its parts.
 
     Raises:
@@ -147,6 +155,7 @@ def _save(title: str, network: Network, folder: Path) -> None:
         save_graph(
             network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs
         )
+        compact(path, half=light)
         for part, outputs in network.parts.items():
             save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
     except Exception as error:  # a decoder of the user may do anything

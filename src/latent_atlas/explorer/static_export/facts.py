@@ -24,7 +24,12 @@ LIMITS = {"pixels": 50_000_000, "bytes": 32 * 2**20, "frames": 65, "waypoints": 
 
 
 def facts(
-    atlas: Atlas, name: str, networks: tuple[str, ...], *, unscored: str | None = None
+    atlas: Atlas,
+    name: str,
+    networks: tuple[str, ...],
+    *,
+    unscored: str | None = None,
+    light: bool = False,
 ) -> dict[str, Any]:
     """The facts in the server's form; `folder` has what only the page itself computes with.
 
@@ -33,10 +38,11 @@ def facts(
         name: What the page calls it.
         networks: Names of the networks that were written.
         unscored: Why photos get no anomaly scores there; None where they do.
+        light: Whether fewer codes were written.
     """
     known = Known(atlas, lambda: None)
     told = facts_of(known, name, LIMITS).model_dump()
-    parts = {part: kept(atlas, part) for part in atlas.codes}
+    parts = {part: kept(atlas, part, light=light) for part in atlas.codes}
     planners = [
         _planner(name, atlas)
         for name, needs_density in TRAVELS.items()

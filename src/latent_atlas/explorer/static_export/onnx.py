@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-__all__ = ["save_graph", "save_part"]
+__all__ = ["compact", "save_graph", "save_part"]
 
 MOST_ROWS = 512  # of one call: a function that works in pieces is traced for one piece
+LARGEST_HALF = 65_504  # number of half precision
 SHIFTED = 8  # steps up from x before Stirling's series: exact in single precision from x = 1/2 on
 
 Traced = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -66,6 +67,33 @@ def save_part(whole: Path, path: Path, *, inputs: Sequence[str], outputs: Sequen
     import onnx.utils
 
     onnx.utils.extract_model(str(whole), str(path), list(inputs), list(outputs))
+
+
+def compact(path: Path, *, half: bool) -> None:
+    """Drop from a written graph what it does not compute with: names of layers and lines of code.
+
+    Arguments:
+        path: The file.
+        half: Whether to store weights in half precision; the graph computes in single precision.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(path)
+    graph, casts = model.graph, []
+    for weight in graph.initializer if half else ():
+        values = numpy_helper.to_array(weight)
+        if weight.data_type == TensorProto.FLOAT and abs(values).max(initial=0) < LARGEST_HALF:
+            stored = f"{weight.name}/half"
+            casts.append(helper.make_node("Cast", [stored], [weight.name], to=TensorProto.FLOAT))
+            weight.CopyFrom(numpy_helper.from_array(values.astype("float16"), stored))
+    nodes = [*casts, *graph.node]
+    for one in nodes:
+        one.ClearField("metadata_props")
+        one.ClearField("doc_string")
+    del graph.node[:], graph.value_info[:], graph.metadata_props[:]
+    graph.node.extend(nodes)
+    onnx.save(model, path)
 
 
 def _in_one_piece(traced: fx.GraphModule) -> fx.GraphModule:
