@@ -5,6 +5,7 @@ import type { Reporter } from "../api/attempt";
 import type { About, Axes, Backend, Part, Place, Window } from "../api/backend";
 import { floats } from "../api/wire";
 import type { Arrays } from "../api/wire";
+import { texts } from "./texts";
 import { Following, Signal } from "../state/latest";
 
 const CHUNK = 50_000;
@@ -39,7 +40,7 @@ export interface Raster {
 export function shown(about: Pick<About, "counts" | "population">, part: Part): string {
   const [some, all] = [Math.min(about.counts[part], MOST), (about.population ?? about.counts)[part]];
   const total = all.toLocaleString("en");
-  return some < all ? `${some.toLocaleString("en")} of ${total}` : total;
+  return some < all ? texts.someOf(some.toLocaleString("en"), total) : total;
 }
 
 export class Cloud {
