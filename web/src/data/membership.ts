@@ -36,5 +36,6 @@ export const percent = (share: number): string =>
 /** Whether a place looks like real codes, in a few words. */
 export function membershipInWords(pValue: number): string {
   const p = pValue < 0.005 ? "p < 0.01" : `p = ${pValue.toFixed(2)}`;
-  return (pValue >= UNLIKE ? texts.looksReal : texts.looksUnlike)(p, percent(pValue));
+  if (pValue >= UNLIKE) return texts.looksReal(p, percent(pValue));
+  return texts.looksUnlike(p, pValue < 0.005 ? texts.fewest : texts.only(percent(pValue)));
 }

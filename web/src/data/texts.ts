@@ -29,6 +29,15 @@ const en = {
   codesAlone: "codes alone",
   subtitle: (images: string, size: string, d: number) => `${images} images · ${size}, d = ${d}`,
   shownBy: (images: string) => `Frames and samples are ${images} images.`,
+  // of an answer, by their English names
+  terms: {
+    "decoded": "decoded",
+    "nearest real": "nearest real",
+    "log-density": "log-density",
+    "log-density with noise": "log-density with noise",
+    "distance from the mean": "distance from the mean",
+    "change by decoding and encoding": "change by decoding and encoding",
+  } as Readonly<Record<string, string>>,
   someOf: (some: string, all: string) => `${some} of ${all}`,
 
   // the map
@@ -176,7 +185,9 @@ const en = {
   looksReal: (p: string, share: string) =>
     `${p}, looks like real codes: ${share} of them look less so`,
   looksUnlike: (p: string, share: string) =>
-    `${p}, unlike real codes: only ${share} of them look less so`,
+    `${p}, unlike real codes: ${share} of them look less so`,
+  only: (share: string) => `only ${share}`,
+  fewest: "less than 1 %",
   partsTitle: "Share of real codes at least as far out, on either side.",
   yes: "yes",
   no: "no",
@@ -292,7 +303,15 @@ const ko: Texts = {
   size: (height, width) => `${height} × ${width} 픽셀`,
   codesAlone: "코드만 있음",
   subtitle: (images, size, d) => `이미지 ${images}장 · ${size}, d = ${d}`,
-  shownBy: (images) => `프레임과 샘플은 ${images} 이미지로 표시됩니다.`,
+  shownBy: (images) => `프레임과 샘플은 ${images} 이미지입니다.`,
+  terms: {
+    "decoded": "복호화",
+    "nearest real": "최근접 실제",
+    "log-density": "로그 밀도",
+    "log-density with noise": "로그 밀도, 노이즈",
+    "distance from the mean": "평균까지의 거리",
+    "change by decoding and encoding": "복호화·부호화에 따른 변화",
+  },
   someOf: (some, all) => `${all} 중 ${some}`,
 
   map: "지도",
@@ -315,7 +334,7 @@ const ko: Texts = {
   realnessOf: (value) => `실제성 ${value}`,
   threshold: "밀도 임계값",
   offManifold: "다양체 밖",
-  contourEachNat: "등고선 간격 1 nat",
+  contourEachNat: "nat마다 등고선 하나",
   contoursEvery: (nats) => `등고선 간격 ${nats} nat`,
   classes: "클래스",
   searchClasses: "클래스 검색",
@@ -436,7 +455,9 @@ const ko: Texts = {
   belongsTitle: "실제 코드도 5 %는 p가 0.05보다 작습니다.",
   looksReal: (p, share) => `${p}, 실제 코드와 비슷함: 실제 코드의 ${share}가 이보다 덜 실제 같음`,
   looksUnlike: (p, share) =>
-    `${p}, 실제 코드와 다름: 이보다 덜 실제 같은 실제 코드는 ${share}뿐`,
+    `${p}, 실제 코드와 다름: 이보다 덜 실제 같은 실제 코드는 ${share}`,
+  only: (share) => `${share}뿐`,
+  fewest: "1 % 미만",
   partsTitle: "어느 쪽으로든 이만큼 이상 벗어난 실제 코드의 비율.",
   yes: "예",
   no: "아니요",
@@ -535,3 +556,9 @@ export const language = languageOf(
   globalThis.navigator?.language ?? "en", // tests have no browser
 );
 export const texts = TEXTS[language];
+
+/** A name of an answer, such as "log-density with noise 0.4"; one without a word here stays. */
+export function term(name: string): string {
+  const [words, value] = name.split(/ (?=[\d.]+$)/) as [string, string?];
+  return [texts.terms[words] ?? words, value].filter(Boolean).join(" ");
+}

@@ -5,7 +5,7 @@ import type { App } from "../data/app";
 import { shown } from "../data/cloud";
 import type { Row } from "../data/paths";
 import { acceptPhotos } from "../data/photos";
-import { texts } from "../data/texts";
+import { term, texts } from "../data/texts";
 import type { View } from "../state/state";
 import { Curves } from "./curves";
 import { button, h } from "./dom";
@@ -39,7 +39,7 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
     { className: "drawer", aria: { label: texts.paths } },
     h("h2", { className: "quiet" }, texts.paths),
     player.element,
-    ...(app.about.shown_by ? [h("p", { className: "note" }, texts.shownBy(app.about.shown_by))] : []),
+    ...(app.about.shown_by ? [h("p", { className: "note" }, texts.shownBy(term(app.about.shown_by)))] : []),
     strips.element,
     h(
       "div",

@@ -11,7 +11,7 @@ import type { App } from "../../data/app";
 import { membershipInWords, membershipOf, percent, UNLIKE } from "../../data/membership";
 import type { Membership } from "../../data/membership";
 import type { Bytes, Decoded } from "../../data/pictures";
-import { texts } from "../../data/texts";
+import { term, texts } from "../../data/texts";
 import { putWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
 import { Settled } from "../../state/latest";
@@ -75,7 +75,7 @@ function portrait(
   if (photo?.image)
     pictures.append(captioned(photo.image, waypoint === undefined ? title : texts.thePhoto));
   if (known.image)
-    pictures.append(captioned(known.image, photo?.shownBy ?? `${title}, ${app.about.shown_by}`));
+    pictures.append(captioned(known.image, photo?.shownBy ?? `${title}, ${term(app.about.shown_by ?? "")}`));
   const facts = h("dl", {});
   const add = (term: string, words: string, className = "") =>
     facts.append(h("dt", {}, term), h("dd", { className }, words));
@@ -120,7 +120,7 @@ function bars({ parts }: Membership): HTMLElement {
     const bar = h("i", { className: share < UNLIKE ? "unlike" : "" });
     bar.style.width = `${100 * share}%`;
     return [
-      h("dt", {}, name),
+      h("dt", {}, term(name)),
       h("dd", {}, h("span", { className: "bar" }, bar), h("span", {}, percent(share))),
     ];
   });
