@@ -6,14 +6,10 @@ from latent_atlas import Atlas
 from latent_atlas.report.plots.image_grid import comparison_sheet
 from latent_atlas.report.plots.style import save
 
-atlas = Atlas.load("runs/faces")  # latent-atlas embed faces --out runs/faces
+atlas = Atlas.load("runs/faces")
 codes = atlas.codes["held_out"].means
-path = atlas.travel(codes[0], codes[1], frames=13).strip()
-order = atlas.rarity().argsort()
-real = atlas.real_images[0]
-rows = {
-    "a path": path,
-    "typical": atlas.pictures(real[order[:13]]),
-    "rarest": atlas.pictures(real[order[-13:].flip(0)]),
+paths = {
+    f"{a} to {b}": atlas.travel(codes[a], codes[b], frames=13) for a, b in ((0, 1), (2, 3), (4, 6))
 }
-save(comparison_sheet({name: row.numpy() for name, row in rows.items()}), Path("embeddings.png"))
+rows = {f"faces {name}": path.strip().numpy() for name, path in paths.items()}
+save(comparison_sheet(rows), Path("embeddings.png"))

@@ -13,13 +13,14 @@ from latent_atlas.report.plots.style import save
 
 atlas = Atlas.load("runs/glyphs")
 side = atlas.image_shape[-1]
-letters = load_images(DataConfig("glyphs"), side, 1).test.as_float()
-others = [load_images(DataConfig(name), side, 1).test.as_float()[:4] for name in ("faces", "digits")]
+letters, faces, digits = (
+    load_images(DataConfig(name), side, 1).test.as_float() for name in ("glyphs", "faces", "digits")
+)
+turned = letters[50:54].rot90(dims=(2, 3))
 folder = Path("letters")
 folder.mkdir(exist_ok=True)
-for number, image in enumerate(torch.cat([letters[:50], letters[50:54].rot90(dims=(2, 3)), *others])):
-    pixels = (255 * image[0]).round().byte().numpy()
-    Image.fromarray(pixels).save(folder / f"{number}.png")
+for number, image in enumerate(torch.cat([letters[:50], turned, faces[:4], digits[:4]])):
+    Image.fromarray((255 * image[0]).byte().numpy()).save(folder / f"{number}.png")
 
 images = load_images(DataConfig("letters"), side, 1)
 found = atlas.anomaly(images.as_float(), names=images.names)

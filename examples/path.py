@@ -1,4 +1,4 @@
-"""A path between two typefaces: the straight line, and the typical path, which stays on the data."""
+"""A path between two typefaces: the straight line, and the path that stays on the data."""
 
 from pathlib import Path
 

@@ -6,7 +6,10 @@ import { remember } from "../state/memory";
 import { button } from "./dom";
 
 const OTHER = { en: "ko", ko: "en" } as const;
-const NAMES: Record<Language, string> = { en: "English", ko: "한국어" };
+const NAMES: Record<Language, [short: string, name: string]> = {
+  en: ["EN", "English"],
+  ko: ["한국어", "한국어"],
+};
 
 /** The page opens anew in the other language, at the view that its address holds. */
 export function languageSwitch(): HTMLButtonElement {
@@ -15,5 +18,6 @@ export function languageSwitch(): HTMLButtonElement {
     remember(LANGUAGE, other);
     location.reload();
   };
-  return button(NAMES[other], turn, { lang: other });
+  const [short, name] = NAMES[other];
+  return button(short, turn, { lang: other, title: name, aria: { label: name } });
 }
