@@ -243,7 +243,7 @@ def test_in_korean_until_the_switch_says_otherwise(visits: Visits) -> None:
     page = visits.open(locale="ko-KR", viewport={"width": 390, "height": 844})
     set_two(page)
     assert page.evaluate("document.documentElement.lang") == "ko"
-    expect(page.locator(".strip .words").first).to_have_text(re.compile("직선의\\s1.00배"))
+    expect(page.locator(".strip .words").first).to_have_text(re.compile("직선\\s길이의\\s1.00배"))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     before = state(page)["waypoints"]
     page.wait_for_url(re.compile("#.*waypoints="))

@@ -38,7 +38,10 @@ export interface Raster {
 
 /** How many codes of a part are shown, in words: "200,000 of 10,000,000". */
 export function shown(about: Pick<About, "counts" | "population">, part: Part): string {
-  const [some, all] = [Math.min(about.counts[part], MOST), (about.population ?? about.counts)[part]];
+  const [some, all] = [
+    Math.min(about.counts[part], MOST),
+    (about.population ?? about.counts)[part],
+  ];
   const total = all.toLocaleString("en");
   return some < all ? texts.someOf(some.toLocaleString("en"), total) : total;
 }

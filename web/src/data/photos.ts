@@ -14,8 +14,7 @@ import { putWaypoint } from "./waypoints";
 import { letter } from "./words";
 
 export async function usePhoto(app: App, file: Blob, index?: number): Promise<void> {
-  if (!offers(app.about, "photos"))
-    return app.say(texts.noEncoder, "trouble");
+  if (!offers(app.about, "photos")) return app.say(texts.noEncoder, "trouble");
   const most = app.about.limits.bytes;
   if (file.size > most)
     return app.say(
@@ -38,9 +37,7 @@ export async function usePhoto(app: App, file: Blob, index?: number): Promise<vo
   });
   const place = index ?? app.store.state.waypoints.length;
   putWaypoint(app, code, place);
-  app.say(
-    texts.photoPlaced(letter(Math.min(place, app.store.state.waypoints.length - 1))),
-  );
+  app.say(texts.photoPlaced(letter(Math.min(place, app.store.state.waypoints.length - 1))));
 }
 
 /** Photos may be dropped anywhere on the page, or pasted. */

@@ -238,8 +238,7 @@ const en = {
   networks: "networks",
   noRecords: "Nothing has been recorded yet.",
   chart: (name: string, low: string, high: string) => `${name}, between ${low} and ${high}`,
-  noWebGLGrowing:
-    "This browser has no WebGL 2, so the map cannot be drawn while it grows.",
+  noWebGLGrowing: "This browser has no WebGL 2, so the map cannot be drawn while it grows.",
   grownMap: (images: string) =>
     `The density that D_z has learned so far, with the codes of ${images} held-out images.`,
   growingCodes: (images: string, steps: string) =>
@@ -281,7 +280,7 @@ type Texts = typeof en;
 const ko: Texts = {
   opening: "아틀라스를 여는 중 …",
   silent: "서버가 응답하지 않습니다.",
-  lost: "서버가 응답하지 않습니다. 지금 화면은 주소에 저장되어 있어 잃어버리는 것이 없으며, 서버가 돌아오면 이어집니다.",
+  lost: "서버가 응답하지 않습니다. 현재 화면은 주소에 저장되어 있으니, 서버가 돌아오면 그대로 이어집니다.",
   tryNow: "다시 시도",
   back: "서버에 다시 연결되었습니다.",
   page: "페이지",
@@ -294,7 +293,7 @@ const ko: Texts = {
   copyLinkTitle: "지금 보이는 모든 것이 주소에 담겨 있습니다",
   copied: "이 화면의 링크를 복사했습니다.",
   notCopied: "브라우저가 복사를 허용하지 않습니다. 주소창의 링크를 쓰십시오.",
-  darkOrLight: "어둡게 또는 밝게 (t)",
+  darkOrLight: "어두운 테마와 밝은 테마 전환 (t)",
   lightTheme: "밝은 테마",
   help: "도움말",
   close: "닫기",
@@ -368,8 +367,7 @@ const ko: Texts = {
   embeddingNote:
     "여기서 거리는 임베딩의 거리입니다. 역변환이 없어 밀도와 경로를 그릴 수 없으며, 클릭하면 가장 가까운 실제 코드가 선택됩니다.",
   differentAttributes: "평면을 정하려면 서로 다른 두 속성이 필요합니다.",
-  straightPaths:
-    "경로가 모두 직선이라 평면이 정해지지 않습니다. 세 번째 경유점을 놓으십시오.",
+  straightPaths: "경로가 모두 직선이라 평면이 정해지지 않습니다. 세 번째 경유점을 놓으십시오.",
   setBoth: "먼저 A와 B를 놓으십시오. 두 점과 경로를 지나는 평면을 보여 줍니다.",
 
   waypoint: (name) => `경유점 ${name}`,
@@ -384,13 +382,12 @@ const ko: Texts = {
   setAOrPhoto: "지도를 클릭해 A를 정하거나 사진을 끌어다 놓으십시오.",
   setB: "이제 목적지 B를 클릭하십시오.",
   setBOrPhoto: "이제 목적지 B를 클릭하거나 사진을 끌어다 놓으십시오.",
-  photos: "오갈 사진",
+  photos: "경로로 이을 사진",
   addPhoto: "사진 추가 …",
   addPhotoTitle: "페이지에 끌어다 놓거나 붙여 넣어도 됩니다",
   drop: "사진을 놓으면 그 사이의 경로를 보여 줍니다",
   noEncoder: "이 아틀라스에는 인코더가 없어 사진을 지도에 놓을 수 없습니다.",
-  tooLarge: (size, most) =>
-    `파일 크기가 ${size} MB입니다. ${most} MB까지 읽을 수 있습니다.`,
+  tooLarge: (size, most) => `파일 크기가 ${size} MB입니다. ${most} MB까지 읽을 수 있습니다.`,
   reading: "사진을 읽는 중 …",
   photoPlaced: (name) => `사진을 경유점 ${name}에 놓았습니다.`,
   nearestImage: "가장 가까운 이미지",
@@ -412,7 +409,7 @@ const ko: Texts = {
     `미는 힘과 당기는 힘이 상쇄되어, B까지 거리의 ${percent} %를 남기고 멈춥니다.`,
   arrives: "B에 도착합니다.",
   frames: "프레임 수",
-  atEqualSteps: "간격을 고르게 할 곳",
+  atEqualSteps: "등간격 기준",
   ofLatentSpace: "잠재 공간",
   ofPicture: "이미지",
   keep: "유지할 속성",
@@ -428,7 +425,7 @@ const ko: Texts = {
   pause: "일시 정지",
   save: "저장할 경로",
   as: "형식",
-  pngStrip: "PNG 필름",
+  pngStrip: "PNG 필름 스트립",
   export: "내보내기",
   nothingToSave: "아직 저장할 경로가 없습니다. 먼저 A와 B를 놓으십시오.",
   saved: (title, words, file) => `${title} 경로(${words})의 저장 파일: ${file}`,
@@ -436,7 +433,7 @@ const ko: Texts = {
   noneOffManifold: "모두 다양체 위",
   unlike: "실제 코드와 다름",
   someUnlike: (some) => `${some}개 실제 코드와 다름`,
-  timesStraight: (ratio) => `직선의 ${ratio}배`,
+  timesStraight: (ratio) => `직선 길이의 ${ratio}배`,
   shortOfGoal: (percent) => `${percent} % 못 미침`,
   ofTheChange: (percent) => `변화량의 ${percent} %`,
   crossTitle: "× 표시된 프레임보다 더 실제 같지 않은 실제 코드는 5 %뿐입니다.",
@@ -454,8 +451,7 @@ const ko: Texts = {
   belongs: "소속",
   belongsTitle: "실제 코드도 5 %는 p가 0.05보다 작습니다.",
   looksReal: (p, share) => `${p}, 실제 코드와 비슷함: 실제 코드의 ${share}가 이보다 덜 실제 같음`,
-  looksUnlike: (p, share) =>
-    `${p}, 실제 코드와 다름: 이보다 덜 실제 같은 실제 코드는 ${share}`,
+  looksUnlike: (p, share) => `${p}, 실제 코드와 다름: 이보다 덜 실제 같은 실제 코드는 ${share}`,
   only: (share) => `${share}뿐`,
   fewest: "1 % 미만",
   partsTitle: "어느 쪽으로든 이만큼 이상 벗어난 실제 코드의 비율.",
@@ -506,8 +502,7 @@ const ko: Texts = {
   networks: "네트워크",
   noRecords: "아직 기록이 없습니다.",
   chart: (name, low, high) => `${name}, ${low}에서 ${high} 사이`,
-  noWebGLGrowing:
-    "이 브라우저는 WebGL 2를 지원하지 않아 학습 중인 지도를 그릴 수 없습니다.",
+  noWebGLGrowing: "이 브라우저는 WebGL 2를 지원하지 않아 학습 중인 지도를 그릴 수 없습니다.",
   grownMap: (images) => `D_z가 지금까지 학습한 밀도와 홀드아웃 이미지 ${images}장의 코드입니다.`,
   growingCodes: (images, steps) =>
     `${steps} 스텝 뒤 홀드아웃 이미지 ${images}장의 코드를 분산이 가장 큰 평면에 나타냈습니다. 밀도는 네트워크 학습이 끝난 뒤에 학습합니다.`,
@@ -527,8 +522,7 @@ const ko: Texts = {
   keyTab: "지도, 경유점, 모든 제어 요소로 이동",
   arrowKeys: "화살표 키",
   keyArrows: "지도에서 커서 이동, 경유점에서 경유점 이동 (Shift: 더 멀리)",
-  keyEnter:
-    "지도에서 커서 자리에 다음 경유점 놓기 (Shift: 가장 가까운 실제 이미지 또는 그 자리)",
+  keyEnter: "지도에서 커서 자리에 다음 경유점 놓기 (Shift: 가장 가까운 실제 이미지 또는 그 자리)",
   keyZoom: "지도에서 확대, 축소, 전체 보기",
   keyDelete: "경유점 삭제",
   keyFrames: "이전 프레임, 다음 프레임",
@@ -538,7 +532,7 @@ const ko: Texts = {
   keyProject: "누르는 동안 선택한 경유점을 고밀도로 이동",
   keyExample: "예시 경로",
   keyUndo: "실행 취소, 다시 실행",
-  keyTheme: "어둡게 또는 밝게",
+  keyTheme: "어두운 테마와 밝은 테마 전환",
   keyHelp: "이 도움말",
 };
 

@@ -11,10 +11,7 @@ import { letter } from "./words";
 export function putWaypoint(app: App, code: Code, index = app.store.state.waypoints.length): void {
   const { waypoints } = app.store.state;
   if (waypoints.length >= app.about.limits.waypoints && index >= waypoints.length) {
-    return app.say(
-      texts.tooMany(app.about.limits.waypoints),
-      "trouble",
-    );
+    return app.say(texts.tooMany(app.about.limits.waypoints), "trouble");
   }
   const next =
     index < waypoints.length

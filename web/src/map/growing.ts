@@ -39,13 +39,7 @@ export class Growing {
   constructor(private readonly theme: Signal<Theme>) {
     this.canvas.setAttribute("role", "img");
     this.element.append(
-      this.scene
-        ? this.canvas
-        : h(
-            "p",
-            { className: "missing" },
-            texts.noWebGLGrowing,
-          ),
+      this.scene ? this.canvas : h("p", { className: "missing" }, texts.noWebGLGrowing),
       this.caption,
       this.key,
     );

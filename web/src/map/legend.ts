@@ -64,8 +64,7 @@ export class Legend {
           ),
         );
     }
-    if (points === "label" && app.about.classes.length)
-      parts.push(this.classKey());
+    if (points === "label" && app.about.classes.length) parts.push(this.classKey());
     this.element.replaceChildren(...parts);
     this.element.hidden = !parts.length;
   }
@@ -120,7 +119,11 @@ export function classKey(classes: readonly string[], theme: Theme): HTMLElement 
     dot.style.background = css(colours[k]!);
     return h("li", { title: name }, dot, name);
   });
-  const list = h("ul", { className: "classes", tabIndex: 0, aria: { label: texts.classes } }, ...items);
+  const list = h(
+    "ul",
+    { className: "classes", tabIndex: 0, aria: { label: texts.classes } },
+    ...items,
+  );
   if (classes.length <= SEARCHED) return list;
   const search = h("input", {
     type: "search",

@@ -45,10 +45,7 @@ export class MapView {
   constructor(private readonly app: App) {
     const { element } = this;
     element.setAttribute("role", "application");
-    element.setAttribute(
-      "aria-label",
-      texts.mapLabel,
-    );
+    element.setAttribute("aria-label", texts.mapLabel);
     this.scene = Scene.on(this.canvas);
     this.canvas.setAttribute("aria-hidden", "true");
     this.legend = new Legend(app).element;
@@ -65,17 +62,8 @@ export class MapView {
       this.cross,
       this.loupe.element,
     );
-    if (!this.scene)
-      element.append(
-        h(
-          "p",
-          { className: "missing" },
-          texts.noWebGL,
-        ),
-      );
-    this.canvas.addEventListener("webglcontextlost", () =>
-      app.say(texts.lostGraphics, "trouble"),
-    );
+    if (!this.scene) element.append(h("p", { className: "missing" }, texts.noWebGL));
+    this.canvas.addEventListener("webglcontextlost", () => app.say(texts.lostGraphics, "trouble"));
     listen(element, {
       camera: () => this.camera(),
       look: (window) => app.store.look({ window }),

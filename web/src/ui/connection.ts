@@ -29,14 +29,7 @@ export class Connection {
     if (!this.element.hidden) return;
     this.element.hidden = false;
     const now = button(texts.tryNow, () => void this.ask(FIRST));
-    this.element.replaceChildren(
-      h(
-        "span",
-        {},
-        texts.lost,
-      ),
-      now,
-    );
+    this.element.replaceChildren(h("span", {}, texts.lost), now);
     this.later(FIRST);
   }
 

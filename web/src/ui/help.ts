@@ -6,10 +6,7 @@ import { button, h } from "./dom";
 const KEYS: readonly (readonly [string, string])[] = [
   ["Tab", texts.keyTab],
   [texts.arrowKeys, texts.keyArrows],
-  [
-    "Enter",
-    texts.keyEnter,
-  ],
+  ["Enter", texts.keyEnter],
   ["+  −  0", texts.keyZoom],
   ["Delete", texts.keyDelete],
   ["[  ]", texts.keyFrames],
@@ -42,21 +39,9 @@ export function makeHelp(): HTMLDialogElement {
     "dialog",
     { className: "help", aria: { labelledby: "help-title" } },
     h("h2", { id: "help-title" }, texts.helpTitle),
-    h(
-      "p",
-      {},
-      texts.helpMap,
-    ),
-    h(
-      "p",
-      {},
-      texts.helpPaths,
-    ),
-    h(
-      "p",
-      {},
-      texts.helpPlane,
-    ),
+    h("p", {}, texts.helpMap),
+    h("p", {}, texts.helpPaths),
+    h("p", {}, texts.helpPlane),
     keys,
     button(texts.close, () => dialog.close(), { className: "primary" }),
   );

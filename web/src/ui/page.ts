@@ -39,7 +39,9 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
     { className: "drawer", aria: { label: texts.paths } },
     h("h2", { className: "quiet" }, texts.paths),
     player.element,
-    ...(app.about.shown_by ? [h("p", { className: "note" }, texts.shownBy(term(app.about.shown_by)))] : []),
+    ...(app.about.shown_by
+      ? [h("p", { className: "note" }, texts.shownBy(term(app.about.shown_by)))]
+      : []),
     strips.element,
     h(
       "div",
@@ -88,7 +90,10 @@ function see(app: App, player: Player, row: Row, frame: number, chosen: boolean)
   if (chosen)
     app.selection.set({
       code: result.points[frame]!,
-      title: row.verb === "sample" ? texts.sampleNumber(frame + 1) : texts.titledFrame(row.title, frame + 1),
+      title:
+        row.verb === "sample"
+          ? texts.sampleNumber(frame + 1)
+          : texts.titledFrame(row.title, frame + 1),
     });
 }
 
@@ -114,9 +119,7 @@ function header(app: App, theme: HTMLElement, help: HTMLDialogElement): HTMLElem
   };
   store.listen(show);
   show();
-  const size = about.image
-    ? texts.size(about.image.height, about.image.width)
-    : texts.codesAlone;
+  const size = about.image ? texts.size(about.image.height, about.image.width) : texts.codesAlone;
   const subtitle = texts.subtitle(shown(about, "train"), size, about.dimension);
   return h(
     "header",
@@ -183,8 +186,14 @@ function zooms(map: MapPart): HTMLElement {
   return h(
     "div",
     { className: "zooms", role: "group", aria: { label: texts.zoom } },
-    button("+", () => map.zoom(1 / 1.5), { aria: { label: texts.nearer }, title: `${texts.nearer} (+)` }),
-    button("−", () => map.zoom(1.5), { aria: { label: texts.further }, title: `${texts.further} (−)` }),
+    button("+", () => map.zoom(1 / 1.5), {
+      aria: { label: texts.nearer },
+      title: `${texts.nearer} (+)`,
+    }),
+    button("−", () => map.zoom(1.5), {
+      aria: { label: texts.further },
+      title: `${texts.further} (−)`,
+    }),
     button("⌂", () => map.home(), {
       aria: { label: texts.wholePlane },
       title: `${texts.wholePlane} (0)`,

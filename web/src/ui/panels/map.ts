@@ -111,11 +111,7 @@ function planes(app: App): HTMLElement {
     className: "wide",
   });
   const two = h("div", { className: "pair" }, first.element, second.element);
-  const note = h(
-    "p",
-    { className: "note" },
-    texts.embeddingNote,
-  );
+  const note = h("p", { className: "note" }, texts.embeddingNote);
 
   function choose(value: PlaneKind["kind"]): void {
     if (value === "attributes") {
@@ -149,12 +145,7 @@ export function throughWaypoints(app: App): boolean {
   const [a, b] = app.store.state.waypoints;
   const c = turningPoint(app);
   if (!a || !b || !c) {
-    app.say(
-      a && b
-        ? texts.straightPaths
-        : texts.setBoth,
-      "trouble",
-    );
+    app.say(a && b ? texts.straightPaths : texts.setBoth, "trouble");
     return false;
   }
   app.store.change({ plane: { kind: "through", codes: [a, b, c] }, window: null });

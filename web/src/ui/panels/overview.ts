@@ -78,13 +78,7 @@ function sections(app: App, answer: Arrays): HTMLElement[] {
 }
 
 /** Select an image, and show where it lies; one of another set beside what its code shows. */
-function choose(
-  app: App,
-  code: Code,
-  title: string,
-  image: Bytes | null,
-  shownBy: string,
-): void {
+function choose(app: App, code: Code, title: string, image: Bytes | null, shownBy: string): void {
   if (image)
     app.photos.set(keyOf(code), {
       image,

@@ -135,9 +135,7 @@ function waypoint(app: App, index: number): HTMLElement {
 }
 
 function placing(app: App): HTMLElement {
-  const snap = checkbox(texts.snap, (on) =>
-    app.store.change({ snap: on }),
-  );
+  const snap = checkbox(texts.snap, (on) => app.store.change({ snap: on }));
   const closed = checkbox(texts.returnToA, (on) => app.store.change({ closed: on }));
   snap.element.classList.add("long");
   const show = () => (snap.set(app.store.state.snap), closed.set(app.store.state.closed));
@@ -253,7 +251,10 @@ function pacing(app: App): HTMLElement {
   );
   const keep = select(
     texts.keep,
-    [["", texts.nothing], ...kinds(about.attributes).map((name) => [name, texts.ofA(name)] as const)],
+    [
+      ["", texts.nothing],
+      ...kinds(about.attributes).map((name) => [name, texts.ofA(name)] as const),
+    ],
     (name) => store.change({ preserve: name ? [name] : [] }),
   );
   const doubts = h("p", { className: "note doubts", role: "status" });

@@ -82,9 +82,7 @@ export class Projection {
     if (moved) app.store.change({});
     if (!moved && this.held)
       app.say(
-        here < TYPICAL
-          ? texts.atMaximum(letter(index))
-          : texts.typicalAlready(letter(index)),
+        here < TYPICAL ? texts.atMaximum(letter(index)) : texts.typicalAlready(letter(index)),
       );
     this.held = false;
   }

@@ -36,11 +36,7 @@ export function selectionPanel(app: App): HTMLElement {
     walking(app),
     traversing(app),
   );
-  const empty = h(
-    "p",
-    { className: "note" },
-    texts.chooseOne,
-  );
+  const empty = h("p", { className: "note" }, texts.chooseOne);
   const settled = new Settled(160);
   const show = (selection: Selection | null) => {
     for (const part of [view, belongs, near, tools]) part.hidden = !selection;
@@ -75,7 +71,9 @@ function portrait(
   if (photo?.image)
     pictures.append(captioned(photo.image, waypoint === undefined ? title : texts.thePhoto));
   if (known.image)
-    pictures.append(captioned(known.image, photo?.shownBy ?? `${title}, ${term(app.about.shown_by ?? "")}`));
+    pictures.append(
+      captioned(known.image, photo?.shownBy ?? `${title}, ${term(app.about.shown_by ?? "")}`),
+    );
   const facts = h("dl", {});
   const add = (term: string, words: string, className = "") =>
     facts.append(h("dt", {}, term), h("dd", { className }, words));
@@ -112,7 +110,12 @@ async function membership(
 
 function verdict({ pValue }: Membership): HTMLElement {
   const className = pValue < UNLIKE ? "unlike" : "";
-  return h("p", { className, title: texts.belongsTitle }, h("b", {}, texts.belongs), ` ${membershipInWords(pValue)}`);
+  return h(
+    "p",
+    { className, title: texts.belongsTitle },
+    h("b", {}, texts.belongs),
+    ` ${membershipInWords(pValue)}`,
+  );
 }
 
 function bars({ parts }: Membership): HTMLElement {
@@ -269,8 +272,7 @@ function traversing(app: App): HTMLElement {
     followed.map((one) => [one.name, one.name]),
     () => amount.set(amount.input.valueAsNumber),
   );
-  const words = (v: number) =>
-    {
+  const words = (v: number) => {
     const value = `${v > 0 ? "+" : ""}${number(v * reach(chosen()), 1)}`;
     return chosen().kind === "class" ? texts.inNats(value) : value;
   };
