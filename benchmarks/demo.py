@@ -1,11 +1,13 @@
-"""Time `latent-atlas demo`, or `train --quick`, as a user runs it, and record the numbers that it reports.
+"""Time `latent-atlas demo`, `demo --glyphs` or `train --quick`, as a user runs it, and record the numbers that it reports.
 
 python benchmarks/demo.py --pictures docs/pictures     # keeps the map and the paths for the README
+python benchmarks/demo.py --glyphs
 python benchmarks/demo.py --quick fashion-mnist
 """
 
 import argparse
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -24,8 +26,10 @@ def main() -> None:
     parser.add_argument(
         "--quick", metavar="SOURCE", help="time `train SOURCE --quick` instead of the demo"
     )
+    parser.add_argument("--glyphs", action="store_true", help="time `demo --glyphs`")
     given = parser.parse_args()
     chosen = ["demo"] if given.quick is None else ["train", given.quick, "--quick"]
+    chosen += ["--glyphs"] if given.glyphs else []
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "demo"
         start = time.perf_counter()
@@ -38,9 +42,11 @@ def main() -> None:
     told = json.loads(done.stdout)
     results = {
         "seconds": seconds,
+        "core_seconds": resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime,
         **{section: told[section] for section in ("reconstruction", "map", "travel")},
     }
-    record("demo" if given.quick is None else "quick", results)
+    name = "demo-glyphs" if given.glyphs else "demo"
+    record(name if given.quick is None else "quick", results)
 
 
 if __name__ == "__main__":

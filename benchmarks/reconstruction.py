@@ -23,6 +23,7 @@ from latent_atlas.config.presets import PRESETS
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.evaluation import frechet_distance, reconstruction_numbers
 from latent_atlas.evaluation.features import Classifier, train_classifier
+from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run
 from latent_atlas.training.loop import train_model
 from record import record
@@ -138,6 +139,11 @@ def measure(images: ImageSet, config: Config, classifier: Classifier) -> dict[st
         run.begin(config)
         model = train_model(images.train.images, config, run, log=lambda entry: None, resume=False)
     seconds = time.perf_counter() - start
+    return evaluated(images, model, classifier) | {"seconds": seconds}
+
+
+def evaluated(images: ImageSet, model: VAEGAN, classifier: Classifier) -> dict[str, float]:
+    """The error of reconstructions of the test images, and both Fréchet distances to them."""
     test = images.test.as_float()
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(2)
@@ -153,7 +159,6 @@ def measure(images: ImageSet, config: Config, classifier: Classifier) -> dict[st
         "mse": reconstruction_numbers(test, rebuilt)["mse"],
         "frechet of reconstructions": distances[0],
         "frechet of prior samples": distances[1],
-        "seconds": seconds,
     }
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 
+from latent_atlas.display import grid, tile
 from latent_atlas.files import write_bytes, write_text
-from latent_atlas.report.plots.image_grid import grid, tile
 from latent_atlas.report.plots.style import (
     INK,
     LINES,

@@ -129,7 +129,7 @@ class InNumpy(Density):
         ),
         (
             lambda: travel.plan(WORLD, A, B, frame=3),
-            "plan has no argument 'frame'; did you mean frames?",
+            "plan has no argument 'frame'; did you mean 'frames'?",
         ),
         (lambda: travel.Geodesic(widths=0.1), "widths are 0.1; choose one or more in a tuple"),
         (lambda: travel.plan(Column(), A, B), r"gives a Tensor of shape \(1, 1\) for one code"),
@@ -163,7 +163,7 @@ def test_numbers_of_other_types_are_numbers() -> None:
     assert isinstance(twice(3.0)[0], int)
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'n'"):
         twice()  # pyright: ignore
-    with pytest.raises(UserError, match="has no argument 'm'; did you mean one of n, by"):
+    with pytest.raises(UserError, match="has no argument 'm'; choose n, by"):
         twice(1, m=2)  # pyright: ignore
     assert str(loaded(device=torch.device("cpu"))) == "cpu"
 

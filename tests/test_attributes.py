@@ -203,6 +203,22 @@ def test_a_probe_of_images_is_not_fooled_by_what_they_do_not_show(
     assert (of_images.slopes(moved)[..., 0].abs() > 0.1).all()
 
 
+def test_a_value_of_images_is_not_fooled_by_what_they_do_not_show(
+    generator: torch.Generator,
+) -> None:
+    # The second coordinate tells the value as well as the first, and the decoder does not show it.
+    value = torch.rand(600, generator=generator) * 2 - 1
+    z = value[:, None] + 0.1 * torch.randn(600, 2, generator=generator)
+    of_codes = ValueProbe.fit(z, 50 * value, steps=300, generator=seeded())
+    of_images = ValueProbe.fit(z, 50 * value, "width", decode=shown, steps=300, generator=seeded())
+    assert of_images.explained > 0.9
+    moved = torch.tensor([[-0.5, 0.5]])  # looks like -25
+    assert of_images.values(moved).item() == pytest.approx(-25, abs=6)
+    assert abs(of_codes.values(moved).item()) < 15
+    assert of_images.slopes(moved)[..., 1].abs().max() == 0
+    assert "reads width from decoded images" in of_images.told()
+
+
 def test_large_images_are_read_as_small_ones(generator: torch.Generator) -> None:
     z, labels = labelled(100, generator)
     sides = []

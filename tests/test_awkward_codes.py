@@ -184,7 +184,9 @@ def test_nan_pixels_are_never_returned() -> None:
         lambda x: x.flatten(1), lambda z: z.log()[:, None, None], (1, 1, 2), (2,), device=CPU
     )
     assert model.decode([[1.0, 1.0]]).tolist() == [[[[0.0, 0.0]]]]
-    with pytest.raises(UserError, match="NaN pixels of 1 of 2 codes, the first is number 1"):
+    with pytest.raises(
+        UserError, match="NaN pixels of 1 of 2 codes, the first is number 1, with a coordinate of"
+    ):
         model.decode([[1.0, 1.0], [-1.0, 1.0]])
 
 

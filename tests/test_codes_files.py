@@ -174,6 +174,6 @@ def test_an_absent_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 def test_too_few_codes_to_hold_some_out_are_refused(generator: torch.Generator) -> None:
     means = torch.randn(29, 2, generator=generator)
     with pytest.raises(
-        UserError, match="29 different codes; 10 are held out to evaluate the map and 20 are"
+        UserError, match="29 different codes, and a map needs 30: 20 to fit it and 10 held out"
     ):
         collect(means).split(0.1, generator=generator)

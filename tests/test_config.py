@@ -62,6 +62,8 @@ def test_words_numbers_and_null_are_understood() -> None:
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
+        ("model.patch_size=0", "model.patch_size is 0; choose 1 or more"),
+        ("model.patch_size=9", "model.patch_size is 9; choose 1 to 8 pixels"),
         ("train.steps", "not of the form NAME=VALUE"),
         ("trian.steps=3", "no setting 'trian.steps'; did you mean train.steps or map.steps"),
         ("trian.x=3", "no section 'trian'"),

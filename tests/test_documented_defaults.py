@@ -142,12 +142,11 @@ def test_a_docstring_s_default_is_the_code_s() -> None:
 
 def options() -> Iterator[tuple[str, argparse.Action, str]]:
     """Options of commands whose help ends in a default that is a number."""
-    for group in build_parser()._subparsers._group_actions:  # type: ignore[union-attr]
-        for command, parser in group.choices.items():  # type: ignore[union-attr]
-            for action in parser._actions:
-                said = re.search(rf"\((?:default: )?({NUMBER})\)$", (action.help or ""))
-                if said:
-                    yield command, action, said[1]
+    for command, parser in build_parser().commands().items():
+        for action in parser._actions:
+            said = re.search(rf"\((?:default: )?({NUMBER})\)$", (action.help or ""))
+            if said:
+                yield command, action, said[1]
 
 
 @cache

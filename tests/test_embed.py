@@ -227,6 +227,11 @@ def test_photos_from_elsewhere_are_embedded_by_the_model_of_the_run(
     told = json.loads(capsys.readouterr().out)["travel"]["linear"]["images"]
     assert told[0]["name"] == "light/4.png"
     assert told[0]["distance"] == pytest.approx(0, abs=1e-6)
+    assert latent_atlas("travel", "run", "dark/3.png", "black.png", "--out", "p.npz") == 0
+    assert "images, and black.png itself" in capsys.readouterr().out
+    with np.load("p.npz") as written:
+        assert written["typical.images"][-1].max() == 0  # no image of the collection is black
+        assert written["typical.images"][:-1].max(axis=(1, 2, 3)).min() > 0
     assert latent_atlas("anomalies", "run", "elsewhere.png", "black.png", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["most_anomalous"][0].endswith("black.png")

@@ -224,8 +224,10 @@ def test_steps_that_are_set_bring_the_adversarial_start_along(
     words = ("train", "digits", "--quick", "--out", str(tmp_path / "run"), "--dry-run", "--json")
     for steps in (("--steps", "60"), ("--set", "train.steps=60")):
         assert latent_atlas(*words, *steps) == 0
-        told = json.loads(capsys.readouterr().out)["config"]["train"]
-        assert (told["steps"], told["adversarial_start"]) == (60, 20)
+        config = json.loads(capsys.readouterr().out)["config"]
+        told = config["train"]
+        assert (told["steps"], told["adversarial_start"], told["kl_warmup"]) == (60, 20, 20)
+        assert config["map"]["steps"] == 100
 
 
 def test_a_long_or_large_training_is_told_what_is_smaller() -> None:
@@ -269,7 +271,7 @@ def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_small
         64,
         PRESETS["64px"].model.latent_dim,
     )
-    assert (models[1]["image_size"], models[1]["width"]) == (32, 16)
+    assert (models[1]["image_size"], models[1]["width"]) == (32, 32)
 
 
 @pytest.mark.parametrize("command", ["train", "serve", "report"])
@@ -315,7 +317,7 @@ def test_doctor_measures_what_auto_decides_by(
     assert told["gigaflops"]["matrix product"] == {"float32": 1.0, "bf16": 6.0}
     assert told["bf16_speedup"] == pytest.approx(6)
     assert told["precision"] == "bf16"
-    assert told["images_per_second"]["width 16 (--quick)"] == 16
+    assert told["images_per_second"]["--quick"] == 32
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 from PIL import Image
 
 from browser import IN_BROWSER, ROOT, Served, Visits, driver, until_idle
@@ -45,6 +47,7 @@ VIEWS = {
         "waypoints": [ONE, OTHER],
     },
 }
+ICON = '<link rel="icon" href="data:,">'  # so that the browser asks for none
 
 
 def hashed(url: str, state: dict) -> str:
@@ -242,6 +245,25 @@ def test_an_image_of_the_overview_is_marked_where_it_lies(visits: Visits, demo: 
         x, y = page.evaluate(f"atlas.map.camera().toPixels({place})")
         assert float(ring.get_attribute("cx")) == pytest.approx(x, abs=1)
         assert float(ring.get_attribute("cy")) == pytest.approx(y, abs=1)
+
+
+def test_a_page_from_elsewhere_shows_it_in_a_frame_without_cookies(
+    visits: Visits, demo: "Atlas"
+) -> None:
+    explorer = demo.show(height=700)
+    notebook = FastAPI()
+    notebook.get("/", response_class=HTMLResponse)(lambda: ICON + explorer._repr_html_())
+    outer = Served(lambda: notebook)
+    try:
+        page = visits.open(outer.url.replace("127.0.0.1", "localhost"))
+        frame = page.frame_locator("iframe")
+        expect(frame.locator(".stage")).to_have_attribute("aria-busy", "false")
+        drawn(frame.locator(".map canvas").first)
+        assert page.context.cookies() == []
+        assert keep(page, "in-a-notebook").std() > 20
+    finally:
+        outer.stop()
+        explorer.close()
 
 
 def test_a_refusal_is_one_sentence(visits: Visits) -> None:

@@ -193,7 +193,7 @@ def test_a_run_of_codes_has_no_images(
         (np.zeros((60, 4), np.int64), (), "codes must be floats; these are int64"),
         (np.full((60, 4), np.nan), (), "60 of 60 codes are not finite, the first at row 0"),
         (np.zeros(60), (), "these have (60,)"),
-        (np.zeros((60, 4)), (), "1 different codes; 10 are held out"),
+        (np.zeros((60, 4)), (), "there are 1 different code, and a map needs 30"),
         (
             np.random.default_rng(0).normal(size=(60, 62)),
             (),

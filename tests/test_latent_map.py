@@ -463,3 +463,21 @@ def test_the_work_of_a_fit_is_bounded_however_many_codes_there_are(
     assert found.calibration.samples == 700
     assert {900, 800, 700} <= set(drawn)
     assert max(drawn) <= 2_000  # those of the estimate of KL and of the outline
+
+
+def test_in_double_precision_values_are_of_each_row_alone(
+    learned: LatentMap, places: torch.Tensor
+) -> None:
+    exact, z = learned.double(), places[:50].double()
+    values = exact.log_prob(z)
+    assert values.dtype == torch.float64
+    alone = torch.cat([exact.log_prob(one) for one in z.split(1)])
+    torch.testing.assert_close(values, alone, atol=1e-11, rtol=0)
+    torch.testing.assert_close(values.float(), learned.log_prob(z), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(
+        exact.score(z).float(), learned.score(z.float()), atol=1e-2, rtol=1e-3
+    )
+    assert exact.threshold(0.5) == pytest.approx(learned.threshold(0.5), abs=1e-3)
+    if learned.noise_levels:
+        noised = learned.noised(0.3)
+        torch.testing.assert_close(noised.double().log_prob(z).float(), noised.log_prob(z))

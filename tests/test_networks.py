@@ -32,6 +32,29 @@ def test_networks_fit_every_image_size(image_size: int, channels: int, stage: in
     assert ImageDiscriminator(image_size, channels, width=2, depth=1)(images).shape == (2,)
 
 
+@pytest.mark.parametrize(("image_size", "patch_size"), [(8, 2), (27, 2), (64, 4), (15, 3)])
+@pytest.mark.parametrize("shape", [(5,), (2, 4, 4)])
+def test_patches_are_places(image_size: int, patch_size: int, shape: tuple[int, ...]) -> None:
+    size = {"width": 4, "depth": 1, "patch_size": patch_size}
+    side = resolutions(image_size, patch_size)[0]
+    shape = shape[:1] + (side,) * len(shape[1:])
+    encoder, decoder = Encoder(image_size, 3, shape, **size), Decoder(image_size, 3, shape, **size)
+    seen: list[tuple[int, ...]] = []
+    for stem in (encoder.body[0], decoder.last):
+        stem.register_forward_hook(lambda _, __, maps: seen.append(tuple(maps.shape[-2:])))
+    images = torch.rand(2, 3, image_size, image_size)
+    decoded = decoder(encoder(images)[0])
+    assert decoded.shape == images.shape
+    assert seen == [(side, side)] * 2
+    assert ImageDiscriminator(image_size, 3, **size)(images).shape == (2,)
+    # The pixels of a patch begin equal: no checkerboard has to be unlearned.
+    whole = decoded[
+        ..., : image_size // patch_size * patch_size, : image_size // patch_size * patch_size
+    ]
+    patches = torch.nn.functional.pixel_unshuffle(whole, patch_size).unflatten(1, (3, -1))
+    torch.testing.assert_close(patches, patches[:, :, :1].expand_as(patches))
+
+
 def test_resolutions_end_at_four_pixels_or_three() -> None:
     assert all(resolutions(size)[-1] in (3, 4) for size in range(8, 257))
 

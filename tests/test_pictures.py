@@ -12,6 +12,7 @@ from matplotlib.contour import QuadContourSet
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from latent_atlas.display import tile, width_for
 from latent_atlas.errors import UserError
 from latent_atlas.report.plots import (
     Curves,
@@ -27,7 +28,6 @@ from latent_atlas.report.plots import (
     spaces_picture,
     strips_picture,
 )
-from latent_atlas.report.plots.image_grid import tile, width_for
 from latent_atlas.report.plots.style import LINES, SIGNAL
 
 EXTENT = (-3.0, 3.0, -2.5, 2.5)

@@ -237,7 +237,7 @@ def test_a_signal_while_the_map_is_fitted_is_one_sentence(
 
     with monkeypatch.context() as patched:
         patched.setattr("latent_atlas.training.loop.fit_map", terminated)
-        assert latent_atlas(*command(out)) == 130
+        assert latent_atlas(*command(out)) == 143
     assert "--resume keeps the networks and fits the map" in capsys.readouterr().err
     assert (out / "model.safetensors").is_file()
     assert not (out / "map.safetensors").exists()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.attributes.registry import AttributeSet
 from latent_atlas.errors import UserError
-from latent_atlas.travel import ClassProbe, Direction, Function
+from latent_atlas.travel import ClassProbe, Direction, Function, ValueProbe
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +97,89 @@ def test_an_unknown_name_gets_one_sentence(
 def test_codes_without_labels_have_no_class(codes: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(UserError, match="no attribute 'class'; choose component:0 to component:2"):
         AttributeSet(codes[0])["class"]
+
+
+@pytest.fixture(scope="module")
+def known(codes: tuple[Tensor, Tensor]) -> AttributeSet:
+    """Codes of images with a known size, 10 + 4 z_1, a style, and a number that nothing tells."""
+    latents, labels = codes
+    noise = torch.randn(len(labels), generator=torch.Generator().manual_seed(1))
+    attributes = {
+        "size": (10 + 4 * latents[:, 1], ()),
+        "style": ((latents[:, 1] > 0).long(), ("thin", "thick")),
+        "noise": (noise, ()),
+        "class": (labels, ("a", "b", "c")),
+    }
+    return AttributeSet(latents, labels, ("left", "middle", "right"), known=attributes)
+
+
+def test_known_attributes_have_names_and_kinds(known: AttributeSet) -> None:
+    assert known.names[3:] == (
+        *("class", "style", "left", "middle", "right", "style=thin", "style=thick"),
+        *("size", "noise"),
+    )
+    assert known.classes == ("left", "middle", "right")  # the labels go before an attribute "class"
+    kinds = ("component:0", "class", "style", "left", "style=thick", "size")
+    expected = ["component", "classes", "classes", "class", "class", "value"]
+    assert [known.kind(name) for name in kinds] == expected
+    assert known.range("style") is None
+
+
+def test_a_known_number_is_learned_in_its_own_unit(
+    known: AttributeSet, codes: tuple[Tensor, Tensor]
+) -> None:
+    size = known["size"]
+    assert isinstance(size, ValueProbe)
+    assert size.explained > 0.98
+    assert size.warnings == ()
+    assert "reads size from codes explains" in size.told()
+    wanted = 10 + 4 * codes[0][:, 1:2]
+    assert (size.values(codes[0]) - wanted).abs().mean() < 1.0  # of a standard deviation of 12
+    assert size.tolerance == pytest.approx(0.1 * wanted.std().item(), rel=0.01)
+    low, high = size.bounds(codes[0][:1], 5.0)
+    torch.testing.assert_close(high - low, torch.full((1, 1), 10.0))
+    assert known.range("size") == pytest.approx((wanted.min().item(), wanted.max().item()))
+
+
+def test_a_number_that_codes_do_not_tell_is_refused(known: AttributeSet) -> None:
+    with pytest.raises(UserError, match="'noise' cannot be read: the network that reads noise"):
+        known["noise"]
+
+
+def test_a_word_is_kept_by_codes_that_have_it_alone(
+    known: AttributeSet, codes: tuple[Tensor, Tensor]
+) -> None:
+    thick, style = known["style=thick"], known["style"]
+    torch.testing.assert_close(thick.values(codes[0]), style.values(codes[0])[:, 1:])
+    order = codes[0][:, 1].argsort()
+    lacks, has = codes[0][order[:1]], codes[0][order[-1:]]
+    lower, upper = thick.bounds(has, 0.1)
+    assert lower.isfinite().all()
+    assert upper.isinf().all()
+    with pytest.raises(
+        UserError, match="'style=thick' cannot be kept: the start is read as 'thin'"
+    ):
+        thick.bounds(lacks, 0.1)
+
+
+def test_draws_are_weighed_by_known_attributes(
+    known: AttributeSet, codes: tuple[Tensor, Tensor]
+) -> None:
+    latents, size = codes[0], 10 + 4 * codes[0][:, 1]
+    inside = known.log_weight({"size": (0.0, 20.0)})(latents) == 0
+    assert (inside == ((size >= 0) & (size <= 20))).float().mean() > 0.95
+    thin = known.log_weight({"style": "thin"})(latents)
+    assert (thin[size < 5] > thin[size > 15].max()).float().mean() > 0.95
+    with pytest.raises(UserError, match="no style 'wide'; choose thin, thick"):
+        known.log_weight({"style": "wide"})
+    with pytest.raises(UserError, match="'size' cannot be large; give a range"):
+        known.log_weight({"size": "large"})
+
+
+def test_an_older_run_says_how_to_get_its_attributes(codes: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(
+        UserError, match=r"component:2; the run is older than attributes .* --resume"
+    ):
+        AttributeSet(codes[0], known=None)["size"]
+    with pytest.raises(UserError, match=r"component:2$"):
+        AttributeSet(codes[0])["size"]

@@ -266,9 +266,12 @@ def test_a_bad_line_of_the_log_is_left_out_where_it_may_be(run: Run) -> None:
     run.file("log.jsonl").write_text(
         run.file("log.jsonl").read_text().replace("}\n", '}\n{"phase": 3}\nx\n', 1)
     )
+    run.file("log.jsonl").write_bytes(run.file("log.jsonl").read_bytes() + b'{"phase": "\xff"}\n')
     damage: list[str] = []
     assert [record["step"] for record in run.records(damage=damage)] == [3, 4]
-    assert [f"log.jsonl, line {i}, is damaged" in damage[i - 2] for i in (2, 3)] == [True, True]
+    assert len(damage) == 3
+    for line, sentence in zip((2, 3, 5), damage, strict=True):
+        assert f"log.jsonl, line {line}, is damaged" in sentence
     assert damage[0].endswith("it is left out")
     assert RunContents.read(run.path).damage == damage
     with pytest.raises(UserError, match=r"log\.jsonl, line 2, is damaged .*remove it, and"):

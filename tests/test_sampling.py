@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, distributions
 
+from latent_atlas.boundary.gaussian import GaussianBoundary
 from latent_atlas.config import MapConfig
 from latent_atlas.config.parse import settings_of, with_values
 from latent_atlas.density.base import Density, ExactRatio, SamplableDensity, StandardNormal
@@ -28,6 +29,7 @@ from latent_atlas.sampling import (
     Rejection,
     Sampler,
     Samples,
+    TorchDistribution,
     draw,
 )
 from latent_atlas.sampling.entropy_balancing import matching
@@ -436,7 +438,7 @@ def test_settings_are_parsed_by_their_fields() -> None:
 
 def test_info_has_only_what_the_sampler_knows(generator: torch.Generator) -> None:
     info = draw(CLUSTERS, 50, Diffusion(steps=8, moves=0), generator=generator).info
-    assert info.known() == {"sampler": "diffusion", "noise_levels": 8}
+    assert info.known() == {"sampler": "diffusion", "flow_steps": 8}
     assert info.r_hat is None
 
 
@@ -527,3 +529,39 @@ def test_the_default_sampler_needs_what_the_density_has(
     density = StandardNormal(2)
     density.noise_levels, density.has_log_prob = noise_levels, has_log_prob
     assert sampler_for(density).name == name
+
+
+def test_a_boundary_is_a_distribution_of_torch() -> None:
+    mean = torch.tensor([3.0, 0.0], requires_grad=True)
+    factor = torch.tensor([[2.0, 0.0], [1.0, 0.5]])
+    ours = TorchDistribution(GaussianBoundary(mean, factor), generator=seeded())
+    exact = distributions.MultivariateNormal(mean, scale_tril=factor)
+    z = exact.sample((4, 3))
+    torch.testing.assert_close(ours.log_prob(z), exact.log_prob(z))
+    assert ours.event_shape == exact.event_shape
+    assert ours.sample().shape == (2,)
+    assert not ours.sample((5,)).requires_grad
+    drawn = ours.rsample((20_000, 1))
+    torch.testing.assert_close(drawn.detach()[:, 0].T.cov(), factor @ factor.T, atol=0.1, rtol=0.05)
+    # The gradient of E f(z), f(z) = |z|² / 2, in the mean is E z.
+    (slope,) = torch.autograd.grad(drawn.square().sum(dim=2).mean() / 2, mean)
+    torch.testing.assert_close(slope, mean.detach(), atol=0.05, rtol=0.05)
+
+
+def test_a_map_is_a_distribution_that_a_sampler_draws_from() -> None:
+    q = TorchDistribution(
+        ExactRatio(CLUSTERS, StandardNormal(2)), sampler="importance", generator=seeded()
+    )
+    assert not q.has_rsample
+    with pytest.raises(NotImplementedError, match="samples of ExactRatio have no gradient"):
+        q.rsample((2,))
+    drawn = q.sample((500, 4))
+    assert drawn.shape == (500, 4, 2)
+    wanted = CLUSTERS.sample(20_000, generator=seeded(1))
+    torch.testing.assert_close(drawn.flatten(0, 1).T.cov(), wanted.T.cov(), atol=0.1, rtol=0.1)
+    # The transforms of torch work on it.
+    moved = distributions.TransformedDistribution(
+        q, distributions.AffineTransform(1.0, 2.0, event_dim=1)
+    )
+    z = torch.tensor([[0.5, -0.3]])
+    torch.testing.assert_close(moved.log_prob(1 + 2 * z), CLUSTERS.log_prob(z) - 2 * math.log(2))

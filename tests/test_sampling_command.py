@@ -103,6 +103,8 @@ def test_baselines_learn_the_atlas_s_own_codes(atlas: Atlas) -> None:
     ("where", "sentence"),
     [
         ({"class": "up"}, "no class 'up'; choose left, right"),
+        ({"class": "Rihgt"}, "did you mean 'right'"),
+        ({"clas": "left"}, "no attribute 'clas'; .* did you mean 'class'"),
         ({"hat": "red"}, "no attribute 'hat'"),
         ({"component:0": "red"}, "give a range"),
         ({"component:0": (2.0, 1.0)}, "give a range, its lower end first"),
@@ -162,6 +164,7 @@ def test_the_command_tells_machines_everything(
     ("words", "sentence"),
     [
         (("--sampler", "annealing"), "no sampler 'annealing'"),
+        (("--sampler", "difusion"), "did you mean 'diffusion'?"),
         (("--temperature", "0"), "the temperature is 0.0"),
         (("--where", "class"), "--where class: not of the form NAME=VALUE; write class=NAME"),
         (("--where", "component:0=a..b"), "'a..b' is not a range"),

@@ -194,7 +194,7 @@ def test_an_unknown_address_is_not_found_by_any_method(
         (b'{"codes": [[0, 0, 0]]}', "text/plain", "content-type: application/json; its .* text/plain"),
         (b'{"codes": [[0, 0, 0]]}', "", "application/json; its content-type is none"),
         (b'{"co', "application/json", "the request is no JSON: Unterminated string starting, at"),
-        (b'{"a": 1, "b": 2}', "application/json", "codes: Field required; also wrong: a, b$"),
+        (b'{"a": 1, "b": 2}', "application/json", "codes is missing; send it; also wrong: a, b$"),
         (b'{"a":1,"b":2,"c":3,"d":4,"e":5,"f":6}', "application/json", "wrong: a, b, c, d, e and 1 more$"),
     ],
 )  # fmt: skip

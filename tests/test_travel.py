@@ -204,6 +204,7 @@ def test_metrics_report_the_distance_left() -> None:
     ("change", "sentence"),
     [
         ({"planner": "teleport"}, "no planner 'teleport'; choose linear, slerp, walk"),
+        ({"planner": "typicl"}, "did you mean 'typical'"),
         ({"frames": 1}, "frames"),
         ({"end": torch.zeros(3)}, "shape"),
         ({"start": torch.tensor([math.nan, 0.0])}, "not finite"),

@@ -1,11 +1,13 @@
 """Attribute travel: amounts, values and signs in closed form, what is left alone, and where the population ends."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from latent_atlas.attributes.base import Direction, Function
+from latent_atlas.attributes.probes import ValueProbe
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.toys import arc
 from latent_atlas.errors import UserError
@@ -132,3 +134,32 @@ def test_bad_input_gets_one_sentence(change: dict[str, object], sentence: str) -
     arguments = {"start": torch.zeros(3), "attribute": FIRST, "by": 1.0} | change
     with pytest.raises(UserError, match=sentence):
         traverse(NORMAL, **arguments)
+
+
+def test_a_learned_number_changes_codes_as_it_does_among_real_ones() -> None:
+    # y is the first coordinate and noise, and the second coordinate grows with the first.
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    z = torch.randn(4_000, 3, generator=generator) @ mix
+    y = 10 * z[:, 0] + torch.randn(4_000, generator=generator)
+    probe = ValueProbe.fit(z, y, "y", steps=400, generator=generator)
+    expected = torch.tensor([10.0, 20.0, 0.0]) / 101  # cov(z, y) / var(y)
+    torch.testing.assert_close(probe.pattern, expected, atol=0.02, rtol=0)
+    path = traverse(NORMAL, torch.zeros(3), probe, by=8.0, frames=5, threshold=-40.0)
+    assert path.info.converged.all()
+    moved = path.points[-1, 0]
+    assert torch.cosine_similarity(moved, expected, dim=0) > 0.99
+    assert moved[0] == pytest.approx(0.8, abs=0.1)
+    steepest = Function(lambda codes: probe.values(codes)[:, 0])
+    alone = traverse(NORMAL, torch.zeros(3), steepest, by=8.0, frames=5, threshold=-40.0)
+    assert alone.points[-1, 0, 1] < 0.5 * moved[1]  # it leaves the second coordinate
+
+
+def test_a_pattern_along_which_a_number_does_not_grow_is_left() -> None:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(500, 3, generator=generator)
+    probe = ValueProbe.fit(z, 5 * z[:, 0], steps=200, generator=generator)
+    astray = replace(probe, pattern=torch.tensor([0.0, 0.0, 1.0]))
+    path = traverse(NORMAL, torch.zeros(3), astray, by=2.0, frames=3, threshold=-40.0)
+    assert path.info.converged.all()
+    assert path.points[-1, 0, 0] > 0.3

@@ -13,13 +13,14 @@ from torch import Tensor
 from latent_atlas.anomaly import ConformalScorer, gather
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.boundary import fit_boundary
-from latent_atlas.boundary.gaussian import GaussianBoundary
+from latent_atlas.boundary.gaussian import GaussianBoundary, PriorBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import Config, MapConfig
 from latent_atlas.density import GaussianMixture
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio import LatentMap
 from latent_atlas.density_ratio.leading import leading_mixture, principal_axes
+from latent_atlas.density_ratio.train import bridge, bridge_losses
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.mixture_reference import MixtureReference
@@ -150,6 +151,42 @@ def test_the_reference_is_the_noised_mixture_at_every_level() -> None:
         y = z.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(reference(y, *torch.tensor([[[cos]], [[sin]]])).sum(), y)
         assert torch.allclose(slope, gradient, atol=1e-4)
+    angles = torch.linspace(0, 1.5, 30)
+    noise = angles.cos()[:, None], angles.sin()[:, None]
+    nats, slope = reference.slope(z, *noise)
+    (gradient,) = torch.autograd.grad(reference(y, *noise).sum(), y)
+    assert torch.allclose(nats, reference(z, *noise), atol=1e-4)
+    assert torch.allclose(slope, gradient, atol=1e-4)
+
+
+def test_training_from_a_mixture_takes_its_gradient_in_closed_form() -> None:
+    class Plain(torch.nn.Module):
+        """The same logits, as any module gives them."""
+
+        def forward(self, latents: Tensor, angles: Tensor) -> Tensor:
+            return network(latents, angles)
+
+    random = generator()
+    network = LatentDiscriminator(4, width=8, depth=1)
+    network.set_mixture(
+        GaussianMixture(
+            torch.tensor([0.4, 0.6]),
+            torch.randn(2, 4, generator=random),
+            torch.eye(4) * torch.tensor([0.5, 2.0])[:, None, None],
+        )
+    )
+    torch.nn.init.normal_(network.head.weight, generator=random)
+    codes = Codes(torch.randn(50, 4, generator=random))
+    ends = bridge(codes, PriorBoundary(4), 3, 20, generator=random)
+    found = []
+    for judged in (network, Plain()):
+        cross_entropy, score = bridge_losses(judged, ends, 3, with_score=True)
+        (cross_entropy + score).backward(inputs=list(network.parameters()))
+        gradients = [weight.grad for weight in network.parameters()]
+        found.append((cross_entropy, score, *(one for one in gradients if one is not None)))
+        network.zero_grad()
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_a_discriminator_with_a_mixture_has_closed_form_gradients() -> None:

@@ -11,13 +11,16 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 __all__ = [
     "Interrupted",
+    "Terminated",
     "UserError",
     "check_methods",
     "checked",
     "counted",
+    "did_you_mean",
     "is_checked",
     "printable",
     "require",
+    "require_known",
     "wrap_methods",
 ]
 
@@ -83,6 +86,10 @@ class UserError(ValueError):
         super().__init__(printable(sentence))
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM asked the command to stop."""
+
+
 class Interrupted(Exception):
     """The run was asked to stop and has saved its state; the message says how to go on."""
 
@@ -95,6 +102,34 @@ def require(condition: bool, sentence: str) -> None:
     """
     if not condition:
         raise UserError(sentence)
+
+
+def require_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise an error that names what can be chosen, and the nearest, unless the name is known.
+
+    Raises:
+        UserError: there is no such name.
+
+    Examples:
+        >>> require_known("budget", "fulll", ["small", "full"])
+        Traceback (most recent call last):
+        latent_atlas.errors.UserError: no budget 'fulll'; choose small, full; did you mean 'full'?
+    """
+    names = [*known]
+    sentence = f"no {kind} '{name}'; choose {', '.join(names)}{did_you_mean(name, names)}"
+    require(name in names, sentence)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that asks for the nearest of the names known, or nothing if none is.
+
+    Examples:
+        >>> did_you_mean("bag", ["Bag", "Boot"]), did_you_mean("wing", ["Bag", "Boot"])
+        ("; did you mean 'Bag'?", '')
+    """
+    folded = {one.casefold(): one for one in known}
+    near = difflib.get_close_matches(name.casefold(), folded, 1)
+    return f"; did you mean '{folded[near[0]]}'?" if near else ""
 
 
 class _Unfit(Exception):
@@ -182,8 +217,8 @@ def _know(given: dict[str, Any], signature: inspect.Signature, called: str) -> N
     """Refuse a keyword that there is not, and name the nearest one."""
     known = [name for name in signature.parameters if name != "self"]
     for name in given.keys() - known:
-        near = difflib.get_close_matches(name, known, 1) or [f"one of {', '.join(known)}"]
-        raise UserError(f"{called} has no argument '{name}'; did you mean {near[0]}?")
+        asked = did_you_mean(name, known) or f"; choose {', '.join(known)}"
+        raise UserError(f"{called} has no argument '{name}'{asked}")
 
 
 def _argument(name: str, called: str, value: Any, hint: Any) -> Any:

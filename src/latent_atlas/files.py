@@ -114,10 +114,10 @@ def read_objects(
         UserError: a line is damaged; the sentence names it.
     """
     found = []
-    for i, line in enumerate(_text(path, advice).split("\n")[:-1], 1):
+    for i, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         called = f"{path}, line {i},"
         try:
-            content = parse_object(line, called, advice)
+            content = parse_object(line.decode(), called, advice)
             check(content)
             found.append(content)
         except ValueError as error:

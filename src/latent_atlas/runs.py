@@ -9,6 +9,7 @@
 | model.safetensors | the finished networks; absent in a run from codes alone |
 | map.safetensors | the finished map: D_z, boundary, calibration |
 | growing.safetensors | the map at the last check while it is fitted |
+| attributes.safetensors | known attributes of all images, where they have some |
 | codes.safetensors | means, log-variances and labels of all images; held-out errors |
 | examples.safetensors | some held-out images and their labels |
 | embeddings/ | codes and thumbnails of a collection, as `latent-atlas embed` wrote them |
@@ -79,6 +80,7 @@ ADVICE = {
         "remove it and map.safetensors, and `latent-atlas train --resume` makes them again from "
         "state.safetensors, or `latent-atlas fit` from a file of codes",
     ),
+    "attributes.safetensors": "remove it, and `latent-atlas train SOURCE --resume` writes it anew",
     "map.safetensors": "remove it, and `latent-atlas train --resume` makes it again from "
     "state.safetensors, or `latent-atlas fit` from a file of codes",
 }
@@ -89,6 +91,7 @@ class Manifest(TypedDict, extra_items=Any):
     """The content of manifest.json."""
 
     label_names: NotRequired[list[str]]
+    attributes: NotRequired[dict[str, list[str]]]
     n: NotRequired[NonNegativeInt]
     n_train: NotRequired[NonNegativeInt]
     n_held_out: NotRequired[NonNegativeInt]

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from latent_atlas.anomaly.statistics import Column
+from latent_atlas.display import Tabular, html_table, html_text
 from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.files import replacing, write_text
 
@@ -21,7 +22,7 @@ SETTINGS = ("false_alarm_rate", "calibrated_on")
 
 
 @dataclass(frozen=True)
-class AnomalyTable:
+class AnomalyTable(Tabular):
     """One row per image; columns that were not measured are None.
 
     Attributes:
@@ -80,8 +81,8 @@ class AnomalyTable:
         """Numbers of the images, the most anomalous first."""
         return np.argsort(-self.anomaly_score, kind="stable")
 
-    def rows(self) -> list[dict[str, Any]]:
-        """A dictionary of plain numbers per image; infinite numbers are kept.
+    def columns(self) -> dict[str, Any]:
+        """The name of each image, and what was measured of it.
 
         Parts of the membership have columns of their own, such as "membership: log-density".
         """
@@ -89,9 +90,12 @@ class AnomalyTable:
             name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
         arrays |= {f"membership: {name}": part for name, part in self.membership_parts.items()}
-        columns = {name: array.tolist() for name, array in arrays.items()}
-        columns = {"name": tuple(map(printable, self.names)), **columns}
-        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return {"name": list(map(printable, self.names)), **arrays}
+
+    def _repr_html_(self) -> str:
+        """The result in one sentence, and the most anomalous images."""
+        rows = self.rows()
+        return html_text(self.sentence()) + html_table([rows[i] for i in self.order()])
 
     def about(self) -> dict[str, Any]:
         """The number of images and of outliers, the false-alarm rate and the calibration."""

@@ -1,10 +1,11 @@
 """Atlas: a model and its map, the object users hold."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
-from typing import Any, NoReturn, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from latent_atlas.atlas.collection import Collection
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.probes import ClassProbe
-from latent_atlas.attributes.registry import AttributeSet, Conditions
+from latent_atlas.attributes.registry import AttributeSet, Conditions, Known
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
@@ -25,6 +26,7 @@ from latent_atlas.config.run import Config
 from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
+from latent_atlas.display import html_grid, html_table, html_text
 from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.geometry.comparison import Comparison, compare
 from latent_atlas.geometry.summary import Geometry
@@ -43,11 +45,15 @@ from latent_atlas.travel.planners.registry import planner_of
 from latent_atlas.travel.random_walk import random_walk
 from latent_atlas.travel.traversal import traverse
 
+if TYPE_CHECKING:
+    from latent_atlas.explorer.show import EmbeddedExplorer
+
 __all__ = ["Atlas"]
 
 T = TypeVar("T")
 HARDLY = 0.65  # AUROC of membership below which it says little
 NEAREST = 10  # others by which the rarity of an image is measured
+SHOWN = 32  # images in a notebook
 FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
 
 
@@ -81,6 +87,7 @@ class Atlas:
             memory.
         collection: Thumbnails of the images that the codes are of; None where the run has none.
             Without a decoder, codes are shown by the real images nearest to them.
+        known: What is known of the training images by name, as for `AttributeSet`.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Atlas:
         population: dict[str, int] | None = None,
         index_file: FilePath | None = None,
         collection: Collection | None = None,
+        known: Mapping[str, Known] | None = MappingProxyType({}),
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
 
@@ -111,12 +119,14 @@ class Atlas:
         self.population = population or {part: len(some) for part, some in codes.items()}
         self.index_file = index_file
         self.collection = collection
+        self.known = known
         embed = None if collection is None else collection.embed
         self._coding = Codec(model, map.shape, map.device, embed)
         self.properties = AttributeSet(
             codes["train"].means,
             self.labels.get("train"),
             self.label_names,
+            known=known,
             # Codes of another model say more of an image than what is decoded of them.
             decode=self._coding.differentiable if model and not collection else None,
         )
@@ -285,7 +295,7 @@ class Atlas:
         frames: int = 17,
         closed: bool = False,
         preserve: Attribute | str | Sequence[Attribute | str] = (),
-        within: float | Sequence[float] = 0.1,
+        within: float | Sequence[float] | None = None,
         pace: str = "latent",
         features: Function | None = None,
         cut: bool = False,
@@ -372,7 +382,7 @@ class Atlas:
         by: float | ArrayLike | None = None,
         to: float | ArrayLike | None = None,
         keep: Attribute | str | Sequence[Attribute | str] = (),
-        within: float | Sequence[float] = 0.1,
+        within: float | Sequence[float] | None = None,
         frames: int = 17,
         steps: int = 4,
         threshold: float | None = None,
@@ -480,9 +490,11 @@ class Atlas:
             near=near,
             width=width,
             where=where,
+            images=True,
             generator=generator,
         )
-        return self.decode(samples.points)
+        assert samples.images is not None
+        return samples.images
 
     @checked
     def sample_codes(
@@ -494,6 +506,7 @@ class Atlas:
         near: ArrayLike | None = None,
         width: float | None = None,
         where: Conditions | None = None,
+        images: bool = False,
         generator: torch.Generator | None = None,
     ) -> Samples:
         """Draw `n` new codes from the map, with diagnostics.
@@ -510,6 +523,7 @@ class Atlas:
                 half of the codes' standard deviation.
             where: Conditions by the names in `properties`: {"class": "Bag"}, or a range as in
                 {"component:0": (1.0, 2.0)}.
+            images: Whether to decode the codes, as `sample` does.
             generator: Source of all randomness; None is a new one with a random seed.
 
         Raises:
@@ -524,7 +538,7 @@ class Atlas:
             chosen = replace(chosen, codes=train.sample_each(generator=generator))
         if width is None:
             width = 0.5 * train.moments()[1].diagonal().mean().sqrt().item()
-        return draw(
+        samples = draw(
             self.map,
             n,
             chosen,
@@ -534,6 +548,7 @@ class Atlas:
             where=self.properties.log_weight(where) if where else None,
             generator=generator,
         )
+        return replace(samples, images=self.decode(samples.points)) if images else samples
 
     @checked
     def geometry(
@@ -676,6 +691,39 @@ class Atlas:
                 model.
         """
         return self.indices[part].nearest(self._coding.codes(images), k)
+
+    def show(self, height: int = 800) -> "EmbeddedExplorer":
+        """Serve the explorer to this machine until the process ends; the extra is `serve`.
+
+        As the last expression of a notebook's cell, it is shown below the cell.
+
+        Arguments:
+            height: Of the frame there, in pixels, 1 or more.
+
+        Returns:
+            The explorer, with its `url` for a browser, and `close`.
+
+        Raises:
+            UserError: the extra is not installed.
+        """
+        from latent_atlas.explorer.show import EmbeddedExplorer
+
+        return EmbeddedExplorer(self, height)
+
+    def _repr_html_(self) -> str:
+        """Images of some real codes, and facts."""
+        shown = ""
+        if self.shown_shape is not None:
+            some = self.codes["held_out"].means[:SHOWN]
+            shown = html_grid(self.pictures(some), f"{len(some)} held-out images, {self.shown_by}")
+        facts = {
+            "dimension": self.map.dimension,
+            **{f"codes: {part}": count for part, count in self.population.items()},
+            "classes": len(self.label_names),
+            "boundary": self.map.boundary.name,
+            "noise levels": self.map.calibration.levels,
+        }
+        return shown + html_table([facts]) + html_text(self.map.calibration.verdict())
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.

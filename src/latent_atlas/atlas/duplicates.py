@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from latent_atlas.atlas.collection import Collection
+from latent_atlas.display import Tabular
 from latent_atlas.errors import require
 from latent_atlas.neighbours import nearest_others
 
@@ -36,7 +37,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class Duplicates(Tabular):
     """The groups of a collection.
 
     Attributes:
@@ -48,6 +49,12 @@ class Duplicates:
     groups: tuple[Group, ...]
     typical: float
     within: float
+
+    def columns(self) -> dict[str, Any]:
+        """Of each image of a group: the group, its number in the collection, and other facts."""
+        rows = [(i, row, g.exact, g.distance) for i, g in enumerate(self.groups) for row in g.rows]
+        names = ("group", "row", "exact", "distance")
+        return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
     def numbers(self, names: Any) -> dict[str, Any]:
         """The groups as JSON values; `names` are those of all images."""

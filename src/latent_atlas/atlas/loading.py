@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.atlas.collection import FOLDER, THUMBNAIL, Collection
+from latent_atlas.attributes.registry import Known
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.files import collect
 from latent_atlas.codes.posterior import Codes
@@ -25,7 +26,7 @@ from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Layout, Run, check_layout, read_tensors, reading
 from latent_atlas.shapes import ArrayLike, as_images
 
-__all__ = ["AtlasParts", "read_codes", "read_decoder", "read_model"]
+__all__ = ["AtlasParts", "read_attributes", "read_codes", "read_decoder", "read_model"]
 
 CODES = {
     "train.means": Layout(("n", "d")),
@@ -56,6 +57,7 @@ class AtlasParts:
     population: dict[str, int] | None = None
     index_file: Path | None = None
     collection: Collection | None = None
+    known: dict[str, Known] | None = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: Path, device: torch.device, *, nearest: bool = False) -> "AtlasParts":
@@ -114,6 +116,7 @@ class AtlasParts:
             {part: manifest[f"n_{part}"] for part in parts} if sampled else None,
             folder.file("neighbours.faiss"),
             Collection(folder.file(FOLDER), rows, means, side) if rows else None,
+            read_attributes(folder, len(codes["train"])),
         )
 
     @classmethod
@@ -177,6 +180,23 @@ def read_codes(path: Path, classes: int, device: torch.device | str = "cpu") -> 
         known = labels is None or not classes or not len(labels) or int(labels.max()) < classes
         require(known, f"{path} has {name} of more classes than manifest.json names; restore both")
     return tensors
+
+
+def read_attributes(run: Run, count: int | None = None) -> dict[str, Known] | None:
+    """Known attributes of the training images; None for a run that was made before they were kept.
+
+    Raises:
+        UserError: their file is missing or damaged, or is not of so many images.
+    """
+    manifest = run.read_json("manifest.json") or {}
+    if "attributes" not in manifest:
+        return None if "image_size" in manifest else {}
+    known, path = manifest["attributes"], run.file("attributes.safetensors")
+    tensors = read_tensors(path, prefix="train.")[0] if known else {}
+    n = manifest["n_train"] if count is None else count
+    layouts = {f"train.{name}": Layout((n,), integer=bool(words)) for name, words in known.items()}
+    check_layout(path, tensors, layouts)
+    return {name: (tensors[f"train.{name}"], tuple(words)) for name, words in known.items()}
 
 
 def read_model(run: Run, device: torch.device) -> Autoencoder:

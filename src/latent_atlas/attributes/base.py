@@ -26,6 +26,7 @@ __all__ = [
 OF_CODES = (
     "values",
     "slopes",
+    "direction",
     "bounded_slopes",
     "bounds",
     "classify",
@@ -48,6 +49,15 @@ class Attribute(ABC):
 
     name: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def tolerance(self) -> float:
+        """How far it may move where it is kept and nothing else is said, in its own unit."""
+        return 0.1
+
+    def told(self) -> str:
+        """How well it is read, as measured; "" where it is known exactly."""
+        return ""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Have the methods that a subclass defines take array-likes."""
@@ -75,6 +85,13 @@ class Attribute(ABC):
         return self._slopes_of(
             latents, torch.arange(k, device=latents.device).repeat(len(latents), 1)
         )
+
+    def direction(self, latents: Latents) -> Latents:
+        """Where codes are moved to have more of it, shape (n, d): the gradient of its first value.
+
+        A learned attribute may know better how the codes of real images change with it.
+        """
+        return self.slopes(latents)[:, 0]
 
     def _bounded_slopes(self, latents: Latents, bounded: Bounded) -> Slopes:
         """`slopes` of the values that are bounded, a mask (n, k); the others may be 0.

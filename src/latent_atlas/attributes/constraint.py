@@ -11,7 +11,7 @@ from latent_atlas.attributes.base import Attribute, AttributeValues, Slopes
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import Latents, Mask, Points, Values
 
-__all__ = ["Constraint", "Retraction", "nearest", "retract", "tangent"]
+__all__ = ["Constraint", "Retraction", "nearest", "retract", "tangent", "tolerances"]
 
 INSET = 1e-3  # how far inside its bound a value is brought back to, in units of `Constraint.unit`
 LEAST = 1e-6  # damping of a retraction: its steps are this much shorter than Newton's
@@ -38,7 +38,10 @@ class Constraint:
 
     @classmethod
     def around(
-        cls, start: Latents, attributes: Sequence[Attribute], tolerance: float | Sequence[float]
+        cls,
+        start: Latents,
+        attributes: Sequence[Attribute],
+        tolerance: float | Sequence[float] | None,
     ) -> "Constraint":
         """What paths from `start` keep: a(z_A) ± tolerance of most attributes, the log-odds of a
         class.
@@ -46,20 +49,12 @@ class Constraint:
         Arguments:
             start: z_A, shape (n, d).
             attributes: One or more.
-            tolerance: In each attribute's own unit, above 0; one for all or one for each.
+            tolerance: As for `tolerances`.
 
         Raises:
-            UserError: there is nothing to keep, or a tolerance too many, too few or not positive.
+            UserError: as for `tolerances`, or a start has nothing of an attribute to keep.
         """
-        every = (
-            [tolerance] * len(attributes) if isinstance(tolerance, int | float) else list(tolerance)
-        )
-        if not attributes or len(every) != len(attributes) or min(every) <= 0:
-            raise UserError(
-                f"keeping takes one or more attributes with a positive tolerance each; there are "
-                f"{len(attributes)} "
-                f"attributes and the tolerances {every}"
-            )
+        every = tolerances(attributes, tolerance)
         pairs = [
             attribute.bounds(start, width)
             for attribute, width in zip(attributes, every, strict=True)
@@ -149,6 +144,32 @@ class Constraint:
     def held(self, latents: Latents) -> Slopes:
         """The gradients of the values between two bounds, 0 in place of the others, (n, k, d)."""
         return self.slopes(latents) * (self.upper - self.lower).isfinite()[..., None]
+
+
+def tolerances(
+    attributes: Sequence[Attribute], tolerance: float | Sequence[float] | None
+) -> list[float]:
+    """How far each attribute may move, in its own unit.
+
+    Arguments:
+        attributes: One or more.
+        tolerance: Above 0; one for all or one for each. None is that of each attribute, such as a
+            tenth of the standard deviation of a number that was learned.
+
+    Raises:
+        UserError: there is nothing to keep, or a tolerance too many, too few or not positive.
+    """
+    if tolerance is None:
+        tolerance = [attribute.tolerance for attribute in attributes]
+    elif isinstance(tolerance, int | float):
+        tolerance = [tolerance] * len(attributes)
+    every = list(tolerance)
+    if not attributes or len(every) != len(attributes) or min(every) <= 0:
+        raise UserError(
+            f"keeping takes one or more attributes with a positive tolerance each; there are "
+            f"{len(attributes)} attributes and the tolerances {every}"
+        )
+    return every
 
 
 def tangent(slopes: Slopes, vectors: Latents) -> Latents:

@@ -3,12 +3,15 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, Slopes
+from latent_atlas.display import Tabular
 from latent_atlas.errors import UserError
 from latent_atlas.shapes import ArrayLike, Latents, as_rows
 
@@ -98,7 +101,7 @@ def decoder_directions(
 
 
 @dataclass(frozen=True, eq=False)
-class Entanglement:
+class Entanglement(Tabular):
     """How much moving along one attribute changes the others, averaged over codes.
 
     Attributes:
@@ -113,6 +116,13 @@ class Entanglement:
     names: tuple[str, ...]
     cosines: Float[Tensor, "k k"]
     changes: Float[Tensor, "k k"]
+
+    def columns(self) -> dict[str, Any]:
+        """Of each pair of attributes: their names, the cosine, and the change of the other one."""
+        one, other = np.repeat(self.names, len(self.names)), np.tile(self.names, len(self.names))
+        numbers = {"cosine": self.cosines, "change": self.changes}
+        flat = {name: pairs.flatten().cpu().numpy() for name, pairs in numbers.items()}
+        return {"attribute": one.tolist(), "other": other.tolist(), **flat}
 
 
 def entanglement(attributes: Sequence[Attribute], latents: ArrayLike) -> Entanglement:

@@ -26,7 +26,7 @@ from latent_atlas.shapes import (
     batched,
 )
 
-__all__ = ["ClassProbe", "Network", "ValueProbe"]
+__all__ = ["ClassProbe", "Network", "OneClass", "ValueProbe"]
 
 BATCH, IMAGES = 256, 128  # codes, or decoded images, of a step
 CHANNELS = (32, 64, 128)
@@ -43,6 +43,7 @@ READABLE = 0.5  # share of the way from guessing to certainty that a probe is to
 # Share of held-out codes read right from which on paths keep a class in 95 % of their frames, by a
 # classifier that they have not seen: measured on six attributes of faces and Fashion-MNIST.
 RELIABLE = 0.95
+RELIABLE_VALUE = 0.9  # share of a number's variance that is to be explained
 SIDE = 32  # pixels of the images that are read
 SURE = math.log(19)  # log-odds that are never too much to ask of a code that has them
 STEPS, STEPS_OF_IMAGES = 1500, 400
@@ -196,19 +197,12 @@ class ClassProbe(Attribute):
                 f"classes; there are "
                 f"{len(labels)} of {len(labels.unique())}"
             )
-        decode = decode if decode is None or _has_gradient(decode, latents) else None
-        inputs = latents
-        if decode is not None:
-            order = torch.randperm(len(labels), generator=generator, device=generator.device)
-            latents, labels = latents[order[:DECODED]], labels[order[:DECODED]]
-            with torch.no_grad():
-                inputs = batched(lambda z: _seen(decode, z), latents, BATCH)
-            noise = 0.0
+        inputs, labels, decode = _inputs(latents, labels, decode, generator)
+        noise = noise if decode is None else 0.0
         train, stop, test = _parts(len(inputs), generator)
         network = Network.initial(inputs[train], classes, generator=generator)
         data = _Data(inputs, labels, train, stop, F.cross_entropy)
-        steps = steps or (STEPS if decode is None else STEPS_OF_IMAGES)
-        network = _learn(network, data, steps, generator, noise=noise)
+        network = _learn(network, data, steps or _steps(decode), generator, noise=noise)
         with torch.no_grad():
             logits, unseen = network(inputs[test]), network(inputs[torch.cat([stop, test])])
         right = (logits.argmax(dim=1) == labels[test]).float().mean().item()
@@ -222,7 +216,7 @@ class ClassProbe(Attribute):
             _typical(unseen),
             decode,
             name,
-            _doubts(name, right, commonest, "codes" if decode is None else "decoded images"),
+            _doubts(name, right, commonest, decode),
         )
 
     def _checked_codes(self, latents: ArrayLike) -> Latents:
@@ -262,17 +256,80 @@ class ClassProbe(Attribute):
         lower = torch.where(logits.softmax(dim=1) >= LIKELY, lower, -math.inf)
         return lower, torch.full_like(lower, math.inf)
 
+    def told(self) -> str:
+        """How often it is right."""
+        return _right(self.name, self.accuracy, self.commonest, self.decode)
+
+
+@dataclass(frozen=True, eq=False)
+class OneClass(Attribute):
+    """a(z) = a_c(z) of a `ClassProbe`: the log-odds of one class c against all others, in nats.
+
+    It is kept as the probe keeps it, from a start that has it.
+
+    Attributes:
+        probe: What reads the classes.
+        number: c.
+        name: What the class is called.
+        warnings: Those of the probe.
+    """
+
+    probe: ClassProbe
+    number: int
+    name: str
+    warnings: tuple[str, ...] = ()
+
+    def values(self, latents: Latents) -> AttributeValues:
+        """a_c(z), shape (n, 1)."""
+        return self.probe.values(latents)[:, self.number, None]
+
+    @torch.no_grad()
+    def bounds(self, start: Latents, tolerance: float) -> tuple[AttributeValues, AttributeValues]:
+        """Those of the probe for c, each (n, 1).
+
+        Raises:
+            UserError: a start does not have the class, so that there is nothing to keep.
+        """
+        lower, upper = (side[:, self.number, None] for side in self.probe.bounds(start, tolerance))
+        lacking = lower[:, 0].isinf().nonzero()[:, 0]
+        if len(lacking):
+            raise UserError(
+                f"'{self.name}' cannot be kept: the start is read as "
+                f"'{self.read(start[lacking[:1]])}', so there is nothing of it to keep; start from "
+                f"one that has it, or keep '{self.probe.name}'"
+            )
+        return lower, upper
+
+    def read(self, one: Latents) -> str:
+        """The name of the likeliest class of a code, shape (1, d)."""
+        return self.probe.names[int(self.probe.classify(one))]
+
+    def told(self) -> str:
+        """How often the probe is right."""
+        return self.probe.told()
+
 
 @dataclass(frozen=True, eq=False)
 class ValueProbe(Attribute):
-    """a(z) = m + s f(z): a number that images have, such as an age or a width, from their codes.
+    """a(z) = m + s f(z): a number that images have, such as an age or a width.
+
+    With `decode` it is read from the decoded image, f(G(z)), as for `ClassProbe`. It is followed
+    along its pattern and not its gradient: the steepest way to another reading leaves what real
+    images do with the number, and takes what the network alone sees. See benchmarks/glyphs.py.
+
+    References:
+        On the interpretation of weight vectors of linear models in multivariate neuroimaging,
+            Haufe et al. 2014: patterns and filters.
 
     Attributes:
-        network: f(z), of one output.
+        network: f, of one output.
         name: What the number is called.
         mean, scale: m and s, the moments of the labels.
-        explained: R² = 1 - Σ (a(z) - y)² / Σ (y - mean y)² on held-out codes: 1 if the codes tell
-            all, 0 if nothing.
+        explained: R² = 1 - Σ (a(z) - y)² / Σ (y - mean y)² on held-out codes: 1 if they tell all,
+            0 if nothing.
+        pattern: cov(z, y) / var(y), the mean change of a code for a unit of the label, shape (d,).
+        decode: As for `ClassProbe`.
+        warnings: A sentence if less than 90 % of the variance is explained.
     """
 
     network: Network
@@ -280,6 +337,9 @@ class ValueProbe(Attribute):
     mean: float
     scale: float
     explained: float
+    pattern: Float[Tensor, " d"]
+    decode: Decoder | None = None
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     @checked
@@ -289,16 +349,17 @@ class ValueProbe(Attribute):
         labels: ArrayLike,
         name: str = "value",
         *,
-        steps: int = STEPS,
+        decode: Decoder | None = None,
+        steps: int | None = None,
         generator: torch.Generator,
     ) -> "ValueProbe":
-        """Learn a number from codes.
+        """Learn a number from codes, or from what is decoded of them.
 
         Arguments:
             latents: Codes, shape (n, d), on the generator's device.
             labels: y, shape (n,); codes whose label is not finite are left out.
             name: What the number is called.
-            steps: Of optimisation, on batches of 256.
+            decode, steps: As for `ClassProbe.fit`.
             generator: Source of all randomness.
 
         Raises:
@@ -320,23 +381,48 @@ class ValueProbe(Attribute):
                 f"{len(labels.unique())} different labels"
             )
         mean, scale = labels.mean().item(), labels.std().item()
+        centred = latents - latents.mean(dim=0)
+        pattern = centred.T @ (labels - mean) / ((len(labels) - 1) * scale**2)
+        inputs, labels, decode = _inputs(latents, labels, decode, generator)
         targets = (labels[:, None] - mean) / scale
-        train, stop, test = _parts(len(latents), generator)
-        network = Network.initial(latents[train], 1, generator=generator)
-        network = _learn(
-            network, _Data(latents, targets, train, stop, F.mse_loss), steps, generator
-        )
+        train, stop, test = _parts(len(inputs), generator)
+        network = Network.initial(inputs[train], 1, generator=generator)
+        data = _Data(inputs, targets, train, stop, F.mse_loss)
+        network = _learn(network, data, steps or _steps(decode), generator)
         with torch.no_grad():
-            error = F.mse_loss(network(latents[test]), targets[test])
+            error = F.mse_loss(network(inputs[test]), targets[test])
         explained = 1 - (error / targets[test].var(correction=0)).item()
-        return cls(network, name, mean, scale, explained)
+        found = cls(network, name, mean, scale, explained, pattern, decode)
+        if explained >= RELIABLE_VALUE:
+            return found
+        doubt = f"'{name}' is not read reliably: {found.told()}, so frames may be off unseen"
+        return replace(found, warnings=(doubt,))
 
     def _checked_codes(self, latents: ArrayLike) -> Latents:
-        return as_rows(latents, len(self.network.mean))
+        return as_rows(latents, len(self.network.mean) if self.decode is None else None)
+
+    @property
+    def tolerance(self) -> float:
+        """A tenth of the labels' standard deviation."""
+        return super().tolerance * self.scale
 
     def values(self, latents: Latents) -> AttributeValues:
-        """m + s f(z), shape (n, 1), in the labels' unit."""
-        return self.mean + self.scale * self.network(latents)
+        """m + s f(z), or m + s f(G(z)), shape (n, 1), in the labels' unit."""
+        read = latents if self.decode is None else _seen(self.decode, latents)
+        return self.mean + self.scale * self.network(read)
+
+    def direction(self, latents: Latents) -> Latents:
+        """The pattern, shape (n, d)."""
+        return self.pattern.to(latents).expand_as(latents)
+
+    def told(self) -> str:
+        """How much of the number it explains, and its error."""
+        error = self.scale * math.sqrt(max(1 - self.explained, 0.0))
+        return (
+            f"the network that reads {self.name} from {_from(self.decode)} explains "
+            f"{100 * max(self.explained, 0.0):.0f} % of its variance on held-out ones (R²), with "
+            f"a typical error of {error:.3g}"
+        )
 
 
 def _log_odds(logits: Tensor) -> Tensor:
@@ -355,17 +441,26 @@ def _typical(logits: Tensor) -> Tensor:
     return torch.stack(medians)
 
 
-def _doubts(name: str, right: float, commonest: float, read: str) -> tuple[str, ...]:
+def _right(name: str, right: float, commonest: float, decode: Decoder | None) -> str:
+    """How often a classifier is right, beside guessing."""
+    return (
+        f"the classifier that reads {name} from {_from(decode)} is right for {100 * right:.0f} % "
+        f"of held-out ones, where the commonest value is {100 * commonest:.0f} %"
+    )
+
+
+def _from(decode: Decoder | None) -> str:
+    return "codes" if decode is None else "decoded images"
+
+
+def _doubts(name: str, right: float, commonest: float, decode: Decoder | None) -> tuple[str, ...]:
     """A sentence if classes cannot be read reliably, and so not be kept reliably."""
     if right >= RELIABLE:
         return ()
     readable = right - commonest >= READABLE * (1 - commonest)
     kept = "cannot be kept reliably" if readable else "can hardly be kept"
-    return (
-        f"'{name}' {kept}: the classifier that reads it from {read} is right for "
-        f"{100 * right:.0f} % of held-out ones, where the commonest value is "
-        f"{100 * commonest:.0f} %, so frames may lose it unseen",
-    )
+    told = _right("it", right, commonest, decode)
+    return (f"'{name}' {kept}: {told}, so frames may lose it unseen",)
 
 
 def _seen(decode: Decoder, latents: Latents) -> Images:
@@ -375,6 +470,24 @@ def _seen(decode: Decoder, latents: Latents) -> Images:
     if images.shape[2:] == (height, width):
         return images
     return F.adaptive_avg_pool2d(images, (height, width))
+
+
+def _inputs(
+    latents: Latents, labels: Tensor, decode: Decoder | None, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Decoder | None]:
+    """What a probe reads: codes, or the images of 5,000 of them at most; with their labels, and
+    the decoder if it has a gradient.
+    """
+    if decode is None or not _has_gradient(decode, latents):
+        return latents, labels, None
+    order = torch.randperm(len(labels), generator=generator, device=generator.device)[:DECODED]
+    with torch.no_grad():
+        images = batched(lambda z: _seen(decode, z), latents[order], BATCH)
+    return images, labels[order], decode
+
+
+def _steps(decode: Decoder | None) -> int:
+    return STEPS if decode is None else STEPS_OF_IMAGES
 
 
 def _has_gradient(decode: Decoder, latents: Latents) -> bool:

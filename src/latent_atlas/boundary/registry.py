@@ -6,7 +6,7 @@ from torch import Tensor
 from latent_atlas.boundary.base import Boundary
 from latent_atlas.boundary.mixture import PARTS, MixtureBoundary
 from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
-from latent_atlas.errors import UserError, checked
+from latent_atlas.errors import UserError, checked, require_known
 from latent_atlas.shapes import ArrayLike, Latents, as_floats
 
 __all__ = ["fit_boundary", "load_boundary"]
@@ -73,8 +73,7 @@ def load_boundary(name: str, dimension: int, tensors: dict[str, Tensor]) -> Boun
 def _kind(name: str) -> type[Boundary]:
     """The class of the boundary called `name`."""
     kinds = PARTS | {MixtureBoundary.name: MixtureBoundary}
-    if name not in kinds:
-        raise UserError(f"no boundary '{name}'; choose {', '.join(BOUNDARIES)}")
+    require_known("boundary", name, BOUNDARIES)
     return kinds[name]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from latent_atlas.config.presets import PRESETS, preset_for_size
 from latent_atlas.config.run import Config
-from latent_atlas.errors import UserError, printable
+from latent_atlas.errors import UserError, printable, require_known
 from latent_atlas.files import write_bytes
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from latent_atlas.atlas.atlas import Atlas
     from latent_atlas.atlas.collection import Collection
+    from latent_atlas.cli.console import Console
 
 __all__ = [
     "LARGE_SOURCE",
@@ -33,6 +34,7 @@ __all__ = [
     "code_at",
     "file_to_write",
     "load_atlas",
+    "photo_at",
     "picture_or_codes",
     "preset_of",
     "seed",
@@ -110,12 +112,16 @@ def add_settings(parser: ArgumentParser, help: str, metavar: str = "S.N=V") -> N
     )
 
 
-def load_atlas(given: Namespace) -> "Atlas":
-    """The atlas of the run in `given.folder`."""
+def load_atlas(given: Namespace, console: "Console | None" = None) -> "Atlas":
+    """The atlas of the run in `given.folder`; the console tells why its map is not calibrated."""
     from latent_atlas.atlas.atlas import Atlas
 
     nearest = getattr(given, "nearest", False)
-    return Atlas.load(given.folder, device=given.device or "auto", nearest=nearest)
+    atlas = Atlas.load(given.folder, device=given.device or "auto", nearest=nearest)
+    fault = atlas.map.calibration.fault()
+    if console is not None and fault is not None:
+        console.say(f"warning: {fault}")
+    return atlas
 
 
 def code_at(atlas: "Atlas", place: str) -> "Tensor":
@@ -146,6 +152,31 @@ def code_at(atlas: "Atlas", place: str) -> "Tensor":
     return atlas.encode(open_image(place, square_of(atlas.config.data, side, channels)))[0]
 
 
+def photo_at(atlas: "Atlas", place: str) -> "Tensor | None":
+    """The thumbnail (c, s, s), in [0, 1], of a file that is no image of the collection.
+
+    None where codes are not shown by the nearest images, or the place is one of these.
+    """
+    from latent_atlas.atlas.collection import thumbnails
+    from latent_atlas.data.decode import open_image
+    from latent_atlas.shapes import to_float
+
+    kept = atlas.collection
+    test = place.startswith("test:") and not Path(place).exists()
+    if kept is None or atlas.model is not None or test or _known(atlas, kept, place) is not None:
+        return None
+    image = (255 * open_image(Path(place).expanduser(), kept.embedder[1])).round().byte()
+    return to_float(thumbnails(image, kept.image_shape[-1]))[0]
+
+
+def _known(atlas: "Atlas", collection: "Collection", place: str) -> "Tensor | None":
+    """The code of an image of a collection, by its name or its file; None of other files."""
+    source = Path(atlas.config.data.source).expanduser().absolute()
+    path = Path(place).expanduser().absolute()
+    inside = path.is_relative_to(source)  # also where the files have moved since
+    return collection.code(path.relative_to(source).as_posix() if inside else place)
+
+
 def _in_collection(atlas: "Atlas", collection: "Collection", place: str) -> "Tensor":
     """The code of an image of a collection, by its name or its file, or that of another file.
 
@@ -154,10 +185,8 @@ def _in_collection(atlas: "Atlas", collection: "Collection", place: str) -> "Ten
     """
     from latent_atlas.data.decode import open_image
 
-    source = Path(atlas.config.data.source).expanduser().absolute()
     path = Path(place).expanduser().absolute()
-    inside = path.is_relative_to(source)  # also where the files have moved since
-    code = collection.code(path.relative_to(source).as_posix() if inside else place)
+    code = _known(atlas, collection, place)
     if code is not None:
         return code
     if not path.is_file():
@@ -240,8 +269,7 @@ def preset_of(source: str, name: str | None) -> Config:
         side = size if Pack.is_at(source) else _usual_size(size)
         config = PRESETS[preset_for_size(side)]
         return replace(config, model=replace(config.model, image_size=side, channels=channels))
-    if name not in PRESETS:
-        raise UserError(f"no preset '{name}'; choose {', '.join(PRESETS)}")
+    require_known("preset", name, PRESETS)
     return PRESETS[name]
 
 

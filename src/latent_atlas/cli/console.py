@@ -1,7 +1,10 @@
 """Output: progress bars on a terminal, plain lines elsewhere, results as text or JSON."""
 
 import json
+import shutil
 import sys
+import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,10 +12,11 @@ from typing import Any
 
 from latent_atlas.errors import counted, printable
 
-__all__ = ["Advance", "Console", "duration", "losses_in_words"]
+__all__ = ["Advance", "Console", "duration", "fitted", "losses_in_words"]
 
 Advance = Callable[[str, int, int, str], None]
 LINE_EVERY = 5.0  # seconds between plain lines
+LONG = 2.0  # seconds, after which a command says what it does
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +29,40 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return counted(round(seconds), "second")
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def fitted(text: str, *, terminal: bool) -> str:
+    """What can be shown of a text: on a terminal, long lines are broken between words."""
+    if not terminal:
+        return printable(text)
+    width = shutil.get_terminal_size().columns
+    return "\n".join(_broken(line, width) for line in printable(text).split("\n"))
+
+
+def _broken(line: str, width: int) -> str:
+    """A line broken between words; what follows is indented.
+
+    Examples:
+        >>> print(_broken("  a sentence that is long", 16))
+          a sentence
+            that is long
+    """
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    parts = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(parts)
+
+
+def _time_left(seconds: float, done: float, left: float) -> str:
+    """The time left at the rate so far, in words; nothing if it is not known, or at the end.
+
+    Examples:
+        >>> _time_left(10.0, 5, 20), _time_left(0.1, 5, 20), _time_left(10.0, 5, 0)
+        ('40 seconds left', '', '')
+    """
+    known = seconds >= LONG and done > 0 and left > 0
+    return f"{duration(seconds * left / done)} left" if known else ""
 
 
 def losses_in_words(entry: Mapping[str, Any]) -> str:
@@ -56,11 +94,13 @@ class Console:
     def say(self, sentence: str) -> None:
         """Print a remark."""
         if not self.quiet:
-            print(printable(sentence), file=sys.stderr, flush=True)
+            shown = fitted(sentence, terminal=sys.stderr.isatty())
+            print(shown, file=sys.stderr, flush=True)
 
     def result(self, numbers: Mapping[str, Any], text: str) -> None:
         """Print the result: `numbers` as JSON, or `text`."""
-        print(json.dumps(numbers, indent=2) if self.as_json else printable(text), flush=True)
+        told = json.dumps(numbers, indent=2) if self.as_json else None
+        print(told or fitted(text, terminal=sys.stdout.isatty()), flush=True)
 
     @contextmanager
     def progress(self) -> Iterator[Advance]:
@@ -75,16 +115,50 @@ class Console:
         else:
             yield self._lines()
 
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show what is done while nobody knows how long it takes, or say it if it takes long.
+
+        Arguments:
+            what: What is done, such as "drawing 64 images".
+        """
+        if sys.stderr.isatty() and not self.quiet:
+            with _spinner(what):
+                yield
+            return
+        late = threading.Timer(LONG, self.say, [what])
+        late.daemon = True
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+
     def _lines(self) -> Advance:
+        began: dict[str, tuple[float, float]] = {}
         spoken: dict[str, float] = {}
 
         def advance(title: str, done: int, total: int, remark: str) -> None:
             now = time.monotonic()
+            start, before = began.setdefault(title, (now, done))
             if now - spoken.get(title, -LINE_EVERY) >= LINE_EVERY or done >= total:
                 spoken[title] = now
-                self.say(f"{title}: {done:g} of {total:g}{', ' if remark else ''}{remark}")
+                left = _time_left(now - start, done - before, total - done)
+                count = f"{title}: {done:g} of {total:g}"
+                self.say(", ".join(filter(None, (count, left, remark))))
 
         return advance
+
+
+@contextmanager
+def _spinner(what: str) -> Iterator[None]:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 @contextmanager
@@ -99,19 +173,22 @@ def _bars() -> Iterator[Advance]:
         TimeRemainingColumn,
     )
 
+    output = RichConsole(stderr=True)
+    bar = 28 if output.width >= 80 else 6
+    room = max(0, output.width - bar - 36)  # what the other columns leave to the remark
     columns = (
         TextColumn("[bold]{task.description:<9}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=bar),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("[dim]{task.fields[remark]}"),
     )
     tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=RichConsole(stderr=True)) as progress:
+    with Progress(*columns, console=output) as progress:
 
         def advance(title: str, done: int, total: int, remark: str) -> None:
             if title not in tasks:
-                tasks[title] = progress.add_task(title, total=total, remark=remark)
-            progress.update(tasks[title], completed=done, total=total, remark=remark)
+                tasks[title] = progress.add_task(title, total=total, remark="")
+            progress.update(tasks[title], completed=done, total=total, remark=remark[:room])
 
         yield advance

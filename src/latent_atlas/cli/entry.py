@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from latent_atlas.cli.console import Console
+from latent_atlas.cli.console import Console, fitted
 from latent_atlas.cli.parser import build_parser
-from latent_atlas.errors import Interrupted, UserError
+from latent_atlas.errors import Interrupted, Terminated, UserError
 
 __all__ = ["main"]
 
@@ -34,23 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command `latent-atlas` and exit.
 
     Exit codes: 0 done, 1 the reader of the output closed it or shards could not be read, 2 a
-    mistake of the user, 130 interrupted.
+    mistake of the user, 130 interrupted, 143 terminated.
     """
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    given = _parsed(arguments)
     try:
+        given = _parsed(arguments)
         os.getcwd()  # raises where the folder was deleted, which kills some libraries
         _check_device(given)
         with _terminated_as_interrupted():
             given.run_command(given, Console(as_json=given.json))
     except UserError as error:
         sys.exit(_complain(str(error), 2, told=_is_told_by_the_first(error)))
-    except Interrupted as stop:
-        sys.exit(_complain(str(stop), 130, told=not _is_first()))
-    except KeyboardInterrupt:
-        sys.exit(_complain("interrupted", 130, told=not _is_first()))
+    except (Interrupted, KeyboardInterrupt) as stop:
+        sentence = str(stop) if isinstance(stop, Interrupted) else "interrupted"
+        sys.exit(_complain(sentence, _status(stop), told=not _is_first()))
     except BrokenPipeError:
         _drop_output()
         sys.exit(1)
@@ -75,7 +74,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
     """Let SIGTERM end the command as Ctrl-C does, where nothing else listens to it."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        raise Terminated
 
     try:
         before = signal.signal(signal.SIGTERM, interrupt)
@@ -86,6 +85,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _status(stop: BaseException) -> int:
+    """128 and the number of the signal that stopped the command, as a shell has it."""
+    ended = any(isinstance(e, Terminated) for e in (stop, stop.__cause__, stop.__context__))
+    return 128 + (signal.SIGTERM if ended else signal.SIGINT)
 
 
 def _is_first() -> bool:
@@ -125,17 +130,19 @@ def _of_system(error: OSError) -> str:
 
 def _drop_output() -> None:
     """Let what Python still flushes at exit go nowhere: it must not fail again."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _complain(sentence: str, code: int, *, told: bool = False) -> int:
     """Print a sentence to stderr, on one line, unless it is told; and return the exit code."""
     sentence = f"latent-atlas: {' '.join(sentence.split())}"
     if not told:
-        print(sentence, file=sys.stderr)
+        with suppress(BrokenPipeError):
+            print(fitted(sentence, terminal=sys.stderr.isatty()), file=sys.stderr)
     if code == 2 and ERROR_FILE in os.environ:  # torchrun shows it below a traceback of its own
         about = {"message": sentence, "extraInfo": {"timestamp": str(int(time.time()))}}
         with suppress(OSError):

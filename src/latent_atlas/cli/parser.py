@@ -1,13 +1,16 @@
 """The grammar of the command line. It imports no torch, so that `--help` answers at once."""
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from typing import NoReturn
+import sys
+from argparse import Action, ArgumentError, ArgumentParser, HelpFormatter, Namespace
+from collections.abc import Callable, Iterator
+from itertools import takewhile
+from typing import Any, NoReturn
 
 from latent_atlas import __version__
 from latent_atlas.cli.commands import (
     anomalies,
     compare,
+    completion,
     demo,
     doctor,
     duplicates,
@@ -25,20 +28,99 @@ from latent_atlas.cli.commands import (
     travel,
 )
 from latent_atlas.cli.console import Console
+from latent_atlas.errors import UserError, did_you_mean, require_known
 
 __all__ = ["build_parser"]
 
 Command = Callable[[Namespace, Console], None]
 
 
+START = """\
+Latent Atlas learns where your images lie in a latent space, and travels there.
+
+Try it on handwritten digits, in a minute or two:
+  latent-atlas demo
+
+Train on images of your own, in minutes:
+  latent-atlas train PHOTOS --out runs/photos --quick
+
+Explore what was trained, in the browser:
+  latent-atlas serve runs/photos
+
+All commands: latent-atlas --help"""
+"""What the command says without arguments."""
+
+
+class _Help(HelpFormatter):
+    """Help whose first line has what must be given; the options are listed below it."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: Any = None) -> None:
+        """Leave out what may be left out."""
+        needed = [a for a in actions if a.required or not a.option_strings or a.dest == "help"]
+        super().add_usage(usage, needed, [], prefix)
+
+
 class _Parser(ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line that asks for the nearest name."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        end = " See" if message.endswith("?") else "; see"
+        self.exit(2, f"{self.prog}: {message}{end} {self.prog} --help\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Exit, once what was printed is written; raises an OSError if nobody reads it."""
+        sys.stdout.flush()
+        super().exit(status, message)
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - it is overloaded
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Parse, and refuse an option that there is not before one that is missing."""
+        if self._subparsers is None:
+            for word in takewhile(lambda word: word != "--", args):
+                name = word.partition("=")[0]
+                if name.startswith("--") and not any(o.startswith(name) for o in self._options()):
+                    self._refuse(word)
+        parsed, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self._refuse(rest[0])
+        return parsed, rest
+
+    def _refuse(self, word: str) -> NoReturn:
+        """Say that there is no such argument, and ask for the nearest option."""
+        asked = did_you_mean(word.partition("=")[0], self._options())
+        self.error(f"no argument '{word}'{asked}")
+
+    def _options(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _check_value(self, action: Action, value: Any) -> None:
+        """Refuse what is none of the choices."""
+        if action.choices is None:
+            return
+        positional = not action.option_strings
+        kind = str(action.metavar).lower() if positional else "value"
+        try:
+            require_known(kind, value, action.choices)
+        except UserError as error:
+            raise ArgumentError(None if positional else action, str(error)) from None
+
+    def commands(self) -> "dict[str, _Parser]":
+        """The parsers of the commands, by name."""
+        return next((a.choices for a in self._actions if isinstance(a.choices, dict)), {})
+
+    def arguments(self) -> Iterator[Action]:
+        """Every argument of every command."""
+        for command in self.commands().values():
+            yield from command._actions
 
 
-def build_parser() -> ArgumentParser:
+def _start(given: Namespace, console: Console) -> None:
+    """Show a newcomer what to do first."""
+    console.result({}, START)
+
+
+def build_parser() -> _Parser:
     """The parser of all commands; each sets `run_command` to the function that carries it out."""
     parser = _Parser(
         prog="latent-atlas",
@@ -47,16 +129,23 @@ def build_parser() -> ArgumentParser:
         epilog="Start with: latent-atlas demo",
     )
     parser.add_argument("--version", action="version", version=f"latent-atlas {__version__}")
-    chosen = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.set_defaults(run_command=_start, json=False)
+    chosen = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     def add(name: str, run: Command, help: str) -> ArgumentParser:
-        command = chosen.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        command = chosen.add_parser(
+            name, help=help, description=help[0].upper() + help[1:] + ".", formatter_class=_Help
+        )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.set_defaults(run_command=run)
         return command
 
     demo.add_arguments(
-        add("demo", demo.demo, "train on handwritten digits in minutes, and write a report")
+        add(
+            "demo",
+            demo.demo,
+            "train on handwritten digits, or letters of fonts, in minutes, and write a report",
+        )
     )
     train.add_arguments(
         add("train", train.train, "train the networks and the map on images, and write a report")
@@ -121,5 +210,8 @@ def build_parser() -> ArgumentParser:
             doctor.doctor,
             "verify a run; without one, print versions and devices, or measure speed",
         )
+    )
+    completion.add_arguments(
+        add("completion", completion.completion, "print a script by which a shell completes")
     )
     return parser

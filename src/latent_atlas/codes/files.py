@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.codes.posterior import Codes, as_codes
-from latent_atlas.errors import UserError, checked
+from latent_atlas.errors import UserError, checked, counted
 from latent_atlas.runs import read_tensors
 from latent_atlas.shapes import ArrayLike, Labels, as_array, as_labels
 
@@ -69,8 +69,9 @@ class CodeSet:
         count = max(int(share * len(self.codes)), HELD_OUT)
         if len(self.codes) - count < FEWEST:
             raise UserError(
-                f"there are {len(self.codes)} different codes; {count} are held out to "
-                f"evaluate the map and {FEWEST} are needed to fit it; give more codes"
+                f"there are {counted(len(self.codes), 'different code')}, and a map needs "
+                f"{count + FEWEST}: {FEWEST} to fit it and {count} held out to evaluate it; give "
+                "more codes"
             )
         order = torch.randperm(len(self.codes), generator=generator, device=generator.device).cpu()
         return self.select(order[count:]), self.select(order[:count])

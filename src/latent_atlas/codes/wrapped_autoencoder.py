@@ -8,7 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas.errors import UserError, checked
-from latent_atlas.shapes import ArrayLike, Images, Latents, as_images, as_rows, batched, to_float
+from latent_atlas.shapes import (
+    ArrayLike,
+    Images,
+    Latents,
+    as_floats,
+    as_images,
+    as_rows,
+    batched,
+    to_float,
+)
 
 __all__ = ["Autoencoder", "Function", "adapt"]
 
@@ -112,9 +121,11 @@ class Autoencoder:
         images = self.differentiable(latents)
         bad = images.flatten(1).isnan().any(dim=1).nonzero()[:, 0].tolist()
         if bad:
+            largest = as_floats(latents)[bad[0]].abs().max().item()
             raise UserError(
                 f"decode made NaN pixels of {len(bad)} of {len(images)} codes, the first is number "
-                f"{bad[0]}; look for NaN in the codes and in the decoder's weights"
+                f"{bad[0]}, with a coordinate of {largest:.3g}; give codes near real ones, or look "
+                "for NaN in the decoder's weights"
             )
         return images
 

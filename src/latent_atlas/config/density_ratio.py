@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from latent_atlas.errors import UserError, checked, require
+from latent_atlas.errors import UserError, checked, did_you_mean, require, require_known
 
 __all__ = ["BOUNDARIES", "MapConfig", "mixture_parts"]
 
@@ -85,10 +85,7 @@ class MapConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        require(
-            self.boundary in BOUNDARIES,
-            f"no boundary '{self.boundary}'; choose {', '.join(BOUNDARIES)}",
-        )
+        require_known("boundary", self.boundary, BOUNDARIES)
         limit = float("inf")
         require(
             0 <= self.box_margin < limit,
@@ -143,7 +140,8 @@ def mixture_parts(text: str) -> dict[str, float]:
         name, _, weight = part.strip().partition(" ")
         require(
             name in names,
-            f"map.parts has no boundary '{name}' to mix; choose from {', '.join(names)}",
+            f"map.parts has no boundary '{name}' to mix; choose from {', '.join(names)}"
+            f"{did_you_mean(name, names)}",
         )
         require(
             name not in parts,

@@ -9,14 +9,14 @@ from latent_atlas.errors import UserError, checked, require
 __all__ = ["ModelConfig", "resolutions"]
 
 
-def resolutions(image_size: int) -> list[int]:
-    """Sides of the feature maps, from the image's down to 4 or less, halved and rounded up.
+def resolutions(image_size: int, patch_size: int = 1) -> list[int]:
+    """Sides of the feature maps, from that in patches down to 4 or less, halved and rounded up.
 
     Examples:
-        >>> resolutions(28), resolutions(8)
-        ([28, 14, 7, 4], [8, 4])
+        >>> resolutions(28), resolutions(8), resolutions(27, 2)
+        ([28, 14, 7, 4], [8, 4], [14, 7, 4])
     """
-    sides = [image_size]
+    sides = [-(-image_size // patch_size)]
     while sides[-1] > 4:
         sides.append((sides[-1] + 1) // 2)
     return sides
@@ -40,6 +40,10 @@ class ModelConfig:
     width: int = 32
     """Channels of E and G at full resolution, 1 or more. They double at each halving of the
     resolution, up to four times this number."""
+    patch_size: int = 1
+    """Side in pixels, 1 or more, of the patches that all three networks take as one place of a
+    feature map. With 2, a step takes a quarter of the time, or about the same at twice the
+    width."""
     depth: int = 1
     """Residual blocks per resolution in all three networks, 1 or more."""
     discriminator_width: int = 32
@@ -54,9 +58,15 @@ class ModelConfig:
             f"model.image_size is {self.image_size}; choose 8 to 256 pixels",
         )
         require(1 <= self.channels <= 4, f"model.channels is {self.channels}; choose 1, 2, 3 or 4")
-        for name in ("latent_dim", "width", "depth", "discriminator_width"):
+        for name in ("latent_dim", "width", "depth", "patch_size", "discriminator_width"):
             value = getattr(self, name)
             require(value >= 1, f"model.{name} is {value}; choose 1 or more")
+        most = self.image_size // 4
+        require(
+            self.patch_size <= most,
+            f"model.patch_size is {self.patch_size}; choose 1 to {most} pixels, so that images of "
+            f"{self.image_size} have 4 patches or more on a side",
+        )
         if self.latent_shape is not None:
             object.__setattr__(self, "latent_dim", math.prod(self.code_shape))
 
@@ -69,7 +79,7 @@ class ModelConfig:
         """
         if self.latent_shape is None:
             return (self.latent_dim,)
-        sides = resolutions(self.image_size)
+        sides = resolutions(self.image_size, self.patch_size)
         found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})x\2", self.latent_shape)
         if found and int(found[2]) in sides:
             return (int(found[1]), int(found[2]), int(found[2]))

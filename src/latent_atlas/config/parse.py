@@ -3,14 +3,13 @@
 The same functions serve configurations, planners and samplers.
 """
 
-import difflib
 import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, did_you_mean, require
 
 __all__ = ["read_value", "settings_of", "split_setting", "with_values"]
 
@@ -58,9 +57,8 @@ def with_values(start: T, values: Mapping[str, object], *, called: str, prefix: 
     known, hints = settings_of(type(start)), get_type_hints(type(start))
     for name in values:
         has = f"it has {', '.join(known)}" if known else "it has no settings"
-        near = difflib.get_close_matches(name, known, 1)
-        has = f"{has}; did you mean '{near[0]}'?" if near else has
-        require(name in known, f"{called} has no setting '{name}'; {has}")
+        sentence = f"{called} has no setting '{name}'; {has}{did_you_mean(name, known)}"
+        require(name in known, sentence)
     checked = {
         name: _checked(f"{prefix}{name}", value, hints[name]) for name, value in values.items()
     }
@@ -114,9 +112,10 @@ def _checked(place: str, value: object, hint: Any) -> Any:
         value = (
             str(value) if isinstance(value, int) else value
         )  # JSON reads the word 32 as a number
+        words = [*map(str, get_args(hint))]
         require(
-            value in get_args(hint),
-            f"{place} is {value!r}; choose {', '.join(map(str, get_args(hint)))}",
+            value in words,
+            f"{place} is {value!r}; choose {', '.join(words)}{did_you_mean(str(value), words)}",
         )
     if isinstance(value, bool) and bool not in (hint, *get_args(hint)):
         raise UserError(f"{place} is {value!r}; expected {_named(hint)}")

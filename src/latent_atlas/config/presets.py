@@ -10,6 +10,9 @@ from latent_atlas.config.training import TrainConfig
 
 __all__ = ["PRESETS", "decoder_of_codes", "preset_for_size", "quick"]
 
+PATCHED = 16  # pixels from which networks see patches of two
+FEWEST_OF_MAP = 100  # steps that the map of a short run may take
+
 
 def preset_for_size(image_size: int) -> str:
     """Name of the generic preset for square images of `image_size` pixels.
@@ -32,15 +35,19 @@ def quick(config: Config) -> Config:
         32
     """
     model, train = config.model, config.train
-    steps = min(train.steps, 1_200)
+    steps, side = min(train.steps, 1_200), min(model.image_size, 32)
+    # In the same time, patches of two pixels at twice the width lower the error, which more weight
+    # of D_x then spends on sharper images; see benchmarks/model_variants.py.
+    patch_size, width = (2, 32) if side >= PATCHED else (1, 16)
     return replace(
         config,
         model=replace(
             model,
-            image_size=min(model.image_size, 32),
+            image_size=side,
             latent_dim=min(model.latent_dim, 32),
-            width=min(model.width, 16),
-            discriminator_width=min(model.discriminator_width, 16),
+            width=min(model.width, width),
+            discriminator_width=min(model.discriminator_width, width),
+            patch_size=patch_size,
         ),
         train=replace(
             train,
@@ -48,20 +55,27 @@ def quick(config: Config) -> Config:
             batch_size=min(train.batch_size, 64),
             kl_warmup=min(train.kl_warmup, steps // 3),
             adversarial_start=min(train.adversarial_start, steps // 3),
+            adversarial_weight=max(train.adversarial_weight, 0.0025),
         ),
     )
 
 
 def with_steps(config: Config, steps: int) -> Config:
-    """A run of so many steps; G meets D_x's loss after a third of them if it never would.
+    """A run of so many steps, whose map has no more of them, but up to 100.
+
+    What begins or ends after some steps of the networks does so after a third of them at most.
 
     Examples:
-        >>> with_steps(PRESETS["digits"], 30).train.adversarial_start
-        10
+        >>> short = with_steps(PRESETS["digits"], 30).train
+        >>> short.adversarial_start, short.kl_warmup
+        (10, 10)
     """
     train = config.train
     start = train.adversarial_start if train.adversarial_start < steps else steps // 3
-    return replace(config, train=replace(train, steps=steps, adversarial_start=start))
+    warmup = min(train.kl_warmup, max(steps // 3, 1))
+    train = replace(train, steps=steps, adversarial_start=start, kl_warmup=warmup)
+    density_ratio = replace(config.map, steps=min(config.map.steps, max(steps, FEWEST_OF_MAP)))
+    return replace(config, train=train, map=density_ratio)
 
 
 def decoder_of_codes(image_size: int, channels: int, most: int) -> Config:
@@ -82,7 +96,9 @@ def decoder_of_codes(image_size: int, channels: int, most: int) -> Config:
 def _generic(image_size: int, width: int, latent_dim: int, batch_size: int, steps: int) -> Config:
     """A configuration for colour photographs of one size."""
     return Config(
-        model=ModelConfig(image_size, 3, latent_dim, width=width, discriminator_width=width),
+        model=ModelConfig(
+            image_size, 3, latent_dim, width=width, discriminator_width=width, patch_size=2
+        ),
         train=TrainConfig(steps=steps, batch_size=batch_size),
     )
 
@@ -121,20 +137,30 @@ PRESETS: dict[str, Config] = {
     "faces": Config(
         data=DataConfig(source="faces"),
         model=ModelConfig(
-            image_size=64, channels=3, latent_dim=32, width=24, discriminator_width=24
+            image_size=64,
+            channels=3,
+            latent_dim=32,
+            width=32,
+            discriminator_width=32,
+            patch_size=2,
         ),
         train=TrainConfig(steps=4_000, batch_size=64),
     ),
     "glyphs": Config(
         data=DataConfig(source="glyphs"),
         model=ModelConfig(
-            image_size=64, channels=1, latent_dim=16, width=24, discriminator_width=24
+            image_size=64,
+            channels=1,
+            latent_dim=16,
+            width=32,
+            discriminator_width=32,
+            patch_size=2,
         ),
         train=TrainConfig(steps=4_000, batch_size=64),
     ),
-    "16px": _generic(16, 48, 16, 256, 10_000),
-    "32px": _generic(32, 48, 32, 256, 20_000),
-    "64px": _generic(64, 48, 64, 128, 30_000),
-    "128px": _generic(128, 32, 128, 64, 40_000),
-    "256px": _generic(256, 24, 128, 32, 50_000),
+    "16px": _generic(16, 64, 16, 256, 10_000),
+    "32px": _generic(32, 64, 32, 256, 20_000),
+    "64px": _generic(64, 64, 64, 128, 30_000),
+    "128px": _generic(128, 48, 128, 64, 40_000),
+    "256px": _generic(256, 32, 128, 32, 50_000),
 }

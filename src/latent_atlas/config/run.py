@@ -11,7 +11,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.model import ModelConfig
 from latent_atlas.config.parse import settings_of, split_setting, with_values
 from latent_atlas.config.training import TrainConfig
-from latent_atlas.errors import UserError, checked, require
+from latent_atlas.errors import UserError, checked, require, require_known
 from latent_atlas.files import parse_object, read_object
 
 __all__ = ["Config", "with_settings"]
@@ -118,10 +118,7 @@ def _with_sections(config: Config, values: dict[str, dict[str, object]]) -> Conf
     """Replace all settings at once, so that settings that depend on each other fit together."""
     sections = [f.name for f in fields(config)]
     for name in values:
-        require(
-            name in sections,
-            f"no section '{name}' in the configuration; choose {', '.join(sections)}",
-        )
+        require_known("section", name, sections)
     parts = {
         name: with_values(
             getattr(config, name), settings, called=f"section '{name}'", prefix=f"{name}."

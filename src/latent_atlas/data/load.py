@@ -37,7 +37,7 @@ from latent_atlas.data.split import (
     held_out_by_content,
 )
 from latent_atlas.device import free_memory
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, did_you_mean, require
 from latent_atlas.files import signed, write_text
 from latent_atlas.shapes import Mask
 
@@ -190,7 +190,7 @@ def open_source(source: str) -> Source:
         raise NoSourceError(
             f"no images at '{source}': it is not a named data set ({', '.join(NAMED_SETS)}), and "
             f"there is no file or folder {path.absolute()}; give a folder, an archive, a .npy or "
-            ".npz file, or hf:owner/name"
+            f".npz file, or hf:owner/name{did_you_mean(source, NAMED_SETS)}"
         )
     opened = _open_path(path)
     if not opened.items:

@@ -207,34 +207,24 @@ def _of_wide_codes(
     watch: Callable[[FittedRatio], None] | None,
 ) -> FittedRatio:
     """A D_z that is a mixture in leading coordinates, to which it adds what it can learn."""
-    codes = [part.sample_each(generator=generator)[:MOST_SAMPLES] for part in (train, test)]
-    axes, null = principal_axes(codes[0], boundary)
-    white = [boundary.whiten(some) for some in codes]
-    mixture = leading_mixture(*(some @ axes for some in white), generator=generator)
+    real, others = (part.sample_each(generator=generator)[:MOST_SAMPLES] for part in (train, test))
+    axes, null = principal_axes(real, boundary)
+    real, others = boundary.whiten(real), boundary.whiten(others)
+    mixture = leading_mixture(real @ axes, others @ axes, generator=generator)
     if config.reference in ("gaussian", "none"):
         mixture = _standard_normal(mixture)
-    axes = axes[:, : mixture.dimension].contiguous()
-    k = min(mixture.dimension, LEARNED)
-    known = MixtureReference(mixture.dimension, len(mixture.weights)).to(axes.device)
-    known.set(mixture)
-
-    def widened(network: Ensemble) -> Ensemble:
-        members: list[WideDiscriminator] = []
-        for one in cast(list[LatentDiscriminator], list(copy.deepcopy(network).members)):
-            one.drop_reference()
-            members.append(WideDiscriminator(one, known, axes, null).to(axes.device))
-            members[-1].fit_rest(white[1])
-        return Ensemble(members)
+    wide = _Wide(mixture, axes[:, : mixture.dimension].contiguous(), null, others)
 
     def look(so_far: FittedRatio) -> None:
         if watch is not None:
             levels = so_far.calibration.levels
-            watch(preview(widened(so_far.network), test, boundary, levels=levels))
+            watch(preview(wide.discriminator(so_far.network), test, boundary, levels=levels))
 
-    leading = [some @ axes[:, :k] for some in white]
+    k = min(mixture.dimension, LEARNED)
+    leading = wide.axes[:, :k]
     inner = _of_codes(
-        Codes(leading[0]),
-        Codes(leading[1]),
+        Codes(real @ leading),
+        Codes(others @ leading),
         PriorBoundary(k),
         config,
         generator,
@@ -242,25 +232,23 @@ def _of_wide_codes(
         watch and look,
         mixture=mixture.leading(k),
     )
-    found = inner.calibration
-    gains = batched_logits(inner.network, leading[1]) - (
-        mixture.leading(k).log_prob(leading[1]) - StandardNormal(k).log_prob(leading[1])
+    found, note = inner.calibration, f"D_z adds to it in the {k} leading ones"
+    gains = batched_logits(inner.network, others @ leading) - (
+        mixture.leading(k).log_prob(others @ leading) - StandardNormal(k).log_prob(others @ leading)
     )
     lost = max(found.log_normalising_constant, 0) + found.log_normalising_constant_error
-    note = f"D_z adds to it in the {k} leading ones"
     if gains.mean() <= lost:
         for member in inner.network.members:
             cast(LatentDiscriminator, member).forget()
         note = "D_z learned nothing more that held-out codes confirm"
         found = replace(found, log_normalising_constant=0.0, log_normalising_constant_error=0.0)
-    network = widened(inner.network)
-    constant = LogConstant(found.log_normalising_constant, found.log_normalising_constant_error)
+    network = wide.discriminator(inner.network)
     # Where the boundary is N(0, I) already, the codes of each level need no whitening.
     calibration, _ = calibrate(
         network,
-        Codes(white[1]),
+        Codes(others),
         PriorBoundary(boundary.dimension),
-        constant,
+        LogConstant(found.log_normalising_constant, found.log_normalising_constant_error),
         levels=found.levels,
         generator=generator,
     )
@@ -273,6 +261,32 @@ def _of_wide_codes(
     notes = tuple(filter(None, (boundary.warning, note, *inner.warnings)))
     held_out = test.sample(KEPT, generator=generator)
     return FittedRatio(network, boundary, held_out, calibration, notes)
+
+
+class _Wide(NamedTuple):
+    """What a D_z of wide codes has around what it learns.
+
+    Attributes:
+        mixture: Of the leading coordinates.
+        axes, null: These coordinates, and those that no code has an extent in.
+        held_out: Whitened codes, shape (m, d), by which the rest is measured.
+    """
+
+    mixture: GaussianMixture
+    axes: Latents
+    null: Latents
+    held_out: Latents
+
+    def discriminator(self, learned: Ensemble) -> Ensemble:
+        """D_z in all coordinates, of discriminators that began at the mixture in the first ones."""
+        known = MixtureReference(self.mixture.dimension, len(self.mixture.weights))
+        known.set(self.mixture)
+        members: list[WideDiscriminator] = []
+        for one in cast(list[LatentDiscriminator], list(copy.deepcopy(learned).members)):
+            one.drop_reference()
+            members.append(WideDiscriminator(one, known, self.axes, self.null).to(self.axes.device))
+            members[-1].fit_rest(self.held_out)
+        return Ensemble(members)
 
 
 def _standard_normal(like: GaussianMixture) -> GaussianMixture:

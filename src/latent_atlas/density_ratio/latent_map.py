@@ -254,6 +254,18 @@ class LatentMap(DensityRatioModel):
         """The same map less the measured log E_r[exp l], so that exp(log q) integrates to 1."""
         return self._changed(_shift=self.calibration.log_normalising_constant)
 
+    def double(self) -> "LatentMap":
+        """The same map in double precision, where a code's values do not depend on the others'."""
+        tensors = {name: value.double() for name, value in self.boundary.tensors().items()}
+        boundary = load_boundary(self.boundary.name, self.dimension, tensors)
+        return self._changed(
+            network=copy.deepcopy(self.network).double(),
+            boundary=boundary,
+            _r=boundary.noised(math.tan(self.angle)) if self._shrinks else boundary,
+            _codes=self._codes.double(),
+            _ranked={},
+        )
+
     @classmethod
     @checked
     def fit(
@@ -465,8 +477,7 @@ class LatentMap(DensityRatioModel):
     def _at_angle(self) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at the map's angle, with its gradients."""
         if self._sloped is None:
-            angle = torch.full((1,), self.angle, device=self.device)
-            self._sloped = self.network.at(angle)
+            self._sloped = self.network.at(self._codes.new_full((1,), self.angle))
         return self._sloped
 
     @torch.no_grad()
@@ -484,8 +495,10 @@ class LatentMap(DensityRatioModel):
         if not self.has_log_prob:
             raise UserError(
                 f"boundary '{self.boundary.name}' has no log-density for real codes, so log_prob "
-                f"and score have no values ({self.boundary.warning}); realness, confusion and the "
-                "gradient of log D_z still work, and boundary 'prior' has all of them"
+                f"and score have no values ({self.boundary.warning}), and no path or sample "
+                "can be measured by it; `latent-atlas map` draws realness and confusion, a fit by "
+                "--boundary prior gives paths and samples too, and Walk(ratio=this map) walks by "
+                "this one on such a map"
             )
         return self._r.log_prob(self._rows(latents))
 
@@ -495,8 +508,8 @@ class LatentMap(DensityRatioModel):
         return math.cos(self.angle) * w if self._shrinks else w
 
     def _rows(self, latents: Located) -> Latents:
-        """Codes as rows (n, d), on the map's device and in single precision."""
-        return latents.flatten(1).to(self.device, torch.float32)
+        """Codes as rows (n, d), on the map's device and in its precision."""
+        return latents.flatten(1).to(self._codes)
 
     def _checked_codes(self, latents: ArrayLike) -> Located:
         """Codes as rows, or in the map's own shape; errors as for `log_prob`."""

@@ -131,22 +131,32 @@ def bridge_losses(
 ) -> tuple[Scalar, Scalar]:
     """Cross-entropies of all levels, summed, and the score matching loss, both in nats.
 
-    The score at a level is grad l - w in whitened coordinates w, where the boundary's is -w.
+    The score at a level is grad l - w in whitened coordinates w, where the boundary's is -w. What a
+    mixture adds to both needs no graph: nothing of it is learned.
     """
     keeps_graph = torch.is_grad_enabled()
+    logits, mixture = network, None
+    if isinstance(network, LatentDiscriminator) and network.mixture is not None:
+        logits, mixture = network.learned, network.mixture
     with torch.enable_grad():
         sharp = ends.sharp.latents.detach().requires_grad_(with_score)
-        at_sharp = network(sharp, ends.sharper)
+        at_sharp = logits(sharp, ends.sharper)
         slope = sharp
         if with_score:
             (slope,) = torch.autograd.grad(at_sharp.sum(), sharp, create_graph=keeps_graph)
+    if mixture is not None:
+        nats, further = mixture.slope(sharp, *_cos_sin(ends.sharper))
+        at_sharp, slope = at_sharp + nats, slope + further
     if levels == 1:
         real, fake = at_sharp, network(ends.smooth, ends.sharper)
     else:
         k = len(ends.smooth)
         places = torch.cat([sharp[:k].detach(), ends.smooth, ends.smooth])
         angles = torch.cat([ends.smoother, ends.sharper[:k], ends.smoother])
-        sharp_at_smooth, smooth_at_sharp, smooth_at_smooth = network(places, angles).chunk(3)
+        others = logits(places, angles)
+        if mixture is not None:
+            others = others + mixture(places, *_cos_sin(angles))
+        sharp_at_smooth, smooth_at_sharp, smooth_at_smooth = others.chunk(3)
         real, fake = at_sharp[:k] - sharp_at_smooth, smooth_at_sharp - smooth_at_smooth
     cross_entropy = levels * latent_discriminator(real, fake)
     if not with_score:
@@ -243,6 +253,10 @@ def train_discriminator(
         )
     best.restore(network)
     return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
+
+
+def _cos_sin(angles: Values) -> tuple[Tensor, Tensor]:
+    return angles.cos()[:, None], angles.sin()[:, None]
 
 
 def training_precision(config: MapConfig, device: torch.device) -> str:

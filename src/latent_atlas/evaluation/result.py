@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from latent_atlas.display import Tabular
 from latent_atlas.evaluation.uncertainty import Number
 from latent_atlas.shapes import Images
 
@@ -39,7 +40,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Tabular):
     """All sections of the evaluation of a run.
 
     Attributes:
@@ -53,6 +54,17 @@ class Evaluation:
     dimension: int
     sections: Mapping[str, Section]
     notes: tuple[str, ...] = ()
+
+    def columns(self) -> dict[str, Any]:
+        """All numbers: the section, row and metric of each, its value and its standard error."""
+        numbers = [
+            (name, row, metric, number.value, number.error)
+            for name, section in self.sections.items()
+            for row, metrics in section.rows.items()
+            for metric, number in metrics.items()
+        ]
+        names = ("section", "row", "metric", "value", "error")
+        return {name: [number[i] for number in numbers] for i, name in enumerate(names)}
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the pictures, for `from_json`."""

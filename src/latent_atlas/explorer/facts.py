@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import BaseModel, Field
@@ -12,6 +12,7 @@ from latent_atlas import __version__
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.atlas.collection import thumbnails
 from latent_atlas.atlas.overview import Section
+from latent_atlas.attributes.registry import Kind
 from latent_atlas.explorer.cache import Known
 
 __all__ = [
@@ -26,8 +27,6 @@ __all__ = [
 
 WIDTHS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # tangents of the levels offered
 
-Kind = Literal["component", "class", "classes"]
-
 
 class Image(BaseModel):
     """The shape of an image."""
@@ -40,13 +39,13 @@ class Image(BaseModel):
 class Attribute(BaseModel):
     """An attribute of codes.
 
-    Its range is that of real codes, and null where a probe has to be trained first.
+    Its range is that of real codes or of the images, and null for classes.
     """
 
     name: str
     kind: Kind = Field(
-        description="A direction; the log-odds of one class; or those of all classes, which can be "
-        "kept but not changed."
+        description="A direction; the log-odds of one class; those of all classes, which can be "
+        "kept but not changed; or a number that the images have."
     )
     low: float | None = None
     high: float | None = None
@@ -123,8 +122,8 @@ def facts_of(known: Known, name: str, limits: Mapping[str, int | float]) -> Atla
         limits=dict(limits),
         dimension=atlas.map.dimension,
         image=Image(channels=channels, height=height, width=width) if channels else None,
-        classes=[name for name in names if _kind(name) == "class"],
-        attributes=[_attribute(known, name) for name in names if _is_shown(known, name)],
+        classes=list(atlas.properties.classes),
+        attributes=[one for name in names if (one := _attribute(known, name)) is not None],
         levels=[math.atan(width) for width in (WIDTHS if atlas.map.noise_levels else WIDTHS[:1])],
         counts=Counts(**{part: len(codes) for part, codes in atlas.codes.items()}),
         population=Counts(**atlas.population),
@@ -154,16 +153,11 @@ def arrays_and_facts(
     }
 
 
-def _kind(name: str) -> Kind:
-    if name.startswith("component:"):
-        return "component"
-    return "classes" if name == "class" else "class"
-
-
-def _is_shown(known: Known, name: str) -> bool:
-    return _kind(name) != "component" or name in known.ranges
-
-
-def _attribute(known: Known, name: str) -> Attribute:
-    low, high = known.ranges.get(name, (None, None))
-    return Attribute(name=name, kind=_kind(name), low=low, high=high)
+def _attribute(known: Known, name: str) -> Attribute | None:
+    """An attribute; None of the components that are not offered."""
+    properties = known.atlas.properties
+    kind, found = properties.kind(name), known.ranges.get(name) or properties.range(name)
+    if kind == "component" and found is None:
+        return None
+    low, high = found or (None, None)
+    return Attribute(name=name, kind=kind, low=low, high=high)

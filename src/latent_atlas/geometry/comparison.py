@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas.errors import checked, counted, require
+from latent_atlas.display import Tabular, html_table, html_text
+from latent_atlas.errors import checked, counted, printable, require
 from latent_atlas.geometry.manifold import NEIGHBOURS, Overlap, overlap
 from latent_atlas.shapes import Latents
 
@@ -22,7 +23,7 @@ TINY = 1e-30
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Tabular):
     """A set of codes compared with real codes.
 
     Attributes:
@@ -74,6 +75,18 @@ class Comparison:
             "missing": [self.real_names[row] for row in self.missing],
             "examples": [self.real_names[row] for row in self.examples],
         }
+
+    def columns(self) -> dict[str, Any]:
+        """Of each image of the set: its distance to the fifth nearest real one, and the lists."""
+        rows = np.arange(len(self.names))
+        lists = {"shared": np.isin(rows, self.shared), "unlike": np.isin(rows, self.unlike)}
+        return {"name": list(map(printable, self.names)), "apart": self.overlap.apart, **lists}
+
+    def _repr_html_(self) -> str:
+        """What the numbers say, and the images, those that are unlike the real ones first."""
+        rows = self.rows()
+        rest = [row for row in rows if not row["unlike"]]
+        return html_text(*self.sentences()) + html_table([rows[i] for i in self.unlike] + rest)
 
     def sentences(self) -> list[str]:
         """What the numbers say."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from latent_atlas.density.base import Density
+from latent_atlas.display import Tabular
 from latent_atlas.errors import UserError, checked
 from latent_atlas.geometry.distances import (
     correlations,
@@ -61,7 +62,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(Tabular):
     """How easy a latent space is to handle.
 
     Attributes:
@@ -107,6 +108,11 @@ class Geometry:
         """The single numbers by name; what was not measured is left out."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Number)}
+
+    def columns(self) -> dict[str, Any]:
+        """The single numbers: the name of each, and its attributes."""
+        rows = [{"name": name, **vars(number)} for name, number in self.numbers().items()]
+        return {name: [row[name] for row in rows] for name in rows[0]}
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as numbers, words, lists and objects."""

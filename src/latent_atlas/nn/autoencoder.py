@@ -8,7 +8,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.config.model import ModelConfig, resolutions
-from latent_atlas.nn.blocks import ChannelNorm, Down, ResidualBlock, Up, stage_widths
+from latent_atlas.nn.blocks import (
+    ChannelNorm,
+    Down,
+    ResidualBlock,
+    Up,
+    patches_of,
+    pixels_of,
+    stage_widths,
+)
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["CodeDecoder", "Decoder", "Encoder", "FrozenEncoder"]
@@ -21,18 +29,26 @@ class Encoder(nn.Module):
     """q(z|x) = N(mu(x), sigma(x)²): images to the means and log-variances of their codes."""
 
     def __init__(
-        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int
+        self,
+        image_size: int,
+        channels: int,
+        shape: tuple[int, ...],
+        *,
+        width: int,
+        depth: int,
+        patch_size: int = 1,
     ) -> None:
         """Arguments.
 
         image_size in pixels; channels, 1 to 4;
         shape: of a code, (d,), or (c, h, w) with h = w one of `resolutions`;
-        width, depth: as in `ModelConfig`.
+        width, depth, patch_size: as in `ModelConfig`.
         """
         super().__init__()
-        sides = _sides(image_size, shape)
+        sides = _sides(image_size, patch_size, shape)
         widths = stage_widths(width, len(sides))
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1)]
+        self.patch_size = patch_size
+        layers: list[nn.Module] = [nn.Conv2d(channels * patch_size**2, widths[0], 3, padding=1)]
         for stage, w in enumerate(widths):
             layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
             if stage + 1 < len(widths):
@@ -47,7 +63,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Images) -> tuple[Latents, Latents]:
         """Return means and log-variances, (n, d) each, for images (n, c, h, w) in [0, 1]."""
-        moments = self.head(self.body(2 * images - 1)).flatten(1)
+        patches = patches_of(2 * images - 1, self.patch_size)
+        moments = self.head(self.body(patches)).flatten(1)
         means, log_variances = moments.chunk(2, dim=1)
         return means, log_variances.clamp(*LOG_VARIANCE_RANGE)
 
@@ -73,11 +90,19 @@ class Decoder(nn.Module):
     """G(z): codes to images in [0, 1]."""
 
     def __init__(
-        self, image_size: int, channels: int, shape: tuple[int, ...], *, width: int, depth: int
+        self,
+        image_size: int,
+        channels: int,
+        shape: tuple[int, ...],
+        *,
+        width: int,
+        depth: int,
+        patch_size: int = 1,
     ) -> None:
         """Arguments: as for `Encoder`."""
         super().__init__()
-        sides = _sides(image_size, shape)[::-1]
+        sides = _sides(image_size, patch_size, shape)[::-1]
+        self.patches = (patch_size, image_size)
         widths = stage_widths(width, len(sides))[::-1]
         self.latent_shape = shape
         self.shape = (widths[0], sides[0], sides[0])
@@ -92,15 +117,17 @@ class Decoder(nn.Module):
             if stage + 1 < len(widths):
                 layers.append(Up(w, widths[stage + 1], sides[stage + 1]))
         self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]))
-        self.last = nn.Conv2d(widths[-1], channels, 3, padding=1)
+        self.last = nn.Conv2d(widths[-1], channels * patch_size**2, 3, padding=1)
+        with torch.no_grad():  # the pixels of a patch begin equal
+            for weight in (self.last.weight, self.last.bias):
+                weight.copy_(weight[:: patch_size**2].repeat_interleave(patch_size**2, dim=0))
 
     def forward(self, latents: Latents) -> Images:
         """Images (n, c, h, w) in [0, 1] of codes (n, d)."""
         stem = self.stem(latents.unflatten(1, self.latent_shape))
         hidden = self.body(stem.reshape(-1, *self.shape))
-        return torch.sigmoid(
-            self.last(F.silu(hidden)).float()
-        )  # bf16 would step by 1/256 near white
+        pixels = pixels_of(self.last(F.silu(hidden)), *self.patches)
+        return torch.sigmoid(pixels.float())  # bf16 would step by 1/256 near white
 
 
 class CodeDecoder(nn.Module):
@@ -109,7 +136,7 @@ class CodeDecoder(nn.Module):
     def __init__(self, config: ModelConfig, dimension: int) -> None:
         """Arguments: the sizes of G, of which `latent_dim` is k; the dimension d of the codes."""
         super().__init__()
-        size = {"width": config.width, "depth": config.depth}
+        size = {"width": config.width, "depth": config.depth, "patch_size": config.patch_size}
         self.decoder = Decoder(config.image_size, config.channels, (config.latent_dim,), **size)
         self.mean = nn.Buffer(torch.zeros(dimension))
         self.axes = nn.Buffer(torch.zeros(dimension, config.latent_dim))
@@ -123,6 +150,7 @@ class CodeDecoder(nn.Module):
         return self.decoder(self.coordinates(codes))
 
 
-def _sides(image_size: int, shape: tuple[int, ...]) -> list[int]:
+def _sides(image_size: int, patch_size: int, shape: tuple[int, ...]) -> list[int]:
     """Sides of the feature maps, down to that of a spatial code."""
-    return [side for side in resolutions(image_size) if len(shape) == 1 or side >= shape[-1]]
+    sides = resolutions(image_size, patch_size)
+    return [side for side in sides if len(shape) == 1 or side >= shape[-1]]

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ChannelNorm", "Down", "ResidualBlock", "Up", "stage_widths"]
+__all__ = ["ChannelNorm", "Down", "ResidualBlock", "Up", "patches_of", "pixels_of", "stage_widths"]
 
 
 def stage_widths(width: int, stages: int) -> list[int]:
@@ -15,6 +15,24 @@ def stage_widths(width: int, stages: int) -> list[int]:
         [32, 64, 128, 128]
     """
     return [width * min(2**stage, 4) for stage in range(stages)]
+
+
+def patches_of(images: Tensor, size: int) -> Tensor:
+    """Patches as places: (n, c, s, s) to (n, c · size², k, k), k = ⌈s / size⌉; edges are repeated.
+
+    References:
+        Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional
+        Neural Network, Shi et al. 2016.
+    """
+    beyond = -images.shape[-1] % size
+    if beyond:
+        images = F.pad(images, (0, beyond, 0, beyond), mode="replicate")
+    return F.pixel_unshuffle(images, size)
+
+
+def pixels_of(patches: Tensor, size: int, side: int) -> Tensor:
+    """The inverse of `patches_of`, for images of `side` pixels."""
+    return F.pixel_shuffle(patches, size)[:, :, :side, :side]
 
 
 class ChannelNorm(nn.Module):

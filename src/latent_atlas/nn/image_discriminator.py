@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latent_atlas.config.model import resolutions
-from latent_atlas.nn.blocks import Down, ResidualBlock, stage_widths
+from latent_atlas.nn.blocks import Down, ResidualBlock, patches_of, stage_widths
 from latent_atlas.shapes import Images, Values
 
 __all__ = ["ImageDiscriminator"]
@@ -15,13 +15,21 @@ class ImageDiscriminator(nn.Module):
     """D_x: the logit of an image being real (1) and not decoded (0)."""
 
     def __init__(
-        self, image_size: int, channels: int, *, width: int, depth: int, spectral: bool = False
+        self,
+        image_size: int,
+        channels: int,
+        *,
+        width: int,
+        depth: int,
+        spectral: bool = False,
+        patch_size: int = 1,
     ) -> None:
         """Arguments: as in `Encoder`; spectral, whether to divide weights by their norm."""
         super().__init__()
-        sides = resolutions(image_size)
+        sides = resolutions(image_size, patch_size)
+        self.patch_size = patch_size
         widths = stage_widths(width, len(sides))
-        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(channels * patch_size**2, widths[0], 3, padding=1)
         self.stages = nn.ModuleList()
         for stage, w in enumerate(widths):
             layers: list[nn.Module] = [
@@ -39,7 +47,7 @@ class ImageDiscriminator(nn.Module):
 
     def features(self, images: Images) -> list[Tensor]:
         """Feature maps at each resolution, from fine to coarse."""
-        hidden = self.stem(2 * images - 1)
+        hidden = self.stem(patches_of(2 * images - 1, self.patch_size))
         maps = []
         for stage in self.stages:
             hidden = stage(hidden)

@@ -191,26 +191,35 @@ class LatentDiscriminator(nn.Module):
         if angles is None:
             angles = latents.new_zeros(1)
         cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-        variances = cos.square() * self.variances + sin.square()
-        main = latents @ self.basis - cos * (
-            self.mean @ self.basis
-        )  # in the eigenvectors' coordinates
-        whitened = main * variances.rsqrt()
-        y = whitened @ self.basis.T
-        log_length = 0.5 * (y.square().mean(dim=1, keepdim=True) + SHORTEST).log()
+        y, whitened, variances = self._whitened(latents, cos, sin)
         if self.mixture is None:
             gaussian = 0.5 * (latents.square() - whitened.square() - variances.log()).sum(dim=1)
-            reference = gaussian + self.radial_correction(y, cos, log_length).squeeze(1)
+            reference = gaussian + self.radial_correction(y, cos, _log_length(y)).squeeze(1)
         else:
             reference = self.mixture(latents, cos, sin)
+        return self.reference * reference + cos.squeeze(1) * self._learned(y, angles)
+
+    def learned(self, latents: Latents, angles: Angles) -> Values:
+        """What the logits (n,) at angles (n,) or (1,) have beside the reference."""
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        y = self._whitened(latents, cos, sin)[0]
+        return cos.squeeze(1) * self._learned(y, angles)
+
+    def _whitened(self, latents: Latents, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
+        """y, the same in the coordinates of the eigenvectors, and the variances of these."""
+        variances = cos.square() * self.variances + sin.square()
+        whitened = (latents @ self.basis - cos * (self.mean @ self.basis)) * variances.rsqrt()
+        return whitened @ self.basis.T, whitened, variances
+
+    def _learned(self, y: Latents, angles: Angles) -> Values:
+        """a(h) + <b(h), y>."""
         features = [f(omega * y) for omega in FOURIER for f in (torch.sin, torch.cos)]
         level = self.level(waves_of(angles))
-        hidden = self.stem(torch.cat([y, log_length, *features], dim=1))
+        hidden = self.stem(torch.cat([y, _log_length(y), *features], dim=1))
         for block in self.blocks:
             hidden = block(hidden, level)
         head = self.head(F.silu(self.norm(hidden)))
-        learned = head[:, 0] + (head[:, 1:] * y).sum(dim=1)
-        return self.reference * reference + cos.squeeze(1) * learned
+        return head[:, 0] + (head[:, 1:] * y).sum(dim=1)
 
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at one noise angle (1,): logits (n,) of codes (n, d), and their gradients (n, d).
@@ -302,6 +311,11 @@ class _AtAngle:
             self.reference * reference + self.cos * learned,
             (self.cos * at_y + self.reference * radial) @ self.whitening + self.reference * latents,
         )
+
+
+def _log_length(y: Latents) -> Tensor:
+    """log |y| / √d, shape (n, 1), also at 0."""
+    return 0.5 * (y.square().mean(dim=1, keepdim=True) + SHORTEST).log()
 
 
 def _normalised(

@@ -29,7 +29,7 @@ class VAEGAN(nn.Module):
         """
         super().__init__()
         shape = (config.image_size, config.channels)
-        size = {"width": config.width, "depth": config.depth}
+        size = {"width": config.width, "depth": config.depth, "patch_size": config.patch_size}
         with initial_weights(seed):
             self.encoder = (
                 FrozenEncoder(config.latent_dim)
@@ -42,6 +42,7 @@ class VAEGAN(nn.Module):
                 width=config.discriminator_width,
                 depth=config.depth,
                 spectral=config.spectral_norm,
+                patch_size=config.patch_size,
             )
             self.latent_discriminator = LatentDiscriminator(
                 config.latent_dim, width=map_config.width, depth=map_config.depth

@@ -124,6 +124,31 @@ PICTURES = {
         "outlines, and for curves above the dashed line.",
         "latent-atlas travel RUN A B",
     ),
+    "typefaces.png": PictureWords(
+        "Between two typefaces",
+        "Film strips of the letter a from a serif to a sans typeface, by two planners.",
+        "The straight line and the typical path from one held-out typeface to another. Look for "
+        "letters that could be of a typeface in between.",
+        "latent-atlas demo --glyphs --out RUN",
+        optional=True,
+    ),
+    "weight.png": PictureWords(
+        "Along weight",
+        "Film strips of two letters that become heavier.",
+        "Two held-out letters that become heavier, in equal steps of their weight. Look for stems "
+        "that grow, and for a shape that stays.",
+        "latent-atlas travel RUN test:80 --traverse weight --to 800",
+        optional=True,
+    ),
+    "outliers.png": PictureWords(
+        "Outliers",
+        "The held-out letters with the highest and the lowest anomaly scores, above their "
+        "reconstructions.",
+        "The least and the most usual held-out letters, by their anomaly scores, above what is "
+        "decoded of their codes.",
+        "latent-atlas demo --glyphs --out RUN",
+        optional=True,
+    ),
 }
 """The pictures that a run should or may have, in the page's order."""
 

@@ -5,6 +5,7 @@ from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples
 from latent_atlas.sampling.baselines import Flow, Mixture, Prior
 from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 from latent_atlas.sampling.diffusion import Diffusion
+from latent_atlas.sampling.distribution import TorchDistribution
 from latent_atlas.sampling.importance import Importance, Rejection
 from latent_atlas.sampling.mcmc import HMC, MALA, ULA
 from latent_atlas.sampling.registry import SAMPLERS, draw
@@ -26,6 +27,7 @@ __all__ = [
     "Sampler",
     "SamplerInfo",
     "Samples",
+    "TorchDistribution",
     "bulk_ess",
     "draw",
     "log_normalising_constant",

@@ -2,14 +2,15 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from latent_atlas.density.base import Density
+from latent_atlas.display import Tabular, coordinates, html_grid, html_table, html_text
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.target import Target
-from latent_atlas.shapes import ArrayLike, Latents, as_floats
+from latent_atlas.shapes import ArrayLike, Images, Latents, as_floats
 
 __all__ = ["Sampler", "SamplerInfo", "Samples", "check_least", "checked_codes"]
 
@@ -30,7 +31,7 @@ class SamplerInfo:
         chains: Number of Markov chains.
         step_size: a of the Langevin or Hamiltonian steps, in squared standard deviations of the
             chains' starting points.
-        noise_levels: Number of noise levels that the probability flow went through.
+        flow_steps: Steps of the probability flow from noise to codes.
         proposals: Number of proposals that rejection sampling drew.
         log_bound: log M of rejection sampling in nats, the bound on the log-ratio.
         temperatures: Number of changes of the temperature in the last round of sequential Monte
@@ -48,7 +49,7 @@ class SamplerInfo:
     converged: bool | None = None
     chains: int | None = None
     step_size: float | None = None
-    noise_levels: int | None = None
+    flow_steps: int | None = None
     proposals: int | None = None
     log_bound: float | None = None
     temperatures: int | None = None
@@ -59,14 +60,14 @@ class SamplerInfo:
         """The diagnostics that this sampler has, by name.
 
         Examples:
-            >>> SamplerInfo(sampler="diffusion", noise_levels=32).known()
-            {'sampler': 'diffusion', 'noise_levels': 32}
+            >>> SamplerInfo(sampler="diffusion", flow_steps=32).known()
+            {'sampler': 'diffusion', 'flow_steps': 32}
         """
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(Tabular):
     """Codes drawn from a density.
 
     Attributes:
@@ -74,11 +75,23 @@ class Samples:
         info: Diagnostics of the sampler.
         warnings: What limits the samples, a sentence each: collapsed weights, chains that did not
             converge, a bound that did not hold.
+        images: What is decoded of them, (n, c, h, w) in [0, 1]; None where nothing was.
     """
 
     points: Latents
     info: SamplerInfo
     warnings: tuple[str, ...] = ()
+    images: Images | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The coordinates z0, z1, ... of each code."""
+        return coordinates(self.points)
+
+    def _repr_html_(self) -> str:
+        """The images, or else the first codes; the diagnostics, and what limits the samples."""
+        about = f"{len(self.points)} samples"
+        shown = super()._repr_html_() if self.images is None else html_grid(self.images, about)
+        return shown + html_table([self.info.known()]) + html_text(*self.warnings)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Diffusion(Sampler):
     deterministic function of their noise.
 
     Attributes:
-        steps: Noise levels, 1 or more; two evaluations of the score each.
+        steps: Steps of the flow from noise to codes, 1 or more; two evaluations of the score each.
         churn: Noise added before each step, in steps, 0 or more; 0 is deterministic.
         moves: MALA moves on the target, 0 or more; the first half tunes their step size.
         codes: Real codes to match, shape (m, d); None matches none.
@@ -67,7 +67,7 @@ class Diffusion(Sampler):
     def draw(self, target: Target, n: int, *, generator: torch.Generator) -> Samples:
         """Draw `n` codes.
 
-        The info has the number of noise levels; the acceptance of the moves, if there are any; and
+        The info has the number of flow steps; the acceptance of the moves, if there are any; and
         the effective sample size of the resampling weights, if samples were resampled.
 
         Raises:
@@ -84,7 +84,7 @@ class Diffusion(Sampler):
         w = torch.randn(n * factor, target.dimension, generator=generator, device=generator.device)
         w = flow_down(level, w, steps=self.steps, churn=self.churn, generator=generator)
         points, warnings = level.back(w), ()
-        info = SamplerInfo(sampler=self.name, noise_levels=self.steps)
+        info = SamplerInfo(sampler=self.name, flow_steps=self.steps)
         if not target.is_density:
             log_weights, warnings = _conditioned(target, points, n)
             points, info = _resampled(points, log_weights, n, info, generator)

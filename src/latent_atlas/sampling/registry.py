@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from latent_atlas.density.base import Density, on_sphere
-from latent_atlas.errors import UserError, checked
+from latent_atlas.errors import UserError, checked, require_known
 from latent_atlas.sampling.auto import Auto
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.baselines import Flow, Mixture, Prior
@@ -117,6 +117,5 @@ def sampler_for(
         if not (near or flows):
             return Auto()
         sampler = "mala" if near else "diffusion"
-    if sampler not in SAMPLERS:
-        raise UserError(f"no sampler '{sampler}'; choose auto, {', '.join(SAMPLERS)}")
+    require_known("sampler", sampler, ["auto", *SAMPLERS])
     return SAMPLERS[sampler]()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.run import Config, with_settings
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require_known
 
 __all__ = [
     "BUDGETS",
@@ -85,8 +85,7 @@ class Grid:
         )
         for word, chosen, known in kinds:
             for name in chosen:
-                if name not in known:
-                    raise UserError(f"no {word} '{name}' to study; choose from {', '.join(known)}")
+                require_known(word, name, known)
             if not chosen:
                 raise UserError(
                     f"a study needs at least one {word}; choose from {', '.join(known)}"
@@ -252,7 +251,6 @@ def with_budget(preset: Config, budget: str) -> tuple[Config, Effort]:
     Raises:
         UserError: there is no such budget.
     """
-    if budget not in BUDGETS:
-        raise UserError(f"no budget '{budget}'; choose {' or '.join(BUDGETS)}")
+    require_known("budget", budget, BUDGETS)
     settings, effort = BUDGETS[budget]
     return with_settings(preset, [*settings]), effort

@@ -11,7 +11,7 @@ import torch
 
 from latent_atlas.config.run import Config
 from latent_atlas.data.load import load_images
-from latent_atlas.errors import UserError
+from latent_atlas.errors import require_known
 from latent_atlas.evaluation.features.registry import EXTRACTORS
 from latent_atlas.runs import Run
 from latent_atlas.study.decay_profile import DecayProfile, decay_profile
@@ -81,8 +81,7 @@ def make_design(config: Config, effort: Effort, grid: Grid, extractor: str | Non
         and len(images.labels.unique()) > 1
     )
     extractor = extractor or ("classifier" if classes else "auto")
-    if extractor not in EXTRACTORS:
-        raise UserError(f"no extractor '{extractor}'; choose {', '.join(EXTRACTORS)}")
+    require_known("extractor", extractor, EXTRACTORS)
     return Design(
         config=config,
         effort=effort,

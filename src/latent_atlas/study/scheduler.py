@@ -85,7 +85,7 @@ def run_cells(folder: Path, cells: Sequence[Cell], devices: Sequence[str], repor
         left = sum(not work.study.done(cell) for cell in cells)
         raise Interrupted(
             f"stopped with {left} of {len(cells)} cells to do; the same command goes on from there"
-        )
+        ) from stop.cause
 
 
 class _Queue:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from latent_atlas.errors import Terminated
+
 __all__ = ["StopRequest", "stop_request"]
 
 
@@ -22,6 +24,11 @@ class StopRequest:
     def __bool__(self) -> bool:
         """Whether to stop."""
         return self.signal is not None
+
+    @property
+    def cause(self) -> KeyboardInterrupt:
+        """The signal as the exception that it would have raised."""
+        return Terminated() if self.signal == signal.SIGTERM else KeyboardInterrupt()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Remember the signal; a second Ctrl-C interrupts at once."""

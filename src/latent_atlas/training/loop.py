@@ -236,7 +236,7 @@ def take_steps(
             processes.leave()
             raise Interrupted(
                 f"stopped after step {step} of {t.steps}, and saved; {again} goes on from there"
-            )
+            ) from stop.cause
     processes.leave()
 
 

@@ -13,12 +13,14 @@ from latent_atlas.shapes import Labels
 
 __all__ = ["check_images", "write_codes", "write_examples"]
 
+MOST_WORDS = 50  # words of an attribute that is kept: of more, such as families, few are seen twice
+
 EXAMPLES = 256  # held-out images at most: they show the run where its source is not at hand
 EXAMPLE_BYTES = 16 * 2**20
 
 
 def check_images(images: ImageSet, run: Run) -> None:
-    """Record which images the run is made from.
+    """Record which images the run is made from, and what is known of each, its attributes.
 
     Raises:
         UserError: the run began with other images.
@@ -33,7 +35,26 @@ def check_images(images: ImageSet, run: Run) -> None:
         )
     source = Path(run.config().data.source)
     where = {"path": str(source.absolute())} if source.exists() else {}
-    run.write_json("manifest.json", manifest | where)
+    # What a finished run has found stays; a run that goes on finds it anew.
+    kept = before if before and run.file("map.safetensors").is_file() else {}
+    known = {"attributes": _attributes(images, run)}
+    run.write_json("manifest.json", kept | manifest | where | known)
+
+
+def _attributes(images: ImageSet, run: Run) -> dict[str, list[str]]:
+    """Write attributes.safetensors; the words of each attribute, none for numbers."""
+    words = {name: list(images.attribute_names.get(name, ())) for name in images.attributes or {}}
+    words = {name: some for name, some in words.items() if len(some) <= MOST_WORDS}
+    parts = {"train": images.train, "held_out": images.test} if words else {}
+    tensors = {
+        f"{part}.{name}": some.attributes[name] if words[name] else some.attributes[name].float()
+        for part, some in parts.items()
+        if some.attributes is not None
+        for name in words
+    }
+    if tensors:
+        write_tensors(run.file("attributes.safetensors"), tensors)
+    return words
 
 
 def write_examples(held_out: ImageSet, run: Run) -> None:

@@ -7,9 +7,16 @@ import torch
 from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, LogDensity
-from latent_atlas.attributes.constraint import Constraint, Retraction, nearest, retract, tangent
+from latent_atlas.attributes.constraint import (
+    Constraint,
+    Retraction,
+    nearest,
+    retract,
+    tangent,
+    tolerances,
+)
 from latent_atlas.attributes.penalised_density import STRENGTH, penalise
-from latent_atlas.attributes.probes import ClassProbe
+from latent_atlas.attributes.probes import ClassProbe, OneClass
 from latent_atlas.density.base import Density
 from latent_atlas.errors import checked
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Points, Values
@@ -28,7 +35,7 @@ def preserve(
     start: ArrayLike,
     end: ArrayLike,
     attributes: Sequence[Attribute],
-    within: float | Sequence[float] = 0.1,
+    within: float | Sequence[float] | None = None,
     *,
     planner: str | Planner = "typical",
     frames: int = 17,
@@ -54,8 +61,7 @@ def preserve(
         density: The map, or any density.
         start, end: z_A and z_B, shape (n, d) or (d,).
         attributes: What to keep, one or more.
-        within: w_i in each attribute's own unit, positive; one for all or one for each. That of a
-            class is in nats.
+        within: w_i, as for `attributes.constraint.tolerances`. That of a class is in nats.
         planner, frames, generator: As for `plan`.
         threshold: Log-density in nats from which a code is on the manifold, as for `plan`.
         penalty: λ in nats, how steeply the penalised density decreases outside C.
@@ -180,12 +186,14 @@ def _waiting(points: Points, constraint: Constraint) -> Points:
 
 
 def _difference_warnings(
-    start: Latents, end: Latents, attributes: Sequence[Attribute], within: float | Sequence[float]
+    start: Latents,
+    end: Latents,
+    attributes: Sequence[Attribute],
+    within: float | Sequence[float] | None,
 ) -> tuple[str, ...]:
     """A warning for each attribute that is kept and that ends do not have."""
-    every = [within] * len(attributes) if isinstance(within, int | float) else within
     found = []
-    for attribute, width in zip(attributes, every, strict=True):
+    for attribute, width in zip(attributes, tolerances(attributes, within), strict=True):
         other, said = _differing(start, end, attribute, width)
         if count := int(other.sum()):
             found.append(
@@ -199,9 +207,16 @@ def _difference_warnings(
 def _differing(
     start: Latents, end: Latents, attribute: Attribute, width: float
 ) -> tuple[Mask, str]:
-    """Which ends do not have the attribute of their start; and of one path of classes, which."""
+    """Which ends do not have the attribute of their start; and of one path, what both have."""
     if not isinstance(attribute, ClassProbe):
-        return ~Constraint.around(start, [attribute], width).contains(end), ""
+        other = ~Constraint.around(start, [attribute], width).contains(end)
+        with torch.no_grad():
+            before, after = attribute.values(start), attribute.values(end)
+        if before.numel() > 1:
+            return other, ""
+        if isinstance(attribute, OneClass):
+            return other, f" (read as {attribute.read(end)})"
+        return other, f" ({after.item():.3g}, not {before.item():.3g})"
     before, after = attribute.classify(start), attribute.classify(end)
     if len(start) > 1:
         return before != after, ""

@@ -32,7 +32,7 @@ def interpolate(
     frames: int = 17,
     closed: bool = False,
     keep: Sequence[Attribute] = (),
-    within: float | Sequence[float] = 0.1,
+    within: float | Sequence[float] | None = None,
     features: Callable[[Tensor], Tensor] | None = None,
     threshold: float | None = None,
     generator: torch.Generator | None = None,

@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from latent_atlas.display import Tabular, coordinates, html_grid, html_table, html_text
 from latent_atlas.errors import checked
 from latent_atlas.shapes import Films, Images, Latents, Mask, Points, Values
 
 __all__ = ["GraphInfo", "LatentPath", "NearestImages", "PathMetrics", "PlannerInfo"]
+
+MOST_STRIPS = 8  # of paths in a notebook
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ class NearestImages:
 
 
 @dataclass(frozen=True)
-class LatentPath:
+class LatentPath(Tabular):
     """n paths with the same number of frames.
 
     Attributes:
@@ -163,6 +167,34 @@ class LatentPath:
     waypoints: Int[Tensor, "k n"] | None = None
     p_values: Float[Tensor, "frames n"] | None = None
     nearest: NearestImages | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Of each frame of each path: its numbers, what is known of it, and its code z0, z1, ..."""
+        frames, n = self.points.shape[:2]
+        known = {"p_value": self.p_values}
+        if self.nearest is not None:
+            known |= {"nearest": self.nearest.rows, "distance": self.nearest.distances}
+        path, frame = np.indices((n, frames)).reshape(2, -1)
+        return {
+            "path": path,
+            "frame": frame,
+            **{name: v.T.flatten().cpu().numpy() for name, v in known.items() if v is not None},
+            **coordinates(self.points.transpose(0, 1).flatten(0, 1)),
+        }
+
+    def _repr_html_(self) -> str:
+        """Film strips of the first paths, and their metrics."""
+        frames, n = self.points.shape[:2]
+        films = []
+        if self.images is not None:
+            films = [
+                html_grid(self.strip(path), f"{frames} frames of path {path}", columns=frames)
+                for path in range(min(n, MOST_STRIPS))
+            ]
+        metrics = [{"path": path, **self.numbers(path)} for path in range(n)]
+        for row in metrics:
+            row.pop("warnings", None)  # which are those of all paths
+        return "".join(films) + html_table(metrics) + html_text(*self.warnings)
 
     @checked
     def strip(self, path: int = 0) -> Images:

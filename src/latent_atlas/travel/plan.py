@@ -144,7 +144,10 @@ def _unconverged(planner: Planner, info: PlannerInfo) -> tuple[str, ...]:
     if info.converged.all():
         return ()
     paths = which_paths(int((~info.converged).sum()), len(info.converged))
-    advice = "give more iterations, or a larger tolerance"
+    advice = (
+        f"give {type(planner).__name__} more iterations or a larger tolerance, on the command line "
+        f"--set iterations={2 * info.iterations}"
+    )
     if planner.name == "string":  # which may never converge between far clusters
         advice += ", or use geodesic where clusters are far apart"
     return (

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 
 from latent_atlas.attributes.base import Attribute, Direction, LogDensity
 from latent_atlas.attributes.constraint import Constraint, retract, tangent
@@ -15,6 +16,7 @@ from latent_atlas.travel.path import LatentPath, PlannerInfo
 
 __all__ = ["traverse"]
 
+LEAST_GROWTH = 0.03  # cosine between a direction and the gradient from which on it is followed
 EXACT = 1e-2  # share of a step by which its value may differ from the wanted one
 
 
@@ -27,7 +29,7 @@ def traverse(
     by: float | ArrayLike | None = None,
     to: float | ArrayLike | None = None,
     keep: Sequence[Attribute] = (),
-    within: float | Sequence[float] = 0.1,
+    within: float | Sequence[float] | None = None,
     frames: int = 17,
     steps: int = 4,
     threshold: float | None = None,
@@ -35,8 +37,9 @@ def traverse(
 ) -> LatentPath:
     r"""Traverse an attribute by an amount, or to a value, in equal steps of its value.
 
-    The curve is dz/da = P g / |P g|², with g = grad a(z) and P the projection orthogonal to the
-    gradients of the kept attributes. Each step follows it to a(z) = a_j and is corrected by the
+    The curve is dz/da = P v / <g, P v>, with g = grad a(z), v the direction of the attribute, which
+    is g unless it knows a better one, and P the projection orthogonal to the gradients of the kept
+    attributes. Each step follows it to a(z) = a_j and is corrected by the
     shortest way (`retract`) to a code with that value, the kept attributes in their bounds and log
     q at the threshold or above. A path for which there is no such code stays where it is: that is
     as much of the attribute as the population has.
@@ -54,7 +57,7 @@ def traverse(
             each (n,).
         to: The value to reach, instead of `by`.
         keep: Attributes to keep.
-        within: How far those may move, each in its own unit, positive; one for all or one for each.
+        within: How far those may move, as for `travel.preserve`.
         frames: Points of the path, with both ends, at equal steps of the attribute; 2 or more.
         steps: Steps of the curve between frames; 1 or more.
         threshold: Lowest log q in nats, by default as for `plan`; for a start that is lower, its
@@ -114,18 +117,24 @@ def traverse(
         value=value,
         reached=(value - begun) / change,
     )
-    return LatentPath(path, z, "traverse", PlannerInfo(converged, total), metrics)
+    warnings = tuple(text for one in (followed, *keep) for text in one.warnings)
+    return LatentPath(path, z, "traverse", PlannerInfo(converged, total), metrics, warnings)
 
 
 def _advanced(followed: Attribute, limits: Constraint, z: Latents, wanted: Values) -> Latents:
-    """z + P g (a_j - a(z)) / |P g|², with P orthogonal to the gradients of the kept attributes."""
+    """z + P v (a_j - a(z)) / <g, P v>, with P orthogonal to the gradients of the kept attributes.
+
+    Where the attribute hardly grows along P v, it is along P g.
+    """
     with torch.no_grad():
         missing = wanted - followed.values(z)[:, 0]
-    slope = followed.slopes(z)[:, 0]
-    free = tangent(limits.held(z), slope)
+    slope, held = followed.slopes(z)[:, 0], limits.held(z)
+    free, along = tangent(held, slope), tangent(held, followed.direction(z))
+    grows = F.cosine_similarity(along, free) > LEAST_GROWTH
+    along = torch.where(grows[:, None], along, free)
     # Of a gradient that the kept ones span only rounding errors are left: no step along them.
     moves = free.norm(dim=1) > 1e-3 * slope.norm(dim=1)
-    return z + torch.where(moves, missing / free.square().sum(dim=1), 0.0)[:, None] * free
+    return z + torch.where(moves, missing / (slope * along).sum(dim=1), 0.0)[:, None] * along
 
 
 def _change(

@@ -31,7 +31,7 @@ export interface Attribute {
    * A coordinate; the log-odds of one class; or those of all classes together, which have no single
    * direction.
    */
-  readonly kind: "component" | "class" | "classes";
+  readonly kind: "component" | "class" | "classes" | "value";
   /** Between which values nearly all codes lie; null where that has not been learned. */
   readonly low: number | null;
   readonly high: number | null;

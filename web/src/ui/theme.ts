@@ -2,6 +2,7 @@
 
 import { texts } from "../data/texts";
 import { Signal } from "../state/latest";
+import { recall, remember } from "../state/memory";
 import type { Theme } from "../state/state";
 import { button } from "./dom";
 
@@ -9,13 +10,13 @@ const KEY = "latent-atlas:theme";
 
 export function makeTheme(): Signal<Theme> {
   const system = matchMedia("(prefers-color-scheme: light)");
-  const kept = localStorage.getItem(KEY) as Theme | null;
+  const kept = recall(KEY) as Theme | null;
   const theme = new Signal<Theme>(kept ?? (system.matches ? "light" : "dark"));
   const apply = (now: Theme) => (document.documentElement.dataset["theme"] = now);
   theme.listen(apply);
   apply(theme.value);
   system.addEventListener("change", () => {
-    if (!localStorage.getItem(KEY)) theme.set(system.matches ? "light" : "dark");
+    if (!recall(KEY)) theme.set(system.matches ? "light" : "dark");
   });
   return theme;
 }
@@ -23,7 +24,7 @@ export function makeTheme(): Signal<Theme> {
 export function themeSwitch(theme: Signal<Theme>): HTMLButtonElement {
   const turn = () => {
     const next = theme.value === "dark" ? "light" : "dark";
-    localStorage.setItem(KEY, next);
+    remember(KEY, next);
     theme.set(next);
   };
   const element = button("◐", turn, {

@@ -102,7 +102,8 @@ def anomalies(given: Namespace, console: Console) -> None:
     if given.images:
         numbers, lines = _scored(given, atlas, out, console)
     elif given.samples is None:
-        numbers, lines = _own(atlas, out)
+        with console.waiting("ranking the images of the run"):
+            numbers, lines = _own(atlas, out)
     if given.samples is not None:
         more, rest = _copies(given, atlas, out, console)
         numbers, lines = numbers | more, lines + rest
@@ -172,12 +173,13 @@ def _scored(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Re
 
     seen = read_given(given, given.images, atlas, console)
     held_out = _real_images(given, atlas, console)
-    table = atlas.anomaly(
-        seen.places,
-        false_alarm_rate=given.false_alarm_rate,
-        held_out=held_out,
-        names=seen.names,
-    )
+    with console.waiting(f"scoring {len(seen.names):,} images or codes"):
+        table = atlas.anomaly(
+            seen.places,
+            false_alarm_rate=given.false_alarm_rate,
+            held_out=held_out,
+            names=seen.names,
+        )
     numbers, lines = _written(table, out)
     if seen.pictures is None:
         return numbers, lines
@@ -246,7 +248,8 @@ def _copies(given: Namespace, atlas: "Atlas", out: Path, console: Console) -> Re
     _ = atlas.image_shape  # raises before images are read if there is no decoder
     train = _source_again(given, atlas, console).train.images[:]
     generator = torch.Generator(atlas.device).manual_seed(given.seed)
-    found, samples = sample_and_compare(atlas, train, given.samples, generator=generator)
+    with console.waiting(f"drawing {given.samples:,} images and comparing them"):
+        found, samples = sample_and_compare(atlas, train, given.samples, generator=generator)
     rows = {name: part.numpy() for name, part in nearest_pairs(found, samples, train).items()}
     picture = save(comparison_sheet(rows), out.with_name(f"{out.stem}-nearest.png"))
     numbers = {"verdict": found.verdict(), "picture": str(picture), **found.numbers()}

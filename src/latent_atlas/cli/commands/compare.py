@@ -46,9 +46,10 @@ def compare(given: Namespace, console: Console) -> None:
         seen = read_given(given, [given.other], atlas, console)
         codes = seen.places if seen.places.ndim == 2 else atlas.encode(seen.places)
         names, shown = seen.names, seen.shown
-    found = atlas.compare(codes, names=names)
     other = Path(given.other).name or given.other
-    section = compared(atlas, printable(other), codes.to(atlas.device), shown, found)
+    with console.waiting(f"comparing {len(names):,} images or codes"):
+        found = atlas.compare(codes, names=names)
+        section = compared(atlas, printable(other), codes.to(atlas.device), shown, found)
     section.save(Path(given.folder) / COMPARISON)
     about, lines = found.numbers(), [*section.sentences]
     picture = draw_lists(section)

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latent_atlas.cli.console import Console
 from latent_atlas.errors import UserError
@@ -50,7 +50,9 @@ def doctor(given: Namespace, console: Console) -> None:
         _verify(Path(given.folder), console)
         return
     if given.speed:
-        _measure(console)
+        with console.waiting("measuring this machine, in ten seconds or so"):
+            numbers, text = _measure()
+        console.result(numbers, text)
         return
     import torch
 
@@ -76,8 +78,8 @@ def doctor(given: Namespace, console: Console) -> None:
     )
 
 
-def _measure(console: Console) -> None:
-    """Print the rates of this machine, the precision that `auto` chooses, and steps at that one."""
+def _measure() -> tuple[dict[str, Any], str]:
+    """The rates of this machine, the precision that `auto` chooses, and steps at that one."""
     import torch
 
     from latent_atlas.device import bf16_speedup, device_name, pick_device, pick_precision
@@ -100,7 +102,7 @@ def _measure(console: Console) -> None:
     lines[-1] += f"{speedup:.2g} x as fast as in float32"
     lines += ["", "training at 28 px         images/s"]
     lines += [f"{w:24}{rate:10,.0f}" for w, rate in numbers["images_per_second"].items()]
-    console.result(numbers, "\n".join(lines))
+    return numbers, "\n".join(lines)
 
 
 def _gigaflops(device: "torch.device", *, has_bf16: bool) -> dict[str, dict[str, float]]:
@@ -124,7 +126,7 @@ def _gigaflops(device: "torch.device", *, has_bf16: bool) -> dict[str, dict[str,
 
 
 def _training_speeds() -> dict[str, float]:
-    """Images per second of a training step at the presets' widths."""
+    """Images per second of a training step with the presets' networks, at 28 pixels."""
     from latent_atlas.config.presets import PRESETS, quick
     from latent_atlas.config.run import Config, with_settings
     from latent_atlas.training.estimate import images_per_second
@@ -133,11 +135,11 @@ def _training_speeds() -> dict[str, float]:
         return images_per_second(with_settings(config, ["train.batch_size=64"]))
 
     start = PRESETS["fashion-mnist"]
-    wide = ["model.width=48", "model.discriminator_width=48"]
+    wide = ["model.width=64", "model.discriminator_width=64", "model.patch_size=2"]
     return {
-        "width 16 (--quick)": at(quick(start)),
+        "--quick": at(quick(start)),
         "width 32 (fashion-mnist)": at(start),
-        "width 48 (32px, 64px)": at(with_settings(start, wide)),
+        "width 64 in patches (32px, 64px)": at(with_settings(start, wide)),
     }
 
 
@@ -210,7 +212,12 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
     """How each file of a run is read, by name."""
     import torch
 
-    from latent_atlas.atlas.loading import read_codes, read_decoder, read_model
+    from latent_atlas.atlas.loading import (
+        read_attributes,
+        read_codes,
+        read_decoder,
+        read_model,
+    )
     from latent_atlas.atlas.overview import COMPARISON, Section
     from latent_atlas.density_ratio.latent_map import LatentMap
     from latent_atlas.runs import Run, read_tensors
@@ -226,6 +233,7 @@ def _checks(folder: Path) -> dict[str, Callable[[], object]]:
         "examples.safetensors": lambda: read_tensors(run_file("examples.safetensors")),
         "state.safetensors": lambda: read_tensors(run_file("state.safetensors")),
         "model.safetensors": lambda: read_model(run, torch.device("cpu")),
+        "attributes.safetensors": lambda: read_attributes(run),
         "codes.safetensors": lambda: read_codes(run_file("codes.safetensors"), 0),
         COMPARISON: lambda: Section.load(run_file(COMPARISON)),
         "map.safetensors": lambda: LatentMap.load(run_file("map.safetensors")),

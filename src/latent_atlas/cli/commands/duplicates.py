@@ -42,7 +42,8 @@ def duplicates(given: Namespace, console: Console) -> None:
             "RUN` makes a run that does"
         )
     out = file_to_write(given, "duplicates.png")
-    found = find_duplicates(atlas.collection, given.within)
+    with console.waiting(f"searching {len(atlas.collection.names):,} images"):
+        found = find_duplicates(atlas.collection, given.within)
     section = duplicated(atlas.collection, found)
     figure = draw_lists(section)
     picture = None if figure is None else save(figure, out)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_atlas.cli.arguments import add_device, add_run, load_atlas, seed
-from latent_atlas.cli.console import Console
+from latent_atlas.cli.console import Advance, Console
 from latent_atlas.errors import UserError
 from latent_atlas.files import write_text
 
@@ -58,7 +58,7 @@ def evaluate(given: Namespace, console: Console) -> None:
     atlas = load_atlas(given)
     _ = atlas.image_shape  # raises before images are read if there is no model
     with console.progress() as advance:
-        images, notes = _images(given, atlas)
+        images, notes = _images(given, atlas, advance)
         evaluation = evaluated(
             atlas,
             images,
@@ -89,7 +89,9 @@ def _folder(given: Namespace) -> Path:
     return out
 
 
-def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...]]":
+def _images(
+    given: Namespace, atlas: "Atlas", advance: Advance
+) -> "tuple[ImageSet, tuple[str, ...]]":
     """The images of the run, and warnings about them.
 
     Raises:
@@ -101,7 +103,12 @@ def _images(given: Namespace, atlas: "Atlas") -> "tuple[ImageSet, tuple[str, ...
     channels, side, _ = atlas.image_shape
     data = replace(atlas.config.data, source=given.source or atlas.config.data.source)
     try:
-        images = load_images(data, side, channels)
+        images = load_images(
+            data,
+            side,
+            channels,
+            progress=lambda done, total, bad: advance("images", done, total, ""),
+        )
     except UserError as gone:
         if given.source is not None:
             raise

@@ -41,13 +41,15 @@ def add_map_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--boundary",
         metavar="B",
-        help=f"distribution of the fake codes: {', '.join(BOUNDARIES)} (default: prior)",
+        help=f"distribution of the fake codes: {', '.join(BOUNDARIES)} (default: prior, "
+        "or gaussian where the codes are far from it)",
     )
     parser.add_argument(
         "--levels",
         type=int,
         metavar="N",
-        help="noise levels (default: as many as the distance from the boundary needs)",
+        help="noise levels that D_z learns at (default: as many as the distance from the boundary "
+        "needs)",
     )
     parser.add_argument(
         "--steps", type=int, metavar="N", help="at most this many training steps (default: 2000)"
@@ -118,14 +120,15 @@ def report_map(
     notes = [*repairs, *latent_map.warnings]
     for note in notes:
         console.say(note)
-    picture = _draw(run, device, console)
+    with console.waiting("drawing the map"):
+        picture = _draw(run, device, console)
     measured = latent_map.calibration
     normalisation = math.exp(min(measured.log_normalising_constant, 700.0))
     said = [
         *lines,
         f"map  normalisation E_r[exp l] = {normalisation:.2f} (ideally 1), "
         f"KL(q || {latent_map.boundary.name}) about {measured.kl:z.1f} nats, "
-        f"{measured.levels} level{'s' if measured.levels > 1 else ''}",
+        f"{counted(measured.levels, 'noise level')} of D_z",
         measured.verdict(),
         f"open {picture}" if picture else f"the run is in {run}",
     ]

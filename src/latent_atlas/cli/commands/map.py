@@ -15,7 +15,7 @@ from latent_atlas.cli.arguments import (
 )
 from latent_atlas.cli.console import Console, losses_in_words
 from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require_known
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,11 +85,12 @@ def map(given: Namespace, console: Console) -> None:
         _compare(given, atlas, names, anchors, console)
         return
     a, b, c = anchors
-    if given.levels:
-        out = save(draw_levels(atlas.map, (a, b, c)), file_to_write(given, "levels.png"))
-    else:
-        paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "typical")}
-        out = save(draw_map(atlas, (a, b, c), paths), file_to_write(given, "map.png"))
+    with console.waiting("drawing the map"):
+        if given.levels:
+            out = save(draw_levels(atlas.map, (a, b, c)), file_to_write(given, "levels.png"))
+        else:
+            paths = {name: plan(atlas.map, a, b, name) for name in ("linear", "typical")}
+            out = save(draw_map(atlas, (a, b, c), paths), file_to_write(given, "map.png"))
     calibration = atlas.map.calibration
     console.result(
         {"file": str(out), "map": calibration.numbers()}, f"{out}\n{calibration.verdict()}"
@@ -120,8 +121,7 @@ def _boundaries(text: str | None) -> list[str]:
         return [*BOUNDARIES]
     names = [*dict.fromkeys(name.strip() for name in text.split(","))]
     for name in names:
-        if name not in BOUNDARIES:
-            raise UserError(f"no boundary '{name}'; choose all, or from {', '.join(BOUNDARIES)}")
+        require_known("boundary", name, ["all", *BOUNDARIES])
     return names
 
 

@@ -50,7 +50,12 @@ def write_page(run: Path, device: str, console: Console) -> None:
     from latent_atlas.report.run_page import write_report
     from latent_atlas.runs import Run
 
-    metrics = fill_gallery(run, device=device)
+    with console.progress() as advance:
+        metrics = fill_gallery(
+            run,
+            device=device,
+            log=lambda part, done, total: advance("pictures", done, total, part),
+        )
     page = write_report(run)
     lines = [*_main_numbers(metrics), *_copies(Run(run)), f"open {page}"]
     console.result({"run": str(run), "report": str(page), **metrics}, "\n".join(lines))

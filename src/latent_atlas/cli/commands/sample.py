@@ -33,7 +33,7 @@ WORDS = {
     "acceptance": "{:.0%} of moves or proposals were accepted",
     "r_hat": "R-hat {:.3f}; at most 1.05 if the chains have converged",
     "effective_sample_size": "effective sample size {:.0f}",
-    "noise_levels": "{} noise levels",
+    "flow_steps": "{} steps of the flow from noise to codes",
     "chains": "{} chains",
     "proposals": "{} proposals",
     "log_bound": "the ratio is at most exp {:.1f}",
@@ -98,11 +98,12 @@ def sample(given: Namespace, console: Console) -> None:
     from latent_atlas.report.figures.run import draw_samples
     from latent_atlas.report.plots.style import save
 
-    atlas = load_atlas(given)
+    atlas = load_atlas(given, console)
     out = picture_or_codes(given, atlas, "samples.png", (".png",), (".npy",))
     if given.width is not None and given.near is None:
         raise UserError("--width is the distance from --near, which is missing; add --near PLACE")
-    with warnings.catch_warnings():
+    drawn = counted(given.count, "sample")
+    with warnings.catch_warnings(), console.waiting(f"drawing {drawn}"):
         warnings.simplefilter("ignore", UserWarning)  # the samples' warnings are printed below
         samples = _samples(given, atlas)
     for warning in samples.warnings:

@@ -111,10 +111,9 @@ def _app(given: Namespace, token: str | None, console: Console) -> "FastAPI":
 
     device = given.device or "auto"
     if given.folder is None:
-        console.say("making a synthetic atlas; that takes some seconds")
-        return make_app(
-            demo_atlas(device=pick_device(device)), token=token, address=given.host, demo=True
-        )
+        with console.waiting("making a synthetic atlas; that takes some seconds"):
+            synthetic = demo_atlas(device=pick_device(device))
+        return make_app(synthetic, token=token, address=given.host, demo=True)
     run = Run(Path(given.folder))
     run.config()  # fails early if the folder holds no run
     atlas = load_atlas(given) if run.file("map.safetensors").is_file() else None

@@ -196,8 +196,6 @@ def train_and_report(
             _train(task, run, console if processes.is_first else quiet, processes)
         processes.leave()
         if processes.is_first:
-            if not task.finished:
-                console.say("drawing the pictures and the report")
             write_page(out, task.config.train.device, console)
 
 

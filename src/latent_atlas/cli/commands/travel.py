@@ -4,7 +4,7 @@ import io
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +16,7 @@ from latent_atlas.cli.arguments import (
     add_settings,
     code_at,
     load_atlas,
+    photo_at,
     picture_or_codes,
     seed,
     write_codes,
@@ -59,7 +60,7 @@ class RandomWalkSettings:
 class TraverseSettings:
     """Settings of `Atlas.traverse` that --set can give; their defaults are its own."""
 
-    within: float = 0.1
+    within: float | None = None
     steps: int = 4
     threshold: float | None = None
 
@@ -75,7 +76,7 @@ class ProjectSettings:
 class PreserveSettings:
     """Settings of --preserve that --set can give; their defaults are those of `Atlas.travel`."""
 
-    within: float = 0.1
+    within: float | None = None
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -132,8 +133,8 @@ def _add_path(parser: ArgumentParser) -> None:
         metavar="A",
         action="append",
         default=[],
-        help="keep an attribute along the path: class, the name of a class, or component:0; "
-        "repeatable",
+        help="keep an attribute along the path: class, the name of a class, one that the images "
+        "are known by such as weight, or component:0; repeatable",
     )
     parser.add_argument(
         "--pace",
@@ -154,7 +155,8 @@ def _add_one_image(parser: ArgumentParser) -> None:
     group.add_argument(
         "--traverse",
         metavar="A",
-        help="change such an attribute of one image, by --by X or to --to X",
+        help="change such an attribute of one image, by --by X or to --to X: that of one class, "
+        "such as slant=italic, or a number",
     )
     group.add_argument(
         "--by",
@@ -209,20 +211,28 @@ def travel(given: Namespace, console: Console) -> None:
     from latent_atlas.report.figures.travel import describe
 
     _check(given)
-    atlas = load_atlas(given)
+    atlas = load_atlas(given, console)
     out = picture_or_codes(given, atlas, "travel.png", STILL + MOVING, CODES)
     usual = FRAMES_MOVING if out.suffix.lower() in MOVING else FRAMES
     frames = usual if given.frames is None else given.frames
     places = _places(given, atlas, console)
-    if len(places) == 1:
-        paths = _from_one(given, atlas, places, frames)
-    else:
-        beside = out.suffix.lower() not in (*MOVING, ".npy")
-        paths = _between(given, atlas, places, frames, beside=beside)
+    beside = out.suffix.lower() not in (*MOVING, ".npy")
+    with console.waiting("planning the paths"):
+        if len(places) == 1:
+            paths = _from_one(given, atlas, places, frames)
+        else:
+            paths = _between(given, atlas, places, frames, beside=beside)
+    photos = {
+        at: photo
+        for at, place in enumerate(given.places)
+        if (photo := photo_at(atlas, place)) is not None
+    }
+    paths = {name: _with_photos(path, photos) for name, path in paths.items()}
     for remark in _remarks(given, atlas, paths):
         console.say(remark)
     numbers = {name: path.numbers() | _images(atlas, path) for name, path in paths.items()}
-    _write(out, paths, numbers, given, atlas)
+    with console.waiting(f"writing {out}"):
+        _write(out, paths, numbers, given, atlas)
     width = max(len(name) for name in paths)
     lines = [f"{name:{width}}  {describe(path)}" for name, path in paths.items()]
     for name, told in numbers.items():
@@ -230,11 +240,23 @@ def travel(given: Namespace, console: Console) -> None:
             seen = ", ".join(image["name"] for image in told["images"])
             lines.append(f"{name:{width}}  nearest real images {seen}")
     if atlas.collection is not None:
-        lines.append(f"the frames are {atlas.shown_by} images")
+        shown = "".join(f", and {given.places[at]} itself" for at in photos)
+        lines.append(f"the frames are {atlas.shown_by} images{shown}")
     console.result(
         {"file": str(out), "shown": atlas.shown_by, "travel": numbers},
         "\n".join([str(out), *lines]),
     )
+
+
+def _with_photos(path: "LatentPath", photos: "Mapping[int, Tensor]") -> "LatentPath":
+    """The path with photos, by the numbers of their places, in the frames of these places."""
+    if path.images is None or not photos:
+        return path
+    images, last = path.images.clone(), len(path.points) - 1
+    stops = [0, last] if path.waypoints is None else path.waypoints[:, 0].tolist()
+    for at, photo in photos.items():
+        images[stops[at]] = photo.to(images)
+    return replace(path, images=images)
 
 
 def _images(atlas: "Atlas", path: "LatentPath") -> dict[str, Any]:
@@ -249,17 +271,10 @@ def _images(atlas: "Atlas", path: "LatentPath") -> dict[str, Any]:
 
 def _remarks(given: Namespace, atlas: "Atlas", paths: "Paths") -> list[str]:
     """What to know before the paths are relied on."""
-    from latent_atlas.attributes.probes import ClassProbe
-
-    remarks = []
-    probe = atlas.properties["class"] if "class" in given.preserve else None
-    if isinstance(probe, ClassProbe) and not probe.warnings:  # which say more
-        read = "codes" if probe.decode is None else "decoded images"
-        remarks.append(
-            f"the classifier that reads the class from {read} is right for "
-            f"{100 * probe.accuracy:.0f} % of held-out ones, where the commonest class is "
-            f"{100 * probe.commonest:.0f} %"
-        )
+    followed = [given.traverse] if given.traverse else []
+    used = [atlas.properties[name] for name in dict.fromkeys([*given.preserve, *followed])]
+    remarks = [one.told() for one in used if not one.warnings]  # which say more
+    remarks = [told for told in remarks if told]
     for warning in dict.fromkeys(warning for path in paths.values() for warning in path.warnings):
         names = [name for name, path in paths.items() if warning in path.warnings]
         remarks.append(f"{', '.join(names)}: {warning}")

@@ -3,7 +3,7 @@
 import torch
 
 from latent_atlas.data.imageset import ImageSet
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require_known
 from latent_atlas.evaluation.features.base import Extractor
 from latent_atlas.evaluation.features.classifier import train_classifier
 from latent_atlas.evaluation.features.pixels import Pixels
@@ -38,8 +38,7 @@ def extractor_for(
         UserError: there is no such extractor, it is not installed, or the labels it needs are
             missing.
     """
-    if name not in EXTRACTORS:
-        raise UserError(f"no extractor '{name}'; choose {', '.join(EXTRACTORS)}")
+    require_known("extractor", name, EXTRACTORS)
     if name == "auto":
         name = (
             "efficientnet"

@@ -49,6 +49,7 @@ def make_app(
     address: str = "127.0.0.1",
     device: str = "auto",
     demo: bool = False,
+    framed: bool = False,
     limits: Limits = LIMITS,
 ) -> FastAPI:
     """A server for one atlas: the page at /, and its requests under /api.
@@ -61,6 +62,8 @@ def make_app(
         address: Where the server is bound; requests to another host name are refused.
         device: The device of the run's atlas.
         demo: Whether the atlas is a synthetic one.
+        framed: Whether pages from elsewhere may show it in a frame, where cookies may not exist:
+            the token is then the first part of every path.
         limits: Bounds of one request.
     """
 
@@ -89,5 +92,5 @@ def make_app(
     explorer = Explorer(atlas, run, device=device, demo=demo, limits=limits)
     app.state.explorer = explorer
     app.add_middleware(Bodies, explorer=explorer)
-    app.add_middleware(Guard, hosts=hosts_for(address), token=token)
+    app.add_middleware(Guard, hosts=hosts_for(address), token=token, framed=framed)
     return app

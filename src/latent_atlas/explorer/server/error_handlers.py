@@ -16,6 +16,28 @@ from latent_atlas.explorer.server.worker import Busy, Gone, Stopping, Unfinished
 __all__ = ["add_refusals", "refusal", "refused"]
 
 NAMED = 5  # wrong fields of a request that a sentence names
+PLAIN = (bool, int, float, str, type(None))
+OTHER = "send what the documentation at /docs says"
+EXPECTED = {
+    "greater_than_equal": "send {ge} or more",
+    "greater_than": "send more than {gt}",
+    "less_than_equal": "send {le} or less",
+    "less_than": "send less than {lt}",
+    "too_short": "send {min_length} or more",
+    "too_long": "send {max_length} or fewer",
+    "string_too_short": "send {min_length} characters or more",
+    "string_too_long": "send {max_length} characters or fewer",
+    "finite_number": "send a finite number",
+    "int": "send a whole number",
+    "float": "send a number",
+    "bool": "send true or false",
+    "string": "send text",
+    "list": "send a list",
+    "dict": "send an object",
+    "model": "send an object",
+    "literal_error": "send {expected}",
+}
+"""What to send, by the beginning of the type of pydantic's error."""
 
 
 def refused(why: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -102,7 +124,19 @@ def _sentence(errors: Sequence[Any], content_type: str) -> str:
     named = list(dict.fromkeys(map(_place, others)))
     more = f"; also wrong: {', '.join(named[:NAMED])}" if named else ""
     left = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-    return f"{_place(first)}: {first['msg'][:300]}{more}{left}"
+    return f"{_place(first)} {_wrong(first)}{more}{left}"
+
+
+def _wrong(error: Any) -> str:
+    """What is wrong with a field, and what to send."""
+    kind, bounds = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return "is missing; send it"
+    if kind == "extra_forbidden":
+        return "is no field of this request; leave it out"
+    words = next((words for start, words in EXPECTED.items() if kind.startswith(start)), OTHER)
+    seen = f"is {error['input']!r}"[:80] if isinstance(error.get("input"), PLAIN) else "is refused"
+    return f"{seen}; {words.format(**bounds)}"
 
 
 def _place(error: Any) -> str:

@@ -35,6 +35,7 @@ def interruptible(atlas: Atlas, check: Callable[[], None]) -> Atlas:
         population=atlas.population,
         index_file=atlas.index_file,
         collection=atlas.collection,
+        known=atlas.known,
     )
 
 

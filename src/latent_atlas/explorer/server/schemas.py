@@ -191,8 +191,10 @@ class Traverse(_FromOne):
     by: Number | None = Field(None, description="By how much to change it; negative for less.")
     to: Number | None = Field(None, description="The value to reach, instead of by.")
     keep: Names = []
-    within: Annotated[float, Field(gt=0, le=MOST)] = Field(
-        0.1, description="How far the kept attributes may move."
+    within: Annotated[float, Field(gt=0, le=MOST)] | None = Field(
+        None,
+        description="How far the kept attributes may move; by default 0.1, or a tenth of the "
+        "standard deviation of a number.",
     )
     steps: int = Field(4, ge=1, le=16, description="Of the curve from frame to frame.")
 

@@ -45,9 +45,28 @@ def hosts_for(address: str) -> frozenset[str] | None:
 class Guard:
     """ASGI middleware in front of everything."""
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] | None, token: str | None) -> None:
-        """Arguments: host names, None for any; the required token, if any."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str] | None,
+        token: str | None,
+        framed: bool = False,
+    ) -> None:
+        """Hold who may ask.
+
+        Arguments:
+            hosts: Host names, None for any.
+            token: The required token, if any.
+            framed: Whether it is the first part of every path, as of a page in a frame, instead of
+                a cookie. Nobody else can then make a frame of the page.
+        """
         self.app = app
+        self.framed = framed
+        self._headers = dict(HEADERS)
+        if framed:
+            policy = HEADERS["content-security-policy"]
+            self._headers["content-security-policy"] = policy.partition("; frame-ancestors")[0]
         self.hosts = None if hosts is None else frozenset(hosts)
         self.token = token
         # Cookies know no ports: servers beside each other need different names.
@@ -61,6 +80,9 @@ class Guard:
                 return
             await self.app(scope, receive, send)
             return
+        within = self._within(scope["path"]) if self.framed else None
+        if within is not None:
+            scope = {**scope, "path": within, "raw_path": within.encode()}
         api = scope["path"].startswith("/api/")
 
         began = False
@@ -69,7 +91,7 @@ class Guard:
             nonlocal began
             if message["type"] == "http.response.start":
                 began = True
-                more = HEADERS | ({"cache-control": "no-store"} if api else {})
+                more = self._headers | ({"cache-control": "no-store"} if api else {})
                 message["headers"] = [
                     *message["headers"],
                     *((k.encode(), v.encode()) for k, v in more.items()),
@@ -85,7 +107,10 @@ class Guard:
         if refusal is not None:
             await _say(answer, *refusal)
             return
-        if self.token is not None and not self._holds_token(headers):
+        if self.framed and within is None:
+            await _say(answer, 401, "the address lacks its token; call show() again")
+            return
+        if self.token is not None and within is None and not self._holds_token(headers):
             await self._exchange(scope, answer)
             return
         try:
@@ -93,6 +118,13 @@ class Guard:
         except asyncio.CancelledError:  # the server ends, and this took too long to finish
             if not began:
                 await _say(answer, 503, STOPPING)
+
+    def _within(self, path: str) -> str | None:
+        """The path behind the token; None if it is not there."""
+        assert self.token is not None
+        given, slash, rest = path.removeprefix("/").partition("/")
+        right = secrets.compare_digest(given.encode("utf-8", "replace"), self.token.encode())
+        return "/" + rest if right and slash else None
 
     def _refusal(self, headers: dict[str, str], *, api: bool) -> tuple[int, str] | None:
         """Status and sentence for a request that comes from elsewhere."""

@@ -1,6 +1,6 @@
 """The standard pictures and metrics of a run, from its atlas."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,25 @@ SHOWN = ("linear", "walk, arriving", "typical")  # of the planners compared, tho
 EXAMPLES = 256  # held-out images of a collection that are reconstructed
 EXTREMES = 16  # images shown at either end of the anomaly scores
 NAMED = 5  # images of a list that the metrics name
+PARTS = ("samples", "map and paths", "lists of images", "geometry", "metrics of paths")
 OVERVIEW = ("rarity.png", "duplicates.png", "compare.png")
 
 
-def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str, Any]:
+def fill_gallery(
+    run: Path,
+    *,
+    device: str = "auto",
+    seed: int = 0,
+    log: Callable[[str, int, int], object] = lambda part, done, total: None,
+) -> dict[str, Any]:
     """Draw every standard picture of a finished run into its folder, and write metrics.json.
 
     Arguments:
         run: A run folder.
         device: Where to compute.
         seed: Of the samples and of the pairs of codes that paths connect.
+        log: Called with the name of each of the `PARTS` but the first before it is made, the
+            number made, and that of all; at the end without a name.
 
     Returns:
         The metrics by section.
@@ -50,12 +59,17 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     Raises:
         UserError: the run has not finished, or was made of codes alone, without images.
     """
+
+    def begin(part: str) -> None:
+        log(part, PARTS.index(part), len(PARTS))
+
     folder = Run(run)
     atlas = Atlas.load(run, device=device)
     generator = torch.Generator(atlas.device).manual_seed(seed)
     samples = atlas.sample_codes(64, generator=generator)
     # Raises at once if nothing can be shown.
     save(draw_samples(atlas, samples.points), folder.file("samples.png"))
+    begin("map and paths")
     a, b, c = example_triple(atlas, generator)
     rows = {row: COMPARED[row] for row in SHOWN}
     paths = {row: atlas.travel(a, b, planner) for row, planner in rows.items()}
@@ -66,15 +80,20 @@ def fill_gallery(run: Path, *, device: str = "auto", seed: int = 0) -> dict[str,
     save(reliability, folder.file("reliability.png"))
     metrics = {"map": _map_numbers(atlas.map)}
     if atlas.collection is not None:
+        begin("lists of images")
         metrics |= _of_embeddings(atlas, folder)
     if atlas.model is not None:
-        metrics |= _of_decoder(atlas, folder, generator)
+        begin("geometry")
+        metrics |= _of_decoder(atlas, folder)
+        begin("metrics of paths")
+        metrics["travel"] = _travel_numbers(atlas, generator)
+    log("", len(PARTS), len(PARTS))
     folder.write_json("metrics.json", metrics)
     return metrics
 
 
-def _of_decoder(atlas: Atlas, folder: Run, generator: torch.Generator) -> dict[str, dict[str, Any]]:
-    """Draw reconstructions and the geometry of the decoder; their metrics, and those of paths."""
+def _of_decoder(atlas: Atlas, folder: Run) -> dict[str, dict[str, Any]]:
+    """Draw reconstructions and the geometry of the decoder; their metrics."""
     examples, codes = _examples(atlas, folder)
     rebuilt = atlas.decode(codes).cpu()
     save(draw_reconstructions(examples[:32], rebuilt[:32]), folder.file("reconstructions.png"))
@@ -82,7 +101,6 @@ def _of_decoder(atlas: Atlas, folder: Run, generator: torch.Generator) -> dict[s
     save(draw_geometry({"this run": space}), folder.file("geometry.png"))
     return {
         "reconstruction": reconstruction_numbers(examples, rebuilt),
-        "travel": _travel_numbers(atlas, generator),
         "geometry": {name: asdict(number) for name, number in space.numbers().items()},
     }
 

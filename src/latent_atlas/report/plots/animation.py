@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from latent_atlas.display import grid, require_images, tile
 from latent_atlas.errors import UserError
 from latent_atlas.files import replacing
-from latent_atlas.report.plots.image_grid import grid, require_images, tile
 from latent_atlas.report.plots.style import blank, text_width, write
 
 __all__ = ["Animation", "animation", "save_animation"]

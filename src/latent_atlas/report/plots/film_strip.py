@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from latent_atlas.display import grid, tile, width_for
 from latent_atlas.errors import UserError
-from latent_atlas.report.plots.image_grid import grid, tile, width_for
 from latent_atlas.report.plots.style import (
     LINES,
     MARGIN,

@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from latent_atlas.report.plots.image_grid import grid, tile, width_for
+from latent_atlas.display import grid, tile, width_for
 from latent_atlas.report.plots.style import INK, PAPER, RULE, style_ticks
 
 __all__ = [

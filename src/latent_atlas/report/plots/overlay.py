@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from latent_atlas.display import tile, width_for
 from latent_atlas.report.plots.heatmap import EDGE
-from latent_atlas.report.plots.image_grid import tile, width_for
 from latent_atlas.report.plots.style import (
     INK,
     LINES,

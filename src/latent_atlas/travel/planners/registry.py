@@ -1,6 +1,6 @@
 """The planners by name, for the command line, the server and the study."""
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import require_known
 from latent_atlas.travel.planners.auto import Auto
 from latent_atlas.travel.planners.base import Planner
 from latent_atlas.travel.planners.baselines import Linear, Slerp
@@ -28,6 +28,5 @@ def planner_of(planner: str | Planner) -> Planner:
     """
     if isinstance(planner, Planner):
         return planner
-    if planner not in PLANNERS:
-        raise UserError(f"no planner '{planner}'; choose {', '.join(PLANNERS)}")
+    require_known("planner", planner, PLANNERS)
     return PLANNERS[planner]()

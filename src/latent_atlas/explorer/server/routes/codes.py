@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latent_atlas.atlas.overview import comparison_of
 from latent_atlas.atlas.overview import overview as known_images
+from latent_atlas.display import grid, tile
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.cache import Known
 from latent_atlas.explorer.facts import arrays_and_facts
@@ -19,7 +20,6 @@ from latent_atlas.explorer.server.limits import FEW, LIMITS
 from latent_atlas.explorer.server.safetensors_response import ARRAYS, PNG, Arrays
 from latent_atlas.explorer.server.schemas import tensor
 from latent_atlas.explorer.server.state import Asking
-from latent_atlas.report.plots.image_grid import grid, tile
 from latent_atlas.shapes import Labels
 
 __all__ = ["routes"]

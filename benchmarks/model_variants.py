@@ -1,0 +1,135 @@
+"""One change to the networks or their training at a time, at equal computing time.
+
+Question: what gives better reconstructions and samples in the same core seconds? Each variant trains for as many steps as fit into the
+budget, measured in its own first steps, on one core; the rest of its schedule scales with them. The Fréchet distances of
+reconstructions and of decoded draws from the prior are to held-out images, in the features of a classifier of the same set,
+or, where there are few images, of EfficientNet-Lite0.
+
+    python benchmarks/model_variants.py                               # Fashion-MNIST, about four minutes a row
+    python benchmarks/model_variants.py --source faces --seeds 0 1 2
+    python benchmarks/model_variants.py --variants base "feature matching" --budget 400
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from latent_atlas.config import Config, with_settings
+from latent_atlas.config.presets import PRESETS, quick
+from latent_atlas.data import ImageSet, load_images
+from latent_atlas.device import Engine, pick_device, pick_precision
+from latent_atlas.evaluation.features import efficientnet
+from latent_atlas.runs import Run
+from latent_atlas.training.loop import train_model
+from latent_atlas.training.step import Batch, TrainStep
+from reconstruction import evaluated, feature_classifier
+from record import record
+
+RESULT = Path(__file__).parent / "results" / "model_variants.json"
+LABELLED = ("digits", "mnist", "fashion-mnist")
+ABOUT = ("source", "image size", "variant", "seed", "budget")
+BASE = [
+    "model.patch_size=1",
+    "model.width=16",
+    "model.discriminator_width=16",
+    "train.adversarial_weight=0.0017",
+]
+PATCH = [
+    "model.patch_size=2",
+    "model.width=32",
+    "model.discriminator_width=32",
+    "train.adversarial_weight=0.0017",
+]
+VARIANTS: dict[str, list[str]] = {
+    "base": [],
+    "patch 2": PATCH,
+    "patch 2, width 24": [*PATCH, "model.width=24", "model.discriminator_width=24"],
+    "patch 2, weight .0025": [*PATCH, "train.adversarial_weight=0.0025"],
+    "patch 2, rate 2e-3": [*PATCH, "train.learning_rate=2e-3"],
+    "patch 2, narrow D_x": [*PATCH, "model.discriminator_width=16"],
+    "patch 4": [*PATCH, "model.patch_size=4", "model.width=64", "model.discriminator_width=64"],
+    "feature matching .003": ["train.feature_matching=0.003"],
+    "feature matching .03": ["train.feature_matching=0.03"],
+    "rate 2e-3": ["train.learning_rate=2e-3"],
+    "D_x rate 1e-3": ["train.discriminator_learning_rate=1e-3"],
+    "weight .003": ["train.adversarial_weight=0.003"],
+    "weight .006": ["train.adversarial_weight=0.006"],
+    "ema .995": ["train.ema=0.995"],
+    "decay .8": ["train.decay=0.8"],
+    "KL 1e-4": ["train.kl_weight=1e-4"],
+    "narrow D_x": ["model.discriminator_width=8"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--source", default="fashion-mnist", choices=list(PRESETS))
+    parser.add_argument("--image-size", type=int, help="pixels (default: as `--quick` trains)")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--budget", type=float, default=200, help="core seconds of a training")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    base = quick(PRESETS[given.source])
+    if given.image_size is not None:
+        base = replace(base, model=replace(base.model, image_size=given.image_size))
+    images = load_images(base.data, base.model.image_size, base.model.channels)
+    judge = feature_classifier(images, 3) if given.source in LABELLED else efficientnet(112)
+    rows = json.loads(RESULT.read_text())["results"]["rows"] if RESULT.is_file() else []
+    known = {tuple(row[name] for name in ABOUT) for row in rows}
+    for seed in given.seeds:
+        for variant in given.variants:
+            asked = (given.source, base.model.image_size, variant, seed, given.budget)
+            if asked in known:
+                continue
+            settings = VARIANTS.get(variant, variant.split())
+            config = with_settings(base, [*BASE, *settings, f"train.seed={seed}"])
+            row = dict(zip(ABOUT, asked, strict=True))
+            rows.append(row | trained(images, config, judge, given.budget))
+            record("model_variants", {"rows": rows})
+
+
+def trained(images: ImageSet, config: Config, judge: Any, budget: float) -> dict[str, Any]:
+    """One training of so many core seconds, and what its images are like."""
+    steps = max(50, int(budget / seconds_of_step(config, images)))
+    train = replace(config.train, steps=steps, adversarial_start=steps // 8, kl_warmup=steps // 8)
+    config = replace(config, train=train)
+    start = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Path(folder))
+        run.begin(config)
+        model = train_model(images.train.images, config, run, log=lambda entry: None, resume=False)
+    return {"core seconds": time.process_time() - start, "steps": steps} | evaluated(
+        images, model, judge
+    )
+
+
+def seconds_of_step(config: Config, images: ImageSet) -> float:
+    """Core seconds of a step with every loss, its penalties spread over the steps."""
+    train = replace(config.train, adversarial_start=0, discriminator_start=0)
+    precision = pick_precision(train.precision, pick_device("cpu"))
+    engine = Engine("cpu", precision, compile=False)
+    step = TrainStep(replace(config, train=train), engine)
+    batch = images.train.images[: train.batch_size].float() / 255
+    generator = torch.Generator().manual_seed(0)
+    times = []
+    for k in range(1, 33):
+        start = time.process_time()
+        step.step(Batch(batch, k, generator))
+        step.average_weights(k)
+        times.append(time.process_time() - start)
+    plain = statistics.median(times[2:])
+    return plain + max(0.0, times[31] - plain) / train.penalty_every
+
+
+if __name__ == "__main__":
+    main()
