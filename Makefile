@@ -62,8 +62,15 @@ docs: $(STAMP) $(PAGE)
 	$(BIN)/python -c 'from pathlib import Path; from latent_atlas.explorer.static_export import add_page; add_page(Path("docs/live"))'
 	$(BIN)/zensical build --clean --strict
 
+# The gallery's scripts, on runs of few steps: docs/gallery.md has the commands for its pictures.
 examples: $(STAMP)
-	set -e; for script in examples/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+	rm -rf runs/examples && mkdir -p runs/examples
+	set -e; cd runs/examples; bin=$(CURDIR)/$(BIN); \
+	few="--set train.steps=60 --set map.steps=60 --set map.width=16 --set map.batch_size=128"; \
+	$$bin/latent-atlas train digits $$few --out runs/demo; \
+	$$bin/latent-atlas train glyphs --preset 16px --quick $$few --out runs/glyphs; \
+	$$bin/latent-atlas embed faces --image-size 32 --steps 60 --out runs/faces; \
+	for script in $(CURDIR)/examples/*.py; do echo "$$script"; $$bin/python "$$script"; done
 
 clean:
 	rm -rf .venv runs site .cache dist build web/node_modules $(dir $(PAGE)) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

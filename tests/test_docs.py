@@ -1,5 +1,6 @@
 """The guide's Python runs as it is written: every page, from its first block to its last."""
 
+import re
 import runpy
 import shutil
 from pathlib import Path
@@ -14,7 +15,11 @@ MODEL = """
 def corners(images):
     return images.mean(1)[:, 1::4, 1::4].flatten(1)
 """
-PAGES = sorted(page for page in (ROOT / "docs").glob("*.md") if "```python" in page.read_text())
+PAGES = sorted(
+    page
+    for page in (ROOT / "docs").glob("*.md")
+    if "```python" in page.read_text() and page.stem != "gallery"  # make examples runs its code
+)
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +54,14 @@ def test_the_figures_are_those_of_the_results() -> None:
 
 def test_there_are_pages() -> None:
     assert {page.stem for page in PAGES} >= {"codes", "map", "samples", "travel"}
+
+
+def test_the_gallery_shows_every_example_with_its_picture() -> None:
+    gallery = (ROOT / "docs" / "gallery.md").read_text()
+    entry = r"\]\(pictures/gallery/(\w+)\.png\)\n(?:(?!^## ).)*?^```python\n(.*?)^```"
+    shown = dict(re.findall(entry, gallery, re.DOTALL | re.MULTILINE))
+    scripts = {script.stem: script.read_text() for script in (ROOT / "examples").glob("*.py")}
+    assert shown == {name: code.split('"""\n\n', 1)[1] for name, code in scripts.items()}
+    pictures = ROOT / "docs" / "pictures" / "gallery"
+    assert {picture.stem for picture in pictures.iterdir()} == set(scripts)
+    assert all(f'Path("{name}.png")' in code for name, code in scripts.items())

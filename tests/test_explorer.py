@@ -237,3 +237,20 @@ def test_without_webgl(visits: Visits) -> None:
     expect(page.locator(".map .missing")).to_contain_text("has no WebGL 2")
     set_two(page)
     expect(page.locator(".strip .frame").first).to_be_visible()
+
+
+def test_in_korean_until_the_switch_says_otherwise(visits: Visits) -> None:
+    page = visits.open(locale="ko-KR", viewport={"width": 390, "height": 844})
+    set_two(page)
+    assert page.evaluate("document.documentElement.lang") == "ko"
+    expect(page.locator(".strip .words").first).to_have_text(re.compile("직선\\s길이의\\s1.00배"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    before = state(page)["waypoints"]
+    page.wait_for_url(re.compile("#.*waypoints="))
+    page.get_by_role("button", name="English").click()
+    expect(page.locator(".strip .words").first).to_have_text(re.compile("1.00\\s×\\sstraight"))
+    page.reload()
+    expect(page.get_by_role("button", name="한국어")).to_be_visible()
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert state(page)["waypoints"] == before
+    until_idle(page)

@@ -22,7 +22,7 @@ from latent_atlas.attributes.probes import ClassProbe
 from reader import ROOT, run_blocks
 from runs import quick_gallery
 
-READMES = sorted(ROOT.glob("README*.md"))
+READMES = [ROOT / "README.md"]  # README.ko.md has the same code: test_korean.py
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SHELL = re.compile(r"^```(?:sh|bash|shell|console)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<!`)`((?:latent-atlas|make|pip) [^`]+)`")

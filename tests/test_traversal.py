@@ -163,3 +163,13 @@ def test_a_pattern_along_which_a_number_does_not_grow_is_left() -> None:
     path = traverse(NORMAL, torch.zeros(3), astray, by=2.0, frames=3, threshold=-40.0)
     assert path.info.converged.all()
     assert path.points[-1, 0, 0] > 0.3
+
+
+def test_once_every_path_has_stopped_nothing_more_is_asked() -> None:
+    def bounded(z: torch.Tensor) -> torch.Tensor:
+        assert len(z) > 0
+        return z[:, 0].tanh()
+
+    start = torch.zeros(1, 2)
+    path = traverse(StandardNormal(2), start, Function(bounded, "bounded"), to=2.0, threshold=-9.0)
+    assert not path.info.converged.any()

@@ -14,6 +14,7 @@ import { Chart } from "./data/chart";
 import { Cloud } from "./data/cloud";
 import { Paths } from "./data/paths";
 import { Pictures } from "./data/pictures";
+import { language, texts } from "./data/texts";
 import { letter } from "./data/words";
 import { Growing } from "./map/growing";
 import { MapView } from "./map/mapview";
@@ -23,6 +24,7 @@ import type { Selection, State } from "./state/state";
 import { Store } from "./state/store";
 import { Connection } from "./ui/connection";
 import { h } from "./ui/dom";
+import { languageSwitch } from "./ui/language";
 import { Messages } from "./ui/messages";
 import { lay } from "./ui/page";
 import { Training } from "./ui/panels/training";
@@ -43,7 +45,7 @@ async function open(backend: Backend): Promise<void> {
       connection.onReturn(() => location.reload());
       connection.lost();
     }
-    return refuse(error instanceof Refusal ? error.message : "The server does not answer.");
+    return refuse(error instanceof Refusal ? error.message : texts.silent);
   }
   document.title = `${about.name} · Latent Atlas`;
   if (about.training) return watch(backend, about, connection);
@@ -59,7 +61,7 @@ function watch(backend: Backend, about: About, connection: Connection): void {
     () => location.reload(),
     () => connection.lost(),
   );
-  const nav = h("nav", { aria: { label: "Page" } }, themeSwitch(theme));
+  const nav = h("nav", { aria: { label: texts.page } }, languageSwitch(), themeSwitch(theme));
   root.replaceChildren(
     h(
       "header",
@@ -97,7 +99,7 @@ function show(backend: Backend, about: About, connection: Connection, messages: 
   lay(app, map, root);
   keepAddress(app);
   connection.onReturn(() => {
-    app.say("The server is back.");
+    app.say(texts.back);
     app.chart.refresh();
     app.paths.refresh();
   });
@@ -107,7 +109,7 @@ function show(backend: Backend, about: About, connection: Connection, messages: 
   if (first)
     app.selection.set({
       code: first,
-      title: `Waypoint ${letter(store.state.chosen)}`,
+      title: texts.waypoint(letter(store.state.chosen)),
       waypoint: store.state.chosen,
     });
   Object.assign(window, { atlas: { app, map } }); // for the console, and for timing frames
@@ -164,4 +166,7 @@ async function answering(): Promise<Backend> {
   return new OfflineBackend(folder);
 }
 
+document.documentElement.lang = language;
+document.body.dataset["dropping"] = texts.drop;
+root.querySelector(".opening")!.textContent = texts.opening;
 void answering().then(open);

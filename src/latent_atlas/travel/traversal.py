@@ -97,13 +97,14 @@ def traverse(
     z, rows, points = start.clone(), torch.arange(len(start), device=start.device), [start]
     total = steps * (frames - 1)
     for j in range(1, total + 1):
-        wanted = begun[rows] + change[rows] * (j / total)
-        there = Constraint.near(followed, wanted, EXACT * change[rows].abs() / total).also(
-            limits[rows]
-        )
-        found = retract(there, _advanced(followed, limits[rows], z[rows], wanted))
-        rows = rows[found.inside]
-        z[rows] = found.points[found.inside]
+        if len(rows):  # some decoders take no empty batch
+            wanted = begun[rows] + change[rows] * (j / total)
+            there = Constraint.near(followed, wanted, EXACT * change[rows].abs() / total).also(
+                limits[rows]
+            )
+            found = retract(there, _advanced(followed, limits[rows], z[rows], wanted))
+            rows = rows[found.inside]
+            z[rows] = found.points[found.inside]
         if j % steps == 0:
             points.append(z.clone())
 

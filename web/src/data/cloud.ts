@@ -5,6 +5,7 @@ import type { Reporter } from "../api/attempt";
 import type { About, Axes, Backend, Part, Place, Window } from "../api/backend";
 import { floats } from "../api/wire";
 import type { Arrays } from "../api/wire";
+import { texts } from "./texts";
 import { Following, Signal } from "../state/latest";
 
 const CHUNK = 50_000;
@@ -37,9 +38,12 @@ export interface Raster {
 
 /** How many codes of a part are shown, in words: "200,000 of 10,000,000". */
 export function shown(about: Pick<About, "counts" | "population">, part: Part): string {
-  const [some, all] = [Math.min(about.counts[part], MOST), (about.population ?? about.counts)[part]];
+  const [some, all] = [
+    Math.min(about.counts[part], MOST),
+    (about.population ?? about.counts)[part],
+  ];
   const total = all.toLocaleString("en");
-  return some < all ? `${some.toLocaleString("en")} of ${total}` : total;
+  return some < all ? texts.someOf(some.toLocaleString("en"), total) : total;
 }
 
 export class Cloud {

@@ -2,6 +2,7 @@
 
 import { floats, rows } from "../api/wire";
 import type { Arrays } from "../api/wire";
+import { texts } from "./texts";
 
 /** Below this share of real codes that look less real, a place is called unlike them. */
 export const UNLIKE = 0.05;
@@ -35,8 +36,6 @@ export const percent = (share: number): string =>
 /** Whether a place looks like real codes, in a few words. */
 export function membershipInWords(pValue: number): string {
   const p = pValue < 0.005 ? "p < 0.01" : `p = ${pValue.toFixed(2)}`;
-  if (pValue >= UNLIKE)
-    return `${p}, looks like real codes: ${percent(pValue)} of them look less so`;
-  const few = pValue < 0.005 ? "less than 1 %" : `only ${percent(pValue)}`;
-  return `${p}, unlike real codes: ${few} of them look less so`;
+  if (pValue >= UNLIKE) return texts.looksReal(p, percent(pValue));
+  return texts.looksUnlike(p, pValue < 0.005 ? texts.fewest : texts.only(percent(pValue)));
 }

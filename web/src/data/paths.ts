@@ -13,6 +13,7 @@ import type { Store } from "../state/store";
 import { unlike } from "./membership";
 import { imagesOf } from "./pictures";
 import type { Bytes, Pictures } from "./pictures";
+import { texts } from "./texts";
 
 /** The answer to one request: the codes of a path or of samples, and what is known of them. */
 export interface Result {
@@ -257,15 +258,15 @@ export function inWords(row: Row): string {
   const { length_ratio: ratio, distance_left: left, reached } = result.metrics;
   const off = Array.from(result.offManifold).filter(Boolean).length;
   const others = unlike(result.pValues).length;
-  const words = off ? [`${off} of ${result.points.length} off-manifold`] : [];
-  if (others) words.push(`${others} unlike real codes`);
-  if (!words.length) words.push("none off-manifold");
+  const words = off ? [texts.someOffManifold(off, result.points.length)] : [];
+  if (others) words.push(texts.someUnlike(others));
+  if (!words.length) words.push(texts.noneOffManifold);
   if (row.verb === "travel" && ratio !== undefined && ratio < 1e3)
-    words.push(`${ratio.toFixed(2)} × straight`);
+    words.push(texts.timesStraight(ratio.toFixed(2)));
   if (left !== undefined && left >= SHORT && row.verb === "travel")
-    words.push(`ends ${Math.round(100 * left)} % short`);
+    words.push(texts.shortOfGoal(Math.round(100 * left)));
   if (reached !== undefined && reached < 0.995)
-    words.push(`${Math.round(100 * reached)} % of the change`);
+    words.push(texts.ofTheChange(Math.round(100 * reached)));
   const unbroken = words.map((part) => part.replaceAll(" ", "\u00a0"));
   return unbroken.join(" · ");
 }

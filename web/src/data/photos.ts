@@ -9,19 +9,19 @@ import type { Code } from "../api/backend";
 import { floats } from "../api/wire";
 import type { App } from "./app";
 import { imagesOf } from "./pictures";
+import { texts } from "./texts";
 import { putWaypoint } from "./waypoints";
 import { letter } from "./words";
 
 export async function usePhoto(app: App, file: Blob, index?: number): Promise<void> {
-  if (!offers(app.about, "photos"))
-    return app.say("This atlas has no encoder, so a photo cannot be placed on the map.", "trouble");
+  if (!offers(app.about, "photos")) return app.say(texts.noEncoder, "trouble");
   const most = app.about.limits.bytes;
   if (file.size > most)
     return app.say(
-      `This file has ${(file.size / 1e6).toFixed(1)} MB; at most ${(most / 1e6).toFixed(0)} MB can be read.`,
+      texts.tooLarge((file.size / 1e6).toFixed(1), (most / 1e6).toFixed(0)),
       "trouble",
     );
-  app.say("Reading the photo …");
+  app.say(texts.reading);
   const answer = await attempt(app, () => app.backend.encode(file));
   if (!answer) return;
   const code: Code = [...floats(answer, "code")];
@@ -31,15 +31,13 @@ export async function usePhoto(app: App, file: Blob, index?: number): Promise<vo
   app.photos.set(keyOf(code), {
     image: image ?? null,
     reconstruction: reconstruction ?? null,
-    shownBy: answer.about["shown_by"] === "nearest" ? "the nearest image" : "its reconstruction",
+    shownBy: answer.about["shown_by"] === "nearest" ? texts.nearestImage : texts.itsReconstruction,
     anomaly,
     offManifold: !!answer.about["off_manifold"],
   });
   const place = index ?? app.store.state.waypoints.length;
   putWaypoint(app, code, place);
-  app.say(
-    `The photo is now waypoint ${letter(Math.min(place, app.store.state.waypoints.length - 1))}.`,
-  );
+  app.say(texts.photoPlaced(letter(Math.min(place, app.store.state.waypoints.length - 1))));
 }
 
 /** Photos may be dropped anywhere on the page, or pasted. */

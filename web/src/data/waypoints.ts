@@ -4,16 +4,14 @@ import { attempt } from "../api/attempt";
 import type { Code } from "../api/backend";
 import { floats, rows } from "../api/wire";
 import type { App } from "./app";
+import { texts } from "./texts";
 import { letter } from "./words";
 
 /** Add a waypoint at the end, or put it where `index` says. */
 export function putWaypoint(app: App, code: Code, index = app.store.state.waypoints.length): void {
   const { waypoints } = app.store.state;
   if (waypoints.length >= app.about.limits.waypoints && index >= waypoints.length) {
-    return app.say(
-      `A path has at most ${app.about.limits.waypoints} waypoints; remove one first.`,
-      "trouble",
-    );
+    return app.say(texts.tooMany(app.about.limits.waypoints), "trouble");
   }
   const next =
     index < waypoints.length
@@ -21,7 +19,7 @@ export function putWaypoint(app: App, code: Code, index = app.store.state.waypoi
       : [...waypoints, code];
   const place = Math.min(index, waypoints.length);
   app.store.change({ waypoints: next, chosen: place });
-  app.selection.set({ code, title: `Waypoint ${letter(place)}`, waypoint: place });
+  app.selection.set({ code, title: texts.waypoint(letter(place)), waypoint: place });
 }
 
 /** Remove a waypoint. */
@@ -29,7 +27,7 @@ export function removeWaypoint(app: App, index: number): void {
   const waypoints = app.store.state.waypoints.filter((_, k) => k !== index);
   app.store.change({ waypoints, chosen: Math.max(0, Math.min(index, waypoints.length - 1)) });
   app.selection.set(null);
-  app.say(`Waypoint ${letter(index)} removed.`, "news");
+  app.say(texts.removed(letter(index)), "news");
 }
 
 /**

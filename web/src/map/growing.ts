@@ -8,6 +8,7 @@ import { floats } from "../api/wire";
 import type { Arrays } from "../api/wire";
 import { understood } from "../data/chart";
 import type { Plane } from "../data/chart";
+import { texts } from "../data/texts";
 import { number } from "../data/words";
 import type { Signal } from "../state/latest";
 import type { Theme } from "../state/state";
@@ -38,13 +39,7 @@ export class Growing {
   constructor(private readonly theme: Signal<Theme>) {
     this.canvas.setAttribute("role", "img");
     this.element.append(
-      this.scene
-        ? this.canvas
-        : h(
-            "p",
-            { className: "missing" },
-            "This browser has no WebGL 2, so the map cannot be drawn while it grows.",
-          ),
+      this.scene ? this.canvas : h("p", { className: "missing" }, texts.noWebGLGrowing),
       this.caption,
       this.key,
     );
@@ -112,19 +107,16 @@ export function paints({ places, labels, classes }: Growth, theme: Theme): Uint8
 
 /** The map in a sentence or two. */
 export function inWords({ step, places, plane }: Growth): string {
-  const codes = `${(places.length / 2).toLocaleString("en")} held-out images`;
-  if (step === null) return `The density that D_z has learned so far, with the codes of ${codes}.`;
-  const there = `The codes of ${codes} after ${step.toLocaleString("en")} steps, on the plane in which they vary most`;
-  return plane
-    ? `${there}, and the density that D_z has learned so far.`
-    : `${there}. Their density is learned once the networks are trained.`;
+  const images = (places.length / 2).toLocaleString("en");
+  if (step === null) return texts.grownMap(images);
+  return (plane ? texts.growingMap : texts.growingCodes)(images, step.toLocaleString("en"));
 }
 
 /** Its size, for those who cannot see it. */
 function extent({ window, plane }: Growth): string {
-  const side = `The plane shown is ${number(window.right - window.left)} wide`;
+  const width = number(window.right - window.left);
   const heights = plane?.grids.log_prob?.values;
-  if (!heights || plane.threshold === null) return `${side}.`;
+  if (!heights || plane.threshold === null) return texts.extent(width);
   const inside = heights.filter((value) => value >= plane.threshold!).length / heights.length;
-  return `${side}; ${number(100 * inside, 0)} % of it is above the density threshold.`;
+  return texts.extentAbove(width, number(100 * inside, 0));
 }

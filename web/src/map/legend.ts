@@ -1,6 +1,7 @@
 /** What the colours mean. */
 
 import type { App } from "../data/app";
+import { texts } from "../data/texts";
 import { number } from "../data/words";
 import type { Theme, View } from "../state/state";
 import { categories, css, table } from "../ui/colour/tables";
@@ -9,10 +10,10 @@ import { ticks } from "../ui/ticks";
 import { fieldOf } from "./field";
 
 const NAMES: Record<View, readonly [string, string]> = {
-  log_prob: ["Log-density", "nats"],
-  energy: ["Energy", "nats"],
-  realness: ["Realness", "D(z)"],
-  confusion: ["Confusion", "bits"],
+  log_prob: [texts.logDensity, texts.nats],
+  energy: [texts.energy, texts.nats],
+  realness: [texts.realness, "D(z)"],
+  confusion: [texts.confusion, texts.bits],
 };
 
 const WIDTH = 236; // pixels, as in the style sheet
@@ -55,16 +56,15 @@ export class Legend {
             "p",
             {},
             field.spacing === 1
-              ? "a contour a nat"
-              : `contours every ${number(field.spacing, field.spacing < 1 ? 1 : 0)} nats`,
+              ? texts.contourEachNat
+              : texts.contoursEvery(number(field.spacing, field.spacing < 1 ? 1 : 0)),
             ...(field.threshold === null
               ? []
-              : [h("span", { className: "threshold-key" }), "density threshold"]),
+              : [h("span", { className: "threshold-key" }), texts.threshold]),
           ),
         );
     }
-    if (points === "label" && app.about.classes.length)
-      parts.push(this.classKey());
+    if (points === "label" && app.about.classes.length) parts.push(this.classKey());
     this.element.replaceChildren(...parts);
     this.element.hidden = !parts.length;
   }
@@ -119,12 +119,16 @@ export function classKey(classes: readonly string[], theme: Theme): HTMLElement 
     dot.style.background = css(colours[k]!);
     return h("li", { title: name }, dot, name);
   });
-  const list = h("ul", { className: "classes", tabIndex: 0, aria: { label: "Classes" } }, ...items);
+  const list = h(
+    "ul",
+    { className: "classes", tabIndex: 0, aria: { label: texts.classes } },
+    ...items,
+  );
   if (classes.length <= SEARCHED) return list;
   const search = h("input", {
     type: "search",
-    placeholder: `search ${classes.length} classes`,
-    aria: { label: "Search the classes" },
+    placeholder: texts.searchOf(classes.length),
+    aria: { label: texts.searchClasses },
   });
   search.addEventListener("input", () => {
     const found = matches(classes, search.value);

@@ -3,6 +3,7 @@
 import type { Code, Place } from "../api/backend";
 import type { App } from "../data/app";
 import { read } from "../data/grid";
+import { texts } from "../data/texts";
 import { number } from "../data/words";
 import { Following } from "../state/latest";
 import { h, picture } from "../ui/dom";
@@ -36,11 +37,11 @@ export class Loupe {
     const offManifold = logProb != null && plane.threshold !== null && logProb < plane.threshold;
     const parts = [
       logProb != null ? `log q ${number(logProb)}` : "",
-      realness != null ? `realness ${number(realness, 2)}` : "",
+      realness != null ? texts.realnessOf(number(realness, 2)) : "",
     ];
     this.words.replaceChildren(
       ...parts.filter(Boolean).map((part) => h("span", {}, part)),
-      ...(offManifold ? [h("strong", {}, "off-manifold")] : []),
+      ...(offManifold ? [h("strong", {}, texts.offManifold)] : []),
     );
     this.element.classList.toggle("off-manifold", offManifold);
     if (!this.app.about.image) return;

@@ -9,6 +9,7 @@ import { rows } from "../api/wire";
 import type { App } from "../data/app";
 import { FINE } from "../data/chart";
 import type { Codes } from "../data/cloud";
+import { texts } from "../data/texts";
 import { putWaypoint, removeWaypoint } from "../data/waypoints";
 import { letter, number } from "../data/words";
 import { Following, Settled } from "../state/latest";
@@ -44,10 +45,7 @@ export class MapView {
   constructor(private readonly app: App) {
     const { element } = this;
     element.setAttribute("role", "application");
-    element.setAttribute(
-      "aria-label",
-      "Map of the latent space. Arrow keys move a cursor, Enter sets a waypoint there, plus and minus zoom, 0 shows all.",
-    );
+    element.setAttribute("aria-label", texts.mapLabel);
     this.scene = Scene.on(this.canvas);
     this.canvas.setAttribute("aria-hidden", "true");
     this.legend = new Legend(app).element;
@@ -64,17 +62,8 @@ export class MapView {
       this.cross,
       this.loupe.element,
     );
-    if (!this.scene)
-      element.append(
-        h(
-          "p",
-          { className: "missing" },
-          "This browser has no WebGL 2, so the density cannot be drawn; paths, strips and numbers still work. Switch on hardware acceleration, or open the page in another browser.",
-        ),
-      );
-    this.canvas.addEventListener("webglcontextlost", () =>
-      app.say("The graphics card was lost; reload the page to draw the map again.", "trouble"),
-    );
+    if (!this.scene) element.append(h("p", { className: "missing" }, texts.noWebGL));
+    this.canvas.addEventListener("webglcontextlost", () => app.say(texts.lostGraphics, "trouble"));
     listen(element, {
       camera: () => this.camera(),
       look: (window) => app.store.look({ window }),
@@ -304,7 +293,7 @@ export class MapView {
       );
     const index = app.cloud.nearest(camera.toPlane(pixel), NEAR / camera.scale);
     const codes = app.cloud.codes.value;
-    if (index === null || !codes) return app.say("There is no real code near this place.", "news");
+    if (index === null || !codes) return app.say(texts.noCodeNear, "news");
     const answer = await attempt(app, () => app.backend.codes(codes.part, index, 1, "means"));
     if (answer) putWaypoint(app, rows(answer, "means")[0]!);
   }
@@ -319,7 +308,7 @@ export class MapView {
     app.store[done ? "change" : "drag"]({ waypoints, chosen: index });
     app.selection.set({
       code: waypoints[index]!,
-      title: `Waypoint ${letter(index)}`,
+      title: texts.waypoint(letter(index)),
       waypoint: index,
     });
   }
@@ -331,7 +320,7 @@ export class MapView {
     if (app.store.state.chosen !== index) app.store.look({ chosen: index });
     const now = app.selection.value;
     if (now?.waypoint !== index || keyOf(now.code) !== keyOf(code))
-      app.selection.set({ code, title: `Waypoint ${letter(index)}`, waypoint: index });
+      app.selection.set({ code, title: texts.waypoint(letter(index)), waypoint: index });
   }
 
   private hover(pixel: Place | null): void {
@@ -349,7 +338,7 @@ export class MapView {
     const camera = this.camera();
     if (pixel && camera) {
       const [x, y] = camera.toPlane(pixel);
-      this.element.setAttribute("aria-description", `Cursor at ${number(x, 2)}, ${number(y, 2)}`);
+      this.element.setAttribute("aria-description", texts.cursorAt(number(x, 2), number(y, 2)));
     }
   }
 }

@@ -5,6 +5,7 @@
 
 import type { Code, Place } from "../api/backend";
 import type { Decoded } from "../data/pictures";
+import { texts } from "../data/texts";
 import { letter, number } from "../data/words";
 import { h, picture } from "../ui/dom";
 import type { Camera } from "./camera";
@@ -127,11 +128,11 @@ export class Pins {
 }
 
 function labelOf(waypoint: Pinned, index: number, off: number): string {
-  const words = [`Waypoint ${letter(index)}`];
+  const words = [texts.waypoint(letter(index))];
   if (waypoint.decoded?.logProb != null)
-    words.push(`log-density ${number(waypoint.decoded.logProb)}`);
+    words.push(`${texts.logDensity} ${number(waypoint.decoded.logProb)}`);
   if (waypoint.decoded)
-    words.push(waypoint.decoded.offManifold ? "off-manifold" : "above the density threshold");
-  if (waypoint.distance > off) words.push(`${number(waypoint.distance)} away from this plane`);
-  return `${words.join(", ")}. Arrow keys move it, Delete removes it.`;
+    words.push(waypoint.decoded.offManifold ? texts.offManifold : texts.aboveThreshold);
+  if (waypoint.distance > off) words.push(texts.offPlane(number(waypoint.distance)));
+  return `${words.join(", ")}. ${texts.pinKeys}`;
 }

@@ -5,6 +5,7 @@
 
 import { Gone } from "../api/backend";
 import type { Backend } from "../api/backend";
+import { texts } from "../data/texts";
 import { button, h } from "./dom";
 
 const FIRST = 500; // milliseconds
@@ -27,15 +28,8 @@ export class Connection {
   lost(): void {
     if (!this.element.hidden) return;
     this.element.hidden = false;
-    const now = button("Try now", () => void this.ask(FIRST));
-    this.element.replaceChildren(
-      h(
-        "span",
-        {},
-        "The server does not answer. Nothing is lost: the address holds this view, and the page continues when the server is back.",
-      ),
-      now,
-    );
+    const now = button(texts.tryNow, () => void this.ask(FIRST));
+    this.element.replaceChildren(h("span", {}, texts.lost), now);
     this.later(FIRST);
   }
 

@@ -6,6 +6,7 @@
 import type { App } from "../data/app";
 import { unlike } from "../data/membership";
 import type { Row } from "../data/paths";
+import { texts } from "../data/texts";
 import { number } from "../data/words";
 import { stroke } from "./colour/tables";
 import { h, svg } from "./dom";
@@ -22,8 +23,8 @@ export class Curves {
   /** What a cross means. */
   readonly key = h("p", {
     className: "unlike",
-    textContent: "× unlike real codes",
-    title: "Only 5 % of real codes look less like real ones than the crossed frames do.",
+    textContent: `× ${texts.unlike}`,
+    title: texts.crossTitle,
     hidden: true,
   });
   private readonly needle = svg("line", { class: "needle", y1: 0, y2: HEIGHT });
@@ -104,7 +105,7 @@ export class Curves {
         y2: y(threshold),
       }),
     );
-    const [name, at] = ["off-manifold", Math.min(y(threshold) + 12, HEIGHT - 2)];
+    const [name, at] = [texts.offManifold, Math.min(y(threshold) + 12, HEIGHT - 2)];
     return [
       ...words,
       svg("text", { class: "threshold", x: this.width - 4, y: at, "text-anchor": "end" }, name),
@@ -156,8 +157,9 @@ export class Curves {
     const each = rows.map((row) => {
       const [low, high] = [Math.min(...row.result!.logProb!), Math.max(...row.result!.logProb!)];
       const others = unlike(row.result!.pValues).length;
-      return `${row.title} from ${number(low)} to ${number(high)}${others ? `, ${others} frames unlike real codes` : ""}`;
+      return `${texts.curve(row.title, number(low), number(high))}${others ? `, ${texts.framesUnlike(others)}` : ""}`;
     });
-    return `Log-density along each path in nats: ${each.join("; ")}${threshold === null ? "" : `; the density threshold is ${number(threshold)}`}`;
+    const line = threshold === null ? [] : [texts.thresholdIs(number(threshold))];
+    return texts.curves([...each, ...line].join("; "));
   }
 }

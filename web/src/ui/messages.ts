@@ -1,5 +1,6 @@
 /** Sentences for everybody: shown for a while, and read aloud. */
 
+import { texts } from "../data/texts";
 import { button, h } from "./dom";
 
 const SHOWN = 6_000; // milliseconds
@@ -18,7 +19,7 @@ export class Messages {
     if (kind === "trouble") {
       message.setAttribute("role", "alert");
       message.append(
-        button("×", () => message.remove(), { className: "close", aria: { label: "Dismiss" } }),
+        button("×", () => message.remove(), { className: "close", aria: { label: texts.dismiss } }),
       );
     } else this.polite.textContent = sentence;
     for (const old of this.element.querySelectorAll(`.message.${kind}`)) old.remove();

@@ -5,11 +5,13 @@ import type { App } from "../data/app";
 import { shown } from "../data/cloud";
 import type { Row } from "../data/paths";
 import { acceptPhotos } from "../data/photos";
+import { term, texts } from "../data/texts";
 import type { View } from "../state/state";
 import { Curves } from "./curves";
 import { button, h } from "./dom";
 import { makeHelp } from "./help";
 import { listenToKeys } from "./keys";
+import { languageSwitch } from "./language";
 import { mapPanel } from "./panels/map";
 import { overviewPanel } from "./panels/overview";
 import { pathPanel, showExample } from "./panels/path";
@@ -27,8 +29,6 @@ export interface MapPart {
   home(): void;
 }
 
-const shownBy = (images: string): string => `Frames and samples are ${images} images.`;
-
 export function lay(app: App, map: MapPart, root: HTMLElement): void {
   const help = makeHelp();
   const player = new Player(app);
@@ -36,22 +36,24 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
   const curves = new Curves(app, (share) => player.seek(share));
   const drawer = h(
     "section",
-    { className: "drawer", aria: { label: "Paths" } },
-    h("h2", { className: "quiet" }, "Paths"),
+    { className: "drawer", aria: { label: texts.paths } },
+    h("h2", { className: "quiet" }, texts.paths),
     player.element,
-    ...(app.about.shown_by ? [h("p", { className: "note" }, shownBy(app.about.shown_by))] : []),
+    ...(app.about.shown_by
+      ? [h("p", { className: "note" }, texts.shownBy(term(app.about.shown_by)))]
+      : []),
     strips.element,
     h(
       "div",
       { className: "plot" },
-      h("div", {}, h("p", {}, "log-density, nats"), curves.key, player.exporting),
+      h("div", {}, h("p", {}, texts.logDensityInNats), curves.key, player.exporting),
       curves.element as unknown as HTMLElement,
     ),
   );
   const theme = themeSwitch(app.theme);
   const stage = h(
     "section",
-    { className: "stage", aria: { label: "Density map" } },
+    { className: "stage", aria: { label: texts.densityMap } },
     map.element,
     views(app),
     zooms(map),
@@ -60,7 +62,7 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
   );
   const side = h(
     "aside",
-    { className: "side", aria: { label: "Controls" } },
+    { className: "side", aria: { label: texts.controls } },
     pathPanel(app),
     selectionPanel(app),
     mapPanel(app),
@@ -88,7 +90,10 @@ function see(app: App, player: Player, row: Row, frame: number, chosen: boolean)
   if (chosen)
     app.selection.set({
       code: result.points[frame]!,
-      title: row.verb === "sample" ? `sample ${frame + 1}` : `${row.title}, frame ${frame + 1}`,
+      title:
+        row.verb === "sample"
+          ? texts.sampleNumber(frame + 1)
+          : texts.titledFrame(row.title, frame + 1),
     });
 }
 
@@ -96,16 +101,17 @@ function header(app: App, theme: HTMLElement, help: HTMLDialogElement): HTMLElem
   const { about, store } = app;
   const undo = button("↶", () => store.undo(), {
     className: "icon",
-    title: "Undo (Ctrl+Z)",
-    aria: { label: "Undo" },
+    title: `${texts.undo} (Ctrl+Z)`,
+    aria: { label: texts.undo },
   });
   const redo = button("↷", () => store.redo(), {
     className: "icon",
-    title: "Redo (Ctrl+Y)",
-    aria: { label: "Redo" },
+    title: `${texts.redo} (Ctrl+Y)`,
+    aria: { label: texts.redo },
   });
-  const share = button("Copy link", () => void copy(app), {
-    title: "The address holds everything that you see",
+  const share = button(texts.copyLink, () => void copy(app), {
+    className: "share",
+    title: texts.copyLinkTitle,
   });
   const show = () => {
     undo.disabled = !store.canUndo;
@@ -113,10 +119,8 @@ function header(app: App, theme: HTMLElement, help: HTMLDialogElement): HTMLElem
   };
   store.listen(show);
   show();
-  const size = about.image
-    ? `${about.image.height} × ${about.image.width} pixels, `
-    : "codes alone, ";
-  const subtitle = `${shown(about, "train")} images · ${size}d = ${about.dimension}`;
+  const size = about.image ? texts.size(about.image.height, about.image.width) : texts.codesAlone;
+  const subtitle = texts.subtitle(shown(about, "train"), size, about.dimension);
   return h(
     "header",
     { className: "top" },
@@ -124,15 +128,16 @@ function header(app: App, theme: HTMLElement, help: HTMLDialogElement): HTMLElem
     h("p", { className: "run" }, h("b", {}, about.name), h("span", {}, subtitle)),
     h(
       "nav",
-      { aria: { label: "Page" } },
+      { aria: { label: texts.page } },
       undo,
       redo,
       share,
+      languageSwitch(),
       theme,
       button("?", () => help.showModal(), {
         className: "icon",
-        title: "Help (?)",
-        aria: { label: "Help" },
+        title: `${texts.help} (?)`,
+        aria: { label: texts.help },
       }),
     ),
   );
@@ -141,18 +146,18 @@ function header(app: App, theme: HTMLElement, help: HTMLDialogElement): HTMLElem
 async function copy(app: App): Promise<void> {
   try {
     await navigator.clipboard.writeText(location.href);
-    app.say("The link to this view is copied.");
+    app.say(texts.copied);
   } catch {
-    app.say("The browser does not let pages copy; the link is in the address bar.", "trouble");
+    app.say(texts.notCopied, "trouble");
   }
 }
 
 function views(app: App): HTMLElement {
   const names: readonly (readonly [View, string])[] = [
-    ["log_prob", "Log-density"],
-    ["confusion", "Confusion"],
-    ["realness", "Realness"],
-    ["energy", "Energy"],
+    ["log_prob", texts.logDensity],
+    ["confusion", texts.confusion],
+    ["realness", texts.realness],
+    ["energy", texts.energy],
   ];
   const shown = names.filter(
     ([view]) => app.about.has_log_prob || view === "confusion" || view === "realness",
@@ -172,7 +177,7 @@ function views(app: App): HTMLElement {
   show();
   return h(
     "div",
-    { className: "views", role: "group", aria: { label: "What the colours show" } },
+    { className: "views", role: "group", aria: { label: texts.colours } },
     ...buttons.map(([, one]) => one),
   );
 }
@@ -180,12 +185,18 @@ function views(app: App): HTMLElement {
 function zooms(map: MapPart): HTMLElement {
   return h(
     "div",
-    { className: "zooms", role: "group", aria: { label: "Zoom" } },
-    button("+", () => map.zoom(1 / 1.5), { aria: { label: "Nearer" }, title: "Nearer (+)" }),
-    button("−", () => map.zoom(1.5), { aria: { label: "Further" }, title: "Further (−)" }),
+    { className: "zooms", role: "group", aria: { label: texts.zoom } },
+    button("+", () => map.zoom(1 / 1.5), {
+      aria: { label: texts.nearer },
+      title: `${texts.nearer} (+)`,
+    }),
+    button("−", () => map.zoom(1.5), {
+      aria: { label: texts.further },
+      title: `${texts.further} (−)`,
+    }),
     button("⌂", () => map.home(), {
-      aria: { label: "The whole plane" },
-      title: "The whole plane (0)",
+      aria: { label: texts.wholePlane },
+      title: `${texts.wholePlane} (0)`,
     }),
   );
 }
@@ -193,17 +204,16 @@ function zooms(map: MapPart): HTMLElement {
 /** What to do next while there is no path. */
 function hint(app: App): HTMLElement {
   const words = h("p", {});
-  const example = button("Show an example path", () => void showExample(app), {
+  const example = button(texts.showExample, () => void showExample(app), {
     className: "primary",
   });
   const element = h("div", { className: "hint" }, words, example);
   const show = () => {
     const { length } = app.store.state.waypoints;
     element.hidden = length >= 2 || app.store.state.extras.length > 0;
-    const photo = app.about.image && offers(app.about, "photos") ? ", or drop a photo" : "";
-    words.textContent = length
-      ? `Now click where to go: B${photo}.`
-      : `Click the map to set A${photo}.`;
+    const photos = app.about.image && offers(app.about, "photos");
+    const [a, b] = photos ? [texts.setAOrPhoto, texts.setBOrPhoto] : [texts.setA, texts.setB];
+    words.textContent = length ? b : a;
     example.hidden = length > 0;
   };
   app.store.listen(show);

@@ -6,13 +6,14 @@ import type { Format } from "../api/backend";
 import type { App } from "../data/app";
 import { inWords } from "../data/paths";
 import type { Row } from "../data/paths";
+import { texts } from "../data/texts";
 import { button, h, select } from "./dom";
 
 const SECONDS = 3;
 const FORMATS: readonly (readonly [Format, string])[] = [
   ["gif", "GIF"],
   ["mp4", "MP4"],
-  ["png", "PNG strip"],
+  ["png", texts.pngStrip],
   ["npz", "NumPy .npz"],
   ["json", "JSON"],
 ];
@@ -27,14 +28,14 @@ export class Player {
     max: "1",
     step: "any",
     className: "scrub",
-    aria: { label: "Frame" },
+    aria: { label: texts.frame },
   });
   private readonly play = button("▶", () => this.toggle(), {
     className: "play",
-    title: "Play (p)",
-    aria: { label: "Play", pressed: "false" },
+    title: `${texts.play} (p)`,
+    aria: { label: texts.play, pressed: "false" },
   });
-  private readonly which = select("Save", [], () => (this.picked = true));
+  private readonly which = select(texts.save, [], () => (this.picked = true));
   private readonly format: ReturnType<typeof select>;
   private readonly told = h("span");
   private playing = false;
@@ -42,12 +43,12 @@ export class Player {
 
   constructor(private readonly app: App) {
     this.format = select(
-      "as",
+      texts.as,
       FORMATS.filter(([format]) => offers(app.about, format)),
       () => {},
     );
     this.scrubber.addEventListener("input", () => this.seek(this.scrubber.valueAsNumber));
-    const save = button("Export", () => void this.save(), { className: "save" });
+    const save = button(texts.export, () => void this.save(), { className: "save" });
     this.element = h(
       "div",
       { className: "player" },
@@ -80,7 +81,7 @@ export class Player {
     this.playing = !this.playing;
     this.play.textContent = this.playing ? "❚❚" : "▶";
     this.play.setAttribute("aria-pressed", `${this.playing}`);
-    this.play.setAttribute("aria-label", this.playing ? "Pause" : "Play");
+    this.play.setAttribute("aria-label", this.playing ? texts.pause : texts.play);
     if (!this.playing) return;
     const from = this.app.store.state.frame >= 1 ? 0 : this.app.store.state.frame;
     const begun = performance.now() - from * SECONDS * 1000;
@@ -109,7 +110,7 @@ export class Player {
     const frames = this.frames();
     if (this.scrubber.valueAsNumber !== frame) this.scrubber.value = `${frame}`;
     this.scrubber.step = `${1 / (frames - 1)}`;
-    this.told.textContent = `frame ${Math.round(frame * (frames - 1)) + 1} of ${frames}`;
+    this.told.textContent = texts.frameOf(Math.round(frame * (frames - 1)) + 1, frames);
     this.scrubber.setAttribute("aria-valuetext", this.told.textContent);
     this.scrubber.style.setProperty("--frames", `${frames}`);
   }
@@ -133,7 +134,7 @@ export class Player {
   private async save(): Promise<void> {
     const { app } = this;
     const row = app.paths.rows.value.find((one) => one.id === this.which.input.value);
-    if (!row?.result) return app.say("There is no path to save yet; set A and B first.", "trouble");
+    if (!row?.result) return app.say(texts.nothingToSave, "trouble");
     const { result } = row;
     const format = this.format.input.value as Format;
     const blob = await attempt(app, () => app.backend.export(result.points, format, SECONDS));
@@ -145,6 +146,6 @@ export class Player {
     });
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
-    app.say(`Saved ${row.title} (${inWords(row)}) as ${link.download}.`);
+    app.say(texts.saved(row.title, inWords(row), link.download));
   }
 }

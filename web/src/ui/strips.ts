@@ -4,6 +4,7 @@ import type { App } from "../data/app";
 import { UNLIKE } from "../data/membership";
 import { developed, inWords } from "../data/paths";
 import type { Result, Row } from "../data/paths";
+import { texts } from "../data/texts";
 import { number } from "../data/words";
 import { stroke } from "./colour/tables";
 import { button, h, picture } from "./dom";
@@ -55,7 +56,7 @@ export class Strips {
       strip.element.classList.toggle("pending", busy);
       strip.element.setAttribute("aria-busy", `${busy}`);
       strip.words.textContent =
-        row.error ?? (row.result ? inWords(row) : row.waiting ? "waits for B" : "planning …");
+        row.error ?? (row.result ? inWords(row) : row.waiting ? texts.waitsForB : texts.planning);
       strip.words.title = row.result?.warnings.join(" ") ?? "";
       strip.words.classList.toggle("trouble", !!row.error);
       width ||= strip.frames.getBoundingClientRect().width;
@@ -78,8 +79,8 @@ export class Strips {
       head.append(
         button("×", () => this.close(row), {
           className: "close",
-          title: "Close",
-          aria: { label: `Close ${row.title}` },
+          title: texts.close,
+          aria: { label: texts.closeNamed(row.title) },
         }),
       );
     const element = h(
@@ -122,7 +123,15 @@ export class Strips {
   private frame(row: Row, result: Result, k: number): HTMLElement {
     const off = !!result.offManifold[k];
     const other = (result.pValues?.[k] ?? 1) < UNLIKE;
-    const says = `${row.title}, frame ${k + 1} of ${result.points.length}${result.logProb ? `, log-density ${number(result.logProb[k]!)}` : ""}${off ? ", off-manifold" : ""}${other ? ", unlike real codes" : ""}`;
+    const says = [
+      row.title,
+      texts.frameOf(k + 1, result.points.length),
+      result.logProb && `${texts.logDensity} ${number(result.logProb[k]!)}`,
+      off && texts.offManifold,
+      other && texts.unlike,
+    ]
+      .filter(Boolean)
+      .join(", ");
     const image = result.images[k];
     const item = button("", () => this.see(row, k, true), {
       className: off ? "frame off" : "frame",

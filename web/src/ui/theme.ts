@@ -1,5 +1,6 @@
 /** Dark or light: as the system says, until the switch says otherwise. */
 
+import { texts } from "../data/texts";
 import { Signal } from "../state/latest";
 import { recall, remember } from "../state/memory";
 import type { Theme } from "../state/state";
@@ -28,8 +29,8 @@ export function themeSwitch(theme: Signal<Theme>): HTMLButtonElement {
   };
   const element = button("◐", turn, {
     className: "icon",
-    title: "Dark or light (t)",
-    aria: { label: "Light theme" },
+    title: texts.darkOrLight,
+    aria: { label: texts.lightTheme },
   });
   const show = (now: Theme) => element.setAttribute("aria-pressed", `${now === "light"}`);
   theme.listen(show);

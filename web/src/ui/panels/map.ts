@@ -4,6 +4,7 @@ import { offers } from "../../api/backend";
 import type { PlaneKind } from "../../api/backend";
 import type { App } from "../../data/app";
 import { shown } from "../../data/cloud";
+import { texts } from "../../data/texts";
 import { turningPoint } from "../../data/waypoints";
 import { number } from "../../data/words";
 import type { Colouring } from "../../state/state";
@@ -12,23 +13,23 @@ import { section } from "./section";
 
 export function mapPanel(app: App): HTMLElement {
   const { store } = app;
-  const contours = checkbox("Contours", (on) => store.change({ contours: on }));
-  const relief = checkbox("Relief", (on) => store.change({ relief: on }));
-  const arrows = checkbox("Score arrows", (on) => store.change({ arrows: on }));
-  const pictures = checkbox("Thumbnails", (on) => store.change({ pictures: on }));
-  const points = select("Real codes", colourings(app), (value) =>
+  const contours = checkbox(texts.contours, (on) => store.change({ contours: on }));
+  const relief = checkbox(texts.relief, (on) => store.change({ relief: on }));
+  const arrows = checkbox(texts.arrows, (on) => store.change({ arrows: on }));
+  const pictures = checkbox(texts.thumbnails, (on) => store.change({ pictures: on }));
+  const points = select(texts.realCodes, colourings(app), (value) =>
     store.change({ points: value as Colouring }),
   );
   const part = select(
-    "of",
+    texts.of,
     [
-      ["train", `training set, ${shown(app.about, "train")}`],
-      ["held_out", `held-out set, ${shown(app.about, "held_out")}`],
+      ["train", texts.trainingSet(shown(app.about, "train"))],
+      ["held_out", texts.heldOutSet(shown(app.about, "held_out"))],
     ],
     (value) => store.change({ part: value as "train" | "held_out" }),
   );
   const level = slider(
-    "Noise level",
+    texts.noiseLevel,
     { min: 0, max: Math.max(0, app.about.levels.length - 1), step: 1, value: 0 },
     (k) => angle(app, k),
     {
@@ -58,7 +59,7 @@ export function mapPanel(app: App): HTMLElement {
     app.about.image ? pictures.element : null,
   );
   return section(
-    "Map",
+    texts.map,
     true,
     planes(app),
     level.element,
@@ -69,17 +70,17 @@ export function mapPanel(app: App): HTMLElement {
 
 function colourings(app: App): [string, string][] {
   const all: [string, string][] = [
-    ["none", "hidden"],
-    ["plain", "plain"],
-    ["label", "by class"],
-    ["typicality", "by typicality"],
+    ["none", texts.hidden],
+    ["plain", texts.plain],
+    ["label", texts.byClass],
+    ["typicality", texts.byTypicality],
   ];
   return all.filter(([value]) => value !== "label" || app.about.classes.length > 0);
 }
 
 const angle = (app: App, k: number) => {
   const t = app.about.levels[k] ?? 0;
-  return t === 0 ? "none" : `${number(t, 2)} rad`;
+  return t === 0 ? texts.noNoise : `${number(t, 2)} rad`;
 };
 
 /** The choice of a plane: the widest one, the one of the path, or that of two attributes. */
@@ -89,13 +90,13 @@ function planes(app: App): HTMLElement {
     .filter((one) => one.kind !== "classes")
     .map((one) => [one.name, one.name] as const);
   const kinds: [string, string][] = [
-    ["principal", "of largest variance"],
-    ["through", "through A, B and the path"],
-    ["attributes", "of two attributes"],
-    ["embedding", "PaCMAP, no inverse"],
+    ["principal", texts.principal],
+    ["through", texts.through],
+    ["attributes", texts.twoAttributes],
+    ["embedding", texts.embedding],
   ];
   const kind = select(
-    "Plane",
+    texts.plane,
     kinds.filter(
       ([value]) =>
         (value !== "attributes" || names.length > 1) &&
@@ -103,23 +104,19 @@ function planes(app: App): HTMLElement {
     ),
     (value) => choose(value as PlaneKind["kind"]),
   );
-  const first = select("across", names, () => choose("attributes"));
-  const second = select("up", names, () => choose("attributes"));
+  const first = select(texts.across, names, () => choose("attributes"));
+  const second = select(texts.up, names, () => choose("attributes"));
   if (names[1]) second.set(names[1][0]);
-  const again = button("Turn the plane to the path", () => choose("through"), {
+  const again = button(texts.turnPlane, () => choose("through"), {
     className: "wide",
   });
   const two = h("div", { className: "pair" }, first.element, second.element);
-  const note = h(
-    "p",
-    { className: "note" },
-    "Distances here are those of an embedding: it has no inverse, so no density and no path can be drawn. A click takes the nearest real code.",
-  );
+  const note = h("p", { className: "note" }, texts.embeddingNote);
 
   function choose(value: PlaneKind["kind"]): void {
     if (value === "attributes") {
       const pair = [first.input.value, second.input.value] as const;
-      if (pair[0] === pair[1]) return app.say("A plane needs two different attributes.", "trouble");
+      if (pair[0] === pair[1]) return app.say(texts.differentAttributes, "trouble");
       store.change({ plane: { kind: "attributes", attributes: pair }, window: null });
     } else if (value === "through") throughWaypoints(app);
     else store.change({ plane: { kind: value }, window: null });
@@ -148,12 +145,7 @@ export function throughWaypoints(app: App): boolean {
   const [a, b] = app.store.state.waypoints;
   const c = turningPoint(app);
   if (!a || !b || !c) {
-    app.say(
-      a && b
-        ? "The paths are straight lines, which span no plane; set a third waypoint."
-        : "Set A and B first; the plane goes through them and their path.",
-      "trouble",
-    );
+    app.say(a && b ? texts.straightPaths : texts.setBoth, "trouble");
     return false;
   }
   app.store.change({ plane: { kind: "through", codes: [a, b, c] }, window: null });

@@ -8,6 +8,7 @@ import type { Arrays } from "../../api/wire";
 import type { App } from "../../data/app";
 import { imagesOf } from "../../data/pictures";
 import type { Bytes } from "../../data/pictures";
+import { texts } from "../../data/texts";
 import { number } from "../../data/words";
 import { h, picture } from "../dom";
 import { gallery } from "../gallery";
@@ -29,12 +30,12 @@ interface Section {
 
 export function overviewPanel(app: App): HTMLElement {
   const body = h("div", { className: "overview" });
-  const element = section("Overview", false, body);
+  const element = section(texts.overview, false, body);
   let asked = false;
   const load = async () => {
     if (!element.open || asked) return;
     asked = true; // the lists take long where images are many, so they are made when they are wanted
-    body.replaceChildren(h("p", { className: "note", role: "status" }, "Ranking the images …"));
+    body.replaceChildren(h("p", { className: "note", role: "status" }, texts.ranking));
     const answer = await attempt(app, () => app.backend.overview());
     asked = !!answer;
     body.replaceChildren(...(answer ? sections(app, answer) : []));
@@ -48,7 +49,7 @@ function sections(app: App, answer: Arrays): HTMLElement[] {
   const codes = rows(answer, "codes");
   const images = imagesOf(answer, "images");
   const shownBy =
-    answer.about["shown_by"] === "nearest" ? "the nearest image" : "its reconstruction";
+    answer.about["shown_by"] === "nearest" ? texts.nearestImage : texts.itsReconstruction;
   let first = 0; // number of a list's first image
   const list = ({ title, names, values, own }: List) => {
     const items = names.map((name, k) => {
@@ -77,13 +78,7 @@ function sections(app: App, answer: Arrays): HTMLElement[] {
 }
 
 /** Select an image, and show where it lies; one of another set beside what its code shows. */
-function choose(
-  app: App,
-  code: Code,
-  title: string,
-  image: Bytes | null,
-  shownBy: string,
-): void {
+function choose(app: App, code: Code, title: string, image: Bytes | null, shownBy: string): void {
   if (image)
     app.photos.set(keyOf(code), {
       image,

@@ -4,6 +4,7 @@ import { offers } from "../../api/backend";
 import type { App } from "../../data/app";
 import { SHORT, warningsOf } from "../../data/paths";
 import { usePhoto } from "../../data/photos";
+import { texts } from "../../data/texts";
 import { examplePair, removeWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
 import { stroke } from "../colour/tables";
@@ -13,7 +14,7 @@ import { section } from "./section";
 
 export function pathPanel(app: App): HTMLElement {
   return section(
-    "Path",
+    texts.path,
     true,
     waypoints(app),
     placing(app),
@@ -29,7 +30,7 @@ export function pathPanel(app: App): HTMLElement {
  */
 export async function showExample(app: App): Promise<void> {
   const pair = await examplePair(app);
-  if (!pair) return app.say("There are too few real codes to choose a path from.", "trouble");
+  if (!pair) return app.say(texts.tooFewCodes, "trouble");
   app.store.change({ waypoints: pair, chosen: 0, frame: 0 });
   const planned = () =>
     app.paths.rows.value.some((row) => row.verb === "travel") &&
@@ -37,7 +38,7 @@ export async function showExample(app: App): Promise<void> {
   if (!planned())
     await new Promise<void>((resolve) => app.paths.rows.listen(() => planned() && resolve()));
   if (app.store.state.waypoints === pair) throughWaypoints(app);
-  app.selection.set({ code: pair[0], title: "Waypoint A", waypoint: 0 });
+  app.selection.set({ code: pair[0], title: texts.waypoint("A"), waypoint: 0 });
 }
 
 function waypoints(app: App): HTMLElement {
@@ -49,20 +50,20 @@ function waypoints(app: App): HTMLElement {
     accept: "image/*",
     hidden: true,
     multiple: true,
-    aria: { label: "Photos to travel between" },
+    aria: { label: texts.photos },
   });
   file.addEventListener("change", async () => {
     for (const one of file.files ?? []) await usePhoto(app, one);
     file.value = "";
   });
-  const add = button("Add a photo …", () => file.click(), {
-    title: "Or drop one anywhere, or paste it",
+  const add = button(texts.addPhoto, () => file.click(), {
+    title: texts.addPhotoTitle,
   });
-  const example = button("An example path", () => void showExample(app), {
+  const example = button(texts.anExample, () => void showExample(app), {
     className: "primary",
-    title: "Two real images between which the straight line is off-manifold",
+    title: texts.anExampleTitle,
   });
-  const clear = button("Clear", () => store.change({ waypoints: [], chosen: 0, extras: [] }));
+  const clear = button(texts.clear, () => store.change({ waypoints: [], chosen: 0, extras: [] }));
   const show = () => {
     list.replaceChildren(...store.state.waypoints.map((_, index) => waypoint(app, index)));
     clear.hidden = !store.state.waypoints.length;
@@ -100,15 +101,15 @@ function waypoint(app: App, index: number): HTMLElement {
     "",
     () => {
       app.store.look({ chosen: index });
-      app.selection.set({ code, title: `Waypoint ${letter(index)}`, waypoint: index });
+      app.selection.set({ code, title: texts.waypoint(letter(index)), waypoint: index });
     },
     {
       className: "choose",
-      title: `Look at waypoint ${letter(index)}`,
+      title: texts.lookAt(letter(index)),
       aria: { pressed: `${app.store.state.chosen === index}` },
     },
   );
-  choose.append(h("span", { className: "quiet" }, "Waypoint "), h("b", {}, letter(index)));
+  choose.append(h("span", { className: "quiet" }, texts.waypoint("")), h("b", {}, letter(index)));
   if (image) {
     const canvas = picture(image.bytes, image.height, image.width, image.channels, "");
     canvas.setAttribute("aria-hidden", "true");
@@ -119,7 +120,7 @@ function waypoint(app: App, index: number): HTMLElement {
     h(
       "span",
       { className: known?.offManifold ? "off-manifold" : "" },
-      known?.offManifold ? `${words}, off-manifold` : words,
+      known?.offManifold ? `${words}, ${texts.offManifold}` : words,
     ),
   );
   return h(
@@ -128,16 +129,14 @@ function waypoint(app: App, index: number): HTMLElement {
     choose,
     button("×", () => removeWaypoint(app, index), {
       className: "close",
-      aria: { label: `Remove waypoint ${letter(index)}` },
+      aria: { label: texts.remove(letter(index)) },
     }),
   );
 }
 
 function placing(app: App): HTMLElement {
-  const snap = checkbox("Clicks take the nearest real image", (on) =>
-    app.store.change({ snap: on }),
-  );
-  const closed = checkbox("Return to A", (on) => app.store.change({ closed: on }));
+  const snap = checkbox(texts.snap, (on) => app.store.change({ snap: on }));
+  const closed = checkbox(texts.returnToA, (on) => app.store.change({ closed: on }));
   snap.element.classList.add("long");
   const show = () => (snap.set(app.store.state.snap), closed.set(app.store.state.closed));
   app.store.listen(show);
@@ -164,7 +163,7 @@ function planners(app: App): HTMLElement {
   return h(
     "fieldset",
     { className: "planners" },
-    h("legend", {}, "Planners"),
+    h("legend", {}, texts.planners),
     ...boxes.map(({ box }) => box.element),
   );
 }
@@ -177,7 +176,7 @@ function walking(app: App): HTMLElement {
     walk: { ...store.state.walk, [key]: Number(power(value).toPrecision(3)) },
   });
   const alpha = slider(
-    "α, push",
+    texts.push,
     { min: -3, max: 0, step: 0.05, value: -1 },
     (v) => power(v).toPrecision(2),
     {
@@ -186,7 +185,7 @@ function walking(app: App): HTMLElement {
     },
   );
   const gamma = slider(
-    "γ, pull",
+    texts.pull,
     { min: -3, max: 0, step: 0.05, value: -1.7 },
     (v) => power(v).toPrecision(2),
     {
@@ -194,7 +193,7 @@ function walking(app: App): HTMLElement {
       change: (v) => store.change(set("gamma", v)),
     },
   );
-  const arrive = checkbox("Fade the push, to arrive at B", (on) =>
+  const arrive = checkbox(texts.arrive, (on) =>
     store.change({ walk: { ...store.state.walk, arrive: on } }),
   );
   const left = h("p", { className: "note", role: "status" });
@@ -218,8 +217,8 @@ function walking(app: App): HTMLElement {
       short === undefined
         ? ""
         : short >= SHORT
-          ? `It ends short of B with ${Math.round(100 * short)} % of the distance left, where push and pull cancel.`
-          : "It arrives at B.";
+          ? texts.endsShort(Math.round(100 * short))
+          : texts.arrives;
   };
   store.listen(show);
   app.paths.rows.listen(show);
@@ -237,22 +236,25 @@ const kinds = (all: App["about"]["attributes"]): string[] =>
 function pacing(app: App): HTMLElement {
   const { store, about } = app;
   const frames = slider(
-    "Frames",
+    texts.frames,
     { min: 3, max: Math.min(65, about.limits.frames), step: 2, value: 17 },
     (n) => `${n}`,
     { change: (n) => store.change({ frames: n }) },
   );
   const pace = select(
-    "at equal steps of",
+    texts.atEqualSteps,
     [
-      ["latent", "the latent space"],
-      ["perceived", "the picture"],
+      ["latent", texts.ofLatentSpace],
+      ["perceived", texts.ofPicture],
     ],
     (value) => store.change({ pace: value }),
   );
   const keep = select(
-    "Keep",
-    [["", "nothing"], ...kinds(about.attributes).map((name) => [name, `${name} of A`] as const)],
+    texts.keep,
+    [
+      ["", texts.nothing],
+      ...kinds(about.attributes).map((name) => [name, texts.ofA(name)] as const),
+    ],
     (name) => store.change({ preserve: name ? [name] : [] }),
   );
   const doubts = h("p", { className: "note doubts", role: "status" });
@@ -267,13 +269,12 @@ function pacing(app: App): HTMLElement {
   show();
   const keeps = offers(about, "keep");
   const choices = [about.image && offers(about, "pace") && pace.element, keeps && keep.element];
-  const note = "Keeping a property along a path needs latent-atlas serve.";
   return h(
     "div",
     {},
     frames.element,
     h("div", { className: "pair" }, ...choices),
     doubts,
-    keeps ? null : h("p", { className: "note" }, note),
+    keeps ? null : h("p", { className: "note" }, texts.keepNeedsServe),
   );
 }

@@ -6,6 +6,7 @@
 import { attempt } from "../../api/attempt";
 import { rows } from "../../api/wire";
 import type { App } from "../../data/app";
+import { texts } from "../../data/texts";
 import { letter } from "../../data/words";
 import { button, h } from "../dom";
 
@@ -21,9 +22,9 @@ export class Projection {
   private held = false;
 
   constructor(private readonly app: App) {
-    const hold = button("Hold to project to high density", () => {}, {
+    const hold = button(texts.project, () => {}, {
       className: "hold",
-      title: "Hold the button, or the key u",
+      title: texts.projectTitle,
     });
     hold.addEventListener("pointerdown", () => void this.project());
     for (const end of ["pointerup", "pointerleave", "pointercancel", "blur"])
@@ -76,14 +77,12 @@ export class Projection {
         waypoints: app.store.state.waypoints.map((waypoint, k) => (k === index ? code : waypoint)),
         chosen: index,
       });
-      app.selection.set({ code, title: `Waypoint ${letter(index)}`, waypoint: index });
+      app.selection.set({ code, title: texts.waypoint(letter(index)), waypoint: index });
     }
     if (moved) app.store.change({});
     if (!moved && this.held)
       app.say(
-        here < TYPICAL
-          ? `Waypoint ${letter(index)} is at a local maximum of the density.`
-          : `Waypoint ${letter(index)} is typical already: half of the real codes are less likely.`,
+        here < TYPICAL ? texts.atMaximum(letter(index)) : texts.typicalAlready(letter(index)),
       );
     this.held = false;
   }

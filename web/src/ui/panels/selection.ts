@@ -11,6 +11,7 @@ import type { App } from "../../data/app";
 import { membershipInWords, membershipOf, percent, UNLIKE } from "../../data/membership";
 import type { Membership } from "../../data/membership";
 import type { Bytes, Decoded } from "../../data/pictures";
+import { term, texts } from "../../data/texts";
 import { putWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
 import { Settled } from "../../state/latest";
@@ -35,11 +36,7 @@ export function selectionPanel(app: App): HTMLElement {
     walking(app),
     traversing(app),
   );
-  const empty = h(
-    "p",
-    { className: "note" },
-    "Choose a waypoint, a frame or a sample. It is shown here with its nearest real images, and paths can start from it.",
-  );
+  const empty = h("p", { className: "note" }, texts.chooseOne);
   const settled = new Settled(160);
   const show = (selection: Selection | null) => {
     for (const part of [view, belongs, near, tools]) part.hidden = !selection;
@@ -60,7 +57,7 @@ export function selectionPanel(app: App): HTMLElement {
   };
   app.selection.listen(show);
   show(null);
-  return section("Selected code", true, empty, view, belongs, tools, near);
+  return section(texts.selected, true, empty, view, belongs, tools, near);
 }
 
 function portrait(
@@ -72,21 +69,23 @@ function portrait(
   const photo = app.photos.get(keyOf(code));
   const pictures = h("div", { className: "pictures" });
   if (photo?.image)
-    pictures.append(captioned(photo.image, waypoint === undefined ? title : "the photo"));
+    pictures.append(captioned(photo.image, waypoint === undefined ? title : texts.thePhoto));
   if (known.image)
-    pictures.append(captioned(known.image, photo?.shownBy ?? `${title}, ${app.about.shown_by}`));
+    pictures.append(
+      captioned(known.image, photo?.shownBy ?? `${title}, ${term(app.about.shown_by ?? "")}`),
+    );
   const facts = h("dl", {});
   const add = (term: string, words: string, className = "") =>
     facts.append(h("dt", {}, term), h("dd", { className }, words));
   if (known.logProb !== null) {
-    add("log-density", `${number(known.logProb)} nats`);
+    add(texts.logDensity, texts.inNats(number(known.logProb)));
     const { threshold } = app.about;
     if (threshold !== null)
       add(
-        "density threshold",
+        texts.threshold,
         known.offManifold
-          ? `${number(threshold - known.logProb)} nats below it: off-manifold`
-          : `${number(known.logProb - threshold)} nats above it`,
+          ? texts.belowThreshold(number(threshold - known.logProb))
+          : texts.overThreshold(number(known.logProb - threshold)),
         known.offManifold ? "off-manifold" : "",
       );
   }
@@ -111,21 +110,24 @@ async function membership(
 
 function verdict({ pValue }: Membership): HTMLElement {
   const className = pValue < UNLIKE ? "unlike" : "";
-  const title = "Of real codes themselves, 5 % have p below 0.05.";
-  return h("p", { className, title }, h("b", {}, "belongs"), ` ${membershipInWords(pValue)}`);
+  return h(
+    "p",
+    { className, title: texts.belongsTitle },
+    h("b", {}, texts.belongs),
+    ` ${membershipInWords(pValue)}`,
+  );
 }
 
 function bars({ parts }: Membership): HTMLElement {
-  const title = "Share of real codes at least as far out, on either side.";
   const rows = parts.flatMap(([name, share]) => {
     const bar = h("i", { className: share < UNLIKE ? "unlike" : "" });
     bar.style.width = `${100 * share}%`;
     return [
-      h("dt", {}, name),
+      h("dt", {}, term(name)),
       h("dd", {}, h("span", { className: "bar" }, bar), h("span", {}, percent(share))),
     ];
   });
-  return h("dl", { title }, ...rows);
+  return h("dl", { title: texts.partsTitle }, ...rows);
 }
 
 /** The anomaly scores of a photo in words; its membership is that of its code, shown beneath. */
@@ -135,7 +137,7 @@ function anomaly(row: Readonly<Record<string, unknown>>): [string, string][] {
     if (name.startsWith("membership")) continue;
     if (typeof value === "number") words.push([name.replaceAll("_", " "), number(value, 2)]);
     else if (typeof value === "boolean")
-      words.push([name.replaceAll("_", " "), value ? "yes" : "no"]);
+      words.push([name.replaceAll("_", " "), value ? texts.yes : texts.no]);
     else if (typeof value === "string" && value) words.push([name.replaceAll("_", " "), value]);
   }
   return words;
@@ -170,15 +172,15 @@ async function neighbours(
   const columns = Math.ceil(Math.sqrt(indices.length));
   const use = async (index: number) => {
     const one = await attempt(app, () => app.backend.codes(part, index, 1, "means"));
-    if (one) app.selection.set({ code: rows(one, "means")[0]!, title: `Real image ${index}` });
+    if (one) app.selection.set({ code: rows(one, "means")[0]!, title: texts.realImage(index) });
   };
   const items = indices.map((index, n) => ({
     picture: sprite && cut(sprite, n, columns, indices.length),
-    says: `Real image ${index}, at distance ${number(distances[n]!, 2)}`,
+    says: texts.atDistance(texts.realImage(index), number(distances[n]!, 2)),
     words: number(distances[n]!, 2),
     choose: () => void use(index),
   }));
-  near.replaceChildren(h("h3", {}, "Nearest real images"), gallery(items));
+  near.replaceChildren(h("h3", {}, texts.nearestReal), gallery(items));
 }
 
 function cut(sprite: ImageBitmap, n: number, columns: number, count: number): HTMLCanvasElement {
@@ -208,14 +210,14 @@ function uses(app: App): HTMLElement {
   const use = (index: number) => () =>
     app.selection.value && putWaypoint(app, app.selection.value.code, index);
   const add = button(
-    "Add as next waypoint",
+    texts.addWaypoint,
     () => app.selection.value && putWaypoint(app, app.selection.value.code),
   );
   const box = h(
     "div",
     { className: "buttons" },
-    button("Use as A", use(0)),
-    button("Use as B", use(1)),
+    button(texts.useAs("A"), use(0)),
+    button(texts.useAs("B"), use(1)),
     add,
   );
   app.selection.listen((selection) => (box.hidden = selection?.waypoint !== undefined));
@@ -236,21 +238,21 @@ function walking(app: App): HTMLElement {
     store.change({
       extras: [
         ...store.state.extras,
-        { verb: "random_walk", title: `walk around ${short(selection.value)}`, settings },
+        { verb: "random_walk", title: texts.walkAround(short(selection.value)), settings },
       ],
     });
   };
   return h(
     "div",
     { className: "buttons" },
-    button("Random walk from here", () => walk(Math.floor(Math.random() * 1e6)), {
-      title: "A random walk on the density around this code",
+    button(texts.walk, () => walk(Math.floor(Math.random() * 1e6)), {
+      title: texts.walkTitle,
     }),
   );
 }
 
 const short = (selection: Selection) =>
-  selection.waypoint === undefined ? "here" : letter(selection.waypoint);
+  selection.waypoint === undefined ? texts.here : letter(selection.waypoint);
 
 /**
  * How far an attribute can be changed: the range of the codes, or, for the log-odds of a class,
@@ -266,21 +268,23 @@ function traversing(app: App): HTMLElement {
   if (!followed.length || !offers(about, "traverse")) return h("div", { hidden: true });
   const chosen = () => followed.find((one) => one.name === which.input.value) ?? followed[0]!;
   const which = select(
-    "Change",
+    texts.change,
     followed.map((one) => [one.name, one.name]),
     () => amount.set(amount.input.valueAsNumber),
   );
-  const words = (v: number) =>
-    `${v > 0 ? "+" : ""}${number(v * reach(chosen()), 1)}${chosen().kind === "class" ? " nats" : ""}`;
-  const amount = slider("by", { min: -1, max: 1, step: 0.05, value: 0.5 }, words, {
+  const words = (v: number) => {
+    const value = `${v > 0 ? "+" : ""}${number(v * reach(chosen()), 1)}`;
+    return chosen().kind === "class" ? texts.inNats(value) : value;
+  };
+  const amount = slider(texts.by, { min: -1, max: 1, step: 0.05, value: 0.5 }, words, {
     change: () => {},
   });
   const kept = select(
-    "keeping",
-    [["", "nothing"], ...about.attributes.map((one) => [one.name, one.name] as const)],
+    texts.keeping,
+    [["", texts.nothing], ...about.attributes.map((one) => [one.name, one.name] as const)],
     () => {},
   );
-  const go = button("Go", () => {
+  const go = button(texts.go, () => {
     const { selection } = app;
     const { name } = chosen();
     const by = amount.input.valueAsNumber * reach(chosen());
@@ -296,14 +300,14 @@ function traversing(app: App): HTMLElement {
     store.change({
       extras: [
         ...store.state.extras,
-        { verb: "traverse", title: `${by > 0 ? "more" : "less"} ${name}`, settings },
+        { verb: "traverse", title: by > 0 ? texts.more(name) : texts.less(name), settings },
       ],
     });
   });
   return h(
     "fieldset",
     { className: "traverse" },
-    h("legend", {}, "Traverse an attribute"),
+    h("legend", {}, texts.traverse),
     h("div", { className: "pair" }, which.element, kept.element),
     amount.element,
     h("div", { className: "buttons" }, go),

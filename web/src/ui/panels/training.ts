@@ -6,6 +6,7 @@
 import { Gone } from "../../api/backend";
 import type { Backend, Progress } from "../../api/backend";
 import type { Arrays } from "../../api/wire";
+import { texts } from "../../data/texts";
 import { h, svg } from "../dom";
 
 const EVERY = 2_000; // milliseconds
@@ -22,7 +23,7 @@ export class Training {
   private readonly charts = h("div", { className: "charts" });
   private readonly sheet = h("img", {
     className: "sheet",
-    alt: "Newest pictures of the run: images, reconstructions and draws",
+    alt: texts.newest,
     hidden: true,
   });
   private readonly words = h("p", { className: "note" });
@@ -37,7 +38,7 @@ export class Training {
   ) {
     this.words.setAttribute("role", "status");
     this.element.append(
-      h("h2", {}, "This run is still training"),
+      h("h2", {}, texts.training),
       this.words,
       this.growing.element,
       this.charts,
@@ -66,8 +67,13 @@ export class Training {
     const last = records.at(-1);
     const counted = (value: unknown) => Number(value ?? 0).toLocaleString("en");
     this.words.textContent = last
-      ? `Learning the ${last["phase"] ?? "networks"}: step ${counted(last["step"])}${last["steps"] ? ` of ${counted(last["steps"])}` : ""}. This page becomes the map once that is learned.`
-      : "Nothing has been recorded yet.";
+      ? texts.learning(
+          String(last["phase"] ?? texts.networks),
+          last["steps"]
+            ? texts.stepOf(counted(last["step"]), counted(last["steps"]))
+            : counted(last["step"]),
+        )
+      : texts.noRecords;
     this.charts.replaceChildren(...series(records).map(chart));
     if (picture === null || picture === this.shown) return;
     this.shown = picture;
@@ -117,7 +123,7 @@ function chart({ name, seen }: Series): HTMLElement {
     {
       viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
       role: "img",
-      "aria-label": `${says}, between ${low.toPrecision(3)} and ${high.toPrecision(3)}`,
+      "aria-label": texts.chart(says, low.toPrecision(3), high.toPrecision(3)),
       preserveAspectRatio: "none",
     },
     svg("polyline", { points }),
