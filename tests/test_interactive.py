@@ -18,6 +18,8 @@ from PIL import Image, ImageSequence
 from browser import Visits, until_idle
 from command_line import latent_atlas
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.functions import networks
+from latent_atlas.atlas.graphs import save_graph
 from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
@@ -31,8 +33,6 @@ from latent_atlas.explorer.static_export.arrays import scorer_of
 from latent_atlas.explorer.static_export.export import PAGE as BUILT
 from latent_atlas.explorer.static_export.export import write_folder
 from latent_atlas.explorer.static_export.facts import facts
-from latent_atlas.explorer.static_export.functions import networks
-from latent_atlas.explorer.static_export.onnx import save_graph
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
 from latent_atlas.travel.planners.geodesic import action

@@ -56,6 +56,7 @@ class AtlasParts:
     population: dict[str, int] | None = None
     index_file: Path | None = None
     collection: Collection | None = None
+    run: Path | None = None
 
     @classmethod
     def read(cls, run: Path, device: torch.device, *, nearest: bool = False) -> "AtlasParts":
@@ -114,6 +115,7 @@ class AtlasParts:
             {part: manifest[f"n_{part}"] for part in parts} if sampled else None,
             folder.file("neighbours.faiss"),
             Collection(folder.file(FOLDER), rows, means, side) if rows else None,
+            run,
         )
 
     @classmethod
