@@ -60,9 +60,10 @@ def save_program(function: Traced, examples: Sequence[Tensor], path: Path) -> No
     Arguments: as for `save_graph`; the file is a `.pt2`.
     """
     with _quietly(), torch.inference_mode(False):
-        traced = _traced(function, examples)
         program = torch.export.export(
-            traced, tuple(examples), dynamic_shapes=(_free_rows(examples),)
+            _traced(function, examples),
+            tuple(examples),
+            dynamic_shapes=_free_rows(examples),
         )
         torch.export.save(program, path)
 
