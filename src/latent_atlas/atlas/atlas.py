@@ -17,6 +17,7 @@ from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.attributes.registry import AttributeSet, Conditions
 from latent_atlas.codes.codec import Codec
+from latent_atlas.codes.diffusers_vae import DiffusersVAE
 from latent_atlas.codes.huggingface import PREFIX
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
@@ -267,6 +268,23 @@ class Atlas:
         from latent_atlas.atlas.export import export
 
         return export(self, FilePath(folder), format)
+
+    def diffusers_vae(self) -> DiffusersVAE:
+        """E and G with the interface of `diffusers.AutoencoderKL`, for pipelines of diffusers.
+
+        `config.scaling_factor` is one over the standard deviation of codes drawn from q(z).
+
+        Raises:
+            UserError: there is no model with an encoder, or diffusers is not installed.
+        """
+        model = self._coding.model
+        if not model.has_encoder:
+            raise UserError(
+                "a VAE of diffusers encodes by a network, which this atlas has not; give one of "
+                "`latent-atlas train`"
+            )
+        variances = self.codes["train"].moments()[1].diagonal()
+        return DiffusersVAE(model, self.map.shape, 1 / variances.mean().sqrt().item())
 
     def _of_a_run(self) -> FilePath:
         """The run folder.
