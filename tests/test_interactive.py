@@ -289,9 +289,7 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(
     assert "holds no run" in capsys.readouterr().err
     assert latent_atlas("report", str(tmp_path), "--out", "somewhere") == 2
     assert "--interactive" in capsys.readouterr().err
-    monkeypatch.setattr(
-        "latent_atlas.explorer.static_export.export.NEEDED", ("onnx", "a_package_that_is_nowhere")
-    )
+    monkeypatch.setattr("latent_atlas.atlas.export.NEEDED", ("onnx", "a_package_that_is_nowhere"))
     with pytest.raises(
         UserError, match=r"a_package_that_is_nowhere; pip install latent-atlas\[onnx\]"
     ):
