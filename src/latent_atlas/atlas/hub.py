@@ -37,7 +37,7 @@ __all__ = ["PREFIX", "fetch", "publish", "push"]
 
 PICTURES = ("map.png", "travel.png", "samples.png")
 COPIED = ("model.safetensors", "map.safetensors", "decoder/model.safetensors", *PICTURES)
-FETCHED = ("config.json", "manifest.json", "*.safetensors", "decoder/*", "README.md", *PICTURES)
+WRITTEN = ("README.md", "config.json", "manifest.json", "codes.safetensors", "decoder/config.json")
 ABOUT = (
     "n",
     "n_train",
@@ -50,7 +50,7 @@ ABOUT = (
     "copies",
 )
 """What manifest.json keeps."""
-RESULTS = {"metrics.json": "report", "evaluation.json": "evaluate"}
+RESULTS = ("metrics.json", "evaluation.json")
 
 
 def publish(
@@ -162,9 +162,9 @@ def fetch(name: str) -> Path:
     with _hub_errors(name):
         # A repository may hold many gigabytes of something else: one file shows whether it does.
         hub.hf_hub_download(repository, "map.safetensors", revision=revision or None)
-        return Path(
-            hub.snapshot_download(repository, revision=revision or None, allow_patterns=[*FETCHED])
-        )
+        wanted = [*COPIED, *WRITTEN]
+        place = hub.snapshot_download(repository, revision=revision or None, allow_patterns=wanted)
+        return Path(place)
 
 
 def _split(name: str) -> tuple[str, str]:
