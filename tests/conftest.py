@@ -7,7 +7,7 @@ import torch
 
 import shape_checks
 
-pytest_plugins = ["browser", "runs"]  # fixtures of the tests in a real browser, and a trained run
+pytest_plugins = ["browser", "hub", "runs"]  # fixtures: a real browser, a hub, a trained run
 
 shape_checks.install()  # before anything imports the package
 torch.set_num_threads(1)

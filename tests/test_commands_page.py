@@ -17,6 +17,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from command_line import latent_atlas
+from hub import Hub
+from latent_atlas.atlas.hub import publish
 from latent_atlas.cli.parser import build_parser
 from latent_atlas.study.run import Conclusion
 from reader import ROOT
@@ -56,6 +58,9 @@ COMMANDS = {  # by the headings of the page
     "evaluate RUN": "evaluate run --images 20 --extractor pixels",
     "report RUN --interactive": "report run --interactive",
     "serve RUN": "serve run --port 0 --no-browser",
+    "export RUN": "export run --to torch --out new",
+    "push RUN hf:OWNER/NAME": "push run hf:somebody/digits",
+    "pull hf:OWNER/NAME": "pull hf:somebody/digits --out new",
     "study SOURCE": "study digits --out new",
     "study SOURCE --dry-run": "study digits --out new --dry-run",
     "doctor": "doctor",
@@ -97,6 +102,14 @@ def in_a_moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(name, lambda *words, value=value, **more: value)
     with quick_gallery():
         yield
+
+
+@pytest.fixture
+def repository(folder: Path, hub: Hub, tmp_path: Path) -> None:
+    """A run that is published."""
+    publish(folder / "run", tmp_path / "published")
+    files = (tmp_path / "published").iterdir()
+    hub.commit("somebody/digits", {file.name: file.read_bytes() for file in files})
 
 
 def fields(heading: str) -> dict[str, str]:
@@ -143,7 +156,10 @@ def test_a_command_prints_the_fields_that_the_page_names(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
+    if "hf:" in heading:
+        request.getfixturevalue("repository")
     monkeypatch.chdir(folder)
     shutil.rmtree("new", ignore_errors=True)
     assert latent_atlas(*COMMANDS[heading].split(), "--json") == 0

@@ -14,13 +14,13 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
+from latent_atlas.atlas.functions import networks
 from latent_atlas.atlas.overview import COMPARISON, ImageList, Section, comparison_of
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.codes.embedder import digest_of, embedder
 from latent_atlas.distributed import embedding
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.facts import arrays_and_facts
-from latent_atlas.explorer.static_export.functions import networks
 from latent_atlas.runs import write_tensors
 from runs import quick_gallery
 from server_client import arrays, client_of, facts, tiny_atlas

@@ -21,6 +21,8 @@ from PIL import Image, ImageSequence
 from browser import Visits, until_idle
 from command_line import latent_atlas
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.functions import networks
+from latent_atlas.atlas.graphs import save_graph
 from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
@@ -34,8 +36,6 @@ from latent_atlas.explorer.static_export.arrays import scorer_of
 from latent_atlas.explorer.static_export.export import PAGE as BUILT
 from latent_atlas.explorer.static_export.export import add_page, write_folder
 from latent_atlas.explorer.static_export.facts import facts
-from latent_atlas.explorer.static_export.functions import networks
-from latent_atlas.explorer.static_export.onnx import save_graph
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import read_tensors
 from latent_atlas.travel.planners.geodesic import action
@@ -313,9 +313,7 @@ def test_what_cannot_be_written_is_refused_in_one_sentence(
     assert "holds no run" in capsys.readouterr().err
     assert latent_atlas("report", str(tmp_path), "--out", "somewhere") == 2
     assert "--interactive" in capsys.readouterr().err
-    monkeypatch.setattr(
-        "latent_atlas.explorer.static_export.export.NEEDED", ("onnx", "a_package_that_is_nowhere")
-    )
+    monkeypatch.setattr("latent_atlas.atlas.export.NEEDED", ("onnx", "a_package_that_is_nowhere"))
     with pytest.raises(
         UserError, match=r"a_package_that_is_nowhere; pip install latent-atlas\[onnx\]"
     ):

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from command_line import latent_atlas
 from latent_atlas import Atlas, LatentMap
+from latent_atlas.atlas.functions import networks
+from latent_atlas.atlas.graphs import save_graph
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.data.load import load_images
 from latent_atlas.density import StandardNormal
 from latent_atlas.errors import UserError
-from latent_atlas.explorer.static_export.functions import networks
-from latent_atlas.explorer.static_export.onnx import save_graph
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
 from latent_atlas.nn.spatial_discriminator import GaussianField, SpatialDiscriminator

@@ -9,8 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from latent_atlas import Atlas
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, adapt
+from latent_atlas.config.density_ratio import MapConfig
+from latent_atlas.config.run import Config, ModelConfig
+from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.errors import UserError
+from latent_atlas.nn.vaegan import VAEGAN
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL  # takes seconds to import
@@ -345,3 +350,72 @@ def test_the_geometry_of_a_spatial_latent_is_measured_through_attention(atlas: A
     assert 1 < found.condition.value < 1e6
     assert found.distortion.value > 0
     assert len(found.singular_values.middle) == 16
+
+
+def our_own(shape: tuple[int, ...]) -> Atlas:
+    """Our autoencoder with random weights, and a map of codes of standard deviation 0.5."""
+    generator = torch.Generator().manual_seed(0)
+    text = "x".join(map(str, shape)) if len(shape) == 3 else None
+    config = ModelConfig(
+        image_size=8, channels=1, latent_dim=math.prod(shape), latent_shape=text, width=4, depth=1
+    )
+    networks = VAEGAN(config, MapConfig()).requires_grad_(False)
+    size = (config.latent_dim,)
+    model = Autoencoder(networks.encoder, networks.decode, (1, 8, 8), size, device=CPU)
+    train, held_out = (0.5 * torch.randn(n, *shape, generator=generator) for n in (200, 50))
+    latent_map = LatentMap.fit(train, config=MapConfig(**TINY), generator=generator, warn=False)
+    codes = {"train": Codes(train.flatten(1)), "held_out": Codes(held_out.flatten(1))}
+    return Atlas(model, latent_map, codes, Config(model=config))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of so small a map
+@pytest.mark.parametrize("shape", [(1, 4, 4), (5,)])
+def test_our_autoencoder_is_one_of_diffusers(
+    shape: tuple[int, ...], diffuser: "AutoencoderKL", generator: torch.Generator
+) -> None:
+    atlas = our_own(shape)
+    vae = atlas.diffusers_vae()
+    spatial = shape if len(shape) == 3 else (*shape, 1, 1)
+    images = torch.rand(6, 1, 8, 8, generator=generator)
+    found = vae.encode(2 * images - 1)
+    assert type(found) is type(diffuser.encode(images))
+    assert found.latent_dist.mode().shape == (6, *spatial)
+    assert found.latent_dist.sample(generator).shape == (6, *spatial)
+    assert atlas.model is not None
+    means, spread = atlas.model.posterior(images)
+    assert spread is not None
+    torch.testing.assert_close(found.latent_dist.mode().flatten(1), means)
+    torch.testing.assert_close(found.latent_dist.logvar.flatten(1), spread)
+    z = torch.randn(4, *spatial, generator=generator)
+    decoded = vae.decode(z)
+    assert type(decoded) is type(diffuser.decode(torch.zeros(1, 1, 4, 4)))
+    torch.testing.assert_close((decoded.sample + 1) / 2, atlas.decode(z.flatten(1)))
+    torch.testing.assert_close(vae.decode(z, return_dict=False)[0], decoded.sample)
+    assert vae.config.scaling_factor == pytest.approx(2, rel=0.05)
+    for name, value in vars(vae.config).items():
+        assert isinstance(value, type(getattr(diffuser.config, name))), name
+    again = Atlas.wrap(
+        vae, images=images.repeat(8, 1, 1, 1), pixel_range=(-1, 1), generator=generator, **TINY
+    )
+    torch.testing.assert_close(again.encode(images), atlas.encode(images), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(again.decode(means), atlas.decode(means), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_pipeline_of_diffusers_draws_images_through_our_decoder() -> None:
+    diffusers = pytest.importorskip("diffusers")
+    transformer = diffusers.DiTTransformer2DModel(
+        num_attention_heads=1,
+        attention_head_dim=8,
+        in_channels=1,
+        out_channels=2,
+        num_layers=1,
+        sample_size=4,
+        norm_num_groups=1,
+    )
+    vae = our_own((1, 4, 4)).diffusers_vae()
+    pipeline = diffusers.DiTPipeline(transformer, vae, diffusers.DDIMScheduler())
+    pipeline.set_progress_bar_config(disable=True)
+    drawn = pipeline([3, 5], num_inference_steps=2, output_type="np").images
+    assert drawn.shape == (2, 8, 8, 1)
+    assert 0 <= drawn.min() < drawn.max() <= 1

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from latent_atlas.attributes.base import Attribute
 from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.attributes.registry import AttributeSet, Conditions, Known
 from latent_atlas.codes.codec import Codec
+from latent_atlas.codes.diffusers_vae import DiffusersVAE
+from latent_atlas.codes.huggingface import PREFIX
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.config.density_ratio import MapConfig
@@ -89,6 +91,7 @@ class Atlas:
         collection: Thumbnails of the images that the codes are of; None where the run has none.
             Without a decoder, codes are shown by the real images nearest to them.
         known: What is known of the training images by name, as for `AttributeSet`.
+        run: The run folder; None of a wrapped autoencoder.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Atlas:
         index_file: FilePath | None = None,
         collection: Collection | None = None,
         known: Mapping[str, Known] | None = MappingProxyType({}),
+        run: FilePath | None = None,
     ) -> None:
         """Hold a model and a map; see `Atlas.load` and `Atlas.wrap`, which make them.
 
@@ -121,6 +125,7 @@ class Atlas:
         self.index_file = index_file
         self.collection = collection
         self.known = known
+        self.run = run
         embed = None if collection is None else collection.embed
         self._coding = Codec(model, map.shape, map.device, embed)
         self.properties = AttributeSet(
@@ -180,18 +185,130 @@ class Atlas:
     @classmethod
     @checked
     def load(cls, run: str | FilePath, *, device: str = "auto", nearest: bool = False) -> "Atlas":
-        """Load a finished run folder; one that was made of codes alone has no model.
+        """Load a finished run; one that was made of codes alone has no model.
 
         Arguments:
-            run: The folder.
+            run: The folder; or "hf:OWNER/NAME" on the Hugging Face hub (extra `huggingface`),
+                "hf:OWNER/NAME@REVISION" for a branch, a tag or a commit. It is downloaded once.
             device: As for `device.pick_device`.
             nearest: Whether to show codes of a collection by the nearest real images although a
                 decoder was learned for them.
 
         Raises:
-            UserError: the folder holds no run, or one that has not finished.
+            UserError: the folder holds no run, or one that has not finished; or it cannot be had
+                from the hub.
         """
+        if isinstance(run, str) and run.startswith(PREFIX):
+            from latent_atlas.atlas.hub import fetch
+
+            run = fetch(run)
         return cls(**vars(AtlasParts.read(FilePath(run), pick_device(device), nearest=nearest)))
+
+    @checked
+    def save_pretrained(
+        self, folder: str | FilePath, *, own_images: bool = False, licence: str | None = None
+    ) -> None:
+        """Write what may be published of the run to a folder, with a model card.
+
+        These are the networks, the map, the codes and three pictures, as JSON, safetensors and PNG;
+        no images, names of files or paths.
+
+        Arguments:
+            folder: A new or an empty folder, which `load` reads.
+            own_images: Whether codes of a source that is not public may be published: decoded they
+                look like its images.
+            licence: Of the model, by its name on the hub, such as "cc-by-4.0"; None tells none.
+
+        Raises:
+            UserError: the folder holds something, the source is not public, or this atlas is not of
+                a run folder.
+        """
+        from latent_atlas.atlas.hub import publish
+
+        publish(self._of_a_run(), FilePath(folder), own_images=own_images, licence=licence)
+
+    @checked
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        own_images: bool = False,
+        public: bool = False,
+        licence: str | None = None,
+    ) -> str:
+        """Publish the run on the Hugging Face hub (extra `huggingface`); returns the address.
+
+        Arguments:
+            name: "hf:OWNER/NAME"; the repository is made if it is not there.
+            own_images, licence: As for `save_pretrained`.
+            public: Whether all may see the repository.
+
+        Raises:
+            UserError: as for `save_pretrained`, the repository is public and that was not said, or
+                the hub refuses or is not reached.
+        """
+        from latent_atlas.atlas.hub import push
+
+        return push(self._of_a_run(), name, own_images=own_images, public=public, licence=licence)
+
+    @checked
+    def export(
+        self, folder: str | FilePath, format: Literal["onnx", "torch"] = "onnx"
+    ) -> tuple[FilePath, ...]:
+        """Write E, G and D_z for other programs, and return the files.
+
+        | name | from | to |
+        |---|---|---|
+        | encode | images (n, c, h, w) in [0, 1] | latents (n, d), width (n,) |
+        | decode | latents (n, d) | images (n, c, h, w) in [0, 1] |
+        | slopes | latents (n, d), angle (1,) | logit, log_prob (n,); logit_slope, score (n, d) |
+        | map | as slopes | logit, log_prob |
+
+        The map is noised by tan(angle), so angle 0 is the map itself. A file takes 1 to 512 rows at
+        a time. What the atlas lacks is left out: networks, log_prob without a density of the
+        boundary, width of images that are one point.
+
+        Arguments:
+            folder: Made if it is not there; files in it are replaced.
+            format: "onnx" (extra `onnx`), or "torch": `NAME.pt2` for `torch.export.load`, without
+                `map`, whose outputs slopes has.
+
+        Raises:
+            UserError: onnx is not installed, or a network has an operation that the format lacks.
+        """
+        from latent_atlas.atlas.export import export
+
+        return export(self, FilePath(folder), format)
+
+    def diffusers_vae(self) -> DiffusersVAE:
+        """E and G with the interface of `diffusers.AutoencoderKL`, for pipelines of diffusers.
+
+        `config.scaling_factor` is one over the standard deviation of codes drawn from q(z).
+
+        Raises:
+            UserError: there is no model with an encoder, or diffusers is not installed.
+        """
+        model = self._coding.model
+        if not model.has_encoder:
+            raise UserError(
+                "a VAE of diffusers encodes by a network, which this atlas has not; give one of "
+                "`latent-atlas train`"
+            )
+        variances = self.codes["train"].moments()[1].diagonal()
+        return DiffusersVAE(model, self.map.shape, 1 / variances.mean().sqrt().item())
+
+    def _of_a_run(self) -> FilePath:
+        """The run folder.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.run is None:
+            raise UserError(
+                "this atlas wraps an autoencoder and has no run folder; save the autoencoder by "
+                "its own library, and publish a run of train, fit or embed"
+            )
+        return self.run
 
     @classmethod
     @checked

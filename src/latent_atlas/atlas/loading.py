@@ -58,6 +58,7 @@ class AtlasParts:
     index_file: Path | None = None
     collection: Collection | None = None
     known: dict[str, Known] | None = field(default_factory=dict)
+    run: Path | None = None
 
     @classmethod
     def read(cls, run: Path, device: torch.device, *, nearest: bool = False) -> "AtlasParts":
@@ -117,6 +118,7 @@ class AtlasParts:
             folder.file("neighbours.faiss"),
             Collection(folder.file(FOLDER), rows, means, side) if rows else None,
             read_attributes(folder, len(codes["train"])),
+            run,
         )
 
     @classmethod

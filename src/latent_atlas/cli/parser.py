@@ -17,9 +17,11 @@ from latent_atlas.cli.commands import (
     embed,
     encode,
     evaluate,
+    export,
     fit,
     map,
     pack,
+    push,
     report,
     sample,
     serve,
@@ -201,6 +203,19 @@ def build_parser() -> _Parser:
     )
     serve.add_arguments(
         add("serve", serve.serve, "open the explorer: a run's map and paths in the browser")
+    )
+    export.add_arguments(
+        add(
+            "export",
+            export.export,
+            "write the networks as ONNX or torch.export, or the images as a table",
+        )
+    )
+    push.add_arguments(
+        add("push", push.push, "publish a run on the Hugging Face hub, with a model card")
+    )
+    push.add_pull_arguments(
+        add("pull", push.pull, "download a run that was published on the Hugging Face hub")
     )
     study.add_arguments(
         add("study", study.study, "compare training modes and boundaries on your own images")

@@ -70,9 +70,8 @@ class Autoencoder:
         self._low, self._high = pixel_range
         self._batch = batch
         self._device = device
-        for module in (_module_of(encode), _module_of(decode)):
-            if module is not None:
-                module.eval()
+        for module in self.networks:
+            module.eval()
 
     @torch.no_grad()
     def posterior(self, images: ArrayLike) -> tuple[Tensor, Tensor | None]:
@@ -101,6 +100,12 @@ class Autoencoder:
                 "them for all images or for none"
             )
         return torch.cat([means for means, _ in parts]), torch.cat(spreads) if spreads else None
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The modules that encode and decode are or belong to, each once."""
+        found = (_module_of(self._encode), _module_of(self._decode))
+        return [*dict.fromkeys(module for module in found if module is not None)]
 
     @property
     def has_encoder(self) -> bool:

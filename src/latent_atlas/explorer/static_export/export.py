@@ -4,23 +4,21 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.atlas.export import require_onnx, save
+from latent_atlas.atlas.functions import Network, networks
 from latent_atlas.atlas.overview import comparison_of, overview
 from latent_atlas.errors import UserError
 from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.static_export.arrays import save_codes, save_scorer, scorer_of
 from latent_atlas.explorer.static_export.facts import facts
-from latent_atlas.explorer.static_export.functions import Network, networks
-from latent_atlas.explorer.static_export.onnx import compact, save_graph, save_part
 from latent_atlas.runs import json_safe, write_tensors
 
 __all__ = ["Written", "add_page", "check", "write_folder"]
 
 PAGE = Path(__file__).parents[1] / "server" / "static"  # where the page is built
-NEEDED = ("onnx", "onnxscript")
 FACTS = "atlas.json"
 POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
@@ -49,11 +47,7 @@ def check(folder: Path, page: Path = PAGE) -> None:
     Raises:
         UserError: the page is not built, a package is missing, or the folder holds other things.
     """
-    missing = [package for package in NEEDED if find_spec(package) is None]
-    if missing:
-        raise UserError(
-            f"an interactive report needs {' and '.join(missing)}; pip install latent-atlas[onnx]"
-        )
+    require_onnx("an interactive report")
     if not (page / "index.html").is_file():
         raise UserError(
             "the explorer's page is not built in this checkout; `make page` builds it with Node 20"
@@ -105,7 +99,8 @@ def write_folder(
         written = tuple(graph for title, one in functions.items() for graph in (title, *one.parts))
         for number, (title, network) in enumerate(functions.items(), 1):
             say(f"writing {title} as ONNX ({number} of {len(functions)})")
-            _save(title, network, partial, light=light)
+            advice = "explore it with `latent-atlas serve`"
+            save(title, network, partial, advice, light=light)
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors", light=light)
         unscored = _save_scorer(atlas, partial, light=light) if "encode" in functions else None
@@ -142,31 +137,6 @@ def _save_scorer(atlas: Atlas, folder: Path, *, light: bool) -> str | None:
         return scorer
     save_scorer(scorer, folder / "scorer.safetensors")
     return None
-
-
-def _save(title: str, network: Network, folder: Path, *, light: bool) -> None:
-    """Write one network and its parts.
-
-    Raises:
-        UserError: it has an operation that ONNX does not know.
-    """
-    path = folder / f"{title}.onnx"
-    try:
-        save_graph(
-            network.function, network.examples, path, inputs=network.inputs, outputs=network.outputs
-        )
-        compact(path, half=light)
-        for part, outputs in network.parts.items():
-            save_part(path, folder / f"{part}.onnx", inputs=network.inputs, outputs=outputs)
-    except Exception as error:  # a decoder of the user may do anything
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise UserError(
-            f"{title} of this atlas cannot be written as ONNX ({reason[:200]}); "
-            "explore it with `latent-atlas serve`"
-        ) from error
 
 
 def _without_server(index: str) -> str:

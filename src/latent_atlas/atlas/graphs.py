@@ -1,4 +1,4 @@
-"""Functions of tensors as ONNX graphs, their gradients among them.
+"""Functions of tensors as files, their gradients among them: ONNX, or programs of torch.export.
 
 A function is traced into single operations, closures and gradients included, and then translated.
 So the map has one definition here and everywhere else.
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 
-__all__ = ["compact", "save_graph", "save_part"]
+__all__ = ["compact", "save_graph", "save_part", "save_program"]
 
 MOST_ROWS = 512  # of one call: a function that works in pieces is traced for one piece
 LARGEST_HALF = 65_504  # number of half precision
@@ -42,24 +42,47 @@ def save_graph(
         inputs, outputs: Their names in the file, in order.
     """
     with _quietly(), torch.inference_mode(False):
-        tracing = make_fx(
-            lambda *given: function(*given),  # which would not take a method
-            decomposition_table=DECOMPOSED,
-            tracing_mode="symbolic",
-            _allow_non_fake_inputs=True,  # the weights
-        )
-        rows = {0: torch.export.Dim("n", max=MOST_ROWS)}
         program = torch.onnx.export(
-            _in_one_piece(tracing(*examples)).eval(),
+            _traced(function, examples),
             tuple(examples),
             dynamo=True,
-            dynamic_shapes=(rows, *(None for _ in examples[1:])),
+            dynamic_shapes=_free_rows(examples),
             input_names=list(inputs),
             output_names=list(outputs),
             verbose=False,
         )
         assert program is not None
         program.save(path, external_data=False)
+
+
+def save_program(function: Traced, examples: Sequence[Tensor], path: Path) -> None:
+    """Write a function as a program that `torch.export.load` reads, of 1 to 512 rows at a time.
+
+    Arguments: as for `save_graph`; the file is a `.pt2`.
+    """
+    with _quietly(), torch.inference_mode(False):
+        program = torch.export.export(
+            _traced(function, examples),
+            tuple(examples),
+            dynamic_shapes=_free_rows(examples),
+        )
+        torch.export.save(program, path)
+
+
+def _traced(function: Traced, examples: Sequence[Tensor]) -> fx.GraphModule:
+    """The function as single operations."""
+    tracing = make_fx(
+        lambda *given: function(*given),  # which would not take a method
+        decomposition_table=DECOMPOSED,
+        tracing_mode="symbolic",
+        _allow_non_fake_inputs=True,  # the weights
+    )
+    return _in_one_piece(tracing(*examples)).eval()
+
+
+def _free_rows(examples: Sequence[Tensor]) -> tuple[dict[int, object] | None, ...]:
+    """Any number of rows of the first argument, and the others as they are."""
+    return {0: torch.export.Dim("n", max=MOST_ROWS)}, *(None for _ in examples[1:])
 
 
 def save_part(whole: Path, path: Path, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:

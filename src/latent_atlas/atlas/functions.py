@@ -1,4 +1,4 @@
-"""The functions that the page computes: the map at every level, its gradients, decoder, encoder."""
+"""What is exported of an atlas: the map at every level, its gradients, decoder and encoder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
-from latent_atlas.boundary.base import Boundary
+from latent_atlas.atlas.graphs import Traced
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.explorer.static_export.onnx import Traced
 from latent_atlas.shapes import Images, Latents
 
 __all__ = ["Network", "networks"]
@@ -95,7 +94,7 @@ def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, 
     """
     boundary = latent_map.boundary
     standard = StandardNormal(latent_map.dimension)
-    whiten = _affine(boundary, latent_map.device) if boundary.affine else boundary.whiten
+    whiten = _affine(latent_map) if boundary.affine else boundary.whiten
 
     def read(latents: Latents, angle: Tensor) -> tuple[Tensor, ...]:
         w = angle.cos() * whiten(latents)
@@ -113,11 +112,12 @@ def _reading(latent_map: LatentMap) -> Callable[[Tensor, Tensor], tuple[Tensor, 
     return read
 
 
-def _affine(boundary: Boundary, device: torch.device) -> Callable[[Tensor], Tensor]:
+def _affine(latent_map: LatentMap) -> Callable[[Tensor], Tensor]:
     """`whiten` as one product: to solve for a thousand coordinates takes as many operations."""
-    rows = torch.eye(boundary.dimension, dtype=torch.double, device=device)
-    origin = boundary.whiten(0 * rows[:1])
-    matrix, shift = (boundary.whiten(rows) - origin).float(), origin.float()
+    whiten = latent_map.boundary.whiten
+    rows = torch.eye(latent_map.dimension, dtype=torch.double, device=latent_map.device)
+    origin = whiten(0 * rows[:1])
+    matrix, shift = (whiten(rows) - origin).float(), origin.float()
     return lambda latents: latents @ matrix + shift
 
 
