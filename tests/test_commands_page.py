@@ -28,6 +28,11 @@ PAGE = (ROOT / "docs" / "commands.md").read_text()
 MODEL = """
 def corners(images):
     return images.mean(1)[:, 1::4, 1::4].flatten(1)
+
+from contextlib import contextmanager
+@contextmanager
+def tracker(run, name, settings):
+    yield lambda *sent: None
 """
 TYPES: dict[str, Any] = {
     "text": str,
@@ -61,6 +66,7 @@ COMMANDS = {  # by the headings of the page
     "export RUN": "export run --to torch --out new",
     "push RUN hf:OWNER/NAME": "push run hf:somebody/digits",
     "pull hf:OWNER/NAME": "pull hf:somebody/digits --out new",
+    "track RUN TRACKER": "track run mine:tracker",
     "study SOURCE": "study digits --out new",
     "study SOURCE --dry-run": "study digits --out new --dry-run",
     "doctor": "doctor",

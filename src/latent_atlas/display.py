@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from latent_atlas.errors import UserError, counted, printable
+from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.shapes import Images, Latents
 
 __all__ = [
@@ -56,6 +56,7 @@ class Tabular(ABC):
         }
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
+    @checked
     def to_frame(self, library: str = "pandas") -> Any:
         """The columns as a DataFrame of pandas, or of polars.
 

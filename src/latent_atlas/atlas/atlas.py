@@ -810,6 +810,7 @@ class Atlas:
         """
         return self.indices[part].nearest(self._coding.codes(images), k)
 
+    @checked
     def show(self, height: int = 800) -> "EmbeddedExplorer":
         """Serve the explorer to this machine until the process ends; the extra is `serve`.
 
