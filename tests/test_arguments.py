@@ -15,7 +15,6 @@ from latent_atlas import LatentMap, config, density, sampling, travel
 from latent_atlas.density import Density
 from latent_atlas.density.toys import two_clusters
 from latent_atlas.errors import UserError, checked, is_checked
-from latent_atlas.explorer.show import EmbeddedExplorer
 from test_array_likes import ABSTRACT, ROOMS, atlas, is_written
 
 WORLD = two_clusters(2, 4.0)
@@ -51,9 +50,6 @@ def of_users(kind: str, method: str) -> bool:
     return method not in INTERNAL or (kind in OUR_OWN and method in ("fit", "load"))
 
 
-LATE = {"EmbeddedExplorer": EmbeddedExplorer}  # imported where it is used
-
-
 def public() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Every function that users call, and every class that they make, by its name."""
     for room in map(importlib.import_module, ROOMS):
@@ -74,7 +70,7 @@ def arguments() -> dict[str, tuple[Callable[..., Any], str]]:
     found = {}
     for name, function in public():
         if function.__module__.startswith("latent_atlas"):
-            hints = typing.get_type_hints(function, localns=LATE)
+            hints = typing.get_type_hints(function)
             for parameter in inspect.signature(function).parameters:
                 hint = hints.get(parameter)
                 if is_checked(hint) and object not in (hint, *typing.get_args(hint)):

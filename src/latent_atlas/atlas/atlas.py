@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import torch
 from torch import Tensor
@@ -47,9 +47,6 @@ from latent_atlas.travel.planners.base import Planner, Resources
 from latent_atlas.travel.planners.registry import planner_of
 from latent_atlas.travel.random_walk import random_walk
 from latent_atlas.travel.traversal import traverse
-
-if TYPE_CHECKING:
-    from latent_atlas.explorer.show import EmbeddedExplorer
 
 __all__ = ["Atlas"]
 
@@ -811,7 +808,7 @@ class Atlas:
         return self.indices[part].nearest(self._coding.codes(images), k)
 
     @checked
-    def show(self, height: int = 800) -> "EmbeddedExplorer":
+    def show(self, height: int = 800) -> Any:
         """Serve the explorer to this machine until the process ends; the extra is `serve`.
 
         As the last expression of a notebook's cell, it is shown below the cell.
@@ -820,7 +817,7 @@ class Atlas:
             height: Of the frame there, in pixels, 1 or more.
 
         Returns:
-            The explorer, with its `url` for a browser, and `close`.
+            The explorer, an `explorer.show.EmbeddedExplorer`, with its `url` and `close`.
 
         Raises:
             UserError: the extra is not installed.
