@@ -91,6 +91,7 @@ def made_once(kind: type) -> Any:
     known: dict[type, Callable[[], Any]] = {
         LatentMap: lambda: atlas().map,
         density.GaussianMixture: lambda: density.GaussianMixture([1.0], [[0.0, 1.0]], [1.0]),
+        sampling.TorchDistribution: lambda: sampling.TorchDistribution(NORMAL, generator=seeded()),
         density.KernelDensity: lambda: density.KernelDensity(CODES, 0.5),
         density.StandardNormal: lambda: NORMAL,
         density.ExactRatio: lambda: density.ExactRatio(NORMAL, NORMAL),

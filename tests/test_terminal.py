@@ -170,7 +170,7 @@ def test_what_takes_long_is_said_and_what_does_not_is_not(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("latent-atlas tr", {"train", "travel"}),
+        ("latent-atlas tra", {"track", "train", "travel"}),
         ("latent-atlas train --pre", {"--preset", "--precision"}),
         ("latent-atlas train digits --preset gl", {"glyphs"}),
         ("latent-atlas sample RUN --sampler mi", {"mixture"}),

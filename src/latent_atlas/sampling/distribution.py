@@ -9,6 +9,7 @@ from latent_atlas.density.base import Density, SamplableDensity, StandardNormal
 from latent_atlas.errors import checked
 from latent_atlas.sampling.base import Sampler
 from latent_atlas.sampling.registry import draw
+from latent_atlas.shapes import ArrayLike, as_floats, as_rows
 
 __all__ = ["TorchDistribution"]
 
@@ -54,13 +55,17 @@ class TorchDistribution(Distribution):
         self._sampler = sampler
         self._generator = generator
 
-    def log_prob(self, value: Tensor) -> Tensor:
+    def log_prob(self, value: ArrayLike) -> Tensor:
         """log q in nats of codes (..., d), shape (...).
 
         Raises:
             UserError: these are no codes of the density.
         """
-        return self.density.log_prob(value.reshape(-1, value.shape[-1])).reshape(value.shape[:-1])
+        codes = as_floats(value)
+        rows = as_rows(
+            codes.flatten(0, -2) if codes.ndim > 1 else codes[None], self.density.dimension
+        )
+        return self.density.log_prob(rows).reshape(codes.shape[:-1])
 
     @torch.no_grad()
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
