@@ -68,7 +68,7 @@ examples: $(STAMP)
 	set -e; cd runs/examples; bin=$(CURDIR)/$(BIN); \
 	few="--set train.steps=60 --set map.steps=60 --set map.width=16 --set map.batch_size=128"; \
 	$$bin/latent-atlas train digits $$few --out runs/demo; \
-	$$bin/latent-atlas train glyphs --preset 16px --quick $$few --out runs/glyphs; \
+	$$bin/latent-atlas train glyphs --quick --image-size 16 $$few --out runs/glyphs; \
 	$$bin/latent-atlas embed faces --image-size 32 --steps 60 --out runs/faces; \
 	for script in $(CURDIR)/examples/*.py; do echo "$$script"; $$bin/python "$$script"; done
 

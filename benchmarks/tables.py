@@ -525,14 +525,16 @@ def variants() -> str:
         "steps": "steps",
     }
     parts = []
-    for source, rows in grouped(found["results"]["rows"], "source"):
+    for row in found["results"]["rows"]:
+        row["of"] = f"{row['source']}, {row['image size']} px"
+    for of, rows in grouped(found["results"]["rows"], "of"):
         arms = {
             name: {"seeds": len(those)}
             | {key: mean(row[key] for row in those) for key in columns if key != "seeds"}
             for name, those in grouped(rows, "variant")
         }
-        about_rows = f"{rows[0]['image size']} px, {rows[0]['budget']:g} core seconds"
-        parts.append(table("variant", arms, columns, f"{source}, {about_rows}"))
+        caption = f"{of}, {rows[0]['budget']:g} core seconds"
+        parts.append(table("variant", arms, columns, caption))
     about = (
         "Means over seeds, at equal computing time: each variant takes as many steps of 64 images as fit. `base` has width 16 at "
         "full resolution; `patch 2` takes patches of 2 x 2 pixels as places, at width 32. `weight` is that of D_x's loss (base: "
