@@ -35,7 +35,7 @@ def quick(config: Config) -> Config:
         32
     """
     model, train = config.model, config.train
-    steps, side = min(train.steps, 1_200), min(model.image_size, 32)
+    steps, side = min(train.steps, 1_800), min(model.image_size, 32)
     # In the same time, patches of two pixels at twice the width, and a D_x of half of it, lower the
     # error, and more weight of D_x then makes images sharper; see benchmarks/model_variants.py.
     patch_size, width = (2, 32) if side >= PATCHED else (1, 16)
