@@ -7,6 +7,7 @@
 | model.safetensors, decoder/ | the networks |
 | map.safetensors | D_z, boundary and calibration |
 | codes.safetensors | codes and labels of the images: paths, samples and scores need them |
+| attributes.safetensors | known attributes of the images, where they have some |
 | map.png, travel.png, samples.png | pictures of `latent-atlas report` |
 
 Never published are images and thumbnails, names of files, logs, and states of optimisers. Still a
@@ -123,17 +124,7 @@ def push(
     public: bool = False,
     licence: str | None = None,
 ) -> str:
-    """Publish a run in a repository of the hub, and return the address of the commit.
-
-    Arguments:
-        run, own_images, licence: As for `publish`.
-        name: "hf:OWNER/NAME"; made if it is not there.
-        public: Whether all may see the repository.
-
-    Raises:
-        UserError: as for `publish`, the repository is public and that was not said, or the hub
-            refuses or is not reached.
-    """
+    """Publish a run in a repository of the hub; see `Atlas.push_to_hub`."""
     hub, (repository, revision) = _hub(), _split(name)
     require(not revision, f"'{name}' names a revision, which the hub makes; give hf:OWNER/NAME")
     with tempfile.TemporaryDirectory() as place:

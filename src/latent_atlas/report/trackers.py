@@ -246,7 +246,7 @@ def adapter_of(tracker: str) -> Adapter:
 
 @contextmanager
 def _opened(run: Run, tracker: str, adapter: Adapter) -> Iterator["_Sender"]:
-    """The sender of a run to an open tracker, whatever of which fails is told in one sentence."""
+    """A sender of the run to the tracker, while it is open; its failures become one sentence."""
     settings = json.loads(run.config().to_json())
     note = run.read_json(NOTE) or {}
     fresh = {"name": f"{run.path.resolve().name}-{secrets.token_hex(4)}", "step": 0, "files": {}}
