@@ -171,14 +171,5 @@ def densities(train: Tensor, real: Tensor, found: LatentMap) -> tuple[float, flo
     volume = (found.boundary.log_prob(real) + 0.5 * w.square().sum(dim=1)).mean().item()
     volume += 0.5 * axes.shape[0] * math.log(2 * math.pi)
     same = rest[0].mean().item() - 0.5 * others * math.log(2 * math.pi)
-    return float(leading) + same + volume, found.boundary.log_prob(real).mean().item()
-
-
-def means(rows: dict[str, Any]) -> dict[str, float]:
-    """Mean AUROC of each method over the classes."""
-    methods = next(iter(rows.values()))["auroc"]
-    return {name: float(np.mean([row["auroc"][name] for row in rows.values()])) for name in methods}
-
-
-if __name__ == "__main__":
-    main()
+    gaussian = LedoitWolf().fit(train.double().numpy()).score(real.double().numpy())
+    return float(leading) + same + volume, gaussian

@@ -25,6 +25,7 @@ from latent_atlas.boundary import (
 from latent_atlas.cli.commands.train import NO_DENSITY
 from latent_atlas.config import BOUNDARIES, MapConfig
 from latent_atlas.density.base import gradient
+from latent_atlas.density.moments import cholesky
 from latent_atlas.density.toys import GaussianMixture, two_clusters
 from latent_atlas.errors import UserError
 
@@ -516,3 +517,23 @@ def test_train_refuses_the_boundaries_that_give_no_density(
         )
         assert f"boundary '{name}' gives no log-density" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_in_many_coordinates_long_codes_count_as_much_as_short_ones() -> None:
+    """Σ of a Student t of two degrees of freedom, up to its scale, against the sample covariance."""
+    d, random = 80, torch.Generator().manual_seed(0)
+    spreads = torch.arange(1, d + 1).double().rsqrt()
+    chi = torch.randn(2_000, 2, generator=random).square().sum(dim=1, keepdim=True)
+    codes = torch.randn(2_000, d, generator=random) * spreads / chi.sqrt()
+    mean, factor = cholesky(codes)
+
+    def error(covariance: Tensor) -> Tensor:
+        """KL between Gaussians of these covariances and of the exact one, both of one volume."""
+        relative = covariance / spreads / spreads[:, None]
+        volume = torch.linalg.slogdet(relative).logabsdet / d
+        return 0.5 * (torch.linalg.inv(relative).trace() * volume.exp() - d)
+
+    assert error(factor @ factor.T) < 0.1 * error(codes.double().T.cov())
+    assert mean.abs().max() < 0.2
+    white = torch.linalg.solve_triangular(factor, (codes - mean).T, upper=False)
+    assert white.square().sum(dim=0).mean() == pytest.approx(d)

@@ -19,7 +19,7 @@ from latent_atlas.config import Config, MapConfig
 from latent_atlas.density import GaussianMixture
 from latent_atlas.density.gaussian_mixture import fit_gaussian_mixture
 from latent_atlas.density_ratio import LatentMap
-from latent_atlas.density_ratio.leading import leading_mixture, principal_axes
+from latent_atlas.density_ratio.leading import Axes, describe_leading, principal_axes
 from latent_atlas.density_ratio.train import bridge, bridge_losses
 from latent_atlas.errors import UserError
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
@@ -54,11 +54,15 @@ class Clusters:
             noise = noise * (degrees / squares).sqrt()
         return ((self.means[chosen] + noise) * SCALES) @ TURNED.T
 
-    def log_prob(self, codes: Tensor) -> Tensor:
+    def log_prob(self, codes: Tensor, *, degrees: int | None = None) -> Tensor:
         y = codes @ TURNED / SCALES
         squares = (y[:, None] - self.means).square().sum(dim=2)
-        logs = -0.5 * squares - 0.5 * D * math.log(2 * math.pi) - SCALES.log().sum()
-        return logs.logsumexp(dim=1) - math.log(3)
+        logs = -0.5 * squares - 0.5 * D * math.log(2 * math.pi)
+        if degrees:
+            ends = torch.special.gammaln(torch.tensor([(degrees + D) / 2, degrees / 2]))
+            logs = ends[0] - ends[1] - 0.5 * D * math.log(degrees * math.pi)
+            logs = logs - 0.5 * (degrees + D) * torch.log1p(squares / degrees)
+        return logs.logsumexp(dim=1) - SCALES.log().sum() - math.log(3)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +81,62 @@ def test_a_wide_map_has_the_exact_density_and_score(clusters: LatentMap) -> None
     (score,) = torch.autograd.grad(Clusters().log_prob(z).sum(), z)
     cosine = torch.nn.functional.cosine_similarity(clusters.score(codes), score)
     assert cosine.mean() > 0.95
+
+
+@pytest.fixture(scope="module")
+def heavy() -> LatentMap:
+    codes = Clusters().sample(4_000, seed=0, degrees=3)
+    return LatentMap.fit(codes, generator=generator(), config=QUICK, warn=False)
+
+
+def test_heavy_tails_of_all_coordinates_at_once_are_one_scale(heavy: LatentMap) -> None:
+    codes = Clusters().sample(1_000, seed=1, degrees=3)
+    member = heavy.network.members[0]
+    assert isinstance(member, WideDiscriminator)
+    assert member.shared_scale
+    exact, found = Clusters().log_prob(codes, degrees=3), heavy.log_prob(codes)
+    assert abs((found - exact).mean()) < 3
+    # As independent, the leading coordinates and the rest are much less likely.
+    member.shared_scale = False
+    try:
+        assert (heavy.log_prob(codes) - exact).mean() < -5
+    finally:
+        member.shared_scale = True
+    z = codes.clone().requires_grad_()
+    (score,) = torch.autograd.grad(Clusters().log_prob(z, degrees=3).sum(), z)
+    cosine = torch.nn.functional.cosine_similarity(heavy.score(codes), score)
+    assert cosine.mean() > 0.95
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3, 1.0, math.pi / 2])
+def test_a_shared_scale_has_the_noised_density_of_a_scale_mixture(angle: float) -> None:
+    """log Σ_s P(s) Σ_j π_j N(u; cos √s μ_j, (cos² s + sin²) I) N(v; 0, (cos² s + sin²) I)."""
+    k, m, scales = 4, 200, torch.tensor([0.5, 4.0])
+    means = torch.tensor([[2.0] * k, [-2.0] * k])
+    mixture = MixtureReference(k, 2)
+    mixture.set(GaussianMixture(torch.ones(2) / 2, means, torch.eye(k).repeat(2, 1, 1)))
+    rest = ScaleMixture(m)
+    rest.scales.copy_(scales.repeat(32))
+    axes = torch.eye(k + m)[:, :k]
+    learned = LatentDiscriminator(k, width=8, depth=1)  # 0, before it learns
+    learned.drop_reference()
+    d_z = WideDiscriminator(learned, mixture, rest, axes, torch.zeros(k + m, 0), shared_scale=True)
+    random = generator()
+    s = scales[torch.randint(2, (500, 1), generator=random)]
+    centres = torch.nn.functional.pad(means[torch.randint(2, (500,), generator=random)], (0, m))
+    cos, sin = math.cos(angle), math.sin(angle)
+    noise = torch.randn(2, 500, k + m, generator=random)
+    w = cos * s.sqrt() * (centres + noise[0]) + sin * noise[1]
+    logs = [
+        -0.5
+        * (w - cos * scale.sqrt() * torch.nn.functional.pad(mean, (0, m))).square().sum(dim=1)
+        / (cos**2 * scale + sin**2)
+        - 0.5 * (k + m) * math.log(cos**2 * scale + sin**2)
+        for scale in scales
+        for mean in means
+    ]
+    exact = torch.stack(logs).logsumexp(dim=0) - math.log(4) + 0.5 * w.square().sum(dim=1)
+    assert (d_z(w, torch.tensor([angle])) - exact).abs().mean() < 0.02
 
 
 def test_far_from_wide_codes_typicality_falls_to_0_and_realness_does_not(
@@ -231,8 +291,13 @@ def test_the_leading_coordinates_are_those_that_tell_clusters_apart() -> None:
     axes, null = principal_axes(codes, boundary)
     assert null.shape == (D, 0)
     assert torch.allclose(axes.T @ axes, torch.eye(axes.shape[1]), atol=1e-4)
-    leading = boundary.whiten(codes) @ axes
-    assert leading_mixture(leading[500:], leading[:500], generator=generator()).dimension <= 16
+    white = boundary.whiten(codes)
+    found, mixture = describe_leading(
+        white[500:], white[:500], Axes(axes, null), generator=generator()
+    )
+    assert mixture.dimension <= 16
+    assert found.axes.leading.shape == (D, mixture.dimension)
+    assert not found.shared_scale
     variances = (codes @ TURNED).var(dim=0)[:4]
     assert variances.min() > (codes @ TURNED).var(dim=0)[4:].max()
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Latents, Values
 
 __all__ = ["cholesky", "extent"]
 
@@ -13,17 +13,24 @@ __all__ = ["cholesky", "extent"]
 # of the coordinate's mean, below which differences are lost in float32.
 NARROWEST, RESOLUTION = 1e-4, 1e-6
 MANY, SHARES = 64, 61  # coordinates; shares of the identity that are tried
+PASSES, RIDGE = 2, 0.1  # in which codes are weighted; share of the identity in them
 LEAST_EIGENVALUE = 1e-6  # of the correlation matrix, also where coordinates depend on each other
 
 
-def extent(real: Latents) -> tuple[Tensor, Tensor]:
+def extent(real: Latents, weights: Values | None = None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each coordinate, both (d,), the latter bounded below.
 
     The bound is 1e-4 of the root mean square standard deviation over all coordinates, or 1e-6 of
     the coordinate's mean if that is more, so that a constant coordinate has a density as well.
+
+    Arguments:
+        real: Codes, shape (n, d).
+        weights: How much each counts, shape (n,), of mean 1.
     """
     codes = real.cpu().double()
-    mean, variances = codes.mean(dim=0), codes.var(dim=0, correction=0)
+    weights = torch.ones_like(codes[:, 0]) if weights is None else weights
+    mean = weights @ codes / len(codes)
+    variances = weights @ (codes - mean).square() / len(codes)
     least = torch.maximum(NARROWEST * variances.mean().sqrt(), RESOLUTION * mean.abs())
     scales = torch.maximum(variances.sqrt(), least)
     return mean, torch.where(scales > 0, scales, 1.0)  # codes that are all at the origin
@@ -33,21 +40,51 @@ def cholesky(real: Latents) -> tuple[Tensor, Tensor]:
     """Mean (d,) and lower-triangular factor L (d, d) of the covariance Σ = L Lᵀ, for any n.
 
     Σ = S C S, with S the diagonal of `extent` and C the correlation matrix, shrunk towards I as far
-    as the number of codes demands, and with eigenvalues of at least 1e-6. Above 64 coordinates it
-    is shrunk as far as makes one code in ten likeliest by the covariance of the others.
+    as the number of codes demands, and with eigenvalues of at least 1e-6.
+
+    Above 64 coordinates, codes count by their directions and not by their lengths, which differ
+    more than a Gaussian's do. C is then shrunk as far as makes one code in ten likeliest by the
+    others, and Σ has the scale at which the mean squared length of whitened codes is d.
 
     References:
         A well-conditioned estimator for large-dimensional covariance matrices, Ledoit and Wolf
         2004.
+        A distribution-free M-estimator of multivariate scatter, Tyler 1987.
     """
-    mean, scales = extent(real)
-    standard = (real.cpu().double() - mean) / scales
-    shrunk = _likeliest if standard.shape[1] > MANY else _ledoit_wolf
-    correlation = shrunk(standard)
+    codes = real.cpu().double()
+    mean, scales = extent(codes)
+    many = codes.shape[1] > MANY
+    if many:
+        weights = _inverse_lengths((codes - mean) / scales)
+        mean, scales = extent(codes, weights)
+        standard = weights.sqrt()[:, None] * (codes - mean) / scales
+        correlation = _likeliest(standard)
+    else:
+        correlation = _ledoit_wolf((codes - mean) / scales)
     correlation.fill_diagonal_(1)  # also where a constant coordinate left a zero
     values, vectors = torch.linalg.eigh(correlation)
     correlation = (vectors * values.clamp(min=LEAST_EIGENVALUE)) @ vectors.T
-    return mean, scales[:, None] * torch.linalg.cholesky(correlation)
+    factor = scales[:, None] * torch.linalg.cholesky(correlation)
+    if many:
+        factor *= (_lengths(codes - mean, factor).mean() / len(factor)).sqrt()
+    return mean, factor
+
+
+def _inverse_lengths(standard: Tensor) -> Values:
+    """Weights (n,) of mean 1: inverse squared lengths, by the covariance of codes that count so."""
+    codes = standard.float()
+    weights, identity = torch.ones_like(codes[:, 0]), torch.eye(codes.shape[1])
+    for _ in range(PASSES):
+        covariance = (codes.T * weights) @ codes / len(codes)
+        lengths = _lengths(codes, torch.linalg.cholesky(covariance.lerp(identity, RIDGE)))
+        weights = 1 / (1 + lengths)  # a code at the mean has no length
+        weights /= weights.mean()
+    return weights.double()
+
+
+def _lengths(offsets: Tensor, factor: Tensor) -> Values:
+    """Squared lengths (n,) of L⁻¹ z."""
+    return torch.linalg.solve_triangular(factor, offsets.T, upper=False).square().sum(dim=0)
 
 
 def _ledoit_wolf(standard: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
 from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
-from latent_atlas.density_ratio.leading import leading_mixture, principal_axes
+from latent_atlas.density_ratio.leading import Leading, describe_leading, principal_axes
 from latent_atlas.density_ratio.noise_schedule import choose_levels
 from latent_atlas.density_ratio.normalising_constant import (
     PRECISE,
@@ -208,23 +208,24 @@ def _of_wide_codes(
 ) -> FittedRatio:
     """A D_z that is a mixture in leading coordinates, to which it adds what it can learn."""
     real, others = (part.sample_each(generator=generator)[:MOST_SAMPLES] for part in (train, test))
-    axes, null = principal_axes(real, boundary)
+    axes = principal_axes(real, boundary)
     real, others = boundary.whiten(real), boundary.whiten(others)
-    mixture = leading_mixture(real @ axes, others @ axes, generator=generator)
+    leading, mixture = describe_leading(real, others, axes, generator=generator)
     if config.reference in ("gaussian", "none"):
         mixture = _standard_normal(mixture)
-    wide = _Wide(mixture, axes[:, : mixture.dimension].contiguous(), null, others)
 
     def look(so_far: FittedRatio) -> None:
         if watch is not None:
             levels = so_far.calibration.levels
-            watch(preview(wide.discriminator(so_far.network), test, boundary, levels=levels))
+            watch(
+                preview(_widened(so_far.network, mixture, leading), test, boundary, levels=levels)
+            )
 
     k = min(mixture.dimension, LEARNED)
-    leading = wide.axes[:, :k]
+    judges = leading.coordinates(others)[:, :k]
     inner = _of_codes(
-        Codes(real @ leading),
-        Codes(others @ leading),
+        Codes(leading.coordinates(real, fitted=True)[:, :k]),
+        Codes(judges),
         PriorBoundary(k),
         config,
         generator,
@@ -233,16 +234,15 @@ def _of_wide_codes(
         mixture=mixture.leading(k),
     )
     found, note = inner.calibration, f"D_z adds to it in the {k} leading ones"
-    gains = batched_logits(inner.network, others @ leading) - (
-        mixture.leading(k).log_prob(others @ leading) - StandardNormal(k).log_prob(others @ leading)
-    )
+    known = mixture.leading(k).log_prob(judges) - StandardNormal(k).log_prob(judges)
+    gains = batched_logits(inner.network, judges) - known
     lost = max(found.log_normalising_constant, 0) + found.log_normalising_constant_error
     if gains.mean() <= lost:
         for member in inner.network.members:
             cast(LatentDiscriminator, member).forget()
         note = "D_z learned nothing more that held-out codes confirm"
         found = replace(found, log_normalising_constant=0.0, log_normalising_constant_error=0.0)
-    network = wide.discriminator(inner.network)
+    network = _widened(inner.network, mixture, leading)
     # Where the boundary is N(0, I) already, the codes of each level need no whitening.
     calibration, _ = calibrate(
         network,
@@ -256,37 +256,25 @@ def _of_wide_codes(
     note = (
         f"codes of {boundary.dimension} coordinates: a mixture of "
         f"{counted(len(mixture.weights), 'Gaussian')} describes the {mixture.dimension} leading "
-        f"ones, and one distribution of its length the rest; {note}"
+        f"ones{', divided by the scale of the rest' * leading.shared_scale}, and one "
+        f"distribution of its length the rest; {note}"
     )
     notes = tuple(filter(None, (boundary.warning, note, *inner.warnings)))
     held_out = test.sample(KEPT, generator=generator)
     return FittedRatio(network, boundary, held_out, calibration, notes)
 
 
-class _Wide(NamedTuple):
-    """What a D_z of wide codes has around what it learns.
-
-    Attributes:
-        mixture: Of the leading coordinates.
-        axes, null: These coordinates, and those that no code has an extent in.
-        held_out: Whitened codes, shape (m, d), by which the rest is measured.
-    """
-
-    mixture: GaussianMixture
-    axes: Latents
-    null: Latents
-    held_out: Latents
-
-    def discriminator(self, learned: Ensemble) -> Ensemble:
-        """D_z in all coordinates, of discriminators that began at the mixture in the first ones."""
-        known = MixtureReference(self.mixture.dimension, len(self.mixture.weights))
-        known.set(self.mixture)
-        members: list[WideDiscriminator] = []
-        for one in cast(list[LatentDiscriminator], list(copy.deepcopy(learned).members)):
-            one.drop_reference()
-            members.append(WideDiscriminator(one, known, self.axes, self.null).to(self.axes.device))
-            members[-1].fit_rest(self.held_out)
-        return Ensemble(members)
+def _widened(learned: Ensemble, mixture: GaussianMixture, leading: Leading) -> Ensemble:
+    """D_z in all coordinates, of discriminators that began at the mixture in the first ones."""
+    known = MixtureReference(mixture.dimension, len(mixture.weights))
+    known.set(mixture)
+    members: list[WideDiscriminator] = []
+    for one in cast(list[LatentDiscriminator], list(copy.deepcopy(learned).members)):
+        one.drop_reference()
+        shared = leading.shared_scale
+        member = WideDiscriminator(one, known, leading.rest, *leading.axes, shared_scale=shared)
+        members.append(member.to(leading.axes.leading.device))
+    return Ensemble(members)
 
 
 def _standard_normal(like: GaussianMixture) -> GaussianMixture:

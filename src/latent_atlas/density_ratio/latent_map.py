@@ -30,7 +30,7 @@ from latent_atlas.nn.spatial_discriminator import (
     SpatialDiscriminator,
     is_spatial,
 )
-from latent_atlas.nn.wide_discriminator import WideDiscriminator
+from latent_atlas.nn.wide_discriminator import ScaleMixture, WideDiscriminator
 from latent_atlas.runs import read_tensors, reading, write_tensors
 from latent_atlas.shapes import ArrayLike, Latents, Located, Values, as_array, as_floats, batched
 
@@ -56,6 +56,7 @@ class About:
     leading: Annotated[int, Field(ge=0, le=2**24)] = 0
     learned: Annotated[int, Field(ge=0, le=2**24)] = 0
     null: Annotated[int, Field(ge=0, le=2**24)] = 0
+    shared_scale: bool = False
     low: Annotated[int, Field(ge=0, le=2**12)] = 0
     sphere: Annotated[float, Field(gt=0)] | None = None
 
@@ -70,8 +71,13 @@ class About:
         if not self.leading:
             return LatentDiscriminator(self.dimension, components=self.components, **size)
         axes = (torch.zeros(self.dimension, k) for k in (self.leading, self.null))
-        mixture = MixtureReference(self.leading, self.components)
-        return WideDiscriminator(LatentDiscriminator(self.learned, **size), mixture, *axes)
+        return WideDiscriminator(
+            LatentDiscriminator(self.learned, **size),
+            MixtureReference(self.leading, self.components),
+            ScaleMixture(self.dimension - self.leading - self.null),
+            *axes,
+            shared_scale=self.shared_scale,
+        )
 
 
 class LatentMap(DensityRatioModel):
@@ -391,6 +397,7 @@ class LatentMap(DensityRatioModel):
         assert mixture is None or isinstance(mixture, MixtureReference)
         if isinstance(member, WideDiscriminator):
             sizes = {"leading": member.axes.shape[1], "null": member.null.shape[1]}
+            sizes["shared_scale"] = member.shared_scale
             member = member.learned
             sizes["learned"] = len(member.mean)
         elif isinstance(member, SpatialDiscriminator):

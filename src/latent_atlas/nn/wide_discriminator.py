@@ -1,6 +1,7 @@
 """D_z of wide codes: a mixture in their leading principal coordinates, and a learned part."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -53,10 +54,20 @@ class ScaleMixture(nn.Module):
 
     def forward(self, squares: Tensor, cos: Tensor, sin: Tensor) -> tuple[Values, Values]:
         """log p_t - log N(0, I) by |v|² (n, 1) at noise (n, 1) or (1, 1), and its derivative."""
-        scales = cos.square() * self.scales + sin.square()
-        logs = self.log_weights - 0.5 * (self.dimension * scales.log() + squares / scales)
+        logs, scales = self._logs(squares, cos, sin)
         slope = 0.5 - 0.5 * (logs.softmax(dim=1) / scales).sum(dim=1)
         return logs.logsumexp(dim=1) + 0.5 * squares.squeeze(1), slope
+
+    def _logs(self, squares: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """log π_j N(v; 0, s_j(t)) without its constant, (n, j), and s_j(t)."""
+        scales = cos.square() * self.scales + sin.square()
+        logs = self.log_weights - 0.5 * (self.dimension * scales.log() + squares / scales)
+        return logs, scales
+
+    def scale(self, squares: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """s (n, 1), the geometric mean of the s_j that |v|² (n, 1) tells at a noise level."""
+        shares = self._logs(squares, cos, sin)[0].softmax(dim=1)
+        return (shares * self.scales.log()).sum(dim=1, keepdim=True).exp()
 
     @torch.no_grad()
     def sample(self, n: int, *, generator: torch.Generator) -> Tensor:
@@ -68,24 +79,36 @@ class ScaleMixture(nn.Module):
 class WideDiscriminator(nn.Module):
     r"""l(w, t) = cos(t) f(A_kᵀw, t) + g(Aᵀw, t) + log p_t(v) - log N(v; 0, I).
 
-    A (d, K) spans the leading coordinates. There g is the log-ratio of a Gaussian mixture, in
-    closed form at every noise level, and f is what a discriminator of the first k of them has
-    learned beyond the mixture. The rest, v = w - A Aᵀw - B Bᵀw, is a `ScaleMixture`, independent of
-    them and exact at every noise level. B spans what no code has: there the density is that of the
-    boundary.
+    A (d, K) spans the leading coordinates u = Aᵀw. There g is the log-ratio of a Gaussian mixture,
+    in closed form at every noise level, and f is what a discriminator of the first k of them has
+    learned beyond the mixture. The rest, v = w - A Aᵀw - B Bᵀw, is a `ScaleMixture`, exact at every
+    noise level. B spans what no code has: there the density is that of the boundary.
+
+    The rest is independent of the leading coordinates, or, with `shared_scale`, has its scale s in
+    common with them: f and g then describe u / √s, and so many coordinates v tell s all but
+    exactly. At noise, u / √s_t with s_t = cos²(t) s + sin²(t) has the noise angle whose tangent is
+    tan(t) / √s.
     """
 
     axes: Tensor
     null: Tensor
 
     def __init__(
-        self, learned: LatentDiscriminator, mixture: MixtureReference, axes: Tensor, null: Tensor
+        self,
+        learned: LatentDiscriminator,
+        mixture: MixtureReference,
+        rest: ScaleMixture,
+        axes: Tensor,
+        null: Tensor,
+        *,
+        shared_scale: bool,
     ) -> None:
-        """Arguments: D_z of k dimensions, without a reference; g; A and B, orthonormal, for w."""
+        """Arguments: D_z of k dimensions, without a reference; g; p; A and B, orthonormal, for w."""
         super().__init__()
         self.learned = learned
         self.mixture = mixture
-        self.rest = ScaleMixture(axes.shape[0] - axes.shape[1] - null.shape[1])
+        self.rest = rest
+        self.shared_scale = shared_scale
         self.register_buffer("axes", axes)
         self.register_buffer("null", null)
 
@@ -94,18 +117,21 @@ class WideDiscriminator(nn.Module):
         """As `LatentDiscriminator.lower`."""
         self.learned.lower(nats)
 
-    def fit_rest(self, latents: Latents) -> None:
-        """Measure the rest by whitened codes, shape (n, d), that the boundary was not fitted to."""
-        self.rest.fit(self._parts(latents)[1].square().sum(dim=1))
-
     def forward(self, latents: Latents, angles: Angles | None = None) -> Values:
         """Logits, shape (n,), of whitened codes (n, d) at noise angles (n,) or (1,); None is 0."""
         if angles is None:
             angles = latents.new_zeros(1)
         u, v = self._parts(latents)
-        squares, cos_sin = v.square().sum(dim=1, keepdim=True), _cos_sin(angles)
-        leading = self.learned(u[:, : self._k], angles) + self.mixture(u, *cos_sin)
-        return leading + self.rest(squares, *cos_sin)[0]
+        squares, (cos, sin) = v.square().sum(dim=1, keepdim=True), _cos_sin(angles)
+        logit = self.rest(squares, cos, sin)[0]
+        if self.shared_scale:
+            root = self.rest.scale(squares, cos, sin).sqrt()
+            width = torch.hypot(cos * root, sin)
+            angles = torch.atan2(sin, cos * root).squeeze(1)
+            logit = logit + 0.5 * (1 - width.pow(-2)).mul(u.square()).sum(dim=1)
+            logit = logit - u.shape[1] * width.log().squeeze(1)
+            u = u / width
+        return logit + self.learned(u[:, : self._k], angles) + self.mixture(u, *_cos_sin(angles))
 
     @torch.no_grad()
     def of_rest(self, latents: Latents) -> tuple[Values, Values]:
@@ -117,6 +143,8 @@ class WideDiscriminator(nn.Module):
     @torch.no_grad()
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """As `LatentDiscriminator.at`."""
+        if self.shared_scale:
+            return partial(self._shared_at, angle)
         learned, mixture, cos_sin = self.learned.at(angle), self.mixture.at(angle), _cos_sin(angle)
 
         @torch.no_grad()
@@ -129,6 +157,14 @@ class WideDiscriminator(nn.Module):
             return logit + more + rest, slope @ self.axes.T + 2 * along[:, None] * v
 
         return function
+
+    def _shared_at(self, angle: Angles, latents: Latents) -> tuple[Values, Latents]:
+        """Each code has an angle of its own then, so that autograd is as fast as a closed form."""
+        with torch.inference_mode(False), torch.enable_grad():
+            w = latents.detach().clone().requires_grad_()
+            logit = self(w, angle)
+            (slope,) = torch.autograd.grad(logit.sum(), w)
+        return logit.detach(), slope
 
     @property
     def _k(self) -> int:
