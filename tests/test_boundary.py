@@ -537,3 +537,17 @@ def test_in_many_coordinates_long_codes_count_as_much_as_short_ones() -> None:
     assert mean.abs().max() < 0.2
     white = torch.linalg.solve_triangular(factor, (codes - mean).T, upper=False)
     assert white.square().sum(dim=0).mean() == pytest.approx(d)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_codes_of_many_coordinates_that_are_all_the_same_have_a_narrow_density(n: int) -> None:
+    mean, factor = cholesky(torch.ones(n, 100))
+    assert torch.equal(mean, torch.ones(100).double())
+    assert (factor.diagonal() > 0).all()
+    assert factor.diagonal().max() < 1e-4
+
+
+def test_codes_that_span_half_of_many_coordinates_keep_their_variance_there() -> None:
+    codes = torch.nn.functional.pad(torch.randn(4_000, 50, generator=torch.manual_seed(0)), (0, 50))
+    factor = cholesky(codes)[1]
+    torch.testing.assert_close(factor.diagonal()[:50].float(), torch.ones(50), atol=0.1, rtol=0)

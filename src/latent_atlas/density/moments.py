@@ -13,6 +13,7 @@ __all__ = ["cholesky", "extent"]
 # of the coordinate's mean, below which differences are lost in float32.
 NARROWEST, RESOLUTION = 1e-4, 1e-6
 MANY, SHARES = 64, 61  # coordinates; shares of the identity that are tried
+LEAST_LENGTH = 1e-30  # squared, of codes that are all the same
 PASSES, RIDGE = 2, 0.1  # in which codes are weighted; share of the identity in them
 LEAST_EIGENVALUE = 1e-6  # of the correlation matrix, also where coordinates depend on each other
 
@@ -44,7 +45,7 @@ def cholesky(real: Latents) -> tuple[Tensor, Tensor]:
 
     Above 64 coordinates, codes count by their directions and not by their lengths, which differ
     more than a Gaussian's do. C is then shrunk as far as makes one code in ten likeliest by the
-    others, and Σ has the scale at which the mean squared length of whitened codes is d.
+    others, and Σ has the scale at which all codes count alike.
 
     References:
         A well-conditioned estimator for large-dimensional covariance matrices, Ledoit and Wolf
@@ -66,7 +67,8 @@ def cholesky(real: Latents) -> tuple[Tensor, Tensor]:
     correlation = (vectors * values.clamp(min=LEAST_EIGENVALUE)) @ vectors.T
     factor = scales[:, None] * torch.linalg.cholesky(correlation)
     if many:
-        factor *= (_lengths(codes - mean, factor).mean() / len(factor)).sqrt()
+        lengths = _lengths(codes - mean, factor).clamp_min(LEAST_LENGTH)
+        factor *= (lengths.mean() / (weights * lengths).mean()).sqrt()
     return mean, factor
 
 

@@ -66,7 +66,7 @@ class Leading(NamedTuple):
     shortening: float
 
     def coordinates(self, white: Latents, *, fitted: bool = False) -> Float[Tensor, "n k"]:
-        """u, or u / √s, of whitened codes (n, d); `fitted` are those that the axes were fitted to."""
+        """u, or u / √s, of whitened codes (n, d); `fitted` are those of the axes."""
         u, squares = _parts(white, self.axes)
         stretched = squares / self.shortening if fitted else squares
         return u / _widths(self.rest, stretched) if self.shared_scale else u

@@ -103,7 +103,7 @@ class WideDiscriminator(nn.Module):
         *,
         shared_scale: bool,
     ) -> None:
-        """Arguments: D_z of k dimensions, without a reference; g; p; A and B, orthonormal, for w."""
+        """Arguments: D_z of k dimensions, without a reference; g; p; A and B, orthonormal."""
         super().__init__()
         self.learned = learned
         self.mixture = mixture
