@@ -173,3 +173,13 @@ def densities(train: Tensor, real: Tensor, found: LatentMap) -> tuple[float, flo
     same = rest[0].mean().item() - 0.5 * others * math.log(2 * math.pi)
     gaussian = LedoitWolf().fit(train.double().numpy()).score(real.double().numpy())
     return float(leading) + same + volume, gaussian
+
+
+def means(rows: dict[str, Any]) -> dict[str, float]:
+    """Mean AUROC of each method over the classes."""
+    methods = next(iter(rows.values()))["auroc"]
+    return {name: float(np.mean([row["auroc"][name] for row in rows.values()])) for name in methods}
+
+
+if __name__ == "__main__":
+    main()
