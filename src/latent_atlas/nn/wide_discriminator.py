@@ -69,12 +69,6 @@ class ScaleMixture(nn.Module):
         shares = self._logs(squares, cos, sin)[0].softmax(dim=1)
         return (shares * self.scales.log()).sum(dim=1, keepdim=True).exp()
 
-    @torch.no_grad()
-    def sample(self, n: int, *, generator: torch.Generator) -> Tensor:
-        """Standard deviations sqrt(s_j) of `n` draws, shape (n, 1)."""
-        drawn = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
-        return self.scales[drawn, None].sqrt()
-
 
 class WideDiscriminator(nn.Module):
     r"""l(w, t) = cos(t) f(A_kᵀw, t) + g(Aᵀw, t) + log p_t(v) - log N(v; 0, I).
