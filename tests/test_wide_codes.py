@@ -388,7 +388,7 @@ def test_what_d_z_adds_is_kept_only_if_held_out_codes_confirm_it(clusters: Laten
     assert any("D_z" in warning for warning in clusters.warnings)
 
 
-def test_embeddings_are_judged_by_leading_coordinates_and_by_an_unusual_rest(
+def test_embeddings_are_judged_by_leading_coordinates_neighbours_and_an_unusual_rest(
     clusters: LatentMap,
 ) -> None:
     usual = gather(clusters, Codes(Clusters().sample(1_000, seed=5)))
@@ -400,7 +400,9 @@ def test_embeddings_are_judged_by_leading_coordinates_and_by_an_unusual_rest(
     beyond = (
         real + 3 * (torch.randn(400, D, generator=generator()) * SCALES)[:, 20:] @ TURNED.T[20:]
     )
-    for anomalous, part in ((between, "rarity"), (beyond, "excess_residual")):
+    turned = Clusters().sample(200, seed=8).flip(1)  # of usual length in another direction
+    parts = {"rarity": between, "excess_residual": beyond, "excess_distance": turned}
+    for part, anomalous in parts.items():
         table = scorer.anomaly(gather(clusters, Codes(anomalous)))
         assert getattr(table, part).mean() > 3
         assert table.is_outlier.mean() > 0.9

@@ -24,6 +24,7 @@ FALSE_ALARM_RATE = 0.05
 MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with their square
 FEWEST = 4  # held-out images: two as reference and two to rank among
 NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
+DIRECTIONS = 3  # real codes of the most similar direction, whose distance is measured
 TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
 USUAL = 2.0  # standard deviations up to which a residual, sharpness or texture does not count
 TINY = 1e-12
@@ -54,11 +55,13 @@ class ConformalScorer:
     by counts, on either side.
 
     Codes of many coordinates that come without images, such as embeddings, have a rarity of their
-    leading coordinates and a residual, the length of the rest. That of most anomalies is usual, and
-    its nats would drown the others'. So D is the rarity, signed, and what the residual exceeds
-    twice its standard deviation by. One half of the
-    held-out images, of which at most 20,000 are drawn, gives medians, scales and neighbours. The
-    other m images give the scores D_i that a new image's score D is ranked among:
+    leading coordinates, an excess distance, the mean one to the three real codes of the most
+    similar direction, and a residual, the length of the rest. That of most anomalies is usual, and
+    its nats would drown the others'. So D is the sum of rarity and excess distance, signed, and
+    what the residual exceeds twice its standard deviation by.
+
+    One half of the held-out images, of which at most 20,000 are drawn, gives medians, scales and
+    neighbours. The other m images give the scores D_i that a new image's score D is ranked among:
 
         p = (1 + #{i : D_i >= D}) / (m + 1).
 
@@ -71,6 +74,8 @@ class ConformalScorer:
         Testing for Outliers with Conformal p-values, Bates et al. 2023.
         Rethinking Test-time Likelihood: The Likelihood Path Principle and Its Application to OOD
         Detection, Huang et al. 2024 (encoder and decoder statistics as a vector).
+        Out-of-Distribution Detection with Deep Nearest Neighbors, Sun et al. 2022 (distances
+        between the directions of embeddings).
 
     Attributes:
         calibrated_on: m, the number of held-out images that scores are ranked among.
@@ -96,8 +101,9 @@ class ConformalScorer:
         half = len(held_out) // 2
         self._usual, ranked = held_out[np.arange(half)], held_out[np.arange(half, len(held_out))]
         self._known = np.sort(held_out.log_prob)
-        self._neighbours = NearestNeighbors(n_neighbors=min(NEIGHBOURS, max(1, half // 5))).fit(
-            self._usual.means
+        count = NEIGHBOURS if self._usual.residual is None else DIRECTIONS
+        self._neighbours = NearestNeighbors(n_neighbors=min(count, max(1, half // 5))).fit(
+            _places(self._usual)
         )
         self._centre, self._scale = 0.0, 1.0
         usual = self._deviations(self._usual, among_itself=True)
@@ -151,6 +157,7 @@ class ConformalScorer:
             excess_sharpness=vector.get("sharpness"),
             excess_texture=vector.get("texture"),
             excess_width=vector.get("width"),
+            excess_distance=vector.get("distance"),
             excess_residual=vector.get("residual"),
             log_prob=images.log_prob,
             typicality=np.searchsorted(self._known, images.log_prob) / len(self._known),
@@ -186,7 +193,7 @@ class ConformalScorer:
     def _kinds(self) -> tuple[str, ...]:
         """Names of the statistics behind the deviations, in their order."""
         if self._usual.residual is not None:
-            return "leading", "residual"
+            return "leading", "distance", "residual"
         return (
             "log_prob",
             *(name for name in BESIDE_SIMILAR if getattr(self._usual, name) is not None),
@@ -200,13 +207,11 @@ class ConformalScorer:
             among_itself: Whether they are the reference itself, where no image is its own
                 neighbour.
         """
+        distances, similar = self._neighbours.kneighbors(None if among_itself else _places(images))
         if images.leading is not None and images.residual is not None:
-            columns = [-images.leading, images.residual]
+            columns = [-images.leading, distances.mean(axis=1), images.residual]
             return (np.stack(columns, axis=1) - self._centre) / self._scale
         columns = [-images.log_prob]
-        similar = self._neighbours.kneighbors(
-            None if among_itself else images.means, return_distance=False
-        )
         for name in self._kinds[1:]:
             usual, value = (_compared(some, name) for some in (self._usual, images))
             columns.append(value - usual[similar].mean(axis=1))
@@ -215,9 +220,17 @@ class ConformalScorer:
     def _length(self, deviations: Deviations) -> Column:
         """|w v|; of codes without images as the class says."""
         if self._usual.residual is not None:
-            return deviations[:, 0] + np.maximum(deviations[:, 1] - USUAL, 0)
+            rarity, distance, residual = deviations.T
+            return rarity + distance + np.maximum(residual - USUAL, 0)
         counted = [_counted(*pair) for pair in zip(self._kinds, deviations.T, strict=True)]
         return np.linalg.norm(counted, axis=0)
+
+
+def _places(images: AnomalyStatistics) -> np.ndarray:
+    """What neighbours are near in: codes, or the directions of wide ones without images."""
+    if images.residual is None:
+        return images.means
+    return images.means / np.linalg.norm(images.means, axis=1, keepdims=True).clip(TINY)
 
 
 def _compared(images: AnomalyStatistics, kind: str) -> Column:

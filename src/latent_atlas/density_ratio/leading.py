@@ -25,7 +25,7 @@ class Axes(NamedTuple):
 
     Attributes:
         leading: A (d, k): Aᵀw are the principal coordinates of largest variance, in descending
-            order, each with variance 1.
+            order, each with variance 1 under the boundary.
         null: B (d, m): Bᵀw is 0 for all codes, since they span d - m dimensions.
     """
 
@@ -41,13 +41,16 @@ def principal_axes(real: Latents, boundary: GaussianBoundary) -> Axes:
     n, d = real.shape
     variances, basis = torch.linalg.eigh(Codes(real).moments()[1])
     spanned = variances > FLAT * variances.max() if n > d else torch.ones(d, dtype=torch.bool)
-    # Codes m + V c have w = L⁻¹ V c: an orthonormal basis of it, largest variances first.
-    span = basis[:, spanned].flip(1) * variances[spanned].flip(0).sqrt()
-    factor = boundary.factor.double().to(span)
-    white = torch.linalg.solve_triangular(factor, span, upper=False)
-    turned = torch.linalg.qr(white, mode="complete").Q.to(real)
-    r = span.shape[1]
-    return Axes(turned[:, : min(r, LADDER[-1])].contiguous(), turned[:, r:].contiguous())
+    r = int(spanned.sum())
+    # Codes m + V c have w = L⁻¹ V c.
+    factor = boundary.factor.double().to(basis)
+    white = torch.linalg.solve_triangular(factor, basis[:, spanned], upper=False)
+    inside, null = torch.linalg.qr(white, mode="complete").Q.split([r, d - r], dim=1)
+    # Of unit vectors in w, the ones that L makes longest.
+    stretched = factor @ inside
+    turns = torch.linalg.eigh(stretched.T @ stretched).eigenvectors.flip(1)
+    leading = inside @ turns[:, : LADDER[-1]]
+    return Axes(leading.to(real).contiguous(), null.to(real).contiguous())
 
 
 class Leading(NamedTuple):

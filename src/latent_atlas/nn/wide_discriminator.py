@@ -129,10 +129,18 @@ class WideDiscriminator(nn.Module):
 
     @torch.no_grad()
     def of_rest(self, latents: Latents) -> tuple[Values, Values]:
-        """Of whitened codes (n, d): log p(v) - log N(v; 0, I), and |v|, shape (n,) each."""
-        squares = self._parts(latents)[1].square().sum(dim=1)
-        one = squares.new_ones(1, 1)
-        return self.rest(squares[:, None], one, 0 * one)[0], squares.sqrt()
+        """What the density of whitened codes (n, d) has of v alone, and |v|, shape (n,) each.
+
+        It is log p(v) - log N(v; 0, I), less log √s for each leading coordinate that has the scale.
+        """
+        u, v = self._parts(latents)
+        squares = v.square().sum(dim=1, keepdim=True)
+        cos, sin = squares.new_ones(1, 1), squares.new_zeros(1, 1)
+        log_ratio = self.rest(squares, cos, sin)[0]
+        if self.shared_scale:
+            scales = self.rest.scale(squares, cos, sin).squeeze(1)
+            log_ratio = log_ratio - 0.5 * u.shape[1] * scales.log()
+        return log_ratio, squares.squeeze(1).sqrt()
 
     @torch.no_grad()
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
