@@ -55,7 +55,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--steps", type=int, default=1_600, help="of the spatial D_z")
+    parser.add_argument("--steps", type=int, default=2_600, help="of the spatial D_z")
     parser.add_argument("--batch", type=int, default=256, help="codes in such a step")
     parser.add_argument("--seconds", type=float, default=300, help="of a core, for the flow")
     parser.add_argument("--draws", type=int, default=2_000, help="samples of each row")
