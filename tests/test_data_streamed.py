@@ -18,6 +18,7 @@ from latent_atlas.config import DataConfig
 from latent_atlas.data import ImageSet, huggingface, load_images, probe_source
 from latent_atlas.data.load import open_source
 from latent_atlas.data.source import Item
+from latent_atlas.distributed.parquet import image_table, write_table
 from latent_atlas.errors import UserError
 
 datasets: Any = pytest.importorskip("datasets")
@@ -161,6 +162,15 @@ def test_files_of_a_folder_are_streamed_too(tmp_path: Path) -> None:
     with closing(open_source(f"hf:{tmp_path / 'set'}", 10)) as source:
         assert [item.label for item in source.items] == [0] * 10
         assert source.items[1].read() == png(10)
+
+
+def test_an_exported_table_is_a_data_set(tmp_path: Path) -> None:
+    pictures = [png(n) for n in range(24)]
+    table = image_table([f"test:{n}" for n in range(24)], torch.rand(24, 3), {}, pictures)
+    (tmp_path / "table").mkdir()
+    write_table(table, tmp_path / "table" / "images.parquet")
+    with closing(open_source(f"hf:{tmp_path / 'table'}", 24)) as source:
+        assert [item.read() for item in source.items] == pictures
 
 
 def test_what_cannot_be_streamed(tmp_path: Path) -> None:
