@@ -177,6 +177,8 @@ def test_what_cannot_be_streamed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot load '.*nowhere' from Hugging Face") as caught:
         loaded(f"hf:{tmp_path}/nowhere", 9)
     assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="'hf:' names no data set; write hf:OWNER/NAME"):
+        loaded("hf:")
     (tmp_path / "words").mkdir()
     (tmp_path / "words" / "train.csv").write_text("text\nhello\n")
     with pytest.raises(UserError, match="has no column of images; choose"):

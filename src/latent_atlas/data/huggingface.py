@@ -25,7 +25,7 @@ from typing import IO, Any
 from latent_atlas.data.decode import MAX_BYTES, UndecodableError, check_size, read_file
 from latent_atlas.data.parallel_read import reject_or_content
 from latent_atlas.data.source import Item, Source
-from latent_atlas.errors import UserError, counted
+from latent_atlas.errors import UserError, counted, require
 
 __all__ = ["HubFile", "files_on_hub", "huggingface_source", "is_installed"]
 
@@ -157,6 +157,7 @@ def _parts(repository: str, *, streaming: bool) -> list[_Part]:
             f"'{repository}' is downloaded by the package datasets, which is not installed; "
             "pip install 'latent-atlas[huggingface]'"
         )
+    require(bool(repository), "'hf:' names no data set; write hf:OWNER/NAME")
     datasets: Any = importlib.import_module("datasets")
     with _told("load", repository):
         parts = datasets.load_dataset(repository, streaming=streaming)
