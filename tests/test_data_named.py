@@ -269,7 +269,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     module = ModuleType("datasets")
     module.__spec__ = importlib.util.spec_from_loader("datasets", None)
 
-    def load_dataset(name: str) -> Any:
+    def load_dataset(name: str, streaming: bool) -> Any:
+        assert not streaming, "all of it is downloaded"
         if name not in sets:
             raise FileNotFoundError(f"no such data set {name}\nand a long explanation")
         return sets[name]

@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,11 @@ def shown(result: Any) -> Read:
     return Read(result._repr_html_())
 
 
+def png(result: Any) -> np.ndarray:
+    """The picture that a front end without HTML shows of a result."""
+    return np.asarray(Image.open(io.BytesIO(result._repr_png_())))
+
+
 def codes() -> torch.Tensor:
     """Some real codes."""
     return tiny_atlas().codes["held_out"].means[:30]
@@ -164,6 +170,22 @@ def test_paths_are_film_strips_with_their_metrics() -> None:
     grey = page.pictures[0].convert("L").getpixel((wide // 2 + 2, high // 2 + 2))
     assert grey == pytest.approx(255 * min(max(middle, 0), 1), abs=1)
     assert {"path", "length_ratio", "off_manifold"} <= set(page.texts["th"])
+
+
+def test_front_ends_without_html_get_the_same_pictures() -> None:
+    atlas, path = tiny_atlas(), RESULTS["path"]()
+    drawn = atlas.sample_codes(6, "prior", images=True)
+    for result in (atlas, drawn):
+        (alone,) = shown(result).pictures
+        np.testing.assert_array_equal(png(result), np.asarray(alone))
+    strips = [np.asarray(one) for one in shown(path).pictures]
+    both, high = png(path), strips[0].shape[0]
+    np.testing.assert_array_equal(both[:high], strips[0])
+    np.testing.assert_array_equal(both[-high:], strips[1])
+    assert [one._repr_png_() for one in (RESULTS["samples"](), replace(path, images=None))] == [
+        None,
+        None,
+    ]
 
 
 def test_samples_and_atlases_show_images_where_there_are_any() -> None:
@@ -255,6 +277,8 @@ def test_a_notebook_shows_all_of_it(tmp_path: Path) -> None:
             client.execute_cell(cell, number)
         pages = [Read(cell.outputs[-1]["data"]["text/html"]) for cell in book.cells]
         assert [len(page.pictures) for page in pages] == [1, 1, 1, 0, 0]
+        others = ["image/png" in cell.outputs[-1]["data"] for cell in book.cells]
+        assert others == [True, True, True, False, False]
         (frame,) = pages[-1].frames
         assert status(frame) == 200
     with pytest.raises(urllib.error.URLError):  # it ends with the kernel

@@ -244,6 +244,11 @@ def test_in_korean_until_the_switch_says_otherwise(visits: Visits) -> None:
     set_two(page)
     assert page.evaluate("document.documentElement.lang") == "ko"
     expect(page.locator(".strip .words").first).to_have_text(re.compile("직선\\s길이의\\s1.00배"))
+    page.evaluate(DROP, [".map", list(b"no image")])
+    expect(page.locator(".message.trouble")).to_contain_text("사용할 수 없는 이미지입니다")
+    visits.complaints.pop()  # of the refused photo
+    page.locator("summary", has_text="개요").click()
+    expect(page.locator(".overview .note").first).to_contain_text("−log q, 단위 nat. 값이 클수록")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     before = state(page)["waypoints"]
     page.wait_for_url(re.compile("#.*waypoints="))

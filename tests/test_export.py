@@ -80,6 +80,8 @@ def test_an_unknown_format_and_a_file_in_the_way_are_refused(
     with pytest.raises(UserError, match="format is 'tflite'; give 'onnx', 'torch'"):
         atlas.export(tmp_path, "tflite")  # pyright: ignore[reportArgumentType]
     (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file; choose another folder"):
+        atlas.export(tmp_path / "file", "torch")
     assert latent_atlas("export", str(digits_run), "--out", str(tmp_path / "file")) == 2
     assert "is a file; choose another --out" in capsys.readouterr().err
 

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from command_line import latent_atlas
+from hub import Hub
 from latent_atlas import Atlas
 from latent_atlas.attributes.probes import ClassProbe, ValueProbe
 from latent_atlas.cli.commands import demo
@@ -129,6 +130,25 @@ def test_a_run_of_before_gets_them_by_its_images(
     old.file("attributes.safetensors").write_bytes(b"half")
     assert latent_atlas("doctor", str(old.path)) > 0
     assert "attributes.safetensors is damaged" in "".join(capsys.readouterr())
+
+
+def test_a_published_run_keeps_them(run: Path, hub: Hub, tmp_path: Path) -> None:
+    atlas = Atlas.load(run, device="cpu")
+    atlas.save_pretrained(tmp_path / "saved", own_images=True)
+    atlas.push_to_hub("hf:somebody/bars", own_images=True)
+    assert atlas.known is not None
+    for place in (tmp_path / "saved", "hf:somebody/bars"):
+        published = Atlas.load(place, device="cpu")
+        assert published.known is not None
+        assert published.known.keys() == atlas.known.keys()
+        for name, (values, words) in atlas.known.items():
+            np.testing.assert_array_equal(published.known[name][0], values)
+            assert published.known[name][1] == words
+        a = published.codes["held_out"].means[0]
+        path = published.traverse(a, "height", by=1.0, frames=3, steps=4)
+        assert torch.equal(
+            path.points, atlas.traverse(a, "height", by=1.0, frames=3, steps=4).points
+        )
 
 
 def test_the_demo_of_glyphs_draws_what_it_is_about(

@@ -146,6 +146,7 @@ def test_what_the_hub_does_not_have_is_said_in_a_sentence(hub: Hub) -> None:
         ("hf:somebody/nothing", "has no 'hf:somebody/nothing' that you may read; check the name"),
         ("hf:somebody/words@v2", "has no such revision; leave it out"),
         ("hf:somebody/words", r"holds no atlas \(no map.safetensors\)"),
+        ("hf:some/words@", "is no repository of the Hugging Face hub; write hf:OWNER/NAME"),
         ("hf:words", "is no repository of the Hugging Face hub; write hf:OWNER/NAME"),
         ("hf:some body/words", "is no name of the Hugging Face hub"),
     ):

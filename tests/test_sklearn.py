@@ -94,6 +94,8 @@ def test_of_few_samples_it_is_a_gaussian_with_a_calibrated_threshold(n: int) -> 
     assert q.sample(2_000, random_state=0).std() == pytest.approx(2.0, rel=0.5)
     with pytest.raises(ValueError, match="n_samples is 0; choose 1 or more"):
         q.sample(0)
+    with pytest.raises(ValueError, match="sample: n_samples is 'x'; give a whole number"):
+        q.sample("x")  # pyright: ignore[reportArgumentType]
 
 
 def test_its_samples_are_of_the_density() -> None:

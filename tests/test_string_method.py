@@ -55,7 +55,7 @@ def test_a_string_that_needs_more_steps_says_so() -> None:
     assert path.info.converged.tolist() == [False]
     assert path.info.residual > StringMethod().tolerance
     assert path.warnings[0].startswith("the path had not converged after 2 iterations (residual")
-    assert "what is given is the last path found" in path.warnings[0]
+    assert "the last one found is given" in path.warnings[0]
     assert "give StringMethod more iterations or a larger tolerance" in path.warnings[0]
     assert "on the command line --set iterations=4" in path.warnings[0]
     assert path.warnings[0].endswith("or use geodesic where clusters are far apart")

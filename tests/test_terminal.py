@@ -1,7 +1,9 @@
 """Commands as a terminal and a pipe see them: the first page, names nearly right, narrow terminals, closed pipes, time left."""
 
 import fcntl
+import json
 import os
+import platform
 import pty
 import re
 import shlex
@@ -12,6 +14,7 @@ import sys
 import termios
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +118,15 @@ def test_no_line_is_longer_than_the_terminal(columns: int) -> None:
     assert "9.01" in told
     assert any("120000/120000 0:00:00" in line for line in lines)  # whole beside its remark
     assert ("reconstruction" in told) == (columns > NARROW)
+
+
+def test_a_terminal_is_told_at_once_that_a_command_has_begun(tmp_path: Path) -> None:
+    out = tmp_path / "facts.json"
+    words = shlex.join([*COMMAND, "doctor", "--json"])
+    told = in_terminal(["sh", "-c", f"{words} > {out}"], 80)
+    assert "starting" in told
+    assert json.loads(out.read_text())["python"] == platform.python_version()
+    assert "python" not in told  # the result goes to the file alone
 
 
 def test_colours_are_left_out_where_nobody_wants_them() -> None:

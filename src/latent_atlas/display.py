@@ -27,6 +27,7 @@ __all__ = [
     "html_grid",
     "html_table",
     "html_text",
+    "png_grid",
     "require_images",
     "tile",
     "width_for",
@@ -111,11 +112,22 @@ def _cell(value: Any) -> str:
 
 
 def html_grid(images: Images, about: str, columns: int | None = None) -> str:
-    """The first 64 images as a picture within HTML.
+    """A picture within HTML.
+
+    Arguments:
+        images, columns: As for `png_grid`.
+        about: What they are, for those who cannot see them.
+    """
+    data = base64.b64encode(png_grid(images, columns)).decode("ascii")
+    style = f'style="display: block; margin-bottom: {GAP}px"'
+    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(about)}" {style}>'
+
+
+def png_grid(images: Images, columns: int | None = None) -> bytes:
+    """The first 64 images as a PNG.
 
     Arguments:
         images: In [0, 1], n of 1 or more.
-        about: What they are, for those who cannot see them.
         columns: Images per row, of which all are shown; by default a wide grid.
     """
     shown = images if columns else images[:MOST_IMAGES]
@@ -124,9 +136,7 @@ def html_grid(images: Images, about: str, columns: int | None = None) -> str:
     picture = grid(tile(shown.detach().float().cpu().numpy(), across), per_row, GAP)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "png")
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    style = f'style="display: block; margin-bottom: {GAP}px"'
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(about)}" {style}>'
+    return buffer.getvalue()
 
 
 def columns_for(count: int) -> int:

@@ -18,7 +18,7 @@ from latent_atlas.codes.posterior import WIDE, Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import Density
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.errors import require
+from latent_atlas.errors import checked, require
 from latent_atlas.sampling.distribution import TorchDistribution
 from latent_atlas.shapes import ArrayLike, batched
 
@@ -152,6 +152,7 @@ class LatentDensity(OutlierMixin, DensityMixin, BaseEstimator):
         """-1 for outliers and 1 for the other samples of X (n, d), shape (n,)."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
+    @checked
     def sample(
         self, n_samples: int = 1, random_state: RandomState = None
     ) -> Float[np.ndarray, "n d"]:

@@ -9,6 +9,7 @@ import type { Reporter } from "./api/attempt";
 import { Gone, offers, Refusal } from "./api/backend";
 import type { About, Backend } from "./api/backend";
 import { ServerBackend } from "./api/server";
+import { said } from "./data/answers";
 import type { App } from "./data/app";
 import { Chart } from "./data/chart";
 import { Cloud } from "./data/cloud";
@@ -153,7 +154,7 @@ function refuse(sentence: string): void {
       "main",
       { className: "alone" },
       h("h1", {}, "Latent Atlas"),
-      h("p", { className: "note" }, sentence),
+      h("p", { className: "note" }, said(sentence)),
     ),
   );
 }

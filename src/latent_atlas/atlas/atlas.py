@@ -28,7 +28,7 @@ from latent_atlas.config.run import Config
 from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
 from latent_atlas.device import pick_device
-from latent_atlas.display import html_grid, html_table, html_text
+from latent_atlas.display import html_grid, html_table, html_text, png_grid
 from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.geometry.comparison import Comparison, compare
 from latent_atlas.geometry.summary import Geometry
@@ -840,6 +840,11 @@ class Atlas:
             "noise levels": self.map.calibration.levels,
         }
         return shown + html_table([facts]) + html_text(self.map.calibration.verdict())
+
+    def _repr_png_(self) -> bytes | None:
+        """The images, where a front end shows no HTML."""
+        real = self.codes["held_out"].means[:SHOWN]
+        return None if self.shown_shape is None else png_grid(self.pictures(real))
 
     def _given(self, generator: torch.Generator | None) -> torch.Generator:
         """The generator, or a new one.

@@ -20,6 +20,7 @@ def export(atlas: Atlas, folder: Path, format: Format) -> tuple[Path, ...]:
     """Write E, G and D_z of an atlas; see `Atlas.export`."""
     if format == "onnx":
         require_onnx("an export as ONNX")
+    require(not folder.is_file(), f"{folder} is a file; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     advice = "use it from Python"
     files = (save(*one, folder, advice, format) for one in networks(atlas).items())

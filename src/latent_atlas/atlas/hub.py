@@ -169,7 +169,7 @@ def _split(name: str) -> tuple[str, str]:
     """OWNER/NAME, and the revision or ""."""
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     require(
-        name.startswith(PREFIX) and repository.count("/") == 1,
+        name.startswith(PREFIX) and repository.count("/") == 1 and not name.endswith("@"),
         f"'{name}' is no repository of the Hugging Face hub; write hf:OWNER/NAME",
     )
     return repository, revision

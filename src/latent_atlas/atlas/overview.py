@@ -199,26 +199,24 @@ def compared(
     real, (unlike, examples) = atlas.real_images[0], (found.unlike[:MOST], found.examples[:MOST])
     sides = (
         (
-            f"of {other} unlike those of the run",
             "unlike the run",
-            len(found.unlike),
+            f"{counted(len(found.unlike), 'image')} of {other} unlike those of the run",
             tuple(printable(found.names[row]) for row in unlike),
             codes[unlike],
             _bytes(shown(unlike)) if unlike and shown is not None else None,
         ),
         (
-            f"of the run that {other} lacks",
             "lacking in the other",
-            len(found.missing),
+            f"{counted(len(found.missing), 'image')} of the run that {other} lacks",
             tuple(printable(found.real_names[row]) for row in examples),
             real[examples],
             _shown(atlas, real[examples]) if examples else None,
         ),
     )
     lists, sentences = [], found.sentences()
-    for own, (which, title, count, names, z, images) in enumerate(sides):
-        instance = f", for instance {', '.join(names[:TOLD])}" if names else ""
-        sentences.append(f"{counted(count, 'image')} {which}{instance}")
+    for own, (title, sentence, names, z, images) in enumerate(sides):
+        instance = f"{sentence}, for instance {', '.join(names[:TOLD])}"
+        sentences.append(instance if names else sentence)
         if names:
             lists.append(ImageList(title, names, z, images, own=bool(own)))
     return Section(f"Compared with {other}", tuple(sentences), tuple(lists))

@@ -7,7 +7,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from latent_atlas.errors import counted, printable
@@ -90,15 +90,29 @@ class Console:
         """
         self.as_json = as_json
         self.quiet = quiet
+        self._beginning = ExitStack()
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """Show on a terminal that the command has begun, until it has something to print.
+
+        Importing torch and reading a run take seconds.
+        """
+        with self._beginning:
+            if sys.stderr.isatty() and not self.quiet:
+                self._beginning.enter_context(_spinner("starting"))
+            yield
 
     def say(self, sentence: str) -> None:
         """Print a remark."""
+        self._beginning.close()
         if not self.quiet:
             shown = fitted(sentence, terminal=sys.stderr.isatty())
             print(shown, file=sys.stderr, flush=True)
 
     def result(self, numbers: Mapping[str, Any], text: str) -> None:
         """Print the result: `numbers` as JSON, or `text`."""
+        self._beginning.close()
         told = json.dumps(numbers, indent=2) if self.as_json else None
         print(told or fitted(text, terminal=sys.stdout.isatty()), flush=True)
 
@@ -109,6 +123,7 @@ class Console:
         Yields:
             A function to call with a title, the number done, the total and a remark.
         """
+        self._beginning.close()
         if sys.stderr.isatty() and not self.quiet:
             with _bars() as advance:
                 yield advance
@@ -122,6 +137,7 @@ class Console:
         Arguments:
             what: What is done, such as "drawing 64 images".
         """
+        self._beginning.close()
         if sys.stderr.isatty() and not self.quiet:
             with _spinner(what):
                 yield
@@ -156,7 +172,9 @@ def _spinner(what: str) -> Iterator[None]:
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+    output = RichConsole(stderr=True)
+    # What is printed meanwhile goes where it belongs, not to this terminal.
+    with Progress(*columns, console=output, transient=True, redirect_stdout=False) as progress:
         progress.add_task(what, total=None)
         yield
 

@@ -42,9 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         given = _parsed(arguments)
         os.getcwd()  # raises where the folder was deleted, which kills some libraries
-        _check_device(given)
-        with _terminated_as_interrupted():
-            given.run_command(given, Console(as_json=given.json))
+        console = Console(as_json=given.json)
+        with _terminated_as_interrupted(), console.starting() if _is_first() else nullcontext():
+            _check_device(given)
+            given.run_command(given, console)
     except UserError as error:
         sys.exit(_complain(str(error), 2, told=_is_told_by_the_first(error)))
     except (Interrupted, KeyboardInterrupt) as stop:

@@ -32,7 +32,8 @@ class DataConfig:
     """The number that is white in images of integers of more than 8 bits, 1 or more; null chooses
     255, 1023, 4095, 16383 or 65535 from all images, and the run keeps the choice."""
     limit: int | None = None
-    """Use at most this many images, chosen by their content; null uses all."""
+    """Use at most this many images, chosen by their content; null uses all. Of `hf:OWNER/NAME` so
+    many rows are streamed, from files that lie far apart, and the rest is not downloaded."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""

@@ -91,7 +91,8 @@ def load_images(
     square = square_of(data, image_size, channels)
     if Pack.is_at(data.source):
         return packed_set(data, square)
-    with quiet(), closing(open_source(data.source)) as source:
+    came = None if progress is None else lambda n: progress(n, data.limit or n, 0)
+    with quiet(), closing(open_source(data.source, data.limit, came)) as source:
         chosen = list(range(len(source.items)))
         if data.limit is not None and data.limit < len(chosen):
             chosen = first_by_content(digest_all(source.items, source.in_turn), data.limit)
@@ -167,13 +168,17 @@ def with_levels(data: DataConfig, levels: Levels) -> DataConfig:
     )
 
 
-def open_source(source: str) -> Source:
+def open_source(
+    source: str, limit: int | None = None, came: Callable[[int], object] | None = None
+) -> Source:
     """Find what a source is, and list its items. The caller closes it.
 
     Arguments:
         source: The name of a data set (write `./digits` for a folder of such a name),
             `hf:owner/name`, or the path of a folder, a zip or tar archive, a packed source, or a
             .npy or .npz file; `file.npz:key` is one array of such a file.
+        limit: List at most so many items where the source can be streamed; None lists all.
+        came: As for `huggingface_source`.
 
     Raises:
         UserError: the source is none of these, is damaged, or holds no image file.
@@ -181,7 +186,7 @@ def open_source(source: str) -> Source:
     if source in NAMED_SETS:
         return NAMED_SETS[source]()
     if source.startswith("hf:"):
-        return huggingface_source(source.removeprefix("hf:"))
+        return huggingface_source(source.removeprefix("hf:"), limit, came)
     path = Path(source).expanduser()
     archive, colon, key = source.rpartition(":")
     if colon and archive.lower().endswith(".npz") and os.path.isfile(Path(archive).expanduser()):
@@ -232,7 +237,7 @@ def probe_source(source: str) -> tuple[int, int]:
     sides: list[int] = []
     grey = True
     rejects: list[Reject] = []
-    with quiet(), closing(open_source(source)) as opened:
+    with quiet(), closing(open_source(source, _PROBED)) as opened:
         inorder = sorted(opened.items, key=lambda item: item.place)
         spread = np.linspace(0, len(inorder) - 1, min(_PROBED, len(inorder))).astype(int)
         for i in spread:

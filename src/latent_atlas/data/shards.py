@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from latent_atlas.data.decode import IMAGE_SUFFIXES, Square
 from latent_atlas.data.files import is_tar
 from latent_atlas.data.findings import Facts
+from latent_atlas.data.huggingface import HubFile, files_on_hub
 from latent_atlas.data.imageset import Reject
 from latent_atlas.data.levels import Levels
 from latent_atlas.data.load import open_source
@@ -72,6 +74,7 @@ class Shard:
         start, stop: The items meant; None is the end.
         source: These items alone, where any process can read them; None where the process must
             open the place.
+        file: The file of the hub that holds them, where they are streamed.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Shard:
     start: int = 0
     stop: int | None = None
     source: Source | None = None
+    file: HubFile | None = None
 
     def chunks(self, square: Square, rejects: list[Reject]) -> Iterator[Chunk]:
         """Read and decode the images; while one chunk is used, the next is read.
@@ -111,7 +115,10 @@ class Shard:
 
     def _decoded_chunks(self, square: Square, rejects: list[Reject]) -> Iterator[Chunk]:
         whole = self.source is None and self.start == 0 and self.stop is None
-        if whole:
+        if self.file is not None:
+            for source in self.file.sources(CHUNK):
+                yield from _decoded(source, 0, None, square, rejects)
+        elif whole:
             with closing(open_source(self.place)) as source:
                 # Classes are numbered within a source, so those of two archives do not compare.
                 unlabelled = replace(source, label_names=(), attributes=None)
@@ -195,7 +202,10 @@ class Shards:
 
 
 def shards_of(place: str, rows: int = ROWS) -> Shards:
-    """Divide a source: a folder of tar archives into these, any other into parts of `rows` images.
+    """Divide a source into shards that can be read by themselves.
+
+    They are the archives of a folder of tar archives, the files of a data set of the hub in several
+    files, and of any other source parts of `rows` images.
 
     Arguments:
         place: As for `open_source`, or a folder of tar archives.
@@ -212,6 +222,9 @@ def shards_of(place: str, rows: int = ROWS) -> Shards:
         pack = Pack.open(place)
         slices = _slices(place, len(pack), rows)
         return Shards(place, slices, pack.digest, pack.label_names, pack.attribute_names)
+    files = files_on_hub(place.removeprefix("hf:")) if place.startswith("hf:") else []
+    if any(file.number > 0 for file in files):
+        return _of_files(place, files)
     source = open_source(place)
     slices = _slices(place, len(source.items), rows)
     if source.portable:
@@ -250,6 +263,15 @@ def _of_archives(place: str, archives: list[Path]) -> Shards:
     return Shards(place, shards, digest, notes=(note,))
 
 
+def _of_files(place: str, files: list[HubFile]) -> Shards:
+    """One shard per file of the hub."""
+    shards = tuple(Shard(f"shard-{i:05}", place, file=file) for i, file in enumerate(files))
+    first = Source(tuple(islice(files[0].items(), 1)))
+    names = [*(file.name for file in files), *_samples(first)]
+    note = f"{len(files):,} files are streamed one by one"
+    return Shards(place, shards, _digest(names), files[0].part.label_names, notes=(note,))
+
+
 def _slices(place: str, n: int, rows: int) -> tuple[Shard, ...]:
     require(n > 0, f"'{place}' holds no image; give another source")
     return tuple(
@@ -268,7 +290,7 @@ def _part(source: Source, start: int, stop: int | None) -> Source:
 
 def _samples(source: Source) -> list[str]:
     """Digests of the first, the middle and the last item: names alone may be equal."""
-    if source.in_turn:
+    if source.in_turn or not source.items:
         return []
     last = len(source.items) - 1
     contents = (reject_or_content(source.items[i]) for i in (0, last // 2, last))

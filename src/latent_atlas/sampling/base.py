@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from latent_atlas.density.base import Density
-from latent_atlas.display import Tabular, coordinates, html_grid, html_table, html_text
+from latent_atlas.display import Tabular, coordinates, html_grid, html_table, html_text, png_grid
 from latent_atlas.errors import UserError
 from latent_atlas.sampling.target import Target
 from latent_atlas.shapes import ArrayLike, Images, Latents, as_floats
@@ -92,6 +92,10 @@ class Samples(Tabular):
         about = f"{len(self.points)} samples"
         shown = super()._repr_html_() if self.images is None else html_grid(self.images, about)
         return shown + html_table([self.info.known()]) + html_text(*self.warnings)
+
+    def _repr_png_(self) -> bytes | None:
+        """The images, where a front end shows no HTML."""
+        return None if self.images is None else png_grid(self.images)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latent_atlas.display import Tabular, coordinates, html_grid, html_table, html_text
+from latent_atlas.display import Tabular, coordinates, html_grid, html_table, html_text, png_grid
 from latent_atlas.errors import checked
 from latent_atlas.shapes import Films, Images, Latents, Points
 from latent_atlas.travel.path_info import PathMetrics, PlannerInfo
@@ -87,6 +87,13 @@ class LatentPath(Tabular):
         for row in metrics:
             row.pop("warnings", None)  # which are those of all paths
         return "".join(films) + html_table(metrics) + html_text(*self.warnings)
+
+    def _repr_png_(self) -> bytes | None:
+        """The film strips below one another, where a front end shows no HTML."""
+        if self.images is None:
+            return None
+        first = self.images[:, :MOST_STRIPS].transpose(0, 1)
+        return png_grid(first.flatten(0, 1), columns=first.shape[1])
 
     @checked
     def strip(self, path: int = 0) -> Images:

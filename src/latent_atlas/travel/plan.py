@@ -153,7 +153,7 @@ def _unconverged(planner: Planner, info: PlannerInfo) -> tuple[str, ...]:
         advice += ", or use geodesic where clusters are far apart"
     return (
         f"{paths} had not converged after {info.iterations} iterations (residual "
-        f"{info.residual.max().item():.2g}), and what is given is the last path found; {advice}",
+        f"{info.residual.max().item():.2g}), and the last one found is given; {advice}",
     )
 
 

@@ -10,6 +10,7 @@ import type { Arrays } from "../api/wire";
 import { Following, Memory, Signal } from "../state/latest";
 import type { State } from "../state/state";
 import type { Store } from "../state/store";
+import { said } from "./answers";
 import { unlike } from "./membership";
 import { imagesOf } from "./pictures";
 import type { Bytes, Pictures } from "./pictures";
@@ -239,11 +240,16 @@ function numbersOf(value: unknown): Record<string, number> {
 
 /** What is to be known of paths before they are relied on, each sentence once. */
 export function warningsOf(rows: readonly Row[]): string {
-  const sentences = rows.flatMap((row) => row.result?.warnings ?? []);
-  return [...new Set(sentences)].map(sentence).join(" ");
+  return inSentences([...new Set(rows.flatMap((row) => row.result?.warnings ?? []))]);
 }
 
-const sentence = (words: string): string => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
+/** Warnings one after the other, each as a whole sentence. */
+export function inSentences(warnings: readonly string[]): string {
+  return warnings
+    .map(said)
+    .map((words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}.`.replace(/\.\.$/, "."))
+    .join(" ");
+}
 
 /** Share of the way to B, from which on a path is said to end short of it. */
 export const SHORT = 0.005;

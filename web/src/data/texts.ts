@@ -1,4 +1,4 @@
-/** The words of the page, in English and in Korean. What a server answers is shown as it is. */
+/** The words of the page, in English and in Korean. `answers` has those of a backend. */
 
 import { recall } from "../state/memory";
 
@@ -29,15 +29,6 @@ const en = {
   codesAlone: "codes alone",
   subtitle: (images: string, size: string, d: number) => `${images} images · ${size}, d = ${d}`,
   shownBy: (images: string) => `Frames and samples are ${images} images.`,
-  // of an answer, by their English names
-  terms: {
-    "decoded": "decoded",
-    "nearest real": "nearest real",
-    "log-density": "log-density",
-    "log-density with noise": "log-density with noise",
-    "distance from the mean": "distance from the mean",
-    "change by decoding and encoding": "change by decoding and encoding",
-  } as Readonly<Record<string, string>>,
   someOf: (some: string, all: string) => `${some} of ${all}`,
 
   // the map
@@ -235,7 +226,6 @@ const en = {
   learning: (phase: string, step: string) =>
     `Learning the ${phase}: step ${step}. This page becomes the map once that is learned.`,
   stepOf: (step: string, steps: string) => `${step} of ${steps}`,
-  networks: "networks",
   noRecords: "Nothing has been recorded yet.",
   chart: (name: string, low: string, high: string) => `${name}, between ${low} and ${high}`,
   noWebGLGrowing: "This browser has no WebGL 2, so the map cannot be drawn while it grows.",
@@ -303,14 +293,6 @@ const ko: Texts = {
   codesAlone: "코드만 있음",
   subtitle: (images, size, d) => `이미지 ${images}장 · ${size}, d = ${d}`,
   shownBy: (images) => `프레임과 샘플은 ${images} 이미지입니다.`,
-  terms: {
-    "decoded": "복호화",
-    "nearest real": "최근접 실제",
-    "log-density": "로그 밀도",
-    "log-density with noise": "로그 밀도, 노이즈",
-    "distance from the mean": "평균까지의 거리",
-    "change by decoding and encoding": "복호화·부호화에 따른 변화",
-  },
   someOf: (some, all) => `${all} 중 ${some}`,
 
   map: "지도",
@@ -499,7 +481,6 @@ const ko: Texts = {
   learning: (phase, step) =>
     `${phase} 학습 중: ${step} 스텝. 학습이 끝나면 이 페이지가 지도로 바뀝니다.`,
   stepOf: (step, steps) => `${steps} 중 ${step}`,
-  networks: "네트워크",
   noRecords: "아직 기록이 없습니다.",
   chart: (name, low, high) => `${name}, ${low}에서 ${high} 사이`,
   noWebGLGrowing: "이 브라우저는 WebGL 2를 지원하지 않아 학습 중인 지도를 그릴 수 없습니다.",
@@ -550,9 +531,3 @@ export const language = languageOf(
   globalThis.navigator?.language ?? "en", // tests have no browser
 );
 export const texts = TEXTS[language];
-
-/** A name of an answer, such as "log-density with noise 0.4"; one without a word here stays. */
-export function term(name: string): string {
-  const [words, value] = name.split(/ (?=[\d.]+$)/) as [string, string?];
-  return [texts.terms[words] ?? words, value].filter(Boolean).join(" ");
-}

@@ -5,7 +5,8 @@ import type { App } from "../data/app";
 import { shown } from "../data/cloud";
 import type { Row } from "../data/paths";
 import { acceptPhotos } from "../data/photos";
-import { term, texts } from "../data/texts";
+import { said } from "../data/answers";
+import { texts } from "../data/texts";
 import type { View } from "../state/state";
 import { Curves } from "./curves";
 import { button, h } from "./dom";
@@ -40,7 +41,7 @@ export function lay(app: App, map: MapPart, root: HTMLElement): void {
     h("h2", { className: "quiet" }, texts.paths),
     player.element,
     ...(app.about.shown_by
-      ? [h("p", { className: "note" }, texts.shownBy(term(app.about.shown_by)))]
+      ? [h("p", { className: "note" }, texts.shownBy(said(app.about.shown_by)))]
       : []),
     strips.element,
     h(

@@ -1,8 +1,9 @@
 /** Paths as strips of frames, one below the other: off-manifold frames are outlined. */
 
+import { said } from "../data/answers";
 import type { App } from "../data/app";
 import { UNLIKE } from "../data/membership";
-import { developed, inWords } from "../data/paths";
+import { developed, inSentences, inWords } from "../data/paths";
 import type { Result, Row } from "../data/paths";
 import { texts } from "../data/texts";
 import { number } from "../data/words";
@@ -55,9 +56,9 @@ export class Strips {
       const busy = row.pending || (!!row.result && !whole);
       strip.element.classList.toggle("pending", busy);
       strip.element.setAttribute("aria-busy", `${busy}`);
-      strip.words.textContent =
-        row.error ?? (row.result ? inWords(row) : row.waiting ? texts.waitsForB : texts.planning);
-      strip.words.title = row.result?.warnings.join(" ") ?? "";
+      const state = row.waiting ? texts.waitsForB : texts.planning;
+      strip.words.textContent = row.error ? said(row.error) : row.result ? inWords(row) : state;
+      strip.words.title = row.result ? inSentences(row.result.warnings) : "";
       strip.words.classList.toggle("trouble", !!row.error);
       width ||= strip.frames.getBoundingClientRect().width;
       const shown = this.shown(row, whole, strip.shown);

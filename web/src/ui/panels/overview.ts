@@ -5,6 +5,7 @@ import { keyOf } from "../../api/backend";
 import type { Code } from "../../api/backend";
 import { rows } from "../../api/wire";
 import type { Arrays } from "../../api/wire";
+import { said } from "../../data/answers";
 import type { App } from "../../data/app";
 import { imagesOf } from "../../data/pictures";
 import type { Bytes } from "../../data/pictures";
@@ -64,14 +65,14 @@ function sections(app: App, answer: Arrays): HTMLElement[] {
       };
     });
     first += names.length;
-    return [h("h4", {}, title), gallery(items)];
+    return [h("h4", {}, said(title)), gallery(items)];
   };
   return (answer.about["sections"] as readonly Section[]).map(({ title, sentences, lists }) =>
     h(
       "section",
       {},
-      h("h3", {}, title),
-      ...sentences.map((sentence) => h("p", { className: "note" }, sentence)),
+      h("h3", {}, said(title)),
+      ...sentences.map((sentence) => h("p", { className: "note" }, said(sentence))),
       ...lists.flatMap(list),
     ),
   );

@@ -7,11 +7,12 @@ import { attempt } from "../../api/attempt";
 import { keyOf, offers } from "../../api/backend";
 import type { Attribute } from "../../api/backend";
 import { floats, rows } from "../../api/wire";
+import { said } from "../../data/answers";
 import type { App } from "../../data/app";
 import { membershipInWords, membershipOf, percent, UNLIKE } from "../../data/membership";
 import type { Membership } from "../../data/membership";
 import type { Bytes, Decoded } from "../../data/pictures";
-import { term, texts } from "../../data/texts";
+import { texts } from "../../data/texts";
 import { putWaypoint } from "../../data/waypoints";
 import { letter, number } from "../../data/words";
 import { Settled } from "../../state/latest";
@@ -72,7 +73,7 @@ function portrait(
     pictures.append(captioned(photo.image, waypoint === undefined ? title : texts.thePhoto));
   if (known.image)
     pictures.append(
-      captioned(known.image, photo?.shownBy ?? `${title}, ${term(app.about.shown_by ?? "")}`),
+      captioned(known.image, photo?.shownBy ?? `${title}, ${said(app.about.shown_by ?? "")}`),
     );
   const facts = h("dl", {});
   const add = (term: string, words: string, className = "") =>
@@ -123,7 +124,7 @@ function bars({ parts }: Membership): HTMLElement {
     const bar = h("i", { className: share < UNLIKE ? "unlike" : "" });
     bar.style.width = `${100 * share}%`;
     return [
-      h("dt", {}, term(name)),
+      h("dt", {}, said(name)),
       h("dd", {}, h("span", { className: "bar" }, bar), h("span", {}, percent(share))),
     ];
   });
@@ -135,10 +136,10 @@ function anomaly(row: Readonly<Record<string, unknown>>): [string, string][] {
   const words: [string, string][] = [];
   for (const [name, value] of Object.entries(row)) {
     if (name.startsWith("membership")) continue;
-    if (typeof value === "number") words.push([name.replaceAll("_", " "), number(value, 2)]);
-    else if (typeof value === "boolean")
-      words.push([name.replaceAll("_", " "), value ? texts.yes : texts.no]);
-    else if (typeof value === "string" && value) words.push([name.replaceAll("_", " "), value]);
+    const title = said(name.replaceAll("_", " "));
+    if (typeof value === "number") words.push([title, number(value, 2)]);
+    else if (typeof value === "boolean") words.push([title, value ? texts.yes : texts.no]);
+    else if (typeof value === "string" && value) words.push([title, value]);
   }
   return words;
 }

@@ -6,6 +6,7 @@
 import { Gone } from "../../api/backend";
 import type { Backend, Progress } from "../../api/backend";
 import type { Arrays } from "../../api/wire";
+import { said } from "../../data/answers";
 import { texts } from "../../data/texts";
 import { h, svg } from "../dom";
 
@@ -68,7 +69,7 @@ export class Training {
     const counted = (value: unknown) => Number(value ?? 0).toLocaleString("en");
     this.words.textContent = last
       ? texts.learning(
-          String(last["phase"] ?? texts.networks),
+          said(String(last["phase"] ?? "model")),
           last["steps"]
             ? texts.stepOf(counted(last["step"]), counted(last["steps"]))
             : counted(last["step"]),
