@@ -53,23 +53,19 @@ def cholesky(real: Latents) -> tuple[Tensor, Tensor]:
         A distribution-free M-estimator of multivariate scatter, Tyler 1987.
     """
     codes = real.cpu().double()
+    weights, many = torch.ones_like(codes[:, 0]), codes.shape[1] > MANY
     mean, scales = extent(codes)
-    many = codes.shape[1] > MANY
     if many:
         weights = _inverse_lengths((codes - mean) / scales)
         mean, scales = extent(codes, weights)
-        standard = weights.sqrt()[:, None] * (codes - mean) / scales
-        correlation = _likeliest(standard)
-    else:
-        correlation = _ledoit_wolf((codes - mean) / scales)
+    standard = weights.sqrt()[:, None] * (codes - mean) / scales
+    correlation = _likeliest(standard) if many else _ledoit_wolf(standard)
     correlation.fill_diagonal_(1)  # also where a constant coordinate left a zero
     values, vectors = torch.linalg.eigh(correlation)
     correlation = (vectors * values.clamp(min=LEAST_EIGENVALUE)) @ vectors.T
     factor = scales[:, None] * torch.linalg.cholesky(correlation)
-    if many:
-        lengths = _lengths(codes - mean, factor).clamp_min(LEAST_LENGTH)
-        factor *= (lengths.mean() / (weights * lengths).mean()).sqrt()
-    return mean, factor
+    lengths = _lengths(codes - mean, factor).clamp_min(LEAST_LENGTH)
+    return mean, factor * (lengths.mean() / (weights * lengths).mean()).sqrt()
 
 
 def _inverse_lengths(standard: Tensor) -> Values:
