@@ -167,10 +167,13 @@ def densities(train: Tensor, real: Tensor, found: LatentMap) -> tuple[float, flo
     leading = fitted.score_samples((w @ axes).numpy()).mean()
     rest = found.of_rest(real)
     assert rest is not None
+    squares, one = rest[1].square(), torch.ones(1, 1)
+    with torch.no_grad():
+        log_ratio = member.get_submodule("rest")(squares[:, None], one, 0 * one)[0]
     others = axes.shape[0] - axes.shape[1] - member.get_buffer("null").shape[1]
     volume = (found.boundary.log_prob(real) + 0.5 * w.square().sum(dim=1)).mean().item()
     volume += 0.5 * axes.shape[0] * math.log(2 * math.pi)
-    same = rest[0].mean().item() - 0.5 * others * math.log(2 * math.pi)
+    same = (log_ratio - 0.5 * squares).mean().item() - 0.5 * others * math.log(2 * math.pi)
     gaussian = LedoitWolf().fit(train.double().numpy()).score(real.double().numpy())
     return float(leading) + same + volume, gaussian
 
