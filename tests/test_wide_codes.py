@@ -388,7 +388,7 @@ def test_what_d_z_adds_is_kept_only_if_held_out_codes_confirm_it(clusters: Laten
     assert any("D_z" in warning for warning in clusters.warnings)
 
 
-def test_embeddings_are_judged_by_leading_coordinates_neighbours_and_an_unusual_rest(
+def test_embeddings_are_judged_by_leading_coordinates_neighbours_and_the_rest(
     clusters: LatentMap,
 ) -> None:
     usual = gather(clusters, Codes(Clusters().sample(1_000, seed=5)))

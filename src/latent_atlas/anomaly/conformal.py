@@ -26,7 +26,7 @@ FEWEST = 4  # held-out images: two as reference and two to rank among
 NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
 DIRECTIONS = 3  # real codes of the most similar direction, whose distance is measured
 TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
-USUAL = 2.0  # standard deviations up to which a residual, sharpness or texture does not count
+USUAL = 2.0  # standard deviations up to which sharpness or texture does not count
 TINY = 1e-12
 # Statistics compared with those of similar codes, the first two by their logarithms.
 BESIDE_SIMILAR = ("error", "width", "sharpness", "texture")
@@ -56,9 +56,8 @@ class ConformalScorer:
 
     Codes of many coordinates that come without images, such as embeddings, have a rarity of their
     leading coordinates, an excess distance, the mean one to the three real codes of the most
-    similar direction, and a residual, the length of the rest. That of most anomalies is usual, and
-    its nats would drown the others'. So D is the sum of rarity and excess distance, signed, and
-    what the residual exceeds twice its standard deviation by.
+    similar direction, and a residual, the length of the rest, whose nats would drown the others'.
+    D is the sum of the three, signed.
 
     One half of the held-out images, of which at most 20,000 are drawn, gives medians, scales and
     neighbours. The other m images give the scores D_i that a new image's score D is ranked among:
@@ -218,10 +217,9 @@ class ConformalScorer:
         return (np.stack(columns, axis=1) - self._centre) / self._scale
 
     def _length(self, deviations: Deviations) -> Column:
-        """|w v|; of codes without images as the class says."""
+        """|w v|; of wide codes without images the sum of v."""
         if self._usual.residual is not None:
-            rarity, distance, residual = deviations.T
-            return rarity + distance + np.maximum(residual - USUAL, 0)
+            return deviations.sum(axis=1)
         counted = [_counted(*pair) for pair in zip(self._kinds, deviations.T, strict=True)]
         return np.linalg.norm(counted, axis=0)
 

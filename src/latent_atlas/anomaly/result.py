@@ -29,8 +29,8 @@ class AnomalyTable(Tabular):
         names: Names of the images.
         anomaly_score: Length of the vector (rarity, excess_error, excess_width), with what is
             unusual of excess_sharpness and excess_texture, in standard deviations of real images, 0
-            or more; or of wide codes without images rarity and excess_distance, with what is
-            unusual of excess_residual; see `ConformalScorer`.
+            or more; or of wide codes without images the sum of rarity, excess_distance and
+            excess_residual; see `ConformalScorer`.
         p_value: Conformal p-value in (0, 1]: at most a for a share a of real images.
         is_outlier: Whether the p-value is at most `false_alarm_rate`.
         rarity, excess_error, excess_sharpness, excess_texture, excess_width, excess_distance,
