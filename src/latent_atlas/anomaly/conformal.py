@@ -25,6 +25,7 @@ MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with 
 FEWEST = 4  # held-out images: two as reference and two to rank among
 NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
 DIRECTIONS = 3  # real codes of the most similar direction, whose distance is measured
+LEAST = -2.0  # standard deviations that a part of a sum counts for at least
 TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
 USUAL = 2.0  # standard deviations up to which sharpness or texture does not count
 TINY = 1e-12
@@ -57,7 +58,7 @@ class ConformalScorer:
     Codes of many coordinates that come without images, such as embeddings, have a rarity of their
     leading coordinates, an excess distance, the mean one to the three real codes of the most
     similar direction, and a residual, the length of the rest, whose nats would drown the others'.
-    D is the sum of the three, signed.
+    D is the sum of the three, signed, of which none counts for less than -2: it cannot hide others.
 
     One half of the held-out images, of which at most 20,000 are drawn, gives medians, scales and
     neighbours. The other m images give the scores D_i that a new image's score D is ranked among:
@@ -219,7 +220,7 @@ class ConformalScorer:
     def _length(self, deviations: Deviations) -> Column:
         """|w v|; of wide codes without images the sum of v."""
         if self._usual.residual is not None:
-            return deviations.sum(axis=1)
+            return deviations.clip(min=LEAST).sum(axis=1)
         counted = [_counted(*pair) for pair in zip(self._kinds, deviations.T, strict=True)]
         return np.linalg.norm(counted, axis=0)
 
