@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from latent_atlas.boundary.base import Boundary
-from latent_atlas.codes.posterior import WIDE, Codes
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import gradient
 from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.density_ratio.noise_schedule import noise_codes
@@ -29,7 +29,7 @@ FEW_DECIDE = 0.5  # standard error of KL(q || r), as a share of it, above which 
 SAMPLES, MOST_SAMPLES = 20_000, 200_000
 BINS = 15  # of codes, by realness
 QUADRATURE_LEVELS = 64  # at which the integral over levels is evaluated
-PER_LEVEL, PER_WIDE_LEVEL = 1_024, 256  # codes at each of them; wide ones differ less in length
+PER_LEVEL = 1_024  # codes at each of them
 
 
 @dataclass(frozen=True)
@@ -275,10 +275,9 @@ def kl_over_levels(
     )
     angles = angle_of(places)
     depths = -angles.cos().log()
-    count = PER_WIDE_LEVEL if boundary.dimension > WIDE else PER_LEVEL
     gains = []
     for angle in angles:
-        drawn = noise_codes(codes, boundary, angle.expand(count), generator=generator)
+        drawn = noise_codes(codes, boundary, angle.expand(PER_LEVEL), generator=generator)
         slope = gradient(lambda z, angle=angle: network(z, angle.expand(1)), drawn.latents)
         exact = drawn.latents - drawn.noise / drawn.root.clamp_min(angles[1].sin().item())
         gains.append((slope * (2 * exact - slope)).sum(dim=1).mean())
