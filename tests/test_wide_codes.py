@@ -407,6 +407,10 @@ def test_embeddings_are_judged_by_leading_coordinates_neighbours_and_the_rest(
         assert getattr(table, part).mean() > 3
         assert table.is_outlier.mean() > 0.9
     assert scorer.anomaly(gather(clusters, Codes(real))).is_outlier.mean() < 0.09
+    known = scorer.known()
+    assert known["means"].shape == (500, D)
+    assert np.allclose(np.linalg.norm(known["means"], axis=1), 1)
+    assert known["centre"].shape == known["scale"].shape == (3,)
 
 
 @pytest.mark.parametrize("planner", ["typical", "flow"])

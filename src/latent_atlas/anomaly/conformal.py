@@ -173,14 +173,16 @@ class ConformalScorer:
     def known(self) -> dict[str, np.ndarray]:
         """Everything learned from the held-out images, as arrays, for other implementations.
 
-        means (h, d), log error, log width, sharpness and texture (h,) of the reference half, as
-        far as there are any; centre and scale (k,) of the deviations; ranked (m,), the scores of
+        means (h, d), of wide codes without images their directions; log error, log width,
+        sharpness and texture (h,) of the reference half, as far as there are any; centre and scale (k,) of the deviations; ranked (m,), the scores of
         the other half, and log_prob (n,) of all images, both ascending; and the number of
         neighbours, shape (1,).
         """
-        usual = {kind: _compared(self._usual, kind) for kind in self._kinds[1:]}
+        wide = self._usual.residual is not None
+        compared = () if wide else self._kinds[1:]
+        usual = {kind: _compared(self._usual, kind) for kind in compared}
         return {
-            "means": self._usual.means,
+            "means": _places(self._usual),
             **usual,
             "centre": np.asarray(self._centre),
             "scale": np.asarray(self._scale),
