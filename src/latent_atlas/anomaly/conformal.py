@@ -174,9 +174,9 @@ class ConformalScorer:
         """Everything learned from the held-out images, as arrays, for other implementations.
 
         means (h, d), of wide codes without images their directions; log error, log width,
-        sharpness and texture (h,) of the reference half, as far as there are any; centre and scale (k,) of the deviations; ranked (m,), the scores of
-        the other half, and log_prob (n,) of all images, both ascending; and the number of
-        neighbours, shape (1,).
+        sharpness and texture (h,) of the reference half, as far as there are any; centre and scale
+        (k,) of the deviations; ranked (m,), the scores of the other half, and log_prob (n,) of all
+        images, both ascending; and the number of neighbours, shape (1,).
         """
         wide = self._usual.residual is not None
         compared = () if wide else self._kinds[1:]
