@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -186,18 +185,11 @@ def test_every_command_has_a_section() -> None:
 def test_the_page_has_the_exit_code_of_a_command_that_is_stopped(
     sent: signal.Signals, tmp_path: Path
 ) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "latent_atlas",
-        "train",
-        "digits",
-        "--out",
-        str(tmp_path / "run"),
-    ]
     # A shell without job control has what it starts in the background ignore Ctrl-C.
-    heed = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=heed) as command:
+    heed = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    begin = [sys.executable, "-c", heed + "runpy.run_module('latent_atlas', run_name='__main__')"]
+    words = [*begin, "train", "digits", "--out", str(tmp_path / "run")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as command:
         assert command.stderr is not None
         assert command.stderr.readline().startswith("images: ")
         command.send_signal(sent)

@@ -93,12 +93,18 @@ def test_a_reader_who_has_left_is_no_fault(words: Sequence[str]) -> None:
 
 def in_terminal(words: Sequence[str], columns: int, **environment: str) -> str:
     """What a command writes to a terminal that is so wide."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ.pop("COLUMNS", None)
-        os.environ.update({"TERM": "xterm-256color"} | environment)
-        os.execvp(words[0], words)
+    terminal, inside = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = subprocess.Popen(
+        words,
+        env=inherited | {"TERM": "xterm-256color"} | environment,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
     written = b""
     try:
         while part := os.read(terminal, 1 << 16):
@@ -106,7 +112,7 @@ def in_terminal(words: Sequence[str], columns: int, **environment: str) -> str:
     except OSError:  # how a terminal ends on Linux
         pass
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert command.wait(WAIT) == 0
     return written.decode()
 
 
