@@ -9,6 +9,7 @@ from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.atlas.functions import Network, networks
 from latent_atlas.atlas.graphs import compact, save_graph, save_part, save_program
 from latent_atlas.errors import UserError, require
+from latent_atlas.progress import steps
 
 __all__ = ["export", "require_onnx", "save"]
 
@@ -23,7 +24,8 @@ def export(atlas: Atlas, folder: Path, format: Format) -> tuple[Path, ...]:
     require(not folder.is_file(), f"{folder} is a file; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     advice = "use it from Python"
-    files = (save(*one, folder, advice, format) for one in networks(atlas).items())
+    each = steps("files", [*networks(atlas).items()])
+    files = (save(*one, folder, advice, format) for one in each)
     return tuple(chain.from_iterable(files))
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_atlas import progress
 from latent_atlas.attributes.base import Attribute, AttributeValues, Bounded, Slopes
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import (
@@ -527,7 +528,7 @@ def _learn(
         parameters = [p.requires_grad_() for p in (*network.weights, *network.biases)]
         optimizer = torch.optim.AdamW(parameters, lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-        for step in range(1, steps + 1):
+        for step in progress.steps("probe", range(1, steps + 1)):
             rows = torch.randint(
                 len(data.train), (size,), generator=generator, device=generator.device
             )

@@ -9,6 +9,7 @@ from latent_atlas.cli.console import Console, duration, losses_in_words
 from latent_atlas.config.presets import decoder_of_codes
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import require
+from latent_atlas.progress import doing
 
 if TYPE_CHECKING:
     from latent_atlas.atlas.atlas import Atlas
@@ -77,6 +78,7 @@ def learn(
     )
     done = max((record["step"] for record in run.decoder.records()), default=0)
     codes = torch.zeros(len(train.codes), config.model.latent_dim)
+    doing("measuring how long the decoder learns")
     seconds = estimated_seconds(train.images, config, done=done, codes=codes)
     end = datetime.now().astimezone() + timedelta(seconds=seconds)
     console.say(
@@ -89,7 +91,7 @@ def learn(
             held_out,
             config,
             run.decoder,
-            log=lambda one: advance("decoder", one["step"], one["steps"], losses_in_words(one)),
+            log=lambda one: advance("networks", one["step"], one["steps"], losses_in_words(one)),
         )
     return _compared(run, step, config.train.device)
 

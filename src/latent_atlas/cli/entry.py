@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         given = _parsed(arguments)
         os.getcwd()  # raises where the folder was deleted, which kills some libraries
         console = Console(as_json=given.json)
-        with _terminated_as_interrupted(), console.starting() if _is_first() else nullcontext():
+        with _terminated_as_interrupted(), console.listening() if _is_first() else nullcontext():
             _check_device(given)
             given.run_command(given, console)
     except UserError as error:

@@ -36,6 +36,7 @@ from latent_atlas.nn.spatial_discriminator import (
     is_spatial,
 )
 from latent_atlas.nn.wide_discriminator import WideDiscriminator
+from latent_atlas.progress import doing
 from latent_atlas.shapes import Latents
 
 __all__ = ["FittedRatio", "calibrated_ratio", "fit_density_ratio", "preview"]
@@ -104,6 +105,7 @@ def fit_density_ratio(
     Raises:
         UserError: levels were asked for that the boundary does not have, or D_z diverged.
     """
+    doing("fitting the boundary")
     if config.z_real == "means":
         train, test = train.points(), test.points()
     # With replacement, unless a covariance needs each of the codes that there are.
@@ -135,6 +137,7 @@ def _of_codes(
     field: GaussianField | None = None,
 ) -> FittedRatio:
     """A D_z that learns in all coordinates; it begins at the mixture or the field, if given one."""
+    doing("choosing the noise levels")
     kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
     given = mixture is not None or field is not None
@@ -173,6 +176,7 @@ def _of_codes(
         )
         networks.append(network)
     ensemble = Ensemble(networks)
+    doing("measuring the constant of the map")
     constant = log_mean_ratio(
         ensemble,
         boundary,
@@ -186,6 +190,7 @@ def _of_codes(
         for network in networks:
             network.lower(constant.nats)
         constant = LogConstant(0.0, constant.error)
+    doing("calibrating the map")
     calibration, drawn = calibrate(
         ensemble, test, boundary, constant, levels=levels, generator=generator
     )

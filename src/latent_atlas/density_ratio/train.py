@@ -35,6 +35,7 @@ from latent_atlas.nn.early_stopping import EarlyStopping
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator, angle_of
 from latent_atlas.nn.spatial_discriminator import Discriminator, SpatialDiscriminator
 from latent_atlas.nn.weight_average import average_of, update_average
+from latent_atlas.progress import steps
 from latent_atlas.shapes import Latents, Scalar, Values
 
 __all__ = [
@@ -222,7 +223,7 @@ def train_discriminator(
     best = EarlyStopping(config.patience * config.check_every)
     best.improves(0, start, average)
     step, held_out_loss, lowest = 0, math.inf, math.inf
-    for step in range(1, config.steps + 1):
+    for step in steps("map", range(1, config.steps + 1)):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16"):

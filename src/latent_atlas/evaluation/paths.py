@@ -15,6 +15,7 @@ from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.geometry.manifold import Manifold, manifold_of
+from latent_atlas.progress import steps
 from latent_atlas.shapes import Images, Latents, Points, Values
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, frame_log_probs
 from latent_atlas.travel.path import LatentPath
@@ -128,7 +129,7 @@ def plan_rows(
         By row, the paths; their `info` has the wall-clock `seconds` that they took together.
     """
     paths = {}
-    for row, planner in rows.items():
+    for row, planner in steps("planners", [*rows.items()]):
         began = time.perf_counter()
         path = plan(density, start, end, planner, frames=frames, generator=generator)
         seconds = time.perf_counter() - began

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from latent_atlas.density.base import Density
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.errors import UserError, checked
+from latent_atlas.progress import steps
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.target import Target
 from latent_atlas.shapes import ArrayLike, batched
@@ -169,7 +170,7 @@ class Flow(Fitted):
             schedule = torch.optim.lr_scheduler.LambdaLR(
                 optimizer, lambda k: 0.5 * (1 + math.cos(math.pi * k / self.training))
             )
-            for _ in range(self.training):
+            for _ in steps("flow", range(self.training)):
                 rows = torch.randint(
                     len(codes), (BATCH,), generator=generator, device=generator.device
                 )

@@ -8,6 +8,7 @@ import torch
 
 from latent_atlas.density.base import gradient
 from latent_atlas.errors import UserError, checked
+from latent_atlas.progress import doing
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least
 from latent_atlas.sampling.target import Target
 from latent_atlas.sampling.weights import effective_sample_size, resampled
@@ -111,6 +112,7 @@ class Rejection(Sampler):
         _check_cost(log_weights, log_bound, n, self.most)
         kept, made, exceeded = pilot[:0], 0, 0
         while len(kept) < n:
+            doing("samples", len(kept), n)
             if made >= self.most:
                 raise UserError(
                     f"{made} proposals gave {len(kept)} of {n} samples at a bound of "

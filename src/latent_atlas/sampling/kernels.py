@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latent_atlas import progress
 from latent_atlas.density.base import Density
 from latent_atlas.shapes import Latents, Mask, Values
 
@@ -168,7 +169,7 @@ def tuned(
         The state after the warm-up, and a for each chain, shape (n,).
     """
     log_step, later = torch.zeros_like(state.log_probs), []
-    for k in range(1, steps + 1):
+    for k in progress.steps("warm-up", range(1, steps + 1)):
         state, probability = kernel(state, log_step.exp())
         acceptance = probability.mean().expand_as(probability) if shared else probability
         log_step = log_step + GAIN * k**-DECAY * (acceptance - accepted)

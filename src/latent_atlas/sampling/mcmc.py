@@ -11,6 +11,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density
 from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import checked
+from latent_atlas.progress import steps
 from latent_atlas.sampling.base import Sampler, SamplerInfo, Samples, check_least, checked_codes
 from latent_atlas.sampling.convergence import bulk_ess, split_r_hat
 from latent_atlas.sampling.diffusion import Diffusion
@@ -95,7 +96,7 @@ class MarkovChains(Sampler):
         state, step = tuned(kernel, state, self.warmup, self.accepted, shared=True)
         each = -(-n // count)
         kept, probabilities = [], []
-        for k in range(1, thin * max(each, JUDGED) + 1):
+        for k in steps("chains", range(1, thin * max(each, JUDGED) + 1)):
             state, probability = kernel(state, step)
             probabilities.append(probability.mean())
             if k % thin == 0:

@@ -18,6 +18,7 @@ import math
 
 import torch
 
+from latent_atlas import progress
 from latent_atlas.density.base import Density
 from latent_atlas.sampling.whitened import PIECE
 from latent_atlas.shapes import Latents, batched
@@ -49,7 +50,7 @@ def flow_down(
         Codes, shape (n, d).
     """
     angles = angles_down(steps)
-    for t, lower in itertools.pairwise(angles):
+    for t, lower in progress.steps("flow", [*itertools.pairwise(angles)]):
         top = min(t + churn * (t - lower), angles[0])
         if top > t:
             w = _noised(w, t, top, generator)

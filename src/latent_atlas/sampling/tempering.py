@@ -9,6 +9,7 @@ from torch import Tensor
 from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.moments import cholesky
 from latent_atlas.errors import UserError
+from latent_atlas.progress import doing
 from latent_atlas.sampling.kernels import State, hmc
 from latent_atlas.sampling.weights import effective_sample_size, resampled
 from latent_atlas.sampling.whitened import PIECE, Whitened
@@ -94,6 +95,7 @@ def tempered(
     b, log_constant, acceptances = 0.0, 0.0, []
     log_q, families = torch.zeros(0), torch.zeros(0)
     while b < 1:
+        doing("tempering", round(100 * b), 100)
         if len(acceptances) == MOST:
             raise UserError(
                 f"after {MOST} temperatures the particles have come {b:.2g} of the way to the "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from latent_atlas import progress
 from latent_atlas.config.run import Config
 from latent_atlas.density_ratio.losses import latent_discriminator
 from latent_atlas.nn.early_stopping import EarlyStopping
@@ -79,7 +80,7 @@ def fit_image_discriminator(
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, betas=(0.5, 0.99))
     best = EarlyStopping(PATIENCE * CHECK_EVERY)
     began = time.perf_counter()
-    for step in range(1, steps + 1):
+    for step in progress.steps("image D", range(1, steps + 1)):
         rows = torch.randint(len(real), (t.batch_size,), generator=generator, device=device).cpu()
         x = as_float(real[rows], device)
         loss = latent_discriminator(network(x), network(fakes(len(x), generator)))

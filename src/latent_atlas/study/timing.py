@@ -2,11 +2,12 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from latent_atlas.progress import steps
 from latent_atlas.study.design import Cell, Design, Grid
 from latent_atlas.study.image_discriminator import CHECK_EVERY
 from latent_atlas.study.results import StudyResults
@@ -47,9 +48,7 @@ def estimate(seconds: dict[str, float], left: Sequence[Cell], workers: int) -> E
     )
 
 
-def rehearse(
-    design: Design, device: str, tell: Callable[[str], None] = lambda kind: None
-) -> dict[str, float]:
+def rehearse(design: Design, device: str) -> dict[str, float]:
     """Estimate the seconds of a cell of each kind on this machine, from one short cell of each.
 
     A cell takes a + b · steps: b is measured between the records of its log, and a is the rest. A
@@ -58,7 +57,6 @@ def rehearse(
     Arguments:
         design: The study.
         device: Where the cells compute.
-        tell: Called with the kind of each cell before it is measured.
     """
     c = design.config
     train = replace(
@@ -86,8 +84,7 @@ def rehearse(
         study = StudyResults(Path(place))
         study.begin(short)
         seconds = {}
-        for cell in cells:
-            tell(cell.kind)
+        for cell in steps("rehearsal", cells):
             seconds[cell.kind] = _timed(study, cell, device, design)
         return seconds
 

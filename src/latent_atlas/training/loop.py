@@ -18,6 +18,7 @@ from latent_atlas.density_ratio.train import training_precision
 from latent_atlas.device import Engine, pick_device, pick_precision
 from latent_atlas.errors import Interrupted
 from latent_atlas.nn.vaegan import VAEGAN
+from latent_atlas.progress import doing
 from latent_atlas.runs import Run, write_tensors
 from latent_atlas.shapes import Pixels, to_float
 from latent_atlas.training.batches import Batches, seeded_generator
@@ -106,6 +107,7 @@ def _map(
 ) -> LatentMap:
     """The codes and the map of trained networks, written into the run."""
     # The codes.
+    doing("encoding the images")
     train_codes, held_out_codes = (encode_all(model, x.images) for x in (learning, held_out))
     errors = reconstruction_errors(model.decode, held_out.images, held_out_codes.means)
     parts = {
@@ -218,6 +220,7 @@ def take_steps(
     checkpoint: Checkpoint | None = None
     with stop_request() as stop:
         while step < t.steps and not train_step.done and not processes.any(bool(stop)):
+            doing("networks", step, t.steps)
             step += 1
             history.add(step, train_step.step(batch_of(step)))
             if checkpoint is not None:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density, denoise
 from latent_atlas.errors import UserError, checked
+from latent_atlas.progress import steps
 from latent_atlas.sampling.kernels import MALA_ACCEPTED, State, mala, tuned
 from latent_atlas.shapes import ArrayLike, Latents, Values, as_floats
 from latent_atlas.travel.ascent import project
@@ -68,7 +69,7 @@ def random_walk(
     walk = partial(mala, level, generator=generator)
     _, step = tuned(walk, walker, tuning, MALA_ACCEPTED, shared=False)
     places, chances = [start], []
-    for k in range(1, stride * (frames - 1) + 1):
+    for k in steps("walk", range(1, stride * (frames - 1) + 1)):
         walker, chance = walk(walker, step)
         chances.append(chance)
         if k % stride == 0:

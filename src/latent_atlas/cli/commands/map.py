@@ -13,7 +13,7 @@ from latent_atlas.cli.arguments import (
     file_to_write,
     load_atlas,
 )
-from latent_atlas.cli.console import Console, losses_in_words
+from latent_atlas.cli.console import Console
 from latent_atlas.config.density_ratio import BOUNDARIES, MapConfig
 from latent_atlas.errors import UserError, require_known
 
@@ -154,15 +154,13 @@ def _fit_each(
     config: MapConfig = replace(atlas.config.map, steps=steps)
     maps = {}
     with console.progress() as advance:
-        for name in names:
-
-            def log(entry: dict[str, float], name: str = name) -> None:
-                advance(name, int(entry["step"]), steps, losses_in_words(entry))
-
+        for done, name in enumerate(names):
+            advance("boundaries", done, len(names), name)
             try:
-                maps[name] = fit_against(name, codes["train"], codes["held_out"], config, log=log)
+                maps[name] = fit_against(name, codes["train"], codes["held_out"], config)
             except UserError as error:
                 if given.boundaries != "all":
                     raise
                 console.say(f"boundary {name} is left out: {error}")
+        advance("boundaries", len(names), len(names), "")
     return maps

@@ -140,7 +140,6 @@ def _write_explorer(given: Namespace, console: Console) -> None:
         name=run.path.resolve().name,
         run=run.path,
         light=given.light,
-        say=console.say,
     )
     total = sum(written.files.values())
     lines = [

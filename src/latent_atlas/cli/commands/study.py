@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
-from latent_atlas.cli.console import Console
+from latent_atlas.cli.console import Console, duration
 from latent_atlas.config.density_ratio import BOUNDARIES
 from latent_atlas.config.run import with_settings
 from latent_atlas.errors import UserError
@@ -141,6 +141,7 @@ def _study(
         return
     with console.progress() as advance:
         ended = [len(cells) - len(left)]
+        advance("cells", ended[0], len(cells), "")
 
         def report(cell: "Cell", sentence: str | None, seconds: float) -> None:
             ended[0] += 1
@@ -205,14 +206,9 @@ def _estimated(
         console.say("running a few steps of everything to estimate the time, in a minute or so")
         threads = torch.get_num_threads()
         torch.set_num_threads(threads if len(devices) == 1 else 1)  # as the processes will compute
-        seconds = rehearse(design, devices[0], lambda kind: console.say(f"measuring {_kind(kind)}"))
+        seconds = rehearse(design, devices[0])
         torch.set_num_threads(threads)
     return estimate(seconds, left, len(devices))
-
-
-def _kind(kind: str) -> str:
-    """A kind of cells in short."""
-    return WORDS[kind].partition(":")[0]
 
 
 def _plan(plan: "Estimate") -> str:
@@ -223,15 +219,8 @@ def _plan(plan: "Estimate") -> str:
         f"  {count:4} {WORDS[kind]}, at most {plan.seconds[kind]:.0f} s each"
         for kind, count in plan.left.items()
     ]
-    return "\n".join(
-        ["to do:", *lines, f"at most about {_time(plan.total)} in total, measured on this machine"]
-    )
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    total = f"at most about {duration(plan.total)} in total, measured on this machine"
+    return "\n".join(["to do:", *lines, total])
 
 
 def _tell(found: "Conclusion", given: Namespace, console: Console) -> None:

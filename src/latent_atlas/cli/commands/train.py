@@ -23,6 +23,7 @@ from latent_atlas.config.parse import split_setting
 from latent_atlas.config.presets import PRESETS, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, require
+from latent_atlas.progress import doing
 
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
@@ -384,6 +385,7 @@ def _say_end(
     part = processes.share_of(size)
     if part < size:
         console.say(f"each of {processes.world_size} processes has {part} images of each batch")
+    doing("measuring how long the networks train")
     done = max((r["step"] for r in run.records() if r["phase"] == "model"), default=0)
     of_one = replace(config, train=replace(config.train, batch_size=part))
     seconds = estimated_seconds(images, of_one, done=done)
@@ -546,6 +548,7 @@ def _begun(
     t, device = task.config.train, pick_device(task.config.train.device)
     processes.share_of(min(t.batch_size, len(images.train.images)))
     if t.precision == "auto" and not by_ray:
+        doing("measuring how fast this machine is")
         t = replace(t, precision=pick_precision("auto", device))
         console.say(f"precision: {t.precision}; {_speedup_in_words(bf16_speedup(device))}")
     data = with_levels(task.config.data, images.levels)

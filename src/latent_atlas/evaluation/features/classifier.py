@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latent_atlas import progress
 from latent_atlas.errors import UserError
 from latent_atlas.evaluation.features.base import Extractor, Features
 from latent_atlas.nn.init import initial_weights
@@ -76,7 +77,7 @@ def train_classifier(
     steps = epochs * (len(images) // batch)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
-    for _ in range(epochs):
+    for _ in progress.steps("classifier", range(epochs)):
         order = torch.randperm(len(images), generator=generator)
         for rows in order[: len(images) // batch * batch].split(batch):
             loss = F.cross_entropy(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from latent_atlas.errors import UserError
 from latent_atlas.explorer.facts import arrays_and_facts
 from latent_atlas.explorer.static_export.arrays import save_codes, save_scorer, scorer_of
 from latent_atlas.explorer.static_export.facts import facts
+from latent_atlas.progress import doing, steps
 from latent_atlas.runs import json_safe, write_tensors
 
 __all__ = ["Written", "add_page", "check", "write_folder"]
@@ -68,7 +69,6 @@ def write_folder(
     run: Path | None = None,
     light: bool = False,
     page: Path = PAGE,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Write an atlas as a folder that works from any host of static files.
 
@@ -83,7 +83,6 @@ def write_folder(
         light: Whether to store weights in half precision, at most 2,000 codes of each part, and
             no anomaly scorer.
         page: The built page.
-        say: Called with a sentence on what is being done.
 
     Raises:
         UserError: the page is not built, a package is missing, the folder holds other things, or a
@@ -97,10 +96,9 @@ def write_folder(
         add_page(partial, page)
         functions = networks(atlas)
         written = tuple(graph for title, one in functions.items() for graph in (title, *one.parts))
-        for number, (title, network) in enumerate(functions.items(), 1):
-            say(f"writing {title} as ONNX ({number} of {len(functions)})")
-            advice = "explore it with `latent-atlas serve`"
-            save(title, network, partial, advice, light=light)
+        for title, network in steps("networks", [*functions.items()]):
+            save(title, network, partial, "explore it with `latent-atlas serve`", light=light)
+        doing("collecting codes and scores")
         for part in atlas.codes:
             save_codes(atlas, part, partial / f"{part}.safetensors", light=light)
         unscored = _save_scorer(atlas, partial, light=light) if "encode" in functions else None

@@ -1,6 +1,6 @@
 """One plane of the latent space under several boundaries."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -27,7 +27,6 @@ def fit_against(
     config: MapConfig,
     *,
     seed: int = 0,
-    log: Callable[[dict[str, float]], None] | None = None,
 ) -> LatentMap:
     """Fit a map of the same codes against another boundary, for `draw_boundaries`.
 
@@ -40,7 +39,6 @@ def fit_against(
         codes: Training codes.
         held_out: Codes for early stopping and calibration.
         config: Network and optimisation.
-        log: Called with a record of the losses now and then.
 
     Raises:
         UserError: there is no such boundary, or it cannot be drawn from around these codes.
@@ -49,7 +47,7 @@ def fit_against(
         config, boundary=boundary, levels=1 if config.levels == 1 else None, ensemble_size=1
     )
     generator = torch.Generator(codes.means.device).manual_seed(seed)
-    settings = {"config": config, "held_out": held_out, "generator": generator, "log": log}
+    settings = {"config": config, "held_out": held_out, "generator": generator}
     return LatentMap.fit(codes.means, codes.log_variances, warn=False, **settings)
 
 
