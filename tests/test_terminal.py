@@ -16,12 +16,14 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from command_line import latent_atlas
 from latent_atlas.cli import console
 from latent_atlas.cli.console import Console
 from latent_atlas.cli.parser import START, build_parser
+from runs import DIGITS, quick_gallery
 
 WAIT = 60.0  # seconds, after which something is wrong
 COMMAND = [sys.executable, "-m", "latent_atlas"]
@@ -182,6 +184,59 @@ def test_what_takes_long_is_said_and_what_does_not_is_not(monkeypatch: pytest.Mo
     with Console(as_json=False).waiting("drawing a large map"):
         assert known.wait(WAIT)
     assert said == ["drawing a large map"]
+
+
+class Seen(console._Display):
+    """What a command shows: the steps and all steps of each title, in order."""
+
+    def __init__(self, reports: dict[str, list[tuple[int, int]]]) -> None:
+        super().__init__()
+        self.reports = reports
+
+    def _show(self, pace: console._Pace) -> None:
+        self.reports.setdefault(pace.title, []).append((pace.done, pace.total))
+
+    def _drop(self, pace: console._Pace) -> None:
+        pass
+
+
+TRAIN = f"train digits --out OUT --set {' --set '.join(DIGITS.split())}"
+MAP = "fitting the boundary, choosing the noise levels, measuring the constant of the map, calibrating the map"
+
+
+@pytest.mark.parametrize(
+    ("command", "counted", "named"),
+    [
+        (TRAIN, "images, networks, map, pictures, planners", f"encoding the images, {MAP}"),
+        ("fit CODES --out OUT --steps 50 --set map.width=16", "map", f"{MAP}, drawing the map"),
+        ("sample RUN --count 8 --out OUT.png", "flow, warm-up", "drawing 8 samples"),
+        ("sample RUN --count 8 --out OUT.png --sampler mala --set chains=4", "warm-up, chains", ""),
+        ("map RUN --boundaries prior,box --steps 50 --out OUT.png", "boundaries, map", MAP),
+        ("travel RUN test:1 --random-walk --out OUT.png", "walk", "planning the paths"),
+        ("anomalies RUN digits --out OUT", "shards, images", ""),
+        ("export RUN --to torch --out OUT", "files", "writing torch"),
+    ],
+)  # fmt: skip
+def test_what_takes_long_tells_what_it_does_and_counts_its_steps(
+    command: str,
+    counted: str,
+    named: str,
+    digits_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reports: dict[str, list[tuple[int, int]]] = {}
+    monkeypatch.setattr(console, "_Lines", lambda say: Seen(reports))
+    np.save(tmp_path / "codes.npy", np.random.default_rng(0).normal(size=(300, 2)))
+    places = {"RUN": digits_run, "OUT": tmp_path / "out", "CODES": tmp_path / "codes.npy"}
+    words = re.sub("RUN|OUT|CODES", lambda found: str(places[found[0]]), command).split()
+    with quick_gallery():
+        assert latent_atlas(*words) == 0
+    for title in counted.split(", "):
+        assert all(0 <= done <= total > 0 for done, total in reports[title]), title
+        assert len({done for done, _ in reports[title]}) > 1, title
+    for title in filter(None, named.split(", ")):
+        assert (0, 0) in reports[title]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash completes")

@@ -22,7 +22,6 @@ Shown = Callable[[list[int]], "Tensor"]
 """Pictures of images by their row numbers, (n, c, h, w) in [0, 1]."""
 
 PRINTED = 5  # rejects that are printed
-AT_ONCE = 128  # images that are embedded between two reports of progress
 
 
 @dataclass(frozen=True)
@@ -72,18 +71,11 @@ def read_given(given: Namespace, places: list[str], atlas: "Atlas", console: Con
         images = _read(places, square_of(atlas.config.data, side, channels), console)
         squares = images.images[:]
         return Given(squares, tuple(images.names), squares, images.rejects)
-    import torch
-
     embedder, square = atlas.collection.embedder
     images = _read(places, square, console)
-    codes = []
-    with console.progress() as advance:
-        for part in images.images[:].split(AT_ONCE):
-            codes.append(embedder(part))
-            done = min(AT_ONCE * len(codes), len(images))
-            advance("embedded", done, len(images), "")
+    codes = embedder(images.images[:])
     pictures = thumbnails(images.images[:], atlas.collection.image_shape[-1])
-    return Given(torch.cat(codes), tuple(images.names), pictures, images.rejects)
+    return Given(codes, tuple(images.names), pictures, images.rejects)
 
 
 def _codes(places: list[str], console: Console) -> Given:

@@ -19,6 +19,7 @@ from latent_atlas.codes.huggingface import PREFIX, HuggingFaceFeatures
 from latent_atlas.device import pick_device
 from latent_atlas.errors import UserError, printable, require
 from latent_atlas.nn.efficientnet import EfficientNetFeatures, efficientnet_weights
+from latent_atlas.progress import steps
 from latent_atlas.shapes import Latents, as_floats, to_float
 
 __all__ = ["EFFICIENTNET", "Embedder", "digest_of", "embedder", "imported", "side_of"]
@@ -56,7 +57,7 @@ class Embedder:
         Raises:
             UserError: the function makes no codes of them.
         """
-        return torch.cat([self._codes(part) for part in images.split(BATCH)])
+        return torch.cat([self._codes(part) for part in steps("batches", images.split(BATCH))])
 
     def _codes(self, images: Tensor) -> Latents:
         pixels = _rgb(to_float(images.to(self.device))).contiguous(

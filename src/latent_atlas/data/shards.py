@@ -84,6 +84,11 @@ class Shard:
     source: Source | None = None
     file: HubFile | None = None
 
+    @property
+    def rows(self) -> int:
+        """How many items there are; 0 if that is not known before they are read."""
+        return len(self.source.items) if self.source else (self.stop or self.start) - self.start
+
     def chunks(self, square: Square, rejects: list[Reject]) -> Iterator[Chunk]:
         """Read and decode the images; while one chunk is used, the next is read.
 

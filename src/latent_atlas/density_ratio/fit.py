@@ -248,6 +248,7 @@ def _of_wide_codes(
         note = "D_z learned nothing more that held-out codes confirm"
         found = replace(found, log_normalising_constant=0.0, log_normalising_constant_error=0.0)
     network = _widened(inner.network, mixture, leading)
+    doing("calibrating the map")
     # Where the boundary is N(0, I) already, the codes of each level need no whitening.
     calibration, _ = calibrate(
         network,

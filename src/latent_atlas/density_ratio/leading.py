@@ -11,6 +11,7 @@ from latent_atlas.codes.posterior import FLAT, Codes
 from latent_atlas.density.base import StandardNormal
 from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
 from latent_atlas.nn.wide_discriminator import ScaleMixture
+from latent_atlas.progress import doing
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Axes", "Leading", "describe_leading", "principal_axes"]
@@ -99,6 +100,7 @@ def describe_leading(
     for k in (fewest, *LADDER[1:]):
         if k > fewest and (k > available or len(real) < PER_COORDINATE * k):
             break
+        doing(f"fitting a mixture in {k} coordinates")
         those = Axes(axes.leading[:, :k].contiguous(), axes.null)
         (_, squares), (judges, judged) = _parts(real, those), _parts(held_out, those)
         rest, normal = ScaleMixture(d - k - unspanned).to(real.device), StandardNormal(k)

@@ -377,6 +377,8 @@ def _do(
     counts = {"shards": len(shards) - len(left), "rows": 0, "rejects": 0}
     done = processes.total("shards", counts["shards"])
     outcomes = executor(job, left)
+    if advance is not None:
+        advance(done, total, 0, 0)
     try:
         for outcome in outcomes:
             require(outcome.stop is None, str(outcome.stop))

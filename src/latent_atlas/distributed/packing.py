@@ -22,6 +22,7 @@ from latent_atlas.data.shards import Rows, Shard, Shards
 from latent_atlas.distributed.jobs import Made, Mark
 from latent_atlas.errors import UserError, counted
 from latent_atlas.files import signed, write_text
+from latent_atlas.progress import doing
 from latent_atlas.shapes import ByteImages
 
 __all__ = [
@@ -76,6 +77,7 @@ def made_of(
     kept: list[Rows] = []
     found: list[dict[str, Tensor]] = []
     for images, rows in shard.chunks(square, rejects):
+        doing("images", sum(len(one.names) for one in kept), shard.rows)
         found.append(columns(images, rows))
         kept.append(rows)
     facts = {"scales": _scales_in_mark(kept)}
