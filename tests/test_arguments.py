@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,8 @@ RECORDS = {  # which the library makes
     "Calibration", "Geometry", "Number", "Spectrum", "CodeSet", "Divergence", "Membership",
     "NormalisingConstant", "PathMetrics", "SamplerInfo", "Samples", "LowDensityBoundary", "PriorBoundary",
 }  # fmt: skip
+OF_PARTS = {"sample_codes": "of the codes that fit has opened"}
+REFERENCE = Path(__file__).parents[1] / "docs/reference"
 OUR_OWN = {"Atlas", "LatentMap", "Membership", "ClassProbe", "ValueProbe"}
 
 
@@ -50,8 +54,18 @@ def of_users(kind: str, method: str) -> bool:
     return method not in INTERNAL or (kind in OUR_OWN and method in ("fit", "load"))
 
 
+def documented() -> Iterator[tuple[str, Any]]:
+    """What the reference describes beside what the packages below name themselves."""
+    for page in sorted(REFERENCE.glob("*.md")):
+        for place in re.findall(r"^::: (\S+)\.(\w+)$", page.read_text(), re.MULTILINE):
+            yield place[1], getattr(importlib.import_module(place[0]), place[1])
+
+
 def public() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Every function that users call, and every class that they make, by its name."""
+    for name, thing in documented():
+        if inspect.isfunction(thing) and name not in OF_PARTS:
+            yield name, thing
     for room in map(importlib.import_module, ROOMS):
         for name in room.__all__:
             thing = getattr(room, name)

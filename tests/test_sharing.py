@@ -155,6 +155,16 @@ def test_what_the_hub_does_not_have_is_said_in_a_sentence(hub: Hub) -> None:
     assert not any("model.safetensors" in asked for asked in hub.asked)
 
 
+@pytest.mark.parametrize("licence", ["cc-by-40", "CC-BY-4.0"])
+def test_a_licence_that_the_hub_does_not_know_is_refused_before_anything_is_written(
+    licence: str, run: Path, tmp_path: Path
+) -> None:
+    sentence = f"the hub knows no licence '{licence}'; choose .* did you mean 'cc-by-4.0'?"
+    with pytest.raises(UserError, match=sentence):
+        Atlas.load(run, device="cpu").save_pretrained(tmp_path / "saved", licence=licence)
+    assert not (tmp_path / "saved").exists()
+
+
 def test_a_hub_that_is_not_reached_is_named(
     run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,20 @@ def test_columns_keep_their_names() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("false_alarm_rate", "x", "the false-alarm rate is 'x'; choose a share"),
+        ("validation_fraction", None, "validation_fraction is None; choose a share"),
+        ("max_iter", "x", "steps is 'x'; give a whole number"),
+        ("boundary", 3, "boundary is 3; give text"),
+    ],
+)
+def test_parameters_of_other_types_are_told_by_fit(name: str, value: Any, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        LatentDensity().set_params(**{name: value}).fit(ringed(50, 1))
+
+
+@pytest.mark.parametrize(
     ("settings", "x", "sentence"),
     [
         ({"false_alarm_rate": 1.5}, ringed(50, 1), "the false-alarm rate is 1.5; choose a share"),

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.files import replacing
 from latent_atlas.shapes import ArrayLike, Latents, as_rows
 
@@ -40,6 +40,7 @@ class Neighbours:
     rows: Int[Tensor, "n k"]
 
 
+@checked
 @torch.no_grad()
 def nearest_codes(latents: ArrayLike, real: ArrayLike, k: int) -> Neighbours:
     """The `k` real codes nearest to each code, or all if there are fewer.
@@ -138,6 +139,7 @@ class NeighbourIndex:
         """Whether an index has to be built before the first answer, in 4 to 15 µs a code."""
         return self._indexed and self._opened() is None
 
+    @checked
     def nearest(self, latents: ArrayLike, k: int) -> Neighbours:
         """The `k` real codes nearest to each code; arguments and errors as for `nearest_codes`."""
         latents = as_rows(latents)

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from latent_atlas.anomaly.conformal import FALSE_ALARM_RATE, check_rate
+from latent_atlas.anomaly.conformal import FALSE_ALARM_RATE, check_rate, is_share
 from latent_atlas.boundary.gaussian import GaussianBoundary
 from latent_atlas.codes.posterior import WIDE, Codes
 from latent_atlas.config.density_ratio import MapConfig
@@ -106,7 +106,9 @@ class LatentDensity(OutlierMixin, DensityMixin, BaseEstimator):
         """
         check_rate(self.false_alarm_rate)
         share = self.validation_fraction
-        require(0 < share < 1, f"validation_fraction is {share}; choose a share between 0 and 1")
+        require(
+            is_share(share), f"validation_fraction is {share!r}; choose a share between 0 and 1"
+        )
         config = MapConfig(
             boundary=self.boundary,
             levels=self.levels,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError, checked, require
 from latent_atlas.shapes import ArrayLike, Latents
 
-__all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer", "check_rate"]
+__all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer", "check_rate", "is_share"]
 
 FALSE_ALARM_RATE = 0.05
 MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with their square
@@ -81,6 +82,7 @@ class ConformalScorer:
         calibrated_on: m, the number of held-out images that scores are ranked among.
     """
 
+    @checked
     def __init__(self, held_out: AnomalyStatistics, *, generator: torch.Generator) -> None:
         """Calibrate.
 
@@ -247,16 +249,22 @@ def _counted(kind: str, deviation: Column) -> Column:
     return deviation if kind == "width" else np.where(deviation < 0, TOO_GOOD, 1) * deviation
 
 
-def check_rate(false_alarm_rate: float) -> None:
+def check_rate(false_alarm_rate: object) -> None:
     """Refuse a false-alarm rate that is not in (0, 1).
 
     Raises:
         UserError: it is not.
     """
     require(
-        0 < false_alarm_rate < 1,
-        f"the false-alarm rate is {false_alarm_rate}; choose a share between 0 and 1, such as 0.05",
+        is_share(false_alarm_rate),
+        f"the false-alarm rate is {false_alarm_rate!r}; choose a share between 0 and 1, such as "
+        "0.05",
     )
+
+
+def is_share(value: object) -> bool:
+    """Whether a value is a number in (0, 1)."""
+    return isinstance(value, Real) and 0 < value < 1
 
 
 class AnomalyScorer:

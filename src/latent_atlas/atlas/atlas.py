@@ -217,8 +217,8 @@ class Atlas:
             licence: Of the model, by its name on the hub, such as "cc-by-4.0"; None tells none.
 
         Raises:
-            UserError: the folder holds something, the source is not public, or this atlas is not of
-                a run folder.
+            UserError: the folder holds something, the source is not public, the hub does not know
+                the licence, or this atlas is not of a run folder.
         """
         from latent_atlas.atlas.hub import publish
 

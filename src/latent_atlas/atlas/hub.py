@@ -30,7 +30,7 @@ from latent_atlas.atlas.card import model_card
 from latent_atlas.codes.huggingface import PREFIX
 from latent_atlas.config.run import Config
 from latent_atlas.data.named import NAMED_SETS
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, did_you_mean, require
 from latent_atlas.files import write_text
 from latent_atlas.runs import Run, read_tensors, write_tensors
 
@@ -59,6 +59,93 @@ ABOUT = (
 )
 """What manifest.json keeps."""
 RESULTS = ("metrics.json", "evaluation.json")
+LICENCES = frozenset(
+    [
+        "afl-3.0",
+        "agpl-3.0",
+        "apache-2.0",
+        "apple-amlr",
+        "apple-ascl",
+        "artistic-2.0",
+        "bigcode-openrail-m",
+        "bigscience-bloom-rail-1.0",
+        "bigscience-openrail-m",
+        "bsd",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "bsd-3-clause-clear",
+        "bsl-1.0",
+        "c-uda",
+        "cc",
+        "cc-by-2.0",
+        "cc-by-2.5",
+        "cc-by-3.0",
+        "cc-by-4.0",
+        "cc-by-nc-2.0",
+        "cc-by-nc-3.0",
+        "cc-by-nc-4.0",
+        "cc-by-nc-nd-3.0",
+        "cc-by-nc-nd-4.0",
+        "cc-by-nc-sa-2.0",
+        "cc-by-nc-sa-3.0",
+        "cc-by-nc-sa-4.0",
+        "cc-by-nd-4.0",
+        "cc-by-sa-3.0",
+        "cc-by-sa-4.0",
+        "cc0-1.0",
+        "cdla-permissive-1.0",
+        "cdla-permissive-2.0",
+        "cdla-sharing-1.0",
+        "creativeml-openrail-m",
+        "deepfloyd-if-license",
+        "ecl-2.0",
+        "epl-1.0",
+        "epl-2.0",
+        "etalab-2.0",
+        "eupl-1.1",
+        "eupl-1.2",
+        "fair-noncommercial-research-license",
+        "gemma",
+        "gfdl",
+        "gpl",
+        "gpl-2.0",
+        "gpl-3.0",
+        "grok2-community",
+        "h-research",
+        "intel-research",
+        "isc",
+        "lgpl",
+        "lgpl-2.1",
+        "lgpl-3.0",
+        "lgpl-lr",
+        "llama2",
+        "llama3",
+        "llama3.1",
+        "llama3.2",
+        "llama3.3",
+        "llama4",
+        "lppl-1.3c",
+        "mit",
+        "mpl-2.0",
+        "ms-pl",
+        "ncsa",
+        "odbl",
+        "odc-by",
+        "ofl-1.1",
+        "openmdw-1.0",
+        "openrail",
+        "openrail++",
+        "osl-3.0",
+        "other",
+        "pddl",
+        "postgresql",
+        "unknown",
+        "unlicense",
+        "wtfpl",
+        "zlib",
+    ]
+)
+"""What the hub accepts as `license` of a model card."""
 
 
 def publish(
@@ -74,7 +161,7 @@ def publish(
 
     Raises:
         UserError: the folder holds something, the run has not finished, its source is not public,
-            or huggingface_hub is not installed.
+            the hub does not know the licence, or huggingface_hub is not installed.
     """
     kept, made = Run(run), Run(folder)
     config = kept.config()
@@ -92,6 +179,12 @@ def publish(
     require(
         not folder.exists() or (folder.is_dir() and not any(folder.iterdir())),
         f"{folder} holds something already; choose another folder",
+    )
+    require(
+        licence is None or licence in LICENCES,
+        f"the hub knows no licence '{licence}'; choose one of "
+        "huggingface.co/docs/hub/repositories-licenses, or other for one that is not among them"
+        f"{did_you_mean(str(licence), LICENCES)}",
     )
     _hub()  # fails before anything is written
     (folder / "decoder").mkdir(parents=True)

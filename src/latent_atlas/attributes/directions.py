@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latent_atlas.attributes.base import Attribute, Slopes
 from latent_atlas.display import Tabular
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, as_rows
 
 __all__ = ["Entanglement", "decoder_directions", "entanglement", "principal_components"]
@@ -24,6 +24,7 @@ Directions = tuple[Float[Tensor, "k d"], Float[Tensor, " k"]]
 LocalDirections = tuple[Slopes, Float[Tensor, "n k"]]
 
 
+@checked
 def principal_components(latents: ArrayLike, count: int = 5) -> Directions:
     """The directions in which codes vary most; above 200,000 codes, as many evenly spaced ones do.
 
@@ -49,6 +50,7 @@ def principal_components(latents: ArrayLike, count: int = 5) -> Directions:
     return _signed(vectors[:count]), lengths[:count] / (len(latents) - 1) ** 0.5
 
 
+@checked
 def decoder_directions(
     decode: Callable[[Tensor], Tensor],
     latents: ArrayLike,
@@ -125,6 +127,7 @@ class Entanglement(Tabular):
         return {"attribute": one.tolist(), "other": other.tolist(), **flat}
 
 
+@checked
 def entanglement(attributes: Sequence[Attribute], latents: ArrayLike) -> Entanglement:
     """Measure how entangled attributes are where `latents` are.
 

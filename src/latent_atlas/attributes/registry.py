@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from latent_atlas.attributes.base import Attribute, Direction
 from latent_atlas.attributes.directions import principal_components
 from latent_atlas.attributes.probes import ClassProbe, OneClass, ValueProbe
-from latent_atlas.errors import UserError, did_you_mean, require_known
+from latent_atlas.errors import UserError, checked, did_you_mean, require_known
 from latent_atlas.shapes import (
     ArrayLike,
     Images,
@@ -153,6 +153,7 @@ class AttributeSet:
         several = [which] if isinstance(which, Attribute | str) else which
         return tuple(self[one] if isinstance(one, str) else one for one in several)
 
+    @checked
     def learn(self, labels: ArrayLike, names: Sequence[str] = (), name: str = CLASS) -> ClassProbe:
         """Learn an attribute of other labels of the same images, always in the same way.
 

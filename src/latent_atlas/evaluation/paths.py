@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density
 from latent_atlas.density.membership import Membership
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.evaluation.frechet_kernel import frechet_distance
 from latent_atlas.geometry.manifold import Manifold, manifold_of
 from latent_atlas.progress import steps
@@ -137,6 +137,7 @@ def plan_rows(
     return paths
 
 
+@checked
 def travel_table(
     paths: Mapping[str, LatentPath],
     *,

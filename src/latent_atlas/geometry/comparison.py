@@ -159,6 +159,7 @@ def compare(
     )
 
 
+@checked
 @torch.no_grad()
 def kernel_test(
     a: Latents,

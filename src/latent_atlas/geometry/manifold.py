@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 
 __all__ = ["NEIGHBOURS", "Manifold", "Overlap", "manifold_of", "overlap"]
 
@@ -40,6 +40,7 @@ class Manifold:
         return np.concatenate(list(pieces))
 
 
+@checked
 def manifold_of(features: Float[np.ndarray, "n f"], k: int = 3) -> Manifold:
     """The manifold of a collection by its k-th nearest neighbours.
 
@@ -109,6 +110,7 @@ class Overlap:
         return {name: getattr(self, name) for name in names}
 
 
+@checked
 def overlap(
     images: Float[np.ndarray, "m f"], reference: Float[np.ndarray, "n f"], k: int = NEIGHBOURS
 ) -> Overlap:

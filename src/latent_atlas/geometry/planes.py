@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from latent_atlas.density.base import DensityRatioModel, entropy
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Latents, Values, batched
 
 __all__ = ["Chart", "Plane", "Window", "chart", "fit_window", "plane_through"]
@@ -111,6 +111,7 @@ def fit_window(coordinates: Places, margin: float = 0.35) -> Window:
     return Window(left, right, bottom, top)
 
 
+@checked
 @torch.no_grad()
 def chart(ratio: DensityRatioModel, plane: Plane, window: Window, resolution: int = 256) -> Chart:
     """Evaluate the map on every pixel of a square window, `resolution` pixels a side."""

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from latent_atlas.errors import checked
 from latent_atlas.shapes import Latents, Values
 
 __all__ = ["Codes", "cells_for", "enough", "matching"]
@@ -44,6 +45,7 @@ def enough(n: int, codes: Codes) -> bool:
     return n >= SAMPLES_PER_STATISTIC * (d + d * (d + 1) // 2 + cells_for(m) - 1)
 
 
+@checked
 @torch.no_grad()
 def matching(
     points: Latents, codes: Codes, *, cells: int | None = None, generator: torch.Generator

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latent_atlas.density.base import Density, SamplableDensity
 from latent_atlas.density.moments import cholesky
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.progress import doing
 from latent_atlas.sampling.kernels import State, hmc
 from latent_atlas.sampling.weights import effective_sample_size, resampled
@@ -50,6 +50,7 @@ class Particles:
     step_size: float
 
 
+@checked
 @torch.no_grad()
 def tempered(
     start: SamplableDensity,

@@ -81,6 +81,7 @@ def interpolate(
     return replace(path, metrics=metrics)
 
 
+@checked
 def with_equal_steps(
     path: LatentPath,
     density: Density,

@@ -3,6 +3,7 @@
 import torch
 
 from latent_atlas.density.base import Density
+from latent_atlas.errors import checked
 from latent_atlas.shapes import Latents, Points, Values
 from latent_atlas.travel.path_info import PathMetrics
 from latent_atlas.travel.polyline import arc_lengths
@@ -12,6 +13,7 @@ __all__ = ["OFF_MANIFOLD_SHARE", "density_threshold", "frame_log_probs", "measur
 OFF_MANIFOLD_SHARE = 0.05  # of real codes that are below the threshold, by its definition
 
 
+@checked
 @torch.no_grad()
 def density_threshold(
     density: Density,

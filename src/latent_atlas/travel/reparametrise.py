@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import Points, Trace, Values, batched
 from latent_atlas.travel.polyline import arc_lengths, points_at
 
@@ -33,6 +33,7 @@ class Reparametrised:
     uneven: Values
 
 
+@checked
 @torch.no_grad()
 def reparametrise(
     points: Points, features: Callable[[Tensor], Tensor], *, pieces: int = 16

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latent_atlas import progress
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.evaluation.features.base import Extractor, Features
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.shapes import ByteImages, Labels, batched, to_float
@@ -50,6 +50,7 @@ class Classifier(Extractor):
         return next(self.network.parameters()).device
 
 
+@checked
 def train_classifier(
     images: ByteImages,
     labels: Labels,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.evaluation.features.base import BATCH, Extractor, Features, as_rgb, resized
 from latent_atlas.nn.efficientnet import EfficientNetFeatures, has_efficientnet
 from latent_atlas.shapes import ByteImages, batched
@@ -42,6 +42,7 @@ class Pretrained(Extractor):
         return batched(extract, images, BATCH)
 
 
+@checked
 def efficientnet(side: int = 112, *, device: torch.device | str = "cpu") -> Pretrained:
     """EfficientNet-Lite0, trained on ImageNet: 1,280 features, spatial means of its last layer.
 

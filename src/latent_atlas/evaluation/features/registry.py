@@ -3,7 +3,7 @@
 import torch
 
 from latent_atlas.data.imageset import ImageSet
-from latent_atlas.errors import UserError, require_known
+from latent_atlas.errors import UserError, checked, require_known
 from latent_atlas.evaluation.features.base import Extractor
 from latent_atlas.evaluation.features.classifier import train_classifier
 from latent_atlas.evaluation.features.pixels import Pixels
@@ -18,6 +18,7 @@ STEPS = 400  # training steps of a classifier, about
 BATCH = 128
 
 
+@checked
 def extractor_for(
     images: ImageSet,
     name: str = "auto",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.atlas.collection import Collection
+from latent_atlas.errors import checked
 from latent_atlas.geometry.planes import Plane, Window, chart, fit_window, plane_through
 from latent_atlas.report.plots.heatmap import Field, Kind
 from latent_atlas.report.plots.map import map_picture
@@ -39,6 +40,7 @@ def extent(window: Window) -> tuple[float, float, float, float]:
     return window.left, window.right, window.bottom, window.top
 
 
+@checked
 def draw_map(
     atlas: Atlas,
     anchors: Sequence[Tensor],

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from latent_atlas.atlas.atlas import Atlas
+from latent_atlas.errors import checked
 from latent_atlas.report.plots.film_strip import Strip, strips_picture
 from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, frame_log_probs
 from latent_atlas.travel.path import LatentPath
@@ -14,6 +15,7 @@ __all__ = ["describe", "draw_travel"]
 FAR = 100.0  # length over the straight line from which on a path is taken to be closed
 
 
+@checked
 def draw_travel(atlas: Atlas, paths: Mapping[str, LatentPath]) -> Figure:
     """Film strips of the paths of several planners, with their log-density below."""
     threshold = atlas.map.threshold(OFF_MANIFOLD_SHARE)

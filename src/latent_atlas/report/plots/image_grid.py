@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from latent_atlas.display import columns_for, grid, require_images, tile, width_for
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, checked
 from latent_atlas.report.plots.style import (
     MARGIN,
     WIDTH,
@@ -29,6 +29,7 @@ LARGEST = 256  # pixels that a tile takes at most: four samples need no poster,
 ENLARGED = 12  # and no larger a multiple of the image
 
 
+@checked
 def sheet(
     images: Float[np.ndarray, "n c h w"], columns: int | None = None, title: str | None = None
 ) -> Figure:
