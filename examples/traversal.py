@@ -16,5 +16,5 @@ rows = {}
 for number in (3, 40, 60, 90):
     start = atlas.codes["held_out"].means[number]
     light = atlas.traverse(start, bold, by=-1.5).points[-1, 0]
-    rows[f"font {number}"] = atlas.traverse(light, bold, by=3.0, frames=13).strip()
+    rows[f"font {number}"] = atlas.traverse(light, bold, by=2.5, frames=13).strip()
 save(comparison_sheet({name: row.numpy() for name, row in rows.items()}), Path("traversal.png"))
