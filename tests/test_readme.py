@@ -121,7 +121,7 @@ def in_a_moment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(ClassProbe, "fit", partial(ClassProbe.fit, steps=100))
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
-    monkeypatch.setattr("latent_atlas.study.timing.rehearse", lambda design, device, tell: {})
+    monkeypatch.setattr("latent_atlas.study.timing.rehearse", lambda design, device: {})
     monkeypatch.setattr("latent_atlas.explorer.static_export.export.write_folder", folder_of)
     with quick_gallery():
         yield

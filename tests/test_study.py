@@ -462,7 +462,7 @@ def test_the_command_plans_does_and_tells(
     monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
     monkeypatch.setattr(
         "latent_atlas.study.timing.rehearse",
-        lambda design, device, tell: tell("run") or {"run": 60.0, "map": 10.0},
+        lambda design, device: tell("run") or {"run": 60.0, "map": 10.0},
     )
     words = [
         "study",

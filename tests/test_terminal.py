@@ -55,6 +55,7 @@ def test_without_arguments_it_shows_three_commands(capsys: pytest.CaptureFixture
         ("trian", "latent-atlas: no command 'trian'; choose demo, .* 'train'? See latent-atlas --help"),
         ("train digits --oout x", "latent-atlas train: no argument '--oout'; did you mean '--out'?"),
         ("demo --devise=cpu", "no argument '--devise=cpu'; did you mean '--device'?"),
+        ("sample RUN --count many", "argument --count: 'many' is not a whole number; see"),
         ("--versoin", "no argument '--versoin'; did you mean '--version'?"),
         ("demo digits", "latent-atlas demo: no argument 'digits'; see latent-atlas demo --help"),
         ("encode RUN X --out Y --to safetensor", "--to: no value 'safetensor'; .* 'safetensors'?"),

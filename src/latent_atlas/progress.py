@@ -1,4 +1,4 @@
-"""What a long computation is doing, told to whoever listens, such as the command line."""
+"""What a long computation is doing, told to a listener, such as the command line."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -323,10 +323,9 @@ class Run:
             UserError: the folder holds a run already, or cannot be created.
         """
         if self.file("config.json").exists():
-            raise UserError(
-                f"{self.path} holds a run already; choose another --out, or continue it with "
-                "train --resume"
-            )
+            goes_on = not self.file("map.safetensors").is_file()
+            more = ", or continue it with train --resume" * goes_on
+            raise UserError(f"{self.path} holds a run already; choose another --out{more}")
         self._make()
 
     def begin(self, config: Config) -> None:
@@ -343,6 +342,8 @@ class Run:
             advice = "`latent-atlas train SOURCE --out RUN` makes one"
             if self.file("embeddings").is_dir():
                 advice = "the `latent-atlas embed` that began it finishes it"
+            elif not self.path.exists() and len(self.path.parts) == 2:
+                advice += f", and hf:{self.path.as_posix()} names one on the Hugging Face hub"
             raise UserError(f"{self.path} holds no run (no config.json); {advice}")
         return Config.load(self.file("config.json"))
 

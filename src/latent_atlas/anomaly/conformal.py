@@ -133,7 +133,7 @@ class ConformalScorer:
             names: A name for each image; by default row:0, row:1, ...
 
         Raises:
-            UserError: the rate is not in (0, 1), or the statistics are others.
+            UserError: the rate is not in (0, 1), or the statistics or the names are others.
         """
         check_rate(false_alarm_rate)
         for name in (*BESIDE_SIMILAR, "residual"):
@@ -142,6 +142,10 @@ class ConformalScorer:
                     f"only one of the images and the held-out images has the statistic '{name}'; "
                     "compare images with images and codes with codes"
                 )
+        require(
+            len(names) in (0, len(images)),
+            f"there are {len(names)} names for {len(images)} images; give one for each, or none",
+        )
         deviations = self._deviations(images)
         length = self._length(deviations)
         as_far = self.calibrated_on - np.searchsorted(self._ranked, length)

@@ -31,7 +31,7 @@ from latent_atlas.cli.commands import (
     travel,
 )
 from latent_atlas.cli.console import Console
-from latent_atlas.errors import UserError, did_you_mean, require_known
+from latent_atlas.errors import WORDS, UserError, did_you_mean, require_known
 
 __all__ = ["build_parser"]
 
@@ -107,6 +107,15 @@ class _Parser(ArgumentParser):
             require_known(kind, value, action.choices)
         except UserError as error:
             raise ArgumentError(None if positional else action, str(error)) from None
+
+    def _get_value(self, action: Action, arg_string: str) -> Any:
+        """The value of an argument; a number that is none is told in words."""
+        try:
+            return super()._get_value(action, arg_string)
+        except ArgumentError:
+            if action.type not in (int, float):
+                raise
+            raise ArgumentError(action, f"'{arg_string}' is not {WORDS[action.type]}") from None
 
     def commands(self) -> "dict[str, _Parser]":
         """The parsers of the commands, by name."""

@@ -1,5 +1,6 @@
 """Files of codes with their labels: read, checked, split."""
 
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -123,13 +124,12 @@ def read_collection(path: Path) -> CodeSet:
     Raises:
         UserError: there is no such file, it is damaged or pickled, or its arrays are not codes.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (".npy", ".npz", ".safetensors"):
-        raise UserError(f"'{path}' is no .npy, .npz or .safetensors file; {SAVE}")
     if not path.is_file():
         raise UserError(
             f"there is no file of codes at '{path}'; give a .npy, .npz or .safetensors file"
         )
+    if path.suffix.lower() not in (".npy", ".npz", ".safetensors"):
+        raise UserError(f"'{path}' is no .npy, .npz or .safetensors file; {SAVE}")
     arrays = read_arrays(path)
     means = arrays[name_of_codes({n: tuple(a.shape) for n, a in arrays.items()}, path)]
     spread = next((arrays[name] for name in LOG_VARIANCES if name in arrays), None)
@@ -158,7 +158,8 @@ def read_arrays(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, PermissionError):
             raise
-        reason = str(error).partition(";")[0].partition("\n")[0].rstrip(".")
+        # Not the advice that follows in it, to load pickled objects nevertheless.
+        reason = re.split(r"[;\n]|\. ", str(error))[0].rstrip(".")
         raise UserError(
             f"cannot read '{path}' ({reason}); pickled objects are never loaded, so {SAVE}"
         ) from None

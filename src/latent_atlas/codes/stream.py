@@ -93,7 +93,11 @@ class CodeFiles:
             f"there are no .safetensors files in '{folder}': fit does not read Parquet and Lance; "
             "encode again, without --to",
         )
-        require(bool(files), f"there are no .safetensors or .npy files of codes in '{folder}'")
+        require(
+            bool(files),
+            f"there are no .safetensors or .npy files of codes in '{folder}'; of images, "
+            "`latent-atlas embed` makes codes, and `latent-atlas train` a model of its own",
+        )
         require(
             manifest.is_file() or not (folder / "job.json").is_file(),
             f"'{folder}' is not complete; the `latent-atlas encode` that began it finishes it",

@@ -21,7 +21,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from latent_atlas.codes.embedder import imported
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError, did_you_mean, require
 from latent_atlas.runs import Run
 
 __all__ = ["TRACKERS", "Adapter", "Send", "Sent", "track", "tracking"]
@@ -234,7 +234,7 @@ def adapter_of(tracker: str) -> Adapter:
     require(
         tracker in TRACKERS,
         f"there is no tracker '{tracker}'; choose {', '.join(TRACKERS)}, or module:function for "
-        "one of your own",
+        f"one of your own{did_you_mean(tracker, TRACKERS)}",
     )
     adapter, package = TRACKERS[tracker]
     require(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_atlas.cli.console import Console
-from latent_atlas.errors import UserError
+from latent_atlas.errors import UserError, require
 
 if TYPE_CHECKING:
     import torch
@@ -147,6 +147,7 @@ def _verify(folder: Path, console: Console) -> None:
     """Print the state of each file of a run, and end with 1 if one is damaged."""
     from latent_atlas.runs import Run, is_signed
 
+    require(folder.is_dir(), f"there is no folder {folder}; give a run folder")
     writer = Run(folder).writer()
     if writer is not None:
         sentence = f"{folder} is being trained by {writer}; ask again when it has ended"

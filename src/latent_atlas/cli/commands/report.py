@@ -45,8 +45,7 @@ def report(given: Namespace, console: Console) -> None:
     if given.out is not None or given.light:
         flag = "--light" if given.out is None else f"--out {given.out}"
         raise UserError(
-            f"{flag} is for the folder of an interactive report; add --interactive, or leave "
-            f"{flag.split()[0]} out"
+            f"{flag} is for the folder of an interactive report; add --interactive, or leave it out"
         )
     write_page(Path(given.folder), given.device or "auto", console)
 
