@@ -186,8 +186,8 @@ export const KOREAN: Readonly<Record<string, string>> = {
   "−log q in nats": "−log q, 단위 nat",
   "{n} image": "이미지 {n}장",
   "{n} images": "이미지 {n}장",
-  "{n} group": "{n}쌍",
-  "{n} groups": "{n}쌍",
+  "{n} group": "{n}묶음",
+  "{n} groups": "{n}묶음",
   "Duplicates": "중복 이미지",
   "{copies} of copies and {near} of near-duplicates: closer than {within}, where the nearest other image is usually {typical} away":
     "같은 이미지 {copies}, 거의 같은 이미지 {near}: 거리가 {within}보다 가깝습니다. 보통은 가장 가까운 이미지가 {typical} 떨어져 있습니다.",
