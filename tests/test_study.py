@@ -462,7 +462,7 @@ def test_the_command_plans_does_and_tells(
     monkeypatch.setattr("latent_atlas.study.run.other_source", lambda source: "digits")
     monkeypatch.setattr(
         "latent_atlas.study.timing.rehearse",
-        lambda design, device: tell("run") or {"run": 60.0, "map": 10.0},
+        lambda design, device: {"run": 60.0, "map": 10.0},
     )
     words = [
         "study",
@@ -486,7 +486,7 @@ def test_the_command_plans_does_and_tells(
     numbers, told = said("--dry-run", "--seeds", "2")
     assert len(numbers["cells"]) == 6 + 72 + 2 * 2 + 2
     assert "at most about 18 minutes in total" in told
-    assert "measuring runs" in told
+    assert "to estimate the time" in told
     assert not (tmp_path / "s").exists()
     numbers, told = said(
         "--seeds", "1", "--modes", "separate,online", "--boundaries", "box", "--z-real", "means"

@@ -268,7 +268,7 @@ def check_rate(false_alarm_rate: object) -> None:
 
 def is_share(value: object) -> bool:
     """Whether a value is a number in (0, 1)."""
-    return isinstance(value, Real) and 0 < value < 1
+    return isinstance(value, Real) and 0 < float(value) < 1
 
 
 class AnomalyScorer:
