@@ -523,6 +523,7 @@ def variants() -> str:
         "mse": "squared error",
         "frechet of reconstructions": "Fréchet, reconstructions",
         "frechet of prior samples": "Fréchet, prior samples",
+        "frechet of samples": "Fréchet, samples",
         "steps": "steps",
     }
     parts = []
@@ -531,7 +532,11 @@ def variants() -> str:
     for of, rows in grouped(found["results"]["rows"], "of"):
         arms = {
             name: {"seeds": len(those)}
-            | {key: mean(row[key] for row in those) for key in columns if key != "seeds"}
+            | {
+                key: mean(row[key] for row in those)
+                for key in columns
+                if all(key in row for row in those)
+            }
             for name, those in grouped(rows, "variant")
         }
         caption = f"{of}, {rows[0]['budget']:g} core seconds"

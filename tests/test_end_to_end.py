@@ -246,14 +246,14 @@ def test_a_device_is_refused_before_anything_is_read(
     assert "there is no device 'gpu' here; choose auto, cpu" in capsys.readouterr().err
 
 
-def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_smaller_one(
+def test_a_folder_gets_the_preset_of_its_size_and_without_a_gpu_or_quick_a_smaller_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "estimated_seconds", lambda *_: 1.0)  # no step at 64 pixels
     for i in range(30):
         Image.new("RGB", (120, 100), (200, i, 0)).save(tmp_path / f"photo{i}.png")
     models = []
-    for flags in ((), ("--quick",)):
+    for flags in (("--preset", "64px"), (), ("--quick",)):
         assert (
             latent_atlas(
                 "train",
@@ -262,16 +262,16 @@ def test_a_folder_gets_the_preset_of_the_size_it_is_trained_at_and_quick_a_small
                 str(tmp_path / "run"),
                 "--dry-run",
                 "--json",
+                *("--device", "cpu"),
                 *flags,
             )
             == 0
         )
-        models.append(json.loads(capsys.readouterr().out)["config"]["model"])
-    assert (models[0]["image_size"], models[0]["latent_dim"]) == (
-        64,
-        PRESETS["64px"].model.latent_dim,
-    )
-    assert (models[1]["image_size"], models[1]["width"]) == (32, 32)
+        told = capsys.readouterr()
+        assert ("--preset 64px trains the one for a GPU" in told.err) == (not flags)
+        models.append(json.loads(told.out)["config"]["model"])
+    assert [model["image_size"] for model in models] == [64, 64, 32]
+    assert [model["width"] for model in models] == [PRESETS["64px"].model.width, 32, 32]
 
 
 @pytest.mark.parametrize("command", ["train", "serve", "report"])

@@ -37,6 +37,119 @@ __all__ = ["build_parser"]
 
 Command = Callable[[Namespace, Console], None]
 
+COMMANDS: dict[str, tuple[Command, Callable[[ArgumentParser], None], str]] = {
+    "demo": (
+        demo.demo,
+        demo.add_arguments,
+        "train on handwritten digits, or letters of fonts, in minutes, and write a report",
+    ),
+    "train": (
+        train.train,
+        train.add_arguments,
+        "train the networks and the map on images, and write a report",
+    ),
+    "pack": (
+        pack.pack,
+        pack.add_arguments,
+        "decode a large source once, into a folder that train reads",
+    ),
+    "encode": (
+        encode.encode,
+        encode.add_arguments,
+        "write the codes of any number of images, shard by shard",
+    ),
+    "embed": (
+        embed.embed,
+        embed.add_arguments,
+        "put a collection of images on a map by a pretrained network, without training one",
+    ),
+    "fit": (
+        fit.fit,
+        fit.add_arguments,
+        "fit a map to latent codes of any model, without its images",
+    ),
+    "map": (
+        map.map,
+        map.add_arguments,
+        "draw the density on the plane through three images",
+    ),
+    "travel": (
+        travel.travel,
+        travel.add_arguments,
+        "travel from image to image through regions of high density",
+    ),
+    "sample": (
+        sample.sample,
+        sample.add_arguments,
+        "draw new images from the data distribution",
+    ),
+    "anomalies": (
+        anomalies.anomalies,
+        anomalies.add_arguments,
+        "anomaly scores of images, calibrated on held-out real images",
+    ),
+    "compare": (
+        compare.compare,
+        compare.add_arguments,
+        "tell whether other images are like those of a run, and where they differ",
+    ),
+    "duplicates": (
+        duplicates.duplicates,
+        duplicates.add_arguments,
+        "copies and near-duplicates in a collection on a map",
+    ),
+    "evaluate": (
+        evaluate.evaluate,
+        evaluate.add_arguments,
+        "measure a run on held-out images, with baselines",
+    ),
+    "report": (
+        report.report,
+        report.add_arguments,
+        "draw the figures of a run and write its HTML page",
+    ),
+    "serve": (
+        serve.serve,
+        serve.add_arguments,
+        "open the explorer: a run's map and paths in the browser",
+    ),
+    "export": (
+        export.export,
+        export.add_arguments,
+        "write the networks as ONNX or torch.export, or the images as a table",
+    ),
+    "push": (
+        push.push,
+        push.add_arguments,
+        "publish a run on the Hugging Face hub, with a model card",
+    ),
+    "pull": (
+        push.pull,
+        push.add_pull_arguments,
+        "download a run that was published on the Hugging Face hub",
+    ),
+    "study": (
+        study.study,
+        study.add_arguments,
+        "compare training modes and boundaries on your own images",
+    ),
+    "track": (
+        track.track,
+        track.add_arguments,
+        "send the losses, metrics and pictures of a run to a tracker",
+    ),
+    "doctor": (
+        doctor.doctor,
+        doctor.add_arguments,
+        "verify a run; without one, print versions and devices, or measure speed",
+    ),
+    "completion": (
+        completion.completion,
+        completion.add_arguments,
+        "print a script by which a shell completes",
+    ),
+}
+"""What carries out each command, what it takes, and what it does; in the order of the help."""
 
 START = """\
 Latent Atlas learns where your images lie in a latent space, and travels there.
@@ -144,102 +257,11 @@ def build_parser() -> _Parser:
     parser.set_defaults(run_command=_start, json=False)
     chosen = parser.add_subparsers(title="commands", metavar="COMMAND")
 
-    def add(name: str, run: Command, help: str) -> ArgumentParser:
+    for name, (run, add_arguments, help) in COMMANDS.items():
         command = chosen.add_parser(
             name, help=help, description=help[0].upper() + help[1:] + ".", formatter_class=_Help
         )
         command.add_argument("--json", action="store_true", help="print the result as JSON")
         command.set_defaults(run_command=run)
-        return command
-
-    demo.add_arguments(
-        add(
-            "demo",
-            demo.demo,
-            "train on handwritten digits, or letters of fonts, in minutes, and write a report",
-        )
-    )
-    train.add_arguments(
-        add("train", train.train, "train the networks and the map on images, and write a report")
-    )
-    pack.add_arguments(
-        add("pack", pack.pack, "decode a large source once, into a folder that train reads")
-    )
-    encode.add_arguments(
-        add("encode", encode.encode, "write the codes of any number of images, shard by shard")
-    )
-    embed.add_arguments(
-        add(
-            "embed",
-            embed.embed,
-            "put a collection of images on a map by a pretrained network, without training one",
-        )
-    )
-    fit.add_arguments(
-        add("fit", fit.fit, "fit a map to latent codes of any model, without its images")
-    )
-    map.add_arguments(add("map", map.map, "draw the density on the plane through three images"))
-    travel.add_arguments(
-        add("travel", travel.travel, "travel from image to image through regions of high density")
-    )
-    sample.add_arguments(add("sample", sample.sample, "draw new images from the data distribution"))
-    anomalies.add_arguments(
-        add(
-            "anomalies",
-            anomalies.anomalies,
-            "anomaly scores of images, calibrated on held-out real images",
-        )
-    )
-    compare.add_arguments(
-        add(
-            "compare",
-            compare.compare,
-            "tell whether other images are like those of a run, and where they differ",
-        )
-    )
-    duplicates.add_arguments(
-        add(
-            "duplicates",
-            duplicates.duplicates,
-            "copies and near-duplicates in a collection on a map",
-        )
-    )
-    evaluate.add_arguments(
-        add("evaluate", evaluate.evaluate, "measure a run on held-out images, with baselines")
-    )
-    report.add_arguments(
-        add("report", report.report, "draw the figures of a run and write its HTML page")
-    )
-    serve.add_arguments(
-        add("serve", serve.serve, "open the explorer: a run's map and paths in the browser")
-    )
-    export.add_arguments(
-        add(
-            "export",
-            export.export,
-            "write the networks as ONNX or torch.export, or the images as a table",
-        )
-    )
-    push.add_arguments(
-        add("push", push.push, "publish a run on the Hugging Face hub, with a model card")
-    )
-    push.add_pull_arguments(
-        add("pull", push.pull, "download a run that was published on the Hugging Face hub")
-    )
-    study.add_arguments(
-        add("study", study.study, "compare training modes and boundaries on your own images")
-    )
-    track.add_arguments(
-        add("track", track.track, "send the losses, metrics and pictures of a run to a tracker")
-    )
-    doctor.add_arguments(
-        add(
-            "doctor",
-            doctor.doctor,
-            "verify a run; without one, print versions and devices, or measure speed",
-        )
-    )
-    completion.add_arguments(
-        add("completion", completion.completion, "print a script by which a shell completes")
-    )
+        add_arguments(command)
     return parser

@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ COMPONENTS = (1, 2, 4, 8)
 # to theirs, as `LEAST_VARIANCE` is: in many coordinates each component has few codes.
 MANY_COMPONENTS, CODES_EACH = (*COMPONENTS, 16, 32), 50
 VARIANCES = (1e-3, 1e-2, 3e-2, 1e-1)
-TOLERANCE = 1e-2  # nats per code, of expectation maximisation
+TOLERANCE = 2.5e-4  # nats per code and coordinate, of expectation maximisation
 MOST_CODES = 20_000  # more would only cost time
 # Per component and dimension: with fewer codes a component shrinks onto single codes and lowers
 # every BIC.
@@ -205,29 +207,33 @@ def _expectation_maximisation(
         # The many fits that are compared take half the time in single precision.
         standard, judges = standard.float(), held_out.float().numpy()
     codes = standard.numpy()
+
+    def fit(k: int, variance: float) -> tuple[float, Estimator]:
+        mixture = Estimator(k, reg_covar=variance, random_state=seed)
+        if judges is not None:
+            mixture.set_params(tol=TOLERANCE * d)
+        mixture.fit(codes)
+        return mixture.bic(codes) if judges is None else -mixture.score(judges), mixture
+
     variances = (LEAST_VARIANCE,) if judges is None else VARIANCES
     best, lowest = None, math.inf
     for k in COMPONENTS if judges is None else MANY_COMPONENTS:
         if n < k * (CODES_PER_COMPONENT * d if judges is None else CODES_EACH):
             break
-        before = lowest
-        for place, variance in enumerate(variances):
-            mixture = Estimator(k, reg_covar=variance, random_state=seed)
-            if judges is not None:
-                mixture.set_params(tol=TOLERANCE)
-            # Threads would wait for each other in products as small as these.
-            with warnings.catch_warnings(), threadpool_limits(1):
-                # Where it stopped without converging is a density as good as any.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                mixture.fit(codes)
-            loss = mixture.bic(codes) if judges is None else -mixture.score(judges)
-            if loss >= lowest and place:
-                break
-            if loss < lowest:
-                # More components have fewer codes each, and need no less.
-                best, lowest, variances = mixture, loss, variances[place:]
-        if lowest >= before:
+        # Within a fit, threads would wait for each other in products as small as these.
+        with (
+            warnings.catch_warnings(),
+            threadpool_limits(1),
+            ThreadPoolExecutor(torch.get_num_threads()) as pool,
+        ):
+            # Where it stopped without converging is a density as good as any.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fits = list(pool.map(partial(fit, k), variances))
+        least = min(range(len(fits)), key=lambda place: fits[place][0])
+        if fits[least][0] >= lowest:
             break
+        lowest, best = fits[least]
+        variances = variances[least:]  # more components have fewer codes each, and need no less
     if best is None or best.n_components == 1:
         return None
     weights, means, spreads = (

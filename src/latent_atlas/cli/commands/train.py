@@ -20,7 +20,7 @@ from latent_atlas.cli.arguments import (
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Advance, Console, duration, losses_in_words
 from latent_atlas.config.parse import split_setting
-from latent_atlas.config.presets import PRESETS, quick, with_steps
+from latent_atlas.config.presets import PRESETS, for_cpu, preset_for_size, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, require
 from latent_atlas.progress import doing
@@ -153,7 +153,7 @@ def train(given: Namespace, console: Console) -> None:
             "no SOURCE was given; name a data set, a folder, an archive or an array, or use "
             "--resume"
         )
-    config = _chosen_config(given)
+    config = _chosen_config(given, console)
     if given.dry_run:
         _show_plan_once(config, console)
     else:
@@ -286,16 +286,23 @@ def _refuse_settings(given: Namespace) -> None:
         )
 
 
-def _chosen_config(given: Namespace) -> Config:
+def _chosen_config(given: Namespace, console: Console) -> Config:
     """The preset for the source, changed by the flags and then by the values of --set."""
     from latent_atlas.data.packed import Pack
+    from latent_atlas.device import pick_device
 
     config = preset_of(given.source, given.preset)
+    side, chosen = config.model.image_size, given.preset or given.source in PRESETS
     if given.quick:
-        side = config.model.image_size
         config = quick(config)
-        if Pack.is_at(given.source):  # which has one size
-            config = replace(config, model=replace(config.model, image_size=side))
+    elif not chosen and pick_device(given.device or "auto").type == "cpu":
+        config = for_cpu(config)
+        console.say(
+            "without a GPU, images that have no preset of their own train a smaller model; "
+            f"--preset {preset_for_size(side)} trains the one for a GPU"
+        )
+    if Pack.is_at(given.source):  # which has one size
+        config = replace(config, model=replace(config.model, image_size=side))
     flags = {
         f"{section}.{flag}": getattr(given, flag)
         for section, names in FLAGS.items()
