@@ -179,7 +179,9 @@ def over_seeds(numbers: "list[dict[str, Any]]") -> dict[str, Any]:
     if "refused" in numbers[0]:
         return numbers[0]
     row: dict[str, Any] = {
-        name: float(np.mean([one[name] for one in numbers])) for name in numbers[0]
+        name: float(np.mean([one[name] for one in numbers]))
+        for name, first in numbers[0].items()
+        if not isinstance(first, str)
     }
     for name in (
         ("frechet", "frechet to decoded", "precision", "recall") if len(numbers) > 1 else ()

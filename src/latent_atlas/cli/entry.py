@@ -20,6 +20,9 @@ from latent_atlas.errors import Interrupted, Terminated, UserError
 
 __all__ = ["main"]
 
+# Rounds that a thread of OpenMP spins before it sleeps, by its own choice 300,000: beside other
+# programs, it would keep from its core the very thread that it waits for; see docs/speed.md.
+SPINS = "10000"
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 ERROR_FILE = (
     "TORCHELASTIC_ERROR_FILE"  # names the file from which torchrun tells why a process ended
@@ -36,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Exit codes: 0 done, 1 the reader of the output closed it or shards could not be read, 2 a
     mistake of the user, 130 interrupted, 143 terminated.
     """
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when torch is imported
     for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show must not end a command
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

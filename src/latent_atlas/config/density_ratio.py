@@ -64,7 +64,7 @@ class MapConfig:
     """Residual blocks of D_z, 1 or more."""
     steps: int = 2_000
     """Training steps at most, 1 or more; training stops earlier when the held-out loss has not
-    fallen for `patience` checks."""
+    fallen for `patience` checks, and at wide codes once each was drawn 50 times."""
     batch_size: int = 1_024
     """Real codes per step, and as many fake ones, 1 or more."""
     precision: Literal["auto", "32", "bf16"] = "auto"
@@ -80,9 +80,8 @@ class MapConfig:
     """Decay per step of the averaged weights of D_z, the ones that are evaluated and saved."""
     check_every: int = 50
     """Compute the held-out loss every this many steps, 1 or more."""
-    patience: int | None = None
-    """Checks without a lower held-out loss after which training stops, 1 or more; null is 2 where
-    D_z begins at a mixture, to which it adds little, and 5 elsewhere."""
+    patience: int = 5
+    """Checks without a lower held-out loss after which training stops, 1 or more."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -106,7 +105,7 @@ class MapConfig:
         require(fits, f"map.weight_decay is {self.weight_decay}; choose 0 or more, or null")
         for name in COUNTS:
             value = getattr(self, name)
-            require(value is None or value >= 1, f"map.{name} is {value}; choose 1 or more")
+            require(value >= 1, f"map.{name} is {value}; choose 1 or more")
         fits = self.levels is None or self.levels >= 1
         require(
             fits,

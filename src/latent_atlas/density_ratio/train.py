@@ -54,7 +54,6 @@ MOMENTS, MOST_MOMENTS = 20_000, 200_000
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
-PATIENCE, LESS_PATIENCE = 5, 2  # checks; the latter from a mixture, to which little is added
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
 WEIGHT_DECAY = 0.01
@@ -221,8 +220,7 @@ def train_discriminator(
     parameters, average = list(network.parameters()), average_of(network)
     with torch.no_grad():
         loss_of_best, start = (loss_of(average, ends).item() for ends in checks)
-    patience = config.patience or (PATIENCE if mixture is None else LESS_PATIENCE)
-    best = EarlyStopping(patience * config.check_every)
+    best = EarlyStopping(config.patience * config.check_every)
     best.improves(0, start, average)
     step, held_out_loss, lowest = 0, math.inf, math.inf
     for step in steps("map", range(1, config.steps + 1)):
