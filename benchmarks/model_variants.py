@@ -95,23 +95,18 @@ def main() -> None:
         base = replace(base, model=replace(base.model, image_size=given.image_size))
     images = load_images(base.data, base.model.image_size, base.model.channels)
     judge = feature_classifier(images, 3) if given.source in LABELLED else efficientnet(112)
-    rows = json.loads(RESULT.read_text())["results"]["rows"] if RESULT.is_file() else []
-    known = {
-        tuple(row[name] for name in ABOUT)
-        for row in rows
-        if not given.maps or "frechet of samples" in row
-    }
+    before = json.loads(RESULT.read_text())["results"]["rows"] if RESULT.is_file() else []
+    rows = {tuple(row[name] for name in ABOUT): row for row in before}
     for seed in given.seeds:
         for variant in given.variants:
             asked = (given.source, base.model.image_size, variant, seed, given.budget)
-            if asked in known:
+            if asked in rows and (not given.maps or "frechet of samples" in rows[asked]):
                 continue
             settings = VARIANTS.get(variant, variant.split())
             config = with_settings(base, [*BASE, *settings, f"train.seed={seed}"])
             found = trained(images, config, judge, given.budget, with_map=given.maps)
-            rows = [row for row in rows if tuple(row[name] for name in ABOUT) != asked]
-            rows.append(dict(zip(ABOUT, asked, strict=True)) | found)
-            record("model_variants", {"rows": rows})
+            rows[asked] = dict(zip(ABOUT, asked, strict=True)) | found
+            record("model_variants", {"rows": list(rows.values())})
 
 
 def trained(
