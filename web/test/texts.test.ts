@@ -50,7 +50,7 @@ it("values of answers are numbers, names or answers", () => {
   const sentence =
     "3 groups of copies and 1 group of near-duplicates: closer than 0.25, where the nearest other image is usually 1.9 away";
   expect(inKorean(sentence)).toBe(
-    "같은 이미지 3쌍, 거의 같은 이미지 1쌍: 거리가 0.25보다 가깝습니다. 보통은 가장 가까운 이미지가 1.9 떨어져 있습니다.",
+    "같은 이미지 3묶음, 거의 같은 이미지 1묶음: 거리가 0.25보다 가깝습니다. 보통은 가장 가까운 이미지가 1.9 떨어져 있습니다.",
   );
   expect(inKorean("log-density with noise 0.4")).toBe("로그 밀도, 노이즈 0.4");
   expect(inKorean("this is not an image that can be used (the file is empty); give another file")).toBe(
