@@ -1,6 +1,7 @@
 """From a folder of mixed files to pictures, a page and a journey, through the commands a user types."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -272,6 +273,17 @@ def test_a_folder_gets_the_preset_of_its_size_and_without_a_gpu_or_quick_a_small
         models.append(json.loads(told.out)["config"]["model"])
     assert [model["image_size"] for model in models] == [64, 64, 32]
     assert [model["width"] for model in models] == [PRESETS["64px"].model.width, 32, 32]
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "10000"), ("77", "77")])
+def test_waiting_threads_spin_for_so_long_as_is_set(
+    given: str | None, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", given or "")
+    if given is None:
+        monkeypatch.delenv("GOMP_SPINCOUNT")
+    assert latent_atlas("--version") == 0
+    assert os.environ["GOMP_SPINCOUNT"] == kept
 
 
 @pytest.mark.parametrize("command", ["train", "serve", "report"])

@@ -1,6 +1,7 @@
 """Maps of codes of many coordinates: leading coordinates are learned, the rest is a closed form."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -321,6 +322,26 @@ def test_held_out_codes_choose_the_components() -> None:
     some, others = codes[:2_000, :4], codes[2_000:, :4]
     mixture = fit_gaussian_mixture(some, held_out=others, generator=generator())
     assert len(mixture.weights) == 4  # the first that has a Gaussian for each cluster
+
+
+def test_mixtures_that_are_fitted_side_by_side_are_those_fitted_in_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Clusters()
+    real, others = world.sample(400, seed=0)[:, :4], world.sample(200, seed=1)[:, :4]
+    means = []
+    for threads in (1, 4):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        means.append(fit_gaussian_mixture(real, held_out=others, generator=generator()).means)
+    assert torch.equal(*means)
+
+
+@pytest.mark.parametrize(("passes", "steps"), [(1, 7), (50, 60)])
+def test_wide_codes_are_drawn_so_many_times_at_most(passes: int, steps: int) -> None:
+    config = replace(QUICK, passes=passes)
+    codes, seen = Clusters().sample(2_000, seed=0), []
+    LatentMap.fit(codes, config=config, generator=generator(), log=seen.append, warn=False)
+    assert seen[-1]["step"] == steps  # 1,800 codes to learn from, 256 in a step, 60 steps at most
 
 
 def test_codes_that_span_part_of_the_space_are_dense_within_it() -> None:

@@ -18,7 +18,16 @@ BOUNDARIES = (
     "gaussian",
     "gaussian-mixture",
 )
-COUNTS = ("width", "depth", "steps", "batch_size", "check_every", "patience", "ensemble_size")
+COUNTS = (
+    "width",
+    "depth",
+    "steps",
+    "passes",
+    "batch_size",
+    "check_every",
+    "patience",
+    "ensemble_size",
+)
 
 
 @checked
@@ -64,7 +73,10 @@ class MapConfig:
     """Residual blocks of D_z, 1 or more."""
     steps: int = 2_000
     """Training steps at most, 1 or more; training stops earlier when the held-out loss has not
-    fallen for `patience` checks, and at wide codes once each was drawn 50 times."""
+    fallen for `patience` checks, and at wide codes after as many as `passes` allows."""
+    passes: int = 50
+    """How often training draws each wide code on average, at most, 1 or more: D_z begins at a
+    mixture there, to which later steps add little."""
     batch_size: int = 1_024
     """Real codes per step, and as many fake ones, 1 or more."""
     precision: Literal["auto", "32", "bf16"] = "auto"

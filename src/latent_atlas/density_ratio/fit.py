@@ -47,9 +47,6 @@ FAR, FAR_WEIGHT = 20.0, 10.0
 # learned last.
 MANY = 16
 ROUGH = 0.2  # nats of error of the constant that is enough where D_z begins at a mixture
-# How often D_z draws each of the wide codes on average. It adds to a mixture less than a nat of log
-# q with 7,000 codes, and two thirds of that by then.
-PASSES = 50
 LEARNED = 32  # leading coordinates of wide codes in which D_z learns beyond a mixture
 MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
@@ -230,7 +227,7 @@ def _of_wide_codes(
             )
 
     k = min(mixture.dimension, LEARNED)
-    steps = min(config.steps, max(1, PASSES * len(real) // config.batch_size))
+    steps = min(config.steps, max(1, config.passes * len(real) // config.batch_size))
     judges = leading.coordinates(others)[:, :k]
     inner = _of_codes(
         Codes(leading.coordinates(real, fitted=True)[:, :k]),
