@@ -48,7 +48,7 @@ COMMANDS = {  # by the headings of the page
     "train SOURCE --dry-run": "train digits --out new --limit 60 --dry-run",
     "pack SOURCE OUT": "pack photos new --image-size 8 --channels 1",
     "encode RUN SOURCE": "encode run photos --out new",
-    "embed SOURCE": f"embed photos --out new --image-size 8 --model mine:corners {TINY}",
+    "embed SOURCE": f"embed photos --out new --image-size 8 --model of_page:corners {TINY}",
     "fit CODES": f"fit codes.npy --out new {TINY}",
     "map RUN": "map run",
     "map RUN --boundaries": "map run --boundaries prior --steps 20",
@@ -66,7 +66,7 @@ COMMANDS = {  # by the headings of the page
     "export RUN": "export run --to torch --out new",
     "push RUN hf:OWNER/NAME": "push run hf:somebody/digits",
     "pull hf:OWNER/NAME": "pull hf:somebody/digits --out new",
-    "track RUN TRACKER": "track run mine:tracker",
+    "track RUN TRACKER": "track run of_page:tracker",
     "study SOURCE": "study digits --out new",
     "study SOURCE --dry-run": "study digits --out new --dry-run",
     "doctor": "doctor",
@@ -82,7 +82,7 @@ def folder(digits_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("commands")
     shutil.copytree(digits_run, folder / "run")
     (folder / "photos").mkdir()
-    (folder / "mine.py").write_text(MODEL)
+    (folder / "of_page.py").write_text(MODEL)
     for number, pixels in enumerate(load_digits().images[:40]):
         Image.fromarray((pixels * 15.9).astype(np.uint8)).save(folder / "photos" / f"{number}.png")
     np.save(folder / "codes.npy", np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32))
