@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from latent_atlas.neighbours import NeighbourIndex, nearest_codes
+from latent_atlas.codes.neighbours import NeighbourIndex, nearest_codes
 from record import record
 
 DIMENSION, CLUSTERS, BENT = 32, 50, 8

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from latent_atlas import neighbours
+from latent_atlas.codes import neighbours
+from latent_atlas.codes.neighbours import NeighbourIndex, nearest_codes, nearest_others
 from latent_atlas.errors import UserError
-from latent_atlas.neighbours import NeighbourIndex, nearest_codes, nearest_others
 
 
 @pytest.mark.parametrize("piece", [7, 65_536])

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from command_line import latent_atlas
-from latent_atlas import neighbours
 from latent_atlas.cli.commands import serve
 from latent_atlas.cli.commands.serve import listen, url_of
 from latent_atlas.cli.console import Console
+from latent_atlas.codes import neighbours
 from latent_atlas.explorer.server.state import Explorer
 from server_client import served, tiny_atlas
 from server_run import begun, finish

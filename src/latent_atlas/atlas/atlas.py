@@ -20,6 +20,7 @@ from latent_atlas.attributes.registry import AttributeSet, Conditions, Known
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.diffusers_vae import DiffusersVAE
 from latent_atlas.codes.huggingface import PREFIX
+from latent_atlas.codes.neighbours import NeighbourIndex, Neighbours, nearest_others
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.codes.wrapped_autoencoder import Autoencoder, Function
 from latent_atlas.config.density_ratio import MapConfig
@@ -33,7 +34,6 @@ from latent_atlas.errors import UserError, checked, counted, printable
 from latent_atlas.geometry.comparison import Comparison, compare
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
-from latent_atlas.neighbours import NeighbourIndex, Neighbours, nearest_others
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.registry import draw, sampler_for
 from latent_atlas.shapes import ArrayLike, Images, Latents, Values

@@ -11,13 +11,13 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from latent_atlas.codes.embedder import Embedder, digest_of, embedder
+from latent_atlas.codes.neighbours import NeighbourIndex, Neighbours, nearest_codes
 from latent_atlas.data.decode import Square
 from latent_atlas.data.load import square_of
 from latent_atlas.data.packed import mapped
 from latent_atlas.data.pixels import PackedImages, PackedNames, batches
 from latent_atlas.errors import require
 from latent_atlas.files import read_object
-from latent_atlas.neighbours import NeighbourIndex, Neighbours, nearest_codes
 from latent_atlas.runs import Run
 from latent_atlas.shapes import (
     ArrayLike,

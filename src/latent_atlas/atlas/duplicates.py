@@ -10,9 +10,9 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from latent_atlas.atlas.collection import Collection
+from latent_atlas.codes.neighbours import nearest_others
 from latent_atlas.display import Tabular
 from latent_atlas.errors import require
-from latent_atlas.neighbours import nearest_others
 
 __all__ = ["SHARE", "Duplicates", "Group", "find_duplicates"]
 

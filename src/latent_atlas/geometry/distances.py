@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_atlas.codes.neighbours import nearest_codes
 from latent_atlas.errors import UserError, checked
 from latent_atlas.geometry.smoothness import See, distances
-from latent_atlas.neighbours import nearest_codes
 from latent_atlas.shapes import ArrayLike, Latents, as_floats, as_rows
 
 __all__ = ["ByRadius", "correlations", "distances_by_radius", "neighbours", "random_pairs"]
