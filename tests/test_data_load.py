@@ -188,21 +188,10 @@ def test_train_and_test_are_the_two_parts(digits: ImageSet) -> None:
     assert test.labels is not None
     assert digits.labels is not None
     for i in (0, 7, len(test) - 1):
-        place = digits.index_of(f"test:{i}")
+        place = digits.names.index(f"test:{i}")
         assert torch.equal(digits.images[place], test.images[i])
-        assert digits.names[place] == test.names[i]
         assert digits.labels[place] == test.labels[i]
-        assert test.index_of(f"test:{i}") == i
-
-
-@pytest.mark.parametrize(
-    "name", ["test:186", "test:-1", "test:", "test", "row:3", "test:1.5", "test:१"]
-)
-def test_index_of_says_what_there_is(digits: ImageSet, name: str) -> None:
-    with pytest.raises(UserError, match=f"'{name}' .*test:0 to test:{len(digits.test) - 1}"):
-        digits.index_of(name)
-    with pytest.raises(UserError, match="no held-out images"):
-        digits.train.index_of("test:0")
+        assert test.names[i] == f"test:{i}"
 
 
 def test_select_by_mask_and_by_place(digits: ImageSet) -> None:

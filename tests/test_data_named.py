@@ -191,7 +191,7 @@ def test_idx_files(clothes: dict[str, np.ndarray]) -> None:
     assert found.test.labels.tolist() == clothes["t10k-labels-idx1"].tolist()
     assert found.test.names == tuple(f"test:{i}" for i in range(12))
     assert found.names[:2] == ("row:0", "row:1")
-    assert found.index_of("test:3") == 53
+    assert found.names.index("test:3") == 53
 
 
 def test_held_out_names_count_what_is_there(clothes: dict[str, np.ndarray]) -> None:

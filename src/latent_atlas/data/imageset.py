@@ -1,7 +1,6 @@
 """The images of one run, with their labels, attributes and names."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +9,6 @@ from torch import Tensor
 
 from latent_atlas.data.levels import Levels
 from latent_atlas.data.pixels import PackedImages, PackedNames, select
-from latent_atlas.errors import UserError
 from latent_atlas.shapes import Images, Labels, Mask, Pixels, to_float
 
 __all__ = ["ImageSet", "Reject"]
@@ -94,24 +92,6 @@ class ImageSet:
     def as_float(self, which: Tensor | None = None) -> Images:
         """Images in [0, 1]: those at the places (or under the mask) `which`, or all."""
         return to_float(self.images[:] if which is None else self.images[which])
-
-    def index_of(self, name: str) -> int:
-        """The index of a held-out image.
-
-        Arguments:
-            name: `test:17` for the held-out image 17 of this set, counted from 0.
-
-        Raises:
-            UserError: the name has another form, or its number is too large.
-        """
-        places = self.held_out.nonzero().flatten().tolist()
-        number = re.fullmatch(r"test:([0-9]+)", name)
-        if number and int(number[1]) < len(places):
-            return places[int(number[1])]
-        allowed = f"test:0 to test:{len(places) - 1}" if places else "no held-out images"
-        raise UserError(
-            f"'{name}' is not a held-out image of this set, which has {allowed}; choose one of them"
-        )
 
     def manifest(self) -> dict[str, object]:
         """A summary for JSON; its `digest` changes with any pixel, label, order or split."""

@@ -18,7 +18,6 @@ from latent_atlas.shapes import ArrayLike, as_floats
 
 __all__ = ["bulk_ess", "split_r_hat"]
 
-Chains = Float[Tensor, "steps chains d"]
 Halves = Float[Tensor, "half twice d"]  # each half of each chain, as a chain of its own
 PerCoordinate = Float[Tensor, " d"]
 FEWEST = 4  # steps of each half of a chain
