@@ -180,11 +180,14 @@ class TestAtlas:
             atlas.travel(places[0], places[1], pace="jog")
         with pytest.raises(UserError, match="perceived, which is by features of images"):
             atlas.travel(places[0], places[1], features=lambda images: images.flatten(1))
-        with pytest.raises(
-            UserError, match="two or more waypoints with equally many images or codes; there are 1"
-        ):
-            atlas.travel(places[:1])
-        with pytest.raises(UserError, match="there are 2, 1"):
+        for alone in (places[0], places[0].tolist(), places[:1], atlas.decode(places[0])[0]):
+            with pytest.raises(UserError, match="two or more waypoints, and one was given"):
+                atlas.travel(alone)
+        with pytest.raises(UserError, match="two or more waypoints, and none were given"):
+            atlas.travel([])
+        with pytest.raises(UserError, match="codes must have 3 coordinates; these have 2"):
+            atlas.travel(places[0, :2])
+        with pytest.raises(UserError, match="at each waypoint; there are 2, 1"):
             atlas.travel(places[:2], places[2])
         with pytest.raises(UserError, match="put the end among the stops"):
             atlas.travel([places[0], places[1]], places[2])

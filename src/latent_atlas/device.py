@@ -20,6 +20,7 @@ __all__ = [
     "convolution_rate",
     "device_name",
     "free_memory",
+    "generator_on",
     "matmul_rate",
     "pick_device",
     "pick_precision",
@@ -57,6 +58,23 @@ def _devices() -> list[str]:
     numbered = [f"cuda:{i}" for i in range(gpus)] if gpus > 1 else []
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return ["cpu", *["cuda"][:gpus], *numbered, *mps]
+
+
+def generator_on(device: torch.device, given: torch.Generator | None) -> torch.Generator:
+    """The generator that was given, or a new one with a random seed.
+
+    Raises:
+        UserError: it is on another device.
+    """
+    if given is None:
+        made = torch.Generator(device)
+        made.seed()
+        return made
+    if given.device.type != device.type:
+        raise UserError(
+            f"the generator is on {given.device}, the codes on {device}; make one there"
+        )
+    return given
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -15,7 +15,6 @@ from latent_atlas.anomaly.result import AnomalyTable
 from latent_atlas.atlas.collection import Collection
 from latent_atlas.atlas.loading import AtlasParts
 from latent_atlas.attributes.base import Attribute
-from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.attributes.registry import AttributeSet, Conditions, Known
 from latent_atlas.codes.codec import Codec
 from latent_atlas.codes.diffusers_vae import DiffusersVAE
@@ -28,21 +27,21 @@ from latent_atlas.config.parse import with_values
 from latent_atlas.config.run import Config
 from latent_atlas.density.membership import FEWEST, Membership
 from latent_atlas.density_ratio.latent_map import LatentMap
-from latent_atlas.device import pick_device
+from latent_atlas.device import generator_on, pick_device
 from latent_atlas.display import html_grid, html_table, html_text, png_grid
-from latent_atlas.errors import UserError, checked, counted, printable
+from latent_atlas.errors import UserError, checked, printable
 from latent_atlas.geometry.comparison import Comparison, compare
 from latent_atlas.geometry.summary import Geometry
 from latent_atlas.geometry.summary import measure as measure_geometry
 from latent_atlas.sampling.base import Sampler, Samples
 from latent_atlas.sampling.registry import draw, sampler_for
 from latent_atlas.shapes import ArrayLike, Images, Latents, Values
-from latent_atlas.travel.ascent import project
+from latent_atlas.travel.ascent import projected
 from latent_atlas.travel.cut import cut as cut_at
+from latent_atlas.travel.cut import with_membership
 from latent_atlas.travel.interpolate import interpolate
-from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE, measure
+from latent_atlas.travel.metrics import OFF_MANIFOLD_SHARE
 from latent_atlas.travel.path import LatentPath
-from latent_atlas.travel.path_info import PlannerInfo
 from latent_atlas.travel.planners.base import Planner, Resources
 from latent_atlas.travel.planners.registry import planner_of
 from latent_atlas.travel.random_walk import random_walk
@@ -51,7 +50,6 @@ from latent_atlas.travel.traversal import traverse
 __all__ = ["Atlas"]
 
 T = TypeVar("T")
-HARDLY = 0.65  # AUROC of membership below which it says little
 NEAREST = 10  # others by which the rarity of an image is measured
 SHOWN = 32  # images in a notebook
 FEW = 20  # held-out codes below which the geometry is measured on those that were learned from
@@ -222,7 +220,7 @@ class Atlas:
         """
         from latent_atlas.atlas.hub import publish
 
-        publish(self._of_a_run(), FilePath(folder), own_images=own_images, licence=licence)
+        publish(self.run, FilePath(folder), own_images=own_images, licence=licence)
 
     @checked
     def push_to_hub(
@@ -246,7 +244,7 @@ class Atlas:
         """
         from latent_atlas.atlas.hub import push
 
-        return push(self._of_a_run(), name, own_images=own_images, public=public, licence=licence)
+        return push(self.run, name, own_images=own_images, public=public, licence=licence)
 
     @checked
     def export(
@@ -285,27 +283,9 @@ class Atlas:
         Raises:
             UserError: there is no model with an encoder, or diffusers is not installed.
         """
-        model = self._coding.model
-        if not model.has_encoder:
-            raise UserError(
-                "a VAE of diffusers encodes by a network, which this atlas has not; give one of "
-                "`latent-atlas train`"
-            )
         variances = self.codes["train"].moments()[1].diagonal()
-        return DiffusersVAE(model, self.map.shape, 1 / variances.mean().sqrt().item())
-
-    def _of_a_run(self) -> FilePath:
-        """The run folder.
-
-        Raises:
-            UserError: there is none.
-        """
-        if self.run is None:
-            raise UserError(
-                "this atlas wraps an autoencoder and has no run folder; save the autoencoder by "
-                "its own library, and publish a run of train, fit or embed"
-            )
-        return self.run
+        scaling_factor = 1 / variances.mean().sqrt().item()
+        return DiffusersVAE(self._coding.model, self.map.shape, scaling_factor)
 
     @classmethod
     @checked
@@ -455,23 +435,16 @@ class Atlas:
             features=self._coding.perceived(pace, features),
             generator=generator or torch.Generator(self.device).manual_seed(0),
         )
-        if not cut:
-            return self._finished(path, images, kept)
-        p_values = self._finished(path, images=False).p_values
-        if p_values is None:
-            raise UserError(
-                f"cutting needs a map with a log-density and {FEWEST} held-out codes, to tell what "
-                f"is unlike them; there are {len(self.codes['held_out'].means)}"
-            )
-        real = p_values >= OFF_MANIFOLD_SHARE
-        short = self._finished(cut_at(path, self.map, real, generator=generator), images, kept)
-        replaced = int((short.points != path.points).any(dim=2).sum())
-        before, after = (float(one.metrics.largest_jump.max()) for one in (path, short))
-        told = (
-            f"{replaced} of {counted(real.numel(), 'frame')} were unlike real codes, and became "
-            f"the nearest frame like them: the largest step grows from {before:.2g} to {after:.2g}"
-        )
-        return replace(short, warnings=(*short.warnings, told)) if replaced else short
+        path = with_membership(path, self.membership)
+        if cut:
+            if path.p_values is None:
+                raise UserError(
+                    f"cutting needs a map with a log-density and {FEWEST} held-out codes, to tell "
+                    f"what is unlike them; there are {len(self.codes['held_out'])}"
+                )
+            real = path.p_values >= OFF_MANIFOLD_SHARE
+            path = cut_at(path, self.map, real, generator=generator)
+        return self._shown(path, kept) if images else path
 
     @checked
     def planner(self, planner: str | Planner) -> Planner:
@@ -552,7 +525,7 @@ class Atlas:
             width=width,
             tuning=tuning,
             threshold=threshold,
-            generator=self._given(generator),
+            generator=generator_on(self.device, generator),
         )
         return self._finished(path)
 
@@ -568,14 +541,8 @@ class Atlas:
         Returns:
             Paths of two frames, from the code to its projection, with the metric `moved`.
         """
-        before, threshold = self._coding.codes(places), self.map.threshold(share)
-        found = project(self.map, before, threshold)
-        points = torch.stack([before, found.points])
-        metrics = measure(points, found.points, self.map, threshold)
-        info = PlannerInfo(found.converged, int(max(found.steps.tolist(), default=0)))
-        return self._finished(
-            LatentPath(points, found.points, "project", info, replace(metrics, moved=found.moved))
-        )
+        path = projected(self.map, self._coding.codes(places), self.map.threshold(share))
+        return self._finished(path)
 
     @checked
     def sample(
@@ -647,7 +614,7 @@ class Atlas:
         Warns:
             UserWarning: for each of the samples' `warnings`.
         """
-        generator, train = self._given(generator), self.codes["train"]
+        generator, train = generator_on(self.device, generator), self.codes["train"]
         chosen = sampler_for(self.map, sampler, near=near is not None)
         if chosen.wants_codes(self.map):
             chosen = replace(chosen, codes=train.sample_each(generator=generator))
@@ -846,22 +813,6 @@ class Atlas:
         real = self.codes["held_out"].means[:SHOWN]
         return None if self.shown_shape is None else png_grid(self.pictures(real))
 
-    def _given(self, generator: torch.Generator | None) -> torch.Generator:
-        """The generator, or a new one.
-
-        Raises:
-            UserError: it is on another device.
-        """
-        if generator is None:
-            generator = torch.Generator(self.device)
-            generator.seed()
-        if generator.device.type != self.device.type:
-            raise UserError(
-                f"the generator is on {generator.device}, the atlas on {self.device}; make one "
-                f"there"
-            )
-        return generator
-
     def _membership_of(self, real: Latents | None) -> Membership | None:
         """The membership of means of real images (m, d), of the held-out ones by default."""
         if real is None:
@@ -869,55 +820,18 @@ class Atlas:
         if len(real) < FEWEST or not self.map.has_log_prob:
             return None
         generator = torch.Generator(self.device).manual_seed(0)
-        encodes = self.model is not None and self.model.has_encoder
-        cycle = (lambda z: self.encode(self.decode(z))) if encodes else None
         real = real.to(self.device, torch.float32)
-        return Membership.fit(self.map, real, cycle=cycle, generator=generator)
+        return Membership.fit(self.map, real, cycle=self._coding.cycle, generator=generator)
 
-    def _finished(
-        self, path: LatentPath, images: bool = True, kept: Sequence[Attribute] = ()
-    ) -> LatentPath:
-        """The path with the membership of its frames, and with its images if there are any."""
-        if self.membership is not None:
-            shape = path.points.shape[:2]
-            p_values = self.membership.p_value(path.points.flatten(0, 1)).unflatten(0, shape)
-            path = replace(path, p_values=p_values)
-            if len(inner := p_values[1:-1]):
-                outside = (inner < OFF_MANIFOLD_SHARE).float().mean(dim=0)
-                path = replace(path, metrics=replace(path.metrics, non_members=outside))
-            if (auroc := self.membership.auroc) < HARDLY:
-                hardly = (
-                    "real codes can hardly be told from points between them here (AUROC "
-                    f"{auroc:.2f}, 0.5 is chance): which frames are unlike real codes says little"
-                )
-                path = replace(path, warnings=(*path.warnings, hardly))
-        if not images or self.shown_shape is None:
-            return path
+    def _finished(self, path: LatentPath) -> LatentPath:
+        """The path with the membership of its frames, and with its images."""
+        return self._shown(with_membership(path, self.membership))
+
+    def _shown(self, path: LatentPath, kept: Sequence[Attribute] = ()) -> LatentPath:
+        """The path with images if there are any: of a class where that is kept."""
         if self.collection is not None:
-            path = self._shown(path, self.collection, kept)
+            path = self.collection.shown_along(path, kept)
         if self.model is None:
             return path
-        return replace(
-            path, images=self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2])
-        )
-
-    def _shown(
-        self, path: LatentPath, collection: Collection, kept: Sequence[Attribute]
-    ) -> LatentPath:
-        """The path with real images, of the class of its start where that is kept."""
-        probes = [one for one in kept if isinstance(one, ClassProbe)]
-        alike = torch.ones(path.points.shape[1], len(collection.codes), dtype=torch.bool)
-        for probe in probes:
-            classes = (probe.classify(some).cpu() for some in (path.points[0], collection.codes))
-            alike &= torch.eq(*torch.meshgrid(*classes, indexing="ij"))
-        among = [row.nonzero()[:, 0] for row in alike]
-        if not all(map(len, among)):  # a photo of a class of which no image is read
-            probes = []
-        films, nearest = collection.along(path.points, among if probes else None)
-        path = replace(path, images=films.to(self.device), nearest=nearest)
-        fewest = min(map(len, among)) if probes else len(collection.codes)
-        if len(path.points) <= fewest:
-            return path
-        of = " of a class" if probes else ""
-        several = f"{len(path.points)} frames are shown by {fewest} images{of}, so images repeat"
-        return replace(path, warnings=(*path.warnings, several))
+        images = self.decode(path.points.flatten(0, 1)).unflatten(0, path.points.shape[:2])
+        return replace(path, images=images)

@@ -1,6 +1,7 @@
 """The images that codes are of: what an atlas shows beside a decoder, or without one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import UInt8
 from torch import Tensor
 
+from latent_atlas.attributes.base import Attribute
+from latent_atlas.attributes.probes import ClassProbe
 from latent_atlas.codes.embedder import Embedder, digest_of, embedder
 from latent_atlas.codes.neighbours import NeighbourIndex, Neighbours, nearest_codes
 from latent_atlas.data.decode import Square
@@ -30,7 +33,7 @@ from latent_atlas.shapes import (
     as_images,
     to_float,
 )
-from latent_atlas.travel.path import NearestImages
+from latent_atlas.travel.path import LatentPath, NearestImages
 
 __all__ = ["FOLDER", "THUMBNAIL", "Collection", "thumbnails"]
 
@@ -178,6 +181,31 @@ class Collection:
     def thumbnails(self, rows: Tensor) -> Images:
         """Images by their numbers, in [0, 1]."""
         return to_float(thumbnails(self.images[rows.cpu().numpy()], self._side))
+
+    def shown_along(self, path: LatentPath, kept: Sequence[Attribute]) -> LatentPath:
+        """The path with the images of its frames, by `along`.
+
+        Arguments:
+            path: The path.
+            kept: Attributes that it keeps. Its images have the class of its start if that is one,
+                unless no image is read as one of that class.
+        """
+        points = path.points
+        alike = torch.ones(points.shape[1], len(self.codes), dtype=torch.bool)
+        probes = [one for one in kept if isinstance(one, ClassProbe)]
+        for probe in probes:
+            classes = (probe.classify(some).cpu() for some in (points[0], self.codes))
+            alike &= torch.eq(*torch.meshgrid(*classes, indexing="ij"))
+        among = [row.nonzero()[:, 0] for row in alike]
+        of_a_class = bool(probes) and all(map(len, among))
+        films, nearest = self.along(points, among if of_a_class else None)
+        path = replace(path, images=films.to(points.device), nearest=nearest)
+        fewest = min(map(len, among)) if of_a_class else len(self.codes)
+        if len(points) <= fewest:
+            return path
+        of = " of a class" if of_a_class else ""
+        several = f"{len(points)} frames are shown by {fewest} images{of}, so images repeat"
+        return replace(path, warnings=(*path.warnings, several))
 
     def along(
         self, points: Points, among: Sequence[Tensor] | None = None

@@ -75,20 +75,25 @@ pddl postgresql unknown unlicense wtfpl zlib
 
 
 def publish(
-    run: Path, folder: Path, *, own_images: bool = False, licence: str | None = None
+    run: Path | None, folder: Path, *, own_images: bool = False, licence: str | None = None
 ) -> None:
     """Write the part of a run that may be published to a folder, which `Atlas.load` reads.
 
     Arguments:
-        run: A finished run folder.
+        run: A finished run folder; None of an atlas that has none.
         folder: A new or an empty folder.
         own_images: Whether codes of a source that is not public may be published.
         licence: By its name on the hub, such as "cc-by-4.0"; None tells none.
 
     Raises:
-        UserError: the folder holds something, the run has not finished, its source is not public,
-            the hub does not know the licence, or huggingface_hub is not installed.
+        UserError: there is no run, the folder holds something, the run has not finished, its source
+            is not public, the hub does not know the licence, or huggingface_hub is not installed.
     """
+    if run is None:
+        raise UserError(
+            "this atlas wraps an autoencoder and has no run folder; save the autoencoder by "
+            "its own library, and publish a run of train, fit or embed"
+        )
     kept, made = Run(run), Run(folder)
     config = kept.config()
     require(
@@ -136,7 +141,7 @@ def publish(
 
 
 def push(
-    run: Path,
+    run: Path | None,
     name: str,
     *,
     own_images: bool = False,

@@ -104,6 +104,13 @@ class Codec:
         """`decode` with a gradient."""
         return self.model.differentiable(latents).to(self._device)
 
+    @property
+    def cycle(self) -> Callable[[Latents], Latents] | None:
+        """What codes (n, d) become by decoding and encoding; None where a network lacks for it."""
+        if self._model is None or not self._model.has_encoder:
+            return None
+        return lambda latents: self.encode(self.decode(latents))
+
     def codes(self, places: ArrayLike) -> Latents:
         """Codes (n, d) of images or of codes; errors as for `encode` and `rows`."""
         return self.encode(places) if self.are_images(places) else self.rows(places)
@@ -114,6 +121,15 @@ class Codec:
         if self._model is not None and shape[-3:] == self._model.image_shape:
             return len(shape) in (3, 4)
         return len(shape) >= 3 and self._trailing(shape) != self._shape
+
+    def _is_one(self, place: ArrayLike) -> bool:
+        """Whether this is one image or code, and not several."""
+        if isinstance(place, list | tuple) and (not place or any(as_array(x).ndim for x in place)):
+            return False
+        shape, dimension = tuple(as_array(place).shape), torch.Size(self._shape).numel()
+        if len(shape) < 2:  # each number is a code where codes have one coordinate
+            return dimension > 1 or shape in ((), (1,))
+        return shape == self._shape or (len(shape) == 3 and self.are_images(place))
 
     def _trailing(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The part of a shape that is one code's, if these are codes in the map's own shape."""
@@ -140,17 +156,26 @@ class Codec:
         Raises:
             UserError: there are too few, or not as many codes at each.
         """
+        places = start
         if end is not None:
-            stops = [self.codes(start), self.codes(end)]
-        else:
-            places = start if isinstance(start, list | tuple) else torch.atleast_1d(as_array(start))
-            stops = [self.codes(place) for place in places]
-        if len(stops) < 2 or len({len(stop) for stop in stops}) > 1:
-            counts = ", ".join(str(len(stop)) for stop in stops) or "none"
+            places = [start, end]
+        elif self._is_one(start):
+            places = [start]
+        elif not isinstance(start, list | tuple):
+            places = as_array(start)
+        stops = [self.codes(place) for place in places]
+        if len(stops) < 2:
+            seen = "one was" if stops else "none were"
+            raise UserError(
+                f"a path needs two or more waypoints, and {seen} given; give an end, or several "
+                "waypoints"
+            )
+        if len({len(stop) for stop in stops}) > 1:
+            counts = ", ".join(str(len(stop)) for stop in stops)
             listed = end is not None and isinstance(start, list | tuple)
             hint = ": put the end among the stops to visit all of them" if listed else ""
             raise UserError(
-                "a path needs two or more waypoints with equally many images or codes; there are "
+                "a path needs equally many images or codes at each waypoint; there are "
                 f"{counts}{hint}"
             )
         return torch.stack(stops)

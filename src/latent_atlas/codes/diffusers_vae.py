@@ -31,9 +31,14 @@ class DiffusersVAE(nn.Module):
         """Arguments: the autoencoder, the shape of a code, and what brings codes to unit variance.
 
         Raises:
-            UserError: diffusers is not installed.
+            UserError: the autoencoder has no encoder, or diffusers is not installed.
         """
         super().__init__()
+        require(
+            model.has_encoder,
+            "a VAE of diffusers encodes by a network, which this atlas has not; give one of "
+            "`latent-atlas train`",
+        )
         require(
             importlib.util.find_spec("diffusers") is not None,
             "a VAE of diffusers needs the package diffusers, which is not installed; "

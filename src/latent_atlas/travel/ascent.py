@@ -1,14 +1,17 @@
 """Projection of off-manifold codes: gradient ascent of log q up to a threshold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from latent_atlas.density.base import Density
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import ArrayLike, Latents, Mask, Values, as_floats, as_row_or_rows
+from latent_atlas.travel.metrics import measure
+from latent_atlas.travel.path import LatentPath
+from latent_atlas.travel.path_info import PlannerInfo
 
-__all__ = ["Projection", "project"]
+__all__ = ["Projection", "project", "projected"]
 
 # Share of the increase predicted by the slope that a step keeps: on a parabola none passes the top.
 SUFFICIENT = 0.5
@@ -110,6 +113,20 @@ def project(
     points = torch.where((log_probs > before)[:, None], points, latents)
     moved = (points - latents).norm(dim=1)
     return Projection(points, log_probs.maximum(before), moved, ~climbers.awake, climbers.steps)
+
+
+def projected(density: Density, latents: Latents, threshold: float) -> LatentPath:
+    """Paths of two frames, from codes (n, d) to their projections, with the metric `moved`.
+
+    Arguments:
+        density, latents: As for `project`.
+        threshold: Log-density in nats that is projected to.
+    """
+    found = project(density, latents, threshold)
+    points = torch.stack([latents, found.points])
+    metrics = replace(measure(points, found.points, density, threshold), moved=found.moved)
+    info = PlannerInfo(found.converged, int(max(found.steps.tolist(), default=0)))
+    return LatentPath(points, found.points, "project", info, metrics)
 
 
 @dataclass(frozen=True)
