@@ -9,15 +9,13 @@ OMP_NUM_THREADS=1 python benchmarks/explorer_scale.py --work FOLDER     # about 
 """
 
 import argparse
-import itertools
 import json
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from fit_shards import LOG_VARIANCE, PER_FILE, population
 from latent_atlas.codes.stream import CodeFiles
 from latent_atlas.runs import Run, write_tensors
 from record import record
+from serve import served
 from shards import TICK, private_bytes
 
 CLASSES = 10
@@ -79,22 +78,6 @@ def whole_run(sampled: Path, codes: Path, out: Path) -> None:
     kept = {k: v for k, v in about.items() if k in ("label_names", "n")}
     counts = {"n_train": len(means) - held, "n_held_out": held}
     Run(out).write_json("manifest.json", kept | counts)
-
-
-@contextmanager
-def served(run: Path) -> Iterator[tuple[str, int, float]]:
-    """The server in a process of its own: its address, its number, and how long it took to listen."""
-    words = ["serve", str(run), "--port", "0", "--no-browser", "--json", "--device", "cpu"]
-    began = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-m", "latent_atlas", *words], stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        printed = "".join(itertools.takewhile(lambda line: line != "}\n", server.stdout))
-        try:
-            yield json.loads(printed + "}")["url"], server.pid, time.perf_counter() - began
-        finally:
-            server.terminate()
 
 
 def cpu_of(pid: int) -> float:
@@ -158,7 +141,7 @@ def shares(labels: np.ndarray) -> np.ndarray:
 
 def measured(run: Path, everyone: np.ndarray) -> dict[str, Any]:
     """The start, the first view, other planes, another window, and the shares of the classes."""
-    with served(run) as (address, pid, listening):
+    with served(run, "cpu") as (address, pid, listening):
         client = httpx2.Client(base_url=address, timeout=PATIENCE)
         asked = Asked(client, pid)
         result: dict[str, Any] = {"listening_s": round(listening, 1), "start_cpu_s": cpu_of(pid)}

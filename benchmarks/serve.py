@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -54,7 +55,7 @@ def main() -> None:
     means = atlas.codes["held_out"].means.cpu()
     triples = means[torch.randint(len(means), (given.repeats + 1, 3), generator=generator)]
     began = time.perf_counter()
-    with served(given) as (address, started):
+    with served(given.run, given.device) as (address, _, started):
         results: dict[str, Any] = {"start": {"listening": started}}
         with httpx2.Client(base_url=address, timeout=PATIENCE) as client:
             results["start"] |= first_look(client, began)
@@ -66,9 +67,9 @@ def main() -> None:
 
 
 @contextmanager
-def served(given: argparse.Namespace) -> Iterator[tuple[str, float]]:
-    """The server of the run in a process of its own: its address, and how long it took to print it."""
-    words = ["serve", given.run, "--port", "0", "--no-browser", "--json", "--device", given.device]
+def served(run: str | Path, device: str) -> Iterator[tuple[str, int, float]]:
+    """The server in a process of its own: its address, its number, and how long it took to listen."""
+    words = ["serve", str(run), "--port", "0", "--no-browser", "--json", "--device", device]
     began = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-m", "latent_atlas", *words], stdout=subprocess.PIPE, text=True
@@ -76,7 +77,7 @@ def served(given: argparse.Namespace) -> Iterator[tuple[str, float]]:
         assert server.stdout is not None
         printed = "".join(itertools.takewhile(lambda line: line != "}\n", server.stdout))
         try:
-            yield json.loads(printed + "}")["url"], time.perf_counter() - began
+            yield json.loads(printed + "}")["url"], server.pid, time.perf_counter() - began
         finally:
             server.terminate()
 
