@@ -1,8 +1,5 @@
-"""Attributes learned from labels: small networks on codes, with their accuracy on held-out
-codes.
-"""
+"""Attributes learned from labels: what networks read, with their accuracy on held-out codes."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,34 +9,28 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from latent_atlas import progress
 from latent_atlas.attributes.base import Attribute, AttributeValues, Bounded, Slopes
+from latent_atlas.attributes.network import Network, Outputs, learned
 from latent_atlas.errors import UserError, checked
 from latent_atlas.shapes import (
     ArrayLike,
     Images,
     Labels,
     Latents,
-    Scalar,
     as_floats,
     as_labels,
     as_rows,
     batched,
 )
 
-__all__ = ["ClassProbe", "Network", "OneClass", "ValueProbe"]
+__all__ = ["ClassProbe", "OneClass", "ValueProbe"]
 
-BATCH, IMAGES = 256, 128  # codes, or decoded images, of a step
-CHANNELS = (32, 64, 128)
-CHECKED_EVERY = 100  # steps
+BATCH = 256  # codes that are decoded at a time
 DECODED = 5_000  # codes that are decoded to learn from
 FEWEST = 20  # labelled codes
-# Share of the codes that decide when to stop, and as many again that the accuracy is measured on.
-HELD_OUT = 0.1
 LIKELY = 0.05  # probability from which on a class is kept
 MEMBERS = 5  # codes of a class from which on it is known what is typical of it
 NOISE = 0.5  # of the codes a class is learned from, in their standard deviations
-RATE = 3e-3  # highest learning rate
 READABLE = 0.5  # share of the way from guessing to certainty that a probe is to be right
 # Share of held-out codes read right from which on paths keep a class in 95 % of their frames, by a
 # classifier that they have not seen: measured on six attributes of faces and Fashion-MNIST.
@@ -47,71 +38,8 @@ RELIABLE = 0.95
 RELIABLE_VALUE = 0.9  # share of a number's variance that is to be explained
 SIDE = 32  # pixels of the images that are read
 SURE = math.log(19)  # log-odds that are never too much to ask of a code that has them
-STEPS, STEPS_OF_IMAGES = 1500, 400
-WIDTH = 128
 
-Outputs = Float[Tensor, "n k"]
-Loss = Callable[[Tensor, Tensor], Scalar]
 Decoder = Callable[[Latents], Images]
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """f(z) = W_3 s(W_2 s(W_1 (z - m) / c + b_1) + b_2) + b_3 with s(h) = h sigmoid(h).
-
-    Of images, the W_i before the last are convolutions of stride 2, and their mean goes into it.
-
-    Attributes:
-        mean, scale: m and c, shape (d,), or (channels, 1, 1).
-        weights, biases: W_i (out, in) or (out, in, 3, 3), and b_i (out,).
-    """
-
-    mean: Tensor
-    scale: Tensor
-    weights: tuple[Tensor, ...]
-    biases: tuple[Tensor, ...]
-
-    @classmethod
-    def initial(cls, inputs: Tensor, outputs: int, *, generator: torch.Generator) -> "Network":
-        """W_i ~ N(0, 1 / in), of convolutions N(0, 2 / in), and b_i = 0, for such inputs."""
-        images = inputs.ndim == 4
-        sizes = (inputs.shape[1], *(CHANNELS if images else (WIDTH, WIDTH)))
-        kernel = (3, 3) if images else ()
-        shapes = [(after, before, *kernel) for before, after in itertools.pairwise(sizes)]
-        shapes.append((outputs, sizes[-1]))
-        draws = [
-            torch.randn(shape, generator=generator, device=generator.device)
-            * math.sqrt((2 if len(shape) == 4 else 1) / math.prod(shape[1:]))
-            for shape in shapes
-        ]
-        over = (0, 2, 3) if images else 0
-        spread = inputs.std(dim=over, keepdim=images).flatten(0, 1 if images else 0)
-        spread = torch.where(spread > 0, spread, 1.0)  # a constant coordinate says nothing
-        return cls(
-            inputs.mean(dim=over, keepdim=images).flatten(0, 1 if images else 0),
-            spread,
-            tuple(draws),
-            tuple(torch.zeros(len(w), device=w.device) for w in draws),
-        )
-
-    def __call__(self, inputs: Tensor) -> Outputs:
-        """f(z), shape (n, k), with the precision and on the device of the inputs."""
-        hidden = (inputs - self.mean.to(inputs)) / self.scale.to(inputs)
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = F.silu(hidden) if i else hidden
-            if weight.ndim == 4:
-                hidden = F.conv2d(hidden, weight.to(inputs), bias.to(inputs), stride=2, padding=1)
-            else:
-                hidden = hidden.flatten(2).mean(dim=2) if hidden.ndim == 4 else hidden
-                hidden = F.linear(hidden, weight.to(inputs), bias.to(inputs))
-        return hidden
-
-    def frozen(self) -> "Network":
-        """A copy that learns no more."""
-        weights, biases = (
-            tuple(p.detach().clone() for p in parts) for parts in (self.weights, self.biases)
-        )
-        return replace(self, weights=weights, biases=biases)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,11 +127,15 @@ class ClassProbe(Attribute):
                 f"{len(labels)} of {len(labels.unique())}"
             )
         inputs, labels, decode = _inputs(latents, labels, decode, generator)
-        noise = noise if decode is None else 0.0
-        train, stop, test = _parts(len(inputs), generator)
-        network = Network.initial(inputs[train], classes, generator=generator)
-        data = _Data(inputs, labels, train, stop, F.cross_entropy)
-        network = _learn(network, data, steps or _steps(decode), generator, noise=noise)
+        network, stop, test = learned(
+            inputs,
+            labels,
+            classes,
+            F.cross_entropy,
+            steps=steps,
+            noise=noise if decode is None else 0.0,
+            generator=generator,
+        )
         with torch.no_grad():
             logits, unseen = network(inputs[test]), network(inputs[torch.cat([stop, test])])
         right = (logits.argmax(dim=1) == labels[test]).float().mean().item()
@@ -386,10 +318,7 @@ class ValueProbe(Attribute):
         pattern = centred.T @ (labels - mean) / ((len(labels) - 1) * scale**2)
         inputs, labels, decode = _inputs(latents, labels, decode, generator)
         targets = (labels[:, None] - mean) / scale
-        train, stop, test = _parts(len(inputs), generator)
-        network = Network.initial(inputs[train], 1, generator=generator)
-        data = _Data(inputs, targets, train, stop, F.mse_loss)
-        network = _learn(network, data, steps or _steps(decode), generator)
+        network, _, test = learned(inputs, targets, 1, F.mse_loss, steps=steps, generator=generator)
         with torch.no_grad():
             error = F.mse_loss(network(inputs[test]), targets[test])
         explained = 1 - (error / targets[test].var(correction=0)).item()
@@ -487,63 +416,7 @@ def _inputs(
     return images, labels[order], decode
 
 
-def _steps(decode: Decoder | None) -> int:
-    return STEPS if decode is None else STEPS_OF_IMAGES
-
-
 def _has_gradient(decode: Decoder, latents: Latents) -> bool:
     """Whether images depend on codes differentiably; a user's own function may not."""
     with torch.inference_mode(False), torch.enable_grad():
         return decode(latents[:1].clone().requires_grad_()).requires_grad
-
-
-def _parts(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Numbers of codes: to learn from, to decide when to stop, and to measure the accuracy on."""
-    order = torch.randperm(n, generator=generator, device=generator.device)
-    count = max(int(HELD_OUT * n), 4)
-    return order[2 * count :], order[count : 2 * count], order[:count]
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """What is learned: targets of codes, those to learn from and to stop by, and the loss."""
-
-    inputs: Tensor
-    targets: Tensor
-    train: Tensor
-    stop: Tensor
-    loss: Loss
-
-
-def _learn(
-    network: Network, data: _Data, steps: int, generator: torch.Generator, *, noise: float = 0.0
-) -> Network:
-    """The network, learning on, where its loss on the codes to stop by was least."""
-    best, lowest = None, math.inf
-    size = IMAGES if data.inputs.ndim == 4 else BATCH
-    # A tensor made in inference mode cannot enter autograd, so everything is made outside of it.
-    with torch.inference_mode(False), torch.enable_grad():
-        known, targets = data.inputs.clone(), data.targets.clone()
-        network = network.frozen()
-        parameters = [p.requires_grad_() for p in (*network.weights, *network.biases)]
-        optimizer = torch.optim.AdamW(parameters, lr=RATE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-        for step in progress.steps("probe", range(1, steps + 1)):
-            rows = torch.randint(
-                len(data.train), (size,), generator=generator, device=generator.device
-            )
-            some = data.train[rows]
-            inputs = known[some]
-            inputs = inputs + noise * network.scale * torch.randn(
-                inputs.shape, generator=generator, device=generator.device
-            )
-            optimizer.zero_grad()
-            data.loss(network(inputs), targets[some]).backward()
-            optimizer.step()
-            schedule.step()
-            if step % CHECKED_EVERY == 0 or step == steps:
-                on_stop = data.loss(network(known[data.stop]), targets[data.stop]).item()
-                if best is None or on_stop < lowest:
-                    lowest, best = on_stop, network.frozen()
-    assert best is not None  # the last step is always checked
-    return best
