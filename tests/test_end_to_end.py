@@ -14,7 +14,7 @@ from PIL import Image
 
 from command_line import latent_atlas
 from latent_atlas import Atlas
-from latent_atlas.cli.commands import train
+from latent_atlas.cli import plan
 from latent_atlas.config.presets import PRESETS, quick
 from latent_atlas.device import bf16_speedup
 from latent_atlas.errors import UserError
@@ -233,10 +233,10 @@ def test_steps_that_are_set_bring_the_adversarial_start_along(
 
 def test_a_long_or_large_training_is_told_what_is_smaller() -> None:
     long = PRESETS["fashion-mnist"]
-    assert train._shorter(9e3, long) == ["--quick trains a smaller model in minutes"]
-    assert train._shorter(9e1, long) == train._shorter(9e3, quick(long)) == []
-    assert "8 MiB (cpu)" in train._memory_in_words(2**20, 2**23, "cpu")[0]
-    assert "more memory than is free" in train._memory_in_words(2**24, 2**23, "cpu")[1]
+    assert plan._shorter(9e3, long) == ["--quick trains a smaller model in minutes"]
+    assert plan._shorter(9e1, long) == plan._shorter(9e3, quick(long)) == []
+    assert "8 MiB (cpu)" in plan._memory_in_words(2**20, 2**23, "cpu")[0]
+    assert "more memory than is free" in plan._memory_in_words(2**24, 2**23, "cpu")[1]
 
 
 @pytest.mark.parametrize("command", [("train", "nowhere", "--out", "x"), ("sample", "nowhere")])

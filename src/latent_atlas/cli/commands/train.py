@@ -5,7 +5,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +17,8 @@ from latent_atlas.cli.arguments import (
     preset_of,
 )
 from latent_atlas.cli.commands.report import write_page
-from latent_atlas.cli.console import Advance, Console, duration, losses_in_words
+from latent_atlas.cli.console import Advance, Console, losses_in_words
+from latent_atlas.cli.plan import say_end, show_plan
 from latent_atlas.config.parse import split_setting
 from latent_atlas.config.presets import PRESETS, for_cpu, preset_for_size, quick, with_steps
 from latent_atlas.config.run import Config, with_settings
@@ -28,7 +28,6 @@ from latent_atlas.progress import doing
 if TYPE_CHECKING:
     from latent_atlas.data.imageset import ImageSet
     from latent_atlas.runs import Run
-    from latent_atlas.shapes import Pixels
     from latent_atlas.training.history import Log
     from latent_atlas.training.processes import Processes
 
@@ -47,9 +46,6 @@ FLAGS = {
     "train": ("mode", "steps", "batch_size", "seed", "precision", "compile", "device"),
 }
 """The flags that are settings, by section."""
-
-SHOWN = 10  # rejects that --dry-run names
-HOUR = 3600
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -155,7 +151,7 @@ def train(given: Namespace, console: Console) -> None:
         )
     config = _chosen_config(given, console)
     if given.dry_run:
-        _show_plan_once(config, console)
+        _show_plan(config, console)
     else:
         train_and_report(config, out, console, resume=False, workers=given.ray, tracker=given.track)
 
@@ -327,52 +323,16 @@ def _chosen_config(given: Namespace, console: Console) -> Config:
     return config
 
 
-def _show_plan_once(config: Config, console: Console) -> None:
+def _show_plan(config: Config, console: Console) -> None:
     """Print what a run would be, in one process."""
+    from latent_atlas.device import pick_device
     from latent_atlas.training.processes import join
 
     processes = join()
     if processes.is_first:
-        _show_plan(config, console)
+        device = pick_device(config.train.device)  # fails before the images are read
+        show_plan(_load(config, None, console), config, device, console)
     processes.leave()
-
-
-def _show_plan(config: Config, console: Console) -> None:
-    """Print what a run would be, without training it."""
-    from latent_atlas.data.findings import in_words
-    from latent_atlas.device import free_memory, pick_device
-    from latent_atlas.nn.footprint import footprint
-    from latent_atlas.training.estimate import estimated_seconds
-
-    device = pick_device(config.train.device)
-    images = _load(config, None, console)
-    size = footprint(config)
-    seconds = estimated_seconds(images.train.images, config)
-    lines = [config.to_json().rstrip(), *in_words(images.summary), *images.notes]
-    lines += [f"rejected: {reject.path} ({reject.reason})" for reject in images.rejects[:SHOWN]]
-    lines += [
-        f"{name.replace('_', ' '):22} {count:>12,} parameters"
-        for name, count in size.parameters.items()
-    ]
-    lines += [
-        f"{'memory for training':22} about {size.training_bytes / 2**20:,.0f} MiB, and "
-        f"{images.images.nbytes / 2**20:,.1f} MiB for the images",
-        f"{'time on this machine':22} about {duration(seconds)} for {config.train.steps:,} "
-        "steps of the networks; the map follows",
-    ]
-    free = free_memory(device)
-    lines += _memory_in_words(size.training_bytes, free, device.type) + _shorter(seconds, config)
-    numbers = {
-        "config": json.loads(config.to_json()),
-        "images": images.summary,
-        "notes": images.notes,
-        "rejects": [{"path": reject.path, "reason": reject.reason} for reject in images.rejects],
-        "parameters": size.parameters,
-        "training_bytes": size.training_bytes,
-        "free_bytes": free,
-        "training_seconds": seconds,
-    }
-    console.result(numbers, "\n".join(lines))
 
 
 def _speedup_in_words(speedup: float) -> str:
@@ -380,49 +340,6 @@ def _speedup_in_words(speedup: float) -> str:
     if speedup == 0:
         return "this device has no bf16"
     return f"measured here, bf16 is {speedup:.2g} x as fast as float32"
-
-
-def _say_end(
-    images: "Pixels", config: Config, run: "Run", console: Console, processes: "Processes"
-) -> None:
-    """Say how long the networks will train, and when they end, from a measurement of some steps."""
-    from latent_atlas.training.estimate import estimated_seconds
-
-    size = min(config.train.batch_size, len(images))
-    part = processes.share_of(size)
-    if part < size:
-        console.say(f"each of {processes.world_size} processes has {part} images of each batch")
-    doing("measuring how long the networks train")
-    done = max((r["step"] for r in run.records() if r["phase"] == "model"), default=0)
-    of_one = replace(config, train=replace(config.train, batch_size=part))
-    seconds = estimated_seconds(images, of_one, done=done)
-    end = datetime.now().astimezone() + timedelta(seconds=seconds)
-    console.say(
-        f"measured here, the networks train for about {duration(seconds)}, until {end:%a %H:%M}; "
-        "the map follows"
-    )
-    for sentence in _shorter(seconds, config):
-        console.say(sentence)
-
-
-def _shorter(seconds: float, config: Config) -> list[str]:
-    """How to train in less time, where training is long."""
-    if seconds <= HOUR or quick(config) == config:
-        return []
-    return ["--quick trains a smaller model in minutes"]
-
-
-def _memory_in_words(needed: int, free: int | None, device: str) -> list[str]:
-    """The memory that is free, and what to do where it is less than what training needs."""
-    if free is None:
-        return []
-    lines = [f"{'memory that is free':22} {free / 2**20:,.0f} MiB ({device})"]
-    if needed > free:
-        lines.append(
-            "training needs more memory than is free: choose a smaller --batch-size or "
-            "--image-size, or close other programs"
-        )
-    return lines
 
 
 def _load(config: Config, rejects_file: Path | None, console: Console) -> "ImageSet":
@@ -475,7 +392,7 @@ def _train(task: _Task, run: "Run", console: Console, processes: "Processes", tr
     if not processes.is_first:
         assist(images, task.config, **settings)
         return
-    _say_end(images.train.images, task.config, run, console, processes)
+    say_end(images.train.images, task.config, run, console, processes)
     with console.progress() as advance:
         train_run(images, task.config, run, log=_shown(advance, track), **settings)
 
