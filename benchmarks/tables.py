@@ -105,9 +105,7 @@ def exact_paths() -> str:
                 "nats under the best"
             ]
     about = "Nats by which a path's least likely point is below that of the best possible path; density and d."
-    return section(
-        "Paths on densities in closed form", about, [table("planner", rows, named(rows))], found
-    )
+    return section("Paths on densities in closed form", about, [table("planner", rows)], found)
 
 
 def members() -> str:
@@ -218,7 +216,7 @@ def exact_samples() -> str:
         "20,000 independent samples; that of log Z, in its own; in all seeds. Of 16 coordinates and three seeds, independent "
         "samples have 3.1 or more in one case of ten."
     )
-    tables = [table("world", rows, named(rows)), below, table("world", errors, named(errors))]
+    tables = [table("world", rows), below, table("world", errors)]
     return section("Samples of densities in closed form", about, tables, found)
 
 
@@ -249,7 +247,7 @@ def anomalies() -> str:
         f"baseline {best:.3f}. EfficientNet has learned from millions of other images."
     )
     rows = by_kind(found["results"])
-    parts, sources = [table("real: anomalous", rows, named(rows))], [found]
+    parts, sources = [table("real: anomalous", rows)], [found]
     if more := every("anomalies-membership"):
         parts.append(unlike(more[0]["results"]))
         sources += more
@@ -281,7 +279,7 @@ def unlike(results: dict[str, Any]) -> str:
         "score, of the p-value of membership, and of a score in which membership is a fourth part. It gains on blurred images and "
         "loses on others, so the score is without it, and reports it beside"
     )
-    return table("real", rows, named(rows), caption=caption)
+    return table("real", rows, caption=caption)
 
 
 def comparisons() -> str:
@@ -293,7 +291,7 @@ def comparisons() -> str:
         f"5 %: a share of the {of['other']} is drawn from one kind alone ({of['kind']}). The classifier is a logistic regression whose "
         "accuracy on halves that it has not seen is tested by permutations."
     )
-    return section("Two sets of images", about, [table("OTHER", rows, named(rows))], found)
+    return section("Two sets of images", about, [table("OTHER", rows)], found)
 
 
 def densities() -> str:
@@ -307,9 +305,7 @@ def densities() -> str:
                     f"{one['E_r[exp l]']:.2f} ± {one['its error']:.2f}"
                 )
     about = "Mean log-density of held-out Fashion-MNIST codes in nats; a map is normalised where E_r[exp l] is 1."
-    return section(
-        "The density of real codes", about, [table("estimator", rows, named(rows))], found
-    )
+    return section("The density of real codes", about, [table("estimator", rows)], found)
 
 
 def few_codes() -> str:
@@ -398,9 +394,7 @@ def worlds() -> str:
                     one[name] for one in those
                 )
     about = "Medians over six worlds: rank correlation with the exact log-density, direction of the score, nats lost."
-    return section(
-        "The density where it is known", about, [table("estimator", rows, named(rows))], found
-    )
+    return section("The density where it is known", about, [table("estimator", rows)], found)
 
 
 def wide() -> str:
@@ -454,7 +448,7 @@ def left_out() -> str:
         [
             table("class left out", {**methods, "mean": means}, named(methods)),
             held_out,
-            table("class left out", densities, named(densities)),
+            table("class left out", densities),
         ],
         found,
     )
@@ -504,7 +498,7 @@ def ratios() -> str:
     for one in found["results"]["rows"]:
         rows.setdefault(one["arm"], {})[f"{one['true nats']:g} nats, d = {one['d']}"] = one["nats"]
     about = "KL(q ‖ p) of correlated Gaussians as D_z estimates it, for each way of building D_z."
-    return section("Log-ratios of many nats", about, [table("D_z", rows, named(rows))], found)
+    return section("Log-ratios of many nats", about, [table("D_z", rows)], found)
 
 
 def networks() -> str:
@@ -512,7 +506,7 @@ def networks() -> str:
     found = read("reconstruction-28px")
     rows = found["results"]["arms"]
     about = f"Equal networks, steps and data; {found['results']['judge']}."
-    return section("Reconstruction", about, [table("model", rows, named(rows))], found)
+    return section("Reconstruction", about, [table("model", rows)], found)
 
 
 def variants() -> str:
@@ -558,7 +552,7 @@ def between() -> str:
     parts = []
     for name, one in found["results"].items():
         rows = {row: of_seeds(list(runs.values())) for row, runs in one["rows"].items() if runs}
-        parts.append(table("fakes", rows, named(rows), caption=f"{name}; {one['features']}"))
+        parts.append(table("fakes", rows, caption=f"{name}; {one['features']}"))
     about = (
         "Models that differ in the fakes of D_x, asked on held-out images about frames on turns round the mean and on lines "
         "between random pairs, beside reconstructions. The ghost AUROC and rate are those of a classifier that tells "
@@ -638,9 +632,7 @@ def with_spread(runs: list[Row]) -> Row:
 def speed() -> str:
     """Paths per second."""
     found = read("travel_speed")
-    parts = [
-        table("planner", rows, named(rows), caption=name) for name, rows in found["results"].items()
-    ]
+    parts = [table("planner", rows, caption=name) for name, rows in found["results"].items()]
     return section(
         "Speed", "Paths of 17 frames, planned in batches of 1, 32 and 500.", parts, found
     )
@@ -691,8 +683,18 @@ def seen_by(numbers: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def table(title: str, rows: dict[str, Row], columns: dict[str, str], caption: str = "") -> str:
-    """A Markdown table; what a row lacks stays empty, and so does a column that all lack."""
+def table(
+    title: str, rows: dict[str, Row], columns: dict[str, str] | None = None, caption: str = ""
+) -> str:
+    """A Markdown table; what a row lacks stays empty, and a column that all lack is left out.
+
+    Arguments:
+        title: Of the column of the rows' names.
+        rows: By name.
+        columns: Titles by key; None shows all keys.
+        caption: What stands above it.
+    """
+    columns = columns or named(rows)
     present = {
         key: name for key, name in columns.items() if any(key in row for row in rows.values())
     }
