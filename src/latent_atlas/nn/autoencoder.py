@@ -1,6 +1,7 @@
 """The encoder E and the decoder G, also of codes that another network makes."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -48,13 +49,10 @@ class Encoder(nn.Module):
         sides = _sides(image_size, patch_size, shape)
         widths = stage_widths(width, len(sides))
         self.patch_size = patch_size
-        layers: list[nn.Module] = [nn.Conv2d(channels * patch_size**2, widths[0], 3, padding=1)]
-        for stage, w in enumerate(widths):
-            layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
-            if stage + 1 < len(widths):
-                layers.append(Down(w, widths[stage + 1]))
+        first = nn.Conv2d(channels * patch_size**2, widths[0], 3, padding=1)
+        stages = _stages(widths, depth, lambda i: Down(widths[i - 1], widths[i]))
         last = nn.Flatten() if len(shape) == 1 else nn.Identity()
-        self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]), nn.SiLU(), last)
+        self.body = nn.Sequential(first, *stages, ChannelNorm(widths[-1]), nn.SiLU(), last)
         self.head = (
             nn.Linear(widths[-1] * sides[-1] ** 2, 2 * shape[0])
             if len(shape) == 1
@@ -111,12 +109,8 @@ class Decoder(nn.Module):
             if len(shape) == 1
             else nn.Conv2d(shape[0], widths[0], 3, padding=1)
         )
-        layers: list[nn.Module] = []
-        for stage, w in enumerate(widths):
-            layers += [ResidualBlock(w, normalise=True) for _ in range(depth)]
-            if stage + 1 < len(widths):
-                layers.append(Up(w, widths[stage + 1], sides[stage + 1]))
-        self.body = nn.Sequential(*layers, ChannelNorm(widths[-1]))
+        stages = _stages(widths, depth, lambda i: Up(widths[i - 1], widths[i], sides[i]))
+        self.body = nn.Sequential(*stages, ChannelNorm(widths[-1]))
         self.last = nn.Conv2d(widths[-1], channels * patch_size**2, 3, padding=1)
         with torch.no_grad():  # the pixels of a patch begin equal
             for weight in self.last.parameters():
@@ -148,6 +142,17 @@ class CodeDecoder(nn.Module):
     def forward(self, codes: Latents) -> Images:
         """Images (n, c, h, w) in [0, 1] of codes (n, d)."""
         return self.decoder(self.coordinates(codes))
+
+
+def _stages(
+    widths: Sequence[int], depth: int, to_stage: Callable[[int], nn.Module]
+) -> list[nn.Module]:
+    """Residual blocks of each width, `depth` of them, and before each stage i > 0 `to_stage(i)`."""
+    layers: list[nn.Module] = []
+    for stage, width in enumerate(widths):
+        layers += [to_stage(stage)] if stage else []
+        layers += [ResidualBlock(width, normalise=True) for _ in range(depth)]
+    return layers
 
 
 def _sides(image_size: int, patch_size: int, shape: tuple[int, ...]) -> list[int]:

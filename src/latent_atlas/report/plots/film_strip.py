@@ -129,10 +129,8 @@ def _caption(figure: Figure, strip: Strip, middle: int | float, style: LineStyle
         Line2D(
             [start / across, (start + 34) / across, (start + 68) / across],
             [1 - (top + 18) / up] * 3,
-            color=style.color,
-            linestyle=style.dashes,
+            **style.line,
             linewidth=1.6,
-            marker=style.marker,
             markersize=4,
             markevery=[1],
         )
@@ -168,10 +166,8 @@ def _curves(axes: Axes, strips: Sequence[Strip], threshold: float, frames: int) 
         axes.plot(
             np.arange(len(strip.log_prob)),
             strip.log_prob,
-            color=style.color,
-            linestyle=style.dashes,
+            **style.line,
             linewidth=1.6,
-            marker=style.marker,
             markersize=4,
             markeredgecolor=PAPER,
             markeredgewidth=0.4,

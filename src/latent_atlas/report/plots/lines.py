@@ -222,9 +222,7 @@ def _draw_trends(axes: Axes, panel: Trends, styles: Mapping[str, LineStyle], acr
         axes.plot(
             trend.at,
             trend.middle,
-            color=style.color,
-            linestyle=style.dashes,
-            marker=style.marker,
+            **style.line,
             markersize=3.5,
             linewidth=1.3,
         )

@@ -134,10 +134,8 @@ def draw_marks(axes: Axes, marks: Marks, dots: bool, names: bool) -> None:
         axes.plot(*path.T, color=PAPER, linewidth=3.6, zorder=4, solid_joinstyle="round")
         axes.plot(
             *path.T,
-            color=style.color,
-            linestyle=style.dashes,
+            **style.line,
             linewidth=1.8,
-            marker=style.marker,
             markersize=4.4,
             markeredgecolor=PAPER,
             markeredgewidth=0.7,
@@ -280,10 +278,8 @@ def draw_legend(figure: Figure, marks: Marks, top: int, edge: bool) -> None:
                 [],
                 [],
                 label=short(name),
-                color=style.color,
-                linestyle=style.dashes,
+                **style.line,
                 linewidth=1.7,
-                marker=style.marker,
                 markersize=4,
                 markeredgecolor=PAPER,
                 markeredgewidth=0.5,

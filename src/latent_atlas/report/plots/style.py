@@ -101,6 +101,11 @@ class LineStyle(NamedTuple):
     dashes: tuple[float, tuple[float, ...]] | Literal["-"]
     marker: str
 
+    @property
+    def line(self) -> dict[str, Any]:
+        """The same in the words of matplotlib's lines."""
+        return {"color": self.color, "linestyle": self.dashes, "marker": self.marker}
+
 
 LINES = (
     LineStyle("#0072b2", "-", "o"),
