@@ -18,7 +18,6 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from command_line import latent_atlas
-from latent_atlas import runs
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.parse import with_values
@@ -159,7 +158,7 @@ def test_codes_without_checksums_must_still_be_codes(
 def test_infinity_is_found_wherever_it_is(
     place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "PIECE", 4)
+    monkeypatch.setattr("latent_atlas.runs.tensors.PIECE", 4)
     values = torch.zeros(11)
     write_tensors(tmp_path / "a.safetensors", {"values": values})
     assert torch.equal(read_tensors(tmp_path / "a.safetensors")[0]["values"], values)
