@@ -1,5 +1,6 @@
 """Conformal p-values: how anomalous an image is, compared with held-out real images."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.special import log_ndtr
 
 from latent_atlas.anomaly.result import AnomalyTable, fewest
 from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
@@ -24,15 +26,13 @@ __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer", "check_rate",
 FALSE_ALARM_RATE = 0.05
 MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with their square
 FEWEST = 4  # held-out images: two as reference and two to rank among
-NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
+NEIGHBOURS = 20  # real images with similar codes, whose errors are the reference
 DIRECTIONS = 3  # real codes of the most similar direction, whose distance is measured
 LEAST = -2.0  # standard deviations that a part of a sum counts for at least
-TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
-USUAL = 2.0  # standard deviations up to which sharpness or texture does not count
+SIDES_WEIGHT = 0.1  # of p-values on either side
 TINY = 1e-12
-# Statistics compared with those of similar codes, the first two by their logarithms.
-BESIDE_SIMILAR = ("error", "width", "sharpness", "texture")
 EDGES = ("sharpness", "texture")
+BESIDE_SIMILAR = ("error", *EDGES)  # compared with those of similar codes
 
 Deviations = Float[np.ndarray, "n k"]
 
@@ -40,39 +40,47 @@ Deviations = Float[np.ndarray, "n k"]
 class ConformalScorer:
     r"""Anomaly scores and p-values of images, calibrated on held-out real images.
 
-    An image can be anomalous in several ways, which must not be added up as in the likelihood of a
-    VAE, where an unlikely code and an easy reconstruction cancel. So each is a coordinate of a
-    vector v, in standard deviations of real images:
+    An image can be anomalous in several ways. Each is a coordinate of a vector v, in standard
+    deviations of real images:
 
-    1. rarity: -log q(mu(x));
+    1. rarity: log q_w(mu(x)) - log q(mu(x)), how much less likely the code is than codes around it,
+       which are those with noise of standard deviation w; a code of a sparse kind is not rare for
+       that. It is -log q(mu(x)) if the map has no noise levels;
     2. excess error: the log reconstruction error, minus its mean over real images with similar
        codes;
-    3. excess width: log sigma(x), likewise;
-    4. excess sharpness and excess texture: how much more the image has of them than its
+    3. excess sharpness and excess texture: how much more the image has of them than its
        reconstruction, likewise.
 
-    The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
-    smaller than usual: blank images are like that, and some real images are. Sharpness and texture
-    tell of blur and of faint noise, and of little else: what they exceed two standard deviations
-    by counts, on either side.
+    Each has a p-value as if it were normal. Of rarity and excess error it is Φ(-v), and so it is of
+    their sum over √2, for many images are a little unusual in both. The sum alone would not do: an
+    unlikely code and an easy reconstruction cancel in it. Of errors, sharpness and texture on
+    either side it is 2 Φ(-|v|), with a weight a of 1/10 instead of 1: these tell of blank images,
+    blur and faint noise, and of little else. The anomaly score is minus the logarithm of the
+    weighted harmonic mean, which the smallest p-values decide and which needs no independence:
 
-    Codes of many coordinates that come without images, such as embeddings, have a rarity of their
-    leading coordinates, an excess distance, the mean one to the three real codes of the most
-    similar direction, and a residual, the length of the rest, whose nats would drown the others'.
-    D is the sum of the three, signed, of which none counts for less than -2: it cannot hide others.
+        D = log(Σ a / p) - log Σ a.
+
+    Codes of many coordinates that come without images, such as embeddings, have -log q of their
+    leading coordinates as rarity, an excess distance, the mean one to the three real codes of the
+    most similar direction, and a residual, the length of the rest, whose nats would drown the
+    others'. D is the sum of the three, signed, of which none counts for less than -2: it cannot
+    hide others.
 
     One half of the held-out images, of which at most 20,000 are drawn, gives medians, scales and
     neighbours. The other m images give the scores D_i that a new image's score D is ranked among:
 
         p = (1 + #{i : D_i >= D}) / (m + 1).
 
-    A real image, exchangeable with these, has p <= a with probability at most a, however good the
-    map is: a is the false-alarm rate. (The held-out images of a run also decided when its map
+    A real image, exchangeable with these, has p <= α with probability at most α, however good the
+    map is: α is the false-alarm rate. (The held-out images of a run also decided when its map
     stopped training; pass other images where this matters.)
 
     References:
         Algorithmic Learning in a Random World, Vovk, Gammerman and Shafer 2005.
         Testing for Outliers with Conformal p-values, Bates et al. 2023.
+        The harmonic mean p-value for combining dependent tests, Wilson 2019.
+        LOF: Identifying Density-Based Local Outliers, Breunig et al. 2000 (density beside that of
+        the surroundings).
         Rethinking Test-time Likelihood: The Likelihood Path Principle and Its Application to OOD
         Detection, Huang et al. 2024 (encoder and decoder statistics as a vector).
         Out-of-Distribution Detection with Deep Nearest Neighbors, Sun et al. 2022 (distances
@@ -114,7 +122,7 @@ class ConformalScorer:
         # infinities.
         low, high = np.quantile(usual, (0.16, 0.84), axis=0, method="nearest")
         self._scale = np.maximum((high - low) / 2, TINY)
-        self._ranked = np.sort(self._length(self._deviations(ranked)))
+        self._ranked = np.sort(self._score(self._deviations(ranked)))
         self.calibrated_on = len(self._ranked)
 
     @checked
@@ -136,7 +144,7 @@ class ConformalScorer:
             UserError: the rate is not in (0, 1), or the statistics or the names are others.
         """
         check_rate(false_alarm_rate)
-        for name in (*BESIDE_SIMILAR, "residual"):
+        for name in (*BESIDE_SIMILAR, "around", "residual"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
                     f"only one of the images and the held-out images has the statistic '{name}'; "
@@ -147,22 +155,19 @@ class ConformalScorer:
             f"there are {len(names)} names for {len(images)} images; give one for each, or none",
         )
         deviations = self._deviations(images)
-        length = self._length(deviations)
-        as_far = self.calibrated_on - np.searchsorted(self._ranked, length)
+        score = self._score(deviations)
+        as_far = self.calibrated_on - np.searchsorted(self._ranked, score)
         p_value = (1 + as_far) / (self.calibrated_on + 1)
         vector = dict(zip(self._kinds, deviations.T, strict=True))
-        rarity = vector.get("leading", vector.get("log_prob"))
-        assert rarity is not None
         return AnomalyTable(
             names=names or tuple(f"row:{i}" for i in range(len(images))),
-            anomaly_score=length,
+            anomaly_score=score,
             p_value=p_value,
             is_outlier=p_value <= false_alarm_rate,
-            rarity=rarity,
+            rarity=vector["rarity"],
             excess_error=vector.get("error"),
             excess_sharpness=vector.get("sharpness"),
             excess_texture=vector.get("texture"),
-            excess_width=vector.get("width"),
             excess_distance=vector.get("distance"),
             excess_residual=vector.get("residual"),
             log_prob=images.log_prob,
@@ -179,8 +184,8 @@ class ConformalScorer:
     def known(self) -> dict[str, np.ndarray]:
         """Everything learned from the held-out images, as arrays, for other implementations.
 
-        means (h, d), of wide codes without images their directions; log error, log width,
-        sharpness and texture (h,) of the reference half, as far as there are any; centre and scale
+        means (h, d), of wide codes without images their directions; log error, sharpness and
+        texture (h,) of the reference half, as far as there are any; centre and scale
         (k,) of the deviations; ranked (m,), the scores of the other half, and log_prob (n,) of all
         images, both ascending; and the number of neighbours, shape (1,).
         """
@@ -201,10 +206,9 @@ class ConformalScorer:
     def _kinds(self) -> tuple[str, ...]:
         """Names of the statistics behind the deviations, in their order."""
         if self._usual.residual is not None:
-            return "leading", "distance", "residual"
-        return (
-            "log_prob",
-            *(name for name in BESIDE_SIMILAR if getattr(self._usual, name) is not None),
+            return "rarity", "distance", "residual"
+        return "rarity", *(
+            name for name in BESIDE_SIMILAR if getattr(self._usual, name) is not None
         )
 
     def _deviations(self, images: AnomalyStatistics, *, among_itself: bool = False) -> Deviations:
@@ -219,18 +223,25 @@ class ConformalScorer:
         if images.leading is not None and images.residual is not None:
             columns = [-images.leading, distances.mean(axis=1), images.residual]
             return (np.stack(columns, axis=1) - self._centre) / self._scale
-        columns = [-images.log_prob]
+        columns = [images.rarity]
         for name in self._kinds[1:]:
             usual, value = (_compared(some, name) for some in (self._usual, images))
             columns.append(value - usual[similar].mean(axis=1))
         return (np.stack(columns, axis=1) - self._centre) / self._scale
 
-    def _length(self, deviations: Deviations) -> Column:
-        """|w v|; of wide codes without images the sum of v."""
+    def _score(self, deviations: Deviations) -> Column:
+        """D = log(Σ a / p) - log Σ a; of wide codes without images the sum of v."""
         if self._usual.residual is not None:
             return deviations.clip(min=LEAST).sum(axis=1)
-        counted = [_counted(*pair) for pair in zip(self._kinds, deviations.T, strict=True)]
-        return np.linalg.norm(counted, axis=0)
+        v = dict(zip(self._kinds, torch.from_numpy(deviations).T, strict=True))
+        above = [v["rarity"]]
+        if "error" in v:
+            above += [v["error"], (v["rarity"] + v["error"]) / math.sqrt(2)]
+        sides = [v[kind].abs() for kind in BESIDE_SIMILAR if kind in v]
+        terms = [-log_ndtr(-part) for part in above]  # log(a / p)
+        terms += [math.log(SIDES_WEIGHT / 2) - log_ndtr(-part) for part in sides]
+        weights = len(above) + SIDES_WEIGHT * len(sides)
+        return (torch.stack(terms).logsumexp(dim=0) - math.log(weights)).numpy()
 
 
 def _places(images: AnomalyStatistics) -> np.ndarray:
@@ -244,13 +255,6 @@ def _compared(images: AnomalyStatistics, kind: str) -> Column:
     """The statistic that is compared with that of similar codes."""
     value = getattr(images, kind)
     return value if kind in EDGES else np.log(value + TINY)
-
-
-def _counted(kind: str, deviation: Column) -> Column:
-    """What a deviation in standard deviations adds to the score."""
-    if kind in EDGES:
-        return np.maximum(np.abs(deviation) - USUAL, 0)
-    return deviation if kind == "width" else np.where(deviation < 0, TOO_GOOD, 1) * deviation
 
 
 def check_rate(false_alarm_rate: object) -> None:
