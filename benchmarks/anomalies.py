@@ -337,14 +337,20 @@ def features(images: Tensor) -> np.ndarray:
 
 
 def ours(table: AnomalyTable) -> dict[str, np.ndarray]:
-    """The score, without sharpness and texture, and its part of codes alone."""
+    """The score, without what is counted on either side, and of codes alone."""
     assert table.excess_error is not None
-    tails = table.rarity, table.excess_error, (table.rarity + table.excess_error) / np.sqrt(2)
+    of_codes = table.rarity, table.excess_distance
     return {
         "latent atlas": table.anomaly_score,
-        "without sharpness and texture": np.logaddexp.reduce([-norm.logsf(tail) for tail in tails]),
-        "rarity": table.rarity,
+        "without sharpness and texture": combined(*of_codes, table.excess_error),
+        "codes alone": combined(*of_codes),
     }
+
+
+def combined(*parts: np.ndarray) -> np.ndarray:
+    """The score of these parts, up to a constant."""
+    total = sum(parts) / np.sqrt(len(parts))
+    return np.logaddexp.reduce([-norm.logsf(part) for part in (*parts, total)])
 
 
 def members(case: Case) -> dict[str, Scorer]:

@@ -17,7 +17,6 @@ __all__ = ["AnomalyStatistics", "Column", "gather"]
 
 Column = Float[np.ndarray, " n"]
 PIECE = 4_096  # codes per batch
-NOISE = 0.75  # of the codes around; one of the levels that the explorer's folders hold
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,6 @@ class AnomalyStatistics:
     Attributes:
         means: mu(x), shape (n, d).
         log_prob: log q(mu(x)) in nats, shape (n,).
-        around: log q_w(mu(x)) in nats, the log-density of codes with noise of standard deviation
-            w = 0.75 in the coordinates of `Density.whiten`; None if the density has no noise
-            levels.
         realness: D_z(mu(x)) in [0, 1]; None if the density is not a density ratio.
         error: Mean squared error per pixel of G(mu(x)); None for codes without images.
         sharpness, texture: How much more x has of them than G(mu(x)), in nats, likewise; see
@@ -42,7 +38,6 @@ class AnomalyStatistics:
 
     means: Float[np.ndarray, "n d"]
     log_prob: Column
-    around: Column | None = None
     realness: Column | None = None
     error: Column | None = None
     sharpness: Column | None = None
@@ -54,16 +49,6 @@ class AnomalyStatistics:
     def __len__(self) -> int:
         """n, the number of images."""
         return len(self.means)
-
-    @property
-    def rarity(self) -> Column:
-        """log q_w(mu(x)) - log q(mu(x)) in nats: how much rarer a code is than those around it.
-
-        -log q(mu(x)) if the density has no noise levels; infinite where q is 0.
-        """
-        if self.around is None:
-            return -self.log_prob
-        return np.where(np.isneginf(self.log_prob), np.inf, self.around - self.log_prob)
 
     def __getitem__(self, rows: np.ndarray) -> "AnomalyStatistics":
         """The statistics of some of the images, by their row numbers."""
@@ -92,13 +77,9 @@ def gather(
     log_prob, real = _densities(density, codes.means)
     spread = None if codes.log_variances is None else (codes.log_variances.mean(dim=1) / 2).exp()
     rest = None if errors is not None else density.of_rest(codes.means)
-    around = None
-    if rest is None and density.noise_levels:
-        around = batched(density.noised(NOISE).log_prob, codes.means, PIECE)
     found = AnomalyStatistics(
         means=_array(codes.means),
         log_prob=_array(log_prob),
-        around=None if around is None else _array(around),
         realness=None if real is None else _array(real),
         error=None if errors is None else _array(errors[:, 0]),
         sharpness=None if errors is None else _array(errors[:, 1]),
