@@ -170,9 +170,10 @@ def test_the_score_is_the_harmonic_mean_p_value_of_its_parts() -> None:
     )
     images = changed(images, log_prob=images.log_prob - np.linspace(0, 30, 50))
     found = scorer.anomaly(images)
-    above = [found.rarity, found.excess_distance, found.excess_error]
+    parts = (found.excess_error, found.excess_sharpness, found.excess_texture)
+    sides = [np.asarray(part) for part in parts]
+    above = [found.rarity, found.excess_distance, sides[0]]
     above.append(sum(above) / math.sqrt(3))
-    sides = [found.excess_error, found.excess_sharpness, found.excess_texture]
     p = [norm.sf(part) for part in above] + [2 * norm.sf(np.abs(part)) for part in sides]
     weights = np.array([1, 1, 1, 1, 0.1, 0.1, 0.1])
     mean = weights.sum() / (weights / np.stack(p, axis=1)).sum(axis=1)

@@ -56,16 +56,15 @@ class ConformalScorer:
     4. excess sharpness and excess texture: how much more the image has of them than its
        reconstruction, likewise.
 
-    The map tells what lies outside of the data; what lies in a gap between two kinds of images,
-    narrower than D_z resolves, is farther from codes than its neighbours are.
+    The distance sees gaps between two kinds of images that are narrower than D_z resolves.
 
     Each has a p-value as if it were normal. Of rarity, distance and error it is Φ(-v), and so it is
-    of their sum over √3, for many images are a little unusual in all of them. The sum alone would
-    not do: an unlikely code and an easy reconstruction cancel in it. Of error, sharpness and
-    texture on either side it is 2 Φ(-|v|), with a weight a of 1/10 instead of 1: these tell of
-    blank images, blur and faint noise, and of little else. The anomaly score is minus the logarithm
-    of the weighted harmonic mean, which the smallest p-values decide and which needs no
-    independence:
+    of the sum of these k parts over √k, for many images are a little unusual in all of them. The
+    sum alone would not do: an unlikely code and an easy reconstruction cancel in it. Of error,
+    sharpness and texture on either side it is 2 Φ(-|v|), with a weight a of 1/10 instead of 1:
+    these tell of blank images, blur and faint noise, and of little else. The anomaly score is minus
+    the logarithm of the weighted harmonic mean, which the smallest p-values decide and which needs
+    no independence:
 
         D = log(Σ a / p) - log Σ a.
 
@@ -125,8 +124,8 @@ class ConformalScorer:
         self._usual, ranked = held_out[np.arange(half)], held_out[np.arange(half, len(held_out))]
         self._known = np.sort(held_out.log_prob)
         codes = as_rows(learned, held_out.means.shape[1])
-        drawn = torch.randperm(len(codes), generator=generator, device=generator.device)
-        drawn = codes[drawn[:MOST_LEARNED].to(codes.device)]
+        rows = torch.randperm(len(codes), generator=generator, device=generator.device)
+        drawn = codes[rows[:MOST_LEARNED].to(codes.device)]
         self._learned = self._places(drawn.detach().cpu().double().numpy())
         self._nearest = _index(self._learned, NEAREST)
         self._similar = _index(self._usual.means, min(NEIGHBOURS, max(1, half // 5)))
@@ -246,7 +245,7 @@ class ConformalScorer:
             among_itself: Whether they are the reference itself, where no image is its own
                 neighbour.
         """
-        compared = self._compared(images)
+        compared = self._reference if among_itself else self._compared(images)
         if images.leading is not None and images.residual is not None:
             columns = [-images.leading, compared["distance"], images.residual]
         else:
