@@ -260,7 +260,7 @@ def anomalies() -> str:
         f"It cannot reach 0.95 by any choice among these scores: the best of them on each row, which nobody knows beforehand, "
         f"have a mean of {oracle:.3f}. What bounds it are images that hardly differ from real ones, such as mirrored faces, and "
         f"shirts or coats left out of Fashion-MNIST beside pullovers and dresses: over its ten left-out classes the score has "
-        f"{foreign['latent atlas']:.3f}, LOF of the same codes {foreign['LOF']:.3f}, and neighbours among EfficientNet's features "
+        f"{foreign['latent atlas']:.3f}, its codes alone {foreign['codes alone']:.3f}, LOF of the same codes {foreign['LOF']:.3f}, and neighbours among EfficientNet's features "
         f"{foreign['neighbour 10, EfficientNet']:.3f}. *Codes alone* is the score of codes that come without images. How the parts are combined, and sharpness and "
         "texture, were chosen on the digits models and on fashion-mnist with altered images, and the distance to learned codes on the classes left out "
         f"of Fashion-MNIST. Nothing was chosen on {' and '.join(CONFIRM)}: there the mean is {confirmed['latent atlas']:.3f} "
