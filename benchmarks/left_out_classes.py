@@ -97,7 +97,7 @@ def measured(parts: dict[str, Tensor], kind: int) -> dict[str, Any]:
     start = time.perf_counter(), time.process_time()
     found = LatentMap.fit(train.means, held_out=held_out, generator=generator, warn=False)
     seconds, core_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
-    scorer = ConformalScorer(gather(found, held_out), generator=generator)
+    scorer = ConformalScorer(gather(found, held_out), train.means, generator=generator)
     table = scorer.anomaly(gather(found, Codes(judge)), false_alarm_rate=RATE)
     scores = {
         "ours": table.anomaly_score,

@@ -227,24 +227,43 @@ def passed(seeds: list[Row]) -> str:
     return f"{sum(run['passes'] for run in seeds)} of {len(seeds)}"
 
 
-CHOSEN_ON = ("digits", "fashion-mnist")
-OURS = ("latent atlas", "without sharpness and texture")
+CONFIRM = ("mnist", "faces")
+OURS = ("latent atlas", "without sharpness and texture", "codes alone")
 
 
 def anomalies() -> str:
     """AUROC by anomaly score and kind of anomaly."""
     found = read("anomalies")
     alarms = [100 * one["false alarms"] for one in found["results"].values()]
-    others = {n: told for n, told in found["results"].items() if n not in CHOSEN_ON}
-    means = by_kind(others)["mean of all"]
-    best = max(value for name, value in means.items() if name not in OURS)
+    confirm = {name: found["results"][name] for name in CONFIRM}
+    left_out = {
+        n: told for n, told in found["results"].items() if n.startswith("fashion-mnist without")
+    }
+    means, confirmed, foreign = (
+        by_kind(some)["mean of all"] for some in (found["results"], confirm, left_out)
+    )
+    best, best_confirmed = (
+        max(value for name, value in some.items() if name not in OURS)
+        for some in (means, confirmed)
+    )
+    oracle = mean(
+        max(row.values())
+        for name, row in by_kind(found["results"]).items()
+        if name != "mean of all"
+    )
     about = (
         "AUROC of anomalous against real images; nothing is fitted to anomalies. At a nominal false-alarm rate of "
         f"5 % the median of {len(alarms)} models is {median(alarms):.1f} %, and single ones have {min(alarms):.1f} to "
-        f"{max(alarms):.1f} %. No score is best everywhere: codes show what is unlike the data, errors show fine changes. "
-        f"Sharpness and texture were chosen on the models of {' and '.join(CHOSEN_ON)}. On the others, which nothing was chosen on, "
-        f"the mean is {means['latent atlas']:.3f} ({means['without sharpness and texture']:.3f} without these two), and that of the best "
-        f"baseline {best:.3f}. EfficientNet has learned from millions of other images."
+        f"{max(alarms):.1f} %. The mean over all rows is {means['latent atlas']:.3f}, and that of the best baseline {best:.3f}. "
+        f"It cannot reach 0.95 by any choice among these scores: the best of them on each row, which nobody knows beforehand, "
+        f"have a mean of {oracle:.3f}. What bounds it are images that hardly differ from real ones, such as mirrored faces, and "
+        f"shirts or coats left out of Fashion-MNIST beside pullovers and dresses: over its ten left-out classes the score has "
+        f"{foreign['latent atlas']:.3f}, its codes alone {foreign['codes alone']:.3f}, LOF of the same codes {foreign['LOF']:.3f}, and neighbours among EfficientNet's features "
+        f"{foreign['neighbour 10, EfficientNet']:.3f}. *Codes alone* is the score of codes that come without images. How the parts are combined, and sharpness and "
+        "texture, were chosen on the digits models and on fashion-mnist with altered images, and the distance to learned codes on the classes left out "
+        f"of Fashion-MNIST. Nothing was chosen on {' and '.join(CONFIRM)}: there the mean is {confirmed['latent atlas']:.3f} "
+        f"({confirmed['without sharpness and texture']:.3f} without sharpness and texture), and that of the best baseline "
+        f"{best_confirmed:.3f}. EfficientNet has learned from millions of other images."
     )
     rows = by_kind(found["results"])
     parts, sources = [table("real: anomalous", rows)], [found]
@@ -276,8 +295,8 @@ def unlike(results: dict[str, Any]) -> str:
     rows["mean of all"] = {name: mean(row[name] for row in rows.values()) for name in named(rows)}
     caption = (
         "Mean AUROC over the kinds of anomalies, and the share of real images that would be called outliers at 5 %, of the "
-        "score, of the p-value of membership, and of a score in which membership is a fourth part. It gains on blurred images and "
-        "loses on others, so the score is without it, and reports it beside"
+        "score as it was before sharpness and texture, of the p-value of membership, and of that score with membership as a further part. It "
+        "gains on blurred images and loses on others, so the score is without it, and reports it beside"
     )
     return table("real", rows, caption=caption)
 

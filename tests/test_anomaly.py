@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom
+from scipy.stats import binom, norm
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -25,7 +25,7 @@ from latent_atlas.evaluation.memorisation import memorisation
 
 
 def statistics(n: int, random: np.random.Generator, dimension: int = 3) -> AnomalyStatistics:
-    """Of images whose errors and widths depend on their codes, as those of real images do."""
+    """Of images whose errors depend on their codes, as those of real images do."""
     means = random.normal(size=(n, dimension))
     return AnomalyStatistics(
         means=means,
@@ -33,7 +33,7 @@ def statistics(n: int, random: np.random.Generator, dimension: int = 3) -> Anoma
         error=np.exp(means[:, 0] + 0.1 * random.normal(size=n)),
         sharpness=0.1 * random.normal(size=n),
         texture=0.1 * random.normal(size=n),
-        width=np.exp(-means[:, 1] + 0.2 * random.normal(size=n)),
+        width=np.exp(0.2 * random.normal(size=n)),
     )
 
 
@@ -45,6 +45,12 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def calibrated(held_out: AnomalyStatistics, *, generator: torch.Generator) -> ConformalScorer:
+    """Of a map that was fitted to other codes of the distribution of `statistics`."""
+    learned = np.random.default_rng(1).normal(size=(500, held_out.means.shape[1]))
+    return ConformalScorer(held_out, learned, generator=generator)
+
+
 @pytest.mark.parametrize("false_alarm_rate", [0.05, 0.2])
 def test_real_images_are_outliers_at_the_promised_rate(false_alarm_rate: float) -> None:
     # One new image per calibration: these are independent, so their count is binomial with p <= the
@@ -54,7 +60,7 @@ def test_real_images_are_outliers_at_the_promised_rate(false_alarm_rate: float) 
     for trial in range(trials):
         random = np.random.default_rng(trial)
         everything = statistics(held_out + 1, random)
-        scorer = ConformalScorer(everything[np.arange(held_out)], generator=seeded(trial))
+        scorer = calibrated(everything[np.arange(held_out)], generator=seeded(trial))
         alarms += int(
             scorer.anomaly(
                 everything[np.array([held_out])], false_alarm_rate=false_alarm_rate
@@ -68,7 +74,7 @@ def test_real_images_are_outliers_at_the_promised_rate(false_alarm_rate: float) 
 def test_a_score_depends_on_its_own_image_only() -> None:
     random = np.random.default_rng(0)
     scorer, images = (
-        ConformalScorer(statistics(200, random), generator=seeded(0)),
+        calibrated(statistics(200, random), generator=seeded(0)),
         statistics(30, random),
     )
     order = random.permutation(30)
@@ -82,7 +88,7 @@ def test_a_score_depends_on_its_own_image_only() -> None:
 def test_an_unlikely_code_and_an_easy_reconstruction_do_not_cancel() -> None:
     random = np.random.default_rng(0)
     scorer, images = (
-        ConformalScorer(statistics(400, random), generator=seeded(0)),
+        calibrated(statistics(400, random), generator=seeded(0)),
         statistics(200, random),
     )
     assert images.error is not None
@@ -99,7 +105,7 @@ def test_errors_far_from_those_of_similar_images_are_anomalous_on_either_side(
 ) -> None:
     random = np.random.default_rng(0)
     scorer, images = (
-        ConformalScorer(statistics(600, random), generator=seeded(0)),
+        calibrated(statistics(600, random), generator=seeded(0)),
         statistics(100, random),
     )
     assert images.error is not None
@@ -148,7 +154,7 @@ def test_faint_noise_is_anomalous_where_its_squared_error_is_usual() -> None:
         )
         for some in (offset + 0.001 * noise, noise)
     )
-    scorer = ConformalScorer(real[np.arange(200)], generator=generator)
+    scorer = calibrated(real[np.arange(200)], generator=generator)
     usual, found = (scorer.anomaly(some[np.arange(200, 300)]) for some in (real, noisy))
     assert usual.is_outlier.mean() < 0.15
     assert found.is_outlier.mean() > 0.9
@@ -156,23 +162,44 @@ def test_faint_noise_is_anomalous_where_its_squared_error_is_usual() -> None:
     assert abs(np.median(found.excess_error)) < 0.5
 
 
-def test_what_is_too_good_counts_half() -> None:
+def test_the_score_is_the_harmonic_mean_p_value_of_its_parts() -> None:
     random = np.random.default_rng(0)
-    scorer = ConformalScorer(
-        AnomalyStatistics(random.normal(size=(200, 2)), random.normal(size=200)),
-        generator=seeded(0),
+    scorer, images = (
+        calibrated(statistics(400, random), generator=seeded(0)),
+        statistics(50, random),
     )
-    log_prob = np.array([-20.0, -10.0, 10.0, 20.0])
-    rare, rarer, likely, likelier = scorer.anomaly(
-        AnomalyStatistics(np.zeros((4, 2)), log_prob)
-    ).anomaly_score[[1, 0, 2, 3]]
-    assert rarer - rare == pytest.approx(2 * (likelier - likely))
-    assert rarer - rare == pytest.approx(10, rel=0.2)  # in standard deviations of N(0, 1)
+    images = changed(images, log_prob=images.log_prob - np.linspace(0, 30, 50))
+    found = scorer.anomaly(images)
+    parts = (found.excess_error, found.excess_sharpness, found.excess_texture)
+    sides = [np.asarray(part) for part in parts]
+    above = [found.rarity, found.excess_distance, sides[0]]
+    above.append(sum(above) / math.sqrt(3))
+    p = [norm.sf(part) for part in above] + [2 * norm.sf(np.abs(part)) for part in sides]
+    weights = np.array([1, 1, 1, 1, 0.1, 0.1, 0.1])
+    mean = weights.sum() / (weights / np.stack(p, axis=1)).sum(axis=1)
+    np.testing.assert_allclose(found.anomaly_score, -np.log(mean))
+    assert (found.anomaly_score >= 0).all()
+
+
+def test_a_code_in_a_gap_that_the_map_does_not_see_is_anomalous() -> None:
+    """Codes on two lines with little between; the map is a Gaussian, likeliest there."""
+
+    def lines(n: int, seed: int) -> Tensor:
+        z = torch.randn(n, 2, generator=seeded(seed))
+        z[:, 0] = z[:, 0].sign() + 0.05 * z[:, 0]
+        return z
+
+    held_out, real = (gather(StandardNormal(2), Codes(lines(400, seed))) for seed in (1, 2))
+    gap = gather(StandardNormal(2), Codes(lines(400, 3) * torch.tensor([0.0, 1.0])))
+    scorer = ConformalScorer(held_out, lines(2_000, 0), generator=seeded(0))
+    assert scorer.anomaly(gap).rarity.mean() < 0
+    assert scorer.anomaly(gap).is_outlier.mean() > 0.95
+    assert scorer.anomaly(real).is_outlier.mean() < 0.1
 
 
 def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
     population, elsewhere = two_clusters(2, 3.0), StandardNormal(2)
-    scorer = ConformalScorer(
+    scorer = calibrated(
         gather(population, Codes(population.sample(4000, generator=seeded(0)))), generator=seeded(1)
     )
     real, anomalous = (
@@ -194,14 +221,12 @@ def test_realness_is_that_of_the_discriminator_and_is_left_out_where_there_is_no
     population, prior = two_clusters(2, 3.0), StandardNormal(2)
     codes = Codes(population.sample(50, generator=seeded(0)))
     judged = ExactRatio(population, prior)
-    found = ConformalScorer(gather(judged, codes), generator=seeded(0)).anomaly(
-        gather(judged, codes)
-    )
+    found = calibrated(gather(judged, codes), generator=seeded(0)).anomaly(gather(judged, codes))
     ratio = (population.log_prob(codes.means) - prior.log_prob(codes.means)).sigmoid()
     np.testing.assert_allclose(found.realness, ratio.numpy(), rtol=1e-4)
     assert (
         "realness"
-        not in ConformalScorer(gather(population, codes), generator=seeded(0))
+        not in calibrated(gather(population, codes), generator=seeded(0))
         .anomaly(gather(population, codes))
         .rows()[0]
     )
@@ -225,7 +250,7 @@ def test_of_many_held_out_images_some_are_drawn(
     monkeypatch.setattr(conformal, "MOST", limit)
     random = np.random.default_rng(0)
     everything, new = statistics(2_000, random), statistics(3_000, random)
-    scorer = ConformalScorer(everything, generator=seeded(0))
+    scorer = calibrated(everything, generator=seeded(0))
     table = scorer.anomaly(new)
     assert table.calibrated_on == scorer.known()["means"].shape[0] == min(limit, 2_000) // 2
     exact = math.floor(0.05 * (scorer.calibrated_on + 1)) / (scorer.calibrated_on + 1)
@@ -236,7 +261,7 @@ def test_of_many_held_out_images_some_are_drawn(
 def test_typicality_is_the_share_of_held_out_images_that_are_less_likely() -> None:
     random = np.random.default_rng(0)
     held_out, images = statistics(100, random), statistics(20, random)
-    found = ConformalScorer(held_out, generator=seeded(0)).anomaly(images)
+    found = calibrated(held_out, generator=seeded(0)).anomaly(images)
     expected = (held_out.log_prob[None] < images.log_prob[:, None]).mean(axis=1)
     np.testing.assert_allclose(found.typicality, expected)
 
@@ -245,7 +270,7 @@ def test_a_code_without_density_has_the_highest_score() -> None:
     random = np.random.default_rng(0)
     held_out = statistics(100, random)
     nowhere = changed(held_out, log_prob=np.where(np.arange(100) == 3, -np.inf, held_out.log_prob))
-    found = ConformalScorer(nowhere, generator=seeded(0)).anomaly(nowhere[np.arange(5)])
+    found = calibrated(nowhere, generator=seeded(0)).anomaly(nowhere[np.arange(5)])
     assert found.p_value.argmin() == 3
     assert np.isfinite(np.delete(found.anomaly_score, 3)).all()
     assert math.isinf(found.anomaly_score[3])
@@ -255,7 +280,7 @@ def test_one_image_and_identical_images_are_scored() -> None:
     random = np.random.default_rng(0)
     one = statistics(1, random)
     same = one[np.zeros(40, int)]
-    scorer = ConformalScorer(same, generator=seeded(0))
+    scorer = calibrated(same, generator=seeded(0))
     assert scorer.anomaly(one).p_value[0] == pytest.approx(1, abs=1e-12)
     other = scorer.anomaly(changed(one, log_prob=one.log_prob - 1))
     assert other.is_outlier[0]
@@ -265,7 +290,7 @@ def test_one_image_and_identical_images_are_scored() -> None:
 def test_too_few_held_out_images_give_a_sentence_and_a_rate_that_works() -> None:
     random = np.random.default_rng(0)
     scorer, images = (
-        ConformalScorer(statistics(18, random), generator=seeded(0)),
+        calibrated(statistics(18, random), generator=seeded(0)),
         statistics(5, random),
     )
     found = scorer.anomaly(images)
@@ -286,7 +311,7 @@ def test_a_rate_that_is_no_share_is_refused(rate: float) -> None:
     with pytest.raises(
         UserError, match=r"the false-alarm rate is .*; choose a share between 0 and 1"
     ):
-        ConformalScorer(some, generator=seeded(0)).anomaly(some, false_alarm_rate=rate)
+        calibrated(some, generator=seeded(0)).anomaly(some, false_alarm_rate=rate)
 
 
 def test_nonsense_is_refused_in_one_sentence() -> None:
@@ -294,9 +319,11 @@ def test_nonsense_is_refused_in_one_sentence() -> None:
     with pytest.raises(
         UserError, match="there are 3; give at least 4, for a false-alarm rate of 5 % at least 38"
     ):
-        ConformalScorer(some[np.arange(3)], generator=seeded(0))
+        calibrated(some[np.arange(3)], generator=seeded(0))
+    with pytest.raises(UserError, match=r"codes must have shape \(n, 3\); these have \(20, 2\)"):
+        ConformalScorer(some, some.means[:, :2], generator=seeded(0))
     with pytest.raises(UserError, match="has the statistic 'error'"):
-        ConformalScorer(some, generator=seeded(0)).anomaly(
+        calibrated(some, generator=seeded(0)).anomaly(
             AnomalyStatistics(some.means, some.log_prob, width=some.width)
         )
     with pytest.raises(UserError, match="no images were given"):
@@ -312,9 +339,7 @@ def test_tables_come_back_from_csv_and_json(tmp_path: Path) -> None:
     images = statistics(12, random)
     images.log_prob[5] = -np.inf
     names = tuple(f'strange, "name" {i} é' for i in range(12))
-    found = ConformalScorer(statistics(100, random), generator=seeded(0)).anomaly(
-        images, names=names
-    )
+    found = calibrated(statistics(100, random), generator=seeded(0)).anomaly(images, names=names)
     with found.write(tmp_path / "s.CSV").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == list(names)
@@ -324,6 +349,7 @@ def test_tables_come_back_from_csv_and_json(tmp_path: Path) -> None:
         "error",
         "width",
         "rarity",
+        "excess_distance",
         "excess_error",
         "anomaly_score",
         "p_value",
@@ -395,16 +421,15 @@ def test_too_few_to_tell_copies_are_said_to_be_too_few() -> None:
 def test_the_verdict_on_one_image_or_by_few_is_in_words(
     outlier: bool, calibrated_on: int, sentence: str
 ) -> None:
-    one, nothing = np.array([1.0]), dict.fromkeys(("excess_error", "excess_width", "width"))
+    one, nothing = np.array([1.0]), dict.fromkeys(("excess_error", "width", "realness", "error"))
     table = AnomalyTable(
         names=("x",),
         is_outlier=np.array([outlier]),
         calibrated_on=calibrated_on,
         false_alarm_rate=0.05,
-        **dict.fromkeys(("anomaly_score", "p_value", "rarity", "log_prob", "typicality"), one),
+        **dict.fromkeys(("anomaly_score", "p_value", "log_prob", "typicality"), one),
+        **dict.fromkeys(("rarity", "excess_distance"), one),
         **nothing,
-        realness=None,
-        error=None,
     )
     assert re.search(sentence, table.sentence())
 

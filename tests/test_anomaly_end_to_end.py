@@ -288,11 +288,10 @@ def test_codes_are_scored_by_their_place_alone(atlas: Atlas) -> None:
     codes = atlas.codes["held_out"].means
     real, far = atlas.anomaly(codes), atlas.anomaly(codes + 10)
     assert real.error is None
-    assert real.excess_width is None
     assert real.is_outlier.mean() < 0.1
     assert far.is_outlier.all()
     assert set(real.rows()[0]) == {
-        *("name", "anomaly_score", "p_value", "is_outlier", "rarity"),
+        *("name", "anomaly_score", "p_value", "is_outlier", "rarity", "excess_distance"),
         *("log_prob", "typicality", "realness", "membership"),
         *(f"membership: {name}" for name in atlas.membership.names),
     }

@@ -413,7 +413,7 @@ def test_embeddings_are_judged_by_leading_coordinates_neighbours_and_the_rest(
     clusters: LatentMap,
 ) -> None:
     usual = gather(clusters, Codes(Clusters().sample(1_000, seed=5)))
-    scorer = ConformalScorer(usual, generator=generator())
+    scorer = ConformalScorer(usual, Clusters().sample(1_000, seed=4), generator=generator())
     between = (Clusters.means.mean(dim=0) * SCALES) @ TURNED.T + 0.1 * Clusters().sample(
         200, seed=6
     )
@@ -429,8 +429,8 @@ def test_embeddings_are_judged_by_leading_coordinates_neighbours_and_the_rest(
         assert table.is_outlier.mean() > 0.9
     assert scorer.anomaly(gather(clusters, Codes(real))).is_outlier.mean() < 0.09
     known = scorer.known()
-    assert known["means"].shape == (500, D)
-    assert np.allclose(np.linalg.norm(known["means"], axis=1), 1)
+    assert known["learned"].shape == (1_000, D)
+    assert np.allclose(np.linalg.norm(known["learned"], axis=1), 1)
     assert known["centre"].shape == known["scale"].shape == (3,)
 
 

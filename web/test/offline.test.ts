@@ -304,12 +304,16 @@ it("finds the nearest rows, and quantiles between the known ones", () => {
   expect(quantile([-Infinity, -Infinity, 2], 0.25)).toBe(-Infinity);
 });
 
-it("a photo is ranked by the length of its standardised scores, and what is better than usual counts half", () => {
+it("a photo is ranked by the harmonic mean p-value of its parts", () => {
   const arrays = {
+    learned: [0, 0, 2, 0, 1, 1, 9, 9],
     means: [0, 0, 10, 0],
+    distance: [-1, 5],
     error: [Math.log(0.1), Math.log(0.5)],
-    centre: [1, 0],
-    scale: [2, 1],
+    sharpness: [0, 7],
+    texture: [0.5, 7],
+    centre: [1, 0, 0, 0, 0],
+    scale: [2, 1, 1, 1, 0.5],
     ranked: [0.1, 0.5, 2],
     log_prob: [-3, -1],
     neighbours: [1],
@@ -322,14 +326,18 @@ it("a photo is ranked by the length of its standardised scores, and what is bett
   );
   const photo = { code: [1, 0], logProb: 3, realness: 0.5, error: 0.1 * Math.E, sharpness: 0, texture: 0, width: null };
   const row = scored(photo, { tensors, about: {} });
-  expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2, which counts as -1
+  expect(row["rarity"]).toBeCloseTo(-2); // (-3 - 1) / 2
+  expect(row["excess_distance"]).toBeCloseTo(1); // three codes at 1, and log 1 + 1
   expect(row["excess_error"]).toBeCloseTo(1); // beside its nearest neighbour
-  expect(row["anomaly_score"]).toBeCloseTo(Math.SQRT2);
+  expect(row["excess_texture"]).toBeCloseTo(-1);
+  // Φ(2) = 0.97725, Φ(-1) = 0.15866 twice, Φ(0) of the sum; either side of 1, 0 and -1 with 1/10
+  const terms = 1 / 0.97725 + 2 / 0.158655 + 1 / 0.5 + 0.1 * (1 / 0.31731 + 1 + 1 / 0.31731);
+  expect(row["anomaly_score"]).toBeCloseTo(Math.log(terms / 4.3), 4);
   expect(row).toMatchObject({ typicality: 1, p_value: 0.5, is_outlier: false });
-  expect(row).not.toHaveProperty("excess_width");
-  expect(scored({ ...photo, error: 100 }, { tensors, about: {} })).toMatchObject({
-    p_value: 0.25,
-  });
+  const score = (logProb: number) =>
+    scored({ ...photo, logProb }, { tensors, about: {} })["anomaly_score"];
+  expect(score(-81)).toBeCloseTo(804.608 - Math.log(4.3), 2); // -log Φ(-40); the sum is smaller
+  expect(score(-81)).toBeGreaterThan(score(-80.9) as number);
 });
 
 it("an image and its reconstruction differ by the numbers of the library", () => {

@@ -1,14 +1,17 @@
 """Conformal p-values: how anomalous an image is, compared with held-out real images."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.special import log_ndtr
 
 from latent_atlas.anomaly.result import AnomalyTable, fewest
 from latent_atlas.anomaly.statistics import AnomalyStatistics, Column, gather
@@ -17,22 +20,25 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.density.base import Density
 from latent_atlas.density.membership import Membership
 from latent_atlas.errors import UserError, checked, require
-from latent_atlas.shapes import ArrayLike, Latents
+from latent_atlas.shapes import ArrayLike, Latents, as_rows
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
 
 __all__ = ["FALSE_ALARM_RATE", "AnomalyScorer", "ConformalScorer", "check_rate", "is_share"]
 
 FALSE_ALARM_RATE = 0.05
 MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with their square
 FEWEST = 4  # held-out images: two as reference and two to rank among
-NEIGHBOURS = 20  # real images with similar codes, whose errors and widths are the reference
-DIRECTIONS = 3  # real codes of the most similar direction, whose distance is measured
+MOST_LEARNED = 20_000  # codes that the map was fitted to, among which the nearest are searched
+NEAREST = 3  # of them, whose mean distance is measured
 LEAST = -2.0  # standard deviations that a part of a sum counts for at least
-TOO_GOOD = 0.5  # weight of a deviation towards more likely codes or smaller errors
-USUAL = 2.0  # standard deviations up to which sharpness or texture does not count
+NEIGHBOURS = 20  # real images with similar codes, whose distances and errors are the reference
+SIDES_WEIGHT = 0.1  # of p-values on either side
 TINY = 1e-12
-# Statistics compared with those of similar codes, the first two by their logarithms.
-BESIDE_SIMILAR = ("error", "width", "sharpness", "texture")
-EDGES = ("sharpness", "texture")
+ROUNDING = 1e-6  # differences and scales below it, as of identical images, are rounding
+ABOVE = ("rarity", "distance", "error")  # where only more is anomalous
+OF_IMAGES = ("error", "sharpness", "texture")
 
 Deviations = Float[np.ndarray, "n k"]
 
@@ -40,41 +46,50 @@ Deviations = Float[np.ndarray, "n k"]
 class ConformalScorer:
     r"""Anomaly scores and p-values of images, calibrated on held-out real images.
 
-    An image can be anomalous in several ways, which must not be added up as in the likelihood of a
-    VAE, where an unlikely code and an easy reconstruction cancel. So each is a coordinate of a
-    vector v, in standard deviations of real images:
+    An image can be anomalous in several ways. Each is a coordinate of a vector v, in standard
+    deviations of real images:
 
     1. rarity: -log q(mu(x));
-    2. excess error: the log reconstruction error, minus its mean over real images with similar
-       codes;
-    3. excess width: log sigma(x), likewise;
+    2. excess distance: the log mean distance of mu(x) to the three nearest codes that the map was
+       fitted to, minus its mean over real images with similar codes;
+    3. excess error: the log reconstruction error, likewise;
     4. excess sharpness and excess texture: how much more the image has of them than its
        reconstruction, likewise.
 
-    The anomaly score is |w v| with w = 1, except 1/2 for a code more likely and for an error
-    smaller than usual: blank images are like that, and some real images are. Sharpness and texture
-    tell of blur and of faint noise, and of little else: what they exceed two standard deviations
-    by counts, on either side.
+    The distance sees gaps between two kinds of images that are narrower than D_z resolves.
+
+    Each has a p-value as if it were normal. Of rarity, distance and error it is Φ(-v), and so it is
+    of the sum of these k parts over √k, for many images are a little unusual in all of them. The
+    sum alone would not do: an unlikely code and an easy reconstruction cancel in it. Of error,
+    sharpness and texture on either side it is 2 Φ(-|v|), with a weight a of 1/10 instead of 1:
+    these tell of blank images, blur and faint noise, and of little else. The anomaly score is minus
+    the logarithm of the weighted harmonic mean, which the smallest p-values decide and which needs
+    no independence:
+
+        D = log(Σ a / p) - log Σ a.
 
     Codes of many coordinates that come without images, such as embeddings, have a rarity of their
-    leading coordinates, an excess distance, the mean one to the three real codes of the most
-    similar direction, and a residual, the length of the rest, whose nats would drown the others'.
-    D is the sum of the three, signed, of which none counts for less than -2: it cannot hide others.
+    leading coordinates, the log mean distance to the three codes of the most similar direction, as
+    it is, and a residual, the length of the rest, whose nats would drown the others'. D is the sum
+    of the three, signed, of which none counts for less than -2: it cannot hide others.
 
     One half of the held-out images, of which at most 20,000 are drawn, gives medians, scales and
     neighbours. The other m images give the scores D_i that a new image's score D is ranked among:
 
         p = (1 + #{i : D_i >= D}) / (m + 1).
 
-    A real image, exchangeable with these, has p <= a with probability at most a, however good the
-    map is: a is the false-alarm rate. (The held-out images of a run also decided when its map
+    A real image, exchangeable with these, has p <= α with probability at most α, however good the
+    map is: α is the false-alarm rate. (The held-out images of a run also decided when its map
     stopped training; pass other images where this matters.)
 
     References:
         Algorithmic Learning in a Random World, Vovk, Gammerman and Shafer 2005.
         Testing for Outliers with Conformal p-values, Bates et al. 2023.
+        The harmonic mean p-value for combining dependent tests, Wilson 2019.
         Rethinking Test-time Likelihood: The Likelihood Path Principle and Its Application to OOD
         Detection, Huang et al. 2024 (encoder and decoder statistics as a vector).
+        LOF: Identifying Density-Based Local Outliers, Breunig et al. 2000 (distances to neighbours
+        beside those of the neighbours).
         Out-of-Distribution Detection with Deep Nearest Neighbors, Sun et al. 2022 (distances
         between the directions of embeddings).
 
@@ -83,38 +98,46 @@ class ConformalScorer:
     """
 
     @checked
-    def __init__(self, held_out: AnomalyStatistics, *, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        held_out: AnomalyStatistics,
+        learned: ArrayLike,
+        *,
+        generator: torch.Generator,
+    ) -> None:
         """Calibrate.
 
         Arguments:
             held_out: Statistics of real images that neither networks nor map were fitted to.
+            learned: Codes that the map was fitted to, shape (n, d), of which at most 20,000 are
+                drawn.
             generator: Splits the images into two halves.
 
         Raises:
-            UserError: there are fewer than four images.
+            UserError: there are fewer than four images, or codes of another shape.
         """
         if too_few := _too_few(len(held_out)):
             raise UserError(too_few)
         order = torch.randperm(len(held_out), generator=generator, device=generator.device)
         held_out = held_out[order[:MOST].cpu().numpy()]
-        # Imported here because loading it takes seconds, which most commands need not spend.
-        from sklearn.neighbors import NearestNeighbors
-
         half = len(held_out) // 2
         self._usual, ranked = held_out[np.arange(half)], held_out[np.arange(half, len(held_out))]
         self._known = np.sort(held_out.log_prob)
-        count = NEIGHBOURS if self._usual.residual is None else DIRECTIONS
-        self._neighbours = NearestNeighbors(n_neighbors=min(count, max(1, half // 5))).fit(
-            _places(self._usual)
-        )
+        codes = as_rows(learned, held_out.means.shape[1])
+        rows = torch.randperm(len(codes), generator=generator, device=generator.device)
+        drawn = codes[rows[:MOST_LEARNED].to(codes.device)]
+        self._learned = self._places(drawn.detach().cpu().double().numpy())
+        self._nearest = _index(self._learned, NEAREST)
+        self._similar = _index(self._usual.means, min(NEIGHBOURS, max(1, half // 5)))
+        self._reference = self._compared(self._usual)
         self._centre, self._scale = 0.0, 1.0
         usual = self._deviations(self._usual, among_itself=True)
         self._centre = np.median(usual, axis=0)
         # Half the width of the central 68 %: a standard deviation robust to outliers and
         # infinities.
         low, high = np.quantile(usual, (0.16, 0.84), axis=0, method="nearest")
-        self._scale = np.maximum((high - low) / 2, TINY)
-        self._ranked = np.sort(self._length(self._deviations(ranked)))
+        self._scale = np.maximum((high - low) / 2, ROUNDING)
+        self._ranked = np.sort(self._score(self._deviations(ranked)))
         self.calibrated_on = len(self._ranked)
 
     @checked
@@ -136,7 +159,7 @@ class ConformalScorer:
             UserError: the rate is not in (0, 1), or the statistics or the names are others.
         """
         check_rate(false_alarm_rate)
-        for name in (*BESIDE_SIMILAR, "residual"):
+        for name in (*OF_IMAGES, "residual"):
             if (getattr(images, name) is None) != (getattr(self._usual, name) is None):
                 raise UserError(
                     f"only one of the images and the held-out images has the statistic '{name}'; "
@@ -147,23 +170,20 @@ class ConformalScorer:
             f"there are {len(names)} names for {len(images)} images; give one for each, or none",
         )
         deviations = self._deviations(images)
-        length = self._length(deviations)
-        as_far = self.calibrated_on - np.searchsorted(self._ranked, length)
+        score = self._score(deviations)
+        as_far = self.calibrated_on - np.searchsorted(self._ranked, score - ROUNDING)
         p_value = (1 + as_far) / (self.calibrated_on + 1)
         vector = dict(zip(self._kinds, deviations.T, strict=True))
-        rarity = vector.get("leading", vector.get("log_prob"))
-        assert rarity is not None
         return AnomalyTable(
             names=names or tuple(f"row:{i}" for i in range(len(images))),
-            anomaly_score=length,
+            anomaly_score=score,
             p_value=p_value,
             is_outlier=p_value <= false_alarm_rate,
-            rarity=rarity,
+            rarity=vector["rarity"],
+            excess_distance=vector["distance"],
             excess_error=vector.get("error"),
             excess_sharpness=vector.get("sharpness"),
             excess_texture=vector.get("texture"),
-            excess_width=vector.get("width"),
-            excess_distance=vector.get("distance"),
             excess_residual=vector.get("residual"),
             log_prob=images.log_prob,
             typicality=np.searchsorted(self._known, images.log_prob) / len(self._known),
@@ -177,35 +197,45 @@ class ConformalScorer:
         )
 
     def known(self) -> dict[str, np.ndarray]:
-        """Everything learned from the held-out images, as arrays, for other implementations.
+        """Everything that scores are computed from, as arrays, for other implementations.
 
-        means (h, d), of wide codes without images their directions; log error, log width,
-        sharpness and texture (h,) of the reference half, as far as there are any; centre and scale
-        (k,) of the deviations; ranked (m,), the scores of the other half, and log_prob (n,) of all
-        images, both ascending; and the number of neighbours, shape (1,).
+        learned (n, d), the codes whose distance is measured, of wide codes without images their
+        directions; means (h, d) of the reference half; distance, error, sharpness and texture
+        (h,) of that half, the first two by their logarithms, as far as there are any; centre and
+        scale (k,) of the deviations; ranked (m,), the scores of the other half, and log_prob (n,)
+        of all images, both ascending; and the number of neighbours, shape (1,).
         """
-        wide = self._usual.residual is not None
-        compared = () if wide else self._kinds[1:]
-        usual = {kind: _compared(self._usual, kind) for kind in compared}
         return {
-            "means": _places(self._usual),
-            **usual,
+            "learned": self._learned,
+            "means": self._usual.means,
+            **self._reference,
             "centre": np.asarray(self._centre),
             "scale": np.asarray(self._scale),
             "ranked": self._ranked,
             "log_prob": self._known,
-            "neighbours": np.array([self._neighbours.n_neighbors], dtype=float),  # pyright: ignore[reportAttributeAccessIssue]
+            "neighbours": np.array([self._similar.n_neighbors], dtype=float),  # pyright: ignore[reportAttributeAccessIssue]
         }
 
     @property
     def _kinds(self) -> tuple[str, ...]:
-        """Names of the statistics behind the deviations, in their order."""
-        if self._usual.residual is not None:
-            return "leading", "distance", "residual"
-        return (
-            "log_prob",
-            *(name for name in BESIDE_SIMILAR if getattr(self._usual, name) is not None),
-        )
+        """Names of the deviations, in their order."""
+        wide = self._usual.residual is not None
+        return ("rarity", "distance", "residual") if wide else ("rarity", *self._reference)
+
+    def _places(self, means: np.ndarray) -> np.ndarray:
+        """Where codes are near: codes, or the directions of wide ones without images."""
+        if self._usual.residual is None:
+            return means
+        return means / np.linalg.norm(means, axis=1, keepdims=True).clip(TINY)
+
+    def _compared(self, images: AnomalyStatistics) -> dict[str, Column]:
+        """What is compared with that of similar codes, by name."""
+        distance = self._nearest.kneighbors(self._places(images.means))[0].mean(axis=1)
+        found = {"distance": np.log(distance + TINY)}
+        if images.error is not None:
+            found["error"] = np.log(images.error + TINY)
+        sides = {"sharpness": images.sharpness, "texture": images.texture}
+        return found | {name: value for name, value in sides.items() if value is not None}
 
     def _deviations(self, images: AnomalyStatistics, *, among_itself: bool = False) -> Deviations:
         """Difference of each statistic from the usual, in standard deviations.
@@ -215,42 +245,37 @@ class ConformalScorer:
             among_itself: Whether they are the reference itself, where no image is its own
                 neighbour.
         """
-        distances, similar = self._neighbours.kneighbors(None if among_itself else _places(images))
+        compared = self._reference if among_itself else self._compared(images)
         if images.leading is not None and images.residual is not None:
-            columns = [-images.leading, distances.mean(axis=1), images.residual]
-            return (np.stack(columns, axis=1) - self._centre) / self._scale
-        columns = [-images.log_prob]
-        for name in self._kinds[1:]:
-            usual, value = (_compared(some, name) for some in (self._usual, images))
-            columns.append(value - usual[similar].mean(axis=1))
+            columns = [-images.leading, compared["distance"], images.residual]
+        else:
+            places = None if among_itself else images.means
+            similar = self._similar.kneighbors(places, return_distance=False)
+            columns = [-images.log_prob]
+            for name, value in compared.items():
+                columns.append(value - self._reference[name][similar].mean(axis=1))
         return (np.stack(columns, axis=1) - self._centre) / self._scale
 
-    def _length(self, deviations: Deviations) -> Column:
-        """|w v|; of wide codes without images the sum of v."""
+    def _score(self, deviations: Deviations) -> Column:
+        """D = log(Σ a / p) - log Σ a; of wide codes without images the sum of v."""
         if self._usual.residual is not None:
             return deviations.clip(min=LEAST).sum(axis=1)
-        counted = [_counted(*pair) for pair in zip(self._kinds, deviations.T, strict=True)]
-        return np.linalg.norm(counted, axis=0)
+        v = dict(zip(self._kinds, torch.from_numpy(deviations).T, strict=True))
+        above = torch.stack([v[kind] for kind in ABOVE if kind in v])
+        above = torch.cat([above, above.sum(dim=0, keepdim=True) / math.sqrt(len(above))])
+        terms = [*-log_ndtr(-above)]  # log(a / p)
+        sides = [v[kind].abs() for kind in OF_IMAGES if kind in v]
+        terms += [math.log(SIDES_WEIGHT / 2) - log_ndtr(-part) for part in sides]
+        weights = len(above) + SIDES_WEIGHT * len(sides)
+        return (torch.stack(terms).logsumexp(dim=0) - math.log(weights)).numpy()
 
 
-def _places(images: AnomalyStatistics) -> np.ndarray:
-    """What neighbours are near in: codes, or the directions of wide ones without images."""
-    if images.residual is None:
-        return images.means
-    return images.means / np.linalg.norm(images.means, axis=1, keepdims=True).clip(TINY)
+def _index(places: np.ndarray, count: int) -> "NearestNeighbors":
+    """What finds so many of the places nearest to others."""
+    # Imported here because loading it takes seconds, which most commands need not spend.
+    from sklearn.neighbors import NearestNeighbors
 
-
-def _compared(images: AnomalyStatistics, kind: str) -> Column:
-    """The statistic that is compared with that of similar codes."""
-    value = getattr(images, kind)
-    return value if kind in EDGES else np.log(value + TINY)
-
-
-def _counted(kind: str, deviation: Column) -> Column:
-    """What a deviation in standard deviations adds to the score."""
-    if kind in EDGES:
-        return np.maximum(np.abs(deviation) - USUAL, 0)
-    return deviation if kind == "width" else np.where(deviation < 0, TOO_GOOD, 1) * deviation
+    return NearestNeighbors(n_neighbors=min(count, len(places))).fit(places)
 
 
 def check_rate(false_alarm_rate: object) -> None:
@@ -278,6 +303,7 @@ class AnomalyScorer:
         self,
         density: Density,
         coding: Codec,
+        learned: Latents,
         held_out: Codes,
         errors: Float[Tensor, "m 3"] | None,
         membership: Callable[[Latents | None], Membership | None] = lambda _: None,
@@ -287,6 +313,7 @@ class AnomalyScorer:
         Arguments:
             density: The map.
             coding: The autoencoder, or none, beside the map.
+            learned: Means of the codes that the map was fitted to, (n, d).
             held_out: Codes of held-out real images.
             errors: Of these images' reconstructions, by `codes.codec.reconstruction_errors`; None
                 if they are not known.
@@ -296,6 +323,7 @@ class AnomalyScorer:
         self._membership = membership
         self._density = density
         self._coding = coding
+        self._learned = learned
         self._held_out = held_out
         self._errors = errors
 
@@ -315,7 +343,7 @@ class AnomalyScorer:
             membership = self._membership(None)
         else:
             real = self._statistics(held_out)
-            scorer = _calibrated(real)
+            scorer = self._calibrated(real)
             membership = self._membership(torch.from_numpy(real.means))
         table = scorer.anomaly(images, false_alarm_rate=false_alarm_rate, names=names)
         return table if membership is None else _with_membership(table, membership, images.means)
@@ -352,12 +380,16 @@ class AnomalyScorer:
         """
         if self.unscored:
             raise UserError(self.unscored)
-        return _calibrated(gather(self._density, self._held_out, self._errors))
+        return self._calibrated(gather(self._density, self._held_out, self._errors))
 
     @cached_property
     def _by_codes(self) -> ConformalScorer:
         """The scorer of codes."""
-        return _calibrated(gather(self._density, self._held_out.points()))
+        return self._calibrated(gather(self._density, self._held_out.points()))
+
+    def _calibrated(self, held_out: AnomalyStatistics) -> ConformalScorer:
+        """The scorer calibrated on these images, always with the same split."""
+        return ConformalScorer(held_out, self._learned, generator=torch.Generator().manual_seed(0))
 
 
 def _with_membership(
@@ -377,8 +409,3 @@ def _too_few(held_out: int) -> str | None:
         f"anomaly scores are calibrated on held-out real images, and there are {held_out}; give at "
         f"least {FEWEST}, for a false-alarm rate of 5 % at least {2 * fewest(FALSE_ALARM_RATE)}"
     )
-
-
-def _calibrated(held_out: AnomalyStatistics) -> ConformalScorer:
-    """The scorer calibrated on these images, always with the same split."""
-    return ConformalScorer(held_out, generator=torch.Generator().manual_seed(0))

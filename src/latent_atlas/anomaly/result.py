@@ -27,16 +27,16 @@ class AnomalyTable(Tabular):
 
     Attributes:
         names: Names of the images.
-        anomaly_score: Length of the vector (rarity, excess_error, excess_width), with what is
-            unusual of excess_sharpness and excess_texture, in standard deviations of real images, 0
-            or more; or of wide codes without images the sum of rarity, excess_distance and
-            excess_residual; see `ConformalScorer`.
+        anomaly_score: Minus the logarithm of the harmonic mean p-value of rarity, excess_distance,
+            excess_error, their sum, excess_sharpness and excess_texture, 0 or more; or of wide
+            codes without images the sum of rarity, excess_distance and excess_residual; see
+            `ConformalScorer`.
         p_value: Conformal p-value in (0, 1]: at most a for a share a of real images.
         is_outlier: Whether the p-value is at most `false_alarm_rate`.
-        rarity, excess_error, excess_sharpness, excess_texture, excess_width, excess_distance,
-            excess_residual: The parts of the score; negative where an image is more likely, better
-            reconstructed, softer or smoother beside its reconstruction, surer of its code, nearer
-            to real codes, or nearer to the leading coordinates than usual.
+        rarity, excess_distance, excess_error, excess_sharpness, excess_texture, excess_residual:
+            The parts of the score, in standard deviations of real images; negative where an image
+            is more likely, nearer to real codes, better reconstructed, softer or smoother beside
+            its reconstruction, or nearer to the leading coordinates than usual.
         log_prob: log q(mu(x)) in nats.
         typicality: Share of held-out real images whose codes are less likely, in [0, 1].
         realness: D_z(mu(x)) in [0, 1].
@@ -56,8 +56,8 @@ class AnomalyTable(Tabular):
     p_value: Column
     is_outlier: Bool[np.ndarray, " n"]
     rarity: Column
+    excess_distance: Column
     excess_error: Column | None
-    excess_width: Column | None
     log_prob: Column
     typicality: Column
     realness: Column | None
@@ -67,7 +67,6 @@ class AnomalyTable(Tabular):
     calibrated_on: int
     membership: Column | None = None
     membership_parts: Mapping[str, Column] = field(default_factory=dict)
-    excess_distance: Column | None = None
     excess_residual: Column | None = None
     excess_sharpness: Column | None = None
     excess_texture: Column | None = None

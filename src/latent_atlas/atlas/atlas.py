@@ -132,7 +132,12 @@ class Atlas:
             decode=self._coding.differentiable if model and not collection else None,
         )
         self._anomaly = AnomalyScorer(
-            map, self._coding, codes["held_out"], errors, self._membership_of
+            map,
+            self._coding,
+            codes["train"].means,
+            codes["held_out"],
+            errors,
+            self._membership_of,
         )
 
     @cached_property

@@ -50,7 +50,7 @@ export const KOREAN: Readonly<Record<string, string>> = {
   "is outlier": "이상치 여부",
   "rarity": "희소성",
   "excess error": "초과 오차",
-  "excess width": "초과 폭",
+  "excess distance": "초과 거리",
   "excess residual": "초과 잔차",
   "excess sharpness": "초과 선명도",
   "excess texture": "초과 질감",

@@ -8,10 +8,10 @@ import { floats } from "../api/wire";
 import type { Arrays } from "../api/wire";
 
 const TINY = 1e-12;
-const TOO_GOOD = 0.5; // what a standard deviation counts on the side where outliers are not expected
+const ROUNDING = 1e-6;
+const NEAREST = 3; // codes that the map was fitted to, whose mean distance is measured
+const SIDES_WEIGHT = 0.1; // of p-values on either side
 const FALSE_ALARM = 0.05;
-const USUAL = 2; // standard deviations up to which sharpness and texture do not count
-const EDGES: readonly string[] = ["sharpness", "texture"];
 const [FAINT, FLAT] = [1e-4, 1e-6]; // squared gradients of a flat image, at a pixel and in the mean
 
 /** What is measured of a photo. */
@@ -28,29 +28,33 @@ export interface Evidence {
 /** The row of the score, its columns ordered as by the server. */
 export function scored(photo: Evidence, known: Arrays): Record<string, unknown> {
   const similar = nearest(photo.code, floats(known, "means"), floats(known, "neighbours")[0]!);
-  const kinds = (["error", "width", "sharpness", "texture"] as const).filter((kind) => known.tensors.has(kind));
+  const learned = nearest(photo.code, floats(known, "learned"), NEAREST);
+  const compared = {
+    distance: Math.log(mean(learned.map(({ distance }) => distance)) + TINY),
+    error: Math.log(photo.error + TINY),
+    sharpness: photo.sharpness,
+    texture: photo.texture,
+  };
   const raw = [
     -photo.logProb,
-    ...kinds.map(
-      (kind) =>
-        compared(kind, photo[kind]!) - mean(similar.map((row) => floats(known, kind)[row]!)),
+    ...Object.entries(compared).map(
+      ([kind, value]) => value - mean(similar.map(({ row }) => floats(known, kind)[row]!)),
     ),
   ];
   const [centre, scale] = [floats(known, "centre"), floats(known, "scale")];
-  const surprises = raw.map((value, k) => (value - centre[k]!) / scale[k]!);
-  const weighed = surprises.map((value, k) => counted(kinds[k - 1], value));
-  const distance = Math.hypot(...weighed);
+  const deviations = raw.map((value, k) => (value - centre[k]!) / scale[k]!);
+  const score = combined(deviations.slice(0, 3), deviations.slice(2));
   const ranked = floats(known, "ranked");
-  const p = (1 + ranked.filter((one) => one >= distance).length) / (ranked.length + 1);
+  const p = (1 + ranked.filter((one) => one >= score - ROUNDING).length) / (ranked.length + 1);
   const all = floats(known, "log_prob");
   const { logProb, realness, error, width, sharpness, texture } = photo;
-  const excess = Object.fromEntries(kinds.map((kind, k) => [`excess_${kind}`, surprises[k + 1]]));
+  const excess = Object.keys(compared).map((kind, k) => [`excess_${kind}`, deviations[k + 1]]);
   return {
-    anomaly_score: distance,
+    anomaly_score: score,
     p_value: p,
     is_outlier: p <= FALSE_ALARM,
-    rarity: surprises[0],
-    ...excess,
+    rarity: deviations[0],
+    ...Object.fromEntries(excess),
     log_prob: logProb,
     typicality: all.filter((one) => one < logProb).length / all.length,
     realness,
@@ -61,14 +65,35 @@ export function scored(photo: Evidence, known: Arrays): Record<string, unknown> 
   };
 }
 
-/** What is compared with photos of similar codes. */
-const compared = (kind: string, value: number) =>
-  EDGES.includes(kind) ? value : Math.log(value + TINY);
+/** Minus the logarithm of the harmonic mean p-value of parts where more is anomalous, of their sum, and of others. */
+function combined(above: readonly number[], sides: readonly number[]): number {
+  const sum = above.reduce((total, part) => total + part, 0) / Math.sqrt(above.length);
+  const terms = [
+    ...[...above, sum].map((part) => -logTail(part)),
+    ...sides.map((part) => Math.log(SIDES_WEIGHT / 2) - logTail(Math.abs(part))),
+  ];
+  const weights = above.length + 1 + SIDES_WEIGHT * sides.length;
+  const most = Math.max(...terms);
+  if (most === Infinity) return most;
+  return most + Math.log(terms.reduce((total, term) => total + Math.exp(term - most), 0) / weights);
+}
 
-/** What a deviation in standard deviations adds to the score; that of the code has no kind. */
-function counted(kind: string | undefined, deviation: number): number {
-  if (EDGES.includes(kind ?? "")) return Math.max(Math.abs(deviation) - USUAL, 0);
-  return kind !== "width" && deviation < 0 ? TOO_GOOD * deviation : deviation;
+/**
+ * The logarithm of 1 - Φ(v): with the density φ, φ(v) / (v + 1 / (v + 2 / (v + 3 / ...))) in the
+ * tail, and φ(v) (v + v³/3 + v⁵/15 + ...) less than 1/2 in the middle.
+ */
+function logTail(v: number): number {
+  const density = Math.exp(-0.5 * v * v) / Math.sqrt(2 * Math.PI);
+  if (Math.abs(v) < 3) {
+    let [term, sum] = [v, v];
+    for (let k = 3; k < 120; k += 2) sum += term *= (v * v) / k;
+    return Math.log(0.5 - density * sum);
+  }
+  let fraction = Math.abs(v);
+  for (let k = 60; k > 0; k--) fraction = Math.abs(v) + k / fraction;
+  return v < 0
+    ? Math.log1p(-density / fraction)
+    : -0.5 * v * v - 0.5 * Math.log(2 * Math.PI) - Math.log(fraction);
 }
 
 /** Planes (c, h, w) of an image, of values in [0, 1]. */
@@ -105,13 +130,16 @@ function edgesOf(planes: Float32Array, { channels, height, width }: Size) {
   };
 }
 
-/** Rows of the codes nearest to one, the nearest first. */
-function nearest(code: Code, means: Float32Array, count: number): number[] {
+/** Rows of the codes nearest to one with their distances, the nearest first. */
+function nearest(code: Code, means: Float32Array, count: number) {
   const d = code.length;
   const squares = Float64Array.from({ length: means.length / d }, (_, row) =>
     code.reduce((sum, z, i) => sum + (z - means[row * d + i]!) ** 2, 0),
   );
-  return [...squares.keys()].sort((a, b) => squares[a]! - squares[b]!).slice(0, count);
+  return [...squares.keys()]
+    .sort((a, b) => squares[a]! - squares[b]!)
+    .slice(0, count)
+    .map((row) => ({ row, distance: Math.sqrt(squares[row]!) }));
 }
 
 const mean = (values: readonly number[]) =>
