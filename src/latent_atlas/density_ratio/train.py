@@ -55,7 +55,6 @@ MOMENTS, MOST_MOMENTS = 20_000, 200_000
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
-PAIRED = 4  # a code in so many is the sharp end of a level, and as many are smooth ends
 SHARED = 8  # codes at the same angle
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
@@ -125,11 +124,13 @@ def bridge(
         return Bridge(sharp, boundary.whiten(boundary.sample(n, generator=generator)), angles)
     per_level = max(1, round(n / (SHARED * levels)))
     m = levels * per_level
-    rows = PAIRED * max(1, round(n / (PAIRED * m)))
+    rows = 2 * max(1, round(n / (2 * m)))
     offset = torch.rand(1, generator=generator, device=generator.device)
     angles = angle_of((torch.arange(m, device=generator.device) + offset) / m)
     sharp = noise_codes(codes, boundary, angles.repeat(rows), generator=generator)
-    smooth = torch.randn(rows // PAIRED * per_level, boundary.dimension, generator=generator, device=generator.device)
+    smooth = torch.randn(
+        rows // 2 * per_level, boundary.dimension, generator=generator, device=generator.device
+    )
     return Bridge(sharp, smooth, angles)
 
 
@@ -151,15 +152,14 @@ def bridge_losses(
     else:
         m = len(ends.angles)
         step, d = m // levels, z.shape[1]
-        sharp, smooth, *_ = z.view(-1, m, d).chunk(PAIRED)
+        sharp, smooth = z.view(-1, m, d).chunk(2)
         smoother = sharp.roll(step, dims=1)
         sharper = torch.cat([smooth[:, step:], ends.smooth.view(-1, step, d)], dim=1)
         places = torch.cat([z, *(some.flatten(0, 1) for some in (smoother, sharper))])
         logits, slope = _with_slopes(network, places, ends.angles, count)
-        *own, smoother, sharper = logits.view(-1, *sharp.shape[:2])
-        sharp, smooth, *_ = own
+        sharp, smooth, smoother, sharper = logits.view(4, -1, m)
         real, fake = (
-            at_sharper - F.pad(at_smoother[:, step:], (0, step))
+            (at_sharper - F.pad(at_smoother[:, step:], (0, step))).flatten()
             for at_sharper, at_smoother in ((sharp, smoother), (sharper, smooth))
         )
     cross_entropy = levels * latent_discriminator(real, fake)
@@ -262,15 +262,16 @@ def train_discriminator(
 def _levels_of(n):
     return max(1, n // 8)
 
+
 def _with_slopes(
-    network: nn.Module, latents: Latents, angles: Values, count: int
-) -> tuple[Values, Latents]:
+    network: nn.Module, latents: Latents, angles: Float[Tensor, " m"], count: int
+) -> tuple[Values, Float[Tensor, "k d"]]:
     """Logits (n,), code i at the angle i mod m, and the gradients (count, d) at the first codes."""
-    if isinstance(network, LatentDiscriminator):
+    if count and isinstance(network, LatentDiscriminator):
         return network.slope(latents, angles, count)
     each = angles.repeat(len(latents) // len(angles))
     if not count:
-        return network(latents, each), latents
+        return network(latents, each), latents[:0]
     keeps_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         first = latents[:count].detach().requires_grad_()

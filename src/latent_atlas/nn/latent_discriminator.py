@@ -5,14 +5,17 @@ A Gaussian or radial part is given in closed form, the rest is learned.
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol, cast
+from functools import partial
+from typing import Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.nn.mixture_reference import MixtureReference
+from latent_atlas.nn.slope import EPS, norm_silu, silu, to_hidden
 from latent_atlas.shapes import Angles, Latents, Values, batched
 
 __all__ = [
@@ -29,12 +32,9 @@ __all__ = [
 
 FINEST = 0.05  # sin t below which noise levels are spaced linearly, and logarithmically above
 SHORTEST = 0.01  # added to a squared length per coordinate, so that its logarithm stays finite
-EPS = 1e-5  # of layer normalisation
 FOURIER = (1.5, 3.0)  # ω, in radians per standard deviation
 FREQUENCIES = 8
 LEVEL_WIDTH = 32  # of the embedding of a noise level, which is a single number
-
-layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 
 def place_of(angles: Tensor) -> Tensor:
@@ -80,9 +80,9 @@ class LatentBlock(nn.Module):
         nn.init.zeros_(self.linear2.bias)
 
     def forward(self, hidden: Tensor, level: Tensor) -> Tensor:
-        """(n, width) to the same shape, at `level_embedding`s (m, 32), where m divides n."""
-        weight, bias = (_each(some, hidden) for some in self.affine(level))
-        update = torch.addcmul(bias, F.layer_norm(hidden, hidden.shape[1:], eps=EPS).to(hidden), weight)
+        """(n, width) to the same shape, at `level_embedding`s (n, 32) or (1, 32)."""
+        scale, shift = self.level(level).chunk(2, dim=1)
+        update = self.norm(hidden) * (1 + scale) + shift
         return hidden + self.linear2(F.silu(self.linear1(F.silu(update))))
 
     def affine(self, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,7 +189,7 @@ class LatentDiscriminator(nn.Module):
         """Logits, shape (n,), of codes (n, d) at noise angles (n,) or (1,); None is 0."""
         if angles is None:
             angles = latents.new_zeros(1)
-        cos, sin = (_each(some[:, None], latents) for some in (angles.cos(), angles.sin()))
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
         y, whitened, variances = self._whitened(latents, cos, sin)
         if self.mixture is None:
             gaussian = 0.5 * (latents.square() - whitened.square() - variances.log()).sum(dim=1)
@@ -198,19 +198,11 @@ class LatentDiscriminator(nn.Module):
             reference = self.mixture(latents, cos, sin)
         return self.reference * reference + cos.squeeze(1) * self._learned(y, angles)
 
-    def learned(self, latents: Latents, angles: Angles) -> Values:
-        """What the logits (n,) at angles (n,) or (1,) have beside the reference."""
-        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-        y = self._whitened(latents, cos, sin)[0]
-        return cos.squeeze(1) * self._learned(y, angles)
-
     def _whitened(self, latents: Latents, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
         """y, the same in the coordinates of the eigenvectors, and the variances of these."""
-        # Not under autocast: the reference is a difference of large squares.
-        with torch.autocast(latents.device.type, enabled=False):
-            variances = cos.square() * self.variances + sin.square()
-            whitened = (latents @ self.basis - cos * (self.mean @ self.basis)) * variances.rsqrt()
-            return whitened @ self.basis.T, whitened, variances
+        variances = cos.square() * self.variances + sin.square()
+        whitened = (latents @ self.basis - cos * (self.mean @ self.basis)) * variances.rsqrt()
+        return whitened @ self.basis.T, whitened, variances
 
     def _learned(self, y: Latents, angles: Angles) -> Values:
         """a(h) + <b(h), y>."""
@@ -222,11 +214,13 @@ class LatentDiscriminator(nn.Module):
         head = self.head(F.silu(self.norm(hidden)))
         return head[:, 0] + (head[:, 1:] * y).sum(dim=1)
 
-    def slope(self, latents: Latents, angles: Angles, count: int) -> tuple[Values, Latents]:
-        """Logits (n,) as of `forward`, and the gradients (count, d) at the first codes.
+    def slope(
+        self, latents: Latents, angles: Float[Tensor, " m"], count: int
+    ) -> tuple[Values, Float[Tensor, "k d"]]:
+        """Logits (n,) at angles (m,), and their gradients (k, d) at the first k = `count` codes.
 
-        A loss may be taken of both. The gradients are the chain rule written out, so that autograd
-        goes back through them once, not twice.
+        Code i is at the angle i mod m, where m divides n and k. A loss may be taken of both: the
+        gradients are the chain rule written out, so that autograd goes back once, not twice.
         """
         return _AtAngles(self, angles)(latents, count)
 
@@ -261,7 +255,7 @@ class _AtAngles:
     ½ |z|² - A |y|² + B log |y|² + C. Code i of n is at the angle i mod m, where m divides n.
     """
 
-    def __init__(self, network: LatentDiscriminator, angles: Angles) -> None:
+    def __init__(self, network: LatentDiscriminator, angles: Float[Tensor, " m"]) -> None:
         cos, sin, d = angles.cos()[:, None], angles.sin()[:, None], len(network.mean)
         variances = cos.square() * network.variances + sin.square()
         self.basis, self.root = network.basis, variances.rsqrt()
@@ -276,7 +270,11 @@ class _AtAngles:
         self.mixture = None
         if network.mixture is not None:
             one = len(angles) == 1
-            self.mixture = network.mixture.at(angles) if one else lambda z: network.mixture.slope(z, _each(cos, z), _each(sin, z))
+            self.mixture = (
+                network.mixture.at(angles)
+                if one
+                else partial(network.mixture.slope, cos=cos, sin=sin)
+            )
         k, theta = network.gamma(cos)
         radial = network.radial_correction(torch.zeros_like(variances), cos, torch.zeros_like(cos))
         self.on_log, self.on_square = 2 * k - d, d / theta
@@ -284,7 +282,9 @@ class _AtAngles:
             radial - 0.5 * variances.log().sum(dim=1, keepdim=True) + self.on_square * SHORTEST
         )
 
-    def __call__(self, latents: Latents, count: int | None = None) -> tuple[Values, Latents]:
+    def __call__(
+        self, latents: Latents, count: int | None = None
+    ) -> tuple[Values, Float[Tensor, "k d"]]:
         """Logits (n,) of codes (n, d), and gradients at the first of them, by default at all."""
         k = len(latents) if count is None else count
         with torch.autocast(latents.device.type, enabled=False):
@@ -302,14 +302,14 @@ class _AtAngles:
                 radial = on_log[:k] / (d * square[:k]) - 2 / d * on_square[:k]
                 at_y, at_latents = at_y + self.reference * radial * y[:k], latents[:k]
             else:
-                reference, at_latents = self.mixture(latents)
+                reference, at_latents = self.mixture(latents, count=k)
             slope = ((at_y @ self.basis) * root[:k]) @ self.basis.T
-            slope = slope + self.reference * at_latents[:k]
+            slope = slope + self.reference * at_latents
             return self.reference * reference + cos.squeeze(1) * learned, slope
 
     def _learned(
         self, y: Latents, square: Tensor, length: Tensor, k: int
-    ) -> tuple[Values, Latents]:
+    ) -> tuple[Values, Float[Tensor, "k d"]]:
         """a(h) + <b(h), y>, and its gradient at the first k y."""
         d = y.shape[1]
         phases = self.omega * y[:, None]
@@ -317,19 +317,19 @@ class _AtAngles:
         features = torch.stack([sines, cosines], dim=2).flatten(1)
         hidden, pullbacks = self.stem(torch.cat([y, length, features], dim=1)), []
         for block, weight, bias in self.blocks:
-            update, at_update, *moments = _norm_silu(hidden, weight, bias, k)
-            inner, at_inner = _silu(block.linear1(update), k)
+            update, at_update, *moments = norm_silu(hidden, weight, bias, k)
+            inner, at_inner = silu(block.linear1(update), k)
             pullbacks.append((block, moments, at_update, at_inner))
             hidden = hidden + block.linear2(inner)
-        last, at_last, *moments = _norm_silu(hidden, self.norm.weight[None], self.norm.bias[None], k)
+        weight, bias = self.norm.weight[None], self.norm.bias[None]
+        last, at_last, *moments = norm_silu(hidden, weight, bias, k)
         head, on_y = self.head(last), self.head.weight
         learned = head[:, 0] + (head[:, 1:] * y).sum(dim=1)
 
-        slope = torch.addmm(on_y[0], y[:k], on_y[1:])
-        slope = _to_hidden(at_last * slope, *moments)
+        slope = to_hidden(at_last * torch.addmm(on_y[0], y[:k], on_y[1:]), *moments)
         for block, moments, at_update, at_inner in reversed(pullbacks):
             at_linear1 = at_inner * (slope @ block.linear2.weight)
-            slope = slope + _to_hidden(at_update * (at_linear1 @ block.linear1.weight), *moments)
+            slope = slope + to_hidden(at_update * (at_linear1 @ block.linear1.weight), *moments)
         slope = (slope @ self.stem.weight).to(y)
         turned, sines, cosines = slope[:, d + 1 :].unflatten(1, (-1, 2, d)), sines[:k], cosines[:k]
         at_y = (
@@ -351,114 +351,6 @@ def _each(values: Tensor, codes: Tensor) -> Tensor:
 def _log_length(y: Latents) -> Tensor:
     """log |y| / √d, shape (n, 1), also at 0."""
     return 0.5 * (y.square().mean(dim=1, keepdim=True) + SHORTEST).log()
-
-
-class _Silu(torch.autograd.Function):
-    """x s(x) for all x, and its derivative s(x) (1 + x (1 - s(x))) for the first k rows.
-
-    s is the logistic function.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        silu, slope, *parts = _silu_slope(x, k)
-        ctx.save_for_backward(slope, *parts)
-        return silu, slope[:k]
-
-    @staticmethod
-    def backward(ctx: Any, on_silu: Tensor, on_slope: Tensor) -> tuple[Tensor, None]:
-        slope, *parts = ctx.saved_tensors
-        at_x = on_silu * slope
-        at_x[: len(on_slope)] += _curve(slope, *parts).mul_(on_slope)
-        return at_x, None
-
-
-def _silu_slope(x: Tensor, k: int) -> tuple[Tensor, ...]:
-    """silu(x), its derivative, and what `_curve` needs of the first k rows."""
-    s = x.sigmoid()
-    silu = x * s
-    rest = x - silu
-    return silu, torch.addcmul(s, s, rest), s[:k], rest[:k]
-
-
-def _curve(slope: Tensor, s: Tensor, rest: Tensor) -> Tensor:
-    """The second derivative of silu, for the first rows."""
-    return torch.sub(rest, slope[: len(s)], alpha=2).add_(2).mul_(s)
-
-
-class _NormSilu(torch.autograd.Function):
-    """silu(u) of u = weight · (h - mean h) r + bias, the factor that goes back to the normalised h,
-
-    weight · silu'(u), for the first k rows, and what `_to_hidden` needs of these. Row i has the
-    weight and bias i mod m.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, k: int
-    ) -> tuple[Tensor, ...]:
-        with torch.autocast(hidden.device.type, enabled=False):
-            normed, mean, r = torch.native_layer_norm(hidden, hidden.shape[1:], None, None, EPS)
-        weight, bias = weight.to(hidden), bias.to(hidden)
-        update = torch.addcmul(bias, _by(normed, weight), weight).flatten(0, 1)
-        silu, slope, *parts = _silu_slope(update, k)
-        ctx.save_for_backward(hidden, mean, r, normed, weight, slope, *parts)
-        moments = normed[:k], mean[:k], r[:k]
-        ctx.mark_non_differentiable(*moments)
-        back = (_by(slope[:k], weight) * weight).flatten(0, 1)
-        return silu, back, hidden[:k], *moments
-
-    @staticmethod
-    def backward(
-        ctx: Any, on_silu: Tensor, on_back: Tensor, on_hidden: Tensor, *_: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        hidden, mean, r, normed, weight, slope, *parts = ctx.saved_tensors
-        k = len(on_back)
-        at_update = on_silu * slope
-        on_slope = (_by(on_back, weight) * weight).flatten(0, 1)
-        at_update[:k] += on_slope.mul_(_curve(slope, *parts))
-        at_weight = _by(at_update * normed, weight).sum(dim=0)
-        at_weight += _by(on_back * slope[:k], weight).sum(dim=0)
-        at_normed = (_by(at_update, weight) * weight).flatten(0, 1)
-        at_hidden = _layer_norm_backward(at_normed, hidden, mean, r)
-        at_hidden[:k] += on_hidden
-        return at_hidden, at_weight, _by(at_update, weight).sum(dim=0), None
-
-
-def _by(rows: Tensor, weight: Tensor) -> Tensor:
-    """Rows (n, w) as (n / m, m, w), for a weight (m, w)."""
-    return rows.unflatten(0, (-1, len(weight)))
-
-
-class _ToHidden(torch.autograd.Function):
-    """The map from a gradient v at r (h - mean h) to that at h, where r is 1 / √(var h + EPS)."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, v: Tensor, hidden: Tensor, normed: Tensor, mean: Tensor, r: Tensor
-    ) -> Tensor:
-        back = _layer_norm_backward(v, hidden, mean, r)
-        ctx.save_for_backward(v, hidden, normed, mean, r, back)
-        return back
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        v, hidden, normed, mean, r, back = ctx.saved_tensors
-        on_v, on_g, on_both = (
-            torch.linalg.vecdot(*pair)[:, None] / hidden.shape[1]
-            for pair in ((v, normed), (g, normed), (g, back))
-        )
-        mixed = torch.addcmul(on_v * g, on_g, v)
-        onward = _layer_norm_backward(mixed, hidden, mean, r).addcmul_(on_both, normed)
-        return _layer_norm_backward(g, hidden, mean, r), onward.mul_(-r), None, None, None
-
-
-def _layer_norm_backward(v: Tensor, hidden: Tensor, mean: Tensor, r: Tensor) -> Tensor:
-    only = [True, False, False]
-    return layer_norm_backward(v, hidden, hidden.shape[1:], mean, r, None, None, only)[0]
-
-
-_silu, _norm_silu, _to_hidden = _Silu.apply, _NormSilu.apply, _ToHidden.apply
 
 
 class HasSlope(Protocol):
