@@ -55,7 +55,7 @@ MOMENTS, MOST_MOMENTS = 20_000, 200_000
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
-SHARED = 8  # codes at the same angle
+SHARED = 8  # codes at each angle
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
 WEIGHT_DECAY = 0.01
@@ -111,12 +111,13 @@ class Training:
 def bridge(
     codes: Codes, boundary: Boundary, levels: int, n: int, *, generator: torch.Generator
 ) -> Bridge:
-    """Draw about `n` codes at places τ that are spread evenly over [0, 1], several at each.
+    """Draw about `n` codes at places τ spread evenly over [0, 1], some 8 codes at each.
 
-    With one level, `n` real codes and `n` boundary codes.
+    What depends on the level alone is then computed for an eighth of the codes. With one level,
+    `n` real codes and `n` boundary codes.
 
     References:
-        Variational Diffusion Models, Kingma et al. 2021, for the even spread.
+        Levels spread evenly: Variational Diffusion Models, Kingma et al. 2021.
     """
     if levels == 1:
         angles = torch.zeros(1, device=generator.device)
@@ -128,9 +129,8 @@ def bridge(
     offset = torch.rand(1, generator=generator, device=generator.device)
     angles = angle_of((torch.arange(m, device=generator.device) + offset) / m)
     sharp = noise_codes(codes, boundary, angles.repeat(rows), generator=generator)
-    smooth = torch.randn(
-        rows // 2 * per_level, boundary.dimension, generator=generator, device=generator.device
-    )
+    shape = (rows // 2 * per_level, sharp.latents.shape[1])
+    smooth = torch.randn(shape, generator=generator, device=generator.device)
     return Bridge(sharp, smooth, angles)
 
 
@@ -139,9 +139,9 @@ def bridge_losses(
 ) -> tuple[Scalar, Scalar]:
     """Cross-entropies of all levels, summed, and the score matching loss, both in nats.
 
-    The first half of the codes are the sharp ends of the levels, at τ and τ + 1 / levels; the
-    second half are the smooth ends, at τ and τ - 1 / levels. From τ = 1 on codes are those of the
-    boundary, where the logit is 0.
+    The first half of the codes are sharp ends, told apart from codes at τ + 1 / levels; the second
+    half are smooth ends, told apart from codes at τ - 1 / levels. Each code's logit at its own τ
+    serves both losses. From τ = 1 on, codes are those of the boundary and the logit is 0.
 
     The score at a level is grad l - w in whitened coordinates w, where the boundary's is -w.
     """
@@ -259,10 +259,6 @@ def train_discriminator(
     return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
 
 
-def _levels_of(n):
-    return max(1, n // 8)
-
-
 def _with_slopes(
     network: nn.Module, latents: Latents, angles: Float[Tensor, " m"], count: int
 ) -> tuple[Values, Float[Tensor, "k d"]]:
@@ -275,9 +271,9 @@ def _with_slopes(
     keeps_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         first = latents[:count].detach().requires_grad_()
-        logits = network(torch.cat([first, latents[count:]]), each)
-        (slope,) = torch.autograd.grad(logits.sum(), first, create_graph=keeps_graph)
-    return logits, slope
+        at_first = network(first, each[:count])
+        (slope,) = torch.autograd.grad(at_first.sum(), first, create_graph=keeps_graph)
+    return torch.cat([at_first, network(latents[count:], each[count:])]), slope
 
 
 def training_precision(config: MapConfig, device: torch.device) -> str:

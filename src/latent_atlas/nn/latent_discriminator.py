@@ -5,6 +5,7 @@ A Gaussian or radial part is given in closed form, the rest is learned.
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Literal, Protocol, cast
 
@@ -222,7 +223,11 @@ class LatentDiscriminator(nn.Module):
         Code i is at the angle i mod m, where m divides n and k. A loss may be taken of both: the
         gradients are the chain rule written out, so that autograd goes back once, not twice.
         """
-        return _AtAngles(self, angles)(latents, count)
+        device = latents.device.type
+        products = torch.autocast(device, enabled=torch.is_autocast_enabled(device))
+        # Whitened codes and the reference stay in float32: it is a difference of large squares.
+        with torch.autocast(device, enabled=False):
+            return _AtAngles(self, angles, products)(latents, count)
 
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at one noise angle (1,): logits (n,) of codes (n, d), and their gradients (n, d).
@@ -255,11 +260,19 @@ class _AtAngles:
     ½ |z|² - A |y|² + B log |y|² + C. Code i of n is at the angle i mod m, where m divides n.
     """
 
-    def __init__(self, network: LatentDiscriminator, angles: Float[Tensor, " m"]) -> None:
+    def __init__(
+        self,
+        network: LatentDiscriminator,
+        angles: Float[Tensor, " m"],
+        products: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self.products = products or nullcontext()
         cos, sin, d = angles.cos()[:, None], angles.sin()[:, None], len(network.mean)
         variances = cos.square() * network.variances + sin.square()
         self.basis, self.root = network.basis, variances.rsqrt()
-        self.cos, self.mean = cos, cos * (network.mean @ network.basis)
+        one = len(angles) == 1
+        self.whitening = (self.basis * self.root) @ self.basis.T if one else None
+        self.cos, self.mean = cos, cos * network.mean
         self.stem, self.head, self.norm = network.stem, network.head, network.norm
         level = network.level(waves_of(angles))
         self.blocks = [
@@ -269,7 +282,6 @@ class _AtAngles:
         self.reference = network.reference
         self.mixture = None
         if network.mixture is not None:
-            one = len(angles) == 1
             self.mixture = (
                 network.mixture.at(angles)
                 if one
@@ -287,25 +299,29 @@ class _AtAngles:
     ) -> tuple[Values, Float[Tensor, "k d"]]:
         """Logits (n,) of codes (n, d), and gradients at the first of them, by default at all."""
         k = len(latents) if count is None else count
-        with torch.autocast(latents.device.type, enabled=False):
-            root, cos = _each(self.root, latents), _each(self.cos, latents)
-            y = ((latents @ self.basis - _each(self.mean, latents)) * root) @ self.basis.T
-            d, square = y.shape[1], y.square().mean(dim=1, keepdim=True) + SHORTEST
-            length = 0.5 * square.log()
-        learned, at_y = self._learned(y, square, length, k)
-        with torch.autocast(latents.device.type, enabled=False):
-            at_y = cos[:k] * at_y
-            if self.mixture is None:
-                on_log, on_square = _each(self.on_log, latents), _each(self.on_square, latents)
-                parts = 0.5 * latents.square().sum(dim=1, keepdim=True) + on_log * length
-                reference = (parts - on_square * square + _each(self.constant, latents)).squeeze(1)
-                radial = on_log[:k] / (d * square[:k]) - 2 / d * on_square[:k]
-                at_y, at_latents = at_y + self.reference * radial * y[:k], latents[:k]
-            else:
-                reference, at_latents = self.mixture(latents, count=k)
-            slope = ((at_y @ self.basis) * root[:k]) @ self.basis.T
-            slope = slope + self.reference * at_latents
-            return self.reference * reference + cos.squeeze(1) * learned, slope
+        cos = _each(self.cos, latents)
+        y = self._whitened(latents - _each(self.mean, latents))
+        d, square = y.shape[1], y.square().mean(dim=1, keepdim=True) + SHORTEST
+        length = 0.5 * square.log()
+        with self.products:
+            learned, at_y = self._learned(y, square, length, k)
+        learned, at_y = cos.squeeze(1) * learned, cos[:k] * at_y
+        if self.mixture is not None:
+            reference, at_latents = self.mixture(latents, count=k)
+        else:
+            on_log, on_square = _each(self.on_log, latents), _each(self.on_square, latents)
+            parts = 0.5 * latents.square().sum(dim=1, keepdim=True) + on_log * length
+            reference = (parts - on_square * square + _each(self.constant, latents)).squeeze(1)
+            radial = on_log[:k] / (d * square[:k]) - 2 / d * on_square[:k]
+            at_y, at_latents = at_y + self.reference * radial * y[:k], latents[:k]
+        slope = self._whitened(at_y) + self.reference * at_latents
+        return self.reference * reference + learned, slope
+
+    def _whitened(self, rows: Latents) -> Latents:
+        """C_t^(-1/2) times each row, where C_t is the covariance of q_t."""
+        if self.whitening is not None:
+            return rows @ self.whitening
+        return ((rows @ self.basis) * _each(self.root, rows)) @ self.basis.T
 
     def _learned(
         self, y: Latents, square: Tensor, length: Tensor, k: int

@@ -14,22 +14,28 @@ J is symmetric, and the gradient of <g, J v> at h is
 
     -r (J (mean(n v) g + mean(n g) v) + mean(g · J v) n).
 
-Each function takes the gradient of the first k rows only.
+Each function takes the gradient of the first k rows only. Without a graph, fewer kernels do.
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = ["EPS", "norm_silu", "silu", "to_hidden"]
 
 EPS = 1e-5  # of layer normalisation
 
+silu_backward = torch.ops.aten.silu_backward
+layer_norm_backward = torch.ops.aten.native_layer_norm_backward
+
 
 def silu(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The silu of x, shape (n, width), and its derivative at the first k rows."""
-    return _Silu.apply(x, k)  # pyright: ignore[reportReturnType] - missing in the stubs
+    if torch.is_grad_enabled():
+        return _Silu.apply(x, k)  # pyright: ignore[reportReturnType] - missing in the stubs
+    return F.silu(x), silu_backward(x.new_ones(1).expand_as(x[:k]), x[:k])
 
 
 def norm_silu(hidden: Tensor, weight: Tensor, bias: Tensor, k: int) -> tuple[Tensor, ...]:
@@ -40,12 +46,19 @@ def norm_silu(hidden: Tensor, weight: Tensor, bias: Tensor, k: int) -> tuple[Ten
         weight, bias: Shape (m, width), where m divides n and k; row i mod m is that of row i.
         k: Rows whose gradient is asked for.
     """
-    return _NormSilu.apply(hidden, weight, bias, k)  # pyright: ignore[reportReturnType] - missing in the stubs
+    if torch.is_grad_enabled() or len(weight) > 1:
+        return _NormSilu.apply(hidden, weight, bias, k)  # pyright: ignore[reportReturnType] - missing in the stubs
+    update, mean, r = torch.native_layer_norm(hidden, hidden.shape[1:], weight[0], bias[0], EPS)
+    slope = silu_backward(weight.expand_as(update[:k]), update[:k])
+    return F.silu(update), slope, hidden[:k], hidden[:k], mean[:k], r[:k]  # n is not needed then
 
 
 def to_hidden(v: Tensor, *moments: Tensor) -> Tensor:
     """J v at h, both (k, width); `moments` are h, n, mean h and r as of `norm_silu`."""
-    return _ToHidden.apply(v, *moments)  # pyright: ignore[reportReturnType] - missing in the stubs
+    if torch.is_grad_enabled():
+        return _ToHidden.apply(v, *moments)  # pyright: ignore[reportReturnType] - missing in the stubs
+    hidden, _, mean, r = moments
+    return _backward(v, hidden, mean, r)
 
 
 class _Silu(torch.autograd.Function):
@@ -138,5 +151,4 @@ def _times(values: Tensor, weight: Tensor) -> Tensor:
 def _backward(v: Tensor, hidden: Tensor, mean: Tensor, r: Tensor) -> Tensor:
     """J v."""
     only = [True, False, False]
-    backward = torch.ops.aten.native_layer_norm_backward
-    return backward(v, hidden, hidden.shape[1:], mean, r, None, None, only)[0]
+    return layer_norm_backward(v, hidden, hidden.shape[1:], mean, r, None, None, only)[0]
