@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.nn.mixture_reference import MixtureReference
-from latent_atlas.nn.slope import EPS, norm_silu, silu, to_hidden
+from latent_atlas.nn.slope import EPS, norm_silu, rows, silu
 from latent_atlas.shapes import Angles, Latents, Values, batched
 
 __all__ = [
@@ -305,23 +305,23 @@ class _AtAngles:
         length = 0.5 * square.log()
         with self.products:
             learned, at_y = self._learned(y, square, length, k)
-        learned, at_y = cos.squeeze(1) * learned, cos[:k] * at_y
+        learned, at_y = cos.squeeze(1) * learned, rows(cos, k) * at_y
         if self.mixture is not None:
             reference, at_latents = self.mixture(latents, count=k)
         else:
             on_log, on_square = _each(self.on_log, latents), _each(self.on_square, latents)
             parts = 0.5 * latents.square().sum(dim=1, keepdim=True) + on_log * length
             reference = (parts - on_square * square + _each(self.constant, latents)).squeeze(1)
-            radial = on_log[:k] / (d * square[:k]) - 2 / d * on_square[:k]
-            at_y, at_latents = at_y + self.reference * radial * y[:k], latents[:k]
+            radial = rows(on_log, k) / (d * rows(square, k)) - 2 / d * rows(on_square, k)
+            at_y, at_latents = at_y + self.reference * radial * rows(y, k), rows(latents, k)
         slope = self._whitened(at_y) + self.reference * at_latents
         return self.reference * reference + learned, slope
 
-    def _whitened(self, rows: Latents) -> Latents:
-        """C_t^(-1/2) times each row, where C_t is the covariance of q_t."""
+    def _whitened(self, points: Latents) -> Latents:
+        """C_t^(-1/2) times each point, where C_t is the covariance of q_t."""
         if self.whitening is not None:
-            return rows @ self.whitening
-        return ((rows @ self.basis) * _each(self.root, rows)) @ self.basis.T
+            return points @ self.whitening
+        return ((points @ self.basis) * _each(self.root, points)) @ self.basis.T
 
     def _learned(
         self, y: Latents, square: Tensor, length: Tensor, k: int
@@ -333,26 +333,26 @@ class _AtAngles:
         features = torch.stack([sines, cosines], dim=2).flatten(1)
         hidden, pullbacks = self.stem(torch.cat([y, length, features], dim=1)), []
         for block, weight, bias in self.blocks:
-            update, at_update, *moments = norm_silu(hidden, weight, bias, k)
-            inner, at_inner = silu(block.linear1(update), k)
-            pullbacks.append((block, moments, at_update, at_inner))
+            update, from_update = norm_silu(hidden, weight, bias, k)
+            inner, from_inner = silu(block.linear1(update), k)
+            pullbacks.append((block, from_update, from_inner))
             hidden = hidden + block.linear2(inner)
-        weight, bias = self.norm.weight[None], self.norm.bias[None]
-        last, at_last, *moments = norm_silu(hidden, weight, bias, k)
+        last, from_last = norm_silu(hidden, self.norm.weight[None], self.norm.bias[None], k)
         head, on_y = self.head(last), self.head.weight
         learned = head[:, 0] + (head[:, 1:] * y).sum(dim=1)
 
-        slope = to_hidden(at_last * torch.addmm(on_y[0], y[:k], on_y[1:]), *moments)
-        for block, moments, at_update, at_inner in reversed(pullbacks):
-            at_linear1 = at_inner * (slope @ block.linear2.weight)
-            slope = slope + to_hidden(at_update * (at_linear1 @ block.linear1.weight), *moments)
+        y, square, sines, cosines = (rows(one, k) for one in (y, square, sines, cosines))
+        slope = from_last(torch.addmm(on_y[0], y, on_y[1:]))
+        for block, from_update, from_inner in reversed(pullbacks):
+            at_linear1 = from_inner(slope @ block.linear2.weight)
+            slope = slope + from_update(at_linear1 @ block.linear1.weight)
         slope = (slope @ self.stem.weight).to(y)
-        turned, sines, cosines = slope[:, d + 1 :].unflatten(1, (-1, 2, d)), sines[:k], cosines[:k]
+        turned = slope[:, d + 1 :].unflatten(1, (-1, 2, d))
         at_y = (
             slope[:, :d]
-            + slope[:, d : d + 1] * y[:k] / (d * square[:k])
+            + slope[:, d : d + 1] * y / (d * square)
             + (self.omega * (turned[:, :, 0] * cosines - turned[:, :, 1] * sines)).sum(dim=1)
-            + head[:k, 1:]
+            + rows(head, k)[:, 1:]
         )
         return learned, at_y
 

@@ -1,7 +1,7 @@
-r"""Layers that also give what their gradient needs, so that a loss may be taken of that gradient.
+r"""Layers with the map that takes a gradient back through them, of which a loss may be taken.
 
-Autograd would build the gradient's graph out of many small products. Here a layer is one step
-forward and one step back:
+Autograd would build the graph of that map out of many small products. Here it is one step forward
+and one step back:
 
     silu(x) = x s,    silu'(x) = s (1 + x (1 - s)),    silu''(x) = s (2 + x (1 - s) - 2 silu'(x))
 
@@ -14,16 +14,17 @@ J is symmetric, and the gradient of <g, J v> at h is
 
     -r (J (mean(n v) g + mean(n g) v) + mean(g · J v) n).
 
-Each function takes the gradient of the first k rows only. Without a graph, fewer kernels do.
+Each map takes gradients at the first k rows. Without a graph, fewer kernels do.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["EPS", "norm_silu", "silu", "to_hidden"]
+__all__ = ["EPS", "norm_silu", "rows", "silu"]
 
 EPS = 1e-5  # of layer normalisation
 
@@ -31,15 +32,19 @@ silu_backward = torch.ops.aten.silu_backward
 layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 
-def silu(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The silu of x, shape (n, width), and its derivative at the first k rows."""
-    if torch.is_grad_enabled():
-        return _Silu.apply(x, k)  # pyright: ignore[reportReturnType] - missing in the stubs
-    return F.silu(x), silu_backward(x.new_ones(1).expand_as(x[:k]), x[:k])
+def silu(x: Tensor, k: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The silu of x, shape (n, width), and the map from a gradient (k, width) there to x."""
+    if not torch.is_grad_enabled():
+        first = rows(x, k)
+        return F.silu(x), lambda v: silu_backward(v, first)
+    value, slope = _Silu.apply(x, k)  # pyright: ignore[reportGeneralTypeIssues] - not in the stubs
+    return value, lambda v: v * slope
 
 
-def norm_silu(hidden: Tensor, weight: Tensor, bias: Tensor, k: int) -> tuple[Tensor, ...]:
-    """silu(u) of u = weight · n + bias; of the first k rows, weight · silu'(u), h, n, mean h, r.
+def norm_silu(
+    hidden: Tensor, weight: Tensor, bias: Tensor, k: int
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """silu(weight · n + bias), and the map from a gradient (k, width) there to h.
 
     Arguments:
         hidden: h, shape (n, width).
@@ -47,18 +52,17 @@ def norm_silu(hidden: Tensor, weight: Tensor, bias: Tensor, k: int) -> tuple[Ten
         k: Rows whose gradient is asked for.
     """
     if torch.is_grad_enabled() or len(weight) > 1:
-        return _NormSilu.apply(hidden, weight, bias, k)  # pyright: ignore[reportReturnType] - missing in the stubs
-    update, mean, r = torch.native_layer_norm(hidden, hidden.shape[1:], weight[0], bias[0], EPS)
-    slope = silu_backward(weight.expand_as(update[:k]), update[:k])
-    return F.silu(update), slope, hidden[:k], hidden[:k], mean[:k], r[:k]  # n is not needed then
+        value, slope, *moments = _NormSilu.apply(hidden, weight, bias, k)  # pyright: ignore[reportGeneralTypeIssues]
+        return value, lambda v: _ToHidden.apply(slope * v, *moments)  # pyright: ignore[reportReturnType]
+    shared = weight[0], bias[0]
+    update, *moments = torch.native_layer_norm(hidden, hidden.shape[1:], *shared, EPS)
+    first, hidden, mean, r = (rows(one, k) for one in (update, hidden, *moments))
+    return F.silu(update), lambda v: _backward(silu_backward(v, first), hidden, mean, r, *shared)
 
 
-def to_hidden(v: Tensor, *moments: Tensor) -> Tensor:
-    """J v at h, both (k, width); `moments` are h, n, mean h and r as of `norm_silu`."""
-    if torch.is_grad_enabled():
-        return _ToHidden.apply(v, *moments)  # pyright: ignore[reportReturnType] - missing in the stubs
-    hidden, _, mean, r = moments
-    return _backward(v, hidden, mean, r)
+def rows(values: Tensor, k: int) -> Tensor:
+    """The first k rows, without a kernel where these are all or one for all."""
+    return values if len(values) in (1, k) else values[:k]
 
 
 class _Silu(torch.autograd.Function):
@@ -84,7 +88,7 @@ class _NormSilu(torch.autograd.Function):
         with torch.autocast(hidden.device.type, enabled=False):
             normed, mean, r = torch.native_layer_norm(hidden, hidden.shape[1:], None, None, EPS)
         weight, bias = weight.to(hidden), bias.to(hidden)
-        update = torch.addcmul(bias, _rows(normed, weight), weight).flatten(0, 1)
+        update = torch.addcmul(bias, _by(normed, weight), weight).flatten(0, 1)
         value, slope, *parts = _silu_and_slope(update, k)
         ctx.save_for_backward(hidden, normed, mean, r, weight, slope, *parts)
         moments = normed[:k], mean[:k], r[:k]
@@ -98,11 +102,11 @@ class _NormSilu(torch.autograd.Function):
         k = len(on_back)
         at_update = on_value * slope
         at_update[:k] += _times(on_back, weight).mul_(_curve(slope, *parts))
-        at_weight = _rows(at_update * normed, weight).sum(dim=0)
-        at_weight += _rows(on_back * slope[:k], weight).sum(dim=0)
+        at_weight = _by(at_update * normed, weight).sum(dim=0)
+        at_weight += _by(on_back * slope[:k], weight).sum(dim=0)
         at_hidden = _backward(_times(at_update, weight), hidden, mean, r)
         at_hidden[:k] += on_hidden
-        return at_hidden, at_weight, _rows(at_update, weight).sum(dim=0), None
+        return at_hidden, at_weight, _by(at_update, weight).sum(dim=0), None
 
 
 class _ToHidden(torch.autograd.Function):
@@ -139,16 +143,23 @@ def _curve(slope: Tensor, s: Tensor, rest: Tensor) -> Tensor:
     return torch.sub(rest, slope[: len(s)], alpha=2).add_(2).mul_(s)
 
 
-def _rows(values: Tensor, weight: Tensor) -> Tensor:
+def _by(values: Tensor, weight: Tensor) -> Tensor:
     """Values (n, width) as (n / m, m, width), for weights (m, width)."""
     return values.unflatten(0, (-1, len(weight)))
 
 
 def _times(values: Tensor, weight: Tensor) -> Tensor:
-    return (_rows(values, weight) * weight).flatten(0, 1)
+    return (_by(values, weight) * weight).flatten(0, 1)
 
 
-def _backward(v: Tensor, hidden: Tensor, mean: Tensor, r: Tensor) -> Tensor:
-    """J v."""
+def _backward(
+    v: Tensor,
+    hidden: Tensor,
+    mean: Tensor,
+    r: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """J (weight · v)."""
     only = [True, False, False]
-    return layer_norm_backward(v, hidden, hidden.shape[1:], mean, r, None, None, only)[0]
+    return layer_norm_backward(v, hidden, hidden.shape[1:], mean, r, weight, bias, only)[0]
