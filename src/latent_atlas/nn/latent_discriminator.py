@@ -298,7 +298,7 @@ class _AtAngles:
         self, latents: Latents, count: int | None = None
     ) -> tuple[Values, Float[Tensor, "k d"]]:
         """Logits (n,) of codes (n, d), and gradients at the first of them, by default at all."""
-        k = len(latents) if count is None else count
+        k = latents.shape[0] if count is None else count
         cos = _each(self.cos, latents)
         y = self._whitened(latents - _each(self.mean, latents))
         d, square = y.shape[1], y.square().mean(dim=1, keepdim=True) + SHORTEST
@@ -358,9 +358,8 @@ class _AtAngles:
 
 
 def _each(values: Tensor, codes: Tensor) -> Tensor:
-    """Values (m, k) for codes (n, ...), in their precision: row i mod m for code i."""
-    n, m = len(codes), len(values)
-    values = values.to(codes.dtype)
+    """Values (m, k) for codes (n, ...): row i mod m for code i."""
+    n, m = codes.shape[0], values.shape[0]
     return values if m in (1, n) else values.repeat(n // m, 1)
 
 

@@ -51,7 +51,7 @@ def norm_silu(
         weight, bias: Shape (m, width), where m divides n and k; row i mod m is that of row i.
         k: Rows whose gradient is asked for.
     """
-    if torch.is_grad_enabled() or len(weight) > 1:
+    if torch.is_grad_enabled() or weight.shape[0] > 1:
         value, slope, *moments = _NormSilu.apply(hidden, weight, bias, k)  # pyright: ignore[reportGeneralTypeIssues]
         return value, lambda v: _ToHidden.apply(slope * v, *moments)  # pyright: ignore[reportReturnType]
     shared = weight[0], bias[0]
@@ -62,7 +62,7 @@ def norm_silu(
 
 def rows(values: Tensor, k: int) -> Tensor:
     """The first k rows, without a kernel where these are all or one for all."""
-    return values if len(values) in (1, k) else values[:k]
+    return values if values.shape[0] in (1, k) else values[:k]  # `len` takes longer
 
 
 class _Silu(torch.autograd.Function):
