@@ -6,6 +6,7 @@ from typing import Literal
 
 import pytest
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.boundary import PriorBoundary
@@ -21,7 +22,7 @@ from latent_atlas.density_ratio.train import (
     training_precision,
 )
 from latent_atlas.nn.init import initial_weights
-from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, angle_of
+from latent_atlas.nn.latent_discriminator import Ensemble, LatentDiscriminator, angle_of, place_of
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
 PRIOR = PriorBoundary(2)
@@ -139,14 +140,63 @@ def test_one_level_is_the_plain_cross_entropy() -> None:
     }
 
 
-def test_neighbouring_levels_are_as_far_apart_as_there_are_levels(
-    generator: torch.Generator,
-) -> None:
+def test_codes_are_compared_with_those_of_the_next_level(generator: torch.Generator) -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Seen(nn.Module):
+        """Keeps what it is asked for."""
+
+        def forward(self, latents: Tensor, angles: Tensor) -> Tensor:
+            seen.append((latents, angles))
+            return latents.sum(dim=1)
+
     codes = Codes(torch.zeros(50, 2))  # a code's length over sqrt 2 then shows its level
     ends = bridge(codes, PRIOR, 4, 40_000, generator=generator)
-    wide = (ends.smooth.square().sum(dim=1) / 2).mean().item()
-    places = torch.linspace(0.25, 1.25, 10_001).clamp(max=1)
-    assert wide == pytest.approx(angle_of(places).sin().square().mean().item(), rel=0.03)
+    bridge_losses(Seen(), ends, 4, with_score=False)
+    ((latents, angles),) = seen
+    n = len(ends.sharp.latents)
+    assert n == pytest.approx(40_000, rel=0.1)
+    of_angles = angles.sin().square().view(-1, 4, len(ends.angles) // 4).mean(dim=(0, 2)).tolist()
+    own, smoother, sharper = (
+        part.square().view(-1, 4, len(ends.angles) // 4, 2).mean(dim=(0, 2, 3)).tolist()
+        for part in latents.split([n, n // 2, n // 2])
+    )
+    assert own == pytest.approx(of_angles, rel=0.05)
+    assert smoother[1:] == pytest.approx(of_angles[:-1], rel=0.1)
+    assert sharper == pytest.approx([*of_angles[1:], 1.0], rel=0.1)
+
+
+def test_levels_are_spread_evenly(generator: torch.Generator) -> None:
+    angles = bridge(Codes(torch.zeros(50, 2)), PRIOR, 4, 256, generator=generator).angles
+    places = place_of(angles)
+    torch.testing.assert_close(places.diff(), torch.full((31,), 1 / 32))
+    assert 0 <= places[0] < 1 / 32
+
+
+@pytest.mark.parametrize("m", [1, 6, 24])
+@pytest.mark.parametrize("mixture", [False, True])
+def test_a_loss_of_the_gradient_has_the_gradient_of_autograd(
+    m: int, mixture: bool, generator: torch.Generator
+) -> None:
+    network, k = shaken(), 24
+    z, t = torch.randn(48, 3, generator=generator), torch.rand(m, generator=generator)
+    network.set_moments(z[0], torch.eye(3) + 0.3, 2.5, reference="gaussian")
+    if mixture:
+        means, scales = torch.randn(2, 3, generator=generator), torch.eye(3).repeat(2, 1, 1)
+        network.set_mixture(GaussianMixture(torch.tensor([0.4, 0.6]), means, scales))
+
+    def both(logits: Tensor, slopes: Float[Tensor, "k d"]) -> list[Tensor]:
+        loss = logits.sin().sum() + slopes.pow(3).sum()
+        return [logits, slopes, *torch.autograd.grad(loss, list(network.parameters()))]
+
+    at = z.clone().requires_grad_()
+    logits = network(at, t.repeat(48 // m))
+    (slopes,) = torch.autograd.grad(logits.sum(), at, create_graph=True)
+    expected = both(logits, slopes[:k])
+    for found, autograd in zip(both(*network.slope(z, t, k)), expected, strict=True):
+        torch.testing.assert_close(
+            found, autograd, rtol=1e-4, atol=1e-4 * autograd.abs().max().item()
+        )
 
 
 @pytest.mark.parametrize("levels", [1, 6])

@@ -78,7 +78,8 @@ class MapConfig:
     """How often training draws each wide code on average, at most, 1 or more: D_z begins at a
     mixture there, to which later steps add little."""
     batch_size: int = 1_024
-    """Real codes per step, and as many fake ones, 1 or more."""
+    """Real codes per step, 1 or more: with several levels, about so many, as evenly spread levels
+    take; with one, as many fake ones as well."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Of the matrix products of a training step: float32 or bfloat16; auto is bf16 on a CPU that is
     measured to be fast at it, and 32 on a GPU, which so small a network does not fill. The map is

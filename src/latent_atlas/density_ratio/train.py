@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -54,6 +55,7 @@ MOMENTS, MOST_MOMENTS = 20_000, 200_000
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
 # middle if less than this share of the codes is there, and is then told that it is empty.
 MIDDLE, UNVISITED = 0.25, 1e-3
+SHARED = 8  # codes at each angle
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
 WEIGHT_DECAY = 0.01
@@ -66,16 +68,14 @@ class Bridge:
     """Codes of neighbouring levels, to be told apart.
 
     Attributes:
-        sharp: Real codes at the angles `sharper`, with their noise.
-        smooth: Real codes at the angles `smoother`, or boundary codes, whitened, shape (k, d),
-            k <= n.
-        sharper, smoother: Angles t < t' in radians, shape (n,) and (k,).
+        sharp: Real codes with their noise, n; code i is at the angle i mod m.
+        smooth: Boundary codes, whitened, shape (k, d).
+        angles: In radians, growing evenly over the levels, shape (m,), where 2m divides n.
     """
 
     sharp: NoisedCodes
     smooth: Float[Tensor, "k d"]
-    sharper: Values
-    smoother: Float[Tensor, " k"]
+    angles: Float[Tensor, " m"]
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,27 @@ class Training:
 def bridge(
     codes: Codes, boundary: Boundary, levels: int, n: int, *, generator: torch.Generator
 ) -> Bridge:
-    """Draw `n` codes at random levels τ, and for every second one a smoother, at τ + 1 / levels.
+    """Draw about `n` codes at places τ spread evenly over [0, 1], some 8 codes at each.
 
-    With one level, `n` real codes and `n` boundary codes.
+    What depends on the level alone is then computed for an eighth of the codes. With one level,
+    `n` real codes and `n` boundary codes.
+
+    References:
+        Levels spread evenly: Variational Diffusion Models, Kingma et al. 2021.
     """
     if levels == 1:
-        sharper = torch.zeros(n, device=generator.device)
-        sharp = noise_codes(codes, boundary, sharper, generator=generator)
-        fake = boundary.whiten(boundary.sample(n, generator=generator))
-        return Bridge(sharp, fake, sharper, sharper + math.pi / 2)
-    places = torch.rand(n, generator=generator, device=generator.device)
-    sharper, smoother = angle_of(places), angle_of((places + 1 / levels).clamp(max=1))
-    sharp = noise_codes(codes, boundary, sharper, generator=generator)
-    smooth = noise_codes(codes, boundary, smoother[: n // 2], generator=generator)
-    return Bridge(sharp, smooth.latents, sharper, smoother[: n // 2])
+        angles = torch.zeros(1, device=generator.device)
+        sharp = noise_codes(codes, boundary, angles.expand(n), generator=generator)
+        return Bridge(sharp, boundary.whiten(boundary.sample(n, generator=generator)), angles)
+    per_level = max(1, round(n / (SHARED * levels)))
+    m = levels * per_level
+    rows = 2 * max(1, round(n / (2 * m)))
+    offset = torch.rand(1, generator=generator, device=generator.device)
+    angles = angle_of((torch.arange(m, device=generator.device) + offset) / m)
+    sharp = noise_codes(codes, boundary, angles.repeat(rows), generator=generator)
+    shape = (rows // 2 * per_level, sharp.latents.shape[1])
+    smooth = torch.randn(shape, generator=generator, device=generator.device)
+    return Bridge(sharp, smooth, angles)
 
 
 def bridge_losses(
@@ -132,37 +139,33 @@ def bridge_losses(
 ) -> tuple[Scalar, Scalar]:
     """Cross-entropies of all levels, summed, and the score matching loss, both in nats.
 
-    The score at a level is grad l - w in whitened coordinates w, where the boundary's is -w. What a
-    mixture adds to both needs no graph: nothing of it is learned.
+    The first half of the codes are sharp ends, told apart from codes at τ + 1 / levels; the second
+    half are smooth ends, told apart from codes at τ - 1 / levels. Each code's logit at its own τ
+    serves both losses. From τ = 1 on, codes are those of the boundary and the logit is 0.
+
+    The score at a level is grad l - w in whitened coordinates w, where the boundary's is -w.
     """
-    keeps_graph = torch.is_grad_enabled()
-    logits, mixture = network, None
-    if isinstance(network, LatentDiscriminator) and network.mixture is not None:
-        logits, mixture = network.learned, network.mixture
-    with torch.enable_grad():
-        sharp = ends.sharp.latents.detach().requires_grad_(with_score)
-        at_sharp = logits(sharp, ends.sharper)
-        slope = sharp
-        if with_score:
-            (slope,) = torch.autograd.grad(at_sharp.sum(), sharp, create_graph=keeps_graph)
-    if mixture is not None:
-        nats, further = mixture.slope(sharp, *_cos_sin(ends.sharper))
-        at_sharp, slope = at_sharp + nats, slope + further
+    z, count = ends.sharp.latents, len(ends.sharp.latents) if with_score else 0
     if levels == 1:
-        real, fake = at_sharp, network(ends.smooth, ends.sharper)
+        logits, slope = _with_slopes(network, torch.cat([z, ends.smooth]), ends.angles, count)
+        real, fake = logits.chunk(2)
     else:
-        k = len(ends.smooth)
-        places = torch.cat([sharp[:k].detach(), ends.smooth, ends.smooth])
-        angles = torch.cat([ends.smoother, ends.sharper[:k], ends.smoother])
-        others = logits(places, angles)
-        if mixture is not None:
-            others = others + mixture(places, *_cos_sin(angles))
-        sharp_at_smooth, smooth_at_sharp, smooth_at_smooth = others.chunk(3)
-        real, fake = at_sharp[:k] - sharp_at_smooth, smooth_at_sharp - smooth_at_smooth
+        m = len(ends.angles)
+        step, d = m // levels, z.shape[1]
+        sharp, smooth = z.view(-1, m, d).chunk(2)
+        smoother = sharp.roll(step, dims=1)
+        sharper = torch.cat([smooth[:, step:], ends.smooth.view(-1, step, d)], dim=1)
+        places = torch.cat([z, *(some.flatten(0, 1) for some in (smoother, sharper))])
+        logits, slope = _with_slopes(network, places, ends.angles, count)
+        sharp, smooth, smoother, sharper = logits.view(4, -1, m)
+        real, fake = (
+            (at_sharper - F.pad(at_smoother[:, step:], (0, step))).flatten()
+            for at_sharper, at_smoother in ((sharp, smoother), (sharper, smooth))
+        )
     cross_entropy = levels * latent_discriminator(real, fake)
     if not with_score:
         return cross_entropy, torch.zeros_like(cross_entropy)
-    return cross_entropy, score_matching(slope - sharp, ends.sharp.noise, ends.sharp.root)
+    return cross_entropy, score_matching(slope - z, ends.sharp.noise, ends.sharp.root)
 
 
 def train_discriminator(
@@ -256,8 +259,21 @@ def train_discriminator(
     return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
 
 
-def _cos_sin(angles: Values) -> tuple[Tensor, Tensor]:
-    return angles.cos()[:, None], angles.sin()[:, None]
+def _with_slopes(
+    network: nn.Module, latents: Latents, angles: Float[Tensor, " m"], count: int
+) -> tuple[Values, Float[Tensor, "k d"]]:
+    """Logits (n,), code i at the angle i mod m, and the gradients (count, d) at the first codes."""
+    if count and isinstance(network, LatentDiscriminator):
+        return network.slope(latents, angles, count)
+    each = angles.repeat(len(latents) // len(angles))
+    if not count:
+        return network(latents, each), latents[:0]
+    keeps_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        first = latents[:count].detach().requires_grad_()
+        at_first = network(first, each[:count])
+        (slope,) = torch.autograd.grad(at_first.sum(), first, create_graph=keeps_graph)
+    return torch.cat([at_first, network(latents[count:], each[count:])]), slope
 
 
 def training_precision(config: MapConfig, device: torch.device) -> str:

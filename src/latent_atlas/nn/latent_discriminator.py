@@ -5,14 +5,18 @@ A Gaussian or radial part is given in closed form, the rest is learned.
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Literal, Protocol, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.nn.mixture_reference import MixtureReference
+from latent_atlas.nn.slope import EPS, norm_silu, rows, silu
 from latent_atlas.shapes import Angles, Latents, Values, batched
 
 __all__ = [
@@ -29,13 +33,9 @@ __all__ = [
 
 FINEST = 0.05  # sin t below which noise levels are spaced linearly, and logarithmically above
 SHORTEST = 0.01  # added to a squared length per coordinate, so that its logarithm stays finite
-EPS = 1e-5  # of layer normalisation
 FOURIER = (1.5, 3.0)  # ω, in radians per standard deviation
 FREQUENCIES = 8
 LEVEL_WIDTH = 32  # of the embedding of a noise level, which is a single number
-
-silu_backward = torch.ops.aten.silu_backward
-layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 
 
 def place_of(angles: Tensor) -> Tensor:
@@ -87,8 +87,8 @@ class LatentBlock(nn.Module):
         return hidden + self.linear2(F.silu(self.linear1(F.silu(update))))
 
     def affine(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the layer normalisation, each (width,), at one level (1, ...)."""
-        scale, shift = self.level(level)[0].chunk(2)
+        """Weight and bias of the layer normalisation, each (m, width), at levels (m, 32)."""
+        scale, shift = self.level(level).chunk(2, dim=1)
         return self.norm.weight * (1 + scale), self.norm.bias * (1 + scale) + shift
 
 
@@ -199,12 +199,6 @@ class LatentDiscriminator(nn.Module):
             reference = self.mixture(latents, cos, sin)
         return self.reference * reference + cos.squeeze(1) * self._learned(y, angles)
 
-    def learned(self, latents: Latents, angles: Angles) -> Values:
-        """What the logits (n,) at angles (n,) or (1,) have beside the reference."""
-        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
-        y = self._whitened(latents, cos, sin)[0]
-        return cos.squeeze(1) * self._learned(y, angles)
-
     def _whitened(self, latents: Latents, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
         """y, the same in the coordinates of the eigenvectors, and the variances of these."""
         variances = cos.square() * self.variances + sin.square()
@@ -221,12 +215,28 @@ class LatentDiscriminator(nn.Module):
         head = self.head(F.silu(self.norm(hidden)))
         return head[:, 0] + (head[:, 1:] * y).sum(dim=1)
 
+    def slope(
+        self, latents: Latents, angles: Float[Tensor, " m"], count: int
+    ) -> tuple[Values, Float[Tensor, "k d"]]:
+        """Logits (n,) at angles (m,), and their gradients (k, d) at the first k = `count` codes.
+
+        Code i is at the angle i mod m, where m divides n and k. A loss may be taken of both: the
+        gradients are the chain rule written out, so that autograd goes back once, not twice.
+        """
+        device = latents.device.type
+        products = torch.autocast(device, enabled=torch.is_autocast_enabled(device))
+        # Whitened codes and the reference stay in float32: it is a difference of large squares.
+        with torch.autocast(device, enabled=False):
+            return _AtAngles(self, angles, products)(latents, count)
+
     def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at one noise angle (1,): logits (n,) of codes (n, d), and their gradients (n, d).
 
         They are those of the weights as they are now.
         """
-        return _AtAngle(self, angle)
+        with torch.no_grad():
+            function = _AtAngles(self, angle)
+        return torch.no_grad()(function.__call__)
 
     def radial_correction(self, y: Latents, cos: Tensor, log_length: Tensor) -> Tensor:
         """What the distribution of |y|² adds to the Gaussian log-density, shape (n, 1)."""
@@ -243,92 +253,119 @@ class LatentDiscriminator(nn.Module):
         return d**2 / variance, variance / d
 
 
-class _AtAngle:
-    """`LatentDiscriminator.at`: the chain rule written out, which is faster than autograd.
+class _AtAngles:
+    """D_z and its gradient at angles (m,): the chain rule written out, faster than autograd.
 
-    At one angle, whitening is a single matrix, the shift and scale of a block belong to its layer
-    normalisation, and the reference is ½ |z|² - A |y|² + B log |y|² + C.
+    The shift and scale of a block belong to its layer normalisation, and the reference is
+    ½ |z|² - A |y|² + B log |y|² + C. Code i of n is at the angle i mod m, where m divides n.
     """
 
-    @torch.no_grad()
-    def __init__(self, network: LatentDiscriminator, angle: Angles) -> None:
-        cos, sin, d = angle.cos(), angle.sin(), len(network.mean)
+    def __init__(
+        self,
+        network: LatentDiscriminator,
+        angles: Float[Tensor, " m"],
+        products: AbstractContextManager[object] | None = None,
+    ) -> None:
+        self.products = products or nullcontext()
+        cos, sin, d = angles.cos()[:, None], angles.sin()[:, None], len(network.mean)
         variances = cos.square() * network.variances + sin.square()
+        self.basis, self.root = network.basis, variances.rsqrt()
+        one = len(angles) == 1
+        self.whitening = (self.basis * self.root) @ self.basis.T if one else None
         self.cos, self.mean = cos, cos * network.mean
-        self.whitening = (network.basis * variances.rsqrt()) @ network.basis.T
         self.stem, self.head, self.norm = network.stem, network.head, network.norm
-        level = network.level(waves_of(angle))
+        level = network.level(waves_of(angles))
         self.blocks = [
             (one, *one.affine(level)) for one in network.blocks if isinstance(one, LatentBlock)
         ]
-        self.omega = angle.new_tensor(FOURIER)[:, None]
+        self.omega = angles.new_tensor(FOURIER)[:, None]
         self.reference = network.reference
-        self.mixture = None if network.mixture is None else network.mixture.at(angle)
+        self.mixture = None
+        if network.mixture is not None:
+            self.mixture = (
+                network.mixture.at(angles)
+                if one
+                else partial(network.mixture.slope, cos=cos, sin=sin)
+            )
         k, theta = network.gamma(cos)
-        zero = angle.new_zeros(1, 1)
-        radial = network.radial_correction(zero.expand(1, d), cos[:, None], zero)[0]
+        radial = network.radial_correction(torch.zeros_like(variances), cos, torch.zeros_like(cos))
         self.on_log, self.on_square = 2 * k - d, d / theta
-        self.constant = radial - 0.5 * variances.log().sum() + self.on_square * SHORTEST
+        self.constant = (
+            radial - 0.5 * variances.log().sum(dim=1, keepdim=True) + self.on_square * SHORTEST
+        )
 
-    @torch.no_grad()
-    def __call__(self, latents: Latents) -> tuple[Values, Latents]:
-        y = (latents - self.mean) @ self.whitening
+    def __call__(
+        self, latents: Latents, count: int | None = None
+    ) -> tuple[Values, Float[Tensor, "k d"]]:
+        """Logits (n,) of codes (n, d), and gradients at the first of them, by default at all."""
+        k = latents.shape[0] if count is None else count
+        cos = _each(self.cos, latents)
+        y = self._whitened(latents - _each(self.mean, latents))
         d, square = y.shape[1], y.square().mean(dim=1, keepdim=True) + SHORTEST
-        phases, length = self.omega * y[:, None], 0.5 * square.log()
+        length = 0.5 * square.log()
+        with self.products:
+            learned, at_y = self._learned(y, square, length, k)
+        learned, at_y = cos.squeeze(1) * learned, rows(cos, k) * at_y
+        if self.mixture is not None:
+            reference, at_latents = self.mixture(latents, count=k)
+        else:
+            on_log, on_square = _each(self.on_log, latents), _each(self.on_square, latents)
+            parts = 0.5 * latents.square().sum(dim=1, keepdim=True) + on_log * length
+            reference = (parts - on_square * square + _each(self.constant, latents)).squeeze(1)
+            radial = rows(on_log, k) / (d * rows(square, k)) - 2 / d * rows(on_square, k)
+            at_y, at_latents = at_y + self.reference * radial * rows(y, k), rows(latents, k)
+        slope = self._whitened(at_y) + self.reference * at_latents
+        return self.reference * reference + learned, slope
+
+    def _whitened(self, points: Latents) -> Latents:
+        """C_t^(-1/2) times each point, where C_t is the covariance of q_t."""
+        if self.whitening is not None:
+            return points @ self.whitening
+        return ((points @ self.basis) * _each(self.root, points)) @ self.basis.T
+
+    def _learned(
+        self, y: Latents, square: Tensor, length: Tensor, k: int
+    ) -> tuple[Values, Float[Tensor, "k d"]]:
+        """a(h) + <b(h), y>, and its gradient at the first k y."""
+        d = y.shape[1]
+        phases = self.omega * y[:, None]
         sines, cosines = phases.sin(), phases.cos()
         features = torch.stack([sines, cosines], dim=2).flatten(1)
-
         hidden, pullbacks = self.stem(torch.cat([y, length, features], dim=1)), []
         for block, weight, bias in self.blocks:
-            update, to_hidden = _normalised(hidden, weight, bias)
-            inner = block.linear1(F.silu(update))
-            hidden = hidden + block.linear2(F.silu(inner))
-            pullbacks.append((block, update, inner, to_hidden))
-        normed, to_hidden = _normalised(hidden, self.norm.weight, self.norm.bias)
-        head, weight = self.head(F.silu(normed)), self.head.weight
+            update, from_update = norm_silu(hidden, weight, bias, k)
+            inner, from_inner = silu(block.linear1(update), k)
+            pullbacks.append((block, from_update, from_inner))
+            hidden = hidden + block.linear2(inner)
+        last, from_last = norm_silu(hidden, self.norm.weight[None], self.norm.bias[None], k)
+        head, on_y = self.head(last), self.head.weight
         learned = head[:, 0] + (head[:, 1:] * y).sum(dim=1)
 
-        slope = to_hidden(silu_backward(torch.addmm(weight[0], y, weight[1:]), normed))
-        for block, update, inner, to_hidden in reversed(pullbacks):
-            at_inner = silu_backward(slope @ block.linear2.weight, inner)
-            slope = slope + to_hidden(silu_backward(at_inner @ block.linear1.weight, update))
-        slope = slope @ self.stem.weight
+        y, square, sines, cosines = (rows(one, k) for one in (y, square, sines, cosines))
+        slope = from_last(torch.addmm(on_y[0], y, on_y[1:]))
+        for block, from_update, from_inner in reversed(pullbacks):
+            at_linear1 = from_inner(slope @ block.linear2.weight)
+            slope = slope + from_update(at_linear1 @ block.linear1.weight)
+        slope = (slope @ self.stem.weight).to(y)
         turned = slope[:, d + 1 :].unflatten(1, (-1, 2, d))
         at_y = (
             slope[:, :d]
             + slope[:, d : d + 1] * y / (d * square)
             + (self.omega * (turned[:, :, 0] * cosines - turned[:, :, 1] * sines)).sum(dim=1)
-            + head[:, 1:]
+            + rows(head, k)[:, 1:]
         )
-        if self.mixture is not None:
-            reference, at_latents = self.mixture(latents)
-            to_latents = self.cos * at_y @ self.whitening + self.reference * at_latents
-            return self.reference * reference + self.cos * learned, to_latents
-        parts = 0.5 * latents.square().sum(dim=1, keepdim=True) + self.on_log * length
-        reference = (parts - self.on_square * square + self.constant).squeeze(1)
-        radial = (self.on_log / (d * square) - 2 / d * self.on_square) * y
-        return (
-            self.reference * reference + self.cos * learned,
-            (self.cos * at_y + self.reference * radial) @ self.whitening + self.reference * latents,
-        )
+        return learned, at_y
+
+
+def _each(values: Tensor, codes: Tensor) -> Tensor:
+    """Values (m, k) for codes (n, ...): row i mod m for code i."""
+    n, m = codes.shape[0], values.shape[0]
+    return values if m in (1, n) else values.repeat(n // m, 1)
 
 
 def _log_length(y: Latents) -> Tensor:
     """log |y| / √d, shape (n, 1), also at 0."""
     return 0.5 * (y.square().mean(dim=1, keepdim=True) + SHORTEST).log()
-
-
-def _normalised(
-    hidden: Tensor, weight: Tensor, bias: Tensor
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Layer normalisation (n, width), and the map from a gradient in it to that in `hidden`."""
-    output, *moments = torch.native_layer_norm(hidden, weight.shape, weight, bias, EPS)
-
-    def to_hidden(slope: Tensor) -> Tensor:
-        only = [True, False, False]
-        return layer_norm_backward(slope, hidden, weight.shape, *moments, weight, bias, only)[0]
-
-    return output, to_hidden
 
 
 class HasSlope(Protocol):

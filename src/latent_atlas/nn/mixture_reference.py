@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from latent_atlas.density.gaussian_mixture import GaussianMixture
@@ -40,16 +41,21 @@ class MixtureReference(nn.Module):
         self.variances.copy_(variances)
 
     def forward(self, latents: Latents, cos: Tensor, sin: Tensor) -> Values:
-        """Nats, shape (n,), of codes (n, d) at cosines and sines (n, 1) or (1, 1)."""
+        """Nats, shape (n,), of codes (n, d) at cosines and sines (m, 1), where m divides n.
+
+        Code i is at the angle i mod m.
+        """
         logs = self._parts(latents, cos, sin)[0]
         return logs.logsumexp(dim=0) + 0.5 * latents.square().sum(dim=1)
 
     @torch.no_grad()
-    def slope(self, latents: Latents, cos: Tensor, sin: Tensor) -> tuple[Values, Latents]:
-        """As `forward`, and the gradient (n, d), in less time than autograd needs for it."""
+    def slope(
+        self, latents: Latents, cos: Tensor, sin: Tensor, count: int | None = None
+    ) -> tuple[Values, Float[Tensor, "k d"]]:
+        """As `forward`, and the gradients (count, d) at the first codes, by default at all."""
         logs, white = self._parts(latents, cos, sin)
-        shares = logs.softmax(dim=0)[..., None]
-        slope = latents - (white.mul_(shares) @ self.bases.mT).sum(dim=0)
+        shares = logs[:, :count].softmax(dim=0)[..., None]
+        slope = latents[:count] - (white[:, :count].mul_(shares) @ self.bases.mT).sum(dim=0)
         return logs.logsumexp(dim=0) + 0.5 * latents.square().sum(dim=1), slope
 
     def _parts(self, latents: Latents, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,15 +63,17 @@ class MixtureReference(nn.Module):
         # Not under autocast: a difference of large squares, of which bf16 would leave nothing.
         with torch.autocast(latents.device.type, enabled=False):
             centres = self.means[:, None] @ self.bases
-            given = torch.cat([latents.float(), cos.expand(len(latents), 1)], dim=1)
+            given = torch.cat([latents.float(), cos.repeat(len(latents) // len(cos), 1)], dim=1)
             main = given @ torch.cat([self.bases, -centres], dim=1)
             variances = torch.addcmul(sin.square(), cos.square(), self.variances[:, None])
-            white = main / variances
-            parts = torch.linalg.vecdot(white, main) + variances.log().sum(dim=2)
+            each = (-1, len(cos))
+            white = (main.unflatten(1, each) / variances[:, None]).flatten(1, 2)
+            parts = torch.linalg.vecdot(white, main).unflatten(1, each)
+            parts = (parts + variances.log().sum(dim=2)[:, None]).flatten(1)
             return self.log_weights[:, None] - 0.5 * parts, white
 
     @torch.no_grad()
-    def at(self, angle: Angles) -> Callable[[Latents], tuple[Values, Latents]]:
+    def at(self, angle: Angles) -> Callable[..., tuple[Values, Latents]]:
         """g (n,) of codes (n, d) at one angle (1,), and its gradient (n, d)."""
         cos, sin = angle.cos(), angle.sin()
         variances = cos.square() * self.variances + sin.square()
@@ -73,11 +81,13 @@ class MixtureReference(nn.Module):
         centres = cos * (self.means[:, None] @ whitening)
         constants = self.log_weights - 0.5 * variances.log().sum(dim=1)
 
-        def function(latents: Latents) -> tuple[Values, Latents]:
+        def function(
+            latents: Latents, count: int | None = None
+        ) -> tuple[Values, Float[Tensor, "k d"]]:
             white = latents @ whitening - centres
             logs = constants[:, None] - 0.5 * white.square().sum(dim=2)
-            shares = logs.softmax(dim=0)[..., None]
-            slope = latents - (shares * (white @ whitening.mT)).sum(dim=0)
+            shares = logs[:, :count].softmax(dim=0)[..., None]
+            slope = latents[:count] - (shares * (white[:, :count] @ whitening.mT)).sum(dim=0)
             return logs.logsumexp(dim=0) + 0.5 * latents.square().sum(dim=1), slope
 
         return function
