@@ -528,7 +528,7 @@ def variants() -> str:
     }
     parts = []
     for row in found["results"]["rows"]:
-        row["of"] = f"{row['source']}, {row['image size']} px"
+        row["of"] = f"{row['source']}, {row['image size']} px, {row['budget']:g} core seconds"
     for of, rows in grouped(found["results"]["rows"], "of"):
         arms = {
             name: {"seeds": len(those)}
@@ -539,8 +539,7 @@ def variants() -> str:
             }
             for name, those in grouped(rows, "variant")
         }
-        caption = f"{of}, {rows[0]['budget']:g} core seconds"
-        parts.append(table("variant", arms, columns, caption))
+        parts.append(table("variant", arms, columns, of))
     about = (
         "Means over seeds, at equal computing time: each variant takes as many steps of 64 images as fit. `base` has width 16 at "
         "full resolution; `patch 2` takes patches of 2 x 2 pixels as places, at width 32. `weight` is that of D_x's loss (base: "
