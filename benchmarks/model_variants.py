@@ -86,11 +86,7 @@ VARIANTS: dict[str, list[str]] = {
         "model.patch_size=4",
         "train.adversarial_weight=0.01",
     ],
-    "+ batch 16, patch 4, feature matching .03": [
-        *SMALL,
-        "model.patch_size=4",
-        "train.feature_matching=0.03",
-    ],
+    "+ batch 16, no D_x": [*SMALL, "train.adversarial=none"],
     "+ batch 16, feature matching .03": [*SMALL, "train.feature_matching=0.03"],
     **{f"+ batch 16, {trial}": SMALL for trial in TRIALS},
     "+ batch 16, free bits": [*SMALL, "model.latent_dim=32"],
