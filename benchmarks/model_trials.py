@@ -1,4 +1,4 @@
-"""Training steps with one change that the library does not have, for `model_variants.py`: none of them won there."""
+"""Training steps with one change that the library does not have, for `model_variants.py`."""
 
 import math
 from collections.abc import Callable
@@ -221,11 +221,11 @@ class AttendingDown(Down):
         return self.attention(smaller) if smaller.shape[-1] in ATTENDED else smaller
 
 
-def with_blocks(**blocks: type[nn.Module]) -> Callable[[Config, Engine], TrainStep]:
+def with_blocks(up: type[Up], down: type[Down] = Down) -> Callable[[Config, Engine], TrainStep]:
     """Steps of an E and a G that are built from other blocks."""
 
     def made(config: Config, engine: Engine) -> TrainStep:
-        with patch.multiple("latent_atlas.nn.autoencoder", **blocks):
+        with patch.multiple("latent_atlas.nn.autoencoder", Up=up, Down=down):
             return TrainStep(config, engine)
 
     return made
@@ -238,7 +238,7 @@ TRIALS: dict[str, Callable[[Config, Engine], TrainStep]] = {
     "learned variance": LearnedVariance,
     "20 nats": ControlledRate,
     "free bits": FreeBits,
-    "bilinear": with_blocks(Up=SmoothUp),
-    "convolve, then enlarge": with_blocks(Up=EarlyUp),
-    "attention": with_blocks(Up=AttendingUp, Down=AttendingDown),
+    "bilinear": with_blocks(SmoothUp),
+    "convolve, then enlarge": with_blocks(EarlyUp),
+    "attention": with_blocks(AttendingUp, AttendingDown),
 }

@@ -49,6 +49,8 @@ BASE = [
     "model.width=16",
     "model.discriminator_width=16",
     "train.adversarial_weight=0.0017",
+    "train.batch_size=64",
+    "train.feature_matching=0",
 ]
 PATCH = [
     "model.patch_size=2",
