@@ -70,7 +70,7 @@ class Perceptual(TrainStep):
         The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, Zhang et al. 2018.
     """
 
-    weight = 0.01
+    weight = 0.01  # of the term
 
     def __init__(self, config: Config, engine: Engine) -> None:
         super().__init__(config, engine)
@@ -90,12 +90,6 @@ class Perceptual(TrainStep):
                 differences.append((decoded - real).square().sum(dim=1).mean())
         terms["perceptual"] = torch.stack(differences).mean()
         return loss + self.weight * terms["perceptual"], terms
-
-
-class StrongPerceptual(Perceptual):
-    """`Perceptual` with thrice the weight."""
-
-    weight = 0.03
 
 
 class WeighedKL(TrainStep):
@@ -234,7 +228,6 @@ def with_blocks(up: type[Up], down: type[Down] = Down) -> Callable[[Config, Engi
 TRIALS: dict[str, Callable[[Config, Engine], TrainStep]] = {
     "augmented D_x": Augmented,
     "perceptual .01": Perceptual,
-    "perceptual .03": StrongPerceptual,
     "learned variance": LearnedVariance,
     "20 nats": ControlledRate,
     "free bits": FreeBits,

@@ -8,6 +8,7 @@ the map is not in the budget: it has the same codes to learn from, whatever the 
 
     python benchmarks/model_variants.py                               # Fashion-MNIST, about four minutes a row
     python benchmarks/model_variants.py --source faces --seeds 0 1 2
+    python benchmarks/model_variants.py --budget 40 --variants "+ batch 16" "+ batch 16, attention"
     python benchmarks/model_variants.py --variants base "patch 2, narrow D_x, weight .0025" --maps --seeds 0 1 2
 """
 
@@ -82,13 +83,13 @@ VARIANTS: dict[str, list[str]] = {
     "+ batch 32": [*NOW, "train.batch_size=32"],
     "+ batch 16": SMALL,
     "+ batch 16, patch 4": [*SMALL, "model.patch_size=4"],
-    "+ batch 16, weight .006": [*SMALL, "train.adversarial_weight=0.006"],
     "+ batch 16, patch 4, weight .01": [
         *SMALL,
         "model.patch_size=4",
         "train.adversarial_weight=0.01",
     ],
     "+ batch 16, no D_x": [*SMALL, "train.adversarial=none"],
+    "+ batch 16, KL 5e-5": [*SMALL, "train.kl_weight=5e-5"],
     "+ batch 16, feature matching .03": [*SMALL, "train.feature_matching=0.03"],
     **{f"+ batch 16, {trial}": SMALL for trial in TRIALS},
     "+ batch 16, free bits": [*SMALL, "model.latent_dim=32"],
