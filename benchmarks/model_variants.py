@@ -8,6 +8,7 @@ the map is not in the budget: it has the same codes to learn from, whatever the 
 
     python benchmarks/model_variants.py                               # Fashion-MNIST, about four minutes a row
     python benchmarks/model_variants.py --source faces --seeds 0 1 2
+    python benchmarks/model_variants.py --budget 40 --variants "+ batch 16" "+ batch 16, attention"
     python benchmarks/model_variants.py --variants base "patch 2, narrow D_x, weight .0025" --maps --seeds 0 1 2
 """
 
@@ -16,6 +17,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,19 +34,24 @@ from latent_atlas.evaluation.features import efficientnet
 from latent_atlas.nn.vaegan import VAEGAN
 from latent_atlas.runs import Run
 from latent_atlas.sampling import Diffusion, draw
-from latent_atlas.training.loop import encode_all, train_model
+from latent_atlas.training.batches import Batches
+from latent_atlas.training.loop import encode_all, take_steps
 from latent_atlas.training.step import Batch, TrainStep
+from model_trials import TRIALS
 from reconstruction import as_bytes, evaluated, feature_classifier
 from record import record
 
 RESULT = Path(__file__).parent / "results" / "model_variants.json"
 LABELLED = ("digits", "mnist", "fashion-mnist")
 ABOUT = ("source", "image size", "variant", "seed", "budget")
+Made = Callable[[Config, Engine], TrainStep]
 BASE = [
     "model.patch_size=1",
     "model.width=16",
     "model.discriminator_width=16",
     "train.adversarial_weight=0.0017",
+    "train.batch_size=64",
+    "train.feature_matching=0",
 ]
 PATCH = [
     "model.patch_size=2",
@@ -52,6 +59,8 @@ PATCH = [
     "model.discriminator_width=32",
     "train.adversarial_weight=0.0017",
 ]
+NOW = [*PATCH, "model.discriminator_width=16", "train.adversarial_weight=0.0025"]
+SMALL = [*NOW, "train.batch_size=16"]
 VARIANTS: dict[str, list[str]] = {
     "base": [],
     "patch 2": PATCH,
@@ -59,11 +68,7 @@ VARIANTS: dict[str, list[str]] = {
     "patch 2, weight .0025": [*PATCH, "train.adversarial_weight=0.0025"],
     "patch 2, rate 2e-3": [*PATCH, "train.learning_rate=2e-3"],
     "patch 2, narrow D_x": [*PATCH, "model.discriminator_width=16"],
-    "patch 2, narrow D_x, weight .0025": [
-        *PATCH,
-        "model.discriminator_width=16",
-        "train.adversarial_weight=0.0025",
-    ],
+    "patch 2, narrow D_x, weight .0025": NOW,
     "patch 4": [*PATCH, "model.patch_size=4", "model.width=64", "model.discriminator_width=64"],
     "feature matching .003": ["train.feature_matching=0.003"],
     "feature matching .03": ["train.feature_matching=0.03"],
@@ -75,6 +80,19 @@ VARIANTS: dict[str, list[str]] = {
     "decay .8": ["train.decay=0.8"],
     "KL 1e-4": ["train.kl_weight=1e-4"],
     "narrow D_x": ["model.discriminator_width=8"],
+    "+ batch 32": [*NOW, "train.batch_size=32"],
+    "+ batch 16": SMALL,
+    "+ batch 16, patch 4": [*SMALL, "model.patch_size=4"],
+    "+ batch 16, patch 4, weight .01": [
+        *SMALL,
+        "model.patch_size=4",
+        "train.adversarial_weight=0.01",
+    ],
+    "+ batch 16, no D_x": [*SMALL, "train.adversarial=none"],
+    "+ batch 16, KL 5e-5": [*SMALL, "train.kl_weight=5e-5"],
+    "+ batch 16, feature matching .03": [*SMALL, "train.feature_matching=0.03"],
+    **{f"+ batch 16, {trial}": SMALL for trial in TRIALS},
+    "+ batch 16, free bits": [*SMALL, "model.latent_dim=32"],
 }
 
 
@@ -104,23 +122,27 @@ def main() -> None:
                 continue
             settings = VARIANTS.get(variant, variant.split())
             config = with_settings(base, [*BASE, *settings, f"train.seed={seed}"])
-            found = trained(images, config, judge, given.budget, with_map=given.maps)
+            made = TRIALS.get(variant.removeprefix("+ batch 16, "), TrainStep)
+            found = trained(images, config, made, judge, given.budget, with_map=given.maps)
             rows[asked] = dict(zip(ABOUT, asked, strict=True)) | found
             record("model_variants", {"rows": list(rows.values())})
 
 
 def trained(
-    images: ImageSet, config: Config, judge: Any, budget: float, *, with_map: bool
+    images: ImageSet, config: Config, made: Made, judge: Any, budget: float, *, with_map: bool
 ) -> dict[str, Any]:
     """One training of so many core seconds, and what its images are like."""
-    steps = max(50, int(budget / seconds_of_step(config, images)))
+    precision = pick_precision(config.train.precision, pick_device("cpu"))
+    engine = Engine("cpu", precision, compile=False)
+    steps = max(50, int(budget / seconds_of_step(made, config, engine, images)))
     train = replace(config.train, steps=steps, adversarial_start=steps // 8, kl_warmup=steps // 8)
     config = replace(config, train=train)
     start = time.process_time()
+    step = made(config, engine)
+    batches = Batches(images.train.images, train, engine.device)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder))
-        run.begin(config)
-        model = train_model(images.train.images, config, run, log=lambda entry: None, resume=False)
+        take_steps(step, batches, Run(Path(folder)), log=lambda entry: None, resume=False)
+    model = step.finished()
     found = {"core seconds": time.process_time() - start, "steps": steps}
     found |= evaluated(images, model, judge)
     if with_map:
@@ -142,12 +164,10 @@ def distance_of_samples(images: ImageSet, config: Config, model: VAEGAN, judge: 
     return frechet_distance(*features)
 
 
-def seconds_of_step(config: Config, images: ImageSet) -> float:
+def seconds_of_step(made: Made, config: Config, engine: Engine, images: ImageSet) -> float:
     """Core seconds of a step with every loss, its penalties spread over the steps."""
     train = replace(config.train, adversarial_start=0, discriminator_start=0)
-    precision = pick_precision(train.precision, pick_device("cpu"))
-    engine = Engine("cpu", precision, compile=False)
-    step = TrainStep(replace(config, train=train), engine)
+    step = made(replace(config, train=train), engine)
     batch = images.train.images[: train.batch_size].float() / 255
     generator = torch.Generator().manual_seed(0)
     times = []
