@@ -100,7 +100,7 @@ def main() -> None:
     def add(name: str, case: Case, anomalous: dict[str, Tensor]) -> None:
         found = compare(case, anomalous, given)
         if given.ours:
-            for kind, row in results[name]["odd"].items():
+            for kind, row in results.get(name, {"odd": {}})["odd"].items():
                 for scorer, numbers in row["auroc"].items():
                     found["odd"][kind]["auroc"].setdefault(scorer, numbers)
         results[name] = found

@@ -113,8 +113,10 @@ def main() -> None:
         base = replace(base, model=replace(base.model, image_size=given.image_size))
     images = load_images(base.data, base.model.image_size, base.model.channels)
     judge = feature_classifier(images, 3) if given.source in LABELLED else efficientnet(112)
-    before = json.loads(RESULT.read_text())["results"]["rows"] if RESULT.is_file() else []
-    rows = {tuple(row[name] for name in ABOUT): row for row in before}
+    before = json.loads(RESULT.read_text()) if RESULT.is_file() else None
+    earlier = before["results"]["rows"] if before else []
+    rows = {tuple(row[name] for name in ABOUT): row for row in earlier}
+    after = before["command"].partition(";")[0] if before else ""
     for seed in given.seeds:
         for variant in given.variants:
             asked = (given.source, base.model.image_size, variant, seed, given.budget)
@@ -125,7 +127,7 @@ def main() -> None:
             made = TRIALS.get(variant.removeprefix("+ batch 16, "), TrainStep)
             found = trained(images, config, made, judge, given.budget, with_map=given.maps)
             rows[asked] = dict(zip(ABOUT, asked, strict=True)) | found
-            record("model_variants", {"rows": list(rows.values())})
+            record("model_variants", {"rows": list(rows.values())}, after=after)
 
 
 def trained(

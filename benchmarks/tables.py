@@ -295,8 +295,8 @@ def unlike(results: dict[str, Any]) -> str:
     rows["mean of all"] = {name: mean(row[name] for row in rows.values()) for name in named(rows)}
     caption = (
         "Mean AUROC over the kinds of anomalies, and the share of real images that would be called outliers at 5 %, of the "
-        "score as it was before sharpness and texture, of the p-value of membership, and of that score with membership as a further part. It "
-        "gains on blurred images and loses on others, so the score is without it, and reports it beside"
+        "score of an earlier version (the length of the vector of its parts), of the p-value of membership, and of that score with "
+        "membership as a further part. It gains on blurred images and loses on others, so the score is without it, and reports it beside"
     )
     return table("real", rows, caption=caption)
 
@@ -563,7 +563,7 @@ def variants() -> str:
         "The rows of 40 seconds have one seed; at 200 seconds the distances of one variant differ by up to an eighth between "
         "seeds. Beside `+ batch 16`, by more than that:\n\n"
         "- Matched features of D_x lower the distance of reconstructions at the same error.\n"
-        "- A learned variance of pixels, a KL weight of about a quarter, lowers that distance and the error.\n"
+        "- A learned variance of pixels, here about a fifth of the default KL weight, lowers that distance and the error.\n"
         "- Early features of EfficientNet-Lite0 lose: they leave time for two thirds of the steps.\n"
         "- 32 coordinates with free bits lose in prior samples.\n\n"
         "Augmented images for D_x, a KL term controlled at 20 nats, attention at 7 x 7 places, bilinear enlargement and "

@@ -197,6 +197,18 @@ def test_a_code_in_a_gap_that_the_map_does_not_see_is_anomalous() -> None:
     assert scorer.anomaly(real).is_outlier.mean() < 0.1
 
 
+def test_an_image_that_was_learned_from_is_not_its_own_neighbour() -> None:
+    random = np.random.default_rng(3)
+    learned, new = random.normal(size=(2, 400, 3))
+    scorer = ConformalScorer(statistics(400, random), learned, generator=seeded(0))
+    some = statistics(400, random)
+    excess = [
+        np.median(scorer.anomaly(changed(some, means=means)).excess_distance)
+        for means in (learned, new)
+    ]
+    assert excess[0] == pytest.approx(excess[1], abs=0.3)
+
+
 def test_detection_by_the_exact_density_is_as_good_as_it_can_be() -> None:
     population, elsewhere = two_clusters(2, 3.0), StandardNormal(2)
     scorer = calibrated(

@@ -32,6 +32,8 @@ MOST = 20_000  # held-out images: p-values down to 1e-4; calibration grows with 
 FEWEST = 4  # held-out images: two as reference and two to rank among
 MOST_LEARNED = 20_000  # codes that the map was fitted to, among which the nearest are searched
 NEAREST = 3  # of them, whose mean distance is measured
+# A code so much nearer than the next one is the image itself, which was learned from.
+ITSELF = 1e-3
 LEAST = -2.0  # standard deviations that a part of a sum counts for at least
 NEIGHBOURS = 20  # real images with similar codes, whose distances and errors are the reference
 SIDES_WEIGHT = 0.1  # of p-values on either side
@@ -51,7 +53,7 @@ class ConformalScorer:
 
     1. rarity: -log q(mu(x));
     2. excess distance: the log mean distance of mu(x) to the three nearest codes that the map was
-       fitted to, minus its mean over real images with similar codes;
+       fitted to, without its own, minus its mean over real images with similar codes;
     3. excess error: the log reconstruction error, likewise;
     4. excess sharpness and excess texture: how much more the image has of them than its
        reconstruction, likewise.
@@ -114,7 +116,8 @@ class ConformalScorer:
             generator: Splits the images into two halves.
 
         Raises:
-            UserError: there are fewer than four images, or codes of another shape.
+            UserError: there are fewer than four images, fewer than two learned codes, or codes of
+                another shape or not finite.
         """
         if too_few := _too_few(len(held_out)):
             raise UserError(too_few)
@@ -124,10 +127,15 @@ class ConformalScorer:
         self._usual, ranked = held_out[np.arange(half)], held_out[np.arange(half, len(held_out))]
         self._known = np.sort(held_out.log_prob)
         codes = as_rows(learned, held_out.means.shape[1])
+        require(
+            len(codes) > 1 and bool(codes.isfinite().all()),
+            f"learned has {len(codes)} codes, of which {int(codes.isfinite().all(dim=1).sum())} "
+            "are finite; give two or more, all finite",
+        )
         rows = torch.randperm(len(codes), generator=generator, device=generator.device)
         drawn = codes[rows[:MOST_LEARNED].to(codes.device)]
         self._learned = self._places(drawn.detach().cpu().double().numpy())
-        self._nearest = _index(self._learned, NEAREST)
+        self._nearest = _index(self._learned, NEAREST + 1)
         self._similar = _index(self._usual.means, min(NEIGHBOURS, max(1, half // 5)))
         self._reference = self._compared(self._usual)
         self._centre, self._scale = 0.0, 1.0
@@ -230,7 +238,9 @@ class ConformalScorer:
 
     def _compared(self, images: AnomalyStatistics) -> dict[str, Column]:
         """What is compared with that of similar codes, by name."""
-        distance = self._nearest.kneighbors(self._places(images.means))[0].mean(axis=1)
+        near = self._nearest.kneighbors(self._places(images.means))[0]
+        others, nearest = near[:, 1:].mean(axis=1), near[:, :NEAREST].mean(axis=1)
+        distance = np.where(near[:, 0] < ITSELF * near[:, 1], others, nearest)
         found = {"distance": np.log(distance + TINY)}
         if images.error is not None:
             found["error"] = np.log(images.error + TINY)

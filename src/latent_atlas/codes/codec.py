@@ -106,7 +106,7 @@ class Codec:
 
     @property
     def cycle(self) -> Callable[[Latents], Latents] | None:
-        """What codes (n, d) become by decoding and encoding; None where a network lacks for it."""
+        """What codes (n, d) become by decoding and encoding; None without both networks."""
         if self._model is None or not self._model.has_encoder:
             return None
         return lambda latents: self.encode(self.decode(latents))

@@ -75,11 +75,11 @@ class MapConfig:
     """Training steps at most, 1 or more; training stops earlier when the held-out loss has not
     fallen for `patience` checks, and at wide codes after as many as `passes` allows."""
     passes: int = 50
-    """How often training draws each wide code on average, at most, 1 or more: D_z begins at a
-    mixture there, to which later steps add little."""
+    """About how often training draws each wide code at most, 1 or more: D_z begins at a mixture
+    there, to which later steps add little."""
     batch_size: int = 1_024
-    """Real codes per step, 1 or more: with several levels, about so many, as evenly spread levels
-    take; with one, as many fake ones as well."""
+    """Real codes per step, 1 or more. With several levels the number is rounded, so that levels are
+    spread evenly, to two for each level at least; with one, as many boundary codes are added."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Of the matrix products of a training step: float32 or bfloat16; auto is bf16 on a CPU that is
     measured to be fast at it, and 32 on a GPU, which so small a network does not fill. The map is

@@ -10,6 +10,7 @@ import type { Arrays } from "../api/wire";
 const TINY = 1e-12;
 const ROUNDING = 1e-6;
 const NEAREST = 3; // codes that the map was fitted to, whose mean distance is measured
+const ITSELF = 1e-3; // a code so much nearer than the next one is the photo itself, which was learned from
 const SIDES_WEIGHT = 0.1; // of p-values on either side
 const FALSE_ALARM = 0.05;
 const [FAINT, FLAT] = [1e-4, 1e-6]; // squared gradients of a flat image, at a pixel and in the mean
@@ -28,9 +29,12 @@ export interface Evidence {
 /** The row of the score, its columns ordered as by the server. */
 export function scored(photo: Evidence, known: Arrays): Record<string, unknown> {
   const similar = nearest(photo.code, floats(known, "means"), floats(known, "neighbours")[0]!);
-  const learned = nearest(photo.code, floats(known, "learned"), NEAREST);
+  const near = nearest(photo.code, floats(known, "learned"), NEAREST + 1).map(
+    ({ distance }) => distance,
+  );
+  const itself = near[0]! < ITSELF * near[1]!;
   const compared = {
-    distance: Math.log(mean(learned.map(({ distance }) => distance)) + TINY),
+    distance: Math.log(mean(itself ? near.slice(1) : near.slice(0, NEAREST)) + TINY),
     error: Math.log(photo.error + TINY),
     sharpness: photo.sharpness,
     texture: photo.texture,

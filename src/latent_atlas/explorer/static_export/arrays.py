@@ -15,6 +15,7 @@ __all__ = ["kept", "save_codes", "save_scorer", "scorer_of"]
 
 MOST_CODES, FEW_CODES = 20_000, 2_000  # of a part; of one in a light folder
 MOST_NUMBERS = 2**22  # of one file: 16 MiB
+MOST_COMPARED = 2**23  # numbers that the scorer compares with
 MOST_BYTES = 2**25  # of the images in one file
 PIECE = 4_096  # codes evaluated at a time
 
@@ -54,7 +55,7 @@ def scorer_of(atlas: Atlas) -> ConformalScorer | str:
     if atlas.unscored:
         return atlas.unscored
     numbers = sum(array.size for array in atlas.scorer.known().values())
-    if numbers > MOST_NUMBERS:
+    if numbers > MOST_COMPARED:
         return f"an anomaly score ranks among {numbers:,} numbers, too many for a page to load"
     return atlas.scorer
 
