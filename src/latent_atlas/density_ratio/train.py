@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 CHECKED = 4_096  # codes on each side of a check
-CLIPPED = 100.0  # norm of the gradient above which a step is shortened
+CLIPPED = 1.0  # norm of the gradient above which a step is shortened: usual ones are 0.2 to 0.7
 # Samples from which the moments of the codes are measured: as many as there are, within these.
 MOMENTS, MOST_MOMENTS = 20_000, 200_000
 # The middle of the codes: where |y|² is less than this share of its mean. D_z cannot learn the
