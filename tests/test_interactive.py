@@ -163,7 +163,7 @@ def test_photos_are_scored_by_what_the_library_knows_or_it_is_said_why_not(
         atlas.model, atlas.map, atlas.codes, atlas.config
     )  # of the errors of held-out images
     assert "does not know the reconstruction errors" in str(scorer_of(forgetful))
-    monkeypatch.setattr("latent_atlas.explorer.static_export.arrays.MOST_NUMBERS", 100)
+    monkeypatch.setattr("latent_atlas.explorer.static_export.arrays.MOST_COMPARED", 100)
     assert "too many for a page" in str(scorer_of(atlas))
 
 
