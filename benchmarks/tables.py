@@ -455,7 +455,8 @@ def left_out() -> str:
     }
     about = (
         "AUROC of images of a class that was left out, against the other classes, by 1,280 features of EfficientNet-Lite0 of "
-        "Fashion-MNIST; 8,100 codes to learn from. Ours are of the map and the score of 30 November, before distances to learned codes were part of it."
+        "Fashion-MNIST; 8,100 codes to learn from. Ours are of an earlier "
+        "map and score, which compared with the codes held out and not with those learned from."
     )
     held_out = (
         "Held-out log-densities in nats, and the share of 2,700 real images that are called outliers at a rate of 5 %. The "
