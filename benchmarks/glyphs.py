@@ -3,8 +3,8 @@
 python benchmarks/glyphs.py runs/letters --pictures docs/pictures
 
 Of every family with an upright regular (400) and bold (700) of one width, the regular is made bolder, and what is decoded
-is compared with the real bold, by pixels and by ink. Whatever is learned of weight is learned from the other families, in
-three folds. The autoencoder has seen nine of ten fonts; that is the same for every row.
+is compared with the real bold, by pixels and by ink. Networks, slopes and mean differences are
+learned from the other families, in three folds. The autoencoder has seen nine of ten fonts; that is the same for every row.
 
 | row | how the code moves |
 |---|---|
