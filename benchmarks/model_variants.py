@@ -47,8 +47,11 @@ ABOUT = ("source", "image size", "variant", "seed", "budget")
 Made = Callable[[Config, Engine], TrainStep]
 BASE = [
     "model.patch_size=1",
+    "model.encoder_patch_size=null",
     "model.width=16",
     "model.discriminator_width=16",
+    "train.reconstruction=l2",
+    "train.kl_weight=2e-4",
     "train.adversarial_weight=0.0017",
     "train.batch_size=64",
     "train.feature_matching=0",
@@ -59,8 +62,18 @@ PATCH = [
     "model.discriminator_width=32",
     "train.adversarial_weight=0.0017",
 ]
-NOW = [*PATCH, "model.discriminator_width=16", "train.adversarial_weight=0.0025"]
-SMALL = [*NOW, "train.batch_size=16"]
+NARROW = [*PATCH, "model.discriminator_width=16", "train.adversarial_weight=0.0025"]
+SMALL = [*NARROW, "train.batch_size=16"]
+MATCHED = [*SMALL, "train.feature_matching=0.03"]
+QUICK = [*MATCHED, "train.kl_weight=5e-5", "model.encoder_patch_size=4"]
+FLAT = [
+    *SMALL,
+    "model.encoder_patch_size=4",
+    "train.batch_size=8",
+    "train.reconstruction=l1",
+    "train.kl_weight=1e-4",
+    "train.adversarial_weight=0.0015",
+]
 VARIANTS: dict[str, list[str]] = {
     "base": [],
     "patch 2": PATCH,
@@ -68,7 +81,7 @@ VARIANTS: dict[str, list[str]] = {
     "patch 2, weight .0025": [*PATCH, "train.adversarial_weight=0.0025"],
     "patch 2, rate 2e-3": [*PATCH, "train.learning_rate=2e-3"],
     "patch 2, narrow D_x": [*PATCH, "model.discriminator_width=16"],
-    "patch 2, narrow D_x, weight .0025": NOW,
+    "patch 2, narrow D_x, weight .0025": NARROW,
     "patch 4": [*PATCH, "model.patch_size=4", "model.width=64", "model.discriminator_width=64"],
     "feature matching .003": ["train.feature_matching=0.003"],
     "feature matching .03": ["train.feature_matching=0.03"],
@@ -80,7 +93,7 @@ VARIANTS: dict[str, list[str]] = {
     "decay .8": ["train.decay=0.8"],
     "KL 1e-4": ["train.kl_weight=1e-4"],
     "narrow D_x": ["model.discriminator_width=8"],
-    "+ batch 32": [*NOW, "train.batch_size=32"],
+    "+ batch 32": [*NARROW, "train.batch_size=32"],
     "+ batch 16": SMALL,
     "+ batch 16, patch 4": [*SMALL, "model.patch_size=4"],
     "+ batch 16, patch 4, weight .01": [
@@ -90,7 +103,12 @@ VARIANTS: dict[str, list[str]] = {
     ],
     "+ batch 16, no D_x": [*SMALL, "train.adversarial=none"],
     "+ batch 16, KL 5e-5": [*SMALL, "train.kl_weight=5e-5"],
-    "+ batch 16, feature matching .03": [*SMALL, "train.feature_matching=0.03"],
+    "+ batch 16, patch 4 of E": [*SMALL, "model.encoder_patch_size=4"],
+    "+ batch 16, feature matching .03": MATCHED,
+    "+ batch 16, feature matching .03, KL 5e-5": [*MATCHED, "train.kl_weight=5e-5"],
+    "as `--quick`": QUICK,
+    "absolute differences": FLAT,
+    "absolute differences, batch 16": [*FLAT, "train.batch_size=16"],
     **{f"+ batch 16, {trial}": SMALL for trial in TRIALS},
     "+ batch 16, free bits": [*SMALL, "model.latent_dim=32"],
 }

@@ -29,14 +29,14 @@ class VAEGAN(nn.Module):
         """
         super().__init__()
         shape = (config.image_size, config.channels)
-        size = {"width": config.width, "depth": config.depth, "patch_size": config.patch_size}
+        size = {"width": config.width, "depth": config.depth}
         with initial_weights(seed):
             self.encoder = (
                 FrozenEncoder(config.latent_dim)
                 if frozen
-                else Encoder(*shape, config.code_shape, **size)
+                else Encoder(*shape, config.code_shape, **size, patch_size=config.patch_of_encoder)
             )
-            self.decoder = Decoder(*shape, config.code_shape, **size)
+            self.decoder = Decoder(*shape, config.code_shape, **size, patch_size=config.patch_size)
             self.image_discriminator = ImageDiscriminator(
                 *shape,
                 width=config.discriminator_width,
