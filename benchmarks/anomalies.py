@@ -44,6 +44,7 @@ from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from torch import Tensor
 
 from baselines import fit_flow, fit_gaussian_mixture
+from earlier import EARLIER
 from latent_atlas.anomaly import AnomalyTable
 from latent_atlas.atlas.atlas import Atlas
 from latent_atlas.codes.embedder import embedder
@@ -184,9 +185,10 @@ def settings_of(name: str, given: argparse.Namespace) -> Config:
         "map.steps": given.map_steps,
         "data.held_out": 0.3,
     }
-    return with_settings(
-        PRESETS[name], [f"{place}={value}" for place, value in set_to.items() if value is not None]
-    )
+    settings = [f"{place}={value}" for place, value in set_to.items() if value is not None]
+    if name == "faces":
+        settings = [*EARLIER, "model.patch_size=2", *settings]
+    return with_settings(PRESETS[name], settings)
 
 
 def brought_to(atlas: Atlas, name: str, given: argparse.Namespace) -> ImageSet:

@@ -41,8 +41,9 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from earlier import EARLIER
 from latent_atlas.codes.codec import reconstruction_errors
-from latent_atlas.config import Config
+from latent_atlas.config import Config, with_settings
 from latent_atlas.config.presets import PRESETS, preset_for_size, quick
 from latent_atlas.data import ImageSet, load_images
 from latent_atlas.device import Engine, pick_precision
@@ -225,7 +226,8 @@ def configuration(given: argparse.Namespace) -> Config:
     """The preset of the source as --quick makes it, with the sizes asked for."""
     size = given.image_size or 64
     config = PRESETS.get(given.source) or PRESETS[preset_for_size(size)]
-    config = config if given.source == "digits" else quick(config)
+    if given.source != "digits":
+        config = with_settings(quick(config), EARLIER)
     model, train = config.model, config.train
     width = given.width or model.width
     model = replace(

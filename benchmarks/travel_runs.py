@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from earlier import EARLIER
 from icons import FOLDER, fetch_icons
 from latent_atlas.runs import Run
 
@@ -22,7 +23,12 @@ COLLECTIONS = {
     "faces": ("faces", "--steps=1000", "--set=data.held_out=0.3"),
     "icons": (str(FOLDER), "--steps=1000", "--set=data.held_out=0.3", "--channels=4"),
 }
-COMMON = ("--quick", "--set=map.steps=1500", "--device=cpu")
+COMMON = (
+    "--quick",
+    *(f"--set={setting}" for setting in EARLIER),
+    "--set=map.steps=1500",
+    "--device=cpu",
+)
 RUNS = Path("runs") / "travel"
 
 

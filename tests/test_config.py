@@ -1,6 +1,7 @@
 """Settings: every preset survives JSON, and every mistake is named."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,8 @@ from latent_atlas.config import (
     mixture_parts,
     with_settings,
 )
-from latent_atlas.config.presets import PRESETS, preset_for_size, quick
+from latent_atlas.config.model import resolutions
+from latent_atlas.config.presets import PRESETS, for_cpu, preset_for_size, quick, with_image_size
 from latent_atlas.errors import UserError
 from latent_atlas.nn.footprint import footprint
 
@@ -64,6 +66,8 @@ def test_words_numbers_and_null_are_understood() -> None:
     [
         ("model.patch_size=0", "model.patch_size is 0; choose 1 or more"),
         ("model.patch_size=9", "model.patch_size is 9; choose 1 to 8 pixels"),
+        ("model.encoder_patch_size=9", "model.encoder_patch_size is 9; choose 1 to 8 pixels"),
+        ("model.encoder_patch_size=0", "model.encoder_patch_size is 0; choose a multiple of"),
         ("train.steps", "not of the form NAME=VALUE"),
         ("trian.steps=3", "no setting 'trian.steps'; did you mean train.steps or map.steps"),
         ("trian.x=3", "no section 'trian'"),
@@ -155,7 +159,7 @@ def test_sizes_choose_the_generic_preset_that_holds_them() -> None:
 def test_quick_makes_every_preset_smaller_and_nothing_else_of_it(name: str) -> None:
     config = PRESETS[name]
     small = quick(config)
-    assert small.train.steps <= 1_800
+    assert small.train.steps * small.train.batch_size <= 4_500 * 16
     assert small.train.adversarial_start < small.train.steps
     assert small.model.image_size == min(config.model.image_size, 32)
     assert (small.data, small.model.channels, small.train.mode) == (
@@ -164,6 +168,17 @@ def test_quick_makes_every_preset_smaller_and_nothing_else_of_it(name: str) -> N
         config.train.mode,
     )
     assert quick(small) == small
+
+
+@pytest.mark.parametrize("smaller", [quick, for_cpu])
+def test_smaller_networks_of_any_image_size_are_possible(
+    smaller: Callable[[Config], Config],
+) -> None:
+    for config in PRESETS.values():
+        for side in (8, 13, 15, 16, 256):
+            small = smaller(with_image_size(config, side)).model
+            assert small.image_size <= side
+            assert resolutions(small.image_size, small.patch_of_encoder)[-1] in (2, 3, 4)
 
 
 def test_configurations_are_frozen() -> None:

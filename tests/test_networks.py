@@ -1,6 +1,7 @@
 """Shapes for every size, no batch statistics, and what a model promises."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +54,22 @@ def test_patches_are_places(image_size: int, patch_size: int, shape: tuple[int, 
     ]
     patches = torch.nn.functional.pixel_unshuffle(whole, patch_size).unflatten(1, (3, -1))
     torch.testing.assert_close(patches, patches[:, :, :1].expand_as(patches))
+
+
+def test_e_takes_larger_patches_alone() -> None:
+    sizes = ModelConfig(64, 1, 5, width=4, discriminator_width=4, patch_size=2)
+    same, larger = (
+        VAEGAN(config, MapConfig(width=8))
+        for config in (sizes, replace(sizes, encoder_patch_size=4))
+    )
+    images = torch.rand(2, 1, 64, 64)
+    assert larger.reconstruct(images).shape == images.shape
+    counts = [
+        [sum(weight.numel() for weight in part.parameters()) for part in model.children()]
+        for model in (same, larger)
+    ]
+    assert counts[0][0] > counts[1][0]
+    assert counts[0][1:] == counts[1][1:]
 
 
 def test_resolutions_end_at_four_pixels_or_three() -> None:

@@ -209,6 +209,8 @@ def test_the_dimension_is_that_of_the_shape() -> None:
     model = ModelConfig(28, latent_dim=5, latent_shape="3x7x7")
     assert (model.latent_dim, model.code_shape) == (147, (3, 7, 7))
     assert ModelConfig(28, latent_dim=5).code_shape == (5,)
+    with pytest.raises(UserError, match="such as 4x16x16, 4x8x8, 4x4x4"):  # that both E and G have
+        ModelConfig(64, latent_shape="3x32x32", patch_size=2, encoder_patch_size=4)
 
 
 @pytest.fixture(scope="module")

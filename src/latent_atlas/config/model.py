@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from latent_atlas.errors import UserError, checked, require
 
-__all__ = ["ModelConfig", "resolutions"]
+__all__ = ["FEWEST_PATCHES", "ModelConfig", "resolutions"]
+
+FEWEST_PATCHES = 4  # on a side of an image
 
 
 def resolutions(image_size: int, patch_size: int = 1) -> list[int]:
@@ -64,7 +66,7 @@ class ModelConfig:
         for name in ("latent_dim", "width", "depth", "patch_size", "discriminator_width"):
             value = getattr(self, name)
             require(value >= 1, f"model.{name} is {value}; choose 1 or more")
-        most = self.image_size // 4
+        most = self.image_size // FEWEST_PATCHES
         for name, side in (
             ("patch_size", self.patch_size),
             ("encoder_patch_size", self.patch_of_encoder),
@@ -72,7 +74,7 @@ class ModelConfig:
             require(
                 side <= most,
                 f"model.{name} is {side}; choose 1 to {most} pixels, so that images of "
-                f"{self.image_size} have 4 patches or more on a side",
+                f"{self.image_size} have {FEWEST_PATCHES} patches or more on a side",
             )
         require(
             self.patch_of_encoder > 0 and self.patch_of_encoder % self.patch_size == 0,

@@ -4,11 +4,19 @@ from dataclasses import replace
 
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.config.model import ModelConfig
+from latent_atlas.config.model import FEWEST_PATCHES, ModelConfig
 from latent_atlas.config.run import Config
 from latent_atlas.config.training import TrainConfig
 
-__all__ = ["PRESETS", "decoder_of_codes", "for_cpu", "preset_for_size", "quick"]
+__all__ = [
+    "PRESETS",
+    "decoder_of_codes",
+    "for_cpu",
+    "preset_for_size",
+    "quick",
+    "with_image_size",
+    "with_steps",
+]
 
 PATCHED = 16  # pixels from which smaller networks see patches
 FEWEST_OF_MAP = 100  # steps that the map of a short run may take
@@ -17,7 +25,6 @@ FEWEST_OF_MAP = 100  # steps that the map of a short run may take
 # weight of the KL term make images sharper, and samples of the map too. Where colours are flat, as
 # in drawings, the absolute difference is sharper still, with a third less weight of D_x, but it can
 # leave out thin lines on a plain ground. See benchmarks/model_variants.py.
-NETWORKS = {"width": 32, "discriminator_width": 16, "patch_size": 2, "encoder_patch_size": 4}
 SHARP = TrainConfig(batch_size=16, kl_weight=5e-5, adversarial_weight=0.0025, feature_matching=0.03)
 FLAT = TrainConfig(batch_size=16, reconstruction="l1", kl_weight=1e-4, adversarial_weight=0.0015)
 
@@ -58,22 +65,37 @@ def for_cpu(config: Config) -> Config:
 def _smaller(config: Config, *, side: int, latent_dim: int, steps: int) -> Config:
     """At most so many pixels and coordinates, and so many steps of few images.
 
-    Images of fewer than 16 pixels keep their configuration: it is small.
+    A configuration that sees no more images than that is small already, and stays as it is.
+    """
+    model, train = config.model, config.train
+    few = FLAT if train.reconstruction == "l1" else SHARP
+    if train.steps * train.batch_size <= steps * few.batch_size:
+        return config
+    side, latent_dim = min(model.image_size, side), min(model.latent_dim, latent_dim)
+    model = _networks(replace(model, image_size=side, latent_dim=latent_dim))
+    return replace(config, model=model, train=replace(few, steps=steps))
+
+
+def _networks(model: ModelConfig) -> ModelConfig:
+    """The same model with networks that learn most in the time of a CPU."""
+    small = replace(model, width=16, discriminator_width=16, patch_size=1, encoder_patch_size=None)
+    if model.image_size < PATCHED:
+        return small
+    return replace(small, width=32, patch_size=2, encoder_patch_size=4)
+
+
+def with_image_size(config: Config, image_size: int) -> Config:
+    """The same for images of another size, whose encoder has no larger patches if these are few.
+
+    Examples:
+        >>> with_image_size(PRESETS["faces"], 8).model.patch_of_encoder
+        2
     """
     model = config.model
-    if model.image_size < PATCHED:
-        return config
-    train = FLAT if config.train.reconstruction == "l1" else SHARP
-    return replace(
-        config,
-        model=replace(
-            model,
-            image_size=min(model.image_size, side),
-            latent_dim=min(model.latent_dim, latent_dim),
-            **NETWORKS,
-        ),
-        train=replace(train, steps=steps),
-    )
+    patch = model.encoder_patch_size
+    if patch is not None and image_size < FEWEST_PATCHES * patch:
+        patch = None
+    return replace(config, model=replace(model, image_size=image_size, encoder_patch_size=patch))
 
 
 def with_steps(config: Config, steps: int) -> Config:
@@ -152,12 +174,12 @@ PRESETS: dict[str, Config] = {
     ),
     "faces": Config(
         data=DataConfig(source="faces"),
-        model=ModelConfig(image_size=64, channels=3, latent_dim=32, **NETWORKS),
+        model=_networks(ModelConfig(image_size=64, channels=3, latent_dim=32)),
         train=replace(FLAT, steps=12_000),
     ),
     "glyphs": Config(
         data=DataConfig(source="glyphs"),
-        model=ModelConfig(image_size=64, channels=1, latent_dim=16, **NETWORKS),
+        model=_networks(ModelConfig(image_size=64, channels=1, latent_dim=16)),
         train=replace(SHARP, steps=12_000),
     ),
     "16px": _generic(16, 64, 16, 256, 10_000),

@@ -20,7 +20,14 @@ from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Advance, Console, losses_in_words
 from latent_atlas.cli.plan import say_end, show_plan
 from latent_atlas.config.parse import split_setting
-from latent_atlas.config.presets import PRESETS, for_cpu, preset_for_size, quick, with_steps
+from latent_atlas.config.presets import (
+    PRESETS,
+    for_cpu,
+    preset_for_size,
+    quick,
+    with_image_size,
+    with_steps,
+)
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, require
 from latent_atlas.progress import doing
@@ -289,6 +296,8 @@ def _chosen_config(given: Namespace, console: Console) -> Config:
 
     config = preset_of(given.source, given.preset)
     side, chosen = config.model.image_size, given.preset or given.source in PRESETS
+    if given.image_size is not None:
+        config = with_image_size(config, given.image_size)
     if given.quick:
         config = quick(config)
     elif not chosen and pick_device(given.device or "auto").type == "cpu":
