@@ -106,7 +106,7 @@ VARIANTS: dict[str, list[str]] = {
     "+ batch 16, patch 4 of E": [*SMALL, "model.encoder_patch_size=4"],
     "+ batch 16, feature matching .03": MATCHED,
     "+ batch 16, feature matching .03, KL 5e-5": [*MATCHED, "train.kl_weight=5e-5"],
-    "as `--quick`": QUICK,
+    "as --quick": QUICK,
     "absolute differences": FLAT,
     "absolute differences, batch 16": [*FLAT, "train.batch_size=16"],
     **{f"+ batch 16, {trial}": SMALL for trial in TRIALS},

@@ -14,7 +14,7 @@ from latent_atlas.training.step import TrainStep
 
 __all__ = ["estimated_seconds", "images_per_second"]
 
-TIMED_PIXELS = 2**13  # per step on a CPU, where the time grows with the batch
+TIMED_PIXELS = 2**16  # per step on a CPU, where the time of more grows with their number
 
 
 class _Stopwatch:
