@@ -231,6 +231,19 @@ def test_steps_that_are_set_bring_the_adversarial_start_along(
         assert config["map"]["steps"] == 100
 
 
+def test_a_preset_with_matched_features_trains_without_d_x(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "estimated_seconds", lambda *_: 1.0)
+    words = ("train", "glyphs", "--quick", "--out", str(tmp_path / "run"), "--dry-run", "--json")
+    assert PRESETS["glyphs"].train.feature_matching > 0
+    assert latent_atlas(*words, "--set", "train.adversarial=none") == 0
+    assert json.loads(capsys.readouterr().out)["config"]["train"]["feature_matching"] == 0
+    both = ("--set", "train.adversarial=none", "--set", "train.feature_matching=1")
+    assert latent_atlas(*words, *both) == 2
+    assert "train.feature_matching is 1.0, but train.adversarial is none" in capsys.readouterr().err
+
+
 def test_a_long_or_large_training_is_told_what_is_smaller() -> None:
     long = PRESETS["fashion-mnist"]
     assert plan._shorter(9e3, long) == ["--quick trains a smaller model in minutes"]

@@ -321,6 +321,8 @@ def _chosen_config(given: Namespace, console: Console) -> Config:
     for place, value in map(split_setting, settings):
         if place == "train.steps" and type(value) is int:
             config = with_steps(config, value)
+        elif (place, value) == ("train.adversarial", "none"):
+            config = with_settings(config, ["train.feature_matching=0"])  # of the preset
     config = with_settings(config, settings)
     boundary = config.map.boundary
     require(
