@@ -59,7 +59,7 @@ def for_cpu(config: Config) -> Config:
         >>> for_cpu(PRESETS["128px"]).model.image_size
         64
     """
-    return _smaller(config, side=64, latent_dim=64, steps=12_000)
+    return _smaller(config, side=64, latent_dim=64, steps=24_000)
 
 
 def _smaller(config: Config, *, side: int, latent_dim: int, steps: int) -> Config:
