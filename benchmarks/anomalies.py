@@ -187,7 +187,8 @@ def settings_of(name: str, given: argparse.Namespace) -> Config:
     }
     settings = [f"{place}={value}" for place, value in set_to.items() if value is not None]
     if name == "faces":
-        settings = [*EARLIER, "model.patch_size=2", *settings]
+        wide = ["model.patch_size=2", "model.width=32", "model.discriminator_width=32"]
+        settings = [*EARLIER, *wide, "train.steps=4000", *settings]
     return with_settings(PRESETS[name], settings)
 
 

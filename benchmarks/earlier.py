@@ -9,6 +9,8 @@ EARLIER = [
     "train.batch_size=64",
     "train.reconstruction=l2",
     "train.kl_weight=2e-4",
+    "train.kl_warmup=400",
+    "train.adversarial_start=400",
     "train.adversarial_weight=0.0017",
     "train.feature_matching=0",
 ]

@@ -14,7 +14,7 @@ say how far that classifier can be relied on, both of reconstructions of held-ou
 | two classifiers agree | how often a second classifier, of another seed, reads the same: one of two hardly agrees more often with a path |
 
     latent-atlas train fashion-mnist --out runs/fashion-16
-    latent-atlas train faces --out runs/faces
+    latent-atlas train faces --out runs/faces                     # in the tables, by `earlier.py`, 32 wide
     python benchmarks/preserve.py runs/fashion-16 [RUN ...]               # some minutes a run on 2 CPU cores
 """
 

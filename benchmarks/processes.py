@@ -23,7 +23,7 @@ from typing import Any
 
 SETTINGS = (
     "train.precision=32 train.device=cpu train.log_every=4 train.checkpoint_every=8 "
-    "map.precision=32 map.steps=50 map.check_every=50"
+    "train.batch_size=64 map.precision=32 map.steps=50 map.check_every=50"
 )
 PATIENCE = 3600.0  # seconds for a run
 

@@ -12,8 +12,14 @@ from latent_atlas.config import (
     mixture_parts,
     with_settings,
 )
-from latent_atlas.config.model import resolutions
-from latent_atlas.config.presets import PRESETS, for_cpu, preset_for_size, quick, with_image_size
+from latent_atlas.config.presets import (
+    PRESETS,
+    for_cpu,
+    preset_for_size,
+    quick,
+    with_changes,
+    with_image_size,
+)
 from latent_atlas.errors import UserError
 from latent_atlas.nn.footprint import footprint
 
@@ -170,15 +176,34 @@ def test_quick_makes_every_preset_smaller_and_nothing_else_of_it(name: str) -> N
     assert quick(small) == small
 
 
-@pytest.mark.parametrize("smaller", [quick, for_cpu])
+@pytest.mark.parametrize(("smaller", "most"), [(quick, 32), (for_cpu, 64)])
 def test_smaller_networks_of_any_image_size_are_possible(
-    smaller: Callable[[Config], Config],
+    smaller: Callable[[Config], Config], most: int
 ) -> None:
-    for config in PRESETS.values():
-        for side in (8, 13, 15, 16, 256):
+    assert smaller(PRESETS["digits"]) == PRESETS["digits"]
+    for name in PRESETS.keys() - {"digits"}:
+        config = PRESETS[name]
+        for side in (13, 15, 16, 256):
             small = smaller(with_image_size(config, side)).model
-            assert small.image_size <= side
-            assert resolutions(small.image_size, small.patch_of_encoder)[-1] in (2, 3, 4)
+            assert small.image_size == min(side, most)
+            patches = (small.patch_size, small.patch_of_encoder)
+            assert patches == ((2, 4) if side >= 16 else (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "patches"),
+    [
+        (["model.image_size=12"], (2, 2)),
+        (["model.image_size=16"], (2, 4)),
+        (["model.patch_size=3"], (3, 3)),
+        (["model.patch_size=1", "model.encoder_patch_size=2"], (1, 2)),
+    ],
+)
+def test_patches_of_a_preset_give_way_to_settings(
+    settings: list[str], patches: tuple[int, int]
+) -> None:
+    model = with_changes(PRESETS["glyphs"], settings).model
+    assert (model.patch_size, model.patch_of_encoder) == patches
 
 
 def test_configurations_are_frozen() -> None:

@@ -333,7 +333,8 @@ def test_doctor_measures_what_auto_decides_by(
     monkeypatch.setattr("latent_atlas.device.convolution_rate", rate)
     monkeypatch.setattr("latent_atlas.device.matmul_rate", rate)
     monkeypatch.setattr(
-        "latent_atlas.training.estimate.images_per_second", lambda config: config.model.width
+        "latent_atlas.training.estimate.images_per_second",
+        lambda config: config.model.width * config.train.batch_size,
     )
     bf16_speedup.cache_clear()
     try:
@@ -344,7 +345,7 @@ def test_doctor_measures_what_auto_decides_by(
     assert told["gigaflops"]["matrix product"] == {"float32": 1.0, "bf16": 6.0}
     assert told["bf16_speedup"] == pytest.approx(6)
     assert told["precision"] == "bf16"
-    assert told["images_per_second"]["--quick"] == 32
+    assert told["images_per_second"]["--quick, batches of 16"] == 32 * 16
 
 
 @pytest.fixture(scope="module")

@@ -211,6 +211,8 @@ def test_the_dimension_is_that_of_the_shape() -> None:
     assert ModelConfig(28, latent_dim=5).code_shape == (5,)
     with pytest.raises(UserError, match="such as 4x16x16, 4x8x8, 4x4x4"):  # that both E and G have
         ModelConfig(64, latent_shape="3x32x32", patch_size=2, encoder_patch_size=4)
+    with pytest.raises(UserError, match="encoder_patch_size is 6, with which E and G have no maps"):
+        ModelConfig(64, latent_shape="3x8x8", patch_size=2, encoder_patch_size=6)
 
 
 @pytest.fixture(scope="module")

@@ -101,6 +101,11 @@ class ModelConfig:
         both = (self.patch_size, self.patch_of_encoder)
         of_decoder, of_encoder = (resolutions(self.image_size, patch) for patch in both)
         sides = [side for side in of_encoder if side in of_decoder]
+        require(
+            len(sides) > 0,
+            f"model.encoder_patch_size is {self.encoder_patch_size}, with which E and G have no "
+            "maps of one size, as model.latent_shape needs; set it to null",
+        )
         found = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})x\2", self.latent_shape)
         if found and int(found[2]) in sides:
             return (int(found[1]), int(found[2]), int(found[2]))

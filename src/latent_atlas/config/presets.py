@@ -1,11 +1,13 @@
 """Named configurations; `--set section.name=value` overrides any of their settings."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from latent_atlas.config.data import DataConfig
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.config.model import FEWEST_PATCHES, ModelConfig
-from latent_atlas.config.run import Config
+from latent_atlas.config.parse import split_setting
+from latent_atlas.config.run import Config, with_settings
 from latent_atlas.config.training import TrainConfig
 
 __all__ = [
@@ -14,8 +16,8 @@ __all__ = [
     "for_cpu",
     "preset_for_size",
     "quick",
+    "with_changes",
     "with_image_size",
-    "with_steps",
 ]
 
 PATCHED = 16  # pixels from which smaller networks see patches
@@ -65,11 +67,12 @@ def for_cpu(config: Config) -> Config:
 def _smaller(config: Config, *, side: int, latent_dim: int, steps: int) -> Config:
     """At most so many pixels and coordinates, and so many steps of few images.
 
-    A configuration that sees no more images than that is small already, and stays as it is.
+    A configuration of no more pixels and images than that is small already, and stays as it is.
     """
     model, train = config.model, config.train
     few = FLAT if train.reconstruction == "l1" else SHARP
-    if train.steps * train.batch_size <= steps * few.batch_size:
+    few_images = train.steps * train.batch_size <= steps * few.batch_size
+    if model.image_size <= side and few_images:
         return config
     side, latent_dim = min(model.image_size, side), min(model.latent_dim, latent_dim)
     model = _networks(replace(model, image_size=side, latent_dim=latent_dim))
@@ -82,6 +85,31 @@ def _networks(model: ModelConfig) -> ModelConfig:
     if model.image_size < PATCHED:
         return small
     return replace(small, width=32, patch_size=2, encoder_patch_size=4)
+
+
+def with_changes(config: Config, settings: Sequence[str]) -> Config:
+    """A preset with settings `section.name=value`, to which others of the preset give way.
+
+    What begins after some steps begins earlier in a short run; without D_x no features are matched;
+    with other images or patches, E has no larger patches where they do not fit.
+
+    Raises:
+        UserError: as for `with_settings`.
+
+    Examples:
+        >>> with_changes(PRESETS["glyphs"], ["train.adversarial=none"]).train.feature_matching
+        0.0
+    """
+    for place, value in map(split_setting, settings):
+        if place == "train.steps" and type(value) is int:
+            config = with_steps(config, value)
+        elif place == "model.image_size" and type(value) is int:
+            config = with_image_size(config, value)
+        elif place == "model.patch_size":
+            config = replace(config, model=replace(config.model, encoder_patch_size=None))
+        elif (place, value) == ("train.adversarial", "none"):
+            config = replace(config, train=replace(config.train, feature_matching=0))
+    return with_settings(config, list(settings))
 
 
 def with_image_size(config: Config, image_size: int) -> Config:

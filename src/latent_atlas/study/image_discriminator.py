@@ -114,4 +114,5 @@ def _network(config: Config, generator: torch.Generator) -> ImageDiscriminator:
             width=m.discriminator_width,
             depth=m.depth,
             spectral=m.spectral_norm,
+            patch_size=m.patch_size,
         )

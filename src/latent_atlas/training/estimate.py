@@ -14,7 +14,8 @@ from latent_atlas.training.step import TrainStep
 
 __all__ = ["estimated_seconds", "images_per_second"]
 
-TIMED_PIXELS = 2**16  # per step on a CPU, where the time of more grows with their number
+# Pixels of a step on a CPU: the time of one with more is taken to be in proportion to them.
+TIMED_PIXELS = 2**16
 
 
 class _Stopwatch:

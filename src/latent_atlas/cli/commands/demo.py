@@ -50,7 +50,7 @@ def demo(given: Namespace, console: Console) -> None:
     config = PRESETS["digits"]
     if given.glyphs:
         config, settings = quick(PRESETS["glyphs"]), [*GLYPHS, *settings]
-        console.say("this takes about two minutes of one CPU core, and less on several")
+        console.say("this takes one to two minutes on two CPU cores")
     resume = (out / "config.json").is_file()
     train_and_report(with_settings(config, settings), out, console, resume=resume)
     if given.glyphs:

@@ -100,8 +100,8 @@ def _measure() -> tuple[dict[str, Any], str]:
         lines.append(f"{what:24}{''.join(f'{rate:10,.0f}' for rate in rates.values())}")
     lines += ["", f"--precision auto is {numbers['precision']}: a 3x3 convolution in bf16 is "]
     lines[-1] += f"{speedup:.2g} x as fast as in float32"
-    lines += ["", "training at 28 px         images/s"]
-    lines += [f"{w:24}{rate:10,.0f}" for w, rate in numbers["images_per_second"].items()]
+    lines += ["", f"{'training at 28 px':48}{'images/s':>10}"]
+    lines += [f"{w:48}{rate:10,.0f}" for w, rate in numbers["images_per_second"].items()]
     return numbers, "\n".join(lines)
 
 
@@ -126,7 +126,7 @@ def _gigaflops(device: "torch.device", *, has_bf16: bool) -> dict[str, dict[str,
 
 
 def _training_speeds() -> dict[str, float]:
-    """Images per second of a training step at 28 pixels, of 16 images by `--quick` and of 64."""
+    """Images per second of a training step with the presets' networks, at 28 pixels."""
     from latent_atlas.config.presets import PRESETS, quick
     from latent_atlas.config.run import Config, with_settings
     from latent_atlas.training.estimate import images_per_second
@@ -137,9 +137,9 @@ def _training_speeds() -> dict[str, float]:
     start = PRESETS["fashion-mnist"]
     wide = ["model.width=64", "model.discriminator_width=64", "model.patch_size=2"]
     return {
-        "--quick": images_per_second(quick(start)),
-        "width 32 (fashion-mnist)": at(start),
-        "width 64 in patches (32px, 64px)": at(with_settings(start, wide)),
+        "--quick, batches of 16": images_per_second(quick(start)),
+        "width 32 (fashion-mnist), batches of 64": at(start),
+        "width 64 in patches (32px, 64px), batches of 64": at(with_settings(start, wide)),
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.arguments import SOURCE, add_device, add_settings, preset_of
 from latent_atlas.cli.console import Console, duration
 from latent_atlas.config.density_ratio import BOUNDARIES
-from latent_atlas.config.run import with_settings
+from latent_atlas.config.presets import with_changes
 from latent_atlas.errors import UserError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _design(given: Namespace) -> "Design":
                 f"--set {setting}: a study varies this itself; use --modes, --boundaries, "
                 "--z-real, --seeds or --device"
             )
-    config = with_settings(config, settings + given.settings)
+    config = with_changes(config, settings + given.settings)
     named = {"modes": given.modes, "boundaries": given.boundaries, "z_real": given.z_real}
     chosen = {
         name: tuple(dict.fromkeys(w.strip() for w in words.split(",")))

@@ -19,14 +19,13 @@ from latent_atlas.cli.arguments import (
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Advance, Console, losses_in_words
 from latent_atlas.cli.plan import say_end, show_plan
-from latent_atlas.config.parse import split_setting
 from latent_atlas.config.presets import (
     PRESETS,
     for_cpu,
     preset_for_size,
     quick,
+    with_changes,
     with_image_size,
-    with_steps,
 )
 from latent_atlas.config.run import Config, with_settings
 from latent_atlas.errors import UserError, require
@@ -318,12 +317,7 @@ def _chosen_config(given: Namespace, console: Console) -> Config:
         f"{place}={json.dumps(value)}" for place, value in flags.items() if value is not None
     ]
     settings += given.settings
-    for place, value in map(split_setting, settings):
-        if place == "train.steps" and type(value) is int:
-            config = with_steps(config, value)
-        elif (place, value) == ("train.adversarial", "none"):
-            config = with_settings(config, ["train.feature_matching=0"])  # of the preset
-    config = with_settings(config, settings)
+    config = with_changes(config, settings)
     boundary = config.map.boundary
     require(
         boundary not in NO_DENSITY,
