@@ -181,8 +181,7 @@ def test_smaller_networks_of_any_image_size_are_possible(
     smaller: Callable[[Config], Config], most: int
 ) -> None:
     assert smaller(PRESETS["digits"]) == PRESETS["digits"]
-    for name in PRESETS.keys() - {"digits"}:
-        config = PRESETS[name]
+    for config in (PRESETS[name] for name in PRESETS if name.endswith("px")):
         for side in (13, 15, 16, 256):
             small = smaller(with_image_size(config, side)).model
             assert small.image_size == min(side, most)
