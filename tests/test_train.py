@@ -25,6 +25,7 @@ from latent_atlas.data.imageset import ImageSet
 from latent_atlas.data.load import load_images
 from latent_atlas.errors import UserError
 from latent_atlas.runs import Run, read_tensors, write_tensors
+from latent_atlas.training import estimate
 from latent_atlas.training.estimate import estimated_seconds, images_per_second
 from latent_atlas.training.history import Diverged
 from latent_atlas.training.loop import train
@@ -102,6 +103,16 @@ def test_time_is_estimated_before_it_is_spent(blobs: ImageSet) -> None:
     assert images_per_second(TINY) > 0
     assert estimated_seconds(blobs.train.images, TINY) > 0
     assert estimated_seconds(blobs.train.images, TINY, done=TINY.train.steps) == 0
+
+
+def test_a_small_batch_is_timed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A step has costs that do not grow with its images: a part of 16 would tell too long a time.
+    images = torch.zeros(16, 1, 64, 64, dtype=torch.uint8)
+    model = replace(TINY.model, image_size=64, channels=1)
+    config = replace(TINY, model=model, train=replace(TINY.train, batch_size=16))
+    assert estimate._Stopwatch(images, config).share == 1
+    monkeypatch.setattr(estimate, "TIMED_PIXELS", 4 * 64**2)
+    assert estimate._Stopwatch(images, config).share == 1 / 4
 
 
 class Interruption(Exception):

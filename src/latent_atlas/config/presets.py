@@ -25,8 +25,8 @@ FEWEST_OF_MAP = 100  # steps that the map of a short run may take
 # In the same time on a CPU, patches of two pixels at twice the width, four for E, and a D_x of half
 # of the width lower the error; smaller batches, more weight of D_x, matched features and less
 # weight of the KL term make images sharper, and samples of the map too. Where colours are flat, as
-# in drawings, the absolute difference is sharper still, with a third less weight of D_x, but it can
-# leave out thin lines on a plain ground. See benchmarks/model_variants.py.
+# in drawings, the absolute difference makes them sharper still, with less weight of D_x; but it can
+# lose thin lines on a plain ground. See benchmarks/model_variants.py.
 SHARP = TrainConfig(batch_size=16, kl_weight=5e-5, adversarial_weight=0.0025, feature_matching=0.03)
 FLAT = TrainConfig(batch_size=16, reconstruction="l1", kl_weight=1e-4, adversarial_weight=0.0015)
 
@@ -80,7 +80,7 @@ def _smaller(config: Config, *, side: int, latent_dim: int, steps: int) -> Confi
 
 
 def _networks(model: ModelConfig) -> ModelConfig:
-    """The same model with networks that learn most in the time of a CPU."""
+    """The same model with the smaller networks that learn most in a given time on a CPU."""
     small = replace(model, width=16, discriminator_width=16, patch_size=1, encoder_patch_size=None)
     if model.image_size < PATCHED:
         return small
@@ -91,7 +91,11 @@ def with_changes(config: Config, settings: Sequence[str]) -> Config:
     """A preset with settings `section.name=value`, to which others of the preset give way.
 
     What begins after some steps begins earlier in a short run; without D_x no features are matched;
-    with other images or patches, E has no larger patches where they do not fit.
+    E takes patches of `patch_size` where that is set, or where its own do not fit.
+
+    Arguments:
+        config: The preset.
+        settings: As for `with_settings`.
 
     Raises:
         UserError: as for `with_settings`.
@@ -108,12 +112,14 @@ def with_changes(config: Config, settings: Sequence[str]) -> Config:
         elif place == "model.patch_size":
             config = replace(config, model=replace(config.model, encoder_patch_size=None))
         elif (place, value) == ("train.adversarial", "none"):
-            config = replace(config, train=replace(config.train, feature_matching=0))
+            config = replace(config, train=replace(config.train, feature_matching=0.0))
     return with_settings(config, list(settings))
 
 
 def with_image_size(config: Config, image_size: int) -> Config:
-    """The same for images of another size, whose encoder has no larger patches if these are few.
+    """The same for square images of so many pixels a side.
+
+    E takes patches of `patch_size` where fewer than four of its own would fit on a side.
 
     Examples:
         >>> with_image_size(PRESETS["faces"], 8).model.patch_of_encoder
