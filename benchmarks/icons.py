@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FOLDER", "fetch_icons"]
+__all__ = ["FOLDER", "fetch_icons", "packed"]
 
 PACKAGE = "emoji-datasource-twitter"
 VERSION = "16.0.0"
@@ -39,7 +39,7 @@ def fetch_icons(folder: Path = FOLDER) -> Path:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-        with tarfile.open(packed(Path(made))) as package:
+        with tarfile.open(packed(Path(made), PACKAGE, VERSION)) as package:
             read = package.extractfile("package/emoji.json")
             assert read is not None
             for name, kind in icons(json.load(read)).items():
@@ -52,18 +52,22 @@ def fetch_icons(folder: Path = FOLDER) -> Path:
     return folder
 
 
-def packed(folder: Path) -> Path:
-    """The package as npm serves it, in `folder`."""
+def packed(folder: Path, name: str, version: str) -> Path:
+    """A package as npm serves it, in `folder`.
+
+    Raises:
+        SystemExit: npm is not installed, or cannot fetch it.
+    """
     npm = shutil.which("npm")
     if npm is None:
-        raise SystemExit("npm was not found; install Node.js, whose npm fetches the icons")
-    wanted = f"{PACKAGE}@{VERSION}"
+        raise SystemExit(f"npm was not found; install Node.js, whose npm fetches {name}")
+    wanted = f"{name}@{version}"
     done = subprocess.run(
         [npm, "pack", wanted, "--silent"], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(f"npm could not fetch {wanted}: {done.stderr.strip()}")
-    return folder / f"{PACKAGE}-{VERSION}.tgz"
+    return folder / f"{name}-{version}.tgz"
 
 
 def icons(emoji: list[dict[str, Any]]) -> dict[str, str]:
