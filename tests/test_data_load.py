@@ -141,8 +141,12 @@ def test_too_few_and_few(tmp_path: Path) -> None:
         loaded(array(tmp_path, ROWS[:20]))
     with pytest.raises(UserError, match=r"\b0 distinct images to train on \(50 usable, 1 distinct"):
         loaded(array(tmp_path, np.repeat(ROWS[:1], 50, 0)), held_out=0.0)
-    (note,) = loaded(array(tmp_path, ROWS[:100])).notes
-    assert "distinct images to train on" in note
+    few = loaded(array(tmp_path, ROWS[:100]))
+    of_learned, of_held_out = few.notes
+    assert "distinct images to train on" in of_learned
+    assert of_held_out.startswith(f"only {len(few.test)} images are held out")
+    (only,) = loaded(array(tmp_path, ROWS[:100]), held_out=0.4).notes
+    assert "distinct images to train on" in only
     assert loaded(array(tmp_path, ROWS)).notes == ()
 
 

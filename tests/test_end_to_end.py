@@ -264,7 +264,7 @@ def test_a_folder_gets_the_preset_of_its_size_and_without_a_gpu_or_quick_a_small
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "estimated_seconds", lambda *_: 1.0)  # no step at 64 pixels
-    for i in range(30):
+    for i in range(100):
         Image.new("RGB", (120, 100), (200, i, 0)).save(tmp_path / f"photo{i}.png")
     models = []
     for flags in (("--preset", "64px"), (), ("--quick",)):

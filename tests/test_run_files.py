@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -371,3 +372,17 @@ def test_seeds_are_refused_before_torch_sees_them(
 def test_a_misspelt_setting_is_told_the_nearest() -> None:
     with pytest.raises(UserError, match="did you mean 'steps'"):
         with_values(TrainConfig(), {"stpes": 3}, called="section 'train'")
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_fewer_images_than_coordinates_are_refused_before_anything_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((40, 8, 8, 1)))
+    run = tmp_path / "run"
+    settings = ("--quick", "--set", "model.latent_dim=39", "--set", "data.held_out=0.2")
+    assert latent_atlas("train", str(tmp_path / "a.npy"), "--out", str(run), *settings, *words) == 2
+    assert "are too few for a map of codes of 39 coordinates; add --set model.latent_dim=" in (
+        capsys.readouterr().err
+    )
+    assert not (run / "config.json").exists()

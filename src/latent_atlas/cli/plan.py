@@ -30,7 +30,9 @@ def show_plan(images: "ImageSet", config: Config, device: "torch.device", consol
     from latent_atlas.device import free_memory
     from latent_atlas.nn.footprint import footprint
     from latent_atlas.training.estimate import estimated_seconds
+    from latent_atlas.training.run_files import check_number
 
+    check_number(images, config.model)
     size = footprint(config)
     seconds = estimated_seconds(images.train.images, config)
     lines = [config.to_json().rstrip(), *in_words(images.summary), *images.notes]

@@ -115,6 +115,11 @@ def _on_number(found: ImageSet, digests: Digests) -> Iterator[str]:
             f"only {learned} distinct images to train on: the networks will memorise them; "
             f"{FEW} or more make a better map"
         )
+    if 0 < (count := int(held.sum())) < FEWEST:
+        yield (
+            f"only {counted(count, 'image is', 'images are')} held out, which makes all that is "
+            "measured rough; --set data.held_out=0.3 holds out more"
+        )
     if distinct < len(digests):
         yield f"{len(digests):,} images are {distinct:,} distinct pictures and copies of them"
     if both := learned + _distinct(digests[held]) - distinct:

@@ -369,14 +369,26 @@ class DensityRatioModel(Density):
 
     def realness_gradient(self, latents: Located) -> Located:
         """grad D(z) = D (1 - D) grad l, shape (n, d)."""
-        return gradient(self.realness, latents)
+        logit, slope = self._logit_and_slope(latents)
+        real = torch.sigmoid(logit)
+        return _times(real * (1 - real), slope)
 
     def log_realness_gradient(self, latents: Located) -> Located:
         """grad log D(z) = (1 - D) grad l, shape (n, d).
 
         This is not the score: it lacks grad log r, and vanishes where D approaches 1.
         """
-        return gradient(lambda z: F.logsigmoid(self.calibrated_logit(z)), latents)
+        logit, slope = self._logit_and_slope(latents)
+        return _times(torch.sigmoid(-logit), slope)
+
+    def _logit_and_slope(self, latents: Located) -> tuple[Values, Located]:
+        """`calibrated` l(z), shape (n,), and its gradient, of the codes' shape."""
+        return value_and_gradient(self.calibrated_logit, latents)
+
+
+def _times(values: Values, slope: Located) -> Located:
+    """Each code's gradient times its value."""
+    return values.view(-1, *[1] * (slope.ndim - 1)) * slope
 
 
 class ExactRatio(DensityRatioModel):

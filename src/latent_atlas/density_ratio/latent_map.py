@@ -481,6 +481,16 @@ class LatentMap(DensityRatioModel):
         vars(other).update(_sloped=None, **attributes)
         return other
 
+    def _logit_and_slope(self, latents: Located) -> tuple[Values, Located]:
+        """As for every density ratio, without autograd through D_z."""
+        with torch.inference_mode(False), torch.enable_grad():
+            z = latents.detach().clone().requires_grad_()
+            w = self._white(z)
+            logit, at_w = self._at_angle()(w.detach())
+            (slope,) = torch.autograd.grad(w, z, at_w)
+        scale = 1.0 if self.angle > 0 else self.calibration.scale
+        return self.calibrated(logit - self._shift), scale * slope
+
     def _at_angle(self) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at the map's angle, with its gradients."""
         if self._sloped is None:

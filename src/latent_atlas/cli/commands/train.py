@@ -470,10 +470,11 @@ def _begun(
     """
     from latent_atlas.data.load import with_levels
     from latent_atlas.device import bf16_speedup, pick_device, pick_precision
-    from latent_atlas.training.run_files import check_images
+    from latent_atlas.training.run_files import check_images, check_number
 
     if task.resume:
         check_images(images, run)
+    check_number(images, task.config.model)
     t, device = task.config.train, pick_device(task.config.train.device)
     processes.share_of(min(t.batch_size, len(images.train.images)))
     if t.precision == "auto" and not by_ray:
