@@ -266,8 +266,8 @@ def test_a_folder_gets_the_preset_of_its_size_and_without_a_gpu_or_quick_a_small
     monkeypatch.setattr(estimate, "estimated_seconds", lambda *_: 1.0)  # no step at 64 pixels
     for i in range(100):
         Image.new("RGB", (120, 100), (200, i, 0)).save(tmp_path / f"photo{i}.png")
-    models = []
-    for flags in (("--preset", "64px"), (), ("--quick",)):
+    configs = []
+    for flags in (("--preset", "64px"), (), ("--quick",), ("--quick", "--steps", "3000")):
         assert (
             latent_atlas(
                 "train",
@@ -283,9 +283,16 @@ def test_a_folder_gets_the_preset_of_its_size_and_without_a_gpu_or_quick_a_small
         )
         told = capsys.readouterr()
         assert ("--preset 64px trains the one for a GPU" in told.err) == (not flags)
-        models.append(json.loads(told.out)["config"]["model"])
-    assert [model["image_size"] for model in models] == [64, 64, 32]
-    assert [model["width"] for model in models] == [PRESETS["64px"].model.width, 32, 32]
+        plan = json.loads(told.out)
+        configs.append(plan["config"])
+        shortened = any("150 passes" in note for note in plan["notes"])
+        assert shortened == (flags in ((), ("--quick",)))
+    models = [config["model"] for config in configs]
+    assert [model["image_size"] for model in models] == [64, 64, 32, 32]
+    assert [model["width"] for model in models] == [PRESETS["64px"].model.width, 32, 32, 32]
+    few = 150 * plan["images"]["train"] // 16
+    steps = [config["train"]["steps"] for config in configs]
+    assert steps == [PRESETS["64px"].train.steps, few, few, 3_000]
 
 
 @pytest.mark.parametrize(("given", "kept"), [(None, "10000"), ("77", "77")])

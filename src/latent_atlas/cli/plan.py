@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from latent_atlas.cli.console import Console, duration
-from latent_atlas.config.presets import quick
+from latent_atlas.config.presets import quick, with_images
 from latent_atlas.config.run import Config
+from latent_atlas.errors import counted
 from latent_atlas.progress import doing
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from latent_atlas.shapes import Pixels
     from latent_atlas.training.processes import Processes
 
-__all__ = ["say_end", "show_plan"]
+__all__ = ["for_images", "say_end", "show_plan"]
 
 SHOWN = 10  # rejects that are named
 HOUR = 3600
@@ -30,12 +31,11 @@ def show_plan(images: "ImageSet", config: Config, device: "torch.device", consol
     from latent_atlas.device import free_memory
     from latent_atlas.nn.footprint import footprint
     from latent_atlas.training.estimate import estimated_seconds
-    from latent_atlas.training.run_files import check_number
 
-    check_number(images, config.model)
+    config, note = for_images(config, images)
     size = footprint(config)
     seconds = estimated_seconds(images.train.images, config)
-    lines = [config.to_json().rstrip(), *in_words(images.summary), *images.notes]
+    lines = [config.to_json().rstrip(), *in_words(images.summary), *images.notes, *note]
     lines += [f"rejected: {reject.path} ({reject.reason})" for reject in images.rejects[:SHOWN]]
     lines += [
         f"{name.replace('_', ' '):22} {count:>12,} parameters"
@@ -52,7 +52,7 @@ def show_plan(images: "ImageSet", config: Config, device: "torch.device", consol
     numbers = {
         "config": json.loads(config.to_json()),
         "images": images.summary,
-        "notes": images.notes,
+        "notes": (*images.notes, *note),
         "rejects": [{"path": reject.path, "reason": reject.reason} for reject in images.rejects],
         "parameters": size.parameters,
         "training_bytes": size.training_bytes,
@@ -60,6 +60,26 @@ def show_plan(images: "ImageSet", config: Config, device: "torch.device", consol
         "training_seconds": seconds,
     }
     console.result(numbers, "\n".join(lines))
+
+
+def for_images(config: Config, images: "ImageSet") -> tuple[Config, list[str]]:
+    """The settings for so many images, and a sentence if these have fewer steps.
+
+    Raises:
+        UserError: the images are too few for their codes.
+    """
+    from latent_atlas.training.run_files import check_number
+
+    check_number(images, config.model)
+    n = int((~images.held_out).sum())
+    fitted, train = with_images(config, n), config.train
+    if fitted is config:
+        return config, []
+    instead = f"{fitted.train.steps:,} steps instead of {train.steps:,}, {train.passes} passes"
+    return fitted, [
+        f"{counted(n, 'image')} to train on are few: the networks take {instead} over them, and "
+        "memorise less; --steps decides"
+    ]
 
 
 def _memory_in_words(needed: int, free: int | None, device: str) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "quick",
     "with_changes",
     "with_image_size",
+    "with_images",
 ]
 
 PATCHED = 16  # pixels from which smaller networks see patches
@@ -26,9 +27,11 @@ FEWEST_OF_MAP = 100  # steps that the map of a short run may take
 # of the width lower the error; smaller batches, more weight of D_x, matched features and less
 # weight of the KL term make images sharper, and samples of the map too. Where colours are flat, as
 # in drawings, the absolute difference makes them sharper still, with less weight of D_x; but it can
-# lose thin lines on a plain ground. See benchmarks/model_variants.py.
-SHARP = TrainConfig(batch_size=16, kl_weight=5e-5, adversarial_weight=0.0025, feature_matching=0.03)
-FLAT = TrainConfig(batch_size=16, reconstruction="l1", kl_weight=1e-4, adversarial_weight=0.0015)
+# lose thin lines on a plain ground. See benchmarks/model_variants.py; for the passes over few
+# images, benchmarks/few_images.py.
+SMALL = TrainConfig(batch_size=16, passes=150)
+SHARP = replace(SMALL, kl_weight=5e-5, adversarial_weight=0.0025, feature_matching=0.03)
+FLAT = replace(SMALL, reconstruction="l1", kl_weight=1e-4, adversarial_weight=0.0015)
 
 
 def preset_for_size(image_size: int) -> str:
@@ -132,8 +135,20 @@ def with_image_size(config: Config, image_size: int) -> Config:
     return replace(config, model=replace(model, image_size=image_size, encoder_patch_size=patch))
 
 
+def with_images(config: Config, n: int) -> Config:
+    """The same for `n` images to train on: if they are few, with no more steps than `passes` allow.
+
+    Examples:
+        >>> with_images(quick(PRESETS["64px"]), 100).train.steps
+        937
+    """
+    train = config.train
+    steps = train.steps if train.passes is None else train.passes * n // train.batch_size
+    return with_steps(config, max(1, steps)) if steps < train.steps else config
+
+
 def with_steps(config: Config, steps: int) -> Config:
-    """A run of so many steps, whose map has no more of them, but up to 100.
+    """A run of so many steps of any images, whose map has no more of them, but up to 100.
 
     What begins or ends after some steps of the networks does so after a third of them at most.
 
@@ -145,7 +160,7 @@ def with_steps(config: Config, steps: int) -> Config:
     train = config.train
     start = train.adversarial_start if train.adversarial_start < steps else steps // 3
     warmup = min(train.kl_warmup, max(steps // 3, 1))
-    train = replace(train, steps=steps, adversarial_start=start, kl_warmup=warmup)
+    train = replace(train, steps=steps, passes=None, adversarial_start=start, kl_warmup=warmup)
     density_ratio = replace(config.map, steps=min(config.map.steps, max(steps, FEWEST_OF_MAP)))
     return replace(config, train=train, map=density_ratio)
 

@@ -20,6 +20,9 @@ class TrainConfig:
     codes; `online` beside them; `adversarial` beside them, and E also trains to fool it."""
     steps: int = 10_000
     """Training steps of E, G and D_x, 1 or more."""
+    passes: int | None = None
+    """Of few images, `train` takes only so many steps as show it each of them about this often, 1
+    or more; null takes all `steps`."""
     batch_size: int = 128
     """Images per step, 1 or more."""
     learning_rate: float = 1e-3
@@ -88,6 +91,10 @@ class TrainConfig:
         for name in ("steps", "batch_size", "penalty_every", "checkpoint_every", "log_every"):
             value = getattr(self, name)
             require(value >= 1, f"train.{name} is {value}; choose 1 or more")
+        require(
+            self.passes is None or self.passes >= 1,
+            f"train.passes is {self.passes}; choose 1 or more, or null for all steps",
+        )
         for name in ("learning_rate", "discriminator_learning_rate"):
             value = getattr(self, name)
             require(value > 0, f"train.{name} is {value}; choose a positive number")

@@ -18,7 +18,7 @@ from latent_atlas.cli.arguments import (
 )
 from latent_atlas.cli.commands.report import write_page
 from latent_atlas.cli.console import Advance, Console, losses_in_words
-from latent_atlas.cli.plan import say_end, show_plan
+from latent_atlas.cli.plan import for_images, say_end, show_plan
 from latent_atlas.config.presets import (
     PRESETS,
     for_cpu,
@@ -470,19 +470,23 @@ def _begun(
     """
     from latent_atlas.data.load import with_levels
     from latent_atlas.device import bf16_speedup, pick_device, pick_precision
-    from latent_atlas.training.run_files import check_images, check_number
+    from latent_atlas.training.run_files import check_images
 
+    config = task.config
     if task.resume:
         check_images(images, run)
-    check_number(images, task.config.model)
-    t, device = task.config.train, pick_device(task.config.train.device)
+    else:
+        config, note = for_images(config, images)
+        for sentence in note:
+            console.say(sentence)
+    t, device = config.train, pick_device(config.train.device)
     processes.share_of(min(t.batch_size, len(images.train.images)))
     if t.precision == "auto" and not by_ray:
         doing("measuring how fast this machine is")
         t = replace(t, precision=pick_precision("auto", device))
         console.say(f"precision: {t.precision}; {_speedup_in_words(bf16_speedup(device))}")
-    data = with_levels(task.config.data, images.levels)
-    config = replace(task.config, data=data, train=t)
+    data = with_levels(config.data, images.levels)
+    config = replace(config, data=data, train=t)
     run.begin(config)
     processes.note(_key(run))
     return _Task(config, task.resume, run.file("map.safetensors").is_file())
