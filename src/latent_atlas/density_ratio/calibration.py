@@ -162,7 +162,8 @@ class Calibration:
         if self.kl_estimate is not None and self.kl < 0.7 * self.kl_estimate - 0.3:
             return (
                 f"the map is underfitted ({measured}, where the distances between codes show at "
-                f"least {self.kl_estimate:.1f}): give D_z more steps or width"
+                f"least {self.kl_estimate:.1f}): give D_z more codes, or, where it does not "
+                "overfit, more steps or width"
             )
         return None
 
