@@ -1,4 +1,4 @@
-"""How often networks should see each of few photographs, before they learn them by heart.
+"""How often networks should see each of few photographs, before they memorise them.
 
 Question: with a hundred or a few hundred photographs, how do the errors of images that were learned from and of others
 change with the steps of `--quick`? The photographs are CIFAR-10's; the first 1,000 of its test part are the others.
@@ -31,7 +31,7 @@ from photographs import fetch_photographs
 from record import record
 
 RESULT = Path(__file__).parent / "results" / "few_images.json"
-ARMS = {100: (300, 600, 1_000, 4_500), 400: (1_000, 2_000, 3_750, 9_000)}
+STEPS = {100: (300, 600, 1_000, 4_500), 400: (1_000, 2_000, 3_750, 9_000)}
 OTHERS = 1_000
 
 
@@ -47,7 +47,7 @@ def main() -> None:
     rows = json.loads(RESULT.read_text())["results"]["rows"] if RESULT.is_file() else []
     known = {(row["images"], row["steps"], row["seed"]) for row in rows}
     for seed in given.seeds:
-        for n, lengths in ARMS.items():
+        for n, lengths in STEPS.items():
             for steps in lengths:
                 if (n, steps, seed) not in known:
                     settings = [f"train.steps={steps}", f"train.seed={seed}"]

@@ -295,6 +295,25 @@ def test_a_folder_gets_the_preset_of_its_size_and_without_a_gpu_or_quick_a_small
     assert steps == [PRESETS["64px"].train.steps, few, few, 3_000]
 
 
+def test_few_images_end_the_run_after_so_many_passes(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*SMALL.split(), "train.passes=2", "train.batch_size=200", "map.steps=30"]
+    settings = [word for setting in words for word in ("--set", setting)]
+    with quick_gallery():
+        out = ("--out", str(tmp_path / "run"))
+        command = ("train", str(photos), *out, "--image-size", "12", *settings)
+        assert latent_atlas(*command) == 0
+    # All of them are one batch: a step is a pass.
+    assert "the networks take 2 steps, 2 passes over the images" in capsys.readouterr().err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["train"]["steps"], config["train"]["passes"]) == (2, 2)
+    assert config["map"]["steps"] == 30
+    lines = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert max(r["step"] for r in records if r["phase"] == "model") == 2
+
+
 @pytest.mark.parametrize(("given", "kept"), [(None, "10000"), ("77", "77")])
 def test_waiting_threads_spin_for_so_long_as_is_set(
     given: str | None, kept: str, monkeypatch: pytest.MonkeyPatch

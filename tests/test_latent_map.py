@@ -11,7 +11,7 @@ from latent_atlas import LatentMap
 from latent_atlas.boundary import BetweenBoundary
 from latent_atlas.codes.posterior import Codes
 from latent_atlas.config.density_ratio import MapConfig
-from latent_atlas.density.base import ExactRatio, StandardNormal
+from latent_atlas.density.base import ExactRatio, StandardNormal, gradient
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density.toys.clusters import two_clusters
 from latent_atlas.density.toys.radial import Shell
@@ -172,6 +172,26 @@ def test_each_level_is_the_map_of_the_noised_population(learned: LatentMap, angl
     level = learned.at(angle)
     assert (level.log_prob(z) - noised.log_prob(z)).abs().mean() < 0.2
     assert torch.nn.functional.cosine_similarity(level.score(z), noised.score(z)).mean() > 0.97
+
+
+def test_gradients_of_realness_are_those_of_autograd_at_every_level(
+    learned: LatentMap, places: torch.Tensor
+) -> None:
+    versions = [learned, learned.normalised()]
+    if learned.noise_levels:
+        versions += [learned.at(0.5), learned.noised(0.5)]
+    codes = torch.cat([places[:40], places[-40:]])
+    for version in versions:
+        for found, function in (
+            (version.realness_gradient(codes), version.realness),
+            (
+                version.log_realness_gradient(codes),
+                lambda z, level=version: level.realness(z).log(),
+            ),
+        ):
+            torch.testing.assert_close(found, gradient(function, codes), rtol=1e-3, atol=1e-4)
+    double = learned.realness_gradient(codes.double())
+    assert double.dtype == torch.float64  # that of the codes, as of every gradient
 
 
 @pytest.mark.parametrize("width", [0.3, 1.0])

@@ -18,6 +18,7 @@ from latent_atlas.codes.posterior import Codes
 from latent_atlas.config import Config, MapConfig, ModelConfig
 from latent_atlas.data.load import load_images
 from latent_atlas.density import StandardNormal
+from latent_atlas.density.base import gradient
 from latent_atlas.errors import UserError
 from latent_atlas.nn.init import initial_weights
 from latent_atlas.nn.latent_discriminator import LatentDiscriminator
@@ -86,6 +87,13 @@ def test_a_spatial_map_comes_near_the_exact_density_and_score(folded: LatentMap)
     cosine = nn.functional.cosine_similarity
     assert cosine(score_by_gaussian, score).mean() < 0.7
     assert cosine(folded.score(codes), score).mean() > 0.88
+
+
+def test_gradients_of_realness_have_the_shape_of_the_codes(folded: LatentMap) -> None:
+    codes = FoldedField().sample(5, seed=1)
+    expected = gradient(folded.realness, codes)
+    assert expected.shape == codes.shape
+    torch.testing.assert_close(folded.realness_gradient(codes), expected, rtol=1e-3, atol=1e-4)
 
 
 def spatial_member(latent_map: LatentMap) -> SpatialDiscriminator:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from latent_atlas.cli.console import Console, duration
 from latent_atlas.config.presets import quick, with_images
 from latent_atlas.config.run import Config
-from latent_atlas.errors import counted
+from latent_atlas.errors import counted, require
 from latent_atlas.progress import doing
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = ["for_images", "say_end", "show_plan"]
 
 SHOWN = 10  # rejects that are named
 HOUR = 3600
+PER_COORDINATE = 4  # images to train on, where a number of coordinates is advised
 
 
 def show_plan(images: "ImageSet", config: Config, device: "torch.device", console: Console) -> None:
@@ -63,23 +64,39 @@ def show_plan(images: "ImageSet", config: Config, device: "torch.device", consol
 
 
 def for_images(config: Config, images: "ImageSet") -> tuple[Config, list[str]]:
-    """The settings for so many images, and a sentence if these have fewer steps.
+    """The settings for so many images, and a sentence if the networks take fewer steps.
 
     Raises:
-        UserError: the images are too few for their codes.
+        UserError: no map of their codes could be fitted.
     """
-    from latent_atlas.training.run_files import check_number
-
-    check_number(images, config.model)
     n = int((~images.held_out).sum())
-    fitted, train = with_images(config, n), config.train
+    _refuse_too_few(n, config)
+    fitted = with_images(config, n)
     if fitted is config:
         return config, []
-    instead = f"{fitted.train.steps:,} steps instead of {train.steps:,}, {train.passes} passes"
+    before, t = config.train.steps, fitted.train
+    number, taken = counted(n, "image"), f"{t.steps:,} steps, {t.passes} passes over the images,"
     return fitted, [
-        f"{counted(n, 'image')} to train on are few: the networks take {instead} over them, and "
-        "memorise less; --steps decides"
+        f"{number} to train on: the networks take {taken} instead of {before:,}, and memorise "
+        "less; --steps sets another number"
     ]
+
+
+def _refuse_too_few(n: int, config: Config) -> None:
+    """Refuse fewer images to train on than their codes have coordinates, before anything trains."""
+    from latent_atlas.codes.posterior import WIDE
+
+    d = config.model.latent_dim
+    smaller = (
+        f"add --set model.latent_dim={n // PER_COORDINATE}"
+        if config.model.latent_shape is None
+        else "choose a smaller model.latent_shape"
+    )
+    require(
+        n >= d or d > WIDE or config.train.mode != "separate",
+        f"{n} images to train on are too few for a map of codes of {d} coordinates; {smaller}, or "
+        f"give {d} or more to train on",
+    )
 
 
 def _memory_in_words(needed: int, free: int | None, device: str) -> list[str]:

@@ -143,8 +143,10 @@ def with_images(config: Config, n: int) -> Config:
         937
     """
     train = config.train
-    steps = train.steps if train.passes is None else train.passes * n // train.batch_size
-    return with_steps(config, max(1, steps)) if steps < train.steps else config
+    if train.passes is None:
+        return config
+    steps = max(1, train.passes * n // min(train.batch_size, n))
+    return replace(config, train=_of_steps(train, steps)) if steps < train.steps else config
 
 
 def with_steps(config: Config, steps: int) -> Config:
@@ -157,12 +159,21 @@ def with_steps(config: Config, steps: int) -> Config:
         >>> short.adversarial_start, short.kl_warmup
         (10, 10)
     """
-    train = config.train
-    start = train.adversarial_start if train.adversarial_start < steps else steps // 3
-    warmup = min(train.kl_warmup, max(steps // 3, 1))
-    train = replace(train, steps=steps, passes=None, adversarial_start=start, kl_warmup=warmup)
+    train = _of_steps(replace(config.train, passes=None), steps)
     density_ratio = replace(config.map, steps=min(config.map.steps, max(steps, FEWEST_OF_MAP)))
     return replace(config, train=train, map=density_ratio)
+
+
+def _of_steps(train: TrainConfig, steps: int) -> TrainConfig:
+    """So many steps; what begins after some of them does so after a third at most."""
+    start = train.adversarial_start if train.adversarial_start < steps else steps // 3
+    return replace(
+        train,
+        steps=steps,
+        adversarial_start=start,
+        discriminator_start=min(train.discriminator_start, start),
+        kl_warmup=min(train.kl_warmup, max(steps // 3, 1)),
+    )
 
 
 def decoder_of_codes(image_size: int, channels: int, most: int) -> Config:

@@ -21,8 +21,8 @@ class TrainConfig:
     steps: int = 10_000
     """Training steps of E, G and D_x, 1 or more."""
     passes: int | None = None
-    """Of few images, `train` takes only so many steps as show it each of them about this often, 1
-    or more; null takes all `steps`."""
+    """Passes over the training images (epochs) at most, 1 or more: the command `train` takes fewer
+    `steps` of few images; null sets no limit."""
     batch_size: int = 128
     """Images per step, 1 or more."""
     learning_rate: float = 1e-3

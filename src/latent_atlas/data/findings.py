@@ -17,6 +17,7 @@ __all__ = ["Facts", "in_words", "refuse_few", "remarks", "summary_of"]
 
 FEWEST = 20  # fewer distinct images to train on are refused
 FEW = 200  # fewer distinct images to train on are remarked on
+FEW_HELD_OUT = 20  # fewer are remarked on
 DARK = 32  # a collection whose brightest value is below is remarked on
 MOST_CLASSES = 12  # named in a sentence
 
@@ -115,11 +116,9 @@ def _on_number(found: ImageSet, digests: Digests) -> Iterator[str]:
             f"only {learned} distinct images to train on: the networks will memorise them; "
             f"{FEW} or more make a better map"
         )
-    if 0 < (count := int(held.sum())) < FEWEST:
-        yield (
-            f"only {counted(count, 'image is', 'images are')} held out, which makes all that is "
-            "measured rough; --set data.held_out=0.3 holds out more"
-        )
+    if 0 < (count := int(held.sum())) < FEW_HELD_OUT:
+        of = counted(count, "image is", "images are")
+        yield f"only {of} held out, so all that is measured on them is rough"
     if distinct < len(digests):
         yield f"{len(digests):,} images are {distinct:,} distinct pictures and copies of them"
     if both := learned + _distinct(digests[held]) - distinct:

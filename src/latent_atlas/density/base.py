@@ -369,26 +369,24 @@ class DensityRatioModel(Density):
 
     def realness_gradient(self, latents: Located) -> Located:
         """grad D(z) = D (1 - D) grad l, shape (n, d)."""
-        logit, slope = self._logit_and_slope(latents)
-        real = torch.sigmoid(logit)
-        return _times(real * (1 - real), slope)
+        return self._gradient_of(torch.sigmoid, latents)
 
     def log_realness_gradient(self, latents: Located) -> Located:
         """grad log D(z) = (1 - D) grad l, shape (n, d).
 
         This is not the score: it lacks grad log r, and vanishes where D approaches 1.
         """
+        return self._gradient_of(F.logsigmoid, latents)
+
+    def _gradient_of(self, function: Callable[[Values], Values], latents: Located) -> Located:
+        """The gradient of a function of the `calibrated` l(z), of the codes' shape."""
         logit, slope = self._logit_and_slope(latents)
-        return _times(torch.sigmoid(-logit), slope)
+        rate = gradient(lambda raw: function(self.calibrated(raw)), logit)
+        return rate.to(slope).view(-1, *[1] * (slope.ndim - 1)) * slope
 
     def _logit_and_slope(self, latents: Located) -> tuple[Values, Located]:
-        """`calibrated` l(z), shape (n,), and its gradient, of the codes' shape."""
-        return value_and_gradient(self.calibrated_logit, latents)
-
-
-def _times(values: Values, slope: Located) -> Located:
-    """Each code's gradient times its value."""
-    return values.view(-1, *[1] * (slope.ndim - 1)) * slope
+        """l(z), shape (n,), and its gradient, of the codes' shape."""
+        return value_and_gradient(self.logit, latents)
 
 
 class ExactRatio(DensityRatioModel):

@@ -488,8 +488,7 @@ class LatentMap(DensityRatioModel):
             w = self._white(z)
             logit, at_w = self._at_angle()(w.detach())
             (slope,) = torch.autograd.grad(w, z, at_w)
-        scale = 1.0 if self.angle > 0 else self.calibration.scale
-        return self.calibrated(logit - self._shift), scale * slope
+        return logit - self._shift, slope
 
     def _at_angle(self) -> Callable[[Latents], tuple[Values, Latents]]:
         """D_z at the map's angle, with its gradients."""

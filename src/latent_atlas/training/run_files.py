@@ -5,39 +5,18 @@ from pathlib import Path
 
 from torch import Tensor
 
-from latent_atlas.codes.posterior import WIDE, Codes
-from latent_atlas.config.model import ModelConfig
+from latent_atlas.codes.posterior import Codes
 from latent_atlas.data.imageset import ImageSet
-from latent_atlas.errors import UserError, require
+from latent_atlas.errors import UserError
 from latent_atlas.runs import Run, write_tensors
 from latent_atlas.shapes import Labels
 
-__all__ = ["check_images", "check_number", "write_codes", "write_examples"]
+__all__ = ["check_images", "write_codes", "write_examples"]
 
 MOST_WORDS = 50  # words of an attribute that is kept: of more, such as families, few are seen twice
 
-COORDINATES = 4  # images at least for each coordinate, where a number of these is advised
 EXAMPLES = 256  # held-out images at most: they show the run where its source is not at hand
 EXAMPLE_BYTES = 16 * 2**20
-
-
-def check_number(images: ImageSet, model: ModelConfig) -> None:
-    """Refuse fewer images to train on than their codes have coordinates, before anything trains.
-
-    Raises:
-        UserError: no map of the codes could be fitted.
-    """
-    n, d = int((~images.held_out).sum()), model.latent_dim
-    smaller = (
-        f"add --set model.latent_dim={max(1, n // COORDINATES)}"
-        if model.latent_shape is None
-        else "choose a smaller model.latent_shape"
-    )
-    require(
-        n >= d or d > WIDE,
-        f"{n} images to train on are too few for a map of codes of {d} coordinates; {smaller}, or "
-        f"give {d} or more to train on",
-    )
 
 
 def check_images(images: ImageSet, run: Run) -> None:
