@@ -227,8 +227,7 @@ def configuration(given: argparse.Namespace) -> Config:
     size = given.image_size or 64
     config = PRESETS.get(given.source) or PRESETS[preset_for_size(size)]
     if given.source != "digits":
-        sizes = [] if given.source in PRESETS else ["model.latent_dim=32"]
-        config = with_settings(quick(config), [*EARLIER, *sizes, "train.steps=1200"])
+        config = with_settings(quick(config), [*EARLIER, "train.steps=1200"])
     model, train = config.model, config.train
     width = given.width or model.width
     model = replace(

@@ -133,8 +133,7 @@ def main() -> None:
     torch.set_num_threads(1)
     base = quick(PRESETS["32px" if given.source == PHOTOGRAPHS else given.source])
     if given.source == PHOTOGRAPHS:
-        data = replace(base.data, source=str(fetch_photographs()))
-        base = replace(base, data=data, model=replace(base.model, latent_dim=32))
+        base = replace(base, data=replace(base.data, source=str(fetch_photographs())))
     if given.image_size is not None:
         base = replace(base, model=replace(base.model, image_size=given.image_size))
     images = load_images(base.data, base.model.image_size, base.model.channels)

@@ -21,13 +21,7 @@ COLLECTIONS = {
     "fashion-16": ("fashion-mnist", "--steps=1000"),
     "fashion-64": ("fashion-mnist", "--steps=1000", "--set=model.latent_dim=64"),
     "faces": ("faces", "--steps=1000", "--set=data.held_out=0.3"),
-    "icons": (
-        str(FOLDER),
-        "--steps=1000",
-        "--set=data.held_out=0.3",
-        "--set=model.latent_dim=32",
-        "--channels=4",
-    ),
+    "icons": (str(FOLDER), "--steps=1000", "--set=data.held_out=0.3", "--channels=4"),
 }
 COMMON = (
     "--quick",

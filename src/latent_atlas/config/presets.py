@@ -54,7 +54,7 @@ def quick(config: Config) -> Config:
         >>> quick(PRESETS["64px"]).model.image_size
         32
     """
-    return _smaller(config, side=32, steps=4_500)
+    return _smaller(config, side=32, latent_dim=32, steps=4_500)
 
 
 def for_cpu(config: Config) -> Config:
@@ -64,11 +64,11 @@ def for_cpu(config: Config) -> Config:
         >>> for_cpu(PRESETS["128px"]).model.image_size
         64
     """
-    return _smaller(config, side=64, steps=24_000)
+    return _smaller(config, side=64, latent_dim=64, steps=24_000)
 
 
-def _smaller(config: Config, *, side: int, steps: int) -> Config:
-    """At most so many pixels, 64 coordinates or 32 if grey and small, and so many steps.
+def _smaller(config: Config, *, side: int, latent_dim: int, steps: int) -> Config:
+    """At most so many pixels and coordinates, and so many steps of few images.
 
     A configuration of no more pixels and images than that is small already, and stays as it is.
     """
@@ -77,9 +77,8 @@ def _smaller(config: Config, *, side: int, steps: int) -> Config:
     few_images = train.steps * train.batch_size <= steps * few.batch_size
     if model.image_size <= side and few_images:
         return config
-    side = min(model.image_size, side)
-    most = 64 if side > 32 or model.channels >= 3 else 32
-    model = _networks(replace(model, image_size=side, latent_dim=min(model.latent_dim, most)))
+    side, latent_dim = min(model.image_size, side), min(model.latent_dim, latent_dim)
+    model = _networks(replace(model, image_size=side, latent_dim=latent_dim))
     return replace(config, model=model, train=replace(few, steps=steps))
 
 
@@ -244,7 +243,7 @@ PRESETS: dict[str, Config] = {
         train=replace(SHARP, steps=12_000),
     ),
     "16px": _generic(16, 64, 16, 256, 10_000),
-    "32px": _generic(32, 64, 64, 256, 20_000),
+    "32px": _generic(32, 64, 32, 256, 20_000),
     "64px": _generic(64, 64, 64, 128, 30_000),
     "128px": _generic(128, 48, 128, 64, 40_000),
     "256px": _generic(256, 32, 128, 32, 50_000),

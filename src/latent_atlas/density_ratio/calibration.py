@@ -149,7 +149,8 @@ class Calibration:
         if self._levels_disagree():
             return (
                 f"the levels disagree ({measured}, but {self.kl_over_levels:.1f} nats by their "
-                "gradients): do not trust the log-density, and give D_z more steps or codes"
+                "gradients): do not trust the log-density; give D_z more steps or codes, or let it "
+                "begin at a mixture of Gaussians (map.reference=mixture)"
             )
         if abs(self.log_normalising_constant) > max(0.2, 3 * self.log_normalising_constant_error):
             return f"the map is not normalised ({measured}, which should be 1): give D_z more codes"
