@@ -9,7 +9,7 @@ the rest, of which a share is then drawn from one kind alone. The baseline is a 
 fitted to half of both sets, and whose accuracy on the other half is tested by a permutation of their labels (C2ST,
 Revisiting Classifier Two-Sample Tests, Lopez-Paz and Oquab 2017).
 
-    python benchmarks/icons.py && latent-atlas embed .cache/icons --out runs/icons-embedded
+    python benchmarks/icons.py && latent-atlas embed runs/data/icons --out runs/icons-embedded
     python benchmarks/comparison.py runs/icons-embedded --kind Flags         # minutes on 2 CPU cores
 """
 

@@ -6,7 +6,7 @@ contributors, licence CC-BY 4.0 (https://creativecommons.org/licenses/by/4.0/); 
 Nothing of it is in this repository.
 
     python benchmarks/icons.py                           # prints the folder; fetched once
-    latent-atlas train .cache/icons --quick --out runs/icons
+    latent-atlas train runs/data/icons --quick --out runs/icons
 """
 
 import json
@@ -22,7 +22,7 @@ __all__ = ["FOLDER", "fetch_icons", "packed"]
 PACKAGE = "emoji-datasource-twitter"
 VERSION = "16.0.0"
 IMAGES = "img/twitter/64"
-FOLDER = Path(__file__).parents[1] / ".cache" / "icons"
+FOLDER = Path(__file__).parents[1] / "runs" / "data" / "icons"
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ are images, in the order of CIFAR-10 (Learning Multiple Layers of Features from 
 it is in this repository.
 
     python benchmarks/photographs.py                     # prints the file; fetched once
-    latent-atlas train .cache/photographs.npz --quick --out runs/photographs
+    latent-atlas train runs/data/photographs.npz --quick --out runs/photographs
 """
 
 import json
@@ -21,7 +21,7 @@ from icons import packed
 
 __all__ = ["FILE", "fetch_photographs"]
 
-FILE = Path(__file__).parents[1] / ".cache" / "photographs.npz"
+FILE = Path(__file__).parents[1] / "runs" / "data" / "photographs.npz"
 # By the names that `latent-atlas train` knows: the PNG files of a part, and the classes of its images.
 PARTS = {
     "train": ([f"data_batch_{k}.png" for k in range(1, 6)], "train_lables.json"),

@@ -13,7 +13,7 @@ reconstructions is the price of being between two others, and no planner of shor
 A Fréchet distance can be lowered by cutting, since the data have nothing between kinds, so the largest step in features
 stands beside it, relative to the straight line's. Near pairs are an image and its fifth neighbour.
 
-Runs of one collection and several seeds make one table of means and standard deviations. Each row is kept in .cache/travel
+Runs of one collection and several seeds make one table of means and standard deviations. Each row is kept in runs/kept
 once it is computed: a restart goes on where it stopped, and what has changed, run, planner or setting, is computed anew.
 
     python benchmarks/travel_runs.py                               # trains the runs of four collections, about an hour

@@ -1,4 +1,4 @@
-"""Rows of the travel table that were computed, kept in .cache/travel until what they depend on changes.
+"""Rows of the travel table that were computed, kept in runs/kept until what they depend on changes.
 
 | file | content |
 |---|---|
@@ -23,7 +23,7 @@ from travel_ghosts import as_seen
 
 __all__ = ["FOLDER", "STRIPS", "Kept", "collected", "slug"]
 
-FOLDER = Path(__file__).parents[1] / ".cache" / "travel"
+FOLDER = Path(__file__).parents[1] / "runs" / "kept"
 STRIPS = 12  # pairs whose frames are kept
 DECIDING = ("model.safetensors", "map.safetensors")  # files of a run that its rows depend on
 
