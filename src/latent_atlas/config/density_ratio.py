@@ -59,10 +59,11 @@ class MapConfig:
     score_weight: float | None = None
     """Weight, 0 or more, of the score matching term beside the cross-entropies of the levels; null
     chooses by the measured KL(q || r)."""
-    reference: Literal["gaussian", "mixture", "none"] | None = None
+    reference: Literal["gaussian", "scales", "mixture", "none"] | None = None
     """Where D_z over several levels begins: at the log-ratio of a Gaussian with the moments of the
-    codes, at that of a Gaussian mixture fitted to them, or at 0; null is a mixture for wide codes
-    and a Gaussian for others."""
+    codes, at that of Gaussians which differ in size alone (heavy tails) or of any Gaussian mixture,
+    fitted to the codes, or at 0; null is a mixture for wide codes, and for others a Gaussian, or
+    what is measured to describe them much better."""
     ensemble_size: int = 1
     """Number of discriminators that train independently, 1 or more: their mean is the map and
     their spread is its uncertainty."""

@@ -12,7 +12,11 @@ from latent_atlas.density.base import (
     SamplableDensity,
     StandardNormal,
 )
-from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
+from latent_atlas.density.gaussian_mixture import (
+    GaussianMixture,
+    fit_gaussian_mixture,
+    fit_scale_mixture,
+)
 from latent_atlas.density.kernel import KernelDensity
 from latent_atlas.density.membership import Membership
 
@@ -27,4 +31,5 @@ __all__ = [
     "SamplableDensity",
     "StandardNormal",
     "fit_gaussian_mixture",
+    "fit_scale_mixture",
 ]

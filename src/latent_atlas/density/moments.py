@@ -7,7 +7,7 @@ from torch import Tensor
 
 from latent_atlas.shapes import Latents, Values
 
-__all__ = ["cholesky", "extent"]
+__all__ = ["cholesky", "extent", "squared_lengths"]
 
 # Least standard deviation of a coordinate, as a share of the root mean square over coordinates, and
 # of the coordinate's mean, below which differences are lost in float32.
@@ -64,7 +64,7 @@ def cholesky(real: Latents) -> tuple[Tensor, Tensor]:
     values, vectors = torch.linalg.eigh(correlation)
     correlation = (vectors * values.clamp(min=LEAST_EIGENVALUE)) @ vectors.T
     factor = scales[:, None] * torch.linalg.cholesky(correlation)
-    lengths = _lengths(codes - mean, factor).clamp_min(LEAST_LENGTH)
+    lengths = squared_lengths(codes - mean, factor).clamp_min(LEAST_LENGTH)
     return mean, factor * (lengths.mean() / (weights * lengths).mean()).sqrt()
 
 
@@ -74,13 +74,13 @@ def _inverse_lengths(standard: Tensor) -> Values:
     weights, identity = torch.ones_like(codes[:, 0]), torch.eye(codes.shape[1])
     for _ in range(PASSES):
         covariance = (codes.T * weights) @ codes / len(codes)
-        lengths = _lengths(codes, torch.linalg.cholesky(covariance.lerp(identity, RIDGE)))
+        lengths = squared_lengths(codes, torch.linalg.cholesky(covariance.lerp(identity, RIDGE)))
         weights = 1 / (1 + lengths)  # a code at the mean has no length
         weights /= weights.mean()
     return weights.double()
 
 
-def _lengths(offsets: Tensor, factor: Tensor) -> Values:
+def squared_lengths(offsets: Tensor, factor: Tensor) -> Values:
     """Squared lengths (n,) of L⁻¹ z."""
     return torch.linalg.solve_triangular(factor, offsets.T, upper=False).square().sum(dim=0)
 

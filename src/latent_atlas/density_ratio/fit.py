@@ -13,7 +13,11 @@ from latent_atlas.boundary.registry import fit_boundary
 from latent_atlas.codes.posterior import WIDE, Codes
 from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import StandardNormal
-from latent_atlas.density.gaussian_mixture import GaussianMixture, fit_gaussian_mixture
+from latent_atlas.density.gaussian_mixture import (
+    GaussianMixture,
+    fit_gaussian_mixture,
+    fit_scale_mixture,
+)
 from latent_atlas.density_ratio.calibration import IMPRECISE, Calibration, calibrate, measure
 from latent_atlas.density_ratio.kl_estimate import estimate_kl, kl_of_moments
 from latent_atlas.density_ratio.leading import Leading, describe_leading, principal_axes
@@ -50,6 +54,7 @@ ROUGH = 0.2  # nats of error of the constant that is enough where D_z begins at 
 LEARNED = 32  # leading coordinates of wide codes in which D_z learns beyond a mixture
 MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
+BETTER = 1.0  # nats by which a mixture must exceed D_z for it to begin there
 KEPT = 5_000  # held-out codes that typicality is measured by
 # Where the prior is out of reach: nats of KL(q || r) by moments, from which errors of the levels
 # exceed those of a fit to a Gaussian (root mean square errors of log q in four dimensions: 0.41
@@ -140,15 +145,10 @@ def _of_codes(
     doing("choosing the noise levels")
     kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
-    given = mixture is not None or field is not None
-    if not given and config.reference == "mixture" and levels > 1:
-        real, others = (
-            boundary.whiten(some.sample(OUTLINE_SAMPLES, generator=generator))
-            for some in (train, test)
-        )
-        mixture = fit_gaussian_mixture(real, held_out=others, generator=generator)
-        mixture = mixture if len(mixture.weights) > 1 else None
-    outline = mixture or _outline(train, boundary, generator)
+    outline, rival = mixture, None
+    if outline is None:
+        reference = config.reference if field is None and levels > 1 else "none"
+        mixture, rival, outline = _starts(train, test, boundary, reference, generator)
     networks: list[Discriminator] = []
     trainings: list[Training] = []
 
@@ -169,12 +169,15 @@ def _of_codes(
                 levels=levels,
                 score_weight=score_weight,
                 mixture=mixture,
+                rival=rival if mixture is None else None,
                 generator=generator,
                 log=log,
                 watch=look,
             )
         )
         networks.append(network)
+        if rival is not None and network.mixture is not None:
+            mixture = outline = rival  # where the others begin
     ensemble = Ensemble(networks)
     doing("measuring the constant of the map")
     constant = log_mean_ratio(
@@ -199,7 +202,45 @@ def _of_codes(
     overfitted = (training.overfitted(config.check_every) for training in trainings)
     found = [boundary.warning, next(filter(None, overfitted), None)]
     notes = tuple(sentence for sentence in found if sentence)
-    return FittedRatio(ensemble, boundary, drawn[:KEPT], calibration, notes)
+    fitted = FittedRatio(ensemble, boundary, drawn[:KEPT], calibration, notes)
+    if rival is None or _learned(fitted) > _gain(outline, boundary.whiten(drawn)) - BETTER:
+        return fitted
+    doing("fitting the map again, since a mixture of Gaussians describes the codes better")
+    config = replace(config, reference="mixture")
+    again = _of_codes(train, test, boundary, config, generator, log, watch)
+    return max(fitted, again, key=_learned)
+
+
+def _starts(
+    train: Codes,
+    test: Codes,
+    boundary: Boundary,
+    reference: str | None,
+    generator: torch.Generator,
+) -> tuple[GaussianMixture | None, GaussianMixture | None, GaussianMixture]:
+    """The mixture of whitened codes that D_z begins at, its rival, and a rough density of them."""
+    real = boundary.whiten(train.sample(OUTLINE_SAMPLES, generator=generator))
+    if reference == "scales":
+        mixture = fit_scale_mixture(real)
+        return mixture, None, mixture
+    if reference == "mixture":
+        others = boundary.whiten(test.sample(OUTLINE_SAMPLES, generator=generator))
+        mixture = fit_gaussian_mixture(real, held_out=others, generator=generator)
+        if len(mixture.weights) > 1:
+            return mixture, None, mixture
+    rival = fit_scale_mixture(real) if reference is None else None
+    return None, rival, fit_gaussian_mixture(real, generator=generator)
+
+
+def _gain(known: GaussianMixture, whitened: Latents) -> float:
+    """Mean log-ratio of a density to the boundary at whitened codes, in nats."""
+    boundary = StandardNormal(whitened.shape[1])
+    return (known.log_prob(whitened) - boundary.log_prob(whitened)).mean().item()
+
+
+def _learned(fitted: FittedRatio) -> float:
+    """The same of D_z, less its constant."""
+    return fitted.calibration.kl - fitted.calibration.log_normalising_constant
 
 
 def _of_wide_codes(
@@ -294,7 +335,8 @@ def calibrated_ratio(
     network: Ensemble, test: Codes, boundary: Boundary, *, generator: torch.Generator
 ) -> FittedRatio:
     """Calibrate a single-level D_z that was trained elsewhere, on held-out codes."""
-    outline = _outline(test, boundary, generator)
+    real = boundary.whiten(test.sample(OUTLINE_SAMPLES, generator=generator))
+    outline = fit_gaussian_mixture(real, generator=generator)
     constant = log_mean_ratio(network, boundary, outline, samples_for(test), generator=generator)
     calibration, drawn = calibrate(network, test, boundary, constant, generator=generator)
     return FittedRatio(network, boundary, drawn[:KEPT], calibration)
@@ -359,12 +401,6 @@ def _initial(
             else SpatialDiscriminator(copy.deepcopy(field), **size)
         )
     return network.to(generator.device)
-
-
-def _outline(codes: Codes, boundary: Boundary, generator: torch.Generator) -> GaussianMixture:
-    """A rough density of the whitened codes, which tells `log_mean_ratio` where they are."""
-    real = boundary.whiten(codes.sample(OUTLINE_SAMPLES, generator=generator))
-    return fit_gaussian_mixture(real, generator=generator)
 
 
 def _levels(config: MapConfig, boundary: Boundary, kl: float) -> tuple[int, float]:

@@ -15,6 +15,7 @@ References:
     et al. 2024. A Connection Between Score Matching and Denoising Autoencoders, Vincent 2011.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ SHARED = 8  # codes at each angle
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
 WEIGHT_DECAY = 0.01
+TRIED = 200  # steps after which D_z must be better than the density that it could have begun at
 WARM_UP = 100  # steps over which the learning rate grows
 LEAST_VARIANCE = 1e-12  # as a share of the largest
 
@@ -178,6 +180,7 @@ def train_discriminator(
     levels: int,
     score_weight: float,
     mixture: GaussianMixture | None = None,
+    rival: GaussianMixture | None = None,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
     watch: Callable[[Discriminator], None] | None = None,
@@ -199,6 +202,7 @@ def train_discriminator(
             affine.
         score_weight: Weight of score matching beside the cross-entropies; 0 leaves it out.
         mixture: Of whitened codes, at which D_z begins; None for a Gaussian, or none.
+        rival: A mixture at which it begins again if 200 steps leave it behind the mixture alone.
         generator: Source of all randomness.
         log: Called with a record at each check.
         watch: Called before it with the averaged weights, which training goes on to change.
@@ -208,8 +212,7 @@ def train_discriminator(
     """
     _set_reference(network, real, boundary, levels, config, generator)
     if mixture is not None:
-        assert isinstance(network, LatentDiscriminator)
-        network.set_mixture(mixture)
+        _begin_at(mixture, network)
     precision = training_precision(config, generator.device)
 
     def loss_of(model: nn.Module, ends: Bridge) -> Scalar:
@@ -223,6 +226,10 @@ def train_discriminator(
     parameters, average = list(network.parameters()), average_of(network)
     with torch.no_grad():
         loss_of_best, start = (loss_of(average, ends).item() for ends in checks)
+        rival_losses = [math.inf, math.inf]
+        if rival is not None:
+            other = _begin_at(rival, copy.deepcopy(network))
+            rival_losses = [loss_of(other, ends).item() for ends in checks]
     best = EarlyStopping(config.patience * config.check_every)
     best.improves(0, start, average)
     step, held_out_loss, lowest = 0, math.inf, math.inf
@@ -248,6 +255,12 @@ def train_discriminator(
         lowest = min(lowest, held_out_loss)  # NaN is not lower
         if best.improves(step, held_out_loss, average):
             loss_of_best = train_loss
+        if rival is not None and (step >= TRIED or best.should_stop(step)):
+            if rival_losses[1] < best.loss and math.isfinite(held_out_loss):
+                average = average_of(_begin_at(rival, network))
+                loss_of_best, held_out_loss = rival_losses
+                best.improves(step, held_out_loss, average)
+            rival = None
         if best.should_stop(step):
             break
     if not lowest <= start + abs(start) + 1:
@@ -257,6 +270,14 @@ def train_discriminator(
         )
     best.restore(network)
     return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
+
+
+def _begin_at(mixture: GaussianMixture, network: Discriminator) -> Discriminator:
+    """The network, changed to claim the mixture."""
+    assert isinstance(network, LatentDiscriminator)
+    network.set_mixture(mixture)
+    network.forget()
+    return network
 
 
 def _with_slopes(
