@@ -226,6 +226,7 @@ CASES: dict[str, tuple[Callable[[Any], Any], Tensor]] = {
         lambda x: density.fit_gaussian_mixture(x, generator=seeded()),
         CODES,
     ),
+    "fit_scale_mixture": (lambda x: density.fit_scale_mixture(x), CODES),
     "fit_boundary": (lambda x: fit_boundary("gaussian", x, generator=seeded()), CODES),
     "GaussianMixture.__init__": (
         lambda x: density.GaussianMixture(torch.ones(40) / 40, x, torch.ones(40)).log_prob(CODES),

@@ -14,9 +14,11 @@ from latent_atlas.density import (
     KernelDensity,
     SamplableDensity,
     StandardNormal,
+    fit_scale_mixture,
 )
 from latent_atlas.density.affine_normal import AffineNormal
 from latent_atlas.density.base import gradient
+from latent_atlas.density.toys import StudentT
 from latent_atlas.errors import UserError
 from latent_atlas.nn.early_stopping import EarlyStopping
 
@@ -114,6 +116,24 @@ def test_a_full_mixture_is_that_of_torch(width: float, generator: torch.Generato
     torch.testing.assert_close(noised.log_prob(z), exact.log_prob(z), rtol=1e-4, atol=1e-4)
     slope = gradient(noised.log_prob, z)
     torch.testing.assert_close(noised.score(z), slope, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("d", [1, 8, 32])
+def test_a_scale_mixture_has_the_tails_of_the_codes(d: int, generator: torch.Generator) -> None:
+    world = StudentT(d, freedom=5.0)
+    turn = 3 * torch.randn(d, d, generator=generator)
+    codes, fresh = (world.sample(n, generator=generator) for n in (10_000, 5_000))
+    fitted = fit_scale_mixture(codes @ turn + 7)
+    exact = world.log_prob(fresh) - torch.linalg.slogdet(turn)[1]
+    assert (exact - fitted.log_prob(fresh @ turn + 7)).mean() < 0.1
+
+
+def test_a_scale_mixture_of_codes_on_a_plane_is_finite(generator: torch.Generator) -> None:
+    plane = torch.randn(500, 2, generator=generator) @ torch.randn(2, 5, generator=generator)
+    plane[:100] = plane[0]  # some of them the same
+    constant = torch.ones(500, 1)
+    codes = torch.cat([plane, constant], dim=1)
+    assert fit_scale_mixture(codes).log_prob(codes).isfinite().all()
 
 
 @pytest.mark.parametrize("density", AFFINE)

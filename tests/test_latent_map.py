@@ -14,7 +14,7 @@ from latent_atlas.config.density_ratio import MapConfig
 from latent_atlas.density.base import ExactRatio, StandardNormal, gradient
 from latent_atlas.density.gaussian_mixture import GaussianMixture
 from latent_atlas.density.toys.clusters import two_clusters
-from latent_atlas.density.toys.radial import Shell
+from latent_atlas.density.toys.radial import Shell, StudentT
 from latent_atlas.density_ratio import calibration, train
 from latent_atlas.density_ratio import fit as fitting
 from latent_atlas.density_ratio.train import Training
@@ -374,6 +374,58 @@ def test_overfitting_from_the_start_is_warned_of_and_kept(tmp_path: Path) -> Non
     fresh = torch.randn(500, 12, generator=torch.Generator().manual_seed(1))
     exact = StandardNormal(12).log_prob(fresh).mean()
     assert abs(kept.log_prob(fresh).mean() - exact) < 3  # that of a Gaussian fitted to 60 codes
+
+
+@pytest.mark.parametrize("steps", [20, 250])
+def test_codes_with_heavy_tails_begin_at_a_scale_mixture(
+    steps: int, generator: torch.Generator, tmp_path: Path
+) -> None:
+    world = StudentT(8, freedom=5.0)
+    codes, fresh = (world.sample(n, generator=generator) for n in (2_000, 4_000))
+    chosen, plain = (
+        LatentMap.fit(
+            codes,
+            config=replace(TINY, steps=steps, reference=reference),
+            generator=torch.Generator().manual_seed(1),
+            warn=False,
+        )
+        for reference in (None, "gaussian")
+    )
+    errors = [
+        (some.log_prob(fresh) - world.log_prob(fresh)).square().mean() for some in (chosen, plain)
+    ]
+    assert errors[0] < 0.5 < 2 < errors[1]
+    chosen.save(tmp_path / "map.safetensors")
+    kept = LatentMap.load(tmp_path / "map.safetensors")
+    torch.testing.assert_close(kept.log_prob(fresh), chosen.log_prob(fresh))
+
+
+def test_members_all_begin_where_the_first_does(generator: torch.Generator, tmp_path: Path) -> None:
+    codes = StudentT(4, freedom=4.0).sample(1_000, generator=generator)
+    ensemble = LatentMap.fit(
+        codes, config=replace(TINY, ensemble_size=2), generator=generator, warn=False
+    )
+    ensemble.save(tmp_path / "map.safetensors")
+    kept = LatentMap.load(tmp_path / "map.safetensors")
+    torch.testing.assert_close(kept.uncertainty(codes), ensemble.uncertainty(codes))
+    sizes = [len(one.mixture.means) for one in kept.network.members]  # pyright: ignore
+    assert sizes == [8, 8]
+
+
+def test_a_map_that_is_worse_than_a_mixture_is_fitted_again_from_it(
+    generator: torch.Generator,
+) -> None:
+    """A tenth of the codes lie in a place so narrow that twenty steps do not find it."""
+    means = torch.stack([torch.zeros(8), torch.ones(8)])
+    world = GaussianMixture(torch.tensor([0.9, 0.1]), means, torch.tensor([1.0, 0.05]))
+    codes, fresh = (world.sample(n, generator=generator) for n in (2_000, 4_000))
+    lost = {}
+    for reference in ("gaussian", None):
+        config = replace(TINY, steps=20, reference=reference)
+        learned = LatentMap.fit(codes, config=config, generator=generator, warn=False)
+        lost[reference] = (world.log_prob(fresh) - learned.log_prob(fresh)).mean()
+    assert lost[None] < 0.2
+    assert lost["gaussian"] > 1
 
 
 @pytest.mark.parametrize(

@@ -177,13 +177,13 @@ def _of_codes(
         )
         networks.append(network)
         if rival is not None and network.mixture is not None:
-            mixture = outline = rival  # where the others begin
+            mixture = rival  # where the others begin
     ensemble = Ensemble(networks)
     doing("measuring the constant of the map")
     constant = log_mean_ratio(
         ensemble,
         boundary,
-        outline,
+        mixture or outline,
         samples_for(test),
         precise=PRECISE if mixture is None else ROUGH,
         generator=generator,

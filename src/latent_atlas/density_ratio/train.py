@@ -232,7 +232,7 @@ def train_discriminator(
             rival_losses = [loss_of(other, ends).item() for ends in checks]
     best = EarlyStopping(config.patience * config.check_every)
     best.improves(0, start, average)
-    step, held_out_loss, lowest = 0, math.inf, math.inf
+    step, tried, held_out_loss, lowest = 0, min(TRIED, config.steps), math.inf, math.inf
     for step in steps("map", range(1, config.steps + 1)):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
@@ -255,7 +255,7 @@ def train_discriminator(
         lowest = min(lowest, held_out_loss)  # NaN is not lower
         if best.improves(step, held_out_loss, average):
             loss_of_best = train_loss
-        if rival is not None and (step >= TRIED or best.should_stop(step)):
+        if rival is not None and (step >= tried or best.should_stop(step)):
             if rival_losses[1] < best.loss and math.isfinite(held_out_loss):
                 average = average_of(_begin_at(rival, network))
                 loss_of_best, held_out_loss = rival_losses
