@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from latent_atlas.density_ratio import calibration, train
 from latent_atlas.density_ratio import fit as fitting
 from latent_atlas.density_ratio.train import Training
 from latent_atlas.errors import UserError
+from latent_atlas.nn.latent_discriminator import LatentDiscriminator
+from latent_atlas.nn.mixture_reference import MixtureReference
 from latent_atlas.runs import read_tensors, write_tensors
 
 WORLD = two_clusters(2, distance=2.4, scale=0.4)
@@ -376,54 +379,73 @@ def test_overfitting_from_the_start_is_warned_of_and_kept(tmp_path: Path) -> Non
     assert abs(kept.log_prob(fresh).mean() - exact) < 3  # that of a Gaussian fitted to 60 codes
 
 
+def mixture_of(latent_map: LatentMap) -> list[MixtureReference | None]:
+    """Where each D_z began; None for a Gaussian."""
+    return [cast(LatentDiscriminator, one).mixture for one in latent_map.network.members]
+
+
 @pytest.mark.parametrize("steps", [20, 250])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_codes_with_heavy_tails_begin_at_a_scale_mixture(
-    steps: int, generator: torch.Generator, tmp_path: Path
+    steps: int, seed: int, tmp_path: Path
 ) -> None:
-    world = StudentT(8, freedom=5.0)
+    world, generator = StudentT(8, freedom=5.0), torch.Generator().manual_seed(seed)
     codes, fresh = (world.sample(n, generator=generator) for n in (2_000, 4_000))
-    chosen, plain = (
-        LatentMap.fit(
-            codes,
-            config=replace(TINY, steps=steps, reference=reference),
-            generator=torch.Generator().manual_seed(1),
-            warn=False,
-        )
-        for reference in (None, "gaussian")
-    )
-    errors = [
-        (some.log_prob(fresh) - world.log_prob(fresh)).square().mean() for some in (chosen, plain)
-    ]
-    assert errors[0] < 0.5 < 2 < errors[1]
-    chosen.save(tmp_path / "map.safetensors")
-    kept = LatentMap.load(tmp_path / "map.safetensors")
-    torch.testing.assert_close(kept.log_prob(fresh), chosen.log_prob(fresh))
+    errors = {}
+    for reference in (None, "scale-mixture", "gaussian"):
+        config = replace(TINY, steps=steps, reference=reference)
+        found = LatentMap.fit(codes, config=config, generator=generator, warn=False)
+        errors[reference] = (found.log_prob(fresh) - world.log_prob(fresh)).square().mean().sqrt()
+        (mixture,) = mixture_of(found)
+        assert (mixture is None) == (reference == "gaussian")
+        if mixture is not None:
+            torch.testing.assert_close(mixture.means, mixture.means[:1].expand_as(mixture.means))
+            found.save(tmp_path / "map.safetensors")
+            kept = LatentMap.load(tmp_path / "map.safetensors")
+            torch.testing.assert_close(kept.log_prob(fresh), found.log_prob(fresh))
+            double = found.double().log_prob(fresh.double())
+            torch.testing.assert_close(double.float(), found.log_prob(fresh), rtol=1e-4, atol=1e-3)
+            assert double.dtype == torch.float64
+    assert errors[None] < errors["gaussian"] / 3
+    assert errors["scale-mixture"] < errors["gaussian"] / 3
 
 
-def test_members_all_begin_where_the_first_does(generator: torch.Generator, tmp_path: Path) -> None:
-    codes = StudentT(4, freedom=4.0).sample(1_000, generator=generator)
-    ensemble = LatentMap.fit(
-        codes, config=replace(TINY, ensemble_size=2), generator=generator, warn=False
-    )
+def test_codes_without_tails_begin_at_a_gaussian(generator: torch.Generator) -> None:
+    codes = torch.randn(2_000, 8, generator=generator) @ torch.randn(8, 8, generator=generator)
+    codes /= codes.std(dim=0)
+    found = LatentMap.fit(codes, config=TINY, generator=generator, warn=False)
+    assert mixture_of(found) == [None]
+    assert not any("trained twice" in sentence for sentence in found.warnings)
+
+
+@pytest.mark.parametrize("freedom", [4.0, 1e3])
+def test_members_all_begin_where_the_first_does(
+    freedom: float, generator: torch.Generator, tmp_path: Path
+) -> None:
+    codes = StudentT(4, freedom=freedom).sample(1_000, generator=generator)
+    config = replace(TINY, ensemble_size=3)
+    ensemble = LatentMap.fit(codes, config=config, generator=generator, warn=False)
     ensemble.save(tmp_path / "map.safetensors")
     kept = LatentMap.load(tmp_path / "map.safetensors")
     torch.testing.assert_close(kept.uncertainty(codes), ensemble.uncertainty(codes))
-    sizes = [len(one.mixture.means) for one in kept.network.members]  # pyright: ignore
-    assert sizes == [8, 8]
+    heavy = freedom < 5
+    assert [one is not None for one in mixture_of(kept)] == [heavy] * 3
 
 
-def test_a_map_that_is_worse_than_a_mixture_is_fitted_again_from_it(
-    generator: torch.Generator,
-) -> None:
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_map_that_is_worse_than_a_mixture_is_trained_again_from_it(seed: int) -> None:
     """A tenth of the codes lie in a place so narrow that twenty steps do not find it."""
     means = torch.stack([torch.zeros(8), torch.ones(8)])
     world = GaussianMixture(torch.tensor([0.9, 0.1]), means, torch.tensor([1.0, 0.05]))
+    generator = torch.Generator().manual_seed(seed)
     codes, fresh = (world.sample(n, generator=generator) for n in (2_000, 4_000))
     lost = {}
     for reference in ("gaussian", None):
         config = replace(TINY, steps=20, reference=reference)
-        learned = LatentMap.fit(codes, config=config, generator=generator, warn=False)
-        lost[reference] = (world.log_prob(fresh) - learned.log_prob(fresh)).mean()
+        found = LatentMap.fit(codes, config=config, generator=generator, warn=False)
+        lost[reference] = (world.log_prob(fresh) - found.log_prob(fresh)).mean()
+        twice = any("trained twice" in sentence for sentence in found.warnings)
+        assert twice == (reference is None)
     assert lost[None] < 0.2
     assert lost["gaussian"] > 1
 

@@ -59,11 +59,12 @@ class MapConfig:
     score_weight: float | None = None
     """Weight, 0 or more, of the score matching term beside the cross-entropies of the levels; null
     chooses by the measured KL(q || r)."""
-    reference: Literal["gaussian", "scales", "mixture", "none"] | None = None
-    """Where D_z over several levels begins: at the log-ratio of a Gaussian with the moments of the
-    codes, at that of Gaussians which differ in size alone (heavy tails) or of any Gaussian mixture,
-    fitted to the codes, or at 0; null is a mixture for wide codes, and for others a Gaussian, or
-    what is measured to describe them much better."""
+    reference: Literal["gaussian", "scale-mixture", "mixture", "none"] | None = None
+    """The density at whose log-ratio D_z over several levels begins: `gaussian`, with the moments
+    of the codes; `scale-mixture`, Gaussians of one centre and shape and several sizes, for heavy
+    tails; `mixture`, as many Gaussians as held-out codes ask for; or `none`, which is 0. null is
+    `mixture` for wide codes; elsewhere `gaussian`, and another one if that alone describes held-out
+    codes better than the D_z that began there."""
     ensemble_size: int = 1
     """Number of discriminators that train independently, 1 or more: their mean is the map and
     their spread is its uncertainty."""

@@ -1,6 +1,7 @@
 """From codes to a D_z that is trained against its boundary and calibrated."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -41,7 +42,7 @@ from latent_atlas.nn.spatial_discriminator import (
 )
 from latent_atlas.nn.wide_discriminator import WideDiscriminator
 from latent_atlas.progress import doing
-from latent_atlas.shapes import Latents
+from latent_atlas.shapes import Latents, batched
 
 __all__ = ["FittedRatio", "calibrated_ratio", "fit_density_ratio", "preview"]
 
@@ -54,7 +55,8 @@ ROUGH = 0.2  # nats of error of the constant that is enough where D_z begins at 
 LEARNED = 32  # leading coordinates of wide codes in which D_z learns beyond a mixture
 MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
-BETTER = 1.0  # nats by which a mixture must exceed D_z for it to begin there
+BETTER = 1.0  # nats by which a mixture must exceed D_z for D_z to begin there
+BATCH = 4_096  # codes at a time
 KEPT = 5_000  # held-out codes that typicality is measured by
 # Where the prior is out of reach: nats of KL(q || r) by moments, from which errors of the levels
 # exceed those of a fit to a Gaussian (root mean square errors of log q in four dimensions: 0.41
@@ -141,14 +143,20 @@ def _of_codes(
     mixture: GaussianMixture | None = None,
     field: GaussianField | None = None,
 ) -> FittedRatio:
-    """A D_z that learns in all coordinates; it begins at the mixture or the field, if given one."""
+    """A D_z that learns in all coordinates; it begins at the mixture or the field, if given one.
+
+    Otherwise it is trained again, from a mixture, where this alone would be the better map.
+    """
     doing("choosing the noise levels")
     kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
-    outline, rival = mixture, None
+    outline, alternative = mixture, None
     if outline is None:
         reference = config.reference if field is None and levels > 1 else "none"
-        mixture, rival, outline = _starts(train, test, boundary, reference, generator)
+        if reference is None and boundary.dimension > WIDE:
+            reference = "gaussian"  # each step of so many coordinates takes long at a mixture
+        mixture, alternative, outline = _starts(train, test, boundary, reference, generator)
+    chosen = alternative is not None
     networks: list[Discriminator] = []
     trainings: list[Training] = []
 
@@ -169,15 +177,16 @@ def _of_codes(
                 levels=levels,
                 score_weight=score_weight,
                 mixture=mixture,
-                rival=rival if mixture is None else None,
+                alternative=alternative,
                 generator=generator,
                 log=log,
                 watch=look,
             )
         )
         networks.append(network)
-        if rival is not None and network.mixture is not None:
-            mixture = rival  # where the others begin
+        if alternative is not None:  # all begin where the first one did
+            mixture = None if network.mixture is None else alternative
+            alternative = None
     ensemble = Ensemble(networks)
     doing("measuring the constant of the map")
     constant = log_mean_ratio(
@@ -203,12 +212,19 @@ def _of_codes(
     found = [boundary.warning, next(filter(None, overfitted), None)]
     notes = tuple(sentence for sentence in found if sentence)
     fitted = FittedRatio(ensemble, boundary, drawn[:KEPT], calibration, notes)
-    if rival is None or _learned(fitted) > _gain(outline, boundary.whiten(drawn)) - BETTER:
+    whitened = boundary.whiten(drawn)
+    if not chosen or _gain_of_map(calibration) > _gain(outline, whitened) - BETTER:
         return fitted
-    doing("fitting the map again, since a mixture of Gaussians describes the codes better")
-    config = replace(config, reference="mixture")
-    again = _of_codes(train, test, boundary, config, generator, log, watch)
-    return max(fitted, again, key=_learned)
+    doing("fitting the map again: a mixture of Gaussians describes held-out codes better")
+    again = _of_codes(train, test, boundary, config, generator, log, watch, mixture=outline)
+    if not _gain_of_map(again.calibration) > _gain_of_map(calibration):
+        return fitted
+    components = counted(len(outline.weights), "Gaussian")
+    note = (
+        "D_z was trained twice: begun at a Gaussian, it described held-out codes less well than a "
+        f"mixture of {components} does, at which it began again"
+    )
+    return again._replace(warnings=(*again.warnings, note))
 
 
 def _starts(
@@ -218,9 +234,9 @@ def _starts(
     reference: str | None,
     generator: torch.Generator,
 ) -> tuple[GaussianMixture | None, GaussianMixture | None, GaussianMixture]:
-    """The mixture of whitened codes that D_z begins at, its rival, and a rough density of them."""
+    """Of whitened codes: where D_z begins, where it may begin again, and a rough density."""
     real = boundary.whiten(train.sample(OUTLINE_SAMPLES, generator=generator))
-    if reference == "scales":
+    if reference == "scale-mixture":
         mixture = fit_scale_mixture(real)
         return mixture, None, mixture
     if reference == "mixture":
@@ -228,19 +244,20 @@ def _starts(
         mixture = fit_gaussian_mixture(real, held_out=others, generator=generator)
         if len(mixture.weights) > 1:
             return mixture, None, mixture
-    rival = fit_scale_mixture(real) if reference is None else None
-    return None, rival, fit_gaussian_mixture(real, generator=generator)
+    alternative = fit_scale_mixture(real) if reference is None else None
+    return None, alternative, fit_gaussian_mixture(real, generator=generator)
 
 
 def _gain(known: GaussianMixture, whitened: Latents) -> float:
-    """Mean log-ratio of a density to the boundary at whitened codes, in nats."""
-    boundary = StandardNormal(whitened.shape[1])
-    return (known.log_prob(whitened) - boundary.log_prob(whitened)).mean().item()
+    """Mean log-ratio of a density to N(0, I) at whitened codes (n, d), in nats."""
+    log_r = StandardNormal(known.dimension).log_prob(whitened)
+    return (batched(known.log_prob, whitened, BATCH) - log_r).mean().item()
 
 
-def _learned(fitted: FittedRatio) -> float:
-    """The same of D_z, less its constant."""
-    return fitted.calibration.kl - fitted.calibration.log_normalising_constant
+def _gain_of_map(found: Calibration) -> float:
+    """The same of a map, less what its constant may take from it."""
+    lost = max(found.log_normalising_constant, 0.0) + found.log_normalising_constant_error
+    return found.kl - lost if math.isfinite(found.kl - lost) else -math.inf
 
 
 def _of_wide_codes(

@@ -60,7 +60,9 @@ SHARED = 8  # codes at each angle
 OVERFITTED = 0.02  # of the first loss, or of a nat, by which the held-out loss may rise
 WIDE = 64  # units from which products take most of a step
 WEIGHT_DECAY = 0.01
-TRIED = 200  # steps after which D_z must be better than the density that it could have begun at
+# Steps after which D_z must be better than the density that it could have begun at, but for a
+# share of the loss, or of a nat.
+TRIED, LEVEL = 200, 0.01
 WARM_UP = 100  # steps over which the learning rate grows
 LEAST_VARIANCE = 1e-12  # as a share of the largest
 
@@ -86,8 +88,9 @@ class Training:
 
     Attributes:
         loss, held_out_loss: Of the weights kept, in nats.
-        step: The optimisation step they are of; 0 if no check was better than no training.
-        first, last: Held-out losses before the first step and at the last check, in nats.
+        step: The optimisation step they are of, counted from where D_z began last; 0 if no check
+            was better than no training.
+        first, last: Held-out losses before the first of these steps and at the last check, in nats.
     """
 
     loss: float
@@ -180,7 +183,7 @@ def train_discriminator(
     levels: int,
     score_weight: float,
     mixture: GaussianMixture | None = None,
-    rival: GaussianMixture | None = None,
+    alternative: GaussianMixture | None = None,
     generator: torch.Generator,
     log: Callable[[dict[str, float]], None] | None = None,
     watch: Callable[[Discriminator], None] | None = None,
@@ -202,7 +205,7 @@ def train_discriminator(
             affine.
         score_weight: Weight of score matching beside the cross-entropies; 0 leaves it out.
         mixture: Of whitened codes, at which D_z begins; None for a Gaussian, or none.
-        rival: A mixture at which it begins again if 200 steps leave it behind the mixture alone.
+        alternative: Another one, at which it begins again if 200 steps leave it behind that alone.
         generator: Source of all randomness.
         log: Called with a record at each check.
         watch: Called before it with the averaged weights, which training goes on to change.
@@ -226,13 +229,14 @@ def train_discriminator(
     parameters, average = list(network.parameters()), average_of(network)
     with torch.no_grad():
         loss_of_best, start = (loss_of(average, ends).item() for ends in checks)
-        rival_losses = [math.inf, math.inf]
-        if rival is not None:
-            other = _begin_at(rival, copy.deepcopy(network))
-            rival_losses = [loss_of(other, ends).item() for ends in checks]
+        losses = [math.inf, math.inf]
+        if alternative is not None:
+            other = _begin_at(alternative, copy.deepcopy(network))
+            losses = [loss_of(other, ends).item() for ends in checks]
     best = EarlyStopping(config.patience * config.check_every)
     best.improves(0, start, average)
-    step, tried, held_out_loss, lowest = 0, min(TRIED, config.steps), math.inf, math.inf
+    step, began, tried = 0, 0, min(TRIED, config.steps)
+    held_out_loss, lowest = math.inf, math.inf
     for step in steps("map", range(1, config.steps + 1)):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
@@ -255,12 +259,14 @@ def train_discriminator(
         lowest = min(lowest, held_out_loss)  # NaN is not lower
         if best.improves(step, held_out_loss, average):
             loss_of_best = train_loss
-        if rival is not None and (step >= tried or best.should_stop(step)):
-            if rival_losses[1] < best.loss and math.isfinite(held_out_loss):
-                average = average_of(_begin_at(rival, network))
-                loss_of_best, held_out_loss = rival_losses
-                best.improves(step, held_out_loss, average)
-            rival = None
+        if alternative is not None and (step >= tried or best.should_stop(step)):
+            better = losses[1] < best.loss - LEVEL * max(1.0, abs(best.loss))
+            if better and math.isfinite(held_out_loss):
+                average = average_of(_begin_at(alternative, network))
+                loss_of_best, start = losses
+                best.improves(step, start, average)
+                began, held_out_loss, lowest = step, start, min(lowest, start)
+            alternative = None
         if best.should_stop(step):
             break
     if not lowest <= start + abs(start) + 1:
@@ -269,7 +275,7 @@ def train_discriminator(
             f"{step}; lower map.learning_rate, which is {config.learning_rate:g}"
         )
     best.restore(network)
-    return Training(loss_of_best, best.loss, best.step, start, held_out_loss)
+    return Training(loss_of_best, best.loss, best.step - began, start, held_out_loss)
 
 
 def _begin_at(mixture: GaussianMixture, network: Discriminator) -> Discriminator:

@@ -63,7 +63,8 @@ class MixtureReference(nn.Module):
         # Not under autocast: a difference of large squares, of which bf16 would leave nothing.
         with torch.autocast(latents.device.type, enabled=False):
             centres = self.means[:, None] @ self.bases
-            given = torch.cat([latents.float(), cos.repeat(len(latents) // len(cos), 1)], dim=1)
+            latents = latents.to(self.means)
+            given = torch.cat([latents, cos.repeat(len(latents) // len(cos), 1)], dim=1)
             main = given @ torch.cat([self.bases, -centres], dim=1)
             variances = torch.addcmul(sin.square(), cos.square(), self.variances[:, None])
             each = (-1, len(cos))
