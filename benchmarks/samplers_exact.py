@@ -131,7 +131,7 @@ def main() -> None:
         sampler = None if name == EXACT else samplers(given.draws)[name]
         generator = torch.Generator().manual_seed(seed)
         found = p_values_of(density, sampler, given.draws, generator)
-        rows.append({"world": world, "sampler": name, "seed": seed, **found})
+        rows.append({**found, "world": world, "sampler": name, "seed": seed})
         record("samplers_exact", {"rows": rows}, **settings)
 
 
