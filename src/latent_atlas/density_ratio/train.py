@@ -62,7 +62,7 @@ WIDE = 64  # units from which products take most of a step
 WEIGHT_DECAY = 0.01
 # Steps after which D_z must be better than the density that it could have begun at, but for a
 # share of the loss, or of a nat.
-TRIED, LEVEL = 200, 0.01
+TRIED, LEVEL = 200, 0.001
 WARM_UP = 100  # steps over which the learning rate grows
 LEAST_VARIANCE = 1e-12  # as a share of the largest
 
