@@ -3,7 +3,7 @@
 Claim: D_z's log-density ranks codes as the exact one does (Spearman at least 0.97 on held-out real codes, prior codes
 and codes between two real ones), and its score has the direction of the exact one (mean cosine at least 0.95). Where a
 toy distribution can be noised exactly, the scores of the map's noise levels are compared with those of the noised
-distribution. After 1,500 steps D_z misses the claim on the thin ridge of `moons` in two dimensions without noise (0.93,
+distribution. After 1,500 steps D_z misses the claim on the thin ridge of `moons` in two dimensions without noise (0.94,
 where no baseline has more than 0.90), but not with a little noise: along the crest the score is nearly 0, so its
 direction is hard to learn. `spiral` shows where all estimators fail. Each estimator has the same codes: kernel density,
 Gaussian mixture (components by BIC), neural spline flow.

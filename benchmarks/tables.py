@@ -441,7 +441,10 @@ def worlds() -> str:
                 place = f"{name}, d = {d}"
                 rows.setdefault(estimator, {})[place] = median(one[name] for one in those)
                 tails.setdefault(estimator, {})[place] = median(one[name] for one in heavy)
-    about = "Medians over six worlds: rank correlation with the exact log-density, direction of the score, nats lost."
+    about = (
+        "Medians over six worlds: rank correlation with the exact log-density, direction of the score, nats lost. The rows "
+        "of D_z from d = 8 on are of an earlier training step, but for heavy tails."
+    )
     below = "The same for heavy tails alone, a Student t of five degrees of freedom, where D_z begins at a scale mixture:"
     parts = [table("estimator", rows), below, table("estimator", tails)]
     return section("The density where it is known", about, parts, found)

@@ -125,7 +125,8 @@ def test_a_scale_mixture_has_the_tails_of_the_codes(d: int, generator: torch.Gen
     codes, fresh = (world.sample(n, generator=generator) for n in (10_000, 5_000))
     fitted = fit_scale_mixture(codes @ turn + 7)
     exact = world.log_prob(fresh) - torch.linalg.slogdet(turn)[1]
-    assert (exact - fitted.log_prob(fresh @ turn + 7)).mean() < 0.1
+    # A Gaussian of their moments loses .047 nats in one dimension, and more in others.
+    assert (exact - fitted.log_prob(fresh @ turn + 7)).mean() < 0.02 * d**0.5
 
 
 def test_a_scale_mixture_of_codes_on_a_plane_is_finite(generator: torch.Generator) -> None:

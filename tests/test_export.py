@@ -2,7 +2,9 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ import torch
 from PIL import Image
 
 from command_line import latent_atlas
-from latent_atlas import Atlas
+from latent_atlas import Atlas, LatentMap
+from latent_atlas.codes.posterior import WIDE, Codes
+from latent_atlas.config import Config, MapConfig
+from latent_atlas.density.toys import StudentT
 from latent_atlas.errors import UserError
 
 CLOSE = 1e-4
@@ -72,6 +77,32 @@ def test_encoder_decoder_and_map_compute_what_the_library_does(
         assert spread is not None
         sigma = (spread.flatten(1).mean(dim=1) / 2).exp()
         torch.testing.assert_close(encoded[width], sigma, atol=CLOSE, rtol=CLOSE)
+
+
+@pytest.mark.parametrize("format", ["onnx", "torch"])
+@pytest.mark.parametrize("dimension", [4, 80])
+def test_a_map_that_began_at_a_mixture_is_written_for_any_number_of_rows(
+    format: Literal["onnx", "torch"], dimension: int, tmp_path: Path, generator: torch.Generator
+) -> None:
+    codes = StudentT(dimension, freedom=4.0).sample(600, generator=generator)
+    config = MapConfig(width=16, depth=1, steps=20, reference="scale-mixture")
+    if dimension > WIDE:
+        config = replace(config, reference="mixture", boundary="gaussian")
+    latent_map = LatentMap.fit(codes, config=config, generator=generator, warn=False)
+    atlas = Atlas(None, latent_map, {"train": Codes(codes), "held_out": Codes(codes)}, Config())
+    files = {file.stem: file for file in atlas.export(tmp_path / "new", format)}
+    logit, log_prob, _, score, *_ = NAMES[format]
+    for rows in (1, 11):
+        z = codes[:rows]
+        for angle in (0.0, 0.7):
+            noised = latent_map.noised(float(np.tan(angle))) if angle else latent_map
+            found = computed(files["slopes"], latents=z, angle=torch.tensor([angle]))
+            for name, expected in (
+                (logit, noised.logit(z)),
+                (log_prob, noised.log_prob(z)),
+                (score, noised.score(z)),
+            ):
+                torch.testing.assert_close(found[name], expected, atol=1e-3, rtol=1e-3)
 
 
 def test_an_unknown_format_and_a_file_in_the_way_are_refused(

@@ -418,18 +418,28 @@ def test_codes_without_tails_begin_at_a_gaussian(generator: torch.Generator) -> 
     assert not any("trained twice" in sentence for sentence in found.warnings)
 
 
-@pytest.mark.parametrize("freedom", [4.0, 1e3])
 def test_members_all_begin_where_the_first_does(
-    freedom: float, generator: torch.Generator, tmp_path: Path
+    generator: torch.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codes = StudentT(4, freedom=freedom).sample(1_000, generator=generator)
+    told: list[tuple[bool, bool]] = []
+    true_train = fitting.train_discriminator
+
+    def watched(*given: object, **options: object) -> Training:
+        told.append((options["mixture"] is not None, options["alternative"] is not None))
+        return true_train(*given, **options)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(fitting, "train_discriminator", watched)
+    codes = StudentT(4, freedom=4.0).sample(1_000, generator=generator)
     config = replace(TINY, ensemble_size=3)
     ensemble = LatentMap.fit(codes, config=config, generator=generator, warn=False)
+    assert told == [(False, True), (True, False), (True, False)]
     ensemble.save(tmp_path / "map.safetensors")
     kept = LatentMap.load(tmp_path / "map.safetensors")
     torch.testing.assert_close(kept.uncertainty(codes), ensemble.uncertainty(codes))
-    heavy = freedom < 5
-    assert [one is not None for one in mixture_of(kept)] == [heavy] * 3
+    told.clear()
+    gaussian = torch.randn(1_000, 4, generator=generator)
+    LatentMap.fit(gaussian, config=config, generator=generator, warn=False)
+    assert told == [(False, True), (False, False), (False, False)]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -448,6 +458,33 @@ def test_a_map_that_is_worse_than_a_mixture_is_trained_again_from_it(seed: int) 
         assert twice == (reference is None)
     assert lost[None] < 0.2
     assert lost["gaussian"] > 1
+
+
+def test_a_second_training_that_diverges_leaves_the_first_map(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    means = torch.stack([torch.zeros(8), torch.ones(8)])
+    world = GaussianMixture(torch.tensor([0.9, 0.1]), means, torch.tensor([1.0, 0.05]))
+    steps: list[float] = []
+    true_train = fitting.train_discriminator
+
+    def failing(*given: object, **options: object) -> Training:
+        found = true_train(*given, **options)  # pyright: ignore[reportArgumentType]
+        if options["mixture"] is not None:
+            raise UserError("D_z diverged")
+        return found
+
+    monkeypatch.setattr(fitting, "train_discriminator", failing)
+    found = LatentMap.fit(
+        world.sample(2_000, generator=generator),
+        config=replace(TINY, steps=20),
+        generator=generator,
+        log=lambda entry: steps.append(entry["step"]),
+        warn=False,
+    )
+    assert found.log_prob(world.sample(10, generator=generator)).isfinite().all()
+    assert steps == [20, 40]  # those of the second training go on from the first
+    assert not any("trained twice" in sentence for sentence in found.warnings)
 
 
 @pytest.mark.parametrize(

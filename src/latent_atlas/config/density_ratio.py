@@ -63,8 +63,9 @@ class MapConfig:
     """The density at whose log-ratio D_z over several levels begins: `gaussian`, with the moments
     of the codes; `scale-mixture`, Gaussians of one centre and shape and several sizes, for heavy
     tails; `mixture`, as many Gaussians as held-out codes ask for; or `none`, which is 0. null is
-    `mixture` for wide codes; elsewhere `gaussian`, and another one if that alone describes held-out
-    codes better than the D_z that began there."""
+    `gaussian`, and up to 64 coordinates another one if that alone describes held-out codes better
+    than the D_z that began there. Wide codes that are compared with a Gaussian always begin at a
+    `mixture` unless this is `gaussian` or `none`, and codes that are maps at a Gaussian field."""
     ensemble_size: int = 1
     """Number of discriminators that train independently, 1 or more: their mean is the map and
     their spread is its uncertainty."""

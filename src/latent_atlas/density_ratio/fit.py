@@ -147,16 +147,56 @@ def _of_codes(
 
     Otherwise it is trained again, from a mixture, where this alone would be the better map.
     """
+    given = train, test, boundary, config, generator
+    first, outline = _trained(*given, log, watch, mixture=mixture, field=field)
+    if outline is None:
+        return first
+    known = _gain(outline, boundary.whiten(first.held_out))
+    if _gain_of_map(first.calibration) > known - BETTER:
+        return first
+    doing("fitting the map again: a mixture of Gaussians describes held-out codes better")
+
+    def log_again(entry: dict[str, float]) -> None:
+        if log is not None:
+            log({"steps": 2 * config.steps, **entry, "step": config.steps + entry["step"]})
+
+    try:
+        again, _ = _trained(*given, log_again, watch, mixture=outline)
+    except UserError:  # it diverged
+        return first
+    if _gain_of_map(again.calibration) <= _gain_of_map(first.calibration):
+        return first
+    components = counted(len(outline.weights), "Gaussian")
+    note = (
+        f"D_z was trained twice: at first it described held-out codes less well than {components} "
+        "fitted to the codes, where it began again"
+    )
+    return again._replace(warnings=(*again.warnings, note))
+
+
+def _trained(
+    train: Codes,
+    test: Codes,
+    boundary: Boundary,
+    config: MapConfig,
+    generator: torch.Generator,
+    log: Callable[[dict[str, float]], None] | None,
+    watch: Callable[[FittedRatio], None] | None,
+    *,
+    mixture: GaussianMixture | None = None,
+    field: GaussianField | None = None,
+) -> tuple[FittedRatio, GaussianMixture | None]:
+    """As `_of_codes`, trained once, and the mixture to compare it with, if it was not told one."""
     doing("choosing the noise levels")
     kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)
-    outline, alternative = mixture, None
+    given, outline, alternative = mixture is not None, mixture, None
     if outline is None:
         reference = config.reference if field is None and levels > 1 else "none"
         if reference is None and boundary.dimension > WIDE:
             reference = "gaussian"  # each step of so many coordinates takes long at a mixture
         mixture, alternative, outline = _starts(train, test, boundary, reference, generator)
-    chosen = alternative is not None
+    rough = outline if alternative is not None else None
     networks: list[Discriminator] = []
     trainings: list[Training] = []
 
@@ -194,7 +234,7 @@ def _of_codes(
         boundary,
         mixture or outline,
         samples_for(test),
-        precise=PRECISE if mixture is None else ROUGH,
+        precise=ROUGH if given else PRECISE,
         generator=generator,
     )
     if constant.error < IMPRECISE:
@@ -211,20 +251,7 @@ def _of_codes(
     overfitted = (training.overfitted(config.check_every) for training in trainings)
     found = [boundary.warning, next(filter(None, overfitted), None)]
     notes = tuple(sentence for sentence in found if sentence)
-    fitted = FittedRatio(ensemble, boundary, drawn[:KEPT], calibration, notes)
-    whitened = boundary.whiten(drawn)
-    if not chosen or _gain_of_map(calibration) > _gain(outline, whitened) - BETTER:
-        return fitted
-    doing("fitting the map again: a mixture of Gaussians describes held-out codes better")
-    again = _of_codes(train, test, boundary, config, generator, log, watch, mixture=outline)
-    if not _gain_of_map(again.calibration) > _gain_of_map(calibration):
-        return fitted
-    components = counted(len(outline.weights), "Gaussian")
-    note = (
-        "D_z was trained twice: begun at a Gaussian, it described held-out codes less well than a "
-        f"mixture of {components} does, at which it began again"
-    )
-    return again._replace(warnings=(*again.warnings, note))
+    return FittedRatio(ensemble, boundary, drawn[:KEPT], calibration, notes), rough
 
 
 def _starts(

@@ -236,7 +236,7 @@ def train_discriminator(
     best = EarlyStopping(config.patience * config.check_every)
     best.improves(0, start, average)
     step, began, tried = 0, 0, min(TRIED, config.steps)
-    held_out_loss, lowest = math.inf, math.inf
+    held_out_loss, lowest, most = math.inf, math.inf, _most(start)
     for step in steps("map", range(1, config.steps + 1)):
         ends = bridge(real, boundary, levels, config.batch_size, generator=generator)
         optimizer.zero_grad(set_to_none=True)
@@ -261,21 +261,27 @@ def train_discriminator(
             loss_of_best = train_loss
         if alternative is not None and (step >= tried or best.should_stop(step)):
             better = losses[1] < best.loss - LEVEL * max(1.0, abs(best.loss))
-            if better and math.isfinite(held_out_loss):
+            if better and held_out_loss <= most:
                 average = average_of(_begin_at(alternative, network))
                 loss_of_best, start = losses
                 best.improves(step, start, average)
-                began, held_out_loss, lowest = step, start, min(lowest, start)
+                began, held_out_loss, most = step, start, _most(start)
+                lowest = start if step == config.steps else math.inf
             alternative = None
         if best.should_stop(step):
             break
-    if not lowest <= start + abs(start) + 1:
+    if not lowest <= most:
         raise UserError(
             f"D_z diverged: its held-out loss went from {start:.3g} to {held_out_loss:.3g} at step "
             f"{step}; lower map.learning_rate, which is {config.learning_rate:g}"
         )
     best.restore(network)
     return Training(loss_of_best, best.loss, best.step - began, start, held_out_loss)
+
+
+def _most(start: float) -> float:
+    """The held-out loss above which training that began at `start` has diverged."""
+    return start + abs(start) + 1
 
 
 def _begin_at(mixture: GaussianMixture, network: Discriminator) -> Discriminator:

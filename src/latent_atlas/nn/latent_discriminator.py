@@ -199,6 +199,11 @@ class LatentDiscriminator(nn.Module):
             reference = self.mixture(latents, cos, sin)
         return self.reference * reference + cos.squeeze(1) * self._learned(y, angles)
 
+    def beyond_reference(self, latents: Latents, angles: Angles) -> Values:
+        """What it has learned, the logit less the reference, of shape (n,); inputs as above."""
+        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        return cos.squeeze(1) * self._learned(self._whitened(latents, cos, sin)[0], angles)
+
     def _whitened(self, latents: Latents, cos: Tensor, sin: Tensor) -> tuple[Tensor, ...]:
         """y, the same in the coordinates of the eigenvectors, and the variances of these."""
         variances = cos.square() * self.variances + sin.square()

@@ -64,10 +64,12 @@ class MixtureReference(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):
             centres = self.means[:, None] @ self.bases
             latents = latents.to(self.means)
-            given = torch.cat([latents, cos.repeat(len(latents) // len(cos), 1)], dim=1)
+            # By `shape`, since `len` would fix the number of rows of a graph that is exported.
+            times = latents.shape[0] // cos.shape[0]
+            given = torch.cat([latents, cos.repeat(times, 1)], dim=1)
             main = given @ torch.cat([self.bases, -centres], dim=1)
             variances = torch.addcmul(sin.square(), cos.square(), self.variances[:, None])
-            each = (-1, len(cos))
+            each = (-1, cos.shape[0])
             white = (main.unflatten(1, each) / variances[:, None]).flatten(1, 2)
             parts = torch.linalg.vecdot(white, main).unflatten(1, each)
             parts = (parts + variances.log().sum(dim=2)[:, None]).flatten(1)

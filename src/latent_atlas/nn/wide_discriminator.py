@@ -120,12 +120,13 @@ class WideDiscriminator(nn.Module):
         logit = self.rest(squares, cos, sin)[0]
         if self.shared_scale:
             root = self.rest.scale(squares, cos, sin).sqrt()
-            width = torch.hypot(cos * root, sin)
+            width = ((cos * root).square() + sin.square()).sqrt()  # ONNX has no hypot
             angles = torch.atan2(sin, cos * root).squeeze(1)
             logit = logit + 0.5 * (1 - width.pow(-2)).mul(u.square()).sum(dim=1)
             logit = logit - u.shape[1] * width.log().squeeze(1)
             u = u / width
-        return logit + self.learned(u[:, : self._k], angles) + self.mixture(u, *_cos_sin(angles))
+        learned = self.learned.beyond_reference(u[:, : self._k], angles)
+        return logit + learned + self.mixture(u, *_cos_sin(angles))
 
     @torch.no_grad()
     def of_rest(self, latents: Latents) -> tuple[Values, Values]:
