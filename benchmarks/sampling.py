@@ -103,13 +103,13 @@ def main() -> None:
             for name, numbers in one_seed(atlas, extractor.features, given, seed):
                 print(run, f"seed {seed}", name, numbers, flush=True)
                 seen[name].append(numbers)
-        rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
-        compare_with_bound(rows)
-        results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {
-            "features": extractor.name,
-            "rows": rows,
-        }
-        record(given.name, results, draws=given.draws, seeds=given.seeds, epochs=given.epochs)
+            rows = {name: over_seeds(numbers) for name, numbers in seen.items()}
+            compare_with_bound(rows)
+            results[f"{atlas.config.data.source}, d = {atlas.map.dimension}"] = {
+                "features": extractor.name,
+                "rows": rows,
+            }
+            record(given.name, results, draws=given.draws, seeds=seed + 1, epochs=given.epochs)
 
 
 def one_seed(

@@ -184,7 +184,7 @@ def samples() -> str:
         "recall": "recall",
         "seconds": "seconds",
     }
-    found = every("sampling", "sampling-64", "sampling-faces")
+    found = every("sampling", "sampling-64", "sampling-64-flow", "sampling-faces")
     parts = seen_by_features("sampler", found, columns)
     about = (
         "Decoded samples against held-out images, and against the decoded codes of these images. `real codes`, of other "
