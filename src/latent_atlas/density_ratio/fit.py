@@ -51,7 +51,7 @@ FAR, FAR_WEIGHT = 20.0, 10.0
 # Dimensions; in fewer, score matching, a sum over them, has more weight, or a thin ridge would be
 # learned last.
 MANY = 16
-ROUGH = 0.2  # nats of error of the constant that is enough where D_z begins at a mixture
+ROUGH = 0.2  # nats of error of the constant that is enough where D_z was told a mixture
 LEARNED = 32  # leading coordinates of wide codes in which D_z learns beyond a mixture
 MOST_SAMPLES = 200_000  # real codes that a boundary is fitted to
 OUTLINE_SAMPLES = 20_000  # real codes from which their outline is fitted
@@ -186,7 +186,7 @@ def _trained(
     mixture: GaussianMixture | None = None,
     field: GaussianField | None = None,
 ) -> tuple[FittedRatio, GaussianMixture | None]:
-    """As `_of_codes`, trained once, and the mixture to compare it with, if it was not told one."""
+    """As `_of_codes`, trained once; and a mixture to compare it with, if its start was its own."""
     doing("choosing the noise levels")
     kl = estimate_kl(train, boundary, field, generator=generator)
     levels, score_weight = _levels(config, boundary, kl)

@@ -205,7 +205,8 @@ def train_discriminator(
             affine.
         score_weight: Weight of score matching beside the cross-entropies; 0 leaves it out.
         mixture: Of whitened codes, at which D_z begins; None for a Gaussian, or none.
-        alternative: Another one, at which it begins again if 200 steps leave it behind that alone.
+        alternative: A mixture at which D_z begins again, if after 200 steps its held-out loss is
+            above that of this mixture alone.
         generator: Source of all randomness.
         log: Called with a record at each check.
         watch: Called before it with the averaged weights, which training goes on to change.
